@@ -1,0 +1,96 @@
+"""label/*: what people say that posts and accounts are about.
+
+Belongs here: gold labels from dropped files. Not here: fitting anything on them (verticals.py).
+"""
+
+import io
+
+import polars as pl
+import pyarrow as pa
+from dagster import AssetExecutionContext, MaterializeResult, asset
+
+from assets.incremental import Stage, Tally, refresh_table
+from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS
+from assets.transforms.labels import agree, judge
+from assets.transforms.source_schema import LABELS_SCHEMA
+from resources.catalogues import catalogue_hash, load_verticals
+from resources.lake import LakeResource, TableSpec, fingerprint
+from resources.ledger import LedgerResource
+from resources.quarantine import QuarantineResource
+from resources.s3 import S3Resource
+
+GROUP = "label"
+LANDING = "landing/labels/"
+GOLD = TableSpec(
+    "label/gold",
+    pa.schema(
+        [
+            ("item_kind", pa.string()),
+            ("item_id", pa.string()),
+            ("vertical", pa.string()),
+            ("is_member", pa.bool_()),
+            ("annotators", pa.int64()),
+            ("agreement", pa.float64()),
+        ]
+    ),
+    ("item_id", "item_kind", "vertical"),
+    partitioned=False,
+)
+
+
+@asset(
+    key=["label", "gold"],
+    deps=[["lake", "posts"], ["lake", "accounts"]],
+    group_name=GROUP,
+    description="One judgement per item and vertical: the majority of the annotators in landing/labels/.",
+    owners=["team:data-science"],
+    kinds={"delta", "parquet"},
+)
+def gold(
+    context: AssetExecutionContext,
+    s3: S3Resource,
+    lake: LakeResource,
+    ledger: LedgerResource,
+    quarantine: QuarantineResource,
+) -> MaterializeResult[None]:
+    """Collect every dropped label file. Memory grows with the labels, which people write by hand."""
+    dropped = sorted((item.key, item.etag) for item in s3.list_objects(LANDING) if item.key.endswith(".parquet"))
+    verticals = load_verticals()
+
+    def collect(_bucket: int | None, tally: Tally) -> pl.DataFrame:
+        labels = _read(s3, [key for key, _ in dropped])
+        ids = labels["item_id"].unique().implode()
+        posts = lake.scan(LAKE_POSTS).select("post_id").filter(pl.col("post_id").is_in(ids)).collect()
+        accounts = lake.scan(LAKE_ACCOUNTS).select("account_id").filter(pl.col("account_id").is_in(ids)).collect()
+        judged = judge(labels, {v.name for v in verticals}, posts["post_id"], accounts["account_id"])
+        rejects = judged.filter(pl.col("reason").is_not_null())
+        tally.counts["quarantined"] += quarantine.land("labels", "labels", "item_id", rejects)
+        tally.counts["files"] = len(dropped)
+        return agree(judged.filter(pl.col("reason").is_null()).drop("reason"))
+
+    version = fingerprint([catalogue_hash(verticals), *(part for item in dropped for part in item)])
+    stage = Stage(GOLD.name, (LAKE_POSTS, LAKE_ACCOUNTS), version, partitioned=False)
+    return refresh_table(context, lake, ledger, stage, GOLD, collect)
+
+
+def _read(s3: S3Resource, keys: list[str]) -> pl.DataFrame:
+    """The label rows of all files, in the declared columns; ``annotator`` may be absent."""
+    schema = dict(pl.DataFrame(pl.from_arrow(LABELS_SCHEMA.empty_table())).schema)
+    frames = [pl.DataFrame(schema=schema)]
+    for key in keys:
+        frame = pl.read_parquet(io.BytesIO(s3.get(key) or b""))
+        missing = [name for name in schema if name not in frame.columns and name != "annotator"]
+        if missing:
+            message = f"s3://{s3.bucket}/{key} has no column {missing[0]}; expected {', '.join(schema)}."
+            raise LabelFileError(message)
+        if "annotator" not in frame.columns:
+            frame = frame.with_columns(annotator=pl.lit(None, pl.String))
+        frames.append(frame.select(pl.col(name).cast(dtype) for name, dtype in schema.items()))
+    return pl.concat(frames)
+
+
+class LabelFileError(ValueError):
+    """A dropped label file lacks a column."""
+
+
+ASSETS = [gold]

@@ -1,0 +1,171 @@
+"""lake/*: current truth. One row a key, merged from the windows of raw/* exactly once.
+
+Belongs here: the merge and the quarantine of rows that cannot be used. Not here: what the rows mean.
+"""
+
+import polars as pl
+import pyarrow as pa
+from dagster import AssetExecutionContext, AssetKey, AssetsDefinition, MaterializeResult, asset
+
+from assets.incremental import Stage, Tally, refresh
+from assets.partitions import ALL_IN_ONE_RUN, BUCKETS, buckets_of
+from assets.raw import SOURCE
+from assets.transforms.source_schema import (
+    ACCOUNTS,
+    POSTS,
+    SOURCE_TABLES,
+    TESTIMONIALS,
+    SourceTable,
+    lake_schema,
+    newest_usable,
+)
+from assets.transforms.windows import MergeStep, plan_merges
+from resources.lake import BUCKET, Changes, LakeResource, TableSpec
+from resources.ledger import LedgerResource
+from resources.quarantine import QuarantineResource
+from resources.raw_store import Manifest, RawStoreResource, WindowFile
+
+GROUP = "lake"
+_MERGE_ROWS = 250_000
+"""Rows a merge holds in memory: about 400 MB of posts, several times that inside the engine's join."""
+
+
+def _spec(table: SourceTable) -> TableSpec:
+    text = ("bio", "text", "media_url", "display_name")
+    return TableSpec(
+        f"lake/{table.name}",
+        lake_schema(table),
+        (table.key,),
+        text_columns=tuple(name for name in text if name in table.schema.names),
+    )
+
+
+LAKE_ACCOUNTS, LAKE_POSTS, LAKE_TESTIMONIALS = _spec(ACCOUNTS), _spec(POSTS), _spec(TESTIMONIALS)
+LAKE_TABLES = {ACCOUNTS.name: LAKE_ACCOUNTS, POSTS.name: LAKE_POSTS, TESTIMONIALS.name: LAKE_TESTIMONIALS}
+QUARANTINE = TableSpec(
+    "lake/quarantine",
+    pa.schema([(name, pa.string()) for name in ("source_table", "row_key", "reason", "row_json")]),
+    ("source_table", "row_key", "reason", "row_json"),
+    partitioned=False,
+    text_columns=("row_json",),
+)
+
+
+def application(table: str, bucket: int) -> str:
+    """The Delta application id under which a bucket's windows are recorded: two buckets of one id would conflict."""
+    return f"{SOURCE}/{table}/{bucket}"
+
+
+class BucketCountError(RuntimeError):
+    """Rows were extracted for another number of buckets than this run uses."""
+
+
+def _merge_windows(table: SourceTable) -> AssetsDefinition:
+    spec = LAKE_TABLES[table.name]
+
+    @asset(
+        key=["lake", table.name],
+        deps=[["raw", table.name]],
+        partitions_def=BUCKETS,
+        backfill_policy=ALL_IN_ONE_RUN,
+        group_name=GROUP,
+        description=f"The current row of every {table.key}, soft-deleted ones included; windows are merged once.",
+        owners=["team:data-engineering"],
+        kinds={"delta", "s3"},
+    )
+    def merge_windows(
+        context: AssetExecutionContext,
+        raw_store: RawStoreResource,
+        lake: LakeResource,
+        quarantine: QuarantineResource,
+    ) -> MaterializeResult[None]:
+        tally, buckets = Tally(), buckets_of(context)
+        applied = lake.applied(spec, [application(table.name, bucket) for bucket in buckets])
+        done = {bucket: applied.get(application(table.name, bucket), 0) for bucket in buckets}
+        for manifest in raw_store.manifests(SOURCE, table.name, after=min(done.values())):
+            _require_bucket_count(manifest)
+            due = [bucket for bucket in buckets if done[bucket] < manifest.number]
+            for step in plan_merges(manifest.files, due, _MERGE_ROWS):
+                rows = raw_store.read(step.files)
+                newest, rejects = newest_usable(table, rows)
+                tally.counts["quarantined"] += quarantine.land(f"raw-{SOURCE}", table.name, table.key, rejects)
+                tally.changes += _apply(lake, spec, table, newest, step, manifest)
+                context.log.info("%s: window %s, %s rows merged", spec.name, manifest.number, f"{rows.height:,}")
+            tally.counts["windows"] += 1
+        for bucket, contents in lake.contents(spec).items():
+            if bucket in done:
+                tally.rows += contents.rows
+                tally.size_bytes += contents.size_bytes
+        tally.skipped = tally.rows - tally.changes.inserted - tally.changes.updated - tally.changes.unchanged
+        return tally.result()
+
+    return merge_windows
+
+
+def _require_bucket_count(manifest: Manifest) -> None:
+    expected = len(BUCKETS.get_partition_keys())
+    if manifest.bucket_count != expected:
+        message = (
+            f"Window {manifest.number} of raw/{manifest.table} was extracted for {manifest.bucket_count} buckets, "
+            f"but CIPPUS_BUCKETS is {expected}: set it back, or extract into an empty lake."
+        )
+        raise BucketCountError(message)
+
+
+def _apply(
+    lake: LakeResource,
+    spec: TableSpec,
+    table: SourceTable,
+    newest: pl.DataFrame,
+    step: MergeStep[WindowFile],
+    manifest: Manifest,
+) -> Changes:
+    """Take moved rows out of their old bucket, then merge; a crash in between is repaired by merging again."""
+    moved = _moved(lake, spec, table, newest)
+    for bucket, keys in moved.group_by(f"{BUCKET}_before"):
+        quoted = ", ".join("'" + key.replace("'", "''") + "'" for key in keys[table.key])
+        lake.delete_where(spec, f"{BUCKET} = {bucket[0]} AND {table.key} IN ({quoted})")
+    applications = {application(table.name, bucket): manifest.number for bucket in step.completes}
+    changes = lake.merge_newer(spec, newest, sorted({*step.buckets, *step.completes}), applications)
+    return changes + Changes(deleted=moved.height)
+
+
+def _moved(lake: LakeResource, spec: TableSpec, table: SourceTable, newest: pl.DataFrame) -> pl.DataFrame:
+    """Keys that stand in another bucket with an older version, because their owner changed.
+
+    Reads two narrow columns of the whole table, pruned by the keys' statistics: nothing else knows the old bucket.
+    """
+    columns = [table.key, BUCKET, "updated_at"]
+    if table.owner_columns == (table.key,) or newest.is_empty():
+        return newest.select(table.key, pl.lit(0).alias(f"{BUCKET}_before")).clear()
+    standing = lake.scan(spec).select(columns).filter(pl.col(table.key).is_in(newest[table.key].implode()))
+    joined = newest.select(columns).join(standing.collect(), on=table.key, suffix="_before")
+    return joined.filter(
+        (pl.col(BUCKET) != pl.col(f"{BUCKET}_before")) & (pl.col("updated_at") > pl.col("updated_at_before"))
+    )
+
+
+@asset(
+    key=["lake", "quarantine"],
+    deps=[*(AssetKey(["lake", name]) for name in SOURCE_TABLES), ["label", "gold"]],
+    group_name=GROUP,
+    description="Every row that could not be used, with the reason; nothing is dropped silently.",
+    owners=["team:data-engineering"],
+    kinds={"delta", "s3"},
+)
+def quarantine_table(
+    context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource, quarantine: QuarantineResource
+) -> MaterializeResult[None]:
+    """Collect the landed rejects of every stage in one table."""
+    stage = Stage(QUARANTINE.name, inputs=(), version=quarantine.fingerprint(), partitioned=False)
+
+    def collect(_bucket: int, tally: Tally) -> Changes:
+        rejects = pl.concat([QUARANTINE.empty(), *quarantine.rows()]).unique()
+        for reason, count in rejects["reason"].value_counts().iter_rows():
+            tally.counts[f"reason: {reason}"] = count
+        return lake.sync(QUARANTINE, rejects)
+
+    return refresh(context, lake, ledger, stage, lambda: lake.contents(QUARANTINE), collect).result()
+
+
+ASSETS = [*(_merge_windows(table) for table in SOURCE_TABLES.values()), quarantine_table]

@@ -1,0 +1,225 @@
+"""mart/*, quicksight/*: what analysts see, as Delta tables and as CSV with a manifest.
+
+Belongs here: the marts and their export. Not here: data sets or refreshes inside QuickSight.
+"""
+
+from collections.abc import Callable
+
+import polars as pl
+import pyarrow as pa
+from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, asset
+
+from assets.incremental import Stage, Tally, refresh, refresh_table
+from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS, LAKE_TESTIMONIALS
+from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
+from assets.summaries import SUMMARIES
+from assets.transforms import marts
+from assets.transforms.source_schema import TIMESTAMP
+from assets.verticals import TAGS, THRESHOLDS
+from resources.catalogues import catalogue_hash, load_verticals
+from resources.lake import WHOLE, Changes, Contents, LakeResource, TableSpec, fingerprint
+from resources.ledger import LedgerResource
+from resources.s3 import S3Resource
+
+GROUP = "mart"
+_TEXT, _LONG, _REAL = pa.string(), pa.int64(), pa.float64()
+
+
+def _columns(**columns: pa.DataType) -> pa.Schema:
+    return pa.schema(list(columns.items()))
+
+
+CREATORS = TableSpec(
+    "mart/creators",
+    _columns(
+        account_bucket=pa.int32(),
+        account_id=_TEXT,
+        network=_TEXT,
+        handle=_TEXT,
+        display_name=_TEXT,
+        bio=_TEXT,
+        country=_TEXT,
+        language=_TEXT,
+        followers=_LONG,
+        created_at=TIMESTAMP,
+        posts=_LONG,
+        last_posted_at=TIMESTAMP,
+        likes=_LONG,
+        comments=_LONG,
+        views=_LONG,
+        shares=_LONG,
+        verticals=_TEXT,
+        top_vertical=_TEXT,
+        top_vertical_score=_REAL,
+        summary=_TEXT,
+    ),
+    ("account_id",),
+    text_columns=("bio", "summary", "display_name"),
+)
+POSTS_BY_DAY = TableSpec(
+    "mart/posts_by_day",
+    _columns(
+        day=pa.date32(),
+        network=_TEXT,
+        posts=_LONG,
+        accounts=_LONG,
+        likes=_LONG,
+        comments=_LONG,
+        views=_LONG,
+        shares=_LONG,
+    ),
+    ("network", "day"),
+    partitioned=False,
+)
+VERTICAL_COVERAGE = TableSpec(
+    "mart/vertical_coverage",
+    _columns(
+        vertical=_TEXT,
+        title=_TEXT,
+        item_kind=_TEXT,
+        tagged=_LONG,
+        threshold=_REAL,
+        fitted=pa.bool_(),
+        members=_LONG,
+        non_members=_LONG,
+        f1=_REAL,
+    ),
+    ("vertical", "item_kind"),
+    partitioned=False,
+)
+TESTIMONIALS = TableSpec(
+    "mart/testimonials",
+    _columns(
+        account_bucket=pa.int32(),
+        testimonial_id=_TEXT,
+        brand=_TEXT,
+        campaign=_TEXT,
+        account_id=_TEXT,
+        handle=_TEXT,
+        author_role=_TEXT,
+        rating=pa.int16(),
+        text=_TEXT,
+        created_at=TIMESTAMP,
+    ),
+    ("testimonial_id",),
+    text_columns=("text",),
+)
+MARTS = (CREATORS, POSTS_BY_DAY, VERTICAL_COVERAGE, TESTIMONIALS)
+
+
+def _creators(lake: LakeResource, bucket: int | None) -> pl.DataFrame:
+    measures = ["account_id", "posted_at", "likes", "comments", "views", "shares"]
+    posts = lake.scan(LAKE_POSTS, bucket).filter(pl.col("deleted_at").is_null()).select(measures)
+    return marts.creators(
+        lake.scan(LAKE_ACCOUNTS, bucket).collect(),
+        posts.collect(),
+        lake.scan(TAGS, bucket).collect(),
+        lake.scan(SUMMARIES, bucket).collect(),
+    )
+
+
+def _posts_by_day(lake: LakeResource, _bucket: int | None) -> pl.DataFrame:
+    """Reads seven narrow columns of all posts: a day's total has no smaller unit to recompute."""
+    return marts.posts_by_day(marts.live_posts(lake.scan(LAKE_POSTS), lake.scan(LAKE_ACCOUNTS))).collect()
+
+
+def _vertical_coverage(lake: LakeResource, _bucket: int | None) -> pl.DataFrame:
+    titles = {vertical.name: vertical.title for vertical in load_verticals()}
+    return marts.vertical_coverage(lake.scan(TAGS), lake.scan(THRESHOLDS).collect(), titles)
+
+
+def _testimonials(lake: LakeResource, bucket: int | None) -> pl.DataFrame:
+    return marts.testimonials(
+        lake.scan(LAKE_TESTIMONIALS, bucket).collect(), lake.scan(LAKE_ACCOUNTS, bucket).collect()
+    )
+
+
+def _mart(
+    spec: TableSpec,
+    inputs: tuple[TableSpec, ...],
+    compute: Callable[[LakeResource, int | None], pl.DataFrame],
+    description: str,
+) -> AssetsDefinition:
+    stage_inputs = inputs
+
+    @asset(
+        key=spec.name.split("/"),
+        deps=[of.name.split("/") for of in inputs],
+        partitions_def=BUCKETS if spec.partitioned else None,
+        backfill_policy=ALL_IN_ONE_RUN if spec.partitioned else None,
+        group_name=GROUP,
+        description=description,
+        owners=["team:analytics"],
+        kinds={"delta", "polars"},
+    )
+    def mart(context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource) -> MaterializeResult[None]:
+        def rows(bucket: int | None, _tally: Tally) -> pl.DataFrame:
+            return compute(lake, bucket)
+
+        version = catalogue_hash(load_verticals()) if spec is VERTICAL_COVERAGE else "1"
+        stage = Stage(spec.name, stage_inputs, version, partitioned=spec.partitioned)
+        return refresh_table(context, lake, ledger, stage, spec, rows)
+
+    return mart
+
+
+@asset(
+    key=["quicksight", "exports"],
+    deps=[spec.name.split("/") for spec in MARTS],
+    group_name="quicksight",
+    description="Each mart as CSV, a file a bucket, with a QuickSight manifest: QuickSight does not read Parquet.",
+    owners=["team:analytics"],
+    kinds={"csv", "quicksight"},
+)
+def exports(
+    context: AssetExecutionContext, s3: S3Resource, lake: LakeResource, ledger: LedgerResource
+) -> MaterializeResult[None]:
+    """Export the marts that changed. Memory: one bucket of one mart."""
+    total = Tally()
+    for spec in MARTS:
+        prefix = f"quicksight/{spec.name.removeprefix('mart/')}/"
+
+        def contents(prefix: str = prefix) -> dict[int, Contents]:
+            found = sorted((item.key, item.etag, item.size_bytes) for item in s3.list_objects(prefix))
+            of_files = fingerprint(f"{key} {etag}" for key, etag, _ in found)
+            return {WHOLE: Contents(of_files, len(found), sum(size for _, _, size in found))}
+
+        def export(_bucket: int, tally: Tally, spec: TableSpec = spec, prefix: str = prefix) -> Changes:
+            buckets = sorted(lake.contents(spec)) or [WHOLE]
+            wanted = [f"{prefix}data/{'all' if bucket == WHOLE else bucket:0>4}.csv" for bucket in buckets]
+            for bucket, key in zip(buckets, wanted, strict=True):
+                rows = lake.scan(spec, None if bucket == WHOLE else bucket).collect().sort(spec.key, nulls_last=True)
+                s3.put(key, marts.as_csv(rows))
+                tally.counts["rows_exported"] += rows.height
+            s3.delete([item.key for item in s3.list_objects(f"{prefix}data/") if item.key not in wanted])
+            s3.put_json(f"{prefix}manifest.json", marts.quicksight_manifest(s3.uri(f"{prefix}data/")))
+            return Changes(updated=len(wanted))
+
+        stage = Stage(f"quicksight/{spec.name.removeprefix('mart/')}", (spec,), partitioned=False)
+        done = refresh(context, lake, ledger, stage, contents, export)
+        total.rows, total.size_bytes = total.rows + done.rows, total.size_bytes + done.size_bytes
+        total.skipped, total.changes = total.skipped + done.skipped, total.changes + done.changes
+        total.buckets_skipped += done.buckets_skipped
+        total.counts.update(done.counts)
+    return total.result()
+
+
+ASSETS = [
+    _mart(
+        CREATORS,
+        (LAKE_ACCOUNTS, LAKE_POSTS, TAGS, SUMMARIES),
+        _creators,
+        "One row a live account: size, activity, verticals, summary.",
+    ),
+    _mart(POSTS_BY_DAY, (LAKE_POSTS, LAKE_ACCOUNTS), _posts_by_day, "Live posts and engagement by day (UTC) and network."),
+    _mart(
+        VERTICAL_COVERAGE,
+        (TAGS, THRESHOLDS),
+        _vertical_coverage,
+        "Tagged posts and accounts by vertical, with threshold and F1.",
+    ),
+    _mart(
+        TESTIMONIALS, (LAKE_TESTIMONIALS, LAKE_ACCOUNTS), _testimonials, "Live testimonials, with the account's handle."
+    ),
+    exports,
+]

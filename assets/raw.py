@@ -1,0 +1,67 @@
+"""raw/*: rows as extracted, in immutable Parquet, window by window.
+
+Belongs here: cutting contiguous windows and landing them. Not here: which version of a row is current (lake.py).
+"""
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, asset
+
+from assets.incremental import Tally
+from assets.transforms.source_schema import SOURCE_TABLES, SourceTable, with_bucket
+from resources.environments import bucket_count
+from resources.raw_store import Manifest, RawStoreResource, moment
+from resources.rds import PostgresResource, ReadWindow
+
+GROUP = "raw"
+SOURCE = "postgres"
+_LOG_EVERY_ROWS = 500_000
+
+
+def _extract(table: SourceTable) -> AssetsDefinition:
+    @asset(
+        key=["raw", table.name],
+        deps=[["rds", table.name]],
+        group_name=GROUP,
+        description=f"Windows of public.{table.name} along updated_at: contiguous, each complete with its manifest.",
+        owners=["team:data-engineering"],
+        kinds={"postgres", "parquet", "s3"},
+    )
+    def extract(
+        context: AssetExecutionContext, postgres: PostgresResource, raw_store: RawStoreResource
+    ) -> MaterializeResult[None]:
+        tally = Tally()
+        newest = raw_store.newest(SOURCE, table.name)
+        upper = postgres.safe_high_water_mark()
+        window = ReadWindow(
+            table.name, tuple(table.schema.names), "updated_at", moment(newest.upper) if newest else None, upper
+        )
+        number = newest.number + 1 if newest else 1
+        writer = raw_store.writer(SOURCE, table.name, number)
+        with postgres.read(window) as batches:
+            for rows in _bucketed(table, batches):
+                writer.add(rows)
+                tally.rows += rows.num_rows
+                if tally.rows // _LOG_EVERY_ROWS != (tally.rows - rows.num_rows) // _LOG_EVERY_ROWS:
+                    context.log.info("%s rows extracted", f"{tally.rows:,}")
+        files = writer.finish()
+        # A window without rows is not written: the next one starts where the newest ended, so none is skipped.
+        if files:
+            lower = newest.upper if newest else None
+            raw_store.complete(Manifest(SOURCE, table.name, number, lower, upper.isoformat(), bucket_count(), files))
+        tally.size_bytes = sum(file.size_bytes for file in files)
+        tally.counts.update(windows=int(bool(files)), files=len(files))
+        tally.counts["ahead_of_clock"] = postgres.count(table.name, since=upper)
+        return tally.result()
+
+    return extract
+
+
+def _bucketed(table: SourceTable, batches: pa.RecordBatchReader) -> Iterator[pa.Table]:
+    for batch in batches:
+        rows = pa.Table.from_batches([batch]).cast(table.schema)
+        yield with_bucket(table, rows, bucket_count())
+
+
+ASSETS = [_extract(table) for table in SOURCE_TABLES.values()]

@@ -1,0 +1,24 @@
+"""rds/*: the source tables, as external assets. The graph starts here.
+
+Belongs here: what the source is. Not here: reading it (raw.py).
+"""
+
+from dagster import AssetSpec
+
+from assets.transforms.source_schema import SOURCE_TABLES, SourceTable
+
+GROUP = "rds"
+
+
+def _external(table: SourceTable) -> AssetSpec:
+    return AssetSpec(
+        key=["rds", table.name],
+        group_name=GROUP,
+        description=f"Table public.{table.name} of the source database, keyed by {table.key}.",
+        owners=["team:data-engineering"],
+        kinds={"postgres"},
+        metadata={"columns": ", ".join(f"{field.name} {field.type}" for field in table.schema)},
+    )
+
+
+SPECS = [_external(table) for table in SOURCE_TABLES.values()]

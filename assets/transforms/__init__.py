@@ -1,0 +1,1 @@
+"""How things are computed: data in, data out. No Dagster, no clients, no resources, no files."""

@@ -1,0 +1,57 @@
+"""Corpus-wide BM25 statistics: how many documents hold a term, and what that makes a query's term worth.
+
+Belongs here: document frequencies and IDF weights. Not here: terms and their weights in a document (resources/bm25.py).
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+FREQUENCY_SCHEMA = pl.Schema({"term": pl.Int64(), "documents": pl.Int64()})
+
+
+class HasTerms(Protocol):
+    """A document's sparse vector: ``indices`` are its distinct term ids."""
+
+    @property
+    def indices(self) -> NDArray[np.uint32]:
+        """Distinct term ids, uint32."""
+
+
+def document_frequencies(documents: Iterable[HasTerms]) -> pl.DataFrame:
+    """Term id → number of documents that hold it, by term. The number of documents is the caller's to know."""
+    term_ids = [document.indices for document in documents]
+    terms, counts = np.unique(np.concatenate([np.empty(0, np.uint32), *term_ids]), return_counts=True)
+    return pl.DataFrame({"term": terms.astype(np.int64), "documents": counts}, schema=FREQUENCY_SCHEMA)
+
+
+def combined(frequencies: Iterable[pl.DataFrame]) -> pl.DataFrame:
+    """The document frequencies of several disjoint parts of the corpus (its buckets) as one table, by term."""
+    parts = pl.concat([pl.DataFrame(schema=FREQUENCY_SCHEMA), *frequencies])
+    return parts.group_by("term").agg(pl.col("documents").sum()).sort("term")
+
+
+def idf(document_frequency: int, documents: int) -> float:
+    """Lucene's ln(1 + (N - df + ½) / (df + ½)): positive, and smaller the more documents hold the term.
+
+    Raises ValueError when more documents hold the term than there are.
+    """
+    if not 0 <= document_frequency <= documents:
+        message = f"{document_frequency} documents of {documents} cannot hold a term."
+        raise ValueError(message)
+    return math.log1p((documents - document_frequency + 0.5) / (document_frequency + 0.5))
+
+
+def weigh_query(
+    term_ids: NDArray[np.uint32], document_frequency: Mapping[int, int], documents: int
+) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
+    """A query's terms and their IDF weights (float32); a term that no document holds keeps the highest weight.
+
+    ``document_frequency`` needs the query's terms alone. The dot product with a document's vector is its BM25 score.
+    """
+    weights = [idf(document_frequency.get(int(term), 0), documents) for term in term_ids]
+    return term_ids, np.asarray(weights, np.float32)

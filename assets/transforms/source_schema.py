@@ -1,0 +1,147 @@
+"""The contract with the source: tables, columns, Arrow types and keys.
+
+Belongs here: what a source row looks like, and the bucket that it falls into. Not here: how rows are read or stored.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+TIMESTAMP = pa.timestamp("us", tz="UTC")
+
+
+@dataclass(frozen=True)
+class SourceTable:
+    """One table of the source database: its Arrow schema, its key, and the columns that decide its bucket.
+
+    ``owner_columns`` are tried in order; the first that is not null is hashed (a brand's testimonial has no account).
+    """
+
+    name: str
+    schema: pa.Schema
+    key: str
+    owner_columns: tuple[str, ...] = ("account_id",)
+    required: tuple[str, ...] = ()
+
+
+def _schema(**columns: pa.DataType) -> pa.Schema:
+    return pa.schema(list(columns.items()))
+
+
+_text, _long, _moment = pa.string(), pa.int64(), TIMESTAMP
+
+ACCOUNTS = SourceTable(
+    "accounts",
+    _schema(
+        account_id=_text,
+        network=_text,
+        handle=_text,
+        display_name=_text,
+        bio=_text,
+        followers=_long,
+        country=_text,
+        language=_text,
+        created_at=_moment,
+        updated_at=_moment,
+        deleted_at=_moment,
+    ),
+    key="account_id",
+    required=("account_id", "network", "updated_at"),
+)
+POSTS = SourceTable(
+    "posts",
+    _schema(
+        post_id=_text,
+        account_id=_text,
+        network=_text,
+        posted_at=_moment,
+        text=_text,
+        hashtags=pa.list_(_text),
+        media_url=_text,
+        media_type=_text,
+        likes=_long,
+        comments=_long,
+        views=_long,
+        shares=_long,
+        updated_at=_moment,
+        deleted_at=_moment,
+    ),
+    key="post_id",
+    required=("post_id", "account_id", "network", "updated_at"),
+)
+TESTIMONIALS = SourceTable(
+    "testimonials",
+    _schema(
+        testimonial_id=_text,
+        brand=_text,
+        campaign=_text,
+        account_id=_text,
+        author_role=_text,
+        text=_text,
+        rating=pa.int16(),
+        created_at=_moment,
+        updated_at=_moment,
+        deleted_at=_moment,
+    ),
+    key="testimonial_id",
+    owner_columns=("account_id", "brand"),
+    required=("testimonial_id", "updated_at"),
+)
+SOURCE_TABLES = {table.name: table for table in (ACCOUNTS, POSTS, TESTIMONIALS)}
+
+LABELS_SCHEMA = _schema(item_kind=_text, item_id=_text, vertical=_text, is_member=pa.bool_(), annotator=_text)
+
+
+def account_bucket(owner: str, bucket_count: int) -> int:
+    """The bucket of an owner id: the top bits of md5, so that SQL, Python and a later split agree.
+
+    ``bucket_count`` is a power of two. Doubling it splits each bucket b into 2b and 2b+1. In Postgres:
+    ``('x' || substr(md5(owner), 1, 8))::bit(32)::bigint * bucket_count >> 32``.
+    """
+    head = int.from_bytes(hashlib.md5(owner.encode(), usedforsecurity=False).digest()[:4], "big")
+    return head * bucket_count >> 32
+
+
+def with_bucket(table: SourceTable, rows: pa.Table, bucket_count: int) -> pa.Table:
+    """The rows with a column ``account_bucket`` (int32). A row without any owner falls into bucket 0."""
+    owner = pc.coalesce(*(rows[name] for name in table.owner_columns))
+    encoded = pc.dictionary_encode(owner.combine_chunks() if isinstance(owner, pa.ChunkedArray) else owner)
+    encoded = encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
+    of_owner = [account_bucket(value, bucket_count) for value in encoded.dictionary.to_pylist()]
+    buckets = pc.fill_null(pc.take(pa.array(of_owner, pa.int32()), encoded.indices), 0)
+    return rows.append_column("account_bucket", buckets)
+
+
+def lake_schema(table: SourceTable) -> pa.Schema:
+    """The columns of a source table in the lake: its own, and the bucket."""
+    return table.schema.append(pa.field("account_bucket", pa.int32()))
+
+
+def newest_usable(table: SourceTable, rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The newest version of each usable row, and the rows that cannot be used, with a column ``reason``.
+
+    A row is unusable when a required column is null or blank, or when a rating lies outside 1 to 5.
+    """
+    reason = pl.coalesce(
+        *(pl.when(_missing(rows, name)).then(pl.lit(f"{name} is missing")) for name in table.required),
+        *(
+            [pl.when(~pl.col("rating").is_between(1, 5)).then(pl.lit("rating is outside 1 to 5"))]
+            if "rating" in rows.columns
+            else []
+        ),
+        pl.lit(None, pl.String),
+    )
+    judged = rows.with_columns(reason=reason)
+    usable = judged.filter(pl.col("reason").is_null()).drop("reason")
+    newest = usable.sort("updated_at", descending=True, maintain_order=True).unique(
+        table.key, keep="first", maintain_order=True
+    )
+    return newest, judged.filter(pl.col("reason").is_not_null())
+
+
+def _missing(rows: pl.DataFrame, name: str) -> pl.Expr:
+    column = pl.col(name)
+    return column.is_null() | (column.str.strip_chars() == "") if rows[name].dtype == pl.String else column.is_null()

@@ -1,0 +1,148 @@
+"""Vertical scores, thresholds and tags.
+
+Belongs here: similarity to descriptions, fitting a threshold on labels, applying it. Not here: the catalogue.
+"""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+Vectors = npt.NDArray[np.float32]
+POST, ACCOUNT = "post", "account"
+MIN_PER_CLASS = 5
+"""With fewer labelled members or non-members a fitted threshold would be noise: the catalogue's default stands."""
+
+
+@dataclass(frozen=True)
+class DescribedVertical:
+    """A vertical's name and the unit vectors of its descriptions, shape (descriptions, dimension)."""
+
+    name: str
+    descriptions: Vectors
+
+
+def similarity(vectors: Vectors, verticals: Sequence[DescribedVertical]) -> npt.NDArray[np.float32]:
+    """Shape (rows, verticals): the cosine to each vertical's nearest description. Vectors have unit length."""
+    columns = [(vectors @ vertical.descriptions.T).max(axis=1) for vertical in verticals]
+    return np.stack(columns, axis=1).astype(np.float32)
+
+
+def score(chunks: pl.DataFrame, vectors: Vectors, verticals: Sequence[DescribedVertical]) -> pl.DataFrame:
+    """Scores of posts and accounts: (account_bucket, item_kind, item_id, account_id, vertical, score).
+
+    A post scores as its best chunk, because a long description trails off into links and thanks. An account scores
+    as the mean of its posts. ``chunks`` has (account_bucket, account_id, post_id), a row a vector.
+    """
+    names = [vertical.name for vertical in verticals]
+    wide = pl.DataFrame(similarity(vectors, verticals), schema=dict.fromkeys(names, pl.Float32))
+    posts = (
+        chunks.select("account_bucket", "account_id", "post_id")
+        .hstack(wide)
+        .group_by("account_bucket", "account_id", "post_id")
+        .agg(pl.col(names).max())
+    )
+    accounts = posts.group_by("account_bucket", "account_id").agg(pl.col(names).mean())
+    return pl.concat(
+        [
+            _long(posts.rename({"post_id": "item_id"}), POST, names),
+            _long(accounts.with_columns(item_id="account_id"), ACCOUNT, names),
+        ]
+    )
+
+
+def _long(wide: pl.DataFrame, kind: str, names: Sequence[str]) -> pl.DataFrame:
+    # Six decimals: the encoder's vectors differ by about 1e-7 between batch shapes, and equal rows must stay equal.
+    return wide.unpivot(
+        names,
+        index=["account_bucket", "account_id", "item_id"],
+        variable_name="vertical",
+        value_name="score",
+    ).select(
+        "account_bucket",
+        pl.lit(kind).alias("item_kind"),
+        "item_id",
+        "account_id",
+        "vertical",
+        pl.col("score").cast(pl.Float64).round(5),
+    )
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fitted threshold, and its F1 on folds that did not take part in fitting."""
+
+    threshold: float
+    f1: float
+
+
+def best_threshold(scores: npt.NDArray[np.float64], member: npt.NDArray[np.bool_]) -> float:
+    """The score at or above which calling an item a member gives the highest F1; ties go to the higher threshold."""
+    order = np.argsort(-scores, kind="stable")
+    ranked, hits = scores[order], np.cumsum(member[order])
+    f1 = 2 * hits / (np.arange(1, len(ranked) + 1) + member.sum())
+    # Only the last of equal scores is a place to cut.
+    f1[:-1][ranked[:-1] == ranked[1:]] = -1.0
+    return float(ranked[int(np.argmax(f1))])
+
+
+def f1_at(threshold: float, scores: npt.NDArray[np.float64], member: npt.NDArray[np.bool_]) -> tuple[int, int, int]:
+    """(true positives, false positives, false negatives) of a threshold."""
+    called = scores >= threshold
+    return int((called & member).sum()), int((called & ~member).sum()), int((~called & member).sum())
+
+
+def fit(scores: npt.NDArray[np.float64], member: npt.NDArray[np.bool_], folds: npt.NDArray[np.int64]) -> Fit:
+    """A threshold on all items; its F1 pooled over folds, each judged by a threshold fitted without it."""
+    counts = np.zeros(3, dtype=np.int64)
+    for fold in np.unique(folds):
+        held = folds == fold
+        if member[~held].any():
+            counts += f1_at(best_threshold(scores[~held], member[~held]), scores[held], member[held])
+    true, false, missed = (int(count) for count in counts)
+    denominator = 2 * true + false + missed
+    return Fit(best_threshold(scores, member), 2 * true / denominator if denominator else 0.0)
+
+
+def fit_thresholds(labelled: pl.DataFrame, defaults: dict[str, float], kinds: Sequence[str]) -> pl.DataFrame:
+    """One row per (item_kind, vertical): threshold, members, non_members, fitted, f1 (null where not fitted).
+
+    ``labelled`` has (item_kind, vertical, score, is_member, account_id). Folds are by account, so that an author's
+    style is never on both sides.
+    """
+    rows: list[tuple[str, str, float, int, int, bool, float | None]] = []
+    for kind in kinds:
+        for vertical, default in sorted(defaults.items()):
+            items = labelled.filter((pl.col("item_kind") == kind) & (pl.col("vertical") == vertical)).sort(
+                "score", "account_id"
+            )
+            member = items["is_member"].to_numpy()
+            members, others = int(member.sum()), int((~member).sum())
+            if min(members, others) >= MIN_PER_CLASS:
+                folds = np.array([zlib.crc32(account.encode()) % 5 for account in items["account_id"]])
+                fitted = fit(items["score"].to_numpy(), member, folds.astype(np.int64))
+                rows.append((kind, vertical, fitted.threshold, members, others, True, round(fitted.f1, 6)))
+            else:
+                rows.append((kind, vertical, default, members, others, False, None))
+    return pl.DataFrame(rows, schema=THRESHOLDS_SCHEMA, orient="row")
+
+
+THRESHOLDS_SCHEMA = {
+    "item_kind": pl.String,
+    "vertical": pl.String,
+    "threshold": pl.Float64,
+    "members": pl.Int64,
+    "non_members": pl.Int64,
+    "fitted": pl.Boolean,
+    "f1": pl.Float64,
+}
+
+
+def tag(scores: pl.DataFrame, thresholds: pl.DataFrame) -> pl.DataFrame:
+    """The scores that reach their vertical's threshold, with it: what an item is tagged with."""
+    return scores.join(
+        thresholds.select("item_kind", "vertical", "threshold"), on=["item_kind", "vertical"], how="inner"
+    ).filter(pl.col("score") >= pl.col("threshold"))

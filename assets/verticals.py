@@ -1,0 +1,134 @@
+"""vertical/*: what posts and accounts are about, and how sure that is.
+
+Belongs here: scores against the catalogue, thresholds fitted on gold labels, tags. Not here: the catalogue's texts.
+"""
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from dagster import AssetExecutionContext, MaterializeResult, asset
+from resources.embedder import EmbedderResource
+
+from assets.corpus import CHUNKS
+from assets.embeddings import VECTORS, with_vectors
+from assets.incremental import Stage, Tally, refresh_table
+from assets.labels import GOLD
+from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
+from assets.transforms.verticals import ACCOUNT, POST, DescribedVertical, fit_thresholds, score, tag
+from resources.catalogues import catalogue_hash, load_verticals
+from resources.lake import LakeResource, TableSpec, fingerprint
+from resources.ledger import LedgerResource
+
+GROUP = "vertical"
+_SCORE_COLUMNS = [
+    ("account_bucket", pa.int32()),
+    ("item_kind", pa.string()),
+    ("item_id", pa.string()),
+    ("account_id", pa.string()),
+    ("vertical", pa.string()),
+    ("score", pa.float64()),
+]
+SCORES = TableSpec("vertical/scores", pa.schema(_SCORE_COLUMNS), ("item_id", "item_kind", "vertical"))
+TAGS = TableSpec(
+    "vertical/tags", pa.schema([*_SCORE_COLUMNS, ("threshold", pa.float64())]), ("item_id", "item_kind", "vertical")
+)
+THRESHOLDS = TableSpec(
+    "vertical/thresholds",
+    pa.schema(
+        [
+            ("item_kind", pa.string()),
+            ("vertical", pa.string()),
+            ("threshold", pa.float64()),
+            ("members", pa.int64()),
+            ("non_members", pa.int64()),
+            ("fitted", pa.bool_()),
+            ("f1", pa.float64()),
+        ]
+    ),
+    ("vertical", "item_kind"),
+    partitioned=False,
+)
+
+
+@asset(
+    key=["vertical", "scores"],
+    deps=[["corpus", "cippus_text"], ["embedding", "cippus_text"]],
+    partitions_def=BUCKETS,
+    backfill_policy=ALL_IN_ONE_RUN,
+    group_name=GROUP,
+    description="Zero-shot score of every post and account for every vertical: cosine to its nearest description.",
+    owners=["team:data-science"],
+    kinds={"delta", "numpy"},
+)
+def scores(
+    context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource, embedder: EmbedderResource
+) -> MaterializeResult[None]:
+    """Score the posts and accounts of a stale bucket; only changed scores are written."""
+    verticals, model = load_verticals(), embedder.model()
+    described: list[DescribedVertical] = []
+
+    def of_bucket(bucket: int | None, _tally: Tally) -> pl.DataFrame:
+        if not described:
+            described.extend(_described(embedder))
+        chunks = lake.scan(CHUNKS, bucket).select("account_bucket", "account_id", "post_id", "content_hash").collect()
+        return score(*with_vectors(lake, bucket or 0, chunks, model.name), described)
+
+    stage = Stage(SCORES.name, (CHUNKS, VECTORS), fingerprint([catalogue_hash(verticals), model.name]))
+    return refresh_table(context, lake, ledger, stage, SCORES, of_bucket)
+
+
+def _described(embedder: EmbedderResource) -> list[DescribedVertical]:
+    described = []
+    for vertical in load_verticals():
+        vectors = np.empty((len(vertical.descriptions), embedder.model().dimension), dtype=np.float32)
+        for indices, batch in embedder.model().embed(vertical.descriptions):
+            vectors[indices] = batch
+        described.append(DescribedVertical(vertical.name, vectors))
+    return described
+
+
+@asset(
+    key=["vertical", "thresholds"],
+    deps=[["vertical", "scores"], ["label", "gold"]],
+    group_name=GROUP,
+    description="The score at which a vertical's tag is given: fitted on gold labels, else the catalogue's default.",
+    owners=["team:data-science"],
+    kinds={"delta", "numpy"},
+)
+def thresholds(context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource) -> MaterializeResult[None]:
+    """Fit thresholds; reads the scores of labelled items only."""
+    verticals = load_verticals()
+
+    def of_all(_bucket: int | None, tally: Tally) -> pl.DataFrame:
+        labels = lake.scan(GOLD).select("item_kind", "item_id", "vertical", "is_member").collect()
+        of_labelled = lake.scan(SCORES).filter(pl.col("item_id").is_in(labels["item_id"].unique().implode()))
+        labelled = labels.join(of_labelled.collect(), on=["item_kind", "item_id", "vertical"])
+        fitted = fit_thresholds(labelled, {v.name: v.default_threshold for v in verticals}, [POST, ACCOUNT])
+        tally.counts["fitted"] = int(fitted["fitted"].sum())
+        return fitted
+
+    stage = Stage(THRESHOLDS.name, (GOLD, SCORES), catalogue_hash(verticals), partitioned=False)
+    return refresh_table(context, lake, ledger, stage, THRESHOLDS, of_all)
+
+
+@asset(
+    key=["vertical", "tags"],
+    deps=[["vertical", "scores"], ["vertical", "thresholds"]],
+    partitions_def=BUCKETS,
+    backfill_policy=ALL_IN_ONE_RUN,
+    group_name=GROUP,
+    description="The verticals that a post or an account reaches, with score and threshold.",
+    owners=["team:data-science"],
+    kinds={"delta", "polars"},
+)
+def tags(context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource) -> MaterializeResult[None]:
+    """Tag the posts and accounts of a stale bucket."""
+
+    def of_bucket(bucket: int | None, _tally: Tally) -> pl.DataFrame:
+        return tag(lake.scan(SCORES, bucket).collect(), lake.scan(THRESHOLDS).collect())
+
+    stage = Stage(TAGS.name, (SCORES, THRESHOLDS))
+    return refresh_table(context, lake, ledger, stage, TAGS, of_bucket)
+
+
+ASSETS = [scores, thresholds, tags]

@@ -1,0 +1,148 @@
+"""Checks of label/*, vertical/*, summary/*, mart/*: what people are shown follows from what is known."""
+
+import polars as pl
+from dagster import AssetCheckResult, AssetKey, asset_check
+
+from assets.corpus import CHUNKS
+from assets.labels import GOLD
+from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS, LAKE_TESTIMONIALS
+from assets.marts import CREATORS, MARTS, POSTS_BY_DAY, TESTIMONIALS, VERTICAL_COVERAGE
+from assets.summaries import SUMMARIES
+from assets.transforms.marts import live_posts
+from assets.verticals import SCORES, TAGS, THRESHOLDS
+from pipelines.checks import verdict
+from resources.catalogues import load_verticals
+from resources.lake import LakeResource
+from resources.s3 import S3Resource
+
+
+@asset_check(asset=AssetKey(["label", "gold"]), name="items_known")
+def items_known(lake: LakeResource) -> AssetCheckResult:
+    """Every label is about a post or account of the lake and a vertical of the catalogue, and stands once."""
+    gold = lake.scan(GOLD).collect()
+    known = pl.concat(
+        [
+            lake.scan(LAKE_POSTS).select(item_kind=pl.lit("post"), item_id="post_id"),
+            lake.scan(LAKE_ACCOUNTS).select(item_kind=pl.lit("account"), item_id="account_id"),
+        ]
+    ).collect()
+    foreign = gold.join(known, on=["item_kind", "item_id"], how="anti").height
+    unnamed = gold.filter(~pl.col("vertical").is_in([vertical.name for vertical in load_verticals()])).height
+    repeated = gold.height - gold.select(GOLD.key).n_unique()
+    return verdict("labels of unknown items or verticals, or repeated", found=foreign + unnamed + repeated)
+
+
+@asset_check(asset=AssetKey(["vertical", "scores"]), name="every_item_scored")
+def every_item_scored(lake: LakeResource) -> AssetCheckResult:
+    """Every post and account of the corpus has one score in [-1, 1] for every vertical."""
+    scores = lake.scan(SCORES)
+    per_item = scores.group_by("item_kind", "item_id").agg(
+        n=pl.col("vertical").n_unique(), rows=pl.len(), odd=(~pl.col("score").is_between(-1.001, 1.001)).sum()
+    )
+    items = per_item.collect()
+    verticals = len(load_verticals())
+    wrong = items.filter((pl.col("n") != verticals) | (pl.col("rows") != verticals) | (pl.col("odd") > 0)).height
+    posts = lake.scan(CHUNKS).select(item_id="post_id", item_kind=pl.lit("post")).unique()
+    accounts = lake.scan(CHUNKS).select(item_id="account_id", item_kind=pl.lit("account")).unique()
+    expected = pl.concat([posts, accounts]).collect()
+    unscored = expected.join(items, on=["item_kind", "item_id"], how="anti").height
+    foreign = items.join(expected, on=["item_kind", "item_id"], how="anti").height
+    return verdict("items unscored, foreign or with impossible scores", found=wrong + unscored + foreign)
+
+
+@asset_check(asset=AssetKey(["vertical", "thresholds"]), name="every_vertical_has_threshold")
+def every_vertical_has_threshold(lake: LakeResource) -> AssetCheckResult:
+    """One threshold in [-1, 1] per vertical and item kind."""
+    held = lake.scan(THRESHOLDS).filter(pl.col("threshold").is_between(-1, 1)).collect()
+    expected = {(vertical.name, kind) for vertical in load_verticals() for kind in ("post", "account")}
+    found = set(held.select("vertical", "item_kind").iter_rows())
+    return verdict("thresholds missing, foreign or repeated", found=len(expected ^ found) + held.height - len(found))
+
+
+@asset_check(asset=AssetKey(["vertical", "tags"]), name="tags_reach_thresholds")
+def tags_reach_thresholds(lake: LakeResource) -> AssetCheckResult:
+    """Exactly the scores that reach the current threshold are tags."""
+    thresholds = lake.scan(THRESHOLDS).select("vertical", "item_kind", "threshold")
+    joined = lake.scan(SCORES).join(thresholds, on=["vertical", "item_kind"])
+    key = ["item_kind", "item_id", "vertical"]
+    due = joined.filter(pl.col("score") >= pl.col("threshold")).select(key).collect()
+    tags = lake.scan(TAGS).select(key).collect()
+    odd = due.join(tags, on=key, how="anti").height + tags.join(due, on=key, how="anti").height
+    return verdict("tags missing or unearned", found=odd, metadata={"tags": tags.height})
+
+
+@asset_check(asset=AssetKey(["summary", "account_summaries"]), name="evidence_exists")
+def evidence_exists(lake: LakeResource) -> AssetCheckResult:
+    """Every account of the corpus has a summary, and every post that one cites is its own and in the corpus."""
+    chunks = lake.scan(CHUNKS).select("account_id", "post_id").unique().collect()
+    summaries = lake.scan(SUMMARIES).select("account_id", "post_ids").collect()
+    cited = summaries.explode("post_ids").rename({"post_ids": "post_id"})
+    foreign = cited.join(chunks, on=["account_id", "post_id"], how="anti").height
+    missing = chunks.select("account_id").unique().join(summaries, on="account_id", how="anti").height
+    return verdict("accounts without a summary, or citations of unknown posts", found=foreign + missing)
+
+
+@asset_check(asset=AssetKey(["mart", "creators"]), name="totals_match_lake")
+def creators_match_lake(lake: LakeResource) -> AssetCheckResult:
+    """As many creators as live accounts, and as many posts as their live posts."""
+    live = lake.scan(LAKE_ACCOUNTS).filter(pl.col("deleted_at").is_null()).select(pl.len()).collect().item()
+    posts = live_posts(lake.scan(LAKE_POSTS), lake.scan(LAKE_ACCOUNTS)).select(pl.len()).collect().item()
+    mart = lake.scan(CREATORS).select(pl.len(), pl.col("posts").sum()).collect()
+    difference = abs(mart["len"].item() - live) + abs(mart["posts"].item() - posts)
+    return verdict("creators or posts more or fewer than in the lake", found=difference, metadata={"accounts": live})
+
+
+@asset_check(asset=AssetKey(["mart", "posts_by_day"]), name="totals_match_lake")
+def days_match_lake(lake: LakeResource) -> AssetCheckResult:
+    """Posts and likes over all days are those of the live posts."""
+    totals = pl.len().alias("posts"), pl.col("likes").sum()
+    lakes = live_posts(lake.scan(LAKE_POSTS), lake.scan(LAKE_ACCOUNTS)).select(totals).collect()
+    mart = lake.scan(POSTS_BY_DAY).select(pl.col("posts", "likes").sum()).collect()
+    difference = sum(abs(mart[name].item() - lakes[name].item()) for name in ("posts", "likes"))
+    return verdict("posts or likes more or fewer than in the lake", found=difference)
+
+
+@asset_check(asset=AssetKey(["mart", "vertical_coverage"]), name="totals_match_tags")
+def coverage_matches_tags(lake: LakeResource) -> AssetCheckResult:
+    """Tagged items over all verticals are the tags."""
+    tags = lake.scan(TAGS).select(pl.len()).collect().item()
+    tagged = lake.scan(VERTICAL_COVERAGE).select(pl.col("tagged").sum()).collect().item()
+    return verdict("tags more or fewer than the mart counts", found=abs(tags - tagged))
+
+
+@asset_check(asset=AssetKey(["mart", "testimonials"]), name="totals_match_lake")
+def testimonials_match_lake(lake: LakeResource) -> AssetCheckResult:
+    """Exactly the live testimonials of the lake."""
+    key = "testimonial_id"
+    live = lake.scan(LAKE_TESTIMONIALS).filter(pl.col("deleted_at").is_null()).select(key).collect()
+    mart = lake.scan(TESTIMONIALS).select(key).collect()
+    odd = live.join(mart, on=key, how="anti").height + mart.join(live, on=key, how="anti").height
+    return verdict("testimonials missing or foreign", found=odd)
+
+
+@asset_check(asset=AssetKey(["quicksight", "exports"]), name="csv_matches_marts")
+def csv_matches_marts(lake: LakeResource, s3: S3Resource) -> AssetCheckResult:
+    """Every CSV file parses to its mart's columns, and together they have the mart's rows. One file at a time."""
+    odd = 0
+    for spec in MARTS:
+        rows = 0
+        for item in s3.list_objects(f"quicksight/{spec.name.removeprefix('mart/')}/data/"):
+            table = pl.read_csv(s3.get(item.key) or b"", infer_schema=False)
+            odd += table.columns != spec.schema.names
+            rows += table.height
+        odd += abs(rows - sum(contents.rows for contents in lake.contents(spec).values()))
+    return verdict("CSV files with other columns, or rows more or fewer than in the marts", found=odd)
+
+
+CHECKS = [
+    items_known,
+    every_item_scored,
+    every_vertical_has_threshold,
+    tags_reach_thresholds,
+    evidence_exists,
+    creators_match_lake,
+    days_match_lake,
+    coverage_matches_tags,
+    testimonials_match_lake,
+    csv_matches_marts,
+]

@@ -1,0 +1,23 @@
+"""Start here: the stages in lineage order, and what they run on.
+
+Belongs here: the map. Not here: what a stage does (assets/), what a resource is (resources/). Loads without network.
+"""
+
+from dagster import Definitions
+
+from assets import corpus, embeddings, labels, lake, marts, qdrant, raw, rds, summaries, verticals
+from pipelines.checks import ingestion, reporting, retrieval
+from pipelines.jobs import JOBS
+from pipelines.schedules import SCHEDULES
+from resources.environments import executor, resources
+
+STAGES = (raw, lake, corpus, embeddings, labels, verticals, summaries, qdrant, marts)
+
+defs = Definitions(
+    assets=[*rds.SPECS, *(definition for stage in STAGES for definition in stage.ASSETS)],
+    asset_checks=[*ingestion.CHECKS, *retrieval.CHECKS, *reporting.CHECKS],
+    jobs=JOBS,
+    schedules=SCHEDULES,
+    resources=resources(),
+    executor=executor(),
+)

@@ -1,0 +1,139 @@
+"""Running the lineage or its checks in this process, on the local Dagster instance, where the UI shows them too.
+
+Belongs here: one run and its report. Not here: how it is printed (cli.py).
+"""
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from dagster import DagsterInstance, DagsterRunStatus, Definitions, ExecuteInProcessResult, RunsFilter
+from rich.console import Console
+
+from pipelines.console import LineageProgress
+from pipelines.definitions import defs
+from pipelines.jobs import all_buckets
+
+_PID_TAG = "cippus/pid"
+INSTANCE_SETTINGS: dict[str, Any] = {
+    "telemetry": {"enabled": False},
+    "nux": {"enabled": False},
+    "concurrency": {"pools": {"default_limit": 1, "granularity": "op"}},
+}
+"""The local instance: nothing is sent anywhere, and the embedded index has one writer at a time."""
+
+
+class RunInProgressError(RuntimeError):
+    """Another process is running the lineage on this home folder."""
+
+
+@dataclass(frozen=True)
+class LineageReport:
+    """One run: wall seconds, asset key → metadata in execution order, and what failed (step → error)."""
+
+    wall_seconds: float
+    assets: dict[str, dict[str, Any]]
+    failures: dict[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as JSON values."""
+        return {"wall_seconds": self.wall_seconds, "assets": self.assets, "failures": self.failures}
+
+
+@dataclass(frozen=True)
+class CheckOutcome:
+    """One asset check's evaluation."""
+
+    asset: str
+    check: str
+    passed: bool
+    severity: str
+    description: str
+
+
+def instance_folder(home: Path) -> Path:
+    """The folder of the home's Dagster instance, with its settings written; `dagster dev` uses it as DAGSTER_HOME."""
+    folder = home / "dagster"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "dagster.yaml").write_text(yaml.safe_dump(INSTANCE_SETTINGS))
+    return folder
+
+
+@contextmanager
+def _only_run(home: Path) -> Iterator[None]:
+    """Hold the home's run lock; the kernel frees it however the process ends."""
+    with (home / "run.lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            message = f"Another `cippus run` is working in {home}: wait for it to end."
+            raise RunInProgressError(message) from None
+        yield
+
+
+def _close_abandoned(instance: DagsterInstance) -> None:
+    """Mark runs as failed whose process was killed; the run lock says that nobody else is running."""
+    for run in instance.get_runs(RunsFilter(statuses=[DagsterRunStatus.STARTED, DagsterRunStatus.STARTING])):
+        if _PID_TAG in run.tags:
+            instance.report_run_failed(run, f"Process {run.tags[_PID_TAG]} ended without finishing this run.")
+
+
+def _execute(
+    home: Path, job_name: str, console: Console, tags: dict[str, str]
+) -> tuple[ExecuteInProcessResult, float]:
+    steps = len(defs.resolve_job_def(job_name).nodes)
+    progress = LineageProgress(console, steps)
+    observed = Definitions.merge(defs, Definitions(loggers={"progress": progress.logger()}))
+    with (
+        _only_run(home),
+        DagsterInstance.from_config(str(instance_folder(home))) as instance,
+        progress.progress,
+    ):
+        _close_abandoned(instance)
+        started = time.monotonic()
+        result = observed.resolve_job_def(job_name).execute_in_process(
+            instance=instance,
+            tags={**tags, _PID_TAG: str(os.getpid())},
+            run_config={"loggers": {"progress": {}}},
+            raise_on_error=False,
+        )
+        return result, time.monotonic() - started
+
+
+def run_lineage(home: Path, console: Console) -> LineageReport:
+    """Materialize every asset once, all buckets in this process. Failures are in the report, not raised."""
+    result, seconds = _execute(home, "lineage", console, dict(all_buckets()))
+    assets: dict[str, dict[str, Any]] = {}
+    for event in result.get_asset_materialization_events():
+        key = event.asset_key.to_user_string() if event.asset_key else ""
+        assets[key] = {name: value.value for name, value in event.materialization.metadata.items()}
+    return LineageReport(round(seconds, 3), assets, _failures(result))
+
+
+def run_checks(home: Path, console: Console) -> tuple[list[CheckOutcome], dict[str, str]]:
+    """Evaluate every asset check; returns the outcomes and the checks that could not be evaluated, with why."""
+    result, _ = _execute(home, "checks", console, {})
+    outcomes = [
+        CheckOutcome(
+            found.asset_key.to_user_string(), found.check_name, found.passed, found.severity.value, found.description or ""
+        )
+        for found in result.get_asset_check_evaluations()
+    ]
+    return outcomes, _failures(result)
+
+
+def _failures(result: ExecuteInProcessResult) -> dict[str, str]:
+    """Step → the innermost error in one line."""
+    found = {}
+    for event in result.get_step_failure_events():
+        error = event.step_failure_data.error
+        while error is not None and error.cause is not None:
+            error = error.cause
+        found[(event.step_key or "").replace("__", "/")] = error.message.strip() if error else "unknown error"
+    return found

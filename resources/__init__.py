@@ -1,0 +1,1 @@
+"""The only code that opens connections. Retries and throttling live here."""

@@ -1,0 +1,259 @@
+"""The vector index: its values, the one interface of both engines, its errors, and the Dagster resource that picks one.
+
+Belongs here: what every engine agrees on, the order of candidates included. Not here: an engine's own calls
+(qdrant_edge.py, qdrant_server.py), sparse encoding (bm25.py), fusion (assets/transforms/ranking.py).
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeVar
+
+import numpy as np
+from dagster import ConfigurableResource
+from numpy.typing import NDArray
+from pydantic import Field
+
+COLLECTION = "cippus_text"
+DENSE, SPARSE = "dense", "bm25"
+BATCH_POINTS = 256
+PAGE_POINTS = 1_000
+EXACT_UP_TO_POINTS = 100_000  # a full scan of 20,000 × 384 takes 3 ms; HNSW at ef 64 finds .71 of the top 10
+HNSW_EF = 256
+SCORE_DECIMALS = 5  # engines agree to 1e-6; what differs less than 1e-5 is a tie and goes by id
+TIE_WIDENING = 16
+
+IndexKind = Literal["tenant", "keyword", "integer", "datetime"]
+PAYLOAD_INDEXES: Mapping[str, IndexKind] = {
+    "account_id": "tenant",
+    "account_bucket": "integer",
+    "network": "keyword",
+    "language": "keyword",
+    "country": "keyword",
+    "verticals": "keyword",
+    "post_verticals": "keyword",
+    "posted_at": "datetime",
+    "content_hash": "keyword",
+    "payload_hash": "keyword",
+}
+
+T = TypeVar("T")
+
+
+class VectorIndexError(RuntimeError):
+    """The index refused or failed. Below it: IndexUnavailableError, CollectionMissingError, CollectionMismatchError."""
+
+
+class IndexUnavailableError(VectorIndexError):
+    """The server does not answer or refuses us, or another process holds the embedded index."""
+
+
+class CollectionMissingError(VectorIndexError):
+    """The collection was never made, or is lost: ``ensure_collection`` makes it."""
+
+
+class CollectionMismatchError(VectorIndexError):
+    """The collection exists with another vector dimension: another model's vectors are in it."""
+
+
+@dataclass(frozen=True, eq=False)
+class SparseVector:
+    """Term ids (uint32, strictly ascending) and their weights (float32), of one length; may be empty."""
+
+    indices: NDArray[np.uint32]
+    values: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        if self.indices.shape != self.values.shape or self.indices.ndim != 1:
+            message = f"Sparse indices {self.indices.shape} and values {self.values.shape} differ in shape."
+            raise ValueError(message)
+        if (self.indices[1:] <= self.indices[:-1]).any():
+            message = "Sparse indices must be strictly ascending."
+            raise ValueError(message)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @classmethod
+    def of(cls, indices: Sequence[int], values: Sequence[float]) -> "SparseVector":
+        """From an engine's lists."""
+        return cls(np.asarray(indices, np.uint32), np.asarray(values, np.float32))
+
+
+@dataclass(frozen=True, eq=False)
+class IndexPoint:
+    """One chunk in the index: ``id`` a UUID, ``dense`` float32 (dimension,), ``payload`` JSON values.
+
+    Engines keep ``dense`` at unit length. A NaN is refused here, because Edge accepts it in silence.
+    """
+
+    id: str
+    dense: NDArray[np.float32]
+    sparse: SparseVector
+    payload: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        if self.dense.ndim != 1 or not np.isfinite(self.dense).all():
+            message = f"The dense vector of point {self.id} must be one-dimensional and finite."
+            raise ValueError(message)
+
+
+@dataclass(frozen=True)
+class PointHashes:
+    """What a point says it holds; an empty hash where the payload has none."""
+
+    id: str
+    content_hash: str
+    payload_hash: str
+
+    @classmethod
+    def of(cls, id_: object, payload: Mapping[str, Any] | None) -> "PointHashes":
+        """From an engine's id and payload."""
+        held = payload or {}
+        return cls(str(id_), held.get("content_hash", ""), held.get("payload_hash", ""))
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A point that a search found: cosine (dense) or BM25 (sparse) score, higher is better, and its whole payload."""
+
+    id: str
+    score: float
+    payload: Mapping[str, Any] = field(hash=False)
+
+
+@dataclass(frozen=True)
+class SearchFilter:
+    """Which points may be found; None means any. ``vertical`` is one of the account's earned tags (``verticals``).
+
+    ``posted_after`` is inclusive, ``posted_before`` exclusive; a date without a time zone is a ValueError.
+    """
+
+    vertical: str | None = None
+    network: str | None = None
+    language: str | None = None
+    country: str | None = None
+    account_id: str | None = None
+    account_bucket: int | None = None
+    posted_after: datetime | None = None
+    posted_before: datetime | None = None
+
+    def __post_init__(self) -> None:
+        for moment in (self.posted_after, self.posted_before):
+            if moment is not None and moment.tzinfo is None:
+                message = f"posted_after and posted_before need a time zone: {moment.isoformat()}"
+                raise ValueError(message)
+
+    def matches(self) -> dict[str, str | int]:
+        """Payload field → the value it must hold."""
+        wanted = {
+            "verticals": self.vertical,
+            "network": self.network,
+            "language": self.language,
+            "country": self.country,
+            "account_id": self.account_id,
+            "account_bucket": self.account_bucket,
+        }
+        return {key: value for key, value in wanted.items() if value is not None}
+
+
+class VectorIndex(Protocol):
+    """One collection in one engine. Every call is idempotent; every failure is a VectorIndexError."""
+
+    def ensure_collection(self, dimension: int) -> None:
+        """Make the collection and its payload indexes where they are missing; CollectionMismatchError if it differs."""
+
+    def upsert(self, points: Iterable[IndexPoint]) -> int:
+        """Write whole points (vectors and payload replaced) in batches; returns how many."""
+
+    def set_payload(self, payloads: Iterable[tuple[str, Mapping[str, Any]]]) -> int:
+        """Replace whole payloads and leave the vectors; unknown ids are skipped; returns how many were replaced."""
+
+    def delete(self, ids: Iterable[str]) -> None:
+        """Remove points; unknown ids are no error."""
+
+    def scroll_hashes(self, account_bucket: int | None = None) -> Iterator[PointHashes]:
+        """The hashes of every point (of one bucket), page by page, in no promised order."""
+
+    def search_dense(self, vector: NDArray[np.float32], where: SearchFilter, limit: int) -> list[Candidate]:
+        """The best by cosine, by (-score, id); exact up to EXACT_UP_TO_POINTS points."""
+
+    def search_sparse(self, query: SparseVector, where: SearchFilter, limit: int) -> list[Candidate]:
+        """The best by dot product among points sharing a term with ``query``, by (-score, id); always exact."""
+
+    def count(self, account_bucket: int | None = None) -> int:
+        """Points in the collection (or bucket), exactly."""
+
+    def retrieve(self, ids: Sequence[str]) -> list[IndexPoint]:
+        """The points with vectors and payload, in the order asked for; unknown ids are left out."""
+
+    def optimize(self) -> None:
+        """Build or wait for the HNSW graph; returns when searches are at full speed."""
+
+    def health(self) -> dict[str, str | int]:
+        """``engine, status`` (green, yellow, grey, red or missing), ``points, indexed_vectors, segments``."""
+
+    def generation(self) -> str:
+        """An id made with the collection: another value means that the collection was lost and made anew."""
+
+
+class QdrantResource(ConfigurableResource):  # type: ignore[type-arg]
+    """The vector index of this environment: a Qdrant server at ``url``, or else Edge in the folder ``edge_path``.
+
+    ``url`` without a port means 6333, as in Qdrant's own clients. Edge belongs to one process at a time:
+    ``open`` waits for it up to ``lock_timeout_seconds``.
+    """
+
+    url: str = ""
+    api_key: str = Field(default="", repr=False)
+    edge_path: str = ""
+    lock_timeout_seconds: float = 600.0
+
+    @contextmanager
+    def open(self) -> Iterator[VectorIndex]:
+        """The index, for one operation. Raises IndexUnavailableError when it is held or not reachable."""
+        # Imported here: loading definitions should not pay 1.6 s for the engine that it does not use.
+        if self.url:
+            from resources.qdrant_server import ServerIndex
+
+            with ServerIndex.open(self.url, self.api_key) as server:
+                yield server
+        elif self.edge_path:
+            from resources.qdrant_edge import EdgeIndex
+
+            with EdgeIndex.open(Path(self.edge_path), self.lock_timeout_seconds) as edge:
+                yield edge
+        else:
+            message = "QdrantResource needs a url (server) or an edge_path (embedded)."
+            raise ValueError(message)
+
+
+def best_candidates(fetch: Callable[[int], list[Candidate]], limit: int) -> list[Candidate]:
+    """The best ``limit`` by (-score, id), whichever of several tied points an engine returns first.
+
+    ``fetch(n)`` asks the engine for its best n. A tie across the cut is resolved by asking for more, up to
+    TIE_WIDENING times the limit; a longer tie is cut by id among those seen.
+    """
+    wanted = limit + 1
+    while True:
+        found = sorted(fetch(wanted), key=_candidate_order)
+        is_tied_at_cut = (
+            len(found) == wanted and _candidate_order(found[limit - 1])[0] == _candidate_order(found[-1])[0]
+        )
+        if not is_tied_at_cut or wanted >= limit * TIE_WIDENING:
+            return found[:limit]
+        wanted = min(wanted * 4, limit * TIE_WIDENING)
+
+
+def in_batches(items: Iterable[T], size: int = BATCH_POINTS) -> Iterator[list[T]]:
+    """The items in lists of ``size``; the last may be shorter. (itertools.batched came with Python 3.12.)"""
+    remaining = iter(items)
+    while batch := list(islice(remaining, size)):
+        yield batch
+
+
+def _candidate_order(candidate: Candidate) -> tuple[float, str]:
+    return -round(candidate.score, SCORE_DECIMALS), candidate.id

@@ -1,0 +1,327 @@
+"""The vector index in a Qdrant server, through qdrant-client.
+
+Belongs here: the client's calls, their retries, and the translation of their failures. Not here: what an index is
+(qdrant.py), or how a cluster is deployed.
+"""
+
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import numpy as np
+from numpy.typing import NDArray
+from qdrant_client import QdrantClient, models
+from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
+from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
+
+from resources.qdrant import (
+    COLLECTION,
+    DENSE,
+    EXACT_UP_TO_POINTS,
+    HNSW_EF,
+    PAGE_POINTS,
+    PAYLOAD_INDEXES,
+    SPARSE,
+    Candidate,
+    CollectionMismatchError,
+    CollectionMissingError,
+    IndexKind,
+    IndexPoint,
+    IndexUnavailableError,
+    PointHashes,
+    SearchFilter,
+    SparseVector,
+    VectorIndexError,
+    best_candidates,
+    in_batches,
+)
+
+REQUEST_TIMEOUT_SECONDS = 60
+TRANSIENT_STATUS = frozenset({408, 429, 500, 502, 503, 504})
+_SCHEMAS: Mapping[IndexKind, models.PayloadSchemaType | models.KeywordIndexParams | models.IntegerIndexParams] = {
+    "tenant": models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True),
+    "keyword": models.PayloadSchemaType.KEYWORD,
+    "integer": models.IntegerIndexParams(type=models.IntegerIndexType.INTEGER, lookup=True, range=False),
+    "datetime": models.PayloadSchemaType.DATETIME,
+}
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """How often a transient failure is tried again: the waits double. Every call of the index is idempotent."""
+
+    attempts: int = 5
+    first_wait_seconds: float = 0.2
+
+
+class ServerIndex:
+    """A VectorIndex in one collection of the server behind ``client``; ``name`` names that server in errors."""
+
+    def __init__(
+        self,
+        client: QdrantClient,
+        name: str,
+        collection: str = COLLECTION,
+        retry: RetryPolicy | None = None,
+        optimize_timeout_seconds: float = 3600.0,
+    ) -> None:
+        self._client = client
+        self._name = name
+        self._collection = collection
+        self._retry = retry or RetryPolicy()
+        self._optimize_timeout_seconds = optimize_timeout_seconds
+
+    @classmethod
+    @contextmanager
+    def open(
+        cls, url: str, api_key: str = "", collection: str = COLLECTION, retry: RetryPolicy | None = None
+    ) -> Iterator["ServerIndex"]:
+        """A client of the server at ``url``, closed afterwards. Raises IndexUnavailableError if it does not answer."""
+        # The client's own compatibility check runs in a thread and only warns: ours is the first real call.
+        client = QdrantClient(
+            url=url, api_key=api_key or None, timeout=REQUEST_TIMEOUT_SECONDS, check_compatibility=False
+        )
+        try:
+            address = urlsplit(url)
+            index = cls(client, f"{address.hostname}:{address.port or 6333}", collection, retry)
+            index._call(client.get_collections)
+            yield index
+        finally:
+            client.close()
+
+    def ensure_collection(self, dimension: int) -> None:
+        """See VectorIndex. Needs Qdrant 1.16 or newer, whose collections carry metadata."""
+        if not self._call(self._client.collection_exists, self._collection):
+            self._create(dimension)
+        info = self._info()
+        for name in PAYLOAD_INDEXES.keys() - info.payload_schema.keys():
+            schema = _SCHEMAS[PAYLOAD_INDEXES[name]]
+            self._call(self._client.create_payload_index, self._collection, name, schema, wait=True)
+        vectors = info.config.params.vectors
+        found = vectors[DENSE].size if isinstance(vectors, dict) and DENSE in vectors else None
+        if found != dimension:
+            message = f"{self._collection} at {self._name} holds vectors of dimension {found}, not {dimension}."
+            raise CollectionMismatchError(message)
+
+    def upsert(self, points: Iterable[IndexPoint]) -> int:
+        """See VectorIndex."""
+        written = 0
+        for batch in in_batches(points):
+            self._call(self._client.upsert, self._collection, [_struct(point) for point in batch], wait=True)
+            written += len(batch)
+        return written
+
+    def set_payload(self, payloads: Iterable[tuple[str, Mapping[str, Any]]]) -> int:
+        """See VectorIndex. A server answers 404 to unknown ids, so they are looked up first."""
+        replaced = 0
+        for batch in in_batches(payloads):
+            ids = [id_ for id_, _ in batch]
+            found = self._call(self._client.retrieve, self._collection, ids, with_payload=False, with_vectors=False)
+            known = {str(record.id) for record in found}
+            operations = [
+                models.OverwritePayloadOperation(
+                    overwrite_payload=models.SetPayload(payload=dict(payload), points=[id_])
+                )
+                for id_, payload in batch
+                if id_ in known
+            ]
+            if operations:
+                self._call(self._client.batch_update_points, self._collection, operations, wait=True)
+                replaced += len(operations)
+        return replaced
+
+    def delete(self, ids: Iterable[str]) -> None:
+        """See VectorIndex."""
+        for batch in in_batches(ids):
+            self._call(self._client.delete, self._collection, models.PointIdsList(points=list(batch)), wait=True)
+
+    def scroll_hashes(self, account_bucket: int | None = None) -> Iterator[PointHashes]:
+        """See VectorIndex."""
+        where = _filter(SearchFilter(account_bucket=account_bucket))
+        offset: Any = None
+        while True:
+            records, offset = self._call(
+                self._client.scroll,
+                self._collection,
+                scroll_filter=where,
+                limit=PAGE_POINTS,
+                offset=offset,
+                with_payload=["content_hash", "payload_hash"],
+                with_vectors=False,
+            )
+            for record in records:
+                yield PointHashes.of(record.id, record.payload)
+            if offset is None:
+                return
+
+    def search_dense(self, vector: NDArray[np.float32], where: SearchFilter, limit: int) -> list[Candidate]:
+        """See VectorIndex."""
+        is_exact = (self._info().points_count or 0) <= EXACT_UP_TO_POINTS
+        params = models.SearchParams(exact=is_exact, hnsw_ef=None if is_exact else HNSW_EF)
+        return self._search(vector.tolist(), DENSE, where, limit, params)
+
+    def search_sparse(self, query: SparseVector, where: SearchFilter, limit: int) -> list[Candidate]:
+        """See VectorIndex."""
+        if not len(query):
+            self._info()
+            return []
+        return self._search(_sparse(query), SPARSE, where, limit, None)
+
+    def count(self, account_bucket: int | None = None) -> int:
+        """See VectorIndex."""
+        where = _filter(SearchFilter(account_bucket=account_bucket))
+        return self._call(self._client.count, self._collection, count_filter=where, exact=True).count
+
+    def retrieve(self, ids: Sequence[str]) -> list[IndexPoint]:
+        """See VectorIndex."""
+        found = {}
+        for batch in in_batches(ids):
+            for record in self._call(
+                self._client.retrieve, self._collection, batch, with_payload=True, with_vectors=True
+            ):
+                found[str(record.id)] = _index_point(record)
+        return [found[id_] for id_ in ids if id_ in found]
+
+    def optimize(self) -> None:
+        """See VectorIndex. Waits for green; VectorIndexError after ``optimize_timeout_seconds`` or when red."""
+        deadline = time.monotonic() + self._optimize_timeout_seconds
+        while (status := self._info().status) != models.CollectionStatus.GREEN:
+            if status == models.CollectionStatus.RED or time.monotonic() >= deadline:
+                message = f"{self._collection} at {self._name} is {status.value} instead of green."
+                raise VectorIndexError(message)
+            if status == models.CollectionStatus.GREY:  # optimisations wait for an update after a restart
+                self._call(
+                    self._client.update_collection,
+                    self._collection,
+                    optimizers_config=models.OptimizersConfigDiff(),
+                )
+            time.sleep(1.0)
+
+    def health(self) -> dict[str, str | int]:
+        """See VectorIndex."""
+        if not self._call(self._client.collection_exists, self._collection):
+            return {"engine": "server", "status": "missing", "points": 0, "indexed_vectors": 0, "segments": 0}
+        info = self._info()
+        return {
+            "engine": "server",
+            "status": info.status.value,
+            "points": info.points_count or 0,
+            "indexed_vectors": info.indexed_vectors_count or 0,
+            "segments": info.segments_count,
+        }
+
+    def generation(self) -> str:
+        """See VectorIndex. Kept in the collection's metadata."""
+        generation = (self._info().config.metadata or {}).get("generation")
+        if not isinstance(generation, str):
+            message = f"{self._collection} at {self._name} carries no generation: not made here, or Qdrant before 1.16."
+            raise VectorIndexError(message)
+        return generation
+
+    def _create(self, dimension: int) -> None:
+        try:
+            self._call(
+                self._client.create_collection,
+                self._collection,
+                vectors_config={DENSE: models.VectorParams(size=dimension, distance=models.Distance.COSINE)},
+                sparse_vectors_config={SPARSE: models.SparseVectorParams()},
+                metadata={"generation": str(uuid.uuid4())},
+            )
+        except VectorIndexError:
+            if not self._call(self._client.collection_exists, self._collection):
+                raise  # otherwise another process, or the lost answer of our own first try, was first
+
+    def _info(self) -> models.CollectionInfo:
+        return self._call(self._client.get_collection, self._collection)
+
+    def _search(
+        self,
+        query: list[float] | models.SparseVector,
+        using: str,
+        where: SearchFilter,
+        limit: int,
+        params: models.SearchParams | None,
+    ) -> list[Candidate]:
+        conditions = _filter(where)
+
+        def fetch(wanted: int) -> list[Candidate]:
+            answer = self._call(
+                self._client.query_points,
+                self._collection,
+                query=query,
+                using=using,
+                query_filter=conditions,
+                search_params=params,
+                limit=wanted,
+                with_payload=True,
+            )
+            return [Candidate(str(hit.id), hit.score, hit.payload or {}) for hit in answer.points]
+
+        return best_candidates(fetch, limit)
+
+    def _call(self, method: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """Call the client; transient failures are retried, then every failure gets the interface's type."""
+        wait_seconds = self._retry.first_wait_seconds
+        for attempt in range(1, self._retry.attempts + 1):
+            try:
+                return method(*args, **kwargs)
+            except (UnexpectedResponse, ResponseHandlingException, ResourceExhaustedResponse, ValueError) as error:
+                if attempt == self._retry.attempts or not _is_transient(error):
+                    raise self._translated(error, attempt) from error
+                asked = error.retry_after_s if isinstance(error, ResourceExhaustedResponse) else 0
+                time.sleep(max(wait_seconds, asked))
+                wait_seconds *= 2
+        raise AssertionError("a retry policy has at least one attempt")
+
+    def _translated(self, error: Exception, attempts: int) -> VectorIndexError:
+        status = error.status_code if isinstance(error, UnexpectedResponse) else None
+        if status in {401, 403}:
+            return IndexUnavailableError(f"Qdrant at {self._name} refuses the API key ({status}).")
+        # qdrant-client's in-memory engine says by ValueError what a server says by 404.
+        if status == 404 or (
+            isinstance(error, ValueError) and str(error) == f"Collection {self._collection} not found"
+        ):
+            return CollectionMissingError(f"There is no collection {self._collection} at {self._name} yet.")
+        if _is_transient(error):
+            return IndexUnavailableError(f"Qdrant at {self._name} does not answer after {attempts} attempts: {error}")
+        return VectorIndexError(f"Qdrant at {self._name}: {error}")
+
+
+def _is_transient(error: Exception) -> bool:
+    if isinstance(error, UnexpectedResponse):
+        return error.status_code in TRANSIENT_STATUS
+    return isinstance(error, ResponseHandlingException | ResourceExhaustedResponse)
+
+
+def _struct(point: IndexPoint) -> models.PointStruct:
+    vectors: dict[str, Any] = {DENSE: point.dense.tolist()}
+    if len(point.sparse):
+        vectors[SPARSE] = _sparse(point.sparse)
+    return models.PointStruct(id=point.id, vector=vectors, payload=dict(point.payload))
+
+
+def _sparse(sparse: SparseVector) -> models.SparseVector:
+    return models.SparseVector(indices=sparse.indices.tolist(), values=sparse.values.tolist())
+
+
+def _index_point(record: models.Record) -> IndexPoint:
+    vectors: Any = record.vector
+    sparse = vectors.get(SPARSE)
+    sparse_vector = SparseVector.of(sparse.indices, sparse.values) if sparse else SparseVector.of([], [])
+    return IndexPoint(str(record.id), np.asarray(vectors[DENSE], np.float32), sparse_vector, record.payload or {})
+
+
+def _filter(where: SearchFilter) -> models.Filter | None:
+    must: list[models.Condition] = [
+        models.FieldCondition(key=key, match=models.MatchValue(value=value)) for key, value in where.matches().items()
+    ]
+    if where.posted_after or where.posted_before:
+        bounds = models.DatetimeRange(gte=where.posted_after, lt=where.posted_before)
+        must.append(models.FieldCondition(key="posted_at", range=bounds))
+    return models.Filter(must=must) if must else None

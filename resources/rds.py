@@ -1,0 +1,120 @@
+"""The source database: Postgres, read as Arrow batches.
+
+Belongs here: connections, the safe high-water mark, streamed reads. Not here: what a window or a manifest is.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+
+import psycopg
+import pyarrow as pa
+from adbc_driver_postgresql import dbapi
+from dagster import ConfigurableResource
+from dagster_aws.secretsmanager import SecretsManagerResource
+
+from resources.embedded import EmbeddedStack
+
+
+class SourceUnavailableError(RuntimeError):
+    """The source database cannot be reached; a later attempt may succeed."""
+
+
+class SourcePermissionError(RuntimeError):
+    """The role lacks a right that extraction needs; trying again cannot help."""
+
+
+_MARK = """
+SELECT least(
+  statement_timestamp(),
+  (SELECT min(xact_start) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()),
+  (SELECT min(prepared) FROM pg_prepared_xacts WHERE database = current_database())
+), (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND backend_type IS NULL)
+"""
+
+
+@dataclass(frozen=True)
+class ReadWindow:
+    """One half-open window ``[lower, upper)`` of a timestamp column of a table; a lower of None is open."""
+
+    table: str
+    columns: tuple[str, ...]
+    along: str
+    lower: datetime | None
+    upper: datetime
+
+    def sql(self) -> str:
+        """The query. Names come from the declared schema and moments are typed, so nothing needs escaping."""
+        columns = ", ".join(f'"{name}"' for name in self.columns)
+        lower = f""""{self.along}" >= '{self.lower.isoformat()}'::timestamptz AND """ if self.lower else ""
+        return (
+            f'SELECT {columns} FROM public."{self.table}" '  # noqa: S608
+            f"""WHERE {lower}"{self.along}" < '{self.upper.isoformat()}'::timestamptz"""
+        )
+
+
+class PostgresResource(ConfigurableResource):  # type: ignore[type-arg]
+    """The Postgres database (RDS in production) that the lineage starts from.
+
+    The address is, in this order: ``dsn``; the secret ``secret_id`` in Secrets Manager, whose string is the DSN;
+    the embedded stack's, looked up in ``stack_file`` when first used.
+    """
+
+    dsn: str = ""
+    secret_id: str = ""
+    stack_file: str = ""
+    statement_timeout_seconds: int = 3600
+    batch_bytes: int = 8 << 20
+
+    @cached_property
+    def _address(self) -> str:
+        if self.dsn:
+            return self.dsn
+        if self.secret_id:
+            with SecretsManagerResource().get_client() as secrets:
+                return str(secrets.get_secret_value(SecretId=self.secret_id)["SecretString"])
+        return EmbeddedStack.read(Path(self.stack_file)).postgres_dsn
+
+    def safe_high_water_mark(self) -> datetime:
+        """The moment before which no open transaction can still commit a row stamped with its own ``now()``.
+
+        In Postgres ``now()`` is the transaction's start, so a row may become visible after a later watermark. The
+        mark is the start of the oldest open transaction of this database, prepared ones included.
+        Raises SourcePermissionError where the role cannot see other sessions, because the mark would be a guess.
+        """
+        try:
+            with psycopg.connect(self._address, connect_timeout=10) as connection:
+                row = connection.execute(_MARK).fetchone()
+        except psycopg.OperationalError as error:
+            message = f"The source database cannot be reached: {str(error).splitlines()[0]}"
+            raise SourceUnavailableError(message) from None
+        mark, hidden = row  # type: ignore[misc]
+        if hidden:
+            message = (
+                f"The source role cannot see {hidden} other sessions, so rows that commit late could be missed: "
+                "GRANT pg_read_all_stats to it."
+            )
+            raise SourcePermissionError(message)
+        return mark  # type: ignore[no-any-return]
+
+    @contextmanager
+    def read(self, window: ReadWindow) -> Iterator[pa.RecordBatchReader]:
+        """The rows of a window as a stream of Arrow batches, in one read-only transaction. Memory: one batch."""
+        with dbapi.connect(self._address) as connection, connection.cursor() as cursor:
+            cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(self.batch_bytes)})
+            cursor.execute("SET TRANSACTION READ ONLY")
+            cursor.execute(f"SET LOCAL statement_timeout = '{self.statement_timeout_seconds}s'")
+            cursor.execute(window.sql())
+            yield cursor.fetch_record_batch()
+
+    def count(self, table: str, *, since: datetime) -> int:
+        """How many rows of a table carry an ``updated_at`` at or after a moment; one index scan."""
+        with psycopg.connect(self._address, connect_timeout=10) as connection:
+            row = connection.execute(
+                f'SELECT count(*) FROM public."{table}" WHERE updated_at >= %s',  # noqa: S608
+                (since,),
+            ).fetchone()
+        return int(row[0]) if row else 0

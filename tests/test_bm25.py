@@ -1,0 +1,119 @@
+"""Sparse encoding and corpus-wide weights: the scores must be BM25's, written out by hand here."""
+
+import math
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assets.transforms.bm25 import combined, document_frequencies, idf, weigh_query
+from resources.bm25 import AVERAGE_TERMS, LENGTH_B, SATURATION_K, SparseEncoder
+from resources.qdrant import SparseVector
+
+ENCODER = SparseEncoder()
+DOCUMENTS = ["cheap ramen in tokyo", "ramen ramen ramen", "a long walk in the park with the dog", "", "🍕"]
+
+
+def terms(text: str) -> set[int]:
+    return set(ENCODER.encode_query(text).indices.tolist())
+
+
+def document_terms(text: str) -> set[int]:
+    return set(ENCODER.encode_documents([text])[0].indices.tolist())
+
+
+def dot(left: SparseVector, right: SparseVector) -> float:
+    _, ours, theirs = np.intersect1d(left.indices, right.indices, return_indices=True)
+    return float(left.values[ours] @ right.values[theirs])
+
+
+def bm25_by_hand(query: str, document: str, corpus: list[str]) -> float:
+    counts, score = Counter(document.split()), 0.0
+    for term in set(query.split()):
+        holders = sum(term in other.split() for other in corpus)
+        length = 1 - LENGTH_B + LENGTH_B * counts.total() / AVERAGE_TERMS
+        tf = counts[term] * (SATURATION_K + 1) / (counts[term] + SATURATION_K * length)
+        score += math.log(1 + (len(corpus) - holders + 0.5) / (holders + 0.5)) * tf
+    return score
+
+
+words = st.lists(st.sampled_from(["ant", "bee", "cat", "dog", "eel"]), max_size=12).map(" ".join)
+
+
+@given(st.lists(words, min_size=1, max_size=6), words)
+def test_query_times_document_is_bm25(corpus: list[str], query: str) -> None:
+    vectors = ENCODER.encode_documents(corpus)
+    frequencies = dict(document_frequencies(vectors).iter_rows())
+    encoded = ENCODER.encode_query(query)
+    weighted = SparseVector(*weigh_query(encoded.indices, frequencies, len(corpus)))
+    for text, vector in zip(corpus, vectors, strict=True):
+        assert dot(weighted, vector) == pytest.approx(bm25_by_hand(query, text, corpus), rel=1e-5)
+
+
+def test_term_ids_are_stable() -> None:
+    # A stored vector is compared with queries of later versions: another hash would find nothing, in silence.
+    assert ENCODER.encode_query("cat").indices.tolist() == [1751422759]
+
+
+@pytest.mark.parametrize(
+    ("query", "document"),
+    [
+        ("BEYONCE", "beyoncé live"),
+        ("naïve", "naive"),  # decomposed and composed accents
+        ("iphone 15", "ＩＰＨＯＮＥ １５ review"),
+        ("κοσμε", "ΚΌΣΜΕ"),
+        ("strasse in lodz", "Straße in Łódź"),
+        ("fitness", "#Fitness!"),
+        ("ラーメン", "東京で美味しいラーメンを食べました"),
+        ("猫", "可愛い猫がいる"),
+        ("ramen", "東京でramenを食べた"),
+        ("中文", "我喜欢中文分词"),
+        ("เพื่อน", "กินข้าวกับเพื่อน"),
+        ("мир", "Привет, МИР!"),
+    ],
+)
+def test_a_query_s_terms_are_the_document_s(query: str, document: str) -> None:
+    assert terms(query)
+    assert terms(query) <= document_terms(document)
+
+
+@given(st.text(st.characters(codec="utf-8", categories=["L", "N"]), max_size=20), st.text(max_size=20))
+def test_whatever_a_query_spells_out_is_found(word: str, context: str) -> None:
+    assert terms(word) <= document_terms(f"{context} {word} {context}")
+
+
+@pytest.mark.parametrize("text", ["", "  ", "!!!", "🍕🍕", "\x00"])
+def test_text_without_terms_is_empty(text: str) -> None:
+    (document,) = ENCODER.encode_documents([text])
+    assert (len(document), len(ENCODER.encode_query(text))) == (0, 0)
+
+
+def test_a_lone_surrogate_is_no_error() -> None:
+    assert terms("cat \ud83d") == terms("cat")
+
+
+def test_repeated_query_terms_weigh_once() -> None:
+    assert ENCODER.encode_query("dog dog cat").values.tolist() == [1.0, 1.0]
+
+
+def test_document_frequencies_count_documents_and_add_up_over_buckets() -> None:
+    vectors = ENCODER.encode_documents(DOCUMENTS)
+    whole = document_frequencies(vectors)
+    (ramen,) = terms("ramen")
+    assert dict(whole.iter_rows())[ramen] == 2
+    parts = [document_frequencies(vectors[:2]), document_frequencies([]), document_frequencies(vectors[2:])]
+    assert combined(parts).equals(whole)
+    assert combined([]).equals(document_frequencies([]))
+
+
+def test_unknown_terms_weigh_most_and_common_terms_least() -> None:
+    assert idf(0, 10) > idf(1, 10) > idf(10, 10) > 0
+    _, weights = weigh_query(np.array([7, 9], np.uint32), {9: 10}, 10)
+    assert weights.tolist() == pytest.approx([idf(0, 10), idf(10, 10)])
+
+
+def test_more_holders_than_documents_is_an_error() -> None:
+    with pytest.raises(ValueError, match="11 documents of 10"):
+        idf(11, 10)

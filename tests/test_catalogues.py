@@ -1,0 +1,134 @@
+"""The verticals' catalogue: the packaged file holds what others rely on, and an invalid one is refused by name."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from resources.catalogues import (
+    VERTICALS_PATH,
+    CatalogueError,
+    Vertical,
+    catalogue_hash,
+    load_verticals,
+    read_verticals,
+)
+
+LABELLED_ELSEWHERE = {
+    "arts_culture",
+    "automotive",
+    "business",
+    "celebrity_pop_culture",
+    "comedy",
+    "daily_life",
+    "education",
+    "family",
+    "fashion",
+    "film_tv",
+    "fitness_health",
+    "food",
+    "gaming",
+    "hobbies",
+    "music",
+    "news_social_concern",
+    "pets",
+    "relationships",
+    "science_technology",
+    "sports",
+    "travel",
+    "youth_student_life",
+}
+FOOD: dict[str, Any] = {
+    "name": "food",
+    "title": "Food",
+    "iab": "210",
+    "default_threshold": 0.25,
+    "descriptions": ["A post about food.", "Cooking at home."],
+}
+
+
+def catalogue(folder: Path, *entries: dict[str, Any]) -> Path:
+    path = folder / "verticals.yaml"
+    path.write_text(yaml.safe_dump(list(entries)))
+    return path
+
+
+def test_packaged_catalogue_covers_the_verticals_of_real_label_sets() -> None:
+    names = {vertical.name for vertical in load_verticals()}
+    assert names >= LABELLED_ELSEWHERE
+    assert names >= {"beauty", "home_garden", "personal_finance"}
+
+
+def test_packaged_descriptions_are_sentences_of_one_vertical_only() -> None:
+    sentences = [text for vertical in load_verticals() for text in vertical.descriptions]
+    assert len(set(sentences)) == len(sentences)
+    assert all(text.endswith(".") and text[0].isupper() for text in sentences)
+
+
+def test_packaged_catalogue_says_its_date_source_and_licence() -> None:
+    header = VERTICALS_PATH.read_text().split("\n- name", 1)[0]
+    for needed in ("Dated 20", "IAB Tech Lab Content Taxonomy 3.1", "CC-BY 3.0", "Adapted"):
+        assert needed in header
+
+
+def test_reads_an_entry(tmp_path: Path) -> None:
+    assert read_verticals(catalogue(tmp_path, FOOD)) == (
+        Vertical("food", "Food", ("A post about food.", "Cooking at home."), 0.25, "210"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"name": "Food & Drink"}, "snake_case"),
+        ({"name": "food_"}, "snake_case"),
+        ({"title": " "}, "food: title"),
+        ({"iab": 210}, "food: iab"),
+        ({"descriptions": ["only one"]}, "2 to 4"),
+        ({"descriptions": ["a", "b", "c", "d", "e"]}, "2 to 4"),
+        ({"descriptions": ["same", "same"]}, "different"),
+        ({"descriptions": ["a", ""]}, "sentences"),
+        ({"descriptions": "a sentence"}, "list"),
+        ({"default_threshold": 0}, r"\(0, 1\)"),
+        ({"default_threshold": 1.0}, r"\(0, 1\)"),
+        ({"default_threshold": True}, r"\(0, 1\)"),
+        ({"default_threshold": float("nan")}, r"\(0, 1\)"),
+        ({"treshold": 0.3}, "exactly the keys"),
+    ],
+)
+def test_refuses_an_invalid_entry(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    with pytest.raises(CatalogueError, match=message):
+        read_verticals(catalogue(tmp_path, FOOD | change))
+
+
+def test_refuses_repeated_names_and_empty_files(tmp_path: Path) -> None:
+    with pytest.raises(CatalogueError, match="unique: food"):
+        read_verticals(catalogue(tmp_path, FOOD, FOOD | {"title": "Other"}))
+    with pytest.raises(CatalogueError, match="list of verticals"):
+        read_verticals(catalogue(tmp_path))
+    (tmp_path / "verticals.yaml").write_text("- [unclosed")
+    with pytest.raises(CatalogueError, match="not YAML"):
+        read_verticals(tmp_path / "verticals.yaml")
+
+
+@given(st.permutations(load_verticals()))
+def test_hash_ignores_order_titles_and_taxonomy(shuffled: list[Vertical]) -> None:
+    retitled = [replace(v, title=v.title + "!", iab=None, descriptions=v.descriptions[::-1]) for v in shuffled]
+    assert catalogue_hash(retitled) == catalogue_hash(load_verticals())
+
+
+@given(st.sampled_from(range(len(load_verticals()))), st.sampled_from(["name", "descriptions", "default_threshold"]))
+def test_hash_sees_whatever_changes_a_score(position: int, field: str) -> None:
+    verticals = list(load_verticals())
+    old = verticals[position]
+    new: dict[str, Any] = {
+        "name": f"{old.name}_x",
+        "descriptions": (*old.descriptions[:-1], "Another sentence."),
+        "default_threshold": old.default_threshold + 0.01,
+    }
+    verticals[position] = replace(old, **{field: new[field]})
+    assert catalogue_hash(verticals) != catalogue_hash(load_verticals())

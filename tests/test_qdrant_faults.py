@@ -1,0 +1,247 @@
+"""What the index does when something is wrong: locks, kills, losses, unreachable servers, secrets."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import numpy as np
+import pytest
+
+from resources.qdrant import (
+    Candidate,
+    IndexPoint,
+    IndexUnavailableError,
+    QdrantResource,
+    SearchFilter,
+    SparseVector,
+    VectorIndexError,
+    best_candidates,
+)
+from resources.qdrant_edge import BIRTH_FILE, EdgeIndex
+from resources.qdrant_server import RetryPolicy, ServerIndex
+
+POINT = IndexPoint(
+    "00000000-0000-0000-0000-000000000001", np.ones(4, np.float32), SparseVector.of([1], [1.0]), {"account_bucket": 1}
+)
+SECRET = "not-to-be-seen"
+AT_ONCE = RetryPolicy(attempts=3, first_wait_seconds=0.0)
+
+KILLED_WRITER = """
+import os, signal, sys
+from pathlib import Path
+import numpy as np
+from resources.qdrant import IndexPoint, SparseVector
+from resources.qdrant_edge import EdgeIndex
+with EdgeIndex.open(Path(sys.argv[1]), 5.0) as index:
+    index.ensure_collection(4)
+    index.upsert(
+        IndexPoint(f"00000000-0000-0000-0000-{n:012d}", np.ones(4, np.float32), SparseVector.of([n], [1.0]), {})
+        for n in range(1000)
+    )
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An Edge folder with one point, copied by the tests: creating the payload indexes takes 2 s."""
+    folder = tmp_path_factory.mktemp("template")
+    with EdgeIndex.open(folder, 1.0) as index:
+        index.ensure_collection(4)
+        index.upsert([POINT])
+    return folder
+
+
+@pytest.fixture
+def folder(template: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(template, tmp_path / "qdrant"))
+
+
+def test_a_second_opener_waits_and_then_names_the_holder(folder: Path) -> None:
+    with (
+        EdgeIndex.open(folder, 1.0),
+        pytest.raises(IndexUnavailableError, match=f"held by process {os.getpid()}"),
+        EdgeIndex.open(folder, 0.1),
+    ):
+        pass
+    with EdgeIndex.open(folder, 0.0) as index:
+        assert index.count() == 1
+
+
+def test_the_lock_is_free_after_an_error(folder: Path) -> None:
+    with pytest.raises(ZeroDivisionError), EdgeIndex.open(folder, 0.0) as index:
+        assert index.count() / 0
+    with EdgeIndex.open(folder, 0.0) as index:
+        assert index.count() == 1
+
+
+def test_a_killed_writer_loses_nothing_and_frees_the_lock(tmp_path: Path) -> None:
+    command = [sys.executable, "-W", "error", "-c", KILLED_WRITER, str(tmp_path)]
+    killed = subprocess.run(command, cwd=Path(__file__).parent.parent, check=False, capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    with EdgeIndex.open(tmp_path, 1.0) as index:
+        assert index.count() == 1000
+        found = index.search_sparse(SparseVector.of([7], [1.0]), SearchFilter(), 5)
+        assert [candidate.id[-3:] for candidate in found] == ["007"]
+
+
+def test_a_creation_that_was_killed_is_started_over(tmp_path: Path) -> None:
+    half_made = tmp_path / "cippus_text.building"
+    half_made.mkdir()
+    (half_made / "edge_config.json").write_text("{")
+    with EdgeIndex.open(tmp_path, 1.0) as index:
+        index.ensure_collection(4)
+        assert (index.count(), half_made.exists()) == (0, False)
+
+
+def test_lost_segments_are_a_new_generation(folder: Path) -> None:
+    """Edge loads a shard without segments as an empty one, and says nothing."""
+    with EdgeIndex.open(folder, 1.0) as index:
+        before = index.generation()
+    shutil.rmtree(folder / "cippus_text" / "segments")
+    with EdgeIndex.open(folder, 1.0) as index:
+        after = index.generation()
+    assert after != before
+    with EdgeIndex.open(folder, 1.0) as index:
+        index.ensure_collection(4)
+        assert index.generation() == after
+
+
+def test_a_lost_collection_is_a_new_generation(folder: Path) -> None:
+    with EdgeIndex.open(folder, 1.0) as index:
+        before = index.generation()
+    shutil.rmtree(folder / "cippus_text")
+    with EdgeIndex.open(folder, 1.0) as index:
+        index.ensure_collection(4)
+        assert (index.generation() == before, index.count()) == (False, 0)
+
+
+@pytest.mark.parametrize("damaged", [BIRTH_FILE, "edge_config.json", "segment.json"])
+def test_a_damaged_folder_is_one_clear_error(folder: Path, damaged: str) -> None:
+    (path,) = folder.rglob(damaged)
+    path.write_text("{")
+    with EdgeIndex.open(folder, 1.0) as index, pytest.raises(VectorIndexError, match="Move it away"):
+        index.ensure_collection(4)
+
+
+def test_a_vector_of_another_dimension_is_refused(folder: Path) -> None:
+    with EdgeIndex.open(folder, 1.0) as index:
+        with pytest.raises(VectorIndexError, match="dimension"):
+            index.upsert([IndexPoint(POINT.id, np.ones(5, np.float32), POINT.sparse, {})])
+        assert index.retrieve([POINT.id])[0].payload == POINT.payload
+
+
+@pytest.mark.parametrize("dense", [np.array([1.0, np.nan], np.float32), np.ones((2, 2), np.float32)])
+def test_points_need_one_finite_vector(dense: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> None:
+    with pytest.raises(ValueError, match="one-dimensional and finite"):
+        IndexPoint(POINT.id, dense, POINT.sparse, {})
+
+
+@pytest.mark.parametrize(("indices", "values"), [([2, 1], [1.0, 1.0]), ([1, 1], [1.0, 1.0]), ([1], [])])
+def test_sparse_vectors_are_ascending_pairs(indices: list[int], values: list[float]) -> None:
+    with pytest.raises(ValueError, match=r"ascending|shape"):
+        SparseVector.of(indices, values)
+
+
+def test_a_tie_longer_than_the_widening_is_cut_by_id_among_those_seen() -> None:
+    asked = []
+
+    def fetch(wanted: int) -> list[Candidate]:
+        asked.append(wanted)
+        return [Candidate(f"{1_000_000 - n:07d}", 0.5, {}) for n in range(wanted)]
+
+    found = best_candidates(fetch, 10)
+    assert asked == [11, 44, 160]
+    assert [candidate.id for candidate in found] == [f"{1_000_000 - n:07d}" for n in range(159, 149, -1)]
+
+
+@contextmanager
+def qdrant_that_answers(*statuses: int) -> Iterator[tuple[str, list[str]]]:
+    """A loopback server that gives these statuses in turn, then the last for ever; and the paths it was asked for."""
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status = statuses[min(len(asked), len(statuses) - 1)]
+            asked.append(self.path)
+            body = json.dumps({"result": {"collections": []}, "status": "ok", "time": 0.0}).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Stay quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", asked
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_transient_failures_are_tried_again() -> None:
+    with qdrant_that_answers(503, 429, 200) as (url, asked), ServerIndex.open(url, retry=AT_ONCE):
+        assert len(asked) == 3
+
+
+@pytest.mark.parametrize(("status", "tries"), [(503, 3), (500, 3), (401, 1), (403, 1)])
+@pytest.mark.filterwarnings("ignore:Api key is used with an insecure connection")
+def test_a_server_that_refuses_is_one_clear_error_without_the_key(status: int, tries: int) -> None:
+    with qdrant_that_answers(status) as (url, asked):
+        address = url.removeprefix("http://")
+        with (
+            pytest.raises(IndexUnavailableError, match=address) as raised,
+            ServerIndex.open(url, SECRET, retry=AT_ONCE),
+        ):
+            pass
+    assert len(asked) == tries
+    assert SECRET not in str(raised.value)
+
+
+def test_no_server_is_one_clear_error() -> None:
+    with socket.socket() as reserved:  # bound and not listening: nobody else gets the port, and nobody answers
+        reserved.bind(("127.0.0.1", 0))
+        port = reserved.getsockname()[1]
+        with (
+            pytest.raises(IndexUnavailableError, match=f"127.0.0.1:{port} does not answer after 3 attempts"),
+            ServerIndex.open(f"http://127.0.0.1:{port}", retry=AT_ONCE),
+        ):
+            pass
+
+
+def test_the_resource_opens_edge_and_hides_its_key(folder: Path) -> None:
+    resource = QdrantResource(edge_path=str(folder), api_key=SECRET)
+    with resource.open() as index:
+        assert index.count(account_bucket=1) == 1
+    assert SECRET not in f"{resource!r} {resource}"
+
+
+def test_the_resource_prefers_the_server(folder: Path) -> None:
+    with qdrant_that_answers(200) as (url, asked), QdrantResource(url=url, edge_path=str(folder)).open():
+        assert asked == ["/collections"]
+
+
+def test_the_resource_needs_an_address() -> None:
+    with pytest.raises(ValueError, match="needs a url"), QdrantResource().open():
+        pass
+
+
+def test_dates_need_a_time_zone() -> None:
+    with pytest.raises(ValueError, match="time zone"):
+        SearchFilter(posted_after=datetime(2024, 1, 1))  # noqa: DTZ001
