@@ -211,7 +211,9 @@ ASSETS = [
         _creators,
         "One row a live account: size, activity, verticals, summary.",
     ),
-    _mart(POSTS_BY_DAY, (LAKE_POSTS, LAKE_ACCOUNTS), _posts_by_day, "Live posts and engagement by day (UTC) and network."),
+    _mart(
+        POSTS_BY_DAY, (LAKE_POSTS, LAKE_ACCOUNTS), _posts_by_day, "Live posts and engagement by day (UTC) and network."
+    ),
     _mart(
         VERTICAL_COVERAGE,
         (TAGS, THRESHOLDS),

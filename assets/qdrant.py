@@ -73,9 +73,7 @@ def points(
             updated = len(todo.reembedded) + len(todo.repayloaded)
             return Changes(len(todo.new), updated, len(todo.gone), todo.unchanged)
 
-        stage = Stage(
-            "qdrant/cippus_text", (CHUNKS, VECTORS, TAGS), fingerprint([model.name, SPARSE_ENCODING])
-        )
+        stage = Stage("qdrant/cippus_text", (CHUNKS, VECTORS, TAGS), fingerprint([model.name, SPARSE_ENCODING]))
         tally = refresh(context, lake, ledger, stage, contents, bring_up_to_date)
         if tally.changes.written:
             index.optimize()

@@ -7,7 +7,6 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 from dagster import AssetExecutionContext, MaterializeResult, asset
-from resources.embedder import EmbedderResource
 
 from assets.corpus import CHUNKS
 from assets.embeddings import VECTORS, with_vectors
@@ -16,6 +15,7 @@ from assets.labels import GOLD
 from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
 from assets.transforms.verticals import ACCOUNT, POST, DescribedVertical, fit_thresholds, score, tag
 from resources.catalogues import catalogue_hash, load_verticals
+from resources.embedder import EmbedderResource
 from resources.lake import LakeResource, TableSpec, fingerprint
 from resources.ledger import LedgerResource
 

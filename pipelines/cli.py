@@ -20,7 +20,8 @@ from rich.table import Table
 
 warnings.filterwarnings("ignore", category=BetaWarning)  # BackfillPolicy: beta, not deprecated
 
-from pipelines.demo.load import InputError, LoadReport, load_folder  # noqa: E402
+from pipelines.demo.folder import InputError
+from pipelines.demo.load import LoadReport, load_folder  # noqa: E402
 from pipelines.demo.stack import down as stop_stack  # noqa: E402
 from pipelines.demo.stack import revive, status  # noqa: E402
 from pipelines.demo.stack import up as start_stack  # noqa: E402

@@ -55,7 +55,7 @@ class LineageProgress:
         """A Dagster logger that feeds this bar and prints nothing else."""
 
         def make(_: InitLoggerContext) -> logging.Logger:
-            made = logging.Logger("cippus", logging.DEBUG)  # noqa: LOG001 -- one per run, outside the tree
+            made = logging.Logger("cippus", logging.DEBUG)
             made.addHandler(_ProgressHandler(self.on_event))
             return made
 

@@ -84,9 +84,7 @@ def _close_abandoned(instance: DagsterInstance) -> None:
             instance.report_run_failed(run, f"Process {run.tags[_PID_TAG]} ended without finishing this run.")
 
 
-def _execute(
-    home: Path, job_name: str, console: Console, tags: dict[str, str]
-) -> tuple[ExecuteInProcessResult, float]:
+def _execute(home: Path, job_name: str, console: Console, tags: dict[str, str]) -> tuple[ExecuteInProcessResult, float]:
     steps = len(defs.resolve_job_def(job_name).nodes)
     progress = LineageProgress(console, steps)
     observed = Definitions.merge(defs, Definitions(loggers={"progress": progress.logger()}))
@@ -121,7 +119,11 @@ def run_checks(home: Path, console: Console) -> tuple[list[CheckOutcome], dict[s
     result, _ = _execute(home, "checks", console, {})
     outcomes = [
         CheckOutcome(
-            found.asset_key.to_user_string(), found.check_name, found.passed, found.severity.value, found.description or ""
+            found.asset_key.to_user_string(),
+            found.check_name,
+            found.passed,
+            found.severity.value,
+            found.description or "",
         )
         for found in result.get_asset_check_evaluations()
     ]

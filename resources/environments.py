@@ -7,8 +7,7 @@ import os
 from enum import StrEnum
 from pathlib import Path
 
-from dagster import EnvVar, ExecutorDefinition, in_process_executor
-from dagster._core.definitions.resource_definition import ResourceDefinition
+from dagster import ConfigurableResource, EnvVar, ExecutorDefinition, in_process_executor
 
 from resources.embedder import EmbedderResource
 from resources.lake import LakeResource
@@ -75,13 +74,13 @@ def executor() -> ExecutorDefinition:
     The embedded index has one process at a time, so local steps share one.
     """
     if environment() is Environment.PRODUCTION:
-        from dagster_k8s import k8s_job_executor  # noqa: PLC0415 -- takes a second to import, and only here
+        from dagster_k8s import k8s_job_executor
 
         return k8s_job_executor
     return in_process_executor
 
 
-def resources() -> dict[str, ResourceDefinition]:
+def resources() -> dict[str, ConfigurableResource]:
     """Resource key → resource. Secrets stay EnvVars, so definitions load without any of them set."""
     embedded = environment() is not Environment.PRODUCTION
     stack_file = str(home() / "stack.json") if embedded else ""
@@ -107,6 +106,6 @@ def resources() -> dict[str, ResourceDefinition]:
         "qdrant": QdrantResource(
             url=os.getenv("QDRANT_URL", ""),
             api_key=replaced.get("QDRANT_API_KEY", ""),
-            edge_path=str(home() / "qdrant" / "cippus_text") if embedded else "",
+            edge_path=str(home() / "qdrant") if embedded else "",
         ),
     }

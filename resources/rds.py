@@ -14,7 +14,6 @@ import psycopg
 import pyarrow as pa
 from adbc_driver_postgresql import dbapi
 from dagster import ConfigurableResource
-from dagster_aws.secretsmanager import SecretsManagerResource
 
 from resources.embedded import EmbeddedStack
 
@@ -74,6 +73,9 @@ class PostgresResource(ConfigurableResource):  # type: ignore[type-arg]
         if self.dsn:
             return self.dsn
         if self.secret_id:
+            # Imported here: it takes 1.5 s, and only production needs it.
+            from dagster_aws.secretsmanager import SecretsManagerResource
+
             with SecretsManagerResource().get_client() as secrets:
                 return str(secrets.get_secret_value(SecretId=self.secret_id)["SecretString"])
         return EmbeddedStack.read(Path(self.stack_file)).postgres_dsn

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 import pyarrow.fs
-import s3fs
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from dagster import ConfigurableResource
@@ -89,6 +88,8 @@ class S3Resource(ConfigurableResource):  # type: ignore[type-arg]
     @cached_property
     def arrow_filesystem(self) -> pyarrow.fs.FileSystem:
         """S3 as an Arrow file system, for streaming Parquet writes; s3fs does the requests."""
+        import s3fs  # imported here: it takes half a second, and definitions load without it
+
         at = self.connection
         s3 = s3fs.S3FileSystem(
             key=at.access_key_id or None,

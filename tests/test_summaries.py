@@ -1,0 +1,68 @@
+"""Representative posts."""
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from assets.transforms.summaries import POSTS_PER_SUMMARY, excerpt, representatives, summarise
+
+
+def unit(*rows: tuple[float, ...]) -> np.ndarray:
+    made = np.array(rows, dtype=np.float32)
+    return made / np.linalg.norm(made, axis=1, keepdims=True)
+
+
+def test_the_middle_first_then_what_differs_from_it() -> None:
+    vectors = unit((1, 0.1, 0), (1, 0, 0), (1, -0.1, 0), (0, 0, 1))
+    first, second, *_ = representatives(vectors, 3)
+    assert first in {0, 1, 2}
+    assert second == 3
+
+
+@settings(max_examples=50)
+@given(st.integers(1, 12), st.integers(1, 5), st.integers(0, 1000))
+def test_distinct_rows_and_no_more_than_there_are(rows: int, count: int, seed: int) -> None:
+    made = np.random.default_rng(seed).normal(size=(rows, 4)) + 0.1
+    chosen = representatives(unit(*made), count)
+    assert len(chosen) == len(set(chosen)) == min(rows, count)
+    assert set(chosen) <= set(range(rows))
+
+
+@pytest.mark.parametrize(
+    ("text", "limit", "expected"),
+    [
+        ("short", 10, "short"),
+        ("exactly ten", 11, "exactly ten"),
+        ("one two three", 9, "one two…"),
+        ("x" * 20, 5, "xxxx…"),
+    ],
+)
+def test_excerpt(text: str, limit: int, expected: str) -> None:
+    assert excerpt(text, limit) == expected
+
+
+def test_a_summary_cites_its_own_posts_once() -> None:
+    chunks = pl.DataFrame(
+        {
+            "account_bucket": [0] * 6, "account_id": ["a"] * 5 + ["b"], "post_id": ["p1", "p1", "p2", "p3", "p4", "q"],
+            "chunk_no": [1, 0, 0, 0, 0, 0], "text": ["tail", "head", "two", "three", "four", "other"],
+        },
+        schema_overrides={"account_bucket": pl.Int32},
+    )  # fmt: skip
+    vectors = unit((1, 0), (1, 0.1), (1, 0.2), (0.2, 1), (1, 0.05), (0, 1))
+    found = {row["account_id"]: row for row in summarise(chunks, vectors).iter_rows(named=True)}
+    assert found["a"]["posts"] == 4
+    assert len(set(found["a"]["post_ids"])) == POSTS_PER_SUMMARY
+    assert "tail" not in found["a"]["summary"]
+    assert found["b"] == {"account_bucket": 0, "account_id": "b", "summary": "other", "post_ids": ["q"], "posts": 1}
+
+
+def test_a_summary_does_not_depend_on_row_order() -> None:
+    rng = np.random.default_rng(1)
+    vectors = unit(*rng.normal(size=(9, 5)))
+    chunks = pl.DataFrame({"account_bucket": 0, "account_id": "a", "post_id": [f"p{n}" for n in range(9)], "chunk_no": 0,
+                           "text": [f"t{n}" for n in range(9)]})  # fmt: skip
+    order = rng.permutation(9)
+    assert summarise(chunks[order], vectors[order]).equals(summarise(chunks, vectors))

@@ -1,0 +1,97 @@
+"""Scores, thresholds and tags."""
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assets.transforms import verticals
+from assets.transforms.verticals import DescribedVertical, best_threshold, fit, fit_thresholds, score, tag
+
+EAST, NORTH = np.float32([1, 0]), np.float32([0, 1])
+DIAGONAL = np.float32([0.6, 0.8])
+CATALOGUE = [DescribedVertical("east", EAST[None]), DescribedVertical("either", np.stack([EAST, NORTH]))]
+
+
+def test_a_vertical_scores_by_its_nearest_description() -> None:
+    found = verticals.similarity(np.stack([EAST, DIAGONAL]), CATALOGUE)
+    assert np.allclose(found, [[1, 1], [0.6, 0.8]])
+
+
+def test_a_post_is_its_best_chunk_and_an_account_the_mean_of_its_posts() -> None:
+    chunks = pl.DataFrame({"account_bucket": 0, "account_id": ["a"] * 3, "post_id": ["p", "p", "q"]})
+    found = score(chunks, np.stack([NORTH, DIAGONAL, EAST]), CATALOGUE)
+    scores = {row[1:3] + (row[4],): row[5] for row in found.iter_rows()}
+    assert scores == {
+        ("post", "p", "east"): 0.6, ("post", "p", "either"): 1.0,
+        ("post", "q", "east"): 1.0, ("post", "q", "either"): 1.0,
+        ("account", "a", "east"): 0.8, ("account", "a", "either"): 1.0,
+    }  # fmt: skip
+
+
+def test_no_chunks_no_scores() -> None:
+    chunks = pl.DataFrame(schema={"account_bucket": pl.Int32, "account_id": pl.String, "post_id": pl.String})
+    assert score(chunks, np.empty((0, 2), np.float32), CATALOGUE).is_empty()
+
+
+def f1_of(threshold: float, scores: np.ndarray, member: np.ndarray) -> float:
+    true, false, missed = verticals.f1_at(threshold, scores, member)
+    return 2 * true / (2 * true + false + missed)
+
+
+labelled = st.lists(st.tuples(st.sampled_from([0.1, 0.2, 0.3, 0.4, 0.5]), st.booleans()), min_size=1).filter(
+    lambda rows: any(member for _, member in rows)
+)
+
+
+@given(labelled)
+def test_no_threshold_beats_the_best(rows: list[tuple[float, bool]]) -> None:
+    scores, member = np.array([row[0] for row in rows]), np.array([row[1] for row in rows])
+    best = best_threshold(scores, member)
+    f1 = f1_of(best, scores, member)
+    for other in scores:
+        assert f1 >= f1_of(other, scores, member) - 1e-12
+        if (scores >= other).sum() < (scores >= best).sum():
+            assert f1 > f1_of(other, scores, member)
+
+
+def test_f1_is_judged_on_folds_that_took_no_part() -> None:
+    scores = np.array([0.9, 0.8, 0.2, 0.1])
+    member = np.array([True, True, False, False])
+    assert fit(scores, member, np.array([0, 1, 0, 1])) == verticals.Fit(0.5, 1.0)
+    # Fold 0 alone sets the bar at 0.6, above the member that fold 1 holds; fold 1 alone calls what is above 0.4.
+    found = fit(np.array([0.9, 0.4, 0.3]), np.array([True, True, False]), np.array([0, 1, 0]))
+    assert found.f1 == pytest.approx(2 / 3)
+
+
+def labelled_frame(members: int, others: int) -> pl.DataFrame:
+    rows = [("post", "food", 0.5 + n / 100, True, f"m{n}") for n in range(members)]
+    rows += [("post", "food", 0.1 + n / 100, False, f"o{n}") for n in range(others)]
+    columns = ["item_kind", "vertical", "score", "is_member", "account_id"]
+    return pl.DataFrame(rows, schema=columns, orient="row")
+
+
+@pytest.mark.parametrize(("members", "others", "fitted"), [(5, 5, True), (4, 5, False), (5, 4, False)])
+def test_a_threshold_is_fitted_where_there_are_enough_labels(members: int, others: int, fitted: bool) -> None:
+    frame = fit_thresholds(labelled_frame(members, others), {"food": 0.33, "pets": 0.22}, ["post", "account"])
+    rows = {(row["item_kind"], row["vertical"]): row for row in frame.iter_rows(named=True)}
+    assert len(rows) == 4
+    food = rows["post", "food"]
+    assert (food["fitted"], food["members"], food["non_members"]) == (fitted, members, others)
+    assert food["threshold"] == pytest.approx(0.32 if fitted else 0.33)
+    assert (food["f1"] is not None) == fitted
+    assert rows["account", "pets"]["threshold"] == 0.22
+
+
+def test_an_item_is_tagged_at_its_threshold() -> None:
+    scores = pl.DataFrame(
+        {
+            "item_kind": ["post", "post", "account"],
+            "item_id": ["p", "q", "a"],
+            "vertical": "food",
+            "score": [0.3, 0.29, 0.9],
+        }
+    )
+    thresholds = pl.DataFrame({"item_kind": ["post", "account"], "vertical": "food", "threshold": [0.3, 0.95]})
+    assert tag(scores, thresholds)["item_id"].to_list() == ["p"]
