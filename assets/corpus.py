@@ -12,7 +12,7 @@ from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS
 from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
 from assets.transforms import corpus
 from assets.transforms.bm25 import document_frequencies
-from assets.transforms.chunking import ChunkedText, chunk_text, whole_text
+from assets.transforms.chunking import chunk_texts
 from assets.transforms.source_schema import TIMESTAMP
 from resources.bm25 import SPARSE_ENCODING, SparseEncoder
 from resources.embedder import EmbedderResource, MiniLmModel
@@ -120,29 +120,24 @@ def chunks(
 def _chunked(posts: pl.DataFrame, model: MiniLmModel) -> tuple[pl.DataFrame, int]:
     """The chunks of posts in the columns of CHUNKS, and how many posts were longer than is kept."""
     texts = [corpus.clean(text) for text in posts["text"]]
-    cut = _cut(texts, model)
+    cut = chunk_texts(texts, model.token_offsets(texts), model.max_content_tokens)
     rows = [
-        (post_id, chunk.chunk_no, corpus.point_id(post_id, chunk.chunk_no), corpus.content_hash(chunk.text), chunk.text)
+        (
+            post_id,
+            chunk.chunk_no,
+            corpus.point_id(post_id, chunk.chunk_no),
+            corpus.content_hash(chunk.text),
+            chunk.text,
+            chunk.tokens,
+        )
         for post_id, of_post in zip(posts["post_id"], cut, strict=True)
         for chunk in of_post.chunks
     ]
     made = pl.DataFrame(rows, schema={name: CHUNKS.polars_schema[name] for name in _CHUNK_COLUMNS}, orient="row")
-    tokens = pl.Series("tokens", model.token_counts(made["text"].to_list()), dtype=pl.Int32)
-    return made.with_columns(tokens).join(posts.drop("text"), on="post_id"), sum(c.dropped_tokens > 0 for c in cut)
+    return made.join(posts.drop("text"), on="post_id"), sum(of_post.truncated for of_post in cut)
 
 
-def _cut(texts: list[str], model: MiniLmModel) -> list[ChunkedText]:
-    """Each text's chunks; token offsets are asked for only where a text is too long for the encoder."""
-    limit = model.max_content_tokens
-    long = [number for number, count in enumerate(model.token_counts(texts)) if count > limit]
-    offsets = dict(zip(long, model.token_offsets([texts[number] for number in long]), strict=True))
-    return [
-        chunk_text(text, offsets[number], limit) if number in offsets else whole_text(text)
-        for number, text in enumerate(texts)
-    ]
-
-
-_CHUNK_COLUMNS = ("post_id", "chunk_no", "point_id", "content_hash", "text")
+_CHUNK_COLUMNS = ("post_id", "chunk_no", "point_id", "content_hash", "text", "tokens")
 
 
 @asset(

@@ -105,7 +105,7 @@ def _embedded(
         for indices, batch in model.embed(window["text"].to_list()):
             made[indices] = batch
         done += int(window["tokens"].sum())
-        rest = (time.monotonic() - started) / done * (total - done)
+        rest = (time.monotonic() - started) / max(done, 1) * (total - done)
         context.log.info(
             "bucket %s: %s of %s texts embedded, about %.0f s left", bucket, start + len(made), texts.height, rest
         )

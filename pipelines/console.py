@@ -1,4 +1,4 @@
-"""What a person sees while the lineage runs in this process: a bar a stage, and only the messages that matter.
+"""What a person sees while the lineage runs in this process: one bar, and only the messages that matter.
 
 Belongs here: turning Dagster's log into progress. Not here: running anything.
 """
@@ -26,7 +26,7 @@ class _ProgressHandler(logging.Handler):
 
 
 class LineageProgress:
-    """A live bar over the steps of a run, with the running step's own last message; silent where there is no terminal."""
+    """A live bar over the steps of a run, with the running step's last message; silent without a terminal."""
 
     def __init__(self, console: Console, steps: int) -> None:
         self.progress = Progress(

@@ -41,7 +41,7 @@ class ModelFilesError(RuntimeError):
 
 
 class MiniLmModel:
-    """all-MiniLM-L6-v2, open: about 200 MB, 0.3 s to open. Safe to use from several threads.
+    """all-MiniLM-L6-v2, open: about 250 MB, 0.3 s to open. Safe to use from several threads.
 
     Within 1e-6 (maximum, absolute) of sentence-transformers. One text's vector depends on the batch that it was
     in by up to 1e-6, since sums are ordered differently: compare vectors with a tolerance of 1e-5, never by bytes.

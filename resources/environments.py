@@ -6,6 +6,7 @@ Belongs here: local / test / production side by side. Not here: what a resource 
 import os
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from dagster import ConfigurableResource, EnvVar, ExecutorDefinition, in_process_executor
 
@@ -80,7 +81,7 @@ def executor() -> ExecutorDefinition:
     return in_process_executor
 
 
-def resources() -> dict[str, ConfigurableResource]:
+def resources() -> dict[str, ConfigurableResource[Any]]:
     """Resource key → resource. Secrets stay EnvVars, so definitions load without any of them set."""
     embedded = environment() is not Environment.PRODUCTION
     stack_file = str(home() / "stack.json") if embedded else ""

@@ -1,5 +1,6 @@
 """What tests share: one embedded stack a test process, started by the code that users start it with."""
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStack]:
 def s3(stack: EmbeddedStack, request: pytest.FixtureRequest) -> S3Resource:
     """An empty S3 bucket of the test's own."""
     # A name from the test's own id: unique in the process, and the same on every run.
-    digest = hex(abs(hash(request.node.nodeid)))[2:]
+    digest = hashlib.blake2b(request.node.nodeid.encode(), digest_size=8).hexdigest()
     found = S3Resource(
         bucket=f"test-{digest}",
         endpoint_url=stack.s3_endpoint,

@@ -115,11 +115,7 @@ def test_the_tokenizer_parts_what_is_taken_for_a_word_of_its_own(model: MiniLmMo
 def test_spaces_are_what_the_tokenizer_takes_for_spaces(model: MiniLmModel) -> None:
     """Python and the tokenizer differ on U+001C to U+001F and U+0085, which the tokenizer removes."""
     characters = [chr(code) for code in range(sys.maxunicode + 1) if not 0xD800 <= code <= 0xDFFF]
-    doubtful = [
-        c
-        for c in characters
-        if c.isspace() or unicodedata.category(c)[0] == "Z" or unicodedata.category(c) in ("Cc", "Cf")
-    ]
+    doubtful = [c for c in characters if c.isspace() or unicodedata.category(c) in ("Zs", "Zl", "Zp", "Cc", "Cf")]
     for character, offsets in zip(doubtful, model.token_offsets([f"a{c}a" for c in doubtful]), strict=True):
         assert is_space(character) == (offsets == [(0, 1), (2, 3)]), f"U+{ord(character):04X}"
 
@@ -150,10 +146,10 @@ def test_pieces_are_of_similar_length(model: MiniLmModel) -> None:
     assert [chunk.tokens for chunk in chunked(model, "word " * 200).chunks] == [200]
 
 
-@pytest.mark.parametrize("count", range(200, 206))
+@pytest.mark.parametrize("count", range(201, 207))
 def test_graphemes_stay_whole(model: MiniLmModel, count: int) -> None:
     """A key cap (punctuation and two marks), and syllables that the tokenizer takes apart into three tokens each."""
-    for grapheme in ("#️⃣漢", "각" * 33 + "§", "cafe\u0301 "):
+    for grapheme in ("#️⃣漢", "각" * 30 + "§", "cafe\u0301 "):
         chunks = chunked(model, grapheme * count).chunks
         assert len(chunks) > 1
         assert not any(chunk.text.startswith(("\ufe0f", "\u20e3", "\u0301")) for chunk in chunks)

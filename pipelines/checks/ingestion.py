@@ -1,5 +1,7 @@
 """Checks of raw/*, lake/*: windows are contiguous, keys are unique, nothing is lost on the way."""
 
+from itertools import pairwise
+
 import polars as pl
 from dagster import AssetCheckResult, AssetChecksDefinition, AssetKey, asset_check
 
@@ -18,7 +20,7 @@ def _windows(table: SourceTable) -> AssetChecksDefinition:
     def windows_complete(raw_store: RawStoreResource, s3: S3Resource) -> AssetCheckResult:
         """Windows follow one another without a gap, and every file that a manifest names is there in its size."""
         manifests = list(raw_store.manifests(SOURCE, table.name))
-        pairs = zip(manifests, manifests[1:], strict=False)
+        pairs = pairwise(manifests)
         gaps = sum(before.upper != after.lower or before.number + 1 != after.number for before, after in pairs)
         sizes = {item.key: item.size_bytes for item in s3.list_objects(f"raw/{table.name}/")}
         lost = sum(sizes.get(file.key) != file.size_bytes for manifest in manifests for file in manifest.files)

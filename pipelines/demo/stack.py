@@ -110,6 +110,7 @@ def wipe(home: Path) -> None:
     for name in ("postgres", "s3", "qdrant"):
         if (home / name).exists():
             shutil.rmtree(home / name)
+    (home / "dataset.txt").unlink(missing_ok=True)
 
 
 def status(home: Path) -> dict[str, bool]:
