@@ -120,13 +120,13 @@ def _embedded(
 
 
 def with_vectors(
-    lake: LakeResource, bucket: int, rows: pl.DataFrame, model: str
+    lake: LakeResource, bucket: int, rows: pl.DataFrame, model: MiniLmModel
 ) -> tuple[pl.DataFrame, npt.NDArray[np.float32]]:
     """Rows that have a ``content_hash``, and their vectors, shape (rows, dimension).
 
     Raises MissingVectorError when a text has none: the stage before has not run for this bucket.
     """
-    held = lake.scan(VECTORS, bucket).filter(pl.col("model") == model)
+    held = lake.scan(VECTORS, bucket).filter(pl.col("model") == model.name)
     wanted = held.filter(pl.col("content_hash").is_in(rows["content_hash"].unique().implode()))
     found = wanted.select("content_hash", "vector").collect().unique("content_hash")
     joined = rows.join(found, on="content_hash", how="left", maintain_order="left")
@@ -135,7 +135,7 @@ def with_vectors(
         message = f"{missing} texts of bucket {bucket} have no vector: materialize embedding/cippus_text first."
         raise MissingVectorError(message)
     vectors_of = joined["vector"].explode(empty_as_null=False).to_numpy() if joined.height else np.empty(0, np.float32)
-    return rows, vectors_of.reshape(rows.height, -1).astype(np.float32, copy=False)
+    return rows, vectors_of.reshape(rows.height, model.dimension).astype(np.float32, copy=False)
 
 
 class MissingVectorError(RuntimeError):

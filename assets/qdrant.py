@@ -65,7 +65,7 @@ def points(
             upserts = chunks.filter(pl.col("point_id").is_in(pl.Series([*todo.new, *todo.reembedded]).implode()))
             for start in range(0, upserts.height, _POINTS_AT_ONCE):
                 part = upserts[start : start + _POINTS_AT_ONCE]
-                index.upsert(_points(*with_vectors(lake, bucket, part, model.name), encoder, desired))
+                index.upsert(_points(*with_vectors(lake, bucket, part, model), encoder, desired))
                 context.log.info("bucket %s: %s of %s points upserted", bucket, start + part.height, upserts.height)
             tally.counts.update(
                 upserted=upserts.height, payloads_set=len(todo.repayloaded), points_deleted=len(todo.gone)

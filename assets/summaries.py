@@ -47,14 +47,14 @@ def account_summaries(
     context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource, embedder: EmbedderResource
 ) -> MaterializeResult[None]:
     """Summarise the accounts of a stale bucket; only changed summaries are written."""
-    model = embedder.model().name
+    model = embedder.model()
 
     def of_bucket(bucket: int | None, _tally: Tally) -> pl.DataFrame:
         columns = ["account_bucket", "account_id", "post_id", "chunk_no", "text", "content_hash"]
         chunks = lake.scan(CHUNKS, bucket).select(columns).collect()
         return summarise(*with_vectors(lake, bucket or 0, chunks, model))
 
-    stage = Stage(SUMMARIES.name, (CHUNKS, VECTORS), version=model)
+    stage = Stage(SUMMARIES.name, (CHUNKS, VECTORS), version=model.name)
     return refresh_table(context, lake, ledger, stage, SUMMARIES, of_bucket)
 
 

@@ -71,7 +71,7 @@ def scores(
         if not described:
             described.extend(_described(embedder))
         chunks = lake.scan(CHUNKS, bucket).select("account_bucket", "account_id", "post_id", "content_hash").collect()
-        return score(*with_vectors(lake, bucket or 0, chunks, model.name), described)
+        return score(*with_vectors(lake, bucket or 0, chunks, model), described)
 
     stage = Stage(SCORES.name, (CHUNKS, VECTORS), fingerprint([catalogue_hash(verticals), model.name]))
     return refresh_table(context, lake, ledger, stage, SCORES, of_bucket)

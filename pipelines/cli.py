@@ -10,6 +10,7 @@ import subprocess
 import sys
 import warnings
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -42,6 +43,12 @@ err = Console(stderr=True)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 EXAMPLE_SEARCHES = ("vegan recipes", "electric car reviews", "marathon training")
 BAD_INPUT, FAILED = 2, 1
+
+
+class BenchName(StrEnum):
+    """The benchmarks."""
+
+    OVERHEAD = "overhead"
 
 
 def main() -> None:
@@ -170,6 +177,22 @@ def dev(port: Annotated[int, typer.Option(help="Loopback port of the UI.")] = 30
     command = [sys.executable, "-W", "ignore::dagster.BetaWarning", "-m", "dagster", "dev", "-w", "workspace.yaml"]
     ended = subprocess.run([*command, "-h", "127.0.0.1", "-p", str(port)], env=variables, check=False)
     raise typer.Exit(ended.returncode)
+
+
+@app.command()
+def bench(
+    name: Annotated[BenchName, typer.Argument(help="Which benchmark.")],
+    as_json: Json = False,
+) -> None:
+    """Measure something beside its peers, in one run."""
+    from pipelines.benchmarks import overhead
+
+    _require_stack()
+    result = {BenchName.OVERHEAD: overhead.measure}[name](home(), err)
+    if as_json:
+        _print_json(result.to_json())
+    else:
+        presentation.show_bench(out, result)
 
 
 def _load(directory: Path, target: EmbeddedStack, *, quiet: bool = False) -> LoadReport:

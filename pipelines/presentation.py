@@ -18,6 +18,7 @@ from pipelines.demo.load import LoadReport
 from resources.embedded import EmbeddedStack
 
 if TYPE_CHECKING:
+    from pipelines.benchmarks import BenchResult
     from pipelines.lineage import CheckOutcome, LineageReport
 
 _EXCERPT_CHARACTERS = 160
@@ -116,5 +117,15 @@ def show_accounts(console: Console, query: str, ranked: Sequence[RankedAccount])
             f"[dim]{escape(found.post_id)}[/dim] {escape(found.text[:_EXCERPT_CHARACTERS])}"
             for found in account.evidence
         )
-        table.add_row(str(place), escape(account.account_id), f"{account.score:.4f}", posts)
+        table.add_row(str(place), escape(account.handle or account.account_id), f"{account.score:.4f}", posts)
     console.print(table if ranked else f"No account was found for “{escape(query)}”.")
+
+
+def show_bench(console: Console, result: "BenchResult") -> None:
+    """A bench's figures, and which targets they meet."""
+    table = Table("figure", "value", "target", title=f"bench {result.bench}")
+    for name, value in result.figures.items():
+        target = result.targets.get(name)
+        verdict = "" if target is None else f"{target.target:g} {'[green]met' if target.met else '[red]missed'}"
+        table.add_row(name, f"{value:,.3f}", verdict)
+    console.print(table)

@@ -1,36 +1,321 @@
 """A small world for tests of the lineage: a database, an S3 bucket, an index folder and a counting embedder of its own.
 
-Belongs here: making a world, editing its source, running the lineage in it, and snapshots to compare. Not here: tests.
+Belongs here: making a world, cloning it, running the lineage in it, and snapshots to compare. Not here: tests, faults.
 """
 
-import hashlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+import io
+import itertools
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import psycopg
-from dagster import (
-    AssetsDefinition,
-    ConfigurableResource,
-    DagsterInstance,
-    Definitions,
-    in_process_executor,
-)
-from fake_embedder import CountingEmbedder, counting_embedder
-from psycopg import sql
+from dagster import ConfigurableResource, DagsterInstance, Definitions, ExecuteInProcessResult, in_process_executor
+from fake_embedder import CountingEmbedder, CountingEmbedderResource, counting_embedder
+from polars.testing import assert_frame_equal
 
-from assets import corpus, embeddings, labels, lake, marts, qdrant, raw, rds, summaries, verticals
+from assets.corpus import CHUNKS, DECISIONS, TERMS
+from assets.embeddings import VECTORS
+from assets.labels import GOLD, LANDING
+from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS, LAKE_TESTIMONIALS, QUARANTINE
+from assets.marts import MARTS
+from assets.search import Searcher
+from assets.summaries import SUMMARIES
+from assets.transforms.ranking import RankedAccount
+from assets.transforms.source_schema import account_bucket
+from assets.verticals import SCORES, TAGS, THRESHOLDS
 from pipelines.definitions import defs
-from pipelines.jobs import JOBS, all_buckets
+from pipelines.jobs import JOBS
+from resources.catalogues import load_verticals
 from resources.embedded import EmbeddedStack
 from resources.environments import bucket_count
-from resources.lake import LakeResource, TableSpec
+from resources.lake import LakeResource
 from resources.ledger import LedgerResource
-from resources.qdrant import QdrantResource
+from resources.qdrant import QdrantResource, SearchFilter
 from resources.quarantine import QuarantineResource
 from resources.raw_store import RawStoreResource
 from resources.rds import PostgresResource
 from resources.s3 import S3Resource
+
+TABLES = (
+    LAKE_ACCOUNTS,
+    LAKE_POSTS,
+    LAKE_TESTIMONIALS,
+    QUARANTINE,
+    DECISIONS,
+    CHUNKS,
+    TERMS,
+    VECTORS,
+    GOLD,
+    SCORES,
+    THRESHOLDS,
+    TAGS,
+    SUMMARIES,
+    *MARTS,
+)
+BUCKETS_RUN = 3
+"""A run looks at three account buckets, to be quick: two with accounts, and the last without any."""
+DESCRIPTIONS = frozenset(text for vertical in load_verticals() for text in vertical.descriptions)
+
+
+def owners(prefix: str, bucket: int, count: int) -> list[str]:
+    """The first ids of a numbered series that fall into a bucket."""
+    numbered = (f"{prefix}{number}" for number in itertools.count())
+    return list(itertools.islice((it for it in numbered if account_bucket(it, bucket_count()) == bucket), count))
+
+
+ACCOUNTS = [*owners("creator-", 0, 6), *owners("creator-", 1, 6)]
+FIRST, LAST = ACCOUNTS[0], ACCOUNTS[-1]  # an account of bucket 0 and one of bucket 1
+BRANDS = [*owners("brand-", 0, 1), *owners("brand-", 1, 1)]
+TOPICS = ("sourdough", "gravel", "telescope", "ukulele", "origami")
+SHARED_TEXT = "Two creators post the very same words"
+LONG_TEXT = " ".join(f"word{number}" for number in range(300))
+LABELLED, ALSO_LABELLED = load_verticals()[0].name, load_verticals()[1].name
+
+
+@dataclass(frozen=True)
+class Report:
+    """One run: whether it succeeded, asset key → metadata of its last materialization, the innermost errors."""
+
+    success: bool
+    assets: Mapping[str, Mapping[str, Any]]
+    errors: Sequence[str]
+
+    def counts(self, asset: str) -> Mapping[str, Any]:
+        return self.assets[asset]
+
+    @classmethod
+    def of(cls, result: ExecuteInProcessResult) -> "Report":
+        assets = {}
+        for event in result.get_asset_materialization_events():
+            key = event.asset_key.to_user_string() if event.asset_key else ""
+            assets[key] = {name: value.value for name, value in event.materialization.metadata.items()}
+        errors = []
+        for failure in result.get_step_failure_events():
+            error = failure.step_failure_data.error
+            while error is not None and error.cause is not None:
+                error = error.cause
+            errors.append(error.message.strip() if error else "")
+        return cls(result.success, assets, errors)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What a world shows at its end: every table's rows, the points, the marts' files."""
+
+    tables: Mapping[str, pl.DataFrame]
+    points: Mapping[str, tuple[str, str]]
+    files: Mapping[str, bytes]
+
+
+@dataclass(frozen=True)
+class World:
+    """One world. It is made of values only, so that a child process can open it too."""
+
+    name: str
+    folder: Path
+    stack: EmbeddedStack
+    embedding: tuple[CountingEmbedderResource, CountingEmbedder] = field(default_factory=counting_embedder)
+
+    @property
+    def dsn(self) -> str:
+        return self.stack.postgres_dsn.removesuffix("/creators") + f"/{self.name}"
+
+    @property
+    def embedder(self) -> CountingEmbedder:
+        return self.embedding[1]
+
+    @cached_property
+    def s3(self) -> S3Resource:
+        return S3Resource(
+            bucket=self.name.replace("_", "-"),
+            endpoint_url=self.stack.s3_endpoint,
+            access_key_id=self.stack.s3_access_key_id,
+            secret_access_key=self.stack.s3_secret_access_key,
+        )
+
+    @cached_property
+    def lake(self) -> LakeResource:
+        return LakeResource(s3=self.s3)
+
+    @cached_property
+    def resources(self) -> dict[str, ConfigurableResource[Any]]:
+        return {
+            "s3": self.s3,
+            "lake": self.lake,
+            "ledger": LedgerResource(s3=self.s3),
+            "raw_store": RawStoreResource(s3=self.s3),
+            "quarantine": QuarantineResource(s3=self.s3),
+            "postgres": PostgresResource(dsn=self.dsn),
+            "embedder": self.embedding[0],
+            "qdrant": self.qdrant,
+        }
+
+    @cached_property
+    def qdrant(self) -> QdrantResource:
+        return QdrantResource(edge_path=str(self.folder))
+
+    @contextmanager
+    def source(self) -> Iterator["psycopg.Connection[Any]"]:
+        """A connection to the source; every statement commits at once."""
+        with psycopg.connect(self.dsn, autocommit=True) as connection:
+            yield connection
+
+    def execute(self, statement: str, *parameters: object) -> None:
+        with self.source() as connection:
+            connection.execute(statement.encode(), parameters)
+
+    def run(self) -> Report:
+        """The job `lineage` over BUCKETS_RUN buckets, on an ephemeral instance; what is embedded is counted anew."""
+        self.embedder.embedded.clear()
+        tags = {"dagster/asset_partition_range_start": "0", "dagster/asset_partition_range_end": str(BUCKETS_RUN - 1)}
+        quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+        mine = Definitions(assets=defs.assets, jobs=JOBS[:1], resources=self.resources, executor=in_process_executor)
+        with DagsterInstance.ephemeral() as instance:
+            job = mine.resolve_job_def("lineage")
+            return Report.of(
+                job.execute_in_process(instance=instance, tags=tags, run_config=quiet, raise_on_error=False)
+            )
+
+    def run_well(self) -> Report:
+        """``run``, which has to succeed."""
+        report = self.run()
+        assert report.success, report.errors
+        return report
+
+    @property
+    def embedded_texts(self) -> dict[str, int]:
+        """Text → how often the last run embedded it; the catalogue's descriptions are left out."""
+        return {text: count for text, count in self.embedder.embedded.items() if text not in DESCRIPTIONS}
+
+    def drop_labels(self, name: str, rows: Sequence[tuple[str | None, str | None, str | None, bool | None]]) -> None:
+        """Drop a file of (item_kind, item_id, vertical, is_member) rows."""
+        schema = {"item_kind": pl.String, "item_id": pl.String, "vertical": pl.String, "is_member": pl.Boolean}
+        buffer = io.BytesIO()
+        pl.DataFrame(rows, schema=schema, orient="row").write_parquet(buffer)
+        self.s3.put(f"{LANDING}{name}.parquet", buffer.getvalue())
+
+    def search(self, query: str) -> list[RankedAccount]:
+        return Searcher(self.lake, self.embedding[0], self.qdrant).accounts(query, SearchFilter(), limit=50)
+
+    def table(self, spec: Any) -> pl.DataFrame:  # noqa: ANN401
+        """A table's rows, ordered by key."""
+        frame = self.lake.scan(spec).collect()
+        return frame.select(spec.schema.names).sort(*spec.key, *spec.schema.names[:1], nulls_last=True)
+
+    def points(self) -> dict[str, tuple[str, str]]:
+        """Point id → (content hash, payload hash)."""
+        with self.qdrant.open() as index:
+            return {point.id: (point.content_hash, point.payload_hash) for point in index.scroll_hashes()}
+
+    def snapshot(self) -> Snapshot:
+        with ThreadPoolExecutor(4) as pool:
+            tables = dict(zip((spec.name for spec in TABLES), pool.map(self.table, TABLES), strict=True))
+        files = {
+            item.key: self.s3.get(item.key) or b""
+            for item in self.s3.list_objects("quicksight/")
+            if item.key.endswith(".csv")
+        }
+        return Snapshot(tables, self.points(), files)
+
+    def objects(self) -> dict[str, str]:
+        """Key → entity tag of every object of the bucket."""
+        return {item.key: item.etag for item in self.s3.list_objects("")}
+
+    def versions(self) -> dict[str, int]:
+        """Delta table → version."""
+        opened = {spec.name: self.lake.open(spec) for spec in TABLES}
+        return {name: table.version() for name, table in opened.items() if table is not None}
+
+    def clone(self, name: str, folder: Path) -> "World":
+        """A copy that lives on its own: database, objects, index. Nobody may be connected to this one's database."""
+        made = World(name, folder, self.stack)
+        _make_database(self.stack, made.name, template=self.name)
+        made.s3.client.create_bucket(Bucket=made.s3.bucket)
+
+        def copy(key: str) -> None:
+            made.s3.client.copy_object(
+                Bucket=made.s3.bucket, Key=key, CopySource={"Bucket": self.s3.bucket, "Key": key}
+            )
+
+        with ThreadPoolExecutor(16) as pool:
+            list(pool.map(copy, self.objects()))
+        if self.folder.exists():
+            shutil.copytree(self.folder, folder, dirs_exist_ok=True)
+        return made
+
+
+def assert_same(found: Snapshot, expected: Snapshot, tables: Sequence[str] | None = None) -> None:
+    """Equal rows in every table (or those named), equal points, equal files."""
+    for name in expected.tables if tables is None else tables:
+        try:
+            assert_frame_equal(found.tables[name], expected.tables[name])
+        except AssertionError as error:
+            raise AssertionError(f"{name}: {error}") from None
+    if tables is None:
+        assert found.points == expected.points
+        assert found.files == expected.files
+
+
+def empty_world(stack: EmbeddedStack, name: str, folder: Path) -> World:
+    """A world whose source is seeded and whose lineage never ran."""
+    world = World(name, folder, stack)
+    _make_database(stack, name, template="creators")
+    world.s3.client.create_bucket(Bucket=world.s3.bucket)
+    with world.source() as connection:
+        connection.execute("TRUNCATE accounts, posts, testimonials")
+        _seed(connection)
+    world.drop_labels("first", first_labels(LABELLED))
+    return world
+
+
+def first_labels(vertical: str) -> list[tuple[str | None, str | None, str | None, bool | None]]:
+    """Labels that are enough to fit a vertical's thresholds: every second post of six accounts, every second account."""
+    posts = [f"{account}/{number}" for account in ACCOUNTS[::2] for number in (0, 1)]
+    labels = [("post", post, vertical, number % 2 == 0) for number, post in enumerate(posts)]
+    return [*labels, *(("account", account, vertical, number % 2 == 0) for number, account in enumerate(ACCOUNTS))]
+
+
+def _make_database(stack: EmbeddedStack, name: str, template: str) -> None:
+    with psycopg.connect(stack.postgres_dsn.removesuffix("/creators") + "/postgres", autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
+
+
+def _seed(connection: "psycopg.Connection[Any]") -> None:
+    """12 accounts with five posts each, some of them odd, and four testimonials of which one cannot be used."""
+    then = "2024-03-01T12:00:00Z"
+    accounts = [
+        (account, "youtube", account.title(), f"Name {account}", "A bio", number * 100, "DE", "de", then, then, None)
+        for number, account in enumerate(ACCOUNTS)
+    ]
+    posts = []
+    for account in ACCOUNTS:
+        for number, topic in enumerate(TOPICS):
+            text: str | None = f"{account} talks about {topic}, part {number}"
+            text = SHARED_TEXT if (account, number) in ((FIRST, 3), (LAST, 3)) else text
+            text = LONG_TEXT if (account, number) == (ACCOUNTS[1], 4) else text
+            text = None if (account, number) == (ACCOUNTS[2], 4) else text
+            text = f"{account} talks about {TOPICS[0]}, part 0" if (account, number) == (ACCOUNTS[3], 4) else text
+            posted = f"2024-02-0{number + 1}T08:00:00Z"
+            posts.append(
+                (f"{account}/{number}", account, "youtube", posted, text, ["a", "b"], None, "video", 3, 2, 90, 1)
+                + (then, None)
+            )
+    stranger = owners("stranger-", 0, 1)[0]
+    posts.append((f"{stranger}/0", stranger, "youtube", then, "Of nobody", [], None, "video", 0, 0, 0, 0, then, None))
+    testimonials = [
+        (f"testimonial-{number}", brand, "spring", account, "customer", f"I liked {brand}", rating, then, then, None)
+        for number, (brand, account, rating) in enumerate(
+            [(BRANDS[0], None, 5), (BRANDS[1], None, None), (BRANDS[0], FIRST, 1), (BRANDS[0], FIRST, 9)]
+        )
+    ]
+    with connection.cursor() as cursor:
+        for table, rows in (("accounts", accounts), ("posts", posts), ("testimonials", testimonials)):
+            places = ", ".join(["%s"] * len(rows[0]))
+            cursor.executemany(f"INSERT INTO {table} VALUES ({places})".encode(), rows)

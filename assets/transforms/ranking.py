@@ -66,6 +66,7 @@ class RankedAccount:
     """An account and its best posts, best first."""
 
     account_id: str
+    handle: str | None
     score: float
     evidence: list[Evidence]
 
@@ -112,7 +113,8 @@ def rank_accounts(
     for account_id, best_chunks in posts.items():
         best_first = list(best_chunks.values())
         shown = [_evidence(chunk) for chunk in best_first[:evidence]]
-        accounts.append(RankedAccount(account_id, _account_score(best_first), shown))
+        handle = best_first[0].candidate.payload.get("handle")
+        accounts.append(RankedAccount(account_id, handle, _account_score(best_first), shown))
     return sorted(accounts, key=lambda account: (-account.score, account.account_id))[:limit]
 
 

@@ -59,16 +59,18 @@ def load_folder(folder: Path, stack: EmbeddedStack, on_rows: Callable[[str, int]
     s3 = _s3(stack)
     reports: dict[str, TableReport] = {}
     rejects: dict[str, pl.DataFrame] = {}
+    labels = sum(batch.num_rows for batch in files["labels"].batches()) if "labels" in files else 0
     with psycopg.connect(stack.postgres_dsn) as connection:
         for name, table in SOURCE_TABLES.items():
             if name in files:
                 was_extracted = RawStoreResource(s3=s3).newest(SOURCE, name) is not None
                 loading = _TableLoad(connection, table, files[name], stamp=was_extracted)
                 reports[name], rejects[name] = loading.run(on_rows or (lambda _table, _rows: None))
-        # Rejects first: a crash before the commit lands them again under the same name.
+        # Objects before the commit: after a crash in between, the next load puts them under the same names again.
         for name, rows in rejects.items():
             QuarantineResource(s3=s3).land("load", name, SOURCE_TABLES[name].key, rows)
-    labels = _drop_labels(s3, files["labels"]) if "labels" in files else 0
+        if "labels" in files:
+            _drop_labels(s3, files["labels"].path)
     return LoadReport(reports, labels)
 
 
@@ -81,11 +83,10 @@ def _s3(stack: EmbeddedStack) -> S3Resource:
     )
 
 
-def _drop_labels(s3: S3Resource, file: SourceFile) -> int:
+def _drop_labels(s3: S3Resource, path: Path) -> None:
     """Drop a label file under a name made from its content, so that dropping it again is once."""
-    body = file.path.read_bytes()
+    body = path.read_bytes()
     s3.put(f"{LABELS_PREFIX}{fingerprint([body.hex()])}.parquet", body)
-    return sum(batch.num_rows for batch in file.batches())
 
 
 @dataclass
@@ -146,7 +147,6 @@ class _TableLoad:
         """The rows that Postgres and the lineage can take; the others become rejects."""
         rows = pl.DataFrame(pl.from_arrow(batch))
         required = [name for name in self.table.required if name != "updated_at"]
-        texts = [name for name, dtype in rows.schema.items() if dtype == pl.String]
         judged = rows.with_columns(
             reason=pl.coalesce(
                 *(
@@ -156,10 +156,9 @@ class _TableLoad:
                     for name in required
                 ),
                 *(
-                    pl.when(pl.col(name).str.contains("\x00", literal=True)).then(
-                        pl.lit(f"{name} holds a NUL character")
-                    )
-                    for name in texts
+                    pl.when(_holds_nul(name, dtype)).then(pl.lit(f"{name} holds a NUL character"))
+                    for name, dtype in rows.schema.items()
+                    if dtype in (pl.String, pl.List(pl.String))
                 ),
                 pl.lit(None, pl.String),
             )
@@ -198,3 +197,10 @@ class _TableLoad:
             "INSERT INTO {table} ({columns}, updated_at) SELECT {new}, {moment} FROM {staging} s "
             "ON CONFLICT ({key}) DO NOTHING"
         ).rowcount
+
+
+def _holds_nul(name: str, dtype: pl.DataType) -> pl.Expr:
+    """Whether a text, or a list of texts, holds the one character that Postgres cannot store."""
+    if dtype == pl.String:
+        return pl.col(name).str.contains("\x00", literal=True)
+    return pl.col(name).list.eval(pl.element().str.contains("\x00", literal=True)).list.any()

@@ -46,7 +46,7 @@ class PostgresServer:
     def process(self) -> ServerProcess:
         """The postmaster; Postgres writes its pid file itself, into its data folder."""
         logs = self.home / "logs" / "postgres.log"
-        return ServerProcess("Postgres", self.data / "postmaster.pid", logs, str(self.data))
+        return ServerProcess("Postgres", self.data / "postmaster.pid", logs, str(self.data), writes_pid_file=True)
 
     def dsn(self, database: str = _DATABASE) -> str:
         """The address of a database."""
@@ -56,6 +56,7 @@ class PostgresServer:
         """Start the server, its cluster and database made where they are missing."""
         if not (self.data / "PG_VERSION").exists():
             self._initialise()
+        self._disown_pid_file()
         settings = [f"--{name}={value}" for name, value in {**_SETTINGS, "port": str(self.port)}.items()]
         command = [*as_unprivileged(), str(binary("postgres")), "-D", str(self.data), *settings]
         self.process.start(command, self.data, {}, self._is_ready)
@@ -75,6 +76,22 @@ class PostgresServer:
         except psycopg.OperationalError:
             return False
         return True
+
+    def _disown_pid_file(self) -> None:
+        """Let Postgres start although the pid of its killed predecessor is another process by now.
+
+        Postgres takes a file that names its own parent for stale. The other lines stay: by the shared memory named
+        there it waits for the predecessor's children, which would corrupt the data beside it.
+        """
+        try:
+            file = self.process.pid_file.open("r+b")
+        except FileNotFoundError:
+            return
+        with file:
+            _, _, others = file.read().partition(b"\n")
+            file.seek(0)
+            file.write(b"%d\n%b" % (os.getpid(), others))  # in place: the file stays the server's user's
+            file.truncate()
 
     def _initialise(self) -> None:
         """Make the cluster in a folder beside it and move it there: a killed initdb leaves no half of one."""

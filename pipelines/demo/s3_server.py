@@ -47,7 +47,7 @@ class S3Server:
 
     def start(self) -> None:
         """Start the server and make the bucket where it is missing."""
-        self.data.mkdir(exist_ok=True)
+        self.data.mkdir(mode=0o700, exist_ok=True)
         self.process.start(self._command(), self.data, {"HOME": str(self.data)}, self._is_ready)
 
     def stop(self) -> None:

@@ -23,18 +23,22 @@ class ServerError(RuntimeError):
 
 @dataclass(frozen=True)
 class ServerProcess:
-    """A server known by its pid file; ``marker`` is an argument that no other process has, so pids are not mixed up."""
+    """A server known by its pid file; ``marker`` is an argument that no other process has, so pids are not mixed up.
+
+    A server that keeps its pid file itself, in whose lines it finds more than the pid, is left to do so.
+    """
 
     name: str
     pid_file: Path
     log_file: Path
     marker: str
+    writes_pid_file: bool = False
 
     def pid(self) -> int | None:
         """The pid of the running server, or None. A recorded pid that meanwhile is another process does not count."""
         try:
             pid = int(self.pid_file.read_text().split()[0])
-            arguments = Path(f"/proc/{pid}/cmdline").read_bytes()
+            arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
             state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
         except (OSError, ValueError, IndexError):
             return None
@@ -73,7 +77,8 @@ class ServerProcess:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        self.pid_file.write_text(str(process.pid))
+        if not self.writes_pid_file:
+            self.pid_file.write_text(str(process.pid))
         return process
 
     def stop(self, how: signal.Signals, patience_seconds: float = 20.0) -> None:

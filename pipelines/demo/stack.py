@@ -98,18 +98,27 @@ def down(home: Path) -> None:
     if not (home / _SETTINGS_FILE).exists():
         return
     with _exclusively(home):
-        (home / STACK_FILE).unlink(missing_ok=True)
-        postgres, s3 = _Settings.of(home).servers(home)
-        s3.stop()
-        postgres.stop()
+        _stop(home)
 
 
 def wipe(home: Path) -> None:
     """Stop the servers and delete what the lineage and its source hold; secrets, ports and run history stay."""
-    down(home)
-    for name in ("postgres", "s3", "qdrant"):
-        if (home / name).exists():
-            shutil.rmtree(home / name)
+    home = home.resolve()
+    if not home.exists():
+        return
+    with _exclusively(home):
+        _stop(home)
+        for name in ("postgres", "s3", "qdrant"):
+            if (home / name).exists():
+                shutil.rmtree(home / name)
+
+
+def _stop(home: Path) -> None:
+    (home / STACK_FILE).unlink(missing_ok=True)
+    if (home / _SETTINGS_FILE).exists():
+        postgres, s3 = _Settings.of(home).servers(home)
+        s3.stop()
+        postgres.stop()
     (home / "dataset.txt").unlink(missing_ok=True)
 
 

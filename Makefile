@@ -1,0 +1,49 @@
+# Needs Python 3.11 to 3.13 and make; the rest is set up from uv.lock, into a folder of this checkout.
+# Another Python: `make test PYTHON=python3.12`, which has an environment of its own, .venv-python3.12.
+
+PYTHON ?= python3
+VENV ?= .venv$(if $(filter-out python3,$(PYTHON)),-$(notdir $(PYTHON)))
+ARGS ?=
+
+bin := $(VENV)/bin
+ready := $(VENV)/.ready
+export UV_PROJECT_ENVIRONMENT := $(VENV)
+export UV_PYTHON_DOWNLOADS := never
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo dev test check down clean
+
+help: ## List these commands.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: $(ready) ## Create or update the environment; the commands below do so themselves.
+
+demo: $(ready) ## From nothing to search results, on sample creators. ARGS="--data FOLDER" takes your own.
+	$(bin)/cippus demo $(ARGS)
+
+dev: $(ready) ## Serve the Dagster UI on the embedded stack, at http://127.0.0.1:3000.
+	$(bin)/cippus dev $(ARGS)
+
+test: $(ready) ## Run the tests. ARGS="-k words" picks some.
+	$(bin)/pytest -n 2 --dist loadfile $(ARGS)
+
+check: $(ready) ## Formatting, lint, types, layers, lock.
+	$(bin)/uv lock --check --quiet
+	$(bin)/ruff format --check .
+	$(bin)/ruff check .
+	$(bin)/mypy
+	$(bin)/lint-imports
+
+down: $(ready) ## Stop the embedded stack; its data stays.
+	$(bin)/cippus down
+
+clean: ## Stop the embedded stack; delete the environment and caches, and no data.
+	if [ -x $(bin)/cippus ]; then $(bin)/cippus down; fi
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+
+$(ready): pyproject.toml uv.lock .uv-requirements.txt
+	@$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info[:2] <= (3, 13); sys.exit(not ok and "Cippus needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is " + sys.version.split()[0] + ": make PYTHON=python3.12 ...")'
+	test -x $(bin)/pip || $(PYTHON) -m venv $(VENV)
+	$(bin)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .uv-requirements.txt
+	$(bin)/uv sync --quiet --locked --all-extras --python $(bin)/python
+	@touch $@

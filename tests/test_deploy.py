@@ -1,0 +1,252 @@
+"""The deployment files: they parse, Dagster accepts them, and they agree with each other and with pyproject.toml."""
+
+import importlib
+import json
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+import pytest
+import yaml
+from dagster._config import process_config
+from dagster._core.instance.config import dagster_instance_config_schema
+from dagster_k8s import k8s_job_executor
+
+from assets.transforms.source_schema import SOURCE_TABLES
+from resources.embedded import EmbeddedStack
+from resources.environments import VARIABLES
+from resources.rds import PostgresResource, ReadWindow, SourcePermissionError
+
+ROOT = Path(__file__).parents[1]
+DEPLOY = ROOT / "pipelines" / "deploy"
+INSTANCE_VARIABLES = {
+    "AWS_REGION": "eu-west-1",
+    "CIPPUS_S3_BUCKET": "cippus-lake",
+    "DAGSTER_K8S_NAMESPACE": "cippus",
+    "DAGSTER_PG_DB": "dagster",
+    "DAGSTER_PG_HOST": "localhost",
+    "DAGSTER_PG_PASSWORD": "secret",
+    "DAGSTER_PG_USERNAME": "dagster",
+}
+
+
+def _yaml(name: str) -> dict[str, Any]:
+    return cast("dict[str, Any]", yaml.safe_load((DEPLOY / name).read_text()))
+
+
+def _variables(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        if set(value) == {"env"}:
+            yield value["env"]
+        for part in value.values():
+            yield from _variables(part)
+
+
+@pytest.fixture(scope="module")
+def project() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+@pytest.fixture(scope="module")
+def pinned(project: dict[str, Any]) -> Mapping[str, str]:
+    """Dependency → the version that pyproject.toml pins exactly."""
+    found = (text.partition("==") for text in project["project"]["dependencies"])
+    return {name: version for name, pin, version in found if pin}
+
+
+@pytest.fixture
+def instance(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    for name, value in INSTANCE_VARIABLES.items():
+        monkeypatch.setenv(name, value)
+    return _yaml("dagster.yaml")
+
+
+def test_dagster_accepts_the_instance(instance: dict[str, Any]) -> None:
+    processed = process_config(dagster_instance_config_schema(), instance)
+    assert processed.success, processed.errors
+
+
+@pytest.mark.parametrize("part", ["compute_logs", "run_launcher", "run_coordinator"])
+def test_instance_classes_exist_and_take_their_settings(instance: dict[str, Any], part: str) -> None:
+    settings = instance[part]
+    found = getattr(importlib.import_module(settings["module"]), settings["class"])
+    processed = process_config(found.config_type(), settings.get("config", {}))
+    assert processed.success, processed.errors
+
+
+def test_instance_reads_only_the_declared_variables(instance: dict[str, Any]) -> None:
+    assert set(_variables(instance)) == set(INSTANCE_VARIABLES)
+
+
+def test_chart_and_instance_say_the_same(instance: dict[str, Any]) -> None:
+    values = _yaml("values.yaml")
+    daemon, extra = values["dagsterDaemon"], values["additionalInstanceConfig"]
+    logs, launcher = (
+        values["computeLogManager"]["config"]["s3ComputeLogManager"],
+        values["runLauncher"]["config"]["k8sRunLauncher"],
+    )
+    own = instance["run_launcher"]["config"]
+    assert extra["run_retries"] == instance["run_retries"]
+    assert extra["nux"] == instance["nux"]
+    assert values["telemetry"] == instance["telemetry"] == {"enabled": False}
+    assert daemon["runMonitoring"]["enabled"] is instance["run_monitoring"]["enabled"] is True
+    assert daemon["runMonitoring"]["startTimeoutSeconds"] == instance["run_monitoring"]["start_timeout_seconds"]
+    assert daemon["runMonitoring"]["pollIntervalSeconds"] == instance["run_monitoring"]["poll_interval_seconds"]
+    queue = daemon["runCoordinator"]["config"]["queuedRunCoordinator"]
+    assert queue["maxConcurrentRuns"] == instance["concurrency"]["runs"]["max_concurrent_runs"]
+    assert (logs["prefix"], logs["skipEmptyFiles"], logs["uploadInterval"]) == (
+        instance["compute_logs"]["config"]["prefix"],
+        instance["compute_logs"]["config"]["skip_empty_files"],
+        instance["compute_logs"]["config"]["upload_interval"],
+    )
+    assert launcher["resources"] == own["resources"]
+    assert launcher["runK8sConfig"]["podTemplateSpecMetadata"] == own["run_k8s_config"]["pod_template_spec_metadata"]
+    assert values["global"]["serviceAccountName"] == own["service_account_name"]
+    assert values["global"]["postgresqlSecretName"] == own["postgres_password_secret"]
+
+
+def test_run_pods_ask_for_resources_and_are_not_evicted(instance: dict[str, Any]) -> None:
+    own = instance["run_launcher"]["config"]
+    assert set(own["resources"]["requests"]) == {"cpu", "memory"}
+    annotations = own["run_k8s_config"]["pod_template_spec_metadata"]["annotations"]
+    assert annotations == {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}
+
+
+def test_chart_versions_are_the_projects(project: dict[str, Any], pinned: Mapping[str, str]) -> None:
+    values, text = _yaml("values.yaml"), (DEPLOY / "values.yaml").read_text()
+    [server] = values["dagster-user-deployments"]["deployments"]
+    assert server["image"]["tag"] == project["project"]["version"]
+    assert values["dagsterWebserver"]["image"]["tag"] == values["dagsterDaemon"]["image"]["tag"] == pinned["dagster"]
+    assert re.findall(r"--version (\S+)", text) == [pinned["dagster"]]
+
+
+def test_code_location_gets_known_variables_the_definitions_and_a_role() -> None:
+    values = _yaml("values.yaml")
+    [server] = values["dagster-user-deployments"]["deployments"]
+    given = {entry["name"]: entry["value"] for entry in server["env"]}
+    assert set(given) <= set(VARIABLES)
+    assert given["CIPPUS_ENV"] == "production"
+    assert given["CIPPUS_S3_BUCKET"] == values["computeLogManager"]["config"]["s3ComputeLogManager"]["bucket"]
+    assert all(isinstance(value, str) for value in given.values())
+    assert importlib.import_module(server["codeServerArgs"][-1]).defs
+    assert server["includeConfigInLaunchedRuns"] == {"enabled": True}
+    assert "eks.amazonaws.com/role-arn" in values["serviceAccount"]["annotations"]
+
+
+def test_step_settings_that_the_chart_shows_are_the_executors() -> None:
+    commented = (DEPLOY / "values.yaml").read_text()
+    shown = re.search(r"^#   execution:\n(?:^#    .*\n)+", commented, re.MULTILINE)
+    assert shown
+    block = yaml.safe_load("".join(line.removeprefix("#") for line in shown.group().splitlines(keepends=True)))
+    schema = k8s_job_executor.config_schema.config_type
+    processed = process_config(schema, block["execution"]["config"])
+    assert processed.success, processed.errors
+
+
+def _copied() -> list[str]:
+    lines = (DEPLOY / "Dockerfile").read_text().splitlines()
+    copies = [line.split()[1:-1] for line in lines if line.startswith("COPY ") and "--from=" not in line]
+    return [path for paths in copies for path in paths]
+
+
+def test_image_copies_what_exists_and_is_not_ignored() -> None:
+    ignore = (ROOT / ".dockerignore").read_text().split()
+    assert ignore[0] == "*"
+    allowed = {line.removeprefix("!") for line in ignore if line.startswith("!")}
+    assert {path.split("/")[0] for path in _copied()} == allowed
+    assert all((ROOT / path).exists() for path in _copied())
+
+
+def test_image_is_locked_offline_of_the_embedded_stack_and_not_root() -> None:
+    lines = (DEPLOY / "Dockerfile").read_text().splitlines()
+    syncs = [line for line in lines if "uv sync" in line]
+    assert syncs
+    assert all("--locked" in line and "--no-dev" in line and "extra" not in line for line in syncs)
+    assert all("--require-hashes" in line for line in lines if "pip install" in line)
+    users = [line for line in lines if line.startswith("USER ")]
+    assert users == ["USER 10001"]
+    [server] = _yaml("values.yaml")["dagster-user-deployments"]["deployments"]
+    assert server["podSecurityContext"]["runAsUser"] == 10001
+
+
+def test_image_serves_the_chart_port_and_module() -> None:
+    text = (DEPLOY / "Dockerfile").read_text()
+    [server] = _yaml("values.yaml")["dagster-user-deployments"]["deployments"]
+    command = json.loads(text.rpartition("CMD ")[2])
+    assert command[-4:] == ["--port", str(server["port"]), *server["codeServerArgs"]]
+
+
+def test_pinned_requirements_are_the_projects(pinned: Mapping[str, str]) -> None:
+    storage = (DEPLOY / "requirements.txt").read_text()
+    assert f"\ndagster-postgres=={pinned['dagster-k8s']} \\" in storage
+    locked = {package["name"]: package for package in tomllib.loads((ROOT / "uv.lock").read_text())["package"]}
+    uv = (ROOT / ".uv-requirements.txt").read_text()
+    assert f"\nuv=={locked['uv']['version']} \\" in uv
+    hashes = {file["hash"] for file in [*locked["uv"]["wheels"], locked["uv"]["sdist"]]}
+    assert set(re.findall(r"--hash=(\S+)", uv)) == hashes
+
+
+def test_policy_grants_named_actions_on_the_charts_bucket_and_secret() -> None:
+    policy = json.loads((DEPLOY / "iam-policy.json").read_text())
+    actions = {action for statement in policy["Statement"] for action in statement["Action"]}
+    assert actions == {
+        "s3:ListBucket",
+        "s3:GetObject",
+        "s3:PutObject",
+        "s3:DeleteObject",
+        "s3:AbortMultipartUpload",
+        "secretsmanager:GetSecretValue",
+    }
+    [server] = _yaml("values.yaml")["dagster-user-deployments"]["deployments"]
+    given = {entry["name"]: entry["value"] for entry in server["env"]}
+    resources = {statement["Resource"] for statement in policy["Statement"]}
+    bucket = f"arn:aws:s3:::{given['CIPPUS_S3_BUCKET']}"
+    assert {bucket, f"{bucket}/*"} < resources
+    [secret] = resources - {bucket, f"{bucket}/*"}
+    assert secret.endswith(f":secret:{given['CIPPUS_POSTGRES_SECRET_ID']}-*")
+
+
+@pytest.fixture
+def granted(stack: EmbeddedStack) -> Iterator[tuple[psycopg.Connection, PostgresResource]]:
+    """The owner's connection, and the source as the role of source-role.sql sees it."""
+    script = (DEPLOY / "source-role.sql").read_text()
+    with psycopg.connect(stack.postgres_dsn, autocommit=True) as owner:
+        try:
+            # One by one: an index cannot be made concurrently inside a transaction, which several statements are.
+            for statement in script.split(";"):
+                if re.sub(r"--.*", "", statement).strip():
+                    owner.execute(statement.encode())
+            owner.execute("ALTER ROLE cippus PASSWORD 'of-the-test'")
+            at = urlsplit(stack.postgres_dsn)
+            address = urlunsplit(at._replace(netloc=f"cippus:of-the-test@{at.hostname}:{at.port}"))
+            yield owner, PostgresResource(dsn=address)
+        finally:
+            owner.execute("DROP OWNED BY cippus")
+            owner.execute("DROP ROLE cippus")
+
+
+def test_granted_role_extracts_and_no_more(granted: tuple[psycopg.Connection, PostgresResource]) -> None:
+    _, postgres = granted
+    mark = postgres.safe_high_water_mark()
+    assert mark <= datetime.now(UTC)
+    for table in SOURCE_TABLES.values():
+        window = ReadWindow(table.name, tuple(table.schema.names), "updated_at", None, mark)
+        with postgres.read(window) as batches:
+            assert set(batches.schema.names) == set(table.schema.names)
+        assert postgres.count(table.name, since=mark) >= 0
+    with psycopg.connect(postgres.dsn) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        connection.execute("DELETE FROM accounts")
+
+
+def test_without_the_statistics_grant_extraction_says_so(
+    granted: tuple[psycopg.Connection, PostgresResource],
+) -> None:
+    owner, postgres = granted
+    owner.execute("REVOKE pg_read_all_stats FROM cippus")
+    with pytest.raises(SourcePermissionError, match="GRANT pg_read_all_stats"):
+        postgres.safe_high_water_mark()
