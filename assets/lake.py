@@ -1,13 +1,12 @@
 """lake/*: current truth. One row a key, merged from the windows of raw/* exactly once.
 
-Belongs here: the merge and the quarantine of rows that cannot be used. Not here: what the rows mean.
+Belongs here: the merge. Not here: what the rows mean, or those that cannot be used (quarantine.py).
 """
 
 import polars as pl
-import pyarrow as pa
-from dagster import AssetExecutionContext, AssetKey, AssetsDefinition, MaterializeResult, asset
+from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, asset
 
-from assets.incremental import Stage, Tally, refresh
+from assets.incremental import Tally
 from assets.partitions import ALL_IN_ONE_RUN, BUCKETS, buckets_of
 from assets.raw import SOURCE
 from assets.transforms.source_schema import (
@@ -21,7 +20,6 @@ from assets.transforms.source_schema import (
 )
 from assets.transforms.windows import MergeStep, plan_merges
 from resources.lake import BUCKET, Changes, LakeResource, TableSpec
-from resources.ledger import LedgerResource
 from resources.quarantine import QuarantineResource
 from resources.raw_store import Manifest, RawStoreResource, WindowFile
 
@@ -42,13 +40,6 @@ def _spec(table: SourceTable) -> TableSpec:
 
 LAKE_ACCOUNTS, LAKE_POSTS, LAKE_TESTIMONIALS = _spec(ACCOUNTS), _spec(POSTS), _spec(TESTIMONIALS)
 LAKE_TABLES = {ACCOUNTS.name: LAKE_ACCOUNTS, POSTS.name: LAKE_POSTS, TESTIMONIALS.name: LAKE_TESTIMONIALS}
-QUARANTINE = TableSpec(
-    "lake/quarantine",
-    pa.schema([(name, pa.string()) for name in ("source_table", "row_key", "reason", "row_json")]),
-    ("source_table", "row_key", "reason", "row_json"),
-    partitioned=False,
-    text_columns=("row_json",),
-)
 
 
 def application(table: str, bucket: int) -> str:
@@ -145,27 +136,4 @@ def _moved(lake: LakeResource, spec: TableSpec, table: SourceTable, newest: pl.D
     )
 
 
-@asset(
-    key=["lake", "quarantine"],
-    deps=[*(AssetKey(["lake", name]) for name in SOURCE_TABLES), ["label", "gold"]],
-    group_name=GROUP,
-    description="Every row that could not be used, with the reason; nothing is dropped silently.",
-    owners=["team:data-engineering"],
-    kinds={"delta", "s3"},
-)
-def quarantine_table(
-    context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource, quarantine: QuarantineResource
-) -> MaterializeResult[None]:
-    """Collect the landed rejects of every stage in one table."""
-    stage = Stage(QUARANTINE.name, inputs=(), version=quarantine.fingerprint(), partitioned=False)
-
-    def collect(_bucket: int, tally: Tally) -> Changes:
-        rejects = pl.concat([QUARANTINE.empty(), *quarantine.rows()]).unique()
-        for reason, count in rejects["reason"].value_counts().iter_rows():
-            tally.counts[f"reason: {reason}"] = count
-        return lake.sync(QUARANTINE, rejects)
-
-    return refresh(context, lake, ledger, stage, lambda: lake.contents(QUARANTINE), collect).result()
-
-
-ASSETS = [*(_merge_windows(table) for table in SOURCE_TABLES.values()), quarantine_table]
+ASSETS = [_merge_windows(table) for table in SOURCE_TABLES.values()]

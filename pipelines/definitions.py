@@ -5,13 +5,13 @@ Belongs here: the map. Not here: what a stage does (assets/), what a resource is
 
 from dagster import Definitions
 
-from assets import corpus, embeddings, labels, lake, marts, qdrant, raw, rds, summaries, verticals
+from assets import corpus, embeddings, labels, lake, marts, qdrant, quarantine, raw, rds, summaries, verticals
 from pipelines.checks import ingestion, reporting, retrieval
 from pipelines.jobs import JOBS
 from pipelines.schedules import SCHEDULES
 from resources.environments import executor, resources
 
-STAGES = (raw, lake, corpus, embeddings, labels, verticals, summaries, qdrant, marts)
+STAGES = (raw, lake, corpus, embeddings, labels, quarantine, verticals, summaries, qdrant, marts)
 
 defs = Definitions(
     assets=[*rds.SPECS, *(definition for stage in STAGES for definition in stage.ASSETS)],

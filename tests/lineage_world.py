@@ -3,14 +3,17 @@
 Belongs here: making a world, cloning it, running the lineage in it, and snapshots to compare. Not here: tests, faults.
 """
 
+import atexit
+import hashlib
 import io
 import itertools
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +38,7 @@ from pipelines.jobs import JOBS
 from resources.catalogues import load_verticals
 from resources.embedded import EmbeddedStack
 from resources.environments import bucket_count
-from resources.lake import LakeResource
+from resources.lake import LakeResource, TableSpec
 from resources.ledger import LedgerResource
 from resources.qdrant import QdrantResource, SearchFilter
 from resources.quarantine import QuarantineResource
@@ -204,7 +207,7 @@ class World:
     def search(self, query: str) -> list[RankedAccount]:
         return Searcher(self.lake, self.embedding[0], self.qdrant).accounts(query, SearchFilter(), limit=50)
 
-    def table(self, spec: Any) -> pl.DataFrame:  # noqa: ANN401
+    def table(self, spec: TableSpec) -> pl.DataFrame:
         """A table's rows, ordered by key."""
         frame = self.lake.scan(spec).collect()
         return frame.select(spec.schema.names).sort(*spec.key, *spec.schema.names[:1], nulls_last=True)
@@ -263,6 +266,20 @@ def assert_same(found: Snapshot, expected: Snapshot, tables: Sequence[str] | Non
         assert found.files == expected.files
 
 
+@cache
+def loaded_world(stack: EmbeddedStack) -> World:
+    """A world in which the lineage ran once: made once a test process, to be cloned and not to be changed."""
+    world = empty_world(stack, "loaded", Path(tempfile.mkdtemp(prefix="cippus-test-")))
+    atexit.register(shutil.rmtree, world.folder, ignore_errors=True)
+    world.run_well()
+    return world
+
+
+def world_name(node_id: str) -> str:
+    """A name for a test's world: unique in the process, the same on every run, fit for Postgres and S3."""
+    return f"world_{hashlib.blake2b(node_id.encode(), digest_size=8).hexdigest()}"
+
+
 def empty_world(stack: EmbeddedStack, name: str, folder: Path) -> World:
     """A world whose source is seeded and whose lineage never ran."""
     world = World(name, folder, stack)
@@ -276,7 +293,7 @@ def empty_world(stack: EmbeddedStack, name: str, folder: Path) -> World:
 
 
 def first_labels(vertical: str) -> list[tuple[str | None, str | None, str | None, bool | None]]:
-    """Labels that are enough to fit a vertical's thresholds: every second post of six accounts, every second account."""
+    """Labels that are enough to fit a vertical's thresholds for posts and for accounts: half of them members."""
     posts = [f"{account}/{number}" for account in ACCOUNTS[::2] for number in (0, 1)]
     labels = [("post", post, vertical, number % 2 == 0) for number, post in enumerate(posts)]
     return [*labels, *(("account", account, vertical, number % 2 == 0) for number, account in enumerate(ACCOUNTS))]
@@ -304,8 +321,19 @@ def _seed(connection: "psycopg.Connection[Any]") -> None:
             text = f"{account} talks about {TOPICS[0]}, part 0" if (account, number) == (ACCOUNTS[3], 4) else text
             posted = f"2024-02-0{number + 1}T08:00:00Z"
             posts.append(
-                (f"{account}/{number}", account, "youtube", posted, text, ["a", "b"], None, "video", 3, 2, 90, 1)
-                + (then, None)
+                (
+                    f"{account}/{number}",
+                    account,
+                    "youtube",
+                    posted,
+                    text,
+                    ["a", "b"],
+                    None,
+                    "video",
+                    *(3, 2, 90, 1),
+                    then,
+                    None,
+                )
             )
     stranger = owners("stranger-", 0, 1)[0]
     posts.append((f"{stranger}/0", stranger, "youtube", then, "Of nobody", [], None, "video", 0, 0, 0, 0, then, None))

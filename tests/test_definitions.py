@@ -11,7 +11,7 @@ from dagster import AssetKey, AssetsDefinition, AssetSpec, Definitions
 from pipelines.definitions import defs
 
 STAGE_GROUPS = {
-    "rds", "raw", "lake", "corpus", "embedding", "label", "vertical", "summary", "qdrant", "mart", "quicksight"
+    "rds", "raw", "lake", "quarantine", "corpus", "embedding", "label", "vertical", "summary", "qdrant", "mart", "quicksight"
 }  # fmt: skip
 
 LINEAGE: Mapping[str, set[str]] = {
@@ -24,7 +24,7 @@ LINEAGE: Mapping[str, set[str]] = {
     "lake/accounts": {"raw/accounts"},
     "lake/posts": {"raw/posts"},
     "lake/testimonials": {"raw/testimonials"},
-    "lake/quarantine": {"lake/accounts", "lake/posts", "lake/testimonials", "label/gold"},
+    "quarantine/rows": {"lake/accounts", "lake/posts", "lake/testimonials", "label/gold"},
     "corpus/decisions": {"lake/posts", "lake/accounts"},
     "corpus/cippus_text": {"corpus/decisions", "lake/posts", "lake/accounts"},
     "corpus/terms": {"corpus/cippus_text"},

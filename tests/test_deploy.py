@@ -15,6 +15,7 @@ import pytest
 import yaml
 from dagster._config import process_config
 from dagster._core.instance.config import dagster_instance_config_schema
+from dagster._core.instance.ref import InstanceRef
 from dagster_k8s import k8s_job_executor
 
 from assets.transforms.source_schema import SOURCE_TABLES
@@ -71,12 +72,20 @@ def test_dagster_accepts_the_instance(instance: dict[str, Any]) -> None:
     assert processed.success, processed.errors
 
 
-@pytest.mark.parametrize("part", ["compute_logs", "run_launcher", "run_coordinator"])
+@pytest.mark.parametrize("part", ["compute_logs", "run_launcher"])
 def test_instance_classes_exist_and_take_their_settings(instance: dict[str, Any], part: str) -> None:
     settings = instance[part]
     found = getattr(importlib.import_module(settings["module"]), settings["class"])
     processed = process_config(found.config_type(), settings.get("config", {}))
     assert processed.success, processed.errors
+
+
+def test_runs_are_queued(instance: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(instance))
+    coordinator = InstanceRef.from_dir(str(tmp_path)).run_coordinator_data
+    assert coordinator
+    assert coordinator.class_name == "QueuedRunCoordinator"
+    assert _yaml("values.yaml")["dagsterDaemon"]["runCoordinator"]["type"] == coordinator.class_name
 
 
 def test_instance_reads_only_the_declared_variables(instance: dict[str, Any]) -> None:
@@ -221,13 +230,13 @@ def granted(stack: EmbeddedStack) -> Iterator[tuple[psycopg.Connection, Postgres
             for statement in script.split(";"):
                 if re.sub(r"--.*", "", statement).strip():
                     owner.execute(statement.encode())
-            owner.execute("ALTER ROLE cippus PASSWORD 'of-the-test'")
+            owner.execute("ALTER ROLE cippus_reader PASSWORD 'of-the-test'")
             at = urlsplit(stack.postgres_dsn)
-            address = urlunsplit(at._replace(netloc=f"cippus:of-the-test@{at.hostname}:{at.port}"))
+            address = urlunsplit(at._replace(netloc=f"cippus_reader:of-the-test@{at.hostname}:{at.port}"))
             yield owner, PostgresResource(dsn=address)
         finally:
-            owner.execute("DROP OWNED BY cippus")
-            owner.execute("DROP ROLE cippus")
+            owner.execute("DROP OWNED BY cippus_reader")
+            owner.execute("DROP ROLE cippus_reader")
 
 
 def test_granted_role_extracts_and_no_more(granted: tuple[psycopg.Connection, PostgresResource]) -> None:
@@ -247,6 +256,6 @@ def test_without_the_statistics_grant_extraction_says_so(
     granted: tuple[psycopg.Connection, PostgresResource],
 ) -> None:
     owner, postgres = granted
-    owner.execute("REVOKE pg_read_all_stats FROM cippus")
+    owner.execute("REVOKE pg_read_all_stats FROM cippus_reader")
     with pytest.raises(SourcePermissionError, match="GRANT pg_read_all_stats"):
         postgres.safe_high_water_mark()

@@ -5,7 +5,8 @@ from itertools import pairwise
 import polars as pl
 from dagster import AssetCheckResult, AssetChecksDefinition, AssetKey, asset_check
 
-from assets.lake import LAKE_TABLES, QUARANTINE
+from assets.lake import LAKE_TABLES
+from assets.quarantine import QUARANTINE
 from assets.raw import SOURCE
 from assets.transforms.source_schema import SOURCE_TABLES, SourceTable, newest_usable
 from pipelines.checks import verdict
@@ -65,7 +66,7 @@ def _judged(table: SourceTable) -> list[str]:
     return ["rating"] if "rating" in table.schema.names else []
 
 
-@asset_check(asset=AssetKey(["lake", "quarantine"]), name="rejects_recorded")
+@asset_check(asset=AssetKey(["quarantine", "rows"]), name="rejects_recorded")
 def rejects_recorded(lake: LakeResource, quarantine: QuarantineResource) -> AssetCheckResult:
     """Every reject that was landed stands in the quarantine table."""
     landed = pl.concat([QUARANTINE.empty(), *quarantine.rows()]).unique()

@@ -15,6 +15,8 @@ from pathlib import Path
 _START_SECONDS = 60.0
 _POLL_SECONDS = 0.05
 _LOG_LINES_SHOWN = 8
+_STARTED: list[subprocess.Popen[bytes]] = []
+"""Servers that this process started: they outlive it, and a Popen that goes before its process warns."""
 
 
 class ServerError(RuntimeError):
@@ -57,6 +59,7 @@ class ServerProcess:
             process = self._spawn(command, folder, variables)
             while time.monotonic() < deadline and process.poll() is None:
                 if is_ready():
+                    process.returncode = 0  # detached: it outlives this object, which would warn of that
                     return
                 time.sleep(_POLL_SECONDS)
             if process.poll() is None:
@@ -77,6 +80,7 @@ class ServerProcess:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        _STARTED.append(process)
         if not self.writes_pid_file:
             self.pid_file.write_text(str(process.pid))
         return process

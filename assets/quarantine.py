@@ -1,0 +1,49 @@
+"""quarantine/*: every row that could not be used, whichever stage set it aside.
+
+Belongs here: collecting landed rejects in one table. Not here: judging rows (the stages' transforms).
+"""
+
+import polars as pl
+import pyarrow as pa
+from dagster import AssetExecutionContext, AssetKey, MaterializeResult, asset
+
+from assets.incremental import Stage, Tally, refresh
+from assets.transforms.source_schema import SOURCE_TABLES
+from resources.lake import Changes, LakeResource, TableSpec
+from resources.ledger import LedgerResource
+from resources.quarantine import QuarantineResource
+
+GROUP = "quarantine"
+QUARANTINE = TableSpec(
+    "quarantine/rows",
+    pa.schema([(name, pa.string()) for name in ("source_table", "row_key", "reason", "row_json")]),
+    ("source_table", "row_key", "reason", "row_json"),
+    partitioned=False,
+    text_columns=("row_json",),
+)
+
+
+@asset(
+    key=["quarantine", "rows"],
+    deps=[*(AssetKey(["lake", name]) for name in SOURCE_TABLES), ["label", "gold"]],
+    group_name=GROUP,
+    description="Every row that could not be used, with the reason; nothing is dropped silently.",
+    owners=["team:data-engineering"],
+    kinds={"delta", "s3"},
+)
+def rows(
+    context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource, quarantine: QuarantineResource
+) -> MaterializeResult[None]:
+    """Collect the landed rejects of every stage in one table."""
+    stage = Stage(QUARANTINE.name, inputs=(), version=quarantine.fingerprint(), partitioned=False)
+
+    def collect(_bucket: int, tally: Tally) -> Changes:
+        rejects = pl.concat([QUARANTINE.empty(), *quarantine.rows()]).unique()
+        for reason, count in rejects["reason"].value_counts().iter_rows():
+            tally.counts[f"reason: {reason}"] = count
+        return lake.sync(QUARANTINE, rejects)
+
+    return refresh(context, lake, ledger, stage, lambda: lake.contents(QUARANTINE), collect).result()
+
+
+ASSETS = [rows]
