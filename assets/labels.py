@@ -58,13 +58,14 @@ def gold(
     verticals = load_verticals()
 
     def collect(_bucket: int | None, tally: Tally) -> pl.DataFrame:
-        labels = _read(s3, [key for key, _ in dropped])
+        labels, unusable = _read(s3, [key for key, _ in dropped])
         ids = labels["item_id"].unique().implode()
         posts = lake.scan(LAKE_POSTS).select("post_id").filter(pl.col("post_id").is_in(ids)).collect()
         accounts = lake.scan(LAKE_ACCOUNTS).select("account_id").filter(pl.col("account_id").is_in(ids)).collect()
         judged = judge(labels, {v.name for v in verticals}, posts["post_id"], accounts["account_id"])
         rejects = judged.filter(pl.col("reason").is_not_null())
         tally.counts["quarantined"] += quarantine.land("labels", "labels", "item_id", rejects)
+        tally.counts["files_quarantined"] += quarantine.land("label-files", "label files", "file", unusable)
         tally.counts["files"] = len(dropped)
         return agree(judged.filter(pl.col("reason").is_null()).drop("reason"))
 
@@ -73,24 +74,28 @@ def gold(
     return refresh_table(context, lake, ledger, stage, GOLD, collect)
 
 
-def _read(s3: S3Resource, keys: list[str]) -> pl.DataFrame:
-    """The label rows of all files, in the declared columns; ``annotator`` may be absent."""
-    schema = dict(pl.DataFrame(pl.from_arrow(LABELS_SCHEMA.empty_table())).schema)
-    frames = [pl.DataFrame(schema=schema)]
+_SCHEMA = dict(pl.DataFrame(pl.from_arrow(LABELS_SCHEMA.empty_table())).schema)
+
+
+def _read(s3: S3Resource, keys: list[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The label rows of all files, and (file, reason) of the files that cannot be used.
+
+    One bad file does not hold up the others' labels; ``annotator`` may be absent.
+    """
+    frames, unusable = [pl.DataFrame(schema=_SCHEMA)], []
     for key in keys:
-        frame = pl.read_parquet(io.BytesIO(s3.get(key) or b""))
-        missing = [name for name in schema if name not in frame.columns and name != "annotator"]
-        if missing:
-            message = f"s3://{s3.bucket}/{key} has no column {missing[0]}; expected {', '.join(schema)}."
-            raise LabelFileError(message)
-        if "annotator" not in frame.columns:
-            frame = frame.with_columns(annotator=pl.lit(None, pl.String))
-        frames.append(frame.select(pl.col(name).cast(dtype) for name, dtype in schema.items()))
-    return pl.concat(frames)
-
-
-class LabelFileError(ValueError):
-    """A dropped label file lacks a column."""
+        try:
+            frame = pl.read_parquet(io.BytesIO(s3.get(key) or b""))
+            missing = [name for name in _SCHEMA if name not in frame.columns and name != "annotator"]
+            if missing:
+                unusable.append((key, f"the file has no column {missing[0]}"))
+                continue
+            if "annotator" not in frame.columns:
+                frame = frame.with_columns(annotator=pl.lit(None, pl.String))
+            frames.append(frame.select(pl.col(name).cast(dtype) for name, dtype in _SCHEMA.items()))
+        except pl.exceptions.PolarsError as error:
+            unusable.append((key, f"the file cannot be read as labels: {str(error).splitlines()[0]}"))
+    return pl.concat(frames), pl.DataFrame(unusable, schema={"file": pl.String, "reason": pl.String}, orient="row")
 
 
 ASSETS = [gold]

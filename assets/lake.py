@@ -112,28 +112,30 @@ def _apply(
     manifest: Manifest,
 ) -> Changes:
     """Take moved rows out of their old bucket, then merge; a crash in between is repaired by merging again."""
-    moved = _moved(lake, spec, table, newest)
+    elsewhere = _standing_elsewhere(lake, spec, table, newest)
+    is_newer = pl.col("updated_at") > pl.col("updated_at_before")
+    moved, superseded = elsewhere.filter(is_newer), elsewhere.filter(~is_newer)
     for bucket, keys in moved.group_by(f"{BUCKET}_before"):
         quoted = ", ".join("'" + key.replace("'", "''") + "'" for key in keys[table.key])
         lake.delete_where(spec, f"{BUCKET} = {bucket[0]} AND {table.key} IN ({quoted})")
+    # A row that moved on again in a later window, which its new bucket has already merged, must not come back here.
+    current = newest.join(superseded, on=table.key, how="anti")
     applications = {application(table.name, bucket): manifest.number for bucket in step.completes}
-    changes = lake.merge_newer(spec, newest, sorted({*step.buckets, *step.completes}), applications)
-    return changes + Changes(deleted=moved.height)
+    changes = lake.merge_newer(spec, current, sorted({*step.buckets, *step.completes}), applications)
+    return changes + Changes(deleted=moved.height, unchanged=superseded.height)
 
 
-def _moved(lake: LakeResource, spec: TableSpec, table: SourceTable, newest: pl.DataFrame) -> pl.DataFrame:
-    """Keys that stand in another bucket with an older version, because their owner changed.
+def _standing_elsewhere(lake: LakeResource, spec: TableSpec, table: SourceTable, newest: pl.DataFrame) -> pl.DataFrame:
+    """Keys that stand in another bucket, because their owner changed, with both versions' bucket and updated_at.
 
     Reads two narrow columns of the whole table, pruned by the keys' statistics: nothing else knows the old bucket.
     """
     columns = [table.key, BUCKET, "updated_at"]
-    if table.owner_columns == (table.key,) or newest.is_empty():
-        return newest.select(table.key, pl.lit(0).alias(f"{BUCKET}_before")).clear()
     standing = lake.scan(spec).select(columns).filter(pl.col(table.key).is_in(newest[table.key].implode()))
+    if table.owner_columns == (table.key,) or newest.is_empty():
+        standing = standing.clear()
     joined = newest.select(columns).join(standing.collect(), on=table.key, suffix="_before")
-    return joined.filter(
-        (pl.col(BUCKET) != pl.col(f"{BUCKET}_before")) & (pl.col("updated_at") > pl.col("updated_at_before"))
-    )
+    return joined.filter(pl.col(BUCKET) != pl.col(f"{BUCKET}_before"))
 
 
 ASSETS = [_merge_windows(table) for table in SOURCE_TABLES.values()]

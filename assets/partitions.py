@@ -7,7 +7,7 @@ from resources.environments import bucket_count
 BUCKETS = StaticPartitionsDefinition([str(bucket) for bucket in range(bucket_count())])
 
 ALL_IN_ONE_RUN = BackfillPolicy.single_run()
-"""Locally every bucket is refreshed in one process; in production each bucket is a run of its own."""
+"""The buckets that a run is asked for share one process and one start-up; a run may be asked for a single one."""
 
 
 def buckets_of(context: AssetExecutionContext) -> list[int]:

@@ -15,17 +15,18 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from dagster import BetaWarning, build_resources
+from dagster import BetaWarning
 from rich.console import Console
 
 from pipelines import presentation
 from pipelines.demo import stack
 from pipelines.demo.dataset import prepare, record_load
-from pipelines.demo.folder import InputError
+from pipelines.demo.folder import InputError, open_folder
 from pipelines.demo.load import LoadReport, load_folder
 from pipelines.demo.server_process import ServerError
+from pipelines.run_lock import RunInProgressError, only_run
 from resources.embedded import EmbeddedStack, StackNotUpError
-from resources.environments import Environment, environment, home
+from resources.environments import Environment, SettingError, environment, home
 
 warnings.filterwarnings("ignore", category=BetaWarning)  # BackfillPolicy is beta, which is not the user's concern
 
@@ -55,7 +56,7 @@ def main() -> None:
     """Run the command. Bad input is one sentence on stderr and exit 2; a failure is one and exit 1."""
     try:
         app()
-    except (InputError, StackNotUpError, ServerError) as error:
+    except (InputError, StackNotUpError, SettingError, RunInProgressError, ServerError) as error:
         err.print(f"cippus: {error}", style="red", highlight=False, soft_wrap=True, markup=False)
         sys.exit(FAILED if isinstance(error, ServerError) else BAD_INPUT)
 
@@ -67,7 +68,7 @@ def demo(
 ) -> None:
     """From nothing to search results: start the stack, load creators, run the lineage, check it, search."""
     with prepare(home(), data, accounts) as folder:
-        _load(folder, stack.up(home()))
+        _load(folder, _up())
     _run(None)
     _checks(as_json=False)
     for query in EXAMPLE_SEARCHES:
@@ -77,7 +78,7 @@ def demo(
 @app.command()
 def up(as_json: Json = False) -> None:
     """Start the embedded Postgres and S3, or find them running."""
-    found = stack.up(home())
+    found = _up()
     if as_json:
         _print_json(asdict(found))
     else:
@@ -89,10 +90,8 @@ def down(
     wipe: Annotated[bool, typer.Option("--wipe", help="Also delete the data that they hold.")] = False,
 ) -> None:
     """Stop the embedded servers; their data stays."""
-    if wipe:
-        stack.wipe(home())
-    else:
-        stack.down(home())
+    with err.status("stopping Postgres and S3"):
+        (stack.wipe if wipe else stack.down)(home())
     what = "wiped" if wipe else "down; its data stays"
     out.print(f"The embedded stack of {home()} is {what}.", highlight=False, soft_wrap=True)
 
@@ -113,7 +112,8 @@ def load(
     as_json: Json = False,
 ) -> None:
     """Load a folder of Parquet files into the embedded Postgres, and its labels into landing/labels/."""
-    report = _load(directory, stack.up(home()), quiet=as_json)
+    open_folder(directory)  # before anything is started for it
+    report = _load(directory, _up(), quiet=as_json)
     record_load(home())
     if as_json:
         _print_json(asdict(report))
@@ -152,8 +152,10 @@ def search(
         message = f"Unknown vertical {vertical!r}; expected one of {', '.join(names)}."
         raise InputError(message)
     _require_stack()
-    with build_resources(resources()) as made:
-        searcher = Searcher(made.lake, made.embedder, made.qdrant)
+    made = resources()
+    qdrant = made.qdrant.process_config_and_initialize()  # its key is an EnvVar until then
+    searcher = Searcher(made.lake, made.embedder, qdrant)
+    with err.status("searching"):
         try:
             ranked = searcher.accounts(query, SearchFilter(vertical=vertical, network=network), limit)
         except CollectionMissingError:
@@ -172,7 +174,7 @@ def dev(port: Annotated[int, typer.Option(help="Loopback port of the UI.")] = 30
     """Serve the Dagster UI on the embedded stack."""
     from pipelines.lineage import instance_folder
 
-    stack.up(home())
+    _up()
     variables = {**os.environ, "DAGSTER_HOME": str(instance_folder(home())), "CIPPUS_HOME": str(home())}
     command = [sys.executable, "-W", "ignore::dagster.BetaWarning", "-m", "dagster", "dev", "-w", "workspace.yaml"]
     ended = subprocess.run([*command, "-h", "127.0.0.1", "-p", str(port)], env=variables, check=False)
@@ -195,8 +197,14 @@ def bench(
         presentation.show_bench(out, result)
 
 
+def _up() -> EmbeddedStack:
+    with err.status("starting Postgres and S3"):
+        return stack.up(home())
+
+
 def _load(directory: Path, target: EmbeddedStack, *, quiet: bool = False) -> LoadReport:
-    with presentation.counting_rows(err) as on_rows:
+    # A load beside a table's first extraction could commit rows behind the window that it cuts.
+    with only_run(home()), presentation.counting_rows(err) as on_rows:
         report = load_folder(directory, target, on_rows)
     if not quiet:
         presentation.show_load(out, directory, report)
@@ -204,16 +212,13 @@ def _load(directory: Path, target: EmbeddedStack, *, quiet: bool = False) -> Loa
 
 
 def _run(json_file: Path | None) -> None:
-    from pipelines.lineage import RunInProgressError, run_lineage
+    from pipelines.lineage import run_lineage
 
     if json_file is not None and not json_file.resolve().parent.is_dir():
         message = f"{json_file.resolve().parent} is not a folder; expected one to write {json_file.name} into."
         raise InputError(message)
     _require_stack()
-    try:
-        report = run_lineage(home(), err)
-    except RunInProgressError as error:
-        raise InputError(str(error)) from None
+    report = run_lineage(home(), err)
     if json_file is not None:
         json_file.write_text(json.dumps(report.to_json(), indent=2, default=str))
     presentation.show_run(out, report)
@@ -221,13 +226,10 @@ def _run(json_file: Path | None) -> None:
 
 
 def _checks(as_json: bool) -> None:
-    from pipelines.lineage import RunInProgressError, run_checks
+    from pipelines.lineage import run_checks
 
     _require_stack()
-    try:
-        outcomes, broken = run_checks(home(), err)
-    except RunInProgressError as error:
-        raise InputError(str(error)) from None
+    outcomes, broken = run_checks(home(), err)
     if as_json:
         _print_json({"checks": [asdict(found) for found in outcomes], "broken": broken})
     else:
@@ -246,7 +248,8 @@ def _fail_if(failures: dict[str, str]) -> None:
 def _require_stack() -> None:
     """Restart what died of the embedded stack; StackNotUpError when it was never started or was stopped."""
     if environment() is not Environment.PRODUCTION:
-        stack.revive(home())
+        with err.status("looking for Postgres and S3"):
+            stack.revive(home())
 
 
 def _print_json(value: Any) -> None:

@@ -18,6 +18,6 @@ defs = Definitions(
     asset_checks=[*ingestion.CHECKS, *retrieval.CHECKS, *reporting.CHECKS],
     jobs=JOBS,
     schedules=SCHEDULES,
-    resources=resources(),
+    resources=resources()._asdict(),
     executor=executor(),
 )

@@ -3,11 +3,8 @@
 Belongs here: one run and its report. Not here: how it is printed (cli.py).
 """
 
-import fcntl
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +16,7 @@ from rich.console import Console
 from pipelines.console import LineageProgress
 from pipelines.definitions import defs
 from pipelines.jobs import all_buckets
+from pipelines.run_lock import only_run
 
 _PID_TAG = "cippus/pid"
 INSTANCE_SETTINGS: dict[str, Any] = {
@@ -27,10 +25,6 @@ INSTANCE_SETTINGS: dict[str, Any] = {
     "concurrency": {"pools": {"default_limit": 1, "granularity": "op"}},
 }
 """The local instance: nothing is sent anywhere, and the embedded index has one writer at a time."""
-
-
-class RunInProgressError(RuntimeError):
-    """Another process is running the lineage on this home folder."""
 
 
 @dataclass(frozen=True)
@@ -65,18 +59,6 @@ def instance_folder(home: Path) -> Path:
     return folder
 
 
-@contextmanager
-def _only_run(home: Path) -> Iterator[None]:
-    """Hold the home's run lock; the kernel frees it however the process ends."""
-    with (home / "run.lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            message = f"Another `cippus run` is working in {home}: wait for it to end."
-            raise RunInProgressError(message) from None
-        yield
-
-
 def _close_abandoned(instance: DagsterInstance) -> None:
     """Mark runs as failed whose process was killed; the run lock says that nobody else is running."""
     for run in instance.get_runs(RunsFilter(statuses=[DagsterRunStatus.STARTED, DagsterRunStatus.STARTING])):
@@ -89,7 +71,7 @@ def _execute(home: Path, job_name: str, console: Console, tags: dict[str, str]) 
     progress = LineageProgress(console, steps)
     observed = Definitions.merge(defs, Definitions(loggers={"progress": progress.logger()}))
     with (
-        _only_run(home),
+        only_run(home),
         DagsterInstance.from_config(str(instance_folder(home))) as instance,
         progress.progress,
     ):

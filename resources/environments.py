@@ -6,9 +6,9 @@ Belongs here: local / test / production side by side. Not here: what a resource 
 import os
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-from dagster import ConfigurableResource, EnvVar, ExecutorDefinition, in_process_executor
+from dagster import EnvVar, ExecutorDefinition, in_process_executor
 
 from resources.embedder import EmbedderResource
 from resources.lake import LakeResource
@@ -28,6 +28,10 @@ class Environment(StrEnum):
     PRODUCTION = "production"
 
 
+class SettingError(ValueError):
+    """An environment variable has a value that cannot be used; the message is one sentence."""
+
+
 VARIABLES = {
     "CIPPUS_ENV": "local (default), test or production",
     "CIPPUS_HOME": "folder of the embedded stack's data and the local Dagster instance (default .cippus)",
@@ -45,12 +49,12 @@ VARIABLES = {
 
 
 def environment() -> Environment:
-    """The environment that `CIPPUS_ENV` names. Raises ValueError for an unknown one."""
+    """The environment that `CIPPUS_ENV` names. Raises SettingError for an unknown one."""
     name = os.getenv("CIPPUS_ENV", Environment.LOCAL)
     if name not in set(Environment):
         known = ", ".join(Environment)
         message = f"CIPPUS_ENV is {name!r}, expected one of {known}."
-        raise ValueError(message)
+        raise SettingError(message)
     return Environment(name)
 
 
@@ -60,12 +64,12 @@ def home() -> Path:
 
 
 def bucket_count() -> int:
-    """How many account buckets there are. Raises ValueError unless it is a power of two."""
+    """How many account buckets there are. Raises SettingError unless it is a power of two."""
     default = "64" if environment() is Environment.PRODUCTION else "8"
     text = os.getenv("CIPPUS_BUCKETS", default)
     if not text.isdigit() or int(text).bit_count() != 1:
         message = f"CIPPUS_BUCKETS is {text!r}, expected a power of two."
-        raise ValueError(message)
+        raise SettingError(message)
     return int(text)
 
 
@@ -81,8 +85,21 @@ def executor() -> ExecutorDefinition:
     return in_process_executor
 
 
-def resources() -> dict[str, ConfigurableResource[Any]]:
-    """Resource key → resource. Secrets stay EnvVars, so definitions load without any of them set."""
+class Resources(NamedTuple):
+    """Every resource of the lineage, under the name that assets ask for it by."""
+
+    s3: S3Resource
+    lake: LakeResource
+    ledger: LedgerResource
+    raw_store: RawStoreResource
+    quarantine: QuarantineResource
+    postgres: PostgresResource
+    embedder: EmbedderResource
+    qdrant: QdrantResource
+
+
+def resources() -> Resources:
+    """The resources of this environment. Secrets stay EnvVars, so definitions load without any of them set."""
     embedded = environment() is not Environment.PRODUCTION
     stack_file = str(home() / "stack.json") if embedded else ""
     s3 = S3Resource(
@@ -92,21 +109,29 @@ def resources() -> dict[str, ConfigurableResource[Any]]:
         stack_file=stack_file,
     )
     replaced = {name: EnvVar(name) for name in ("CIPPUS_POSTGRES_DSN", "QDRANT_API_KEY") if os.getenv(name)}
-    return {
-        "s3": s3,
-        "lake": LakeResource(s3=s3),
-        "ledger": LedgerResource(s3=s3),
-        "raw_store": RawStoreResource(s3=s3),
-        "quarantine": QuarantineResource(s3=s3),
-        "postgres": PostgresResource(
+    return Resources(
+        s3=s3,
+        lake=LakeResource(s3=s3),
+        ledger=LedgerResource(s3=s3),
+        raw_store=RawStoreResource(s3=s3),
+        quarantine=QuarantineResource(s3=s3),
+        postgres=PostgresResource(
             dsn=replaced.get("CIPPUS_POSTGRES_DSN", ""),
             secret_id=os.getenv("CIPPUS_POSTGRES_SECRET_ID", ""),
             stack_file=stack_file,
         ),
-        "embedder": EmbedderResource(threads=int(os.getenv("CIPPUS_EMBEDDER_THREADS", "0"))),
-        "qdrant": QdrantResource(
+        embedder=EmbedderResource(threads=_threads()),
+        qdrant=QdrantResource(
             url=os.getenv("QDRANT_URL", ""),
             api_key=replaced.get("QDRANT_API_KEY", ""),
             edge_path=str(home() / "qdrant") if embedded else "",
         ),
-    }
+    )
+
+
+def _threads() -> int:
+    text = os.getenv("CIPPUS_EMBEDDER_THREADS", "0")
+    if not text.isdigit():
+        message = f"CIPPUS_EMBEDDER_THREADS is {text!r}, expected a number of threads."
+        raise SettingError(message)
+    return int(text)

@@ -14,6 +14,7 @@ import psycopg
 import pyarrow as pa
 from adbc_driver_postgresql import dbapi
 from dagster import ConfigurableResource
+from pydantic import Field
 
 from resources.embedded import EmbeddedStack
 
@@ -62,7 +63,7 @@ class PostgresResource(ConfigurableResource):  # type: ignore[type-arg]
     the embedded stack's, looked up in ``stack_file`` when first used.
     """
 
-    dsn: str = ""
+    dsn: str = Field(default="", repr=False)
     secret_id: str = ""
     stack_file: str = ""
     statement_timeout_seconds: int = 3600

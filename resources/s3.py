@@ -15,6 +15,7 @@ import pyarrow.fs
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from dagster import ConfigurableResource
+from pydantic import Field
 
 from resources.embedded import EmbeddedStack
 
@@ -54,8 +55,8 @@ class S3Resource(ConfigurableResource):  # type: ignore[type-arg]
 
     bucket: str
     endpoint_url: str = ""
-    access_key_id: str = ""
-    secret_access_key: str = ""
+    access_key_id: str = Field(default="", repr=False)
+    secret_access_key: str = Field(default="", repr=False)
     region: str = "us-east-1"
     stack_file: str = ""
     max_attempts: int = 8
@@ -103,7 +104,10 @@ class S3Resource(ConfigurableResource):  # type: ignore[type-arg]
 
     @cached_property
     def storage_options(self) -> dict[str, str]:
-        """Options for delta-rs. Commits rely on conditional puts, delta-rs's default, which S3 honours."""
+        """Options for delta-rs and polars. Commits rely on conditional puts, delta-rs's default, which S3 honours.
+
+        Their retries stay at their defaults: each takes another type for the option of the same name.
+        """
         at = self.connection
         options = {"AWS_REGION": at.region}
         if at.endpoint_url:

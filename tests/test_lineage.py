@@ -1,7 +1,7 @@
 """The lineage from Postgres to points and marts: what a run does after nothing, after edits, after deletes."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
@@ -15,39 +15,35 @@ from lineage_world import (
     FIRST,
     LABELLED,
     LAST,
-    LONG_TEXT,
-    SHARED_TEXT,
     TOPICS,
     Report,
     Snapshot,
     World,
-    assert_same,
     first_labels,
     loaded_world,
-    owners,
     world_name,
 )
 
-from assets.corpus import CHUNKS, DECISIONS
-from assets.embeddings import VECTORS
-from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS, LAKE_TESTIMONIALS, QUARANTINE
-from assets.marts import CREATORS, MARTS, POSTS_BY_DAY
+from assets.lake import LAKE_POSTS, LAKE_TESTIMONIALS
+from assets.marts import CREATORS, MARTS
+from assets.quarantine import QUARANTINE
 from assets.raw import SOURCE
 from assets.transforms.corpus import point_id
-from assets.transforms.source_schema import POSTS, account_bucket, with_bucket
-from assets.verticals import TAGS, THRESHOLDS
+from assets.transforms.source_schema import POSTS, with_bucket
 from resources.embedded import EmbeddedStack
 from resources.environments import bucket_count
 from resources.raw_store import Manifest, RawStoreResource
 
 NOW = "updated_at = clock_timestamp()"
 EDITED = [f"{account}/{number}" for account in (*ACCOUNTS[4:6], *ACCOUNTS[6:9]) for number in (0, 1)]
-"""Ten posts, of two accounts of bucket 0 and three of bucket 1; the last two get one text."""
+"""Ten posts, of two accounts of bucket 0 and three of bucket 1; those of TWINS get one text."""
+TWINS = (f"{ACCOUNTS[7]}/1", f"{ACCOUNTS[8]}/1")
 DELETED = [f"{ACCOUNTS[5]}/2", f"{ACCOUNTS[6]}/2", f"{ACCOUNTS[7]}/2"]
 DELETED_ACCOUNT = ACCOUNTS[9]
 MOVED = f"{FIRST}/1"
 COPY, COPIED_TEXT = f"{LAST}/copy", f"{FIRST} talks about {TOPICS[0]}, part 0"
 UNUSABLE = "post-without-account"
+STALE = datetime(2024, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -76,15 +72,13 @@ def changed(stack: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> C
 
 
 def new_text(post: str) -> str:
-    return "Now about marmalade, twice" if post in EDITED[-2:] else f"Now about marmalade in {post}"
+    return "Now about marmalade, twice" if post in TWINS else f"Now about marmalade in {post}"
 
 
 def edit(world: World) -> None:
     with world.source() as connection:
         for post in EDITED:
-            connection.execute(
-                f"UPDATE posts SET text = %s, {NOW} WHERE post_id = %s".encode(), (new_text(post), post)
-            )
+            connection.execute(f"UPDATE posts SET text = %s, {NOW} WHERE post_id = %s".encode(), (new_text(post), post))
         deleted = f"deleted_at = clock_timestamp(), {NOW}"
         connection.execute(f"UPDATE posts SET {deleted} WHERE post_id = ANY(%s)".encode(), (DELETED,))
         connection.execute(f"UPDATE accounts SET {deleted} WHERE account_id = %s".encode(), (DELETED_ACCOUNT,))
@@ -101,9 +95,9 @@ def test_a_first_run_carries_every_row_to_its_tables(stack: EmbeddedStack) -> No
     assert found.tables["lake/accounts"]["account_id"].to_list() == sorted(ACCOUNTS)
     assert found.tables["lake/posts"].height == 61
     assert found.tables["lake/testimonials"].height == 3
-    quarantined = found.tables["quarantine/rows"].row(0, named=True)
-    assert found.tables["quarantine/rows"].height == 1
-    assert quarantined["source_table"], quarantined["row_key"] == ("testimonials", "testimonial-3")
+    quarantined = found.tables[QUARANTINE.name].row(0, named=True)
+    assert found.tables[QUARANTINE.name].height == 1
+    assert (quarantined["source_table"], quarantined["row_key"]) == ("testimonials", "testimonial-3")
     assert quarantined["reason"] == "rating is outside 1 to 5"
     reasons = dict(found.tables["corpus/decisions"]["dropped_because"].value_counts().iter_rows())
     assert reasons == {None: 58, "account_unknown": 1, "duplicate": 1, "empty": 1}
@@ -126,7 +120,7 @@ def test_arrays_timestamps_and_numbers_arrive_as_they_were(stack: EmbeddedStack)
     post = world.table(LAKE_POSTS).row(by_predicate=pl.col("post_id") == f"{FIRST}/0", named=True)
     assert post["hashtags"] == ["a", "b"]
     assert (post["likes"], post["comments"], post["views"], post["shares"]) == (3, 2, 90, 1)
-    assert post["posted_at"] == datetime(2024, 2, 1, 8, tzinfo=timezone.utc)
+    assert post["posted_at"] == datetime(2024, 2, 1, 8, tzinfo=UTC)
     assert post["media_url"] is None
     assert world.table(LAKE_TESTIMONIALS)["rating"].to_list() == [5, None, 1]
 
@@ -152,11 +146,11 @@ def test_exactly_the_new_texts_are_embedded(changed: Changed) -> None:
 
 def test_only_changed_points_are_upserted(changed: Changed) -> None:
     counts = changed.report.counts("qdrant/cippus_text")
-    assert counts["upserted"] == len(EDITED) + 1, "the edited ones and the copy"
+    assert counts["upserted"] == len(EDITED) + 2, "the edited ones, the copy and the moved one"
     gone = {point_id(f"{DELETED_ACCOUNT}/{number}", 0) for number in range(5)} | {point_id(it, 0) for it in DELETED}
     assert changed.before.points.keys() - changed.after.points.keys() == gone
     assert changed.after.points.keys() - changed.before.points.keys() == {point_id(COPY, 0)}
-    assert counts["points_deleted"] == len(gone)
+    assert counts["points_deleted"] == len(gone) + 1, "the moved one leaves its old bucket"
     for post in EDITED:
         assert changed.after.points[point_id(post, 0)][0] != changed.before.points[point_id(post, 0)][0]
 
@@ -166,3 +160,163 @@ def test_search_finds_the_edits_and_no_deleted_account(changed: Changed) -> None
     with_it = {account.account_id for account in found if any("marmalade" in hit.text for hit in account.evidence)}
     assert with_it == {post.split("/")[0] for post in EDITED}
     assert DELETED_ACCOUNT not in {account.account_id for account in found}
+
+
+def test_tables_and_marts_show_edits_and_deletes(changed: Changed) -> None:
+    tables = changed.after.tables
+    texts = dict(tables["corpus/cippus_text"].filter(pl.col("chunk_no") == 0).select("post_id", "text").iter_rows())
+    assert {post: texts[post] for post in EDITED} == {post: new_text(post) for post in EDITED}
+    assert not texts.keys() & {*DELETED, *(f"{DELETED_ACCOUNT}/{number}" for number in range(5))}
+    assert DELETED_ACCOUNT not in set(tables["mart/creators"]["account_id"])
+    assert DELETED_ACCOUNT not in set(tables["summary/account_summaries"]["account_id"])
+    assert DELETED_ACCOUNT not in set(tables["vertical/tags"]["account_id"])
+    live = 60 - len(DELETED) - 5 + 1
+    assert tables["mart/creators"]["posts"].sum() == tables["mart/posts_by_day"]["posts"].sum() == live
+    csv = b"".join(body for key, body in changed.after.files.items() if "/creators/" in key)
+    assert FIRST.encode() in csv
+    assert DELETED_ACCOUNT.encode() not in csv
+
+
+def test_tags_follow_the_edited_texts(changed: Changed) -> None:
+    post = pl.col("item_id").is_in(EDITED)
+    before, after = (
+        shown.tables["vertical/scores"].filter(post).sort("item_id", "vertical")
+        for shown in (changed.before, changed.after)
+    )
+    assert before.select("item_id", "vertical").equals(after.select("item_id", "vertical"))
+    assert before["score"].to_list() != after["score"].to_list()
+    thresholds = {(kind, name): at for kind, name, at, *_ in changed.after.tables["vertical/thresholds"].iter_rows()}
+    every = changed.after.tables["vertical/scores"].iter_rows(named=True)
+    due = {(row["item_kind"], row["item_id"], row["vertical"]) for row in every
+           if row["score"] >= thresholds[row["item_kind"], row["vertical"]]}  # fmt: skip
+    assert {tag[1:3] + tag[4:5] for tag in changed.after.tables["vertical/tags"].iter_rows()} == due != set()
+
+
+def test_a_text_that_another_bucket_embedded_is_copied(changed: Changed) -> None:
+    assert COPIED_TEXT not in changed.embedded
+    assert changed.report.counts("embedding/cippus_text")["copied"] == 2, "the copied text, and the moved post's"
+    vectors, chunks = changed.after.tables["embedding/cippus_text"], changed.after.tables["corpus/cippus_text"]
+    [copied] = chunks.filter(pl.col("post_id") == COPY)["content_hash"]
+    held = vectors.filter(pl.col("content_hash") == copied)
+    assert held["account_bucket"].to_list() == [0, 1]
+    assert held["vector"][0].to_list() == held["vector"][1].to_list()
+
+
+def test_a_post_whose_account_changes_bucket_moves(changed: Changed) -> None:
+    for name in ("lake/posts", "corpus/decisions", "corpus/cippus_text"):
+        rows = changed.after.tables[name].filter(pl.col("post_id") == MOVED)
+        assert rows.select("account_id", "account_bucket").rows() == [(LAST, 1)], name
+    with changed.world.qdrant.open() as index:
+        [point] = index.retrieve([point_id(MOVED, 0)])
+        assert (point.payload["account_id"], point.payload["account_bucket"]) == (LAST, 1)
+
+
+def test_a_row_that_cannot_be_used_is_quarantined_with_its_reason(changed: Changed) -> None:
+    rows = changed.after.tables[QUARANTINE.name].filter(pl.col("source_table") == "posts")
+    assert rows.select("row_key", "reason").rows() == [(UNUSABLE, "account_id is missing")]
+    assert "Nobody's" in rows["row_json"][0]
+    assert UNUSABLE not in set(changed.after.tables["lake/posts"]["post_id"])
+    assert changed.report.counts("lake/posts")["quarantined"] == 1
+    assert changed.report.counts(QUARANTINE.name)["reason: account_id is missing"] == 1
+
+
+def test_an_account_that_is_undeleted_comes_back_without_embedding(changed: Changed, tmp_path: Path) -> None:
+    world = changed.world.clone(world_name("undeleted"), tmp_path)
+    world.execute(f"UPDATE accounts SET deleted_at = NULL, {NOW} WHERE account_id = %s", DELETED_ACCOUNT)
+    report = world.run_well()
+    assert not world.embedded_texts
+    assert report.counts("embedding/cippus_text")["embedded"] == 0
+    points, again = world.points(), [point_id(f"{DELETED_ACCOUNT}/{number}", 0) for number in range(5)]
+    assert points == {**changed.after.points} | {point: changed.before.points[point] for point in again}
+    was, is_now = (
+        rows.filter(pl.col("account_id") == DELETED_ACCOUNT)
+        for rows in (changed.before.tables["mart/creators"], world.table(CREATORS))
+    )
+    assert is_now.equals(was)
+
+
+def test_a_row_of_a_transaction_that_commits_late_is_not_lost(world: World) -> None:
+    insert = "INSERT INTO posts (post_id, account_id, network, text, updated_at) VALUES (%s, %s, 'youtube', %s, now())"
+    with psycopg.connect(world.dsn) as late:
+        late.execute(insert.encode(), ("late", FIRST, "Committed late"))
+        world.execute(insert, "meanwhile", FIRST, "Committed meanwhile")
+        world.run_well("raw", "lake")
+        assert not {"late", "meanwhile"} & set(world.table(LAKE_POSTS)["post_id"])
+        late.commit()
+    world.run_well("raw", "lake")
+    assert {"late", "meanwhile"} <= set(world.table(LAKE_POSTS)["post_id"])
+
+
+def test_a_stale_version_of_a_row_does_not_win(world: World) -> None:
+    before = world.table(LAKE_POSTS)
+    land_window(world, [(f"{FIRST}/0", FIRST), (f"{FIRST}/1", LAST)])
+    report = world.run_well("lake")
+    assert report.counts("lake/posts")["windows"] == 1
+    assert world.table(LAKE_POSTS).equals(before)
+
+
+def test_a_post_that_moved_back_stays_where_it_is_when_its_other_bucket_catches_up(world: World) -> None:
+    """A run of one bucket alone merges a window that another bucket has left behind."""
+    before = world.table(LAKE_POSTS)
+    land_window(world, [(f"{FIRST}/1", LAST)])
+    report = world.run_well("lake", buckets=(1, 1))
+    assert report.counts("lake/posts")["windows"] == 1
+    assert world.table(LAKE_POSTS).equals(before)
+
+
+def land_window(world: World, stale_posts: list[tuple[str, str]]) -> None:
+    """Land a window of posts that are older than the lake's: (post_id, account_id)."""
+    rows = [
+        {"post_id": post, "account_id": account, "network": "youtube", "text": "stale", "updated_at": STALE}
+        for post, account in stale_posts
+    ]
+    store = RawStoreResource(s3=world.s3)
+    newest = store.newest(SOURCE, "posts")
+    assert newest is not None
+    number, upper, count = newest.number + 1, newest.upper, bucket_count()
+    writer = store.writer(SOURCE, "posts", number)
+    writer.add(with_bucket(POSTS, pa.Table.from_pylist(rows, POSTS.schema), count))
+    store.complete(Manifest(SOURCE, "posts", number, upper, upper, count, writer.finish()))
+
+
+def test_new_labels_change_thresholds_and_tags_and_embed_nothing(world: World) -> None:
+    before = world.snapshot()
+    unusable = [
+        ("post", f"{FIRST}/0", "astral_projection", True),
+        ("post", "unknown-post", ALSO_LABELLED, True),
+        ("brand", BRANDS[0], ALSO_LABELLED, True),
+        ("post", None, ALSO_LABELLED, True),
+    ]
+    world.drop_labels("second", [*first_labels(ALSO_LABELLED), *unusable])
+    report = world.run_well("label", "quarantine", "vertical", "qdrant")
+    after = world.snapshot()
+    assert not world.embedder.embedded
+    fitted = [shown.tables["vertical/thresholds"].filter("fitted")["vertical"].to_list() for shown in (before, after)]
+    assert fitted == [[LABELLED] * 2, sorted([LABELLED, ALSO_LABELLED] * 2)]
+    is_new = pl.col("vertical") == ALSO_LABELLED
+    assert before.tables["vertical/tags"].filter(is_new).is_empty()
+    tagged = set(after.tables["vertical/tags"].filter(is_new, pl.col("item_kind") == "account")["item_id"])
+    assert tagged
+    counts = report.counts("qdrant/cippus_text")
+    assert (counts["upserted"], counts["points_deleted"]) == (0, 0)
+    assert counts["payloads_set"] > 0
+    found = {account.account_id for account in world.search("talks about", ALSO_LABELLED)}
+    assert found == tagged
+    rejects = after.tables[QUARANTINE.name].filter(pl.col("source_table") == "labels")
+    assert sorted(rejects["reason"]) == [
+        "a label column is missing",
+        "item is not in the lake",
+        "item_kind is neither post nor account",
+        "vertical is not in the catalogue",
+    ]
+    assert report.counts("label/gold")["quarantined"] == 4
+
+
+def test_points_that_were_lost_are_restored_without_embedding(world: World) -> None:
+    before = world.points()
+    with world.qdrant.open() as index:
+        index.delete(list(before)[:7])
+    report = world.run_well("qdrant")
+    assert world.points() == before
+    assert report.counts("qdrant/cippus_text")["upserted"] == 7
+    assert not world.embedder.embedded

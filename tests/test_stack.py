@@ -1,5 +1,6 @@
 """The embedded stack: started once, found again, revived with its data, private to the machine and the user."""
 
+import http.client
 import json
 import os
 import signal
@@ -8,6 +9,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +18,7 @@ import pytest
 
 from pipelines.demo import server_process
 from pipelines.demo import stack as embedded
+from pipelines.demo.s3_server import PORT_NAMES
 from pipelines.demo.server_process import ServerError, ServerProcess, becomes_free, free_ports
 from resources.embedded import EmbeddedStack, StackNotUpError
 from resources.s3 import S3Resource
@@ -162,13 +165,14 @@ def test_taken_ports_are_left_and_recorded_pids_of_others_are_not_signalled(
     monkeypatch.setattr(embedded, "becomes_free", partial(becomes_free, patience_seconds=0.0))
     settings = embedded._Settings.of(module_home)
     with subprocess.Popen(["sleep", "600"]) as bystander, socket.socket() as first, socket.socket() as second:
-        for taken, port in ((first, settings.postgres_port), (second, settings.s3_ports[3])):
-            taken.bind(("127.0.0.1", port))
-            taken.listen()
-        recorded = f"{bystander.pid}\n{module_home / 'postgres'}\n"
-        (module_home / "s3.pid").write_text(recorded)
-        (module_home / "postgres" / "postmaster.pid").write_text(recorded)
         try:
+            for taken, port in ((first, settings.postgres_port), (second, settings.s3_ports[3])):
+                taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                taken.bind(("127.0.0.1", port))
+                taken.listen()
+            recorded = f"{bystander.pid}\n{module_home / 'postgres'}\n"
+            (module_home / "s3.pid").write_text(recorded)
+            (module_home / "postgres" / "postmaster.pid").write_text(recorded)
             embedded.down(module_home)
             moved = embedded.up(module_home)
             assert bystander.poll() is None
@@ -190,9 +194,44 @@ def test_postgres_waits_for_the_children_of_a_killed_postmaster(own: EmbeddedSta
     assert disowned == [str(os.getpid()), *keys[1:]]
 
 
+def test_a_query_that_outlives_its_postmaster_does_not_bar_the_next_start(
+    own: EmbeddedStack, module_home: Path
+) -> None:
+    remember(own, "kept")
+    with psycopg.connect(own.postgres_dsn) as watched, psycopg.connect(own.postgres_dsn, autocommit=True) as watcher:
+        watched.pgconn.send_query(b"SELECT count(*) FROM (SELECT generate_series(1, 1e12)) AS long")
+        backend = watched.info.backend_pid
+        active = "SELECT state FROM pg_stat_activity WHERE pid = %s"
+        while watcher.execute(active, (backend,)).fetchone() != ("active",):
+            pass
+        os.kill(pids(module_home)["Postgres"] or 0, signal.SIGKILL)
+        title = Path(f"/proc/{backend}/cmdline")
+        assert b"SELECT" in title.read_bytes()
+        assert embedded.revive(module_home) == own
+        assert not title.exists() or not title.read_bytes()
+        watched.close()
+        watcher.close()
+    assert remembered(own) == (["kept"], b"kept")
+
+
+@pytest.mark.parametrize(
+    "path", ["master/col/delete?collection=cippus", "master/dir/status", "filer/buckets/cippus/memory"]
+)
+def test_nobody_without_a_password_reads_or_deletes_objects_over_http(
+    own: EmbeddedStack, module_home: Path, path: str
+) -> None:
+    remember(own, "kept")
+    part, _, asked = path.partition("/")
+    port = embedded._Settings.of(module_home).s3_ports[PORT_NAMES.index(part)]
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
+        connection.request("GET", f"/{asked}")
+        assert connection.getresponse().status == 404
+    assert remembered(own) == (["kept"], b"kept")
+
+
 def listening(pid: int) -> set[tuple[str, int]]:
     """(address in hexadecimal, port) of every socket that a process listens on or receives datagrams at."""
-    links = (os.readlink(found) for found in Path(f"/proc/{pid}/fd").iterdir() if found.is_symlink())
+    links = (str(found.readlink()) for found in Path(f"/proc/{pid}/fd").iterdir())
     inodes = {link[len("socket:[") : -1] for link in links if link.startswith("socket:[")}
     found = set()
     for table in ("tcp", "tcp6", "udp", "udp6"):

@@ -13,7 +13,6 @@ from pipelines.demo import stack
 from pipelines.demo.creators import generate
 from pipelines.demo.folder import InputError, open_folder
 
-_FILE = "dataset.txt"
 _LOADED = "loaded by hand"
 _SEED = 7
 
@@ -37,11 +36,11 @@ def prepare(home: Path, data: Path | None, accounts: int) -> Iterator[Path]:
 
 def record_load(home: Path) -> None:
     """Remember that somebody loaded data of their own."""
-    (home / _FILE).write_text(_LOADED)
+    (home / stack.DATASET_FILE).write_text(_LOADED)
 
 
 def _make_room(home: Path, wanted: str) -> None:
-    path = home / _FILE
+    path = home / stack.DATASET_FILE
     held = path.read_text() if path.exists() else wanted
     if held == _LOADED:
         message = (

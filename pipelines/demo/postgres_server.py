@@ -3,6 +3,7 @@
 Belongs here: initdb, the server's arguments, the database. Not here: tables (source_tables.py).
 """
 
+import hashlib
 import importlib.util
 import os
 import pwd
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import psycopg
 
-from pipelines.demo.server_process import ServerError, ServerProcess
+from pipelines.demo.server_process import ServerError, ServerProcess, end_titled
 from pipelines.demo.source_tables import CREATE_TABLES
 
 _DATABASE = "creators"
@@ -48,6 +49,11 @@ class PostgresServer:
         logs = self.home / "logs" / "postgres.log"
         return ServerProcess("Postgres", self.data / "postmaster.pid", logs, str(self.data), writes_pid_file=True)
 
+    @property
+    def _cluster_name(self) -> str:
+        """What Postgres puts into the titles of its children, so that they are told from another home's."""
+        return f"cippus-{hashlib.blake2b(bytes(self.data), digest_size=8).hexdigest()}"
+
     def dsn(self, database: str = _DATABASE) -> str:
         """The address of a database."""
         return f"postgresql://cippus:{self.password}@127.0.0.1:{self.port}/{database}"
@@ -57,14 +63,19 @@ class PostgresServer:
         if not (self.data / "PG_VERSION").exists():
             self._initialise()
         self._disown_pid_file()
-        settings = [f"--{name}={value}" for name, value in {**_SETTINGS, "port": str(self.port)}.items()]
+        own = {"port": str(self.port), "cluster_name": self._cluster_name}
+        settings = [f"--{name}={value}" for name, value in {**_SETTINGS, **own}.items()]
         command = [*as_unprivileged(), str(binary("postgres")), "-D", str(self.data), *settings]
         self.process.start(command, self.data, {}, self._is_ready)
         self._create_database()
 
     def stop(self) -> None:
-        """Fast shutdown: sessions are ended, nothing is lost."""
+        """Fast shutdown: sessions are ended, nothing is lost.
+
+        A backend of a killed postmaster goes on until its query ends, which may be hours, and would bar the next start.
+        """
         self.process.stop(signal.SIGINT)
+        end_titled(f"postgres: {self._cluster_name}: ")
 
     def is_running(self) -> bool:
         """Whether the server runs and answers."""
@@ -126,7 +137,7 @@ def binary(name: str) -> Path:
     if spec is None or spec.origin is None:
         message = "The embedded Postgres is not installed: install Cippus with its extra `embedded`."
         raise ServerError(message)
-    return Path(spec.origin).parent / "pginstall" / "bin" / name
+    return Path(spec.origin).parent / "pginstall18" / "bin" / name
 
 
 def as_unprivileged() -> list[str]:

@@ -75,6 +75,8 @@ class S3Server:
             f"-dir={self.data}",
             "-ip=127.0.0.1",
             "-ip.bind=127.0.0.1",
+            "-disableHttp",  # the master deletes whole buckets for whoever asks, a web page too; it needs no password
+            "-filer.disableHttp",  # nor does the filer, which hands out every object
             "-master.telemetry=false",
             "-master.electionTimeout=1s",  # the only master elects itself; the default makes a restart take 15 s
             f"-master.volumeSizeLimitMB={_VOLUME_MB}",

@@ -8,11 +8,12 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 _START_SECONDS = 60.0
+_RETRY_SECONDS = 5.0
 _POLL_SECONDS = 0.05
 _LOG_LINES_SHOWN = 8
 _STARTED: list[subprocess.Popen[bytes]] = []
@@ -52,10 +53,11 @@ class ServerProcess:
         """Start the server and wait until it is ready.
 
         A server whose predecessor was killed may find that one's children still alive, so an early end is retried
-        until the time is up. Raises ServerError with the log's last lines.
+        for some seconds. Raises ServerError with the log's last lines.
         """
         deadline = time.monotonic() + _START_SECONDS
-        while time.monotonic() < deadline:
+        last_attempt = min(deadline, time.monotonic() + _RETRY_SECONDS)
+        while time.monotonic() < last_attempt:
             process = self._spawn(command, folder, variables)
             while time.monotonic() < deadline and process.poll() is None:
                 if is_ready():
@@ -64,6 +66,7 @@ class ServerProcess:
                 time.sleep(_POLL_SECONDS)
             if process.poll() is None:
                 process.kill()
+                process.wait()
                 break
             time.sleep(_POLL_SECONDS * 4)
         message = f"The embedded {self.name} did not start; {self.log_file} ends with: {self._log_tail()}"
@@ -96,8 +99,8 @@ class ServerProcess:
             if time.monotonic() > deadline:
                 os.kill(pid, signal.SIGKILL)
                 deadline = float("inf")
-            _reap(pid)
             time.sleep(_POLL_SECONDS)
+        _reap(pid)  # an ended child is a zombie until then, and no longer counts above
 
     def _log_tail(self) -> str:
         lines = self.log_file.read_text(errors="replace").splitlines()[-_LOG_LINES_SHOWN:]
@@ -110,6 +113,32 @@ def _reap(pid: int) -> None:
         os.waitpid(pid, os.WNOHANG)
     except ChildProcessError:
         return
+
+
+def end_titled(title: str) -> None:
+    """Kill the processes whose title begins so, and wait until they are gone: what a killed server left behind."""
+    while left := [pid for pid in _titled(title.encode()) if _kill(pid)]:
+        for pid in left:
+            _reap(pid)
+        time.sleep(_POLL_SECONDS)
+
+
+def _titled(title: bytes) -> Iterator[int]:
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if file.read_bytes().startswith(title):
+                yield int(file.parent.name)
+        except OSError:  # ended meanwhile
+            continue
+
+
+def _kill(pid: int) -> bool:
+    """Kill a process; False when it is already gone."""
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def free_ports(count: int) -> list[int]:

@@ -18,6 +18,8 @@ from pipelines.demo.server_process import becomes_free, free_ports
 from resources.embedded import EmbeddedStack
 
 STACK_FILE = "stack.json"
+DATASET_FILE = "dataset.txt"
+"""Says which data set the home holds (dataset.py)."""
 _SETTINGS_FILE = "settings.json"
 
 
@@ -111,6 +113,7 @@ def wipe(home: Path) -> None:
         for name in ("postgres", "s3", "qdrant"):
             if (home / name).exists():
                 shutil.rmtree(home / name)
+        (home / DATASET_FILE).unlink(missing_ok=True)
 
 
 def _stop(home: Path) -> None:
@@ -119,7 +122,6 @@ def _stop(home: Path) -> None:
         postgres, s3 = _Settings.of(home).servers(home)
         s3.stop()
         postgres.stop()
-    (home / "dataset.txt").unlink(missing_ok=True)
 
 
 def status(home: Path) -> dict[str, bool]:

@@ -1,0 +1,139 @@
+"""A process that runs the lineage of a world and kills itself with SIGKILL at a chosen moment.
+
+Belongs here: the moments, and the process that forks a run each. Not here: which moments are tried (test_crashes.py).
+Each line of standard input is a job; each line of standard output says how its run ended. Runs are forked from a
+process that has imported everything and started no thread of its own, because the imports take seconds.
+"""
+
+import http.client
+import json
+import os
+import re
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+warnings.simplefilter("ignore")
+
+from lineage_world import World  # noqa: E402 -- importing warns
+
+from resources import qdrant_edge  # noqa: E402
+from resources.embedded import EmbeddedStack  # noqa: E402
+
+
+class KillSwitch:
+    """Counts events, and kills this process at the n-th that matches."""
+
+    def __init__(self, pattern: str, nth: int) -> None:
+        self._pattern, self._left = re.compile(pattern), nth
+        self._lock = threading.Lock()
+
+    def __call__(self, event: str) -> None:
+        with self._lock:
+            if self._pattern.search(event):
+                self._left -= 1
+                if self._left == 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def proxy(endpoint: str, happened: Callable[[str], None]) -> str:
+    """An S3 endpoint that forwards everything; announces `before PUT key` and, once the server has it, `after PUT key`.
+
+    The signed Host header is passed on unchanged, so signatures stay good.
+    """
+    target = urlsplit(endpoint).netloc
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        wbufsize = 1 << 16  # head and body in one packet: in two, the second waits 40 ms for an acknowledgement
+        disable_nagle_algorithm = True
+
+        def setup(self) -> None:
+            super().setup()
+            self.onward = http.client.HTTPConnection(target)
+
+        def finish(self) -> None:
+            super().finish()
+            self.onward.close()
+
+        def forward(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            event = f"{self.command} {unquote(urlsplit(self.path).path)}"
+            happened(f"before {event}")
+            connection = self.onward
+            connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+            for name, value in self.headers.items():
+                if name.lower() not in ("expect", "connection"):
+                    connection.putheader(name, value)
+            connection.endheaders(body)
+            answer = connection.getresponse()
+            content = answer.read()
+            happened(f"after {event}")
+            self.send_response_only(answer.status, answer.reason)
+            for name, value in answer.getheaders():
+                if name.lower() not in ("transfer-encoding", "connection", "content-length"):
+                    self.send_header(name, value)
+            length = answer.getheader("Content-Length") if self.command == "HEAD" else str(len(content))
+            self.send_header("Content-Length", length or "0")
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = forward  # noqa: N815
+
+        def log_message(self, format: str, *args: Any) -> None:
+            return
+
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            """A client that went away, as they do when they end: nothing to report."""
+
+    server = Server(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return f"http://127.0.0.1:{server.server_port}"
+
+
+def announced(owner: Any, name: str, event: str, happened: Callable[[str], None]) -> None:
+    """Announce `before event` and `after event` around every call of a function."""
+    original = getattr(owner, name)
+
+    def call(*arguments: Any) -> None:
+        happened(f"before {event}")
+        original(*arguments)
+        happened(f"after {event}")
+
+    setattr(owner, name, call)
+
+
+def run(job: dict[str, Any]) -> None:
+    """Run the lineage; end the process with 0, 1, or by the kill."""
+    kill = KillSwitch(job["pattern"], job["nth"])
+    stack = EmbeddedStack(**job["stack"])
+    through = EmbeddedStack(**{**job["stack"], "s3_endpoint": proxy(stack.s3_endpoint, kill)})
+    announced(qdrant_edge.EdgeIndex, "_update", "index update", kill)
+    announced(qdrant_edge, "_write_birth", "index birth", kill)
+    report = World(job["name"], Path(job["folder"]), through).run()
+    if not report.success:
+        sys.stderr.write("\n".join(report.errors))
+    os._exit(0 if report.success else 1)
+
+
+def main() -> None:
+    """Fork a run for each job; -9 is a run that was killed."""
+    for line in sys.stdin:
+        pid = os.fork()
+        if pid == 0:
+            run(json.loads(line))
+        _, status = os.waitpid(pid, 0)
+        sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

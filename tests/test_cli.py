@@ -1,0 +1,173 @@
+"""The command as a user meets it: a process, its exit code, its words."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from pipelines.cli import main
+from pipelines.demo import stack as embedded
+from pipelines.demo.creators import generate
+from resources.embedded import EmbeddedStack
+from resources.s3 import S3Resource
+
+ROOT = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True)
+class Printed:
+    """What a command wrote."""
+
+    stdout: str
+    stderr: str
+
+
+@dataclass(frozen=True)
+class Cippus:
+    """The command, on a home folder of its own."""
+
+    home: Path
+
+    def process(self, *arguments: str, code: int = 0) -> Printed:
+        """Run it as a process: for commands that load the definitions, which belong to one home."""
+        variables = {"PATH": os.environ["PATH"], "CIPPUS_HOME": str(self.home), "COLUMNS": "200", "LANG": "C.UTF-8"}
+        command = [sys.executable, "-m", "pipelines.cli", *arguments]
+        done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
+        assert done.returncode == code, done.stdout + done.stderr
+        return Printed(done.stdout, done.stderr)
+
+
+Call = Callable[..., Printed]
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    """Run a command in this process, which saves seconds of imports."""
+
+    def run(home: Path, *arguments: str, code: int = 0) -> Printed:
+        monkeypatch.setenv("CIPPUS_HOME", str(home))
+        monkeypatch.setattr(sys, "argv", ["cippus", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        captured = capsys.readouterr()
+        assert (ended.value.code or 0) == code, captured.out + captured.err
+        return Printed(captured.out, captured.err)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("run",), "is not up: start it with `cippus up`."),
+        (("checks",), "is not up: start it with `cippus up`."),
+        (("search", "shoes"), "is not up: start it with `cippus up`."),
+        (("search", "shoes", "--vertical", "parkour"), "Unknown vertical 'parkour'; expected one of arts_culture"),
+        (("load", "no-such-folder"), "no-such-folder is not a folder; expected one with accounts.parquet"),
+        (("demo", "--data", "tests"), "tests has no accounts.parquet; expected accounts.parquet and posts.parquet."),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_2(
+    call: Call, tmp_path: Path, arguments: tuple[str, ...], sentence: str
+) -> None:
+    done = call(tmp_path / "none", *arguments, code=2)
+    assert sentence in done.stderr
+    assert done.stderr.startswith("cippus: ")
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+    assert not (tmp_path / "none").exists()
+
+
+def test_unknown_arguments_exit_2(call: Call, tmp_path: Path) -> None:
+    assert "limit" in call(tmp_path, "search", "shoes", "--limit", "0", code=2).stderr
+    assert call(tmp_path, "no-such-command", code=2).stdout == ""
+
+
+def test_an_unknown_environment_is_named(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CIPPUS_ENV", "staging")
+    done = call(tmp_path, "run", code=2)
+    assert done.stderr == "cippus: CIPPUS_ENV is 'staging', expected one of local, test, production.\n"
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cippus, str]]:
+    """A small demo, from an empty home to its searches."""
+    cippus = Cippus(tmp_path_factory.mktemp("demo"))
+    try:
+        yield cippus, cippus.process("demo", "--accounts", "6").stdout
+    finally:
+        embedded.down(cippus.home)
+
+
+def test_demo_ends_with_the_table_and_three_searches(demo: tuple[Cippus, str]) -> None:
+    _, printed = demo
+    assert printed.index("loaded") < printed.index("lineage in") < printed.index("0 failed, 0 not evaluated")
+    assert printed.index("0 failed") < printed.index("“vegan recipes”") < printed.index("“marathon training”")
+
+
+def test_a_run_with_nothing_to_do_writes_its_report(demo: tuple[Cippus, str], call: Call, tmp_path: Path) -> None:
+    cippus, _ = demo
+    cippus.process("run", "--json", str(tmp_path / "report.json"))
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["wall_seconds"] > 0
+    assert report["failures"] == {}
+    assets = report["assets"]
+    assert assets["embedding/cippus_text"]["embedded"] == 0
+    assert assets["qdrant/cippus_text"]["upserted"] == 0
+    assert all(found["inserted"] + found["updated"] + found["deleted"] == 0 for found in assets.values())
+    assert all({"rows", "bytes", "seconds", "skipped"} <= set(found) for found in assets.values())
+    assert "is not a folder" in call(cippus.home, "run", "--json", "/no/such/folder/r.json", code=2).stderr
+
+
+def test_search_ranks_accounts_with_evidence(demo: tuple[Cippus, str], call: Call) -> None:
+    cippus, _ = demo
+    found = json.loads(call(cippus.home, "search", "music concert", "--limit", "3", "--json").stdout)
+    scores = [account["score"] for account in found["accounts"]]
+    assert len(scores) == 3
+    assert scores == sorted(scores, reverse=True)
+    assert all(account["evidence"] and account["evidence"][0]["text"] for account in found["accounts"])
+    assert (
+        json.loads(call(cippus.home, "search", "music", "--network", "no-such-network", "--json").stdout)["accounts"]
+        == []
+    )
+    assert "The query is empty" in call(cippus.home, "search", "  ", code=2).stderr
+
+
+def test_a_failing_check_of_severity_error_exits_1(demo: tuple[Cippus, str], call: Call) -> None:
+    cippus, _ = demo
+    found = json.loads(call(cippus.home, "up", "--json").stdout)
+    _delete_one_object(EmbeddedStack(**found), "raw/posts/")
+    failed = json.loads(cippus.process("checks", "--json", code=1).stdout)
+    assert {"raw/posts"} <= {check["asset"] for check in failed["checks"] if not check["passed"]}
+
+
+def _delete_one_object(stack: EmbeddedStack, prefix: str) -> None:
+    s3 = S3Resource(
+        bucket="cippus",
+        endpoint_url=stack.s3_endpoint,
+        access_key_id=stack.s3_access_key_id,
+        secret_access_key=stack.s3_secret_access_key,
+    )
+    s3.delete([next(item.key for item in s3.list_objects(prefix) if item.key.endswith(".parquet"))])
+
+
+def test_status_load_and_a_demo_that_would_mix(demo: tuple[Cippus, str], call: Call, tmp_path: Path) -> None:
+    cippus, _ = demo
+    assert json.loads(call(cippus.home, "status", "--json").stdout) == {"postgres": True, "s3": True}
+    generate(tmp_path, accounts=2, seed=99)
+    loaded = json.loads(call(cippus.home, "load", str(tmp_path), "--json").stdout)
+    assert loaded["tables"]["accounts"]["read"] == 2
+    assert call(cippus.home, "down").stderr == ""
+    assert json.loads(call(cippus.home, "status", "--json").stdout) == {"postgres": False, "s3": False}
+    dsn = json.loads(call(cippus.home, "up", "--json").stdout)["postgres_dsn"]
+    with psycopg.connect(dsn) as connection:
+        row = connection.execute("SELECT count(*) FROM accounts").fetchone()
+    assert row is not None
+    assert row[0] >= 6
+    assert "run `cippus down --wipe` first" in call(cippus.home, "demo", "--accounts", "6", code=2).stderr
