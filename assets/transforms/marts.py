@@ -3,6 +3,8 @@
 Belongs here: aggregations and the shape of a CSV. Not here: where they are written.
 """
 
+import re
+
 import polars as pl
 
 TEXT_LIMIT = 2_000
@@ -71,11 +73,20 @@ def testimonials(rows: pl.DataFrame, accounts: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+_LINE_BREAKS = r"[\r\n]+"
+_LINE_BREAK_SHOWN = " ¶ "
+
+
+def one_line(text: str) -> str:
+    """A text as it stands in a CSV: in one line, with what broke it shown."""
+    return re.sub(_LINE_BREAKS, _LINE_BREAK_SHOWN, text)
+
+
 def as_csv(rows: pl.DataFrame) -> bytes:
     """Rows as QuickSight reads them: UTF-8 without BOM, a header, UTC times, 0 and 1, one line a row."""
     flat = rows.with_columns(
         pl.col(pl.Boolean).cast(pl.Int8),
-        pl.col(pl.String).str.replace_all(r"[\r\n]+", " ¶ "),
+        pl.col(pl.String).str.replace_all(_LINE_BREAKS, _LINE_BREAK_SHOWN),
         pl.col(pl.Datetime("us", "UTC")).dt.strftime("%Y-%m-%d %H:%M:%S"),
     )
     return flat.write_csv(quote_style="non_numeric").encode()
