@@ -56,7 +56,7 @@ THRESHOLDS = TableSpec(
     partitions_def=BUCKETS,
     backfill_policy=ALL_IN_ONE_RUN,
     group_name=GROUP,
-    description="Zero-shot score of every post and account for every vertical: cosine to its nearest description.",
+    description="Zero-shot score of every post and account for every vertical: nearness to its descriptions.",
     owners=["team:data-science"],
     kinds={"delta", "numpy"},
 )
@@ -73,7 +73,7 @@ def scores(
         chunks = lake.scan(CHUNKS, bucket).select("account_bucket", "account_id", "post_id", "content_hash").collect()
         return score(*with_vectors(lake, bucket or 0, chunks, model), described)
 
-    stage = Stage(SCORES.name, (CHUNKS, VECTORS), fingerprint([catalogue_hash(verticals), model.name]))
+    stage = Stage(SCORES.name, (CHUNKS, VECTORS), fingerprint(["2", catalogue_hash(verticals), model.name]))
     return refresh_table(context, lake, ledger, stage, SCORES, of_bucket)
 
 

@@ -14,6 +14,7 @@ import psycopg
 import pyarrow as pa
 from adbc_driver_postgresql import dbapi
 from dagster import ConfigurableResource
+from psycopg.rows import dict_row
 from pydantic import Field
 
 from resources.embedded import EmbeddedStack
@@ -27,12 +28,16 @@ class SourcePermissionError(RuntimeError):
     """The role lacks a right that extraction needs; trying again cannot help."""
 
 
+class UnknownMarkError(RuntimeError):
+    """The server does not show what the safe high-water mark depends on; the message says what to do."""
+
+
 _MARK = """
-SELECT least(
-  statement_timestamp(),
-  (SELECT min(xact_start) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()),
-  (SELECT min(prepared) FROM pg_prepared_xacts WHERE database = current_database())
-), (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND backend_type IS NULL)
+SELECT least(statement_timestamp(), min(xact_start)) AS mark,
+  count(*) FILTER (WHERE backend_type IS NULL) AS hidden,
+  (SELECT count(*) FROM pg_prepared_xacts WHERE database = current_database()) AS prepared,
+  pg_is_in_recovery() AS replica
+FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()
 """
 
 
@@ -85,23 +90,33 @@ class PostgresResource(ConfigurableResource):  # type: ignore[type-arg]
         """The moment before which no open transaction can still commit a row stamped with its own ``now()``.
 
         In Postgres ``now()`` is the transaction's start, so a row may become visible after a later watermark. The
-        mark is the start of the oldest open transaction of this database, prepared ones included.
-        Raises SourcePermissionError where the role cannot see other sessions, because the mark would be a guess.
+        mark is the start of the oldest open transaction of this database. It would be a guess, and a row could be
+        missed, where the role cannot see other sessions (SourcePermissionError), on a read replica, which does not
+        show the writer's, and beside a prepared transaction, whose start is not kept (UnknownMarkError).
         """
         try:
-            with psycopg.connect(self._address, connect_timeout=10) as connection:
-                row = connection.execute(_MARK).fetchone()
+            with psycopg.connect(self._address, connect_timeout=10, row_factory=dict_row) as connection:
+                found = connection.execute(_MARK).fetchone() or {}
         except psycopg.OperationalError as error:
             message = f"The source database cannot be reached: {str(error).splitlines()[0]}"
             raise SourceUnavailableError(message) from None
-        mark, hidden = row  # type: ignore[misc]
-        if hidden:
+        if found["replica"]:
+            message = "The source is a read replica, which does not show the writer's transactions: use the writer."
+            raise UnknownMarkError(message)
+        if found["hidden"]:
             message = (
-                f"The source role cannot see {hidden} other sessions, so rows that commit late could be missed: "
-                "GRANT pg_read_all_stats to it."
+                f"The source role cannot see {found['hidden']} other sessions, so rows that commit late could be "
+                "missed: GRANT pg_read_all_stats to it."
             )
             raise SourcePermissionError(message)
-        return mark  # type: ignore[no-any-return]
+        if found["prepared"]:
+            message = (
+                f"The source has {found['prepared']} prepared transactions, and does not say when they began: "
+                "COMMIT PREPARED or ROLLBACK PREPARED them (see pg_prepared_xacts), then run again."
+            )
+            raise UnknownMarkError(message)
+        mark: datetime = found["mark"]
+        return mark
 
     @contextmanager
     def read(self, window: ReadWindow) -> Iterator[pa.RecordBatchReader]:

@@ -42,59 +42,71 @@ class KillSwitch:
                     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def proxy(endpoint: str, happened: Callable[[str], None]) -> str:
-    """An S3 endpoint that forwards everything; announces `before PUT key` and, once the server has it, `after PUT key`.
+class Forwarding(BaseHTTPRequestHandler):
+    """Forwards to ``target``; announces `before PUT /bucket/key`, and `after …` once the server has answered.
 
     The signed Host header is passed on unchanged, so signatures stay good.
     """
-    target = urlsplit(endpoint).netloc
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        wbufsize = 1 << 16  # head and body in one packet: in two, the second waits 40 ms for an acknowledgement
-        disable_nagle_algorithm = True
+    target: str
+    happened: Callable[[str], None]
+    protocol_version = "HTTP/1.1"
+    wbufsize = 1 << 16  # head and body in one packet: in two, the second waits 40 ms for an acknowledgement
+    disable_nagle_algorithm = True
 
-        def setup(self) -> None:
-            super().setup()
-            self.onward = http.client.HTTPConnection(target)
+    def setup(self) -> None:
+        super().setup()
+        self.onward = http.client.HTTPConnection(self.target)
 
-        def finish(self) -> None:
-            super().finish()
-            self.onward.close()
+    def finish(self) -> None:
+        super().finish()
+        self.onward.close()
 
-        def forward(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            event = f"{self.command} {unquote(urlsplit(self.path).path)}"
-            happened(f"before {event}")
-            connection = self.onward
-            connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
-            for name, value in self.headers.items():
-                if name.lower() not in ("expect", "connection"):
-                    connection.putheader(name, value)
-            connection.endheaders(body)
-            answer = connection.getresponse()
-            content = answer.read()
-            happened(f"after {event}")
-            self.send_response_only(answer.status, answer.reason)
-            for name, value in answer.getheaders():
-                if name.lower() not in ("transfer-encoding", "connection", "content-length"):
-                    self.send_header(name, value)
-            length = answer.getheader("Content-Length") if self.command == "HEAD" else str(len(content))
-            self.send_header("Content-Length", length or "0")
-            self.end_headers()
-            self.wfile.write(content)
+    def handle_expect_100(self) -> bool:
+        allowed = super().handle_expect_100()
+        self.wfile.flush()
+        return allowed
 
-        do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = forward  # noqa: N815
+    def forward(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        event = f"{self.command} {unquote(urlsplit(self.path).path)}"
+        self.happened(f"before {event}")
+        self.onward.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+        for name, value in self.headers.items():
+            if name.lower() not in ("expect", "connection"):
+                self.onward.putheader(name, value)
+        self.onward.endheaders(body)
+        answer = self.onward.getresponse()
+        content = answer.read()
+        self.happened(f"after {event}")
+        length = answer.getheader("Content-Length") if self.command == "HEAD" else str(len(content))
+        self.send_response_only(answer.status, answer.reason)
+        for name, value in answer.getheaders():
+            if name.lower() not in ("transfer-encoding", "connection", "content-length"):
+                self.send_header(name, value)
+        self.send_header("Content-Length", length or "0")
+        self.end_headers()
+        self.wfile.write(content)
 
-        def log_message(self, format: str, *args: Any) -> None:
-            return
+    do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = forward  # noqa: N815
 
-    class Server(ThreadingHTTPServer):
-        def handle_error(self, request: Any, client_address: Any) -> None:
-            """A client that went away, as they do when they end: nothing to report."""
+    def log_message(self, format: str, *args: Any) -> None:
+        return
 
-    server = Server(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+
+class QuietServer(ThreadingHTTPServer):
+    """A server that says nothing of clients that went away, as they do when they end."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        return
+
+
+def proxy(endpoint: str, happened: Callable[[str], None]) -> str:
+    """The endpoint of a proxy before an S3 server, in a thread of this process."""
+    attributes = {"target": urlsplit(endpoint).netloc, "happened": staticmethod(happened)}
+    server = QuietServer(("127.0.0.1", 0), type("Handler", (Forwarding,), attributes))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return f"http://127.0.0.1:{server.server_port}"
 

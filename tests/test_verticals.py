@@ -9,25 +9,35 @@ from hypothesis import strategies as st
 from assets.transforms import verticals
 from assets.transforms.verticals import DescribedVertical, best_threshold, fit, fit_thresholds, score, tag
 
-EAST, NORTH = np.float32([1, 0]), np.float32([0, 1])
-DIAGONAL = np.float32([0.6, 0.8])
+EAST, NORTH, DIAGONAL = np.array([[1, 0], [0, 1], [0.6, 0.8]], dtype=np.float32)
 CATALOGUE = [DescribedVertical("east", EAST[None]), DescribedVertical("either", np.stack([EAST, NORTH]))]
 
 
 def test_a_vertical_scores_by_its_nearest_description() -> None:
     found = verticals.similarity(np.stack([EAST, DIAGONAL]), CATALOGUE)
-    assert np.allclose(found, [[1, 1], [0.6, 0.8]])
+    assert np.allclose(found, np.array([[1, 1], [0.6, 0.8]]))
 
 
 def test_a_post_is_its_best_chunk_and_an_account_the_mean_of_its_posts() -> None:
     chunks = pl.DataFrame({"account_bucket": 0, "account_id": ["a"] * 3, "post_id": ["p", "p", "q"]})
-    found = score(chunks, np.stack([NORTH, DIAGONAL, EAST]), CATALOGUE)
-    scores = {row[1:3] + (row[4],): row[5] for row in found.iter_rows()}
+    catalogue = [DescribedVertical("east", EAST[None]), DescribedVertical("north", NORTH[None])]
+    # p's best chunks: east 0.6, north 1.0; q: east 1.0, north 0.0. Of two numbers each is one deviation from the mean.
+    found = score(chunks, np.stack([NORTH, DIAGONAL, EAST]), catalogue)
+    scores = {(*row[1:3], row[4]): row[5] for row in found.iter_rows()}
     assert scores == {
-        ("post", "p", "east"): 0.6, ("post", "p", "either"): 1.0,
-        ("post", "q", "east"): 1.0, ("post", "q", "either"): 1.0,
-        ("account", "a", "east"): 0.8, ("account", "a", "either"): 1.0,
+        ("post", "p", "east"): -1.0, ("post", "p", "north"): 1.0,
+        ("post", "q", "east"): 1.0, ("post", "q", "north"): -1.0,
+        ("account", "a", "east"): 0.0, ("account", "a", "north"): 0.0,
     }  # fmt: skip
+
+
+def test_standardising_keeps_the_order_and_forgets_level_and_scale() -> None:
+    cosines = np.array([[0.1, 0.2, 0.6], [0.3, 0.4, 0.8], [0.05, 0.1, 0.3], [0.5, 0.5, 0.5]])
+    found = verticals.standardise(cosines)
+    assert np.allclose(found[0], [-0.9258, -0.4629, 1.3887], atol=1e-3)
+    assert np.allclose(found[0], found[1], atol=1e-5)
+    assert np.allclose(found[0], found[2], atol=1e-5)
+    assert (found[3] == 0).all()
 
 
 def test_no_chunks_no_scores() -> None:

