@@ -202,6 +202,7 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
             write_deltalake(table, rows, mode="append", commit_properties=properties)
             return Changes(inserted=rows.height)
         literal = ", ".join(str(bucket) for bucket in sorted(buckets))
+        version = table.version()
         merged = (
             table.merge(
                 rows,
@@ -216,6 +217,9 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
             .when_not_matched_insert_all()
             .execute()
         )
+        if table.version() == version:
+            # A merge that changes no row commits nothing: without this the window would be merged again every time.
+            write_deltalake(table, rows.clear(), mode="append", commit_properties=properties)
         inserted, updated = merged["num_target_rows_inserted"], merged["num_target_rows_updated"]
         return Changes(inserted=inserted, updated=updated, unchanged=rows.height - inserted - updated)
 

@@ -52,7 +52,8 @@ def evaluate(world: World, name: str) -> AssetCheckResult:
         "qdrant": world.qdrant,
         "embedder": world.embedding[0],
     }
-    result = check(**{key: resources[key] for key in check.required_resource_keys - {"io_manager"}})
+    evaluate_check = check.op.compute_fn.decorated_fn  # type: ignore[union-attr]
+    result = evaluate_check(**{key: resources[key] for key in check.required_resource_keys - {"io_manager"}})
     assert isinstance(result, AssetCheckResult)
     return result
 
@@ -218,9 +219,12 @@ FAULTS: dict[str, list[Fault]] = {
     "vertical/scores:every_item_scored": [
         lost(SCORES),
         added(SCORES, item_id="foreign"),
-        changed(SCORES, "score", "1.5"),
+        changed(SCORES, "score", "1000.0"),
     ],
-    "vertical/thresholds:every_vertical_has_threshold": [lost(THRESHOLDS), changed(THRESHOLDS, "threshold", "1.5")],
+    "vertical/thresholds:every_vertical_has_threshold": [
+        lost(THRESHOLDS),
+        changed(THRESHOLDS, "threshold", "CAST('NaN' AS DOUBLE)"),
+    ],
     "vertical/tags:tags_reach_thresholds": [lost(TAGS), added(TAGS, vertical="unearned")],
     "summary/account_summaries:evidence_exists": [lost(SUMMARIES), added(SUMMARIES, post_ids=["foreign"])],
     "mart/creators:totals_match_lake": [lost(CREATORS), changed(CREATORS, "posts", "posts + 1")],

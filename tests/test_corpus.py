@@ -108,7 +108,7 @@ def test_over_the_cap_the_newest_stay_then_the_most_engaged() -> None:
     decided = decide(
         posts(
             {"post_id": "oldest", "text": "1", "posted_at": NOON - timedelta(9), "likes": 10**6},
-            {"post_id": "quiet", "text": "2", "likes": 1, "comments": 1},
+            {"post_id": "all_quiet", "text": "2", "likes": 1, "comments": 1},
             {"post_id": "loud", "text": "3", "likes": 1, "comments": 2},
             {"post_id": "newest", "text": "4", "posted_at": NOON + timedelta(1), "likes": None},
             {"post_id": "undated", "text": "5", "posted_at": None},

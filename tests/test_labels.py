@@ -20,6 +20,8 @@ def labels(*rows: tuple[object, ...]) -> pl.DataFrame:
         (("account", "a", "food", False), None),
         (("post", "p", "food", None), "a label column is missing"),
         ((None, "p", "food", True), "a label column is missing"),
+        (("post", None, "food", True), "a label column is missing"),
+        (("post", "p", None, True), "a label column is missing"),
         (("video", "p", "food", True), "item_kind is neither post nor account"),
         (("post", "p", "parkour", True), "vertical is not in the catalogue"),
         (("post", "a", "food", True), "item is not in the lake"),
@@ -39,11 +41,13 @@ def test_a_majority_decides_and_an_even_split_is_no_membership() -> None:
     found = gold(
         ("post", "even", "food", True, "x"), ("post", "even", "food", False, "y"),
         ("post", "most", "food", True, "x"), ("post", "most", "food", True, "y"), ("post", "most", "food", False, "z"),
+        ("post", "not", "food", False, "x"), ("post", "not", "food", True, "y"), ("post", "not", "food", False, "z"),
         ("post", "one", "food", True),
     )  # fmt: skip
     assert found == [
         ("post", "even", "food", False, 2, 0.5),
         ("post", "most", "food", True, 3, 0.666667),
+        ("post", "not", "food", False, 3, 0.666667),
         ("post", "one", "food", True, 1, 1.0),
     ]
 

@@ -33,10 +33,10 @@ def posts(*rows: dict[str, object]) -> pl.DataFrame:
 def test_creators_are_live_accounts_with_what_they_did() -> None:
     tags = pl.DataFrame(
         {
-            "item_kind": ["account", "account", "post"],
-            "account_id": ["a", "a", "a"],
-            "vertical": ["pets", "food", "music"],
-            "score": [0.5, 0.7, 0.9],
+            "item_kind": ["account", "account", "account", "post"],
+            "account_id": ["a", "a", "a", "a"],
+            "vertical": ["pets", "food", "art", "music"],
+            "score": [0.7, 0.7, 0.5, 0.9],
         }
     )
     summaries = pl.DataFrame({"account_id": ["a"], "summary": ["s" * 3000]})
@@ -53,7 +53,7 @@ def test_creators_are_live_accounts_with_what_they_did() -> None:
     a, b = found.sort("account_id").iter_rows(named=True)
     assert (a["posts"], a["likes"], a["views"], a["comments"]) == (2, 1, 15, 0)
     assert a["last_posted_at"] == datetime(2026, 8, 1, tzinfo=UTC)
-    assert (a["verticals"], a["top_vertical"], a["top_vertical_score"]) == ("food, pets", "food", 0.7)
+    assert (a["verticals"], a["top_vertical"], a["top_vertical_score"]) == ("art, food, pets", "food", 0.7)
     assert len(a["bio"]) == len(a["summary"]) == marts.TEXT_LIMIT
     assert (b["account_id"], b["posts"], b["likes"], b["verticals"], b["summary"]) == ("b", 0, 0, None, None)
 
@@ -83,11 +83,14 @@ def test_a_day_is_a_day_in_utc() -> None:
 
 def test_coverage_counts_every_vertical_even_without_tags() -> None:
     tags = pl.DataFrame({"item_kind": ["post", "post", "account"], "vertical": ["food", "food", "food"]})
-    thresholds = pl.DataFrame({"item_kind": ["post", "account", "post"], "vertical": ["food", "food", "pets"]})
+    thresholds = pl.DataFrame(
+        {"item_kind": ["post", "account", "post", "post"], "vertical": ["food"] * 2 + ["pets", "old"]}
+    )
     found = marts.vertical_coverage(tags.lazy(), thresholds, {"food": "Food", "pets": "Pets"})
     assert sorted(found.select("vertical", "item_kind", "tagged", "title").rows()) == [
         ("food", "account", 1, "Food"),
         ("food", "post", 2, "Food"),
+        ("old", "post", 0, None),  # no longer in the catalogue
         ("pets", "post", 0, "Pets"),
     ]
 

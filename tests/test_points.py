@@ -10,8 +10,8 @@ from assets.transforms.points import compare, payload_hash, payloads
 
 TAG_SCHEMA = {"item_kind": pl.String, "item_id": pl.String, "vertical": pl.String}
 CHUNK = {
-    "point_id": "u", "post_id": "p", "chunk_no": 0, "account_id": "a", "account_bucket": 3, "handle": None, "text": "hi",
-    "network": "x", "language": "en", "country": None, "content_hash": "c", "tokens": 1,
+    "point_id": "u", "post_id": "p", "chunk_no": 0, "account_id": "a", "account_bucket": 3, "handle": None,
+    "text": "hi", "network": "x", "language": "en", "country": None, "content_hash": "c", "tokens": 1,
     "posted_at": datetime(2026, 7, 1, tzinfo=UTC),
 }  # fmt: skip
 
@@ -38,6 +38,18 @@ def test_the_hash_sees_every_field_and_no_order() -> None:
     assert made(("post", "p", "food"))["payload_hash"] != base
     assert made(("account", "a", "b"), ("account", "a", "c")) == made(("account", "a", "c"), ("account", "a", "b"))
     assert made(tokens=2)["payload_hash"] == base
+
+
+def test_no_tags_are_empty_lists() -> None:
+    found = made()
+    assert (found["verticals"], found["post_verticals"]) == ([], [])
+
+
+def test_the_hash_never_changes() -> None:
+    # A stored hash is compared with those of later versions: another way to hash would rewrite every point.
+    assert (
+        payload_hash({"a": 1, "b": ["é"]}) == payload_hash({"b": ["é"], "a": 1}) == "1c39fe90994e8471c7dec2b05671d837"
+    )
 
 
 hashes = st.dictionaries(st.sampled_from("pqrstu"), st.tuples(st.sampled_from("12"), st.sampled_from("89")))

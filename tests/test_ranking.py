@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assets.transforms.ranking import FURTHER_POST_WEIGHT, Candidate, fuse, rank_accounts
+from assets.transforms.ranking import FURTHER_POST_WEIGHT, Candidate, Evidence, fuse, rank_accounts
 from resources import qdrant
 
 
@@ -87,6 +87,7 @@ def test_fused_score_is_the_sum_of_reciprocal_ranks() -> None:
         ("p3/0", 1 / 63 + 1 / 61),
         ("p2/0", 1 / 62),
     ]
+    assert (fused[1].dense_rank, fused[1].dense_score, fused[1].bm25_rank, fused[1].bm25_score) == (3, 0.7, 1, 12.0)
     assert (fused[2].dense_rank, fused[2].dense_score, fused[2].bm25_rank, fused[2].bm25_score) == (2, 0.8, None, None)
 
 
@@ -101,8 +102,8 @@ def test_tied_accounts_go_by_id() -> None:
 
 
 def test_bm25_score_of_zero_does_not_count() -> None:
-    fused = fuse([], [chunk("p1", 2.0), chunk("p2", 0.0), chunk("p3", -1.0), chunk("p4", 1e-9)])
-    assert [f.candidate.id for f in fused] == ["p1/0"]
+    fused = fuse([], [chunk("p1", 2.0), chunk("p2", 0.0), chunk("p3", -1.0), chunk("p4", 1e-9), chunk("p5", 0.1)])
+    assert [f.candidate.id for f in fused] == ["p1/0", "p5/0"]
 
 
 def test_chunks_of_a_post_count_once_and_further_posts_a_little() -> None:
@@ -117,6 +118,14 @@ def test_chunks_of_a_post_count_once_and_further_posts_a_little() -> None:
     assert [(e.post_id, e.chunk_no) for e in ann.evidence] == [("p1", 0), ("p2", 0)]
     assert ann.score == 1 / 61 + FURTHER_POST_WEIGHT / 64
     assert ann.evidence[0].text == "text of p1"
+
+
+def test_an_account_shows_its_handle_and_why_it_was_found() -> None:
+    found = qdrant.Candidate("1", 0.5, {"account_id": "ann", "post_id": "p1", "handle": "@ann", "chunk_no": 2})
+    in_bm25 = qdrant.Candidate("1", 7.0, found.payload)
+    (account,) = rank_accounts([found], [chunk("p2", 9.0, "bob"), in_bm25], limit=1)
+    assert (account.account_id, account.handle) == ("ann", "@ann")
+    assert account.evidence == [Evidence("p1", 2, 1 / 61 + 1 / 62, 0.5, 7.0, 1, 2, "")]
 
 
 def test_only_three_posts_count() -> None:

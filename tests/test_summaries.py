@@ -16,9 +16,14 @@ def unit(*rows: tuple[float, ...]) -> np.ndarray:
 
 def test_the_middle_first_then_what_differs_from_it() -> None:
     vectors = unit((1, 0.1, 0), (1, 0, 0), (1, -0.1, 0), (0, 0, 1))
-    first, second, *_ = representatives(vectors, 3)
-    assert first in {0, 1, 2}
-    assert second == 3
+    assert representatives(vectors, 2) == [1, 3]
+
+
+def test_relevance_is_the_cosine_to_the_centroid() -> None:
+    # Against the plain dot product, which is less where posts differ much, the fourth would count for more.
+    angles = np.radians([-90, -130, -10, -100])
+    vectors = np.column_stack([np.cos(angles), np.sin(angles)]).astype(np.float32)
+    assert representatives(vectors, 3) == [0, 2, 3]
 
 
 @settings(max_examples=50)
@@ -36,6 +41,8 @@ def test_distinct_rows_and_no_more_than_there_are(rows: int, count: int, seed: i
         ("short", 10, "short"),
         ("exactly ten", 11, "exactly ten"),
         ("one two three", 9, "one two…"),
+        ("one two three", 10, "one two…"),
+        ("a fghijklmnop", 10, "a fghijkl…"),  # the only space would leave less than half
         ("x" * 20, 5, "xxxx…"),
     ],
 )
@@ -59,10 +66,20 @@ def test_a_summary_cites_its_own_posts_once() -> None:
     assert found["b"] == {"account_bucket": 0, "account_id": "b", "summary": "other", "post_ids": ["q"], "posts": 1}
 
 
+def test_a_long_post_weighs_as_much_as_a_short_one() -> None:
+    """A post of two unlike chunks has a short mean; only its direction counts."""
+    chunks = pl.DataFrame({"account_bucket": 0, "account_id": "a", "post_id": ["p1", "p1", "p2", "p3"],
+                           "chunk_no": [0, 1, 0, 0], "text": ["one", "rest", "two", "three"]})  # fmt: skip
+    angles = np.radians([60, -60, 30, -30])
+    found = summarise(chunks, np.column_stack([np.cos(angles), np.sin(angles)]).astype(np.float32))
+    assert found["post_ids"].to_list() == [["p1", "p2", "p3"]]
+    assert found["summary"].to_list() == ["one\ntwo\nthree"]
+
+
 def test_a_summary_does_not_depend_on_row_order() -> None:
     rng = np.random.default_rng(1)
     vectors = unit(*rng.normal(size=(9, 5)))
-    chunks = pl.DataFrame({"account_bucket": 0, "account_id": "a", "post_id": [f"p{n}" for n in range(9)], "chunk_no": 0,
-                           "text": [f"t{n}" for n in range(9)]})  # fmt: skip
+    chunks = pl.DataFrame({"account_bucket": 0, "account_id": list("aabbabcdc"), "post_id": [f"p{n}" for n in range(9)],
+                           "chunk_no": 0, "text": [f"t{n}" for n in range(9)]})  # fmt: skip
     order = rng.permutation(9)
     assert summarise(chunks[order], vectors[order]).equals(summarise(chunks, vectors))

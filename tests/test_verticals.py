@@ -1,5 +1,7 @@
 """Scores, thresholds and tags."""
 
+from random import Random
+
 import numpy as np
 import polars as pl
 import pytest
@@ -23,6 +25,8 @@ def test_a_post_is_its_best_chunk_and_an_account_the_mean_of_its_posts() -> None
     catalogue = [DescribedVertical("east", EAST[None]), DescribedVertical("north", NORTH[None])]
     # p's best chunks: east 0.6, north 1.0; q: east 1.0, north 0.0. Of two numbers each is one deviation from the mean.
     found = score(chunks, np.stack([NORTH, DIAGONAL, EAST]), catalogue)
+    assert found.columns == ["account_bucket", "item_kind", "item_id", "account_id", "vertical", "score"]
+    assert set(found.select("account_bucket", "account_id").iter_rows()) == {(0, "a")}
     scores = {(*row[1:3], row[4]): row[5] for row in found.iter_rows()}
     assert scores == {
         ("post", "p", "east"): -1.0, ("post", "p", "north"): 1.0,
@@ -75,6 +79,21 @@ def test_f1_is_judged_on_folds_that_took_no_part() -> None:
     assert found.f1 == pytest.approx(2 / 3)
 
 
+def test_a_fold_without_members_outside_it_is_not_judged() -> None:
+    assert fit(np.array([0.9, 0.1]), np.array([True, False]), np.array([0, 1])) == verticals.Fit(0.5, 0.0)
+
+
+@given(labelled, st.randoms(use_true_random=False))
+def test_a_fit_does_not_depend_on_row_order(rows: list[tuple[float, bool]], random: Random) -> None:
+    numbered = [(score, member, number % 3) for number, (score, member) in enumerate(rows)]
+    shuffled = random.sample(numbered, len(numbered))
+    first, second = (
+        fit(np.array([row[0] for row in of]), np.array([row[1] for row in of]), np.array([row[2] for row in of]))
+        for of in (numbered, shuffled)
+    )
+    assert first == second
+
+
 def labelled_frame(members: int, others: int) -> pl.DataFrame:
     rows = [("post", "food", 0.5 + n / 100, True, f"m{n}") for n in range(members)]
     rows += [("post", "food", 0.1 + n / 100, False, f"o{n}") for n in range(others)]
@@ -90,7 +109,7 @@ def test_a_threshold_is_fitted_where_there_are_enough_labels(members: int, other
     food = rows["post", "food"]
     assert (food["fitted"], food["members"], food["non_members"]) == (fitted, members, others)
     assert food["threshold"] == pytest.approx(0.32 if fitted else 0.33)
-    assert (food["f1"] is not None) == fitted
+    assert food["f1"] == (1.0 if fitted else None)
     assert rows["account", "pets"]["threshold"] == 0.22
 
 

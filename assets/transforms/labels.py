@@ -37,7 +37,7 @@ def agree(labels: pl.DataFrame) -> pl.DataFrame:
     An annotator's repeated judgement of an item counts once, the last one given. Unnamed annotators are one.
     """
     key = ["item_kind", "item_id", "vertical"]
-    once = labels.unique([*key, "annotator"], keep="last", maintain_order=True)
+    once = labels.unique([*key, "annotator"], keep="last")
     share = pl.col("is_member").mean()
     return (
         once.group_by(key)

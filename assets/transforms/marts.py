@@ -24,7 +24,7 @@ def creators(accounts: pl.DataFrame, posts: pl.DataFrame, tags: pl.DataFrame, su
         **{name: pl.col(name).sum() for name in ("likes", "comments", "views", "shares")},
     )
     of_accounts = tags.filter(pl.col("item_kind") == "account").sort("score", "vertical", descending=[True, False])
-    tagged = of_accounts.group_by("account_id", maintain_order=True).agg(
+    tagged = of_accounts.group_by("account_id").agg(
         verticals=pl.col("vertical").sort().str.join(", "),
         top_vertical=pl.col("vertical").first(),
         top_vertical_score=pl.col("score").first(),

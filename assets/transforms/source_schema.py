@@ -108,8 +108,7 @@ def account_bucket(owner: str, bucket_count: int) -> int:
 def with_bucket(table: SourceTable, rows: pa.Table, bucket_count: int) -> pa.Table:
     """The rows with a column ``account_bucket`` (int32). A row without any owner falls into bucket 0."""
     owner = pc.coalesce(*(rows[name] for name in table.owner_columns))
-    encoded = pc.dictionary_encode(owner.combine_chunks() if isinstance(owner, pa.ChunkedArray) else owner)
-    encoded = encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
+    encoded = pc.dictionary_encode(owner.combine_chunks())
     of_owner = [account_bucket(value, bucket_count) for value in encoded.dictionary.to_pylist()]
     buckets = pc.fill_null(pc.take(pa.array(of_owner, pa.int32()), encoded.indices), 0)
     return rows.append_column("account_bucket", buckets)
@@ -132,7 +131,6 @@ def newest_usable(table: SourceTable, rows: pl.DataFrame) -> tuple[pl.DataFrame,
             if "rating" in rows.columns
             else []
         ),
-        pl.lit(None, pl.String),
     )
     judged = rows.with_columns(reason=reason)
     usable = judged.filter(pl.col("reason").is_null()).drop("reason")

@@ -108,7 +108,7 @@ def best_threshold(scores: npt.NDArray[np.float64], member: npt.NDArray[np.bool_
 
     It lies midway between the last score that is called and the first that is not, so that neither sits on the edge.
     """
-    order = np.argsort(-scores, kind="stable")
+    order = np.argsort(-scores)
     ranked, hits = scores[order], np.cumsum(member[order])
     f1 = 2 * hits / (np.arange(1, len(ranked) + 1) + member.sum())
     # Only the last of equal scores is a place to cut.
@@ -145,9 +145,7 @@ def fit_thresholds(labelled: pl.DataFrame, defaults: dict[str, float], kinds: Se
     rows: list[tuple[str, str, float, int, int, bool, float | None]] = []
     for kind in kinds:
         for vertical, default in sorted(defaults.items()):
-            items = labelled.filter((pl.col("item_kind") == kind) & (pl.col("vertical") == vertical)).sort(
-                "score", "account_id"
-            )
+            items = labelled.filter((pl.col("item_kind") == kind) & (pl.col("vertical") == vertical))
             member = items["is_member"].to_numpy()
             members, others = int(member.sum()), int((~member).sum())
             if min(members, others) >= MIN_PER_CLASS:

@@ -1,0 +1,113 @@
+"""Extraction windows: bounded files, complete only with a manifest, taken once."""
+
+import pyarrow as pa
+import pytest
+
+from resources.raw_store import Manifest, RawStoreResource, WindowTakenError, WindowWriter, moment
+from resources.s3 import S3Resource
+
+SOURCE, TABLE = "postgres", "posts"
+
+
+@pytest.fixture
+def store(s3: S3Resource) -> RawStoreResource:
+    return RawStoreResource(s3=s3)
+
+
+def batch(first: int, count: int, buckets: int = 4) -> pa.Table:
+    """Rows numbered from ``first``, each in the bucket number % buckets, of some 100 bytes each."""
+    numbers = range(first, first + count)
+    return pa.table(
+        {
+            "number": pa.array(numbers, pa.int64()),
+            "text": pa.array([f"{number:0>90}" for number in numbers]),
+            "account_bucket": pa.array([number % buckets for number in numbers], pa.int32()),
+        }
+    )
+
+
+def manifest(number: int, lower: str | None, upper: str, writer: WindowWriter) -> Manifest:
+    return Manifest(SOURCE, TABLE, number, lower, upper, 4, writer.finish())
+
+
+def test_there_is_nothing_before_the_first_window(store: RawStoreResource) -> None:
+    assert store.newest(SOURCE, TABLE) is None
+    assert list(store.manifests(SOURCE, TABLE)) == []
+
+
+def test_many_small_batches_become_a_file_a_bucket(store: RawStoreResource) -> None:
+    writer = store.writer(SOURCE, TABLE, 1)
+    for first in range(0, 400, 10):
+        writer.add(batch(first, 10))
+    files = writer.finish()
+    assert [(file.bucket, file.rows) for file in files] == [(0, 100), (1, 100), (2, 100), (3, 100)]
+    read = store.read(files)
+    assert sorted(read["number"]) == list(range(400))
+    assert {number % 4 for number in store.read(files[1:2])["number"]} == {1}
+
+
+def test_memory_is_bounded_by_the_buffer(s3: S3Resource, store: RawStoreResource) -> None:
+    writer = WindowWriter(s3, "raw/bounded", buffer_bytes=5_000)
+    for first in range(0, 400, 10):
+        writer.add(batch(first, 10))
+        assert sum(writer._held_bytes.values()) <= 5_000
+    files = writer.finish()
+    assert len(files) > 4
+    assert sum(file.rows for file in files) == 400
+    assert sorted(store.read(files, ["number"])["number"]) == list(range(400))
+    sizes = {item.key: item.size_bytes for item in s3.list_objects("raw/bounded/")}
+    assert {file.key: file.size_bytes for file in files} == sizes
+
+
+def test_a_window_without_rows_has_no_files(store: RawStoreResource) -> None:
+    writer = store.writer(SOURCE, TABLE, 1)
+    writer.add(batch(0, 0))
+    assert writer.finish() == ()
+
+
+def test_windows_come_back_in_order_as_they_were(store: RawStoreResource) -> None:
+    made = []
+    for number in (1, 2, 10):
+        writer = store.writer(SOURCE, TABLE, number)
+        writer.add(batch(number * 100, 8))
+        made.append(manifest(number, None if number == 1 else f"2024-01-0{number % 9}", "2024-02-01", writer))
+        store.complete(made[-1])
+    assert list(store.manifests(SOURCE, TABLE)) == made
+    assert list(store.manifests(SOURCE, TABLE, after=1)) == made[1:]
+    assert store.newest(SOURCE, TABLE) == made[-1]
+    assert made[0].rows == 8
+    assert Manifest.from_json(made[0].to_json()) == made[0]
+    assert list(store.manifests(SOURCE, "accounts")) == list(store.manifests("redshift", TABLE)) == []
+
+
+def test_a_window_is_taken_once(store: RawStoreResource) -> None:
+    writers = [store.writer(SOURCE, TABLE, 1) for _ in range(2)]
+    for first, writer in enumerate(writers):
+        writer.add(batch(first * 100, 4))
+    mine, other = (manifest(1, None, "2024-01-01T00:00:00+00:00", writer) for writer in writers)
+    store.complete(mine)
+    with pytest.raises(WindowTakenError, match="Window 1 of postgres/posts"):
+        store.complete(other)
+    assert store.newest(SOURCE, TABLE) == mine
+    assert sorted(store.read(mine.files)["number"]) == [0, 1, 2, 3]
+
+
+def test_files_of_a_crashed_attempt_do_not_count(s3: S3Resource, store: RawStoreResource) -> None:
+    crashed = store.writer(SOURCE, TABLE, 1)
+    crashed.add(batch(500, 4))
+    orphans = {file.key for file in crashed.finish()}
+    assert store.newest(SOURCE, TABLE) is None
+    again = store.writer(SOURCE, TABLE, 1)
+    again.add(batch(0, 4))
+    store.complete(manifest(1, None, "2024-01-01T00:00:00+00:00", again))
+    [found] = store.manifests(SOURCE, TABLE)
+    assert not orphans & {file.key for file in found.files}
+    assert orphans < {item.key for item in s3.list_objects("raw/")}, "they stand beside it, unread"
+    assert sorted(store.read(found.files)["number"]) == [0, 1, 2, 3]
+
+
+def test_bounds_are_moments_with_a_time_zone() -> None:
+    assert moment(None) is None
+    read = moment("2024-01-01T00:00:00.123456+00:00")
+    assert read is not None
+    assert (read.isoformat(), read.tzinfo is not None) == ("2024-01-01T00:00:00.123456+00:00", True)
