@@ -162,14 +162,19 @@ def point_foreign(world: World) -> Iterator[None]:
         index.delete([foreign])
 
 
-@contextmanager
-def point_stale(world: World) -> Iterator[None]:
-    with world.qdrant.open() as index:
-        [point] = index.retrieve(sorted(world_points(index))[:1])
-        index.set_payload([(point.id, {**point.payload, "content_hash": "stale"})])
-    yield
-    with world.qdrant.open() as index:
-        index.set_payload([(point.id, point.payload)])
+def point_stale(field: str, value: object) -> Fault:
+    """A point whose payload says something else than the lake."""
+
+    @contextmanager
+    def damage(world: World) -> Iterator[None]:
+        with world.qdrant.open() as index:
+            [point] = index.retrieve(sorted(world_points(index))[:1])
+            index.set_payload([(point.id, {**point.payload, field: value})])
+        yield
+        with world.qdrant.open() as index:
+            index.set_payload([(point.id, point.payload)])
+
+    return damage
 
 
 def world_points(index: Any) -> list[str]:
@@ -214,7 +219,13 @@ FAULTS: dict[str, list[Fault]] = {
         added(VECTORS),
     ],
     "embedding/cippus_text:every_chunk_has_vector": [lost(VECTORS), changed(VECTORS, "model", "'other'")],
-    "qdrant/cippus_text:points_match_chunks": [point_lost, point_foreign, point_stale],
+    "qdrant/cippus_text:points_match_chunks": [
+        point_lost,
+        point_foreign,
+        point_stale("content_hash", "stale"),
+        point_stale("payload_hash", "stale"),
+        point_stale("account_bucket", 7),
+    ],
     "label/gold:items_known": [added(GOLD, item_id="unknown"), added(GOLD, vertical="unknown"), added(GOLD)],
     "vertical/scores:every_item_scored": [
         lost(SCORES),

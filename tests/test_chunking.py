@@ -105,6 +105,8 @@ def test_the_tokenizer_parts_what_is_taken_for_a_word_of_its_own(model: MiniLmMo
     characters = [chr(code) for code in range(sys.maxunicode + 1) if not 0xD800 <= code <= 0xDFFF]
     alone = [character for character in characters if stands_alone(character)]
     assert len(alone) > 70_000
+    assert {".", "_", "“", "。", "！", "؟", "\u4e00", "\u9fff", "\U0002fa1f"} <= set(alone)
+    assert not {"a", "é", "1", " ", "♥", "각"} & set(alone)
     # Parted, "a" is a token before and after; joined, some longer word would begin or end elsewhere.
     for character, offsets in zip(alone, model.token_offsets([f"a{c}a" for c in alone]), strict=True):
         assert offsets[0] == (0, 1), f"U+{ord(character):04X}"
@@ -118,6 +120,7 @@ def test_spaces_are_what_the_tokenizer_takes_for_spaces(model: MiniLmModel) -> N
     doubtful = [c for c in characters if c.isspace() or unicodedata.category(c) in ("Zs", "Zl", "Zp", "Cc", "Cf")]
     for character, offsets in zip(doubtful, model.token_offsets([f"a{c}a" for c in doubtful]), strict=True):
         assert is_space(character) == (offsets == [(0, 1), (2, 3)]), f"U+{ord(character):04X}"
+    assert not any(is_space(character) for character in "aX1.漢")
 
 
 def test_a_word_has_no_more_tokens_than_is_assumed(model: MiniLmModel) -> None:
@@ -132,9 +135,10 @@ def test_a_word_has_no_more_tokens_than_is_assumed(model: MiniLmModel) -> None:
         ("one two. " * 40 + "\n" + "three four. " * 60, ("one two. " * 40).strip()),
         ("one two three " * 40 + "end. " + "four five six " * 60, "one two three " * 40 + "end."),
         ("one two three " * 40 + "“end!” " + "four five six " * 60, "one two three " * 40 + "“end!”"),
+        ("one two three " * 40 + "end. " + "four (five) six " * 60, "one two three " * 40 + "end."),
         ("漢字" * 60 + "。" + "漢字" * 70, "漢字" * 60 + "。"),
     ],
-    ids=["paragraph", "line", "sentence", "quoted sentence", "ideographs"],
+    ids=["paragraph", "line", "sentence", "quoted sentence", "no sentence ends in brackets", "ideographs"],
 )
 def test_cuts_fall_where_the_text_pauses(model: MiniLmModel, text: str, first: str) -> None:
     assert chunked(model, text).chunks[0].text == first
@@ -144,6 +148,8 @@ def test_pieces_are_of_similar_length(model: MiniLmModel) -> None:
     """Not 200 tokens and a rest of 10, whose vector would stand for hardly anything."""
     assert [chunk.tokens for chunk in chunked(model, "word " * 210).chunks] == [105, 105]
     assert [chunk.tokens for chunk in chunked(model, "word " * 200).chunks] == [200]
+    assert [chunk.tokens for chunk in chunked(model, "word " * 400).chunks] == [200, 200]
+    assert [chunk.tokens for chunk in chunked(model, "word " * 500).chunks] == [167, 166, 167]
 
 
 @pytest.mark.parametrize("count", range(201, 207))
@@ -167,5 +173,10 @@ def test_the_models_own_limit_loses_nothing_to_its_truncation(model: MiniLmModel
 
 
 def test_too_small_a_limit_is_refused() -> None:
-    with pytest.raises(ValueError, match="max_tokens is 199"):
+    with pytest.raises(ValueError, match="max_tokens is 199: a chunk must have room for 200 tokens"):
         chunk_text("a", [(0, 1)], 199)
+
+
+def test_texts_and_offsets_have_to_match() -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        chunk_texts(["a", "b"], [[(0, 1)]], MAX_TOKENS)

@@ -7,6 +7,9 @@ from dagster import AssetCheckResult, AssetKey, asset_check
 from assets.corpus import CHUNKS, DECISIONS, TERMS
 from assets.embeddings import VECTORS
 from assets.lake import LAKE_POSTS
+from assets.partitions import BUCKETS
+from assets.transforms.points import compare, payloads
+from assets.verticals import TAGS
 from pipelines.checks import verdict
 from resources.embedder import EmbedderResource
 from resources.lake import LakeResource
@@ -74,14 +77,17 @@ def every_chunk_has_vector(lake: LakeResource, embedder: EmbedderResource) -> As
 
 @asset_check(asset=AssetKey(["qdrant", "cippus_text"]), name="points_match_chunks")
 def points_match_chunks(lake: LakeResource, qdrant: QdrantResource) -> AssetCheckResult:
-    """The collection holds exactly the corpus' chunks: the same (id, content hash) pairs."""
-    chunks = lake.scan(CHUNKS).select(id="point_id", content_hash="content_hash").collect()
+    """The collection holds exactly the corpus' chunks: the same ids, content hashes and payload hashes."""
+    differing = points = 0
     with qdrant.open() as index:
-        held = [(point.id, point.content_hash) for point in index.scroll_hashes()]
-    points = pl.DataFrame(held, schema=dict(chunks.schema), orient="row")
-    missing = chunks.join(points, on=["id", "content_hash"], how="anti").height
-    foreign = points.join(chunks, on="id", how="anti").height
-    return verdict("points missing, stale or foreign", found=missing + foreign, metadata={"points": points.height})
+        for bucket in sorted(int(key) for key in BUCKETS.get_partition_keys()):
+            desired = payloads(lake.scan(CHUNKS, bucket).collect(), lake.scan(TAGS, bucket).collect())
+            held = [(point.id, point.content_hash, point.payload_hash) for point in index.scroll_hashes(bucket)]
+            found = compare(desired, held)
+            differing += len(found.new) + len(found.reembedded) + len(found.repayloaded) + len(found.gone)
+            points += len(held)
+        foreign = index.count() - points
+    return verdict("points missing, stale or foreign", found=differing + foreign, metadata={"points": points})
 
 
 CHECKS = [

@@ -23,6 +23,7 @@ _SETTINGS = {
     "unix_socket_directories": "",
     "shared_buffers": "64MB",
     "max_wal_size": "512MB",
+    "max_prepared_transactions": "2",
     "password_encryption": "scram-sha-256",
     "timezone": "UTC",
     "log_timezone": "UTC",
