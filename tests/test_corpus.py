@@ -1,5 +1,6 @@
 """Which posts enter the corpus, and what identifies a chunk."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
@@ -12,10 +13,14 @@ from assets.transforms.corpus import Dropped, clean, decide
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 POST = {"account_bucket": 0, "account_id": "a", "posted_at": NOON, "likes": 0, "comments": 0, "deleted_at": None}
-TYPES = {"deleted_at": pl.Datetime("us", "UTC"), "posted_at": pl.Datetime("us", "UTC"), "text": pl.String}
+TYPES: dict[str, pl.DataType | type[pl.DataType]] = {
+    "deleted_at": pl.Datetime("us", "UTC"),
+    "posted_at": pl.Datetime("us", "UTC"),
+    "text": pl.String,
+}
 
 
-def posts(*rows: dict[str, object]) -> pl.DataFrame:
+def posts(*rows: Mapping[str, object]) -> pl.DataFrame:
     return pl.DataFrame([{**POST, **row} for row in rows], schema_overrides=TYPES)
 
 
@@ -118,6 +123,14 @@ def test_over_the_cap_the_newest_stay_then_the_most_engaged() -> None:
     )
     assert {post for post, reason in reasons(decided).items() if reason is None} == {"newest", "loud"}
     assert {reason for reason in reasons(decided).values() if reason} == {Dropped.OVER_CAP}
+
+
+@pytest.mark.parametrize("unknown", ["likes", "comments"])
+def test_unknown_engagement_counts_as_none(unknown: str) -> None:
+    less = {"post_id": "a", "text": "1", "likes": 1, "comments": 1, unknown: None}
+    more = {"post_id": "b", "text": "2", "likes": 1, "comments": 1}
+    decided = decide(posts(less, more), accounts(a=None), max_posts_per_account=1)
+    assert reasons(decided) == {"a": Dropped.OVER_CAP, "b": None}
 
 
 def test_the_cap_is_20_000_an_account() -> None:

@@ -5,13 +5,15 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from assets.transforms.summaries import POSTS_PER_SUMMARY, excerpt, representatives, summarise
 
 
-def unit(*rows: tuple[float, ...]) -> np.ndarray:
+def unit(*rows: tuple[float, ...]) -> NDArray[np.float32]:
     made = np.array(rows, dtype=np.float32)
-    return made / np.linalg.norm(made, axis=1, keepdims=True)
+    made /= np.linalg.norm(made, axis=1, keepdims=True)
+    return made
 
 
 def test_the_middle_first_then_what_differs_from_it() -> None:
