@@ -67,7 +67,7 @@ def vectors(
 
     tally_counts = {"embedded": 0, "copied": 0}
     stage = Stage(VECTORS.name, (CHUNKS,), version=model.name)
-    tally = refresh(context, lake, ledger, stage, lambda: lake.contents(VECTORS), embed)
+    tally = refresh(context, lake, ledger, stage, lambda _: lake.contents(VECTORS), embed)
     tally.counts.update(tally_counts)
     return tally.result()
 

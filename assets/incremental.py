@@ -79,10 +79,12 @@ def refresh(
     lake: LakeResource,
     ledger: LedgerResource,
     stage: Stage,
-    contents: Callable[[], Mapping[int, Contents]],
+    contents: Callable[[Sequence[int]], Mapping[int, Contents]],
     bring_up_to_date: Callable[[int, Tally], Changes],
 ) -> Tally:
     """Bring every stale bucket up to date and record it; skip the others without reading a row.
+
+    ``contents`` says what some buckets of the output hold; it may say more.
 
     A bucket is current while its inputs have the fingerprint that was recorded and its output is what was left.
     The record is written after the output, so a crash in between costs a recomputation that changes nothing.
@@ -90,7 +92,7 @@ def refresh(
     tally = Tally()
     buckets = sorted(int(key) for key in context.partition_keys) if stage.partitioned else [WHOLE]
     inputs = stage.input_fingerprints(lake, buckets)
-    entries, held = ledger.entries(stage.name, buckets), contents()
+    entries, held = ledger.entries(stage.name, buckets), contents(buckets)
     for bucket in buckets:
         found = held.get(bucket, ABSENT)
         if entries.get(bucket) == Entry(inputs[bucket], found.fingerprint):
@@ -98,7 +100,7 @@ def refresh(
             tally.buckets_skipped += 1
         else:
             tally.changes += bring_up_to_date(bucket, tally)
-            found = contents().get(bucket, ABSENT)
+            found = contents([bucket]).get(bucket, ABSENT)
             ledger.record(stage.name, bucket, Entry(inputs[bucket], found.fingerprint))
             context.log.info("%s bucket %s: %s rows stand", stage.name, bucket, found.rows)
         tally.rows += found.rows
@@ -120,4 +122,4 @@ def refresh_table(
         within = None if bucket == WHOLE else bucket
         return lake.sync(spec, compute(within, tally), within)
 
-    return refresh(context, lake, ledger, stage, lambda: lake.contents(spec), bring_up_to_date).result()
+    return refresh(context, lake, ledger, stage, lambda _: lake.contents(spec), bring_up_to_date).result()

@@ -19,6 +19,7 @@ from assets.transforms.source_schema import (
     newest_usable,
 )
 from assets.transforms.windows import MergeStep, plan_merges
+from resources.environments import bucket_count
 from resources.lake import BUCKET, Changes, LakeResource, TableSpec
 from resources.quarantine import QuarantineResource
 from resources.raw_store import Manifest, RawStoreResource, WindowFile
@@ -47,10 +48,6 @@ def application(table: str, bucket: int) -> str:
     return f"{SOURCE}/{table}/{bucket}"
 
 
-class BucketCountError(RuntimeError):
-    """Rows were extracted for another number of buckets than this run uses."""
-
-
 def _merge_windows(table: SourceTable) -> AssetsDefinition:
     spec = LAKE_TABLES[table.name]
 
@@ -71,10 +68,10 @@ def _merge_windows(table: SourceTable) -> AssetsDefinition:
         quarantine: QuarantineResource,
     ) -> MaterializeResult[None]:
         tally, buckets = Tally(), buckets_of(context)
+        raw_store.require_bucket_count(SOURCE, table.name, bucket_count())
         applied = lake.applied(spec, [application(table.name, bucket) for bucket in buckets])
         done = {bucket: applied.get(application(table.name, bucket), 0) for bucket in buckets}
         for manifest in raw_store.manifests(SOURCE, table.name, after=min(done.values())):
-            _require_bucket_count(manifest)
             due = [bucket for bucket in buckets if done[bucket] < manifest.number]
             for step in plan_merges(manifest.files, due, _MERGE_ROWS):
                 rows = raw_store.read(step.files)
@@ -91,16 +88,6 @@ def _merge_windows(table: SourceTable) -> AssetsDefinition:
         return tally.result()
 
     return merge_windows
-
-
-def _require_bucket_count(manifest: Manifest) -> None:
-    expected = len(BUCKETS.get_partition_keys())
-    if manifest.bucket_count != expected:
-        message = (
-            f"Window {manifest.number} of raw/{manifest.table} was extracted for {manifest.bucket_count} buckets, "
-            f"but CIPPUS_BUCKETS is {expected}: set it back, or extract into an empty lake."
-        )
-        raise BucketCountError(message)
 
 
 def _apply(

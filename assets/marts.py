@@ -3,7 +3,7 @@
 Belongs here: the marts and their export. Not here: data sets or refreshes inside QuickSight.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import polars as pl
 import pyarrow as pa
@@ -179,7 +179,7 @@ def exports(
     for spec in MARTS:
         prefix = f"quicksight/{spec.name.removeprefix('mart/')}/"
 
-        def contents(prefix: str = prefix) -> dict[int, Contents]:
+        def contents(_: Sequence[int], prefix: str = prefix) -> dict[int, Contents]:
             found = sorted((item.key, item.etag, item.size_bytes) for item in s3.list_objects(prefix))
             of_files = fingerprint(f"{key} {etag}" for key, etag, _ in found)
             return {WHOLE: Contents(of_files, len(found), sum(size for _, _, size in found))}

@@ -3,7 +3,7 @@
 Belongs here: bringing the points in line with corpus, vectors and tags. Not here: engines (resources/qdrant.py).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from assets.corpus import CHUNKS
 from assets.embeddings import VECTORS, with_vectors
 from assets.incremental import Stage, Tally, refresh
-from assets.partitions import ALL_IN_ONE_RUN, BUCKETS, buckets_of
+from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
 from assets.transforms.points import compare, payloads
 from assets.verticals import TAGS
 from resources.bm25 import SPARSE_ENCODING, SparseEncoder
 from resources.embedder import EmbedderResource
 from resources.lake import Changes, Contents, LakeResource, fingerprint
 from resources.ledger import LedgerResource
-from resources.qdrant import IndexPoint, QdrantResource
+from resources.qdrant import IndexPoint, QdrantResource, VectorIndex
 
 GROUP = "qdrant"
 _POINTS_AT_ONCE = 2_048
@@ -51,9 +51,8 @@ def points(
     with qdrant.open() as index:
         index.ensure_collection(model.dimension)
 
-        def contents() -> dict[int, Contents]:
-            counts = {bucket: index.count(bucket) for bucket in buckets_of(context)}
-            return {b: Contents(f"{index.generation()}:{count}", count, 0) for b, count in counts.items()}
+        def contents(buckets: Sequence[int]) -> dict[int, Contents]:
+            return {bucket: _contents(index, bucket) for bucket in buckets}
 
         def bring_up_to_date(bucket: int, tally: Tally) -> Changes:
             chunks = lake.scan(CHUNKS, bucket).collect()
@@ -79,6 +78,15 @@ def points(
             index.optimize()
         tally.counts.update(upserted=0, payloads_set=0, points_deleted=0)
         return tally.result()
+
+
+def _contents(index: VectorIndex, bucket: int) -> Contents:
+    """A bucket of the collection by every point's id and hashes, so that lost, foreign and stale points are seen.
+
+    Reads no vector and no text, but every point's hashes (70,000 a second): the index keeps no fingerprint of its own.
+    """
+    held = sorted(f"{point.id} {point.content_hash} {point.payload_hash}" for point in index.scroll_hashes(bucket))
+    return Contents(fingerprint([index.generation(), *held]), len(held), 0)
 
 
 def _points(

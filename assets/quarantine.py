@@ -16,7 +16,12 @@ from resources.quarantine import QuarantineResource
 GROUP = "quarantine"
 QUARANTINE = TableSpec(
     "quarantine/rows",
-    pa.schema([(name, pa.string()) for name in ("source_table", "row_key", "reason", "row_json")]),
+    pa.schema(
+        [
+            *((name, pa.string()) for name in ("source_table", "row_key", "reason", "row_json")),
+            ("copies", pa.int64()),
+        ]
+    ),
     ("source_table", "row_key", "reason", "row_json"),
     partitioned=False,
     text_columns=("row_json",),
@@ -38,12 +43,13 @@ def rows(
     stage = Stage(QUARANTINE.name, inputs=(), version=quarantine.fingerprint(), partitioned=False)
 
     def collect(_bucket: int, tally: Tally) -> Changes:
-        rejects = pl.concat([QUARANTINE.empty(), *quarantine.rows()]).unique()
-        for reason, count in rejects["reason"].value_counts().iter_rows():
+        landed = pl.concat([QUARANTINE.empty().drop("copies"), *quarantine.rows()])
+        rejects = landed.group_by(QUARANTINE.key).agg(copies=pl.len())
+        for reason, count in landed["reason"].value_counts().iter_rows():
             tally.counts[f"reason: {reason}"] = count
         return lake.sync(QUARANTINE, rejects)
 
-    return refresh(context, lake, ledger, stage, lambda: lake.contents(QUARANTINE), collect).result()
+    return refresh(context, lake, ledger, stage, lambda _: lake.contents(QUARANTINE), collect).result()
 
 
 ASSETS = [rows]

@@ -32,6 +32,7 @@ def _extract(table: SourceTable) -> AssetsDefinition:
         context: AssetExecutionContext, postgres: PostgresResource, raw_store: RawStoreResource
     ) -> MaterializeResult[None]:
         tally = Tally()
+        raw_store.require_bucket_count(SOURCE, table.name, bucket_count())
         newest = raw_store.newest(SOURCE, table.name)
         upper = postgres.safe_high_water_mark()
         window = ReadWindow(

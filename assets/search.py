@@ -38,8 +38,8 @@ class Searcher:
             message = "The query is empty, expected words to search for."
             raise ValueError(message)
         [(_, vectors)] = self.embedder.model().embed([text])
-        sparse = self._weighed(text)
         with self.qdrant.open() as index:
+            sparse = self._weighed(text)
             dense = index.search_dense(vectors[0], where, CANDIDATES)
             bm25 = index.search_sparse(sparse, where, CANDIDATES) if len(sparse) else []
         return rank_accounts(dense, bm25, limit, evidence)

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from botocore.exceptions import BotoCoreError, ClientError
 from dagster import BetaWarning
+from deltalake.exceptions import DeltaError
 from rich.console import Console
 
 from pipelines import presentation
@@ -26,7 +28,9 @@ from pipelines.demo.load import LoadReport, load_folder
 from pipelines.demo.server_process import ServerError
 from pipelines.run_lock import RunInProgressError, only_run
 from resources.embedded import EmbeddedStack, StackNotUpError
-from resources.environments import Environment, SettingError, environment, home
+from resources.environments import Environment, SettingError, environment, home, writable_home
+from resources.qdrant import VectorIndexError
+from resources.rds import SourceUnavailableError
 
 warnings.filterwarnings("ignore", category=BetaWarning)  # BackfillPolicy is beta, which is not the user's concern
 
@@ -52,13 +56,18 @@ class BenchName(StrEnum):
     OVERHEAD = "overhead"
 
 
+REFUSED = (InputError, StackNotUpError, SettingError, RunInProgressError)
+UNSUCCESSFUL = (ServerError, VectorIndexError, SourceUnavailableError, BotoCoreError, ClientError, DeltaError, OSError)
+
+
 def main() -> None:
     """Run the command. Bad input is one sentence on stderr and exit 2; a failure is one and exit 1."""
     try:
         app()
-    except (InputError, StackNotUpError, SettingError, RunInProgressError, ServerError) as error:
-        err.print(f"cippus: {error}", style="red", highlight=False, soft_wrap=True, markup=False)
-        sys.exit(FAILED if isinstance(error, ServerError) else BAD_INPUT)
+    except (*REFUSED, *UNSUCCESSFUL) as error:
+        sentence = f"cippus: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
+        err.print(sentence, style="red", highlight=False, soft_wrap=True, markup=False)
+        sys.exit(BAD_INPUT if isinstance(error, REFUSED) else FAILED)
 
 
 @app.command()
@@ -67,6 +76,7 @@ def demo(
     accounts: Annotated[int, typer.Option(min=1, help="How many sample creators to invent.")] = 300,
 ) -> None:
     """From nothing to search results: start the stack, load creators, run the lineage, check it, search."""
+    _require_embedded("demo")
     with prepare(home(), data, accounts) as folder:
         _load(folder, _up())
     _run(None)
@@ -91,7 +101,11 @@ def down(
 ) -> None:
     """Stop the embedded servers; their data stays."""
     with err.status("stopping Postgres and S3"):
-        (stack.wipe if wipe else stack.down)(home())
+        if wipe and home().exists():
+            with only_run(home()):
+                stack.wipe(home())
+        else:
+            stack.down(home())
     what = "wiped" if wipe else "down; its data stays"
     out.print(f"The embedded stack of {home()} is {what}.", highlight=False, soft_wrap=True)
 
@@ -151,6 +165,9 @@ def search(
     if vertical is not None and vertical not in names:
         message = f"Unknown vertical {vertical!r}; expected one of {', '.join(names)}."
         raise InputError(message)
+    if not query.isprintable() and any("\ud800" <= character <= "\udfff" for character in query):
+        message = "The query is not valid text; expected UTF-8."
+        raise InputError(message)
     _require_stack()
     made = resources()
     qdrant = made.qdrant.process_config_and_initialize()  # its key is an EnvVar until then
@@ -176,7 +193,7 @@ def dev(port: Annotated[int, typer.Option(help="Loopback port of the UI.")] = 30
 
     _up()
     variables = {**os.environ, "DAGSTER_HOME": str(instance_folder(home())), "CIPPUS_HOME": str(home())}
-    command = [sys.executable, "-W", "ignore::dagster.BetaWarning", "-m", "dagster", "dev", "-w", "workspace.yaml"]
+    command = [sys.executable, "-m", "dagster", "dev", "-m", "pipelines.definitions"]
     ended = subprocess.run([*command, "-h", "127.0.0.1", "-p", str(port)], env=variables, check=False)
     raise typer.Exit(ended.returncode)
 
@@ -197,7 +214,15 @@ def bench(
         presentation.show_bench(out, result)
 
 
+def _require_embedded(command: str) -> None:
+    if environment() is Environment.PRODUCTION:
+        message = f"`cippus {command}` works on the embedded stack, which CIPPUS_ENV=production does not have."
+        raise InputError(message)
+
+
 def _up() -> EmbeddedStack:
+    _require_embedded("up")
+    writable_home()
     with err.status("starting Postgres and S3"):
         return stack.up(home())
 
@@ -214,6 +239,9 @@ def _load(directory: Path, target: EmbeddedStack, *, quiet: bool = False) -> Loa
 def _run(json_file: Path | None) -> None:
     from pipelines.lineage import run_lineage
 
+    if json_file is not None and json_file.is_dir():
+        message = f"{json_file} is a folder; expected a file to write the report to."
+        raise InputError(message)
     if json_file is not None and not json_file.resolve().parent.is_dir():
         message = f"{json_file.resolve().parent} is not a folder; expected one to write {json_file.name} into."
         raise InputError(message)
@@ -250,6 +278,7 @@ def _require_stack() -> None:
     if environment() is not Environment.PRODUCTION:
         with err.status("looking for Postgres and S3"):
             stack.revive(home())
+    writable_home()
 
 
 def _print_json(value: Any) -> None:

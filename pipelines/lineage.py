@@ -4,6 +4,7 @@ Belongs here: one run and its report. Not here: how it is printed (cli.py).
 """
 
 import os
+import re
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from pipelines.jobs import all_buckets
 from pipelines.run_lock import only_run
 
 _PID_TAG = "cippus/pid"
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
 INSTANCE_SETTINGS: dict[str, Any] = {
     "telemetry": {"enabled": False},
     "nux": {"enabled": False},
@@ -119,5 +121,6 @@ def _failures(result: ExecuteInProcessResult) -> dict[str, str]:
         error = event.step_failure_data.error
         while error is not None and error.cause is not None:
             error = error.cause
-        found[(event.step_key or "").replace("__", "/")] = error.message.strip() if error else "unknown error"
+        message = _ANSI.sub("", error.message).strip() if error else ""
+        found[(event.step_key or "").replace("__", "/")] = message.splitlines()[0] if message else "unknown error"
     return found

@@ -34,6 +34,6 @@ class EmbeddedStack:
         """Read the stack file; raises StackNotUpError when there is none."""
         try:
             return cls(**json.loads(path.read_text()))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             message = f"The embedded stack of {path.parent} is not up: start it with `cippus up`."
             raise StackNotUpError(message) from None

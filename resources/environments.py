@@ -63,11 +63,23 @@ def home() -> Path:
     return Path(os.getenv("CIPPUS_HOME", ".cippus")).resolve()
 
 
+def writable_home() -> Path:
+    """The home folder, made where it is missing. Raises SettingError when it cannot be."""
+    path = home()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        (path / "run.lock").touch()
+    except OSError as error:
+        message = f"CIPPUS_HOME is {path}, expected a folder that can be written: {error.strerror}."
+        raise SettingError(message) from None
+    return path
+
+
 def bucket_count() -> int:
     """How many account buckets there are. Raises SettingError unless it is a power of two."""
     default = "64" if environment() is Environment.PRODUCTION else "8"
     text = os.getenv("CIPPUS_BUCKETS", default)
-    if not text.isdigit() or int(text).bit_count() != 1:
+    if not (text.isascii() and text.isdigit()) or int(text).bit_count() != 1:
         message = f"CIPPUS_BUCKETS is {text!r}, expected a power of two."
         raise SettingError(message)
     return int(text)
@@ -131,7 +143,7 @@ def resources() -> Resources:
 
 def _threads() -> int:
     text = os.getenv("CIPPUS_EMBEDDER_THREADS", "0")
-    if not text.isdigit():
+    if not (text.isascii() and text.isdigit()):
         message = f"CIPPUS_EMBEDDER_THREADS is {text!r}, expected a number of threads."
         raise SettingError(message)
     return int(text)

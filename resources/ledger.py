@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 
 from dagster import ConfigurableResource
 
-from resources.s3 import S3Resource
+from resources.s3 import DamagedObjectError, S3Resource
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,16 @@ class LedgerResource(ConfigurableResource):  # type: ignore[type-arg]
         """Bucket → entry, for those buckets that have one."""
         wanted = list(buckets)
         with ThreadPoolExecutor(max_workers=8) as pool:
-            found = pool.map(lambda bucket: self.s3.get_json(self._key(asset, bucket)), wanted)
-            return {bucket: Entry(**entry) for bucket, entry in zip(wanted, found, strict=True) if entry}
+            found = pool.map(lambda bucket: self._entry(asset, bucket), wanted)
+            return {bucket: entry for bucket, entry in zip(wanted, found, strict=True) if entry}
+
+    def _entry(self, asset: str, bucket: int) -> Entry | None:
+        """One entry; a damaged one counts as lost."""
+        try:
+            found = self.s3.get_json(self._key(asset, bucket))
+            return Entry(**found) if found else None
+        except (DamagedObjectError, TypeError):
+            return None
 
     def record(self, asset: str, bucket: int, entry: Entry) -> None:
         """Write an entry, once its output is committed."""

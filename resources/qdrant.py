@@ -217,6 +217,9 @@ class QdrantResource(ConfigurableResource):  # type: ignore[type-arg]
         """The index, for one operation. Raises IndexUnavailableError when it is held or not reachable."""
         # Imported here: loading definitions should not pay 1.6 s for the engine that it does not use.
         if self.url:
+            if not self.url.startswith(("http://", "https://")):
+                message = f"QDRANT_URL is {self.url!r}, expected an address that begins with http:// or https://."
+                raise IndexUnavailableError(message)
             from resources.qdrant_server import ServerIndex
 
             with ServerIndex.open(self.url, self.api_key) as server:
@@ -227,8 +230,8 @@ class QdrantResource(ConfigurableResource):  # type: ignore[type-arg]
             with EdgeIndex.open(Path(self.edge_path), self.lock_timeout_seconds) as edge:
                 yield edge
         else:
-            message = "QdrantResource needs a url (server) or an edge_path (embedded)."
-            raise ValueError(message)
+            message = "There is no vector index: set QDRANT_URL."
+            raise IndexUnavailableError(message)
 
 
 def best_candidates(fetch: Callable[[int], list[Candidate]], limit: int) -> list[Candidate]:

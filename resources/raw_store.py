@@ -25,6 +25,10 @@ class WindowTakenError(RuntimeError):
     """Another extraction completed the same window first; its rows stand and this run's are not used."""
 
 
+class BucketCountError(RuntimeError):
+    """Rows were extracted for another number of buckets than this run uses."""
+
+
 @dataclass(frozen=True)
 class WindowFile:
     """One Parquet file of a window, all of whose rows belong to one bucket."""
@@ -117,6 +121,16 @@ class RawStoreResource(ConfigurableResource):  # type: ignore[type-arg]
         """The complete window with the highest number, or None before the first."""
         numbers = self._numbers(source, table)
         return self._read(source, table, numbers[-1]) if numbers else None
+
+    def require_bucket_count(self, source: str, table: str, count: int) -> None:
+        """Raise BucketCountError when the newest window was cut for another number of buckets."""
+        newest = self.newest(source, table)
+        if newest is not None and newest.bucket_count != count:
+            message = (
+                f"raw/{table} was extracted for {newest.bucket_count} buckets, but CIPPUS_BUCKETS is {count}: "
+                f"set it to {newest.bucket_count}, or start with an empty bucket."
+            )
+            raise BucketCountError(message)
 
     def _numbers(self, source: str, table: str) -> list[int]:
         listed = self.s3.list_objects(f"{self._folder(source, table)}/manifests/")

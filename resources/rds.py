@@ -84,6 +84,9 @@ class PostgresResource(ConfigurableResource):  # type: ignore[type-arg]
 
             with SecretsManagerResource().get_client() as secrets:
                 return str(secrets.get_secret_value(SecretId=self.secret_id)["SecretString"])
+        if not self.stack_file:
+            message = "There is no source database: set CIPPUS_POSTGRES_DSN or CIPPUS_POSTGRES_SECRET_ID."
+            raise SourceUnavailableError(message)
         return EmbeddedStack.read(Path(self.stack_file)).postgres_dsn
 
     def safe_high_water_mark(self) -> datetime:

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
+class DamagedObjectError(RuntimeError):
+    """An object is there, but not what was written; the message names it."""
+
+
 @dataclass(frozen=True)
 class S3Object:
     """One listed object: its key, size in bytes and entity tag."""
@@ -158,9 +162,13 @@ class S3Resource(ConfigurableResource):  # type: ignore[type-arg]
         return True
 
     def get_json(self, key: str) -> Any:
-        """An object parsed as JSON, or None when there is no such object."""
+        """An object parsed as JSON, or None when there is no such object. Raises DamagedObjectError."""
         body = self.get(key)
-        return None if body is None else json.loads(body)
+        try:
+            return None if body is None else json.loads(body)
+        except ValueError:
+            message = f"{self.uri(key)} is damaged: it is not JSON."
+            raise DamagedObjectError(message) from None
 
     def put_json(self, key: str, value: Mapping[str, Any], *, if_absent: bool = False) -> bool:
         """Write a value as JSON; see ``put``."""

@@ -88,11 +88,11 @@ def test_reads_an_entry(tmp_path: Path) -> None:
         ({"name": "food_"}, "snake_case"),
         ({"title": " "}, "food: title"),
         ({"iab": 210}, "food: iab"),
-        ({"descriptions": ["only one"]}, "2 to 4"),
-        ({"descriptions": ["a", "b", "c", "d", "e"]}, "2 to 4"),
-        ({"descriptions": ["same", "same"]}, "different"),
-        ({"descriptions": ["a", ""]}, "sentences"),
-        ({"descriptions": "a sentence"}, "list"),
+        ({"descriptions": ["only one"]}, "food: 2 to 4"),
+        ({"descriptions": ["a", "b", "c", "d", "e"]}, "food: 2 to 4"),
+        ({"descriptions": ["same", "same"]}, "food: .*different"),
+        ({"descriptions": ["a", ""]}, "food: .*sentences"),
+        ({"descriptions": "a sentence"}, "food: .*list"),
         ({"default_threshold": 0}, r"\(0, 10\)"),
         ({"default_threshold": 10.0}, r"\(0, 10\)"),
         ({"default_threshold": True}, r"\(0, 10\)"),
@@ -103,6 +103,12 @@ def test_reads_an_entry(tmp_path: Path) -> None:
 def test_refuses_an_invalid_entry(tmp_path: Path, change: dict[str, Any], message: str) -> None:
     with pytest.raises(CatalogueError, match=message):
         read_verticals(catalogue(tmp_path, FOOD | change))
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_two_to_four_descriptions_are_read(tmp_path: Path, count: int) -> None:
+    (found,) = read_verticals(catalogue(tmp_path, FOOD | {"descriptions": list("abcd"[:count])}))
+    assert found.descriptions == tuple("abcd"[:count])
 
 
 def test_refuses_repeated_names_and_empty_files(tmp_path: Path) -> None:
@@ -132,3 +138,11 @@ def test_hash_sees_whatever_changes_a_score(position: int, field: str) -> None:
     }
     verticals[position] = replace(old, **{field: new[field]})
     assert catalogue_hash(verticals) != catalogue_hash(load_verticals())
+
+
+def test_the_hash_never_changes() -> None:
+    # It is stored with what was scored: another way to hash would score every post anew.
+    assert (
+        catalogue_hash([Vertical("café", "Café", ("b", "é"), 2.0, None)])
+        == "5427662a90c828a46daa166989dafbacb6ba8c9ca02c59e6e428650ec9e782f6"
+    )

@@ -155,11 +155,17 @@ def test_pieces_are_of_similar_length(model: MiniLmModel) -> None:
 @pytest.mark.parametrize("count", range(201, 207))
 def test_graphemes_stay_whole(model: MiniLmModel, count: int) -> None:
     """A key cap (punctuation and two marks), and syllables that the tokenizer takes apart into three tokens each."""
-    for grapheme in ("#️⃣漢", "각" * 30 + "§", "cafe\u0301 "):
+    for grapheme in ("#️⃣漢", "!🏽", "각" * 30 + "§", "cafe\u0301 "):
         chunks = chunked(model, grapheme * count).chunks
         assert len(chunks) > 1
-        assert not any(chunk.text.startswith(("\ufe0f", "\u20e3", "\u0301")) for chunk in chunks)
+        assert not any(chunk.text.startswith(("\ufe0f", "\u20e3", "\u0301", "🏽")) for chunk in chunks)
         assert [chunk.tokens for chunk in chunks] == model.token_counts([chunk.text for chunk in chunks])
+
+
+def test_a_cut_is_at_the_whitespace_itself(model: MiniLmModel) -> None:
+    """What the tokenizer drops stays on its own side of the whitespace."""
+    first, second = chunked(model, "word\u200b \u200b" * 210).chunks
+    assert (first.text[-2:], second.text[:2]) == ("d\u200b", "\u200bw")
 
 
 def test_blank_texts_have_no_chunk_and_others_have_one(model: MiniLmModel) -> None:

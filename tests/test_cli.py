@@ -14,7 +14,9 @@ import pytest
 from pipelines.cli import main
 from pipelines.demo import stack as embedded
 from pipelines.demo.creators import generate
+from pipelines.run_lock import only_run
 from resources.embedded import EmbeddedStack
+from resources.environments import SettingError, bucket_count
 from resources.s3 import S3Resource
 
 ROOT = Path(__file__).parent.parent
@@ -89,10 +91,51 @@ def test_unknown_arguments_exit_2(call: Call, tmp_path: Path) -> None:
     assert call(tmp_path, "no-such-command", code=2).stdout == ""
 
 
-def test_an_unknown_environment_is_named(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CIPPUS_ENV", "staging")
-    done = call(tmp_path, "run", code=2)
-    assert done.stderr == "cippus: CIPPUS_ENV is 'staging', expected one of local, test, production.\n"
+@pytest.mark.parametrize(
+    ("variables", "arguments", "sentence"),
+    [
+        ({"CIPPUS_ENV": "staging"}, ("run",), "CIPPUS_ENV is 'staging', expected one of local, test, production."),
+        ({"CIPPUS_ENV": "production"}, ("up",), "which CIPPUS_ENV=production does not have."),
+        ({"CIPPUS_ENV": "production"}, ("demo",), "which CIPPUS_ENV=production does not have."),
+        ({}, ("search", "\udcff"), "The query is not valid text; expected UTF-8."),
+        ({}, ("run", "--json", "."), "is a folder; expected a file to write the report to."),
+    ],
+)
+def test_settings_are_refused_in_one_sentence(
+    call: Call,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    variables: dict[str, str],
+    arguments: tuple[str, ...],
+    sentence: str,
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    refused = call(tmp_path / "none", *arguments, code=2)
+    assert sentence in refused.stderr
+    assert refused.stderr.count("\n") == 1
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("text", ["0", "3", "-8", "eight", "²", ""])
+def test_buckets_are_a_power_of_two(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("CIPPUS_BUCKETS", text)
+    with pytest.raises(SettingError, match="expected a power of two"):
+        bucket_count()
+
+
+def test_a_home_that_is_no_folder_is_refused(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert "expected a folder that can be written" in call(tmp_path / "file", "up", code=2).stderr
+    assert "is not up" in call(tmp_path / "file", "run", code=2).stderr
+
+
+def test_a_home_at_work_is_neither_wiped_nor_loaded(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "dataset.txt").write_text("another data set")
+    with only_run(tmp_path):
+        for arguments in (("down", "--wipe"), ("demo", "--accounts", "2")):
+            assert "Another `cippus` command is working" in call(tmp_path, *arguments, code=2).stderr
+    assert (tmp_path / "dataset.txt").read_text() == "another data set"
 
 
 @pytest.fixture(scope="module")

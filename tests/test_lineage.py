@@ -1,6 +1,6 @@
 """The lineage from Postgres to points and marts: what a run does after nothing, after edits, after deletes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -32,6 +32,7 @@ from assets.transforms.corpus import point_id
 from assets.transforms.source_schema import POSTS, with_bucket
 from resources.embedded import EmbeddedStack
 from resources.environments import bucket_count
+from resources.quarantine import QuarantineResource
 from resources.raw_store import Manifest, RawStoreResource
 
 NOW = "updated_at = clock_timestamp()"
@@ -320,3 +321,41 @@ def test_points_that_were_lost_are_restored_without_embedding(world: World) -> N
     assert world.points() == before
     assert report.counts("qdrant/cippus_text")["upserted"] == 7
     assert not world.embedder.embedded
+
+
+def test_a_run_with_another_number_of_buckets_writes_nothing(world: World) -> None:
+    store = RawStoreResource(s3=world.s3)
+    newest = store.newest(SOURCE, "posts")
+    assert newest is not None
+    key = f"raw/posts/source={SOURCE}/manifests/{newest.number:012d}.json"
+    world.s3.put_json(key, replace(newest, bucket_count=newest.bucket_count * 2).to_json())
+    world.execute(f"UPDATE posts SET text = 'other', {NOW} WHERE post_id = %s", EDITED[0])
+    before = world.objects()
+    report = world.run()
+    assert not report.success
+    assert any("CIPPUS_BUCKETS is 8: set it to 16" in error for error in report.errors)
+    assert {k: v for k, v in world.objects().items() if "posts" in k} == {
+        k: v for k, v in before.items() if "posts" in k
+    }
+
+
+def test_a_collection_with_as_many_points_but_others_is_brought_back(world: World) -> None:
+    before = world.points()
+    with world.qdrant.open() as index:
+        lost, retagged = index.retrieve(sorted(before)[:2])
+        index.delete([lost.id])
+        index.upsert([replace(lost, id="00000000-0000-0000-0000-000000000001")])
+        index.set_payload([(retagged.id, {**retagged.payload, "payload_hash": "stale"})])
+    assert world.points() != before
+    report = world.run_well()
+    assert world.points() == before
+    assert report.counts("qdrant/cippus_text")["upserted"] == 1
+    assert world.embedded_texts == {}
+
+
+def test_equal_rejects_are_one_row_with_their_number(world: World) -> None:
+    twice = pl.DataFrame({"post_id": ["p", "p"], "text": ["same", "same"], "reason": ["too odd", "too odd"]})
+    assert QuarantineResource(s3=world.s3).land("test", "posts", "post_id", twice) == 2
+    world.run_well()
+    [row] = world.table(QUARANTINE).filter(pl.col("reason") == "too odd").to_dicts()
+    assert (row["row_key"], row["copies"]) == ("p", 2)

@@ -153,6 +153,11 @@ def test_sparse_vectors_are_ascending_pairs(indices: list[int], values: list[flo
         SparseVector.of(indices, values)
 
 
+def test_a_tie_that_begins_at_the_cut_goes_by_id() -> None:
+    engine = [Candidate("a", 1.0, {}), Candidate("z", 0.5, {}), Candidate("y", 0.5, {}), Candidate("b", 0.5, {})]
+    assert [candidate.id for candidate in best_candidates(lambda wanted: engine[:wanted], 2)] == ["a", "b"]
+
+
 def test_a_tie_longer_than_the_widening_is_cut_by_id_among_those_seen() -> None:
     asked = []
 
@@ -238,10 +243,17 @@ def test_the_resource_prefers_the_server(folder: Path) -> None:
 
 
 def test_the_resource_needs_an_address() -> None:
-    with pytest.raises(ValueError, match="needs a url"), QdrantResource().open():
+    with pytest.raises(IndexUnavailableError, match=r"'cluster:6333'.* begins with http"):
+        QdrantResource(url="cluster:6333").open().__enter__()
+    with pytest.raises(IndexUnavailableError, match="set QDRANT_URL"), QdrantResource().open():
         pass
 
 
 def test_dates_need_a_time_zone() -> None:
     with pytest.raises(ValueError, match="time zone"):
         SearchFilter(posted_after=datetime(2024, 1, 1))  # noqa: DTZ001
+
+
+def test_sparse_vectors_have_the_engines_types() -> None:
+    vector = SparseVector.of([1, 2], [1, 2])
+    assert (vector.indices.dtype.name, vector.values.dtype.name) == ("uint32", "float32")

@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pytest
 
-from resources.raw_store import Manifest, RawStoreResource, WindowTakenError, WindowWriter, moment
+from resources.raw_store import BucketCountError, Manifest, RawStoreResource, WindowTakenError, WindowWriter, moment
 from resources.s3 import S3Resource
 
 SOURCE, TABLE = "postgres", "posts"
@@ -54,7 +54,9 @@ def test_memory_is_bounded_by_the_buffer(s3: S3Resource, store: RawStoreResource
     files = writer.finish()
     assert len(files) > 4
     assert sum(file.rows for file in files) == 400
-    assert sorted(store.read(files, ["number"])["number"]) == list(range(400))
+    read = store.read(files, ["number"])
+    assert read.columns == ["number"]
+    assert sorted(read["number"]) == list(range(400))
     sizes = {item.key: item.size_bytes for item in s3.list_objects("raw/bounded/")}
     assert {file.key: file.size_bytes for file in files} == sizes
 
@@ -111,3 +113,12 @@ def test_bounds_are_moments_with_a_time_zone() -> None:
     read = moment("2024-01-01T00:00:00.123456+00:00")
     assert read is not None
     assert (read.isoformat(), read.tzinfo is not None) == ("2024-01-01T00:00:00.123456+00:00", True)
+
+
+def test_another_number_of_buckets_is_refused_before_anything_is_written(store: RawStoreResource) -> None:
+    store.require_bucket_count("postgres", "posts", 8)
+    store.complete(Manifest("postgres", "posts", 1, None, "2026-01-01T00:00:00+00:00", bucket_count=8))
+    store.require_bucket_count("postgres", "posts", 8)
+    store.require_bucket_count("postgres", "accounts", 4)
+    with pytest.raises(BucketCountError, match="for 8 buckets, but CIPPUS_BUCKETS is 4: set it to 8"):
+        store.require_bucket_count("postgres", "posts", 4)

@@ -69,9 +69,10 @@ def _judged(table: SourceTable) -> list[str]:
 @asset_check(asset=AssetKey(["quarantine", "rows"]), name="rejects_recorded")
 def rejects_recorded(lake: LakeResource, quarantine: QuarantineResource) -> AssetCheckResult:
     """Every reject that was landed stands in the quarantine table."""
-    landed = pl.concat([QUARANTINE.empty(), *quarantine.rows()]).unique()
+    landed = pl.concat([QUARANTINE.empty().drop("copies"), *quarantine.rows()])
+    counted = landed.group_by(QUARANTINE.key).agg(copies=pl.len().cast(pl.Int64))
     held = lake.scan(QUARANTINE).collect()
-    missing = landed.join(held, on=list(QUARANTINE.key), how="anti", nulls_equal=True).height
+    missing = counted.join(held, on=[*QUARANTINE.key, "copies"], how="anti", nulls_equal=True).height
     return verdict("landed rejects missing from the table", found=missing, metadata={"rows": held.height})
 
 

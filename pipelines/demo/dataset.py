@@ -12,6 +12,7 @@ from pathlib import Path
 from pipelines.demo import stack
 from pipelines.demo.creators import generate
 from pipelines.demo.folder import InputError, open_folder
+from pipelines.run_lock import only_run
 
 _LOADED = "loaded by hand"
 _SEED = 7
@@ -48,10 +49,11 @@ def _make_room(home: Path, wanted: str) -> None:
             "run `cippus down --wipe` first, or set CIPPUS_HOME to another folder."
         )
         raise InputError(message)
-    if held != wanted:
-        stack.wipe(home)
     home.mkdir(parents=True, exist_ok=True)
-    path.write_text(wanted)
+    with only_run(home):
+        if held != wanted:
+            stack.wipe(home)
+        path.write_text(wanted)
 
 
 def _fingerprint(folder: Path) -> str:

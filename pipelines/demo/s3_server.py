@@ -7,8 +7,10 @@ import json
 import shutil
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import boto3
 from botocore.config import Config
@@ -16,9 +18,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from pipelines.demo.server_process import ServerError, ServerProcess
 
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
 BUCKET = "cippus"
 PORT_NAMES = ("s3", "s3.grpc", "master", "master.grpc", "volume", "volume.grpc", "filer", "filer.grpc")
 _VOLUME_MB = 1024
+_PROBE = "landing/.ready"
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,7 @@ class S3Server:
 
     def is_running(self) -> bool:
         """Whether the server runs and answers."""
-        return self.process.pid() is not None and self._is_ready()
+        return self.process.pid() is not None and self._answers(lambda s3: s3.head_object(Bucket=BUCKET, Key=_PROBE))
 
     def _command(self) -> list[str]:
         ports = [f"-{name}.port={port}" for name, port in zip(PORT_NAMES, self.ports, strict=True) if "." not in name]
@@ -80,7 +86,7 @@ class S3Server:
             "-master.telemetry=false",
             "-master.electionTimeout=1s",  # the only master elects itself; the default makes a restart take 15 s
             f"-master.volumeSizeLimitMB={_VOLUME_MB}",
-            "-volume.max=500",
+            "-volume.max=10000",  # a bucket takes seven, most of which stay empty
             "-volume.preStopSeconds=0",
             "-filer",
             "-filer.localSocket=filer.sock",
@@ -109,6 +115,15 @@ class S3Server:
 
     def _is_ready(self) -> bool:
         """Whether the bucket is there and takes an object; SeaweedFS lists before it can write."""
+
+        def write(s3: "S3Client") -> None:
+            if BUCKET not in [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]]:
+                s3.create_bucket(Bucket=BUCKET)
+            s3.put_object(Bucket=BUCKET, Key=_PROBE, Body=b"")
+
+        return self._answers(write)
+
+    def _answers(self, ask: Callable[["S3Client"], object]) -> bool:
         client = boto3.client(
             "s3",
             endpoint_url=self.endpoint,
@@ -118,9 +133,7 @@ class S3Server:
             config=Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 1}),
         )
         try:
-            if BUCKET not in [bucket["Name"] for bucket in client.list_buckets()["Buckets"]]:
-                client.create_bucket(Bucket=BUCKET)
-            client.put_object(Bucket=BUCKET, Key="landing/.ready", Body=b"")
+            ask(client)
         except (BotoCoreError, ClientError):
             return False
         return True
