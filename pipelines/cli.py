@@ -165,7 +165,7 @@ def search(
     if vertical is not None and vertical not in names:
         message = f"Unknown vertical {vertical!r}; expected one of {', '.join(names)}."
         raise InputError(message)
-    if not query.isprintable() and any("\ud800" <= character <= "\udfff" for character in query):
+    if any("\ud800" <= character <= "\udfff" for character in query):
         message = "The query is not valid text; expected UTF-8."
         raise InputError(message)
     _require_stack()

@@ -16,8 +16,6 @@ _START_SECONDS = 60.0
 _RETRY_SECONDS = 5.0
 _POLL_SECONDS = 0.05
 _LOG_LINES_SHOWN = 8
-_STARTED: list[subprocess.Popen[bytes]] = []
-"""Servers that this process started: they outlive it, and a Popen that goes before its process warns."""
 
 
 class ServerError(RuntimeError):
@@ -83,7 +81,6 @@ class ServerProcess:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        _STARTED.append(process)
         if not self.writes_pid_file:
             self.pid_file.write_text(str(process.pid))
         return process
