@@ -60,7 +60,7 @@ def score(chunks: pl.DataFrame, vectors: Vectors, verticals: Sequence[DescribedV
     post_id), a row a vector.
     """
     names = [vertical.name for vertical in verticals]
-    cosines = pl.DataFrame(similarity(vectors, verticals), schema=dict.fromkeys(names, pl.Float64))
+    cosines = pl.DataFrame(similarity(vectors, verticals), schema=dict.fromkeys(names, pl.Float32))
     best = (
         chunks.select("account_bucket", "account_id", "post_id")
         .hstack(cosines)
