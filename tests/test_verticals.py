@@ -124,3 +124,25 @@ def test_an_item_is_tagged_at_its_threshold() -> None:
     )
     thresholds = pl.DataFrame({"item_kind": ["post", "account"], "vertical": "food", "threshold": [0.3, 0.95]})
     assert tag(scores, thresholds)["item_id"].to_list() == ["p"]
+
+
+def test_scores_do_not_depend_on_the_order_or_number_of_rows() -> None:
+    draw = np.random.default_rng(3)
+    vectors = draw.normal(size=(900, 24)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    catalogue = [DescribedVertical(f"v{n}", vectors[n : n + 2]) for n in range(6)]
+    chunks = pl.DataFrame(
+        {
+            "account_bucket": 0,
+            "account_id": [f"a{n % 7}" for n in range(900)],
+            "post_id": [f"a{n % 7}p{n % 311}" for n in range(900)],
+        }
+    )
+    order = ["item_kind", "item_id", "account_id", "vertical"]
+    expected = score(chunks, vectors, catalogue).sort(order)
+    for _ in range(5):
+        shuffled = draw.permutation(900)
+        assert score(chunks[shuffled], vectors[shuffled], catalogue).sort(order).equals(expected)
+    few = (chunks["account_id"] == "a3").to_numpy()
+    alone = score(chunks.filter(few), vectors[few], catalogue).sort(order)
+    assert alone.equals(expected.filter(pl.col("account_id") == "a3"))

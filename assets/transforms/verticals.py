@@ -28,7 +28,7 @@ class DescribedVertical:
 def similarity(vectors: Vectors, verticals: Sequence[DescribedVertical]) -> npt.NDArray[np.float64]:
     """Shape (rows, verticals): the cosine to each vertical's nearest description. Vectors have unit length.
 
-    In double precision, so that a row's result does not depend on how many rows are computed with it.
+    In double precision; the last bits of a row's result depend on how many rows are computed with it.
     """
     exact = vectors.astype(np.float64)
     columns = [(exact @ vertical.descriptions.T.astype(np.float64)).max(axis=1) for vertical in verticals]
@@ -60,16 +60,19 @@ def score(chunks: pl.DataFrame, vectors: Vectors, verticals: Sequence[DescribedV
     post_id), a row a vector.
     """
     names = [vertical.name for vertical in verticals]
+    # The last bits of a matrix product depend on how many rows are multiplied at once, those of a mean on the order of
+    # its terms. Single precision cuts the former off and sorting fixes the latter: equal rows get equal scores.
     cosines = pl.DataFrame(similarity(vectors, verticals), schema=dict.fromkeys(names, pl.Float32))
     best = (
         chunks.select("account_bucket", "account_id", "post_id")
         .hstack(cosines)
         .group_by("account_bucket", "account_id", "post_id")
         .agg(pl.col(names).max())
+        .sort("account_bucket", "account_id", "post_id")
     )
     standardised = pl.DataFrame(standardise(best.select(names).to_numpy()), schema=dict.fromkeys(names, pl.Float64))
     posts = best.drop(names).hstack(standardised)
-    accounts = posts.group_by("account_bucket", "account_id").agg(pl.col(names).mean())
+    accounts = posts.group_by("account_bucket", "account_id", maintain_order=True).agg(pl.col(names).mean())
     return pl.concat(
         [
             _long(posts.rename({"post_id": "item_id"}), POST, names),
@@ -79,7 +82,6 @@ def score(chunks: pl.DataFrame, vectors: Vectors, verticals: Sequence[DescribedV
 
 
 def _long(wide: pl.DataFrame, kind: str, names: Sequence[str]) -> pl.DataFrame:
-    # Equal rows must stay equal, whatever order their numbers were added in.
     return wide.unpivot(
         names,
         index=["account_bucket", "account_id", "item_id"],
