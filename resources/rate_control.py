@@ -1,0 +1,308 @@
+"""Learns one unknown request limit of S3 from 503 SlowDown answers, and paces requests below it.
+
+Pure: no I/O and no clock; `now` is monotonic seconds. One `LearnedRate` is of one place (bucket, prefix) and one verb.
+Which place a 503 belongs to, queues and fairness are request_scheduler.py's.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+
+
+class Verb(StrEnum):
+    """S3 limits reads (GET, HEAD, LIST) and writes (PUT, COPY, POST, DELETE) separately."""
+
+    READ = "read"
+    WRITE = "write"
+
+
+class Outcome(IntEnum):
+    """What became of a request; only THROTTLED lowers a rate."""
+
+    ACCEPTED = 0
+    THROTTLED = 1  # 503 SlowDown
+    FAILED = 2  # 500, reset, time-out: says nothing about the limit
+    WITHDRAWN = 3  # never sent: the client went away, or the deadline passed
+
+
+@dataclass(frozen=True, slots=True)
+class RateSettings:
+    """Constants of the algorithm; rates are requests/s, times are seconds."""
+
+    depth: int = 2  # path segments below the bucket that are taken for S3's partition, until 503s say otherwise
+    write_ceiling: float = 3500.0  # S3's documented limit of a partitioned prefix
+    read_ceiling: float = 5500.0
+    initial: float = 500.0  # a place never seen before starts here ...
+    initial_in_flight: int = 2  # ... with so few in flight, and `window_growth` more for each answer: half of
+    window_growth: float = 0.3  # TCP's slow start is too much, as all that are in flight at the first 503 are refused
+    widen_seconds: float = 0.1  # ... and so much more after this time without an answer
+    unknown_growth: float = 1.4  # ... and grows so per `growth_interval` until its first 503
+    growth_interval: float = 0.25
+    busy_share: float = 0.4  # a rate grows only while so much of it was accepted in the last second
+    floor: float = 0.25  # 16 hosts that share 4/s
+    cut: float = 0.95  # per 503 that is the first after a quiet stretch
+    plateau_seconds: float = 2.0  # from a cut back to the last failing rate: at least so long,
+    plateau_requests: float = 60.0  # ... and so many accepted requests, so that probing wastes at most one in 60
+    plateau_longest: float = 15.0  # ... though not longer, except where hosts compete
+    plateau_competing: float = 60.0
+    overshoot: float = 0.05  # a further plateau time beyond the last failing rate the rate is this much above it
+    learning_growth: float = 0.02  # per accepted request after the first 503, until the limit is bracketed ...
+    learning_growth_seconds: float = 0.7  # ... and per second: twofold, so that late answers do not compound
+    quiet_requests: int = 10  # with so many accepted between two 503s ...
+    quiet_seconds: float = 0.25  # ... and so much time, the second is a new probe of the limit, not the same drop
+    lateness: float = 0.02  # a timer so late is caught up with; no longer burst is ever allowed
+    shortest_hold: float = 0.01  # silence after a 503 is probed at growing intervals between these two
+    longest_hold: float = 0.4
+    probe_patience: float = 1.0  # so long a probe's answer is waited for before the next one goes
+    poll: float = 0.002  # how soon to look again for an answer
+    hold_growth: float = 2.5
+    bucket_seconds: float = 2.0  # no server is known that saves up more than this
+    max_nodes: int = 10_000
+    stale_after: float = 86_400.0  # S3 splits and merges partitions within hours: yesterday's limit is a guess
+
+    def ceiling(self, verb: Verb) -> float:
+        """The most that one prefix is ever given, in requests/s."""
+        return self.write_ceiling if verb is Verb.WRITE else self.read_ceiling
+
+
+WIDE = 1e9  # a window that limits nothing
+
+
+class LearnedRate:
+    """The rate of one place and verb: paces (`ready_at`, `charge`) and learns (`accepted`, `throttled`)."""
+
+    __slots__ = (
+        "_best", "_ceiling", "_cut_at", "_cut_sent", "_depth", "_gap", "_grown_at", "_mark_at", "_now_count",
+        "_plateau", "_prev_count", "_probe_until", "_progress", "_rapid", "_settings", "_silences", "_silent_from",
+        "_since_cut", "_since_mark", "_slot_at", "_started", "_top", "_widen_at",
+        "hold_until", "in_flight", "known", "learning", "misses", "next_slot", "rate", "window",
+    )  # fmt: skip
+
+    def __init__(self, settings: RateSettings, ceiling: float) -> None:
+        self._settings = settings
+        self._ceiling = ceiling
+        self.rate = min(settings.initial, ceiling)
+        self.known = False  # a 503 was blamed on this place
+        self.learning = False  # ... and its limit is not bracketed yet
+        self.window = float(settings.initial_in_flight)
+        self.in_flight = 0
+        self.next_slot = 0.0
+        self.hold_until = 0.0
+        self.misses = 0  # 503s since the last accepted request
+        self._widen_at = 0.0
+        self._probe_until = 0.0
+        self._gap = settings.shortest_hold
+        self._slot_at, self._now_count, self._prev_count = 0.0, 0, 0  # accepted in this second and the one before
+        self._grown_at = 0.0
+        self._cut_at = -1.0
+        self._cut_sent, self._since_cut = -1.0, 0
+        self._mark_at, self._since_mark = -1.0, 0  # a 503: what was accepted of later ones tells of the limit
+        self._silences = 0
+        self._silent_from = 0.0
+        self._rapid = 0
+        self._best = self.rate  # what went well before the last series of 503s
+        self._started = -1.0
+        self._plateau = settings.plateau_seconds
+        self._top, self._depth, self._progress = self.rate, 0.0, 0.0  # the curve of growth, see `_grow`
+
+    # ---- pacing
+
+    def ready_at(self, now: float) -> float:
+        """When one more request may go; `now` or earlier means at once."""
+        if now < self._probe_until:
+            return now + self._settings.poll  # its answer decides, which no clock foretells: look again
+        if self.in_flight >= self.window:
+            if now < self._widen_at:
+                return now + self._settings.poll
+            self.window *= 1.0 + self._settings.window_growth  # large bodies take long to be answered
+            self._widen_at = now + self._settings.widen_seconds
+        return self.hold_until if self.hold_until > self.next_slot else self.next_slot
+
+    def charge(self, now: float, cost: int, waited: bool) -> None:
+        """Take the slots of one released request.
+
+        A late timer may catch up, and so may a place that was never refused anything, whose rate is only a guess: a
+        client that sends one request after the other need not wait for slots that nobody else wants.
+        """
+        start = now - self._settings.lateness if waited or not self.known else now
+        slot = self.next_slot
+        self.next_slot = (slot if slot > start else start) + cost / self.rate
+        self.in_flight += 1
+        if self.misses > 1:
+            self._probe_until = now + self._settings.probe_patience
+
+    def probe_failed(self) -> None:
+        """A probe ended without telling anything: another may go."""
+        self._probe_until = 0.0
+
+    def refund(self, now: float, cost: float) -> None:
+        """Give back slots that were taken and not used."""
+        self.next_slot = max(now, self.next_slot - cost / self.rate)
+
+    # ---- learning
+
+    def accepted(self, now: float, sent_at: float, cost: int, bound: bool) -> None:
+        """Count an accepted request; `bound`: it had waited for this rate, so that the rate may grow."""
+        settings = self._settings
+        age = now - self._slot_at
+        if age >= 1.0:
+            self._prev_count = self._now_count if age < 2.0 else 0
+            self._slot_at = now if age >= 2.0 else self._slot_at + 1.0
+            self._now_count = 0
+        self._now_count += cost
+        if not self.known:
+            if self._started < 0.0:
+                self._started = now
+            if self.in_flight + 2 > self.window:
+                self.window += settings.window_growth
+        elif sent_at > self._mark_at:
+            self._since_mark += cost
+            if sent_at > self._cut_sent:
+                self._since_cut += cost
+                if sent_at >= self._cut_at:
+                    if self.misses > 1:
+                        self._end_silence(now, sent_at)
+                    self.misses = 0
+        if bound and self.recent(now) >= settings.busy_share * self.rate:
+            self._grow(now, cost)
+
+    def recent(self, now: float) -> float:
+        """Accepted per second, about the last second."""
+        age = now - self._slot_at
+        if age >= 2.0:
+            return 0.0
+        if age >= 1.0:
+            return self._now_count * (2.0 - age)
+        return self._now_count + self._prev_count * (1.0 - age)
+
+    def _grow(self, now: float, cost: int) -> None:
+        settings = self._settings
+        if not self.known:
+            if now - self._grown_at >= settings.growth_interval:
+                self._grown_at = now
+                self.rate = min(self.rate * settings.unknown_growth, self._ceiling)
+        elif self.learning:
+            per_request = min(settings.learning_growth, settings.learning_growth_seconds / self.rate)
+            self.rate = min(self.rate * (1.0 + per_request * min(cost, 5)), self._ceiling)
+        else:
+            # As RFC 9438 (CUBIC): fast up to near the last failing rate, level there, then ever faster.
+            step = cost / (self.rate * self._plateau)
+            self._progress += step if self._progress < 2.0 else 2.0 * step
+            past = self._progress - 1.0
+            if past > 0.0 and self._top < 0.9 * self._best:  # half of the way to what went well before, as BIC TCP
+                self._top = min((self._top + self._best) / 2, 2 * self._top)
+                self._depth, self._progress, past = 1.0 - self.rate / self._top, 0.0, -1.0
+            height = self._depth if past < 0.0 else settings.overshoot
+            self.rate = min(self._top * (1.0 + height * past * past * past), self._ceiling)
+
+    def throttled(self, now: float, sent_at: float) -> bool:
+        """React to a 503 of a request sent at `sent_at`; False when it was sent before the last cut took effect."""
+        if sent_at < self._cut_at:
+            return False
+        self.misses += 1
+        if not self.known:
+            self._silent_from = now
+            self._first_cut(now, sent_at)
+            self._hold(now)
+        elif self.misses > 1:
+            self._hold(now)
+        else:
+            self._silent_from = now  # whatever was sent before has arrived there before the next
+            self._cut(sent_at)
+        self._cut_at, self._cut_sent, self._since_cut = now, sent_at, 0
+        return True
+
+    def _first_cut(self, now: float, sent_at: float) -> None:
+        self.known = self.learning = True
+        self._mark_at, self._since_mark = sent_at, 0
+        self._best = self.rate / 2
+        busy = now - self._started
+        if busy > 0.5 and self._now_count + self._prev_count >= 2 * self._settings.quiet_requests:
+            self._best = min(self._best, 1.2 * self.recent(now) / min(busy, 1.0))
+        self.rate = self._best = max(self._best, self._settings.floor)
+        self._rapid = 0
+        self._silences = 0
+        self.misses = 2  # probe at once whether this is silence
+
+    def _hold(self, now: float) -> None:
+        """Nothing but 503s since the last cut: send one probe at growing intervals."""
+        self._probe_until = 0.0
+        gap = max(self._gap, min(1.0 / self.rate, self._settings.longest_hold))
+        self.hold_until = self.next_slot = now + gap
+        self._gap = min(gap * self._settings.hold_growth, self._settings.longest_hold)
+        self.window = WIDE
+
+    def _end_silence(self, now: float, sent_at: float) -> None:
+        """The first accepted request after probing: the rate follows from how long the silence was."""
+        settings = self._settings
+        self._gap = settings.shortest_hold
+        self.hold_until = self._probe_until = 0.0
+        self._silences += 1
+        if not self.learning:
+            return
+        silence = sent_at - self._silent_from
+        refused = self._cut_sent - self._silent_from  # less than one request was permitted in this time
+        estimate = 1.3 / (refused * silence) ** 0.5 if refused > 0.0 else self.rate
+        if self._silences <= 2 and refused > 0.0:
+            before = float(self._now_count + self._prev_count)
+            span = max(sent_at - self._slot_at + (1.0 if self._prev_count else 0.0) - silence, 0.0)
+            if refused * before / (settings.bucket_seconds + span) > 2.0:
+                estimate = before / (1.0 + span)  # no bucket refills so slowly: the next window has opened
+                self.learning = False
+                self._mark_at, self._since_mark, self._silences = sent_at, 0, 0
+                self._best = before
+            else:
+                self._best = min(self.rate, estimate)
+        self._restart(min(self.rate, estimate))
+
+    def _restart(self, rate: float) -> None:
+        self.rate = min(max(rate, self._settings.floor), self._ceiling)
+        self._top, self._depth, self._progress = self.rate, 0.0, 1.0
+        self._plateau = max(self._plateau, self._shortest_plateau())
+
+    def _shortest_plateau(self) -> float:
+        settings = self._settings
+        return max(settings.plateau_seconds, min(settings.plateau_requests / self.rate, settings.plateau_longest))
+
+    def restore(self, rate: float) -> None:
+        """Go on from a limit learned before."""
+        self.known = True
+        self.window = WIDE
+        self._restart(rate)
+        self._best = self.rate
+        self._since_cut = self._settings.quiet_requests
+
+    def _cut(self, sent_at: float) -> None:
+        """A 503 among accepted ones: the limit is below the failing rate, and not below what was accepted between."""
+        settings = self._settings
+        failing = self.rate
+        mean = self._since_mark / max(sent_at - self._mark_at, 1e-3)
+        quiet = self._since_cut
+        least = quiet / max(sent_at - self._cut_sent, 1e-3)
+        if quiet < settings.quiet_requests or sent_at - self._cut_sent < settings.quiet_seconds:
+            self._rapid += 1
+            floor = 0.85 * failing
+            if self.learning:
+                floor = 0.4 * failing
+            elif sent_at - self._mark_at < settings.quiet_seconds:
+                floor = 0.85 * self._best  # perhaps only a window's end, seen by several prefixes
+            elif self._rapid >= 3 and mean < 0.7 * failing:
+                floor = 0.4 * failing  # the limit has dropped
+            least = max(least, mean, floor)
+            self.learning = self.learning and self._rapid < 6
+        else:
+            if self._silences and not self.learning:
+                least = max(mean, 0.6 * failing)  # a window was used up early each time: its mean is what is allowed
+            else:
+                least = max(least, (0.9 if self.learning else 0.85) * failing)
+            self.learning = False
+            self._rapid = self._silences = 0
+            self._mark_at, self._since_mark = sent_at, 0
+            self._best = failing
+        self._restart(min(failing * settings.cut, least))
+        if quiet < settings.plateau_requests * 0.6 and self._rapid <= 1:
+            self._plateau = min(self._plateau * 1.25, settings.plateau_competing)
+        elif quiet > settings.plateau_requests * 1.5:
+            self._plateau = max(self._plateau * 0.8, self._shortest_plateau())
+        self._top = min(failing, self.rate / 0.93)
+        self._depth = 1.0 - self.rate / self._top
+        self._progress = 0.0
