@@ -5,18 +5,20 @@ Belongs here: which posts are in, and their chunks. Not here: vectors.
 
 import polars as pl
 import pyarrow as pa
-from dagster import AssetExecutionContext, MaterializeResult, asset
+from dagster import AssetExecutionContext, MaterializeResult
 
+from assets.asset import asset
 from assets.incremental import Stage, Tally, refresh_table
 from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS
 from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
 from assets.transforms import corpus
 from assets.transforms.bm25 import document_frequencies
-from assets.transforms.chunking import chunk_texts
+from assets.transforms.chunking import CHUNKING, chunk_texts
 from assets.transforms.source_schema import TIMESTAMP
 from resources.bm25 import SPARSE_ENCODING, SparseEncoder
-from resources.embedder import EmbedderResource, MiniLmModel
+from resources.embedder import EmbedderResource, EmbeddingModel
 from resources.lake import LakeResource, TableSpec
+from resources.languages import LANGUAGE_MODEL, identify
 from resources.ledger import LedgerResource
 
 GROUP = "corpus"
@@ -29,9 +31,15 @@ DECISIONS = TableSpec(
             ("post_id", pa.string()),
             ("text_hash", pa.string()),
             ("dropped_because", pa.string()),
+            ("duplicate_of", pa.string()),
         ]
     ),
     ("post_id",),
+)
+DECISION_COUNTS = TableSpec(
+    "corpus/decision_counts",
+    pa.schema([("account_bucket", pa.int32()), ("dropped_because", pa.string()), ("posts", pa.int64())]),
+    ("dropped_because",),
 )
 CHUNKS = TableSpec(
     "corpus/cippus_text",
@@ -50,11 +58,17 @@ CHUNKS = TableSpec(
             ("language", pa.string()),
             ("country", pa.string()),
             ("posted_at", TIMESTAMP),
+            ("text_language", pa.string()),
+            ("text_hash", pa.string()),
+            ("text_truncated", pa.bool_()),
+            ("recipe", pa.string()),
         ]
     ),
     ("point_id",),
     text_columns=("text",),
 )
+"""``language`` is ``text_language`` where the text tells, else the account's. ``text_hash`` is of the post's whole
+clean text; with ``recipe``, what chunks are made by, it says that they need not be made again."""
 TERMS = TableSpec(
     "corpus/terms",
     pa.schema([("account_bucket", pa.int32()), ("term", pa.int64()), ("documents", pa.int64())]),
@@ -76,7 +90,8 @@ def decisions(context: AssetExecutionContext, lake: LakeResource, ledger: Ledger
     """Decide for every post of a stale bucket. Memory grows with a bucket's posts: duplicates and caps need all."""
 
     def decide(bucket: int | None, tally: Tally) -> pl.DataFrame:
-        columns = ["account_bucket", "account_id", "post_id", "posted_at", "text", "likes", "comments", "deleted_at"]
+        engagement = ["likes", "comments", "shares"]
+        columns = ["account_bucket", "account_id", "post_id", "posted_at", "text", *engagement, "deleted_at"]
         posts = lake.scan(LAKE_POSTS, bucket).select(columns).collect()
         accounts = lake.scan(LAKE_ACCOUNTS, bucket).select("account_id", "deleted_at").collect()
         decided = corpus.decide(posts, accounts)
@@ -84,8 +99,30 @@ def decisions(context: AssetExecutionContext, lake: LakeResource, ledger: Ledger
             tally.counts[f"dropped_{reason}"] += count
         return decided
 
-    stage = Stage(DECISIONS.name, (LAKE_POSTS, LAKE_ACCOUNTS))
+    stage = Stage(DECISIONS.name, (LAKE_POSTS, LAKE_ACCOUNTS), version=corpus.DECISION_RULES)
     return refresh_table(context, lake, ledger, stage, DECISIONS, decide)
+
+
+@asset(
+    key=["corpus", "decision_counts"],
+    deps=[["corpus", "decisions"]],
+    partitions_def=BUCKETS,
+    backfill_policy=ALL_IN_ONE_RUN,
+    group_name=GROUP,
+    description="How many posts are in the corpus, and how many each reason keeps out.",
+    owners=["team:search"],
+    kinds={"delta", "polars"},
+)
+def decision_counts(
+    context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource
+) -> MaterializeResult[None]:
+    """Count the decisions of a stale bucket by reason."""
+
+    def count(bucket: int | None, _tally: Tally) -> pl.DataFrame:
+        decided = lake.scan(DECISIONS, bucket).select("account_bucket", "dropped_because").collect()
+        return corpus.count_decisions(decided)
+
+    return refresh_table(context, lake, ledger, Stage(DECISION_COUNTS.name, (DECISIONS,)), DECISION_COUNTS, count)
 
 
 @asset(
@@ -94,33 +131,42 @@ def decisions(context: AssetExecutionContext, lake: LakeResource, ledger: Ledger
     partitions_def=BUCKETS,
     backfill_policy=ALL_IN_ONE_RUN,
     group_name=GROUP,
-    description="Clean text in chunks of the encoder's length, with stable ids and content hashes.",
+    description="Clean text in chunks of the encoder's length, with its language, stable ids and content hashes.",
     owners=["team:search"],
     kinds={"delta", "polars"},
 )
 def chunks(
     context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource, embedder: EmbedderResource
 ) -> MaterializeResult[None]:
-    """Chunk the chosen posts of a stale bucket."""
+    """Chunk the chosen posts of a stale bucket; a text that was chunked before is not read again."""
+    model = embedder.model()
+    recipe = f"{CHUNKING}/{model.tokenizer_name}/{LANGUAGE_MODEL}"
 
     def chunk(bucket: int | None, tally: Tally) -> pl.DataFrame:
-        chosen = lake.scan(DECISIONS, bucket).filter(pl.col("dropped_because").is_null()).select("post_id")
-        posts = lake.scan(LAKE_POSTS, bucket).join(chosen, on="post_id", how="semi").collect()
-        accounts = lake.scan(LAKE_ACCOUNTS, bucket).collect()
-        described = corpus.attributes(posts, accounts).sort("post_id")
-        made, truncated = _chunked(described, embedder.model())
-        tally.counts["posts"] += described.height
-        tally.counts["posts_truncated"] += truncated
-        return made
+        chosen = lake.scan(DECISIONS, bucket).filter(pl.col("dropped_because").is_null())
+        hashes = chosen.select("post_id", "text_hash").collect()
+        held = lake.scan(CHUNKS, bucket).filter(pl.col("recipe") == recipe).select(_OF_TEXT)
+        kept = held.collect().join(hashes, on=["post_id", "text_hash"], how="semi")
+        fresh = hashes.join(kept, on="post_id", how="anti").lazy()
+        texts = lake.scan(LAKE_POSTS, bucket).select("post_id", "text").join(fresh, on="post_id").collect()
+        pieces = pl.concat([kept, _chunked(texts, model, recipe)])
+        posts = lake.scan(LAKE_POSTS, bucket).select("account_bucket", "account_id", "post_id", "network", "posted_at")
+        described = corpus.attributes(posts.collect(), lake.scan(LAKE_ACCOUNTS, bucket).collect())
+        tally.counts["posts"] += hashes.height
+        tally.counts["posts_chunked"] += texts.height
+        tally.counts["posts_truncated"] += pieces.filter("text_truncated")["post_id"].n_unique()
+        language = pl.coalesce("text_language", "language")
+        return pieces.join(described, on="post_id").with_columns(language=language)
 
-    stage = Stage(CHUNKS.name, (DECISIONS, LAKE_POSTS, LAKE_ACCOUNTS), version=embedder.model().name)
+    stage = Stage(CHUNKS.name, (DECISIONS, LAKE_POSTS, LAKE_ACCOUNTS), version=recipe)
     return refresh_table(context, lake, ledger, stage, CHUNKS, chunk)
 
 
-def _chunked(posts: pl.DataFrame, model: MiniLmModel) -> tuple[pl.DataFrame, int]:
-    """The chunks of posts in the columns of CHUNKS, and how many posts were longer than is kept."""
+def _chunked(posts: pl.DataFrame, model: EmbeddingModel, recipe: str) -> pl.DataFrame:
+    """The chunks of (post_id, text, text_hash), in the columns that depend on a post's text alone."""
     texts = [corpus.clean(text) for text in posts["text"]]
     cut = chunk_texts(texts, model.token_offsets(texts), model.max_content_tokens)
+    of_posts = zip(posts["post_id"], posts["text_hash"], cut, identify(texts), strict=True)
     rows = [
         (
             post_id,
@@ -129,15 +175,29 @@ def _chunked(posts: pl.DataFrame, model: MiniLmModel) -> tuple[pl.DataFrame, int
             corpus.content_hash(chunk.text),
             chunk.text,
             chunk.tokens,
+            language,
+            text_hash,
+            of_post.truncated,
+            recipe,
         )
-        for post_id, of_post in zip(posts["post_id"], cut, strict=True)
+        for post_id, text_hash, of_post, language in of_posts
         for chunk in of_post.chunks
     ]
-    made = pl.DataFrame(rows, schema={name: CHUNKS.polars_schema[name] for name in _CHUNK_COLUMNS}, orient="row")
-    return made.join(posts.drop("text"), on="post_id"), sum(of_post.truncated for of_post in cut)
+    return pl.DataFrame(rows, schema={name: CHUNKS.polars_schema[name] for name in _OF_TEXT}, orient="row")
 
 
-_CHUNK_COLUMNS = ("post_id", "chunk_no", "point_id", "content_hash", "text", "tokens")
+_OF_TEXT = (
+    "post_id",
+    "chunk_no",
+    "point_id",
+    "content_hash",
+    "text",
+    "tokens",
+    "text_language",
+    "text_hash",
+    "text_truncated",
+    "recipe",
+)
 
 
 @asset(
@@ -163,4 +223,4 @@ def terms(context: AssetExecutionContext, lake: LakeResource, ledger: LedgerReso
     return refresh_table(context, lake, ledger, stage, TERMS, count)
 
 
-ASSETS = [decisions, chunks, terms]
+ASSETS = [decisions, decision_counts, chunks, terms]

@@ -4,24 +4,28 @@ Belongs here: finding what is not embedded yet, embedding it, writing as it goes
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
-from dagster import AssetExecutionContext, MaterializeResult, asset
+from dagster import AssetExecutionContext, MaterializeResult
 
+from assets.asset import asset
 from assets.corpus import CHUNKS
 from assets.incremental import Stage, Tally, refresh
 from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
-from resources.embedder import EmbedderResource, MiniLmModel
+from resources.embedder import EmbedderResource, EmbeddingModel
 from resources.lake import Changes, LakeResource, TableSpec
 from resources.ledger import LedgerResource
+from resources.vector_store import VectorStore
 
 GROUP = "embedding"
-_FLUSH_VECTORS = 2_048
-"""Vectors a commit carries: what a crash can lose, some 20 s of work on two cores, and 3 MB."""
+FLUSH_VECTORS, FLUSH_SECONDS = 16_384, 30.0
+"""What a commit carries, whichever is first: at most 25 MB, and so much work a crash can lose."""
+WINDOW_TEXTS = 65_536
+"""Texts that are sorted by length and embedded together: about 30 MB of text."""
 
 VECTORS = TableSpec(
     "embedding/cippus_text",
@@ -53,82 +57,128 @@ def vectors(
     context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource, embedder: EmbedderResource
 ) -> MaterializeResult[None]:
     """Embed the new texts of stale buckets, longest work in commits of bounded size."""
-    model = embedder.model()
+    model, store = embedder.model(), VectorStore(lake, VECTORS)
+    places: list[pl.DataFrame] = []  # where texts of this run's buckets have their vectors, looked up once
 
     def embed(bucket: int, tally: Tally) -> Changes:
-        pending = _pending(lake, bucket, model.name)
-        copied = _copy(lake, bucket, pending, model.name)
-        new = pending.join(copied, on="content_hash", how="anti")
-        for rows in _embedded(context, new, model, bucket):
-            lake.append(VECTORS, rows)
+        if not places:
+            places.append(store.known(_hashes(lake, [int(key) for key in context.partition_keys]), model.name))
+        pending, elsewhere = _pending(_hashes(lake, [bucket]), places[0], bucket)
+        copied = [pl.Series("content_hash", [], pl.String)]
+        for rows in _copies(store, elsewhere, bucket, model.name):
+            store.append(rows)
+            copied.append(rows["content_hash"])
+        tally.counts["copied"] += sum(len(part) for part in copied)
+        gone = elsewhere.filter(~pl.col("content_hash").is_in(pl.concat(copied).implode()))  # since it was looked up
+        pending = pl.concat([pending, gone.select(pending.columns)])
+        for rows in _embedded(context, lake, pending, model, bucket):
+            store.append(rows)
             tally.counts["embedded"] += rows.height
-        tally.counts["copied"] += copied.height
-        return Changes(inserted=pending.height)
+        written = pl.concat([pending["content_hash"], *copied])
+        here = pl.DataFrame(
+            {"account_bucket": pl.repeat(bucket, len(written), dtype=pl.Int32, eager=True), "content_hash": written}
+        )
+        places[0] = pl.concat([places[0], here])
+        return Changes(inserted=len(written))
 
-    tally_counts = {"embedded": 0, "copied": 0}
     stage = Stage(VECTORS.name, (CHUNKS,), version=model.name)
     tally = refresh(context, lake, ledger, stage, lambda _: lake.contents(VECTORS), embed)
-    tally.counts.update(tally_counts)
+    tally.counts.update(embedded=0, copied=0)
     return tally.result()
 
 
-def _pending(lake: LakeResource, bucket: int, model: str) -> pl.DataFrame:
-    """(content_hash, text, tokens) of the bucket's distinct texts that have no vector in it."""
-    known = lake.scan(VECTORS, bucket).filter(pl.col("model") == model).select("content_hash")
-    texts = lake.scan(CHUNKS, bucket).select("content_hash", "text", "tokens")
-    return texts.unique("content_hash").join(known, on="content_hash", how="anti").sort("content_hash").collect()
+def _hashes(lake: LakeResource, buckets: Sequence[int]) -> pl.DataFrame:
+    """(content_hash, tokens) of the distinct texts of some buckets, in no order."""
+    chunks = lake.scan(CHUNKS).filter(pl.col("account_bucket").is_in(list(buckets)))
+    return chunks.select("content_hash", "tokens").unique("content_hash").collect()
 
 
-def _copy(lake: LakeResource, bucket: int, pending: pl.DataFrame, model: str) -> pl.DataFrame:
-    """Copy vectors that other buckets hold; returns their hashes. Reads hashes first, vectors only of matches."""
-    if pending.is_empty():
-        return pending.select("content_hash")
-    elsewhere = lake.scan(VECTORS).filter((pl.col("model") == model) & (pl.col("account_bucket") != bucket))
-    wanted = pl.col("content_hash").is_in(pending["content_hash"].implode())
-    found = elsewhere.filter(wanted).select("content_hash").unique().collect()
-    for start in range(0, found.height, _FLUSH_VECTORS):
-        part = found[start : start + _FLUSH_VECTORS]
-        rows = elsewhere.filter(pl.col("content_hash").is_in(part["content_hash"].implode())).collect()
-        lake.append(VECTORS, rows.unique("content_hash").with_columns(account_bucket=pl.lit(bucket, pl.Int32)))
-    return found
+def _pending(hashes: pl.DataFrame, places: pl.DataFrame, bucket: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """What a bucket lacks: (content_hash, tokens) to be embedded, and that with an account_bucket to copy it from."""
+    in_bucket = pl.col("account_bucket") == bucket
+    missing = hashes.join(places.filter(in_bucket), on="content_hash", how="anti")
+    others = places.filter(~in_bucket).sort("account_bucket").unique("content_hash", keep="first")
+    elsewhere = missing.join(others, on="content_hash").sort("account_bucket", "content_hash")
+    return missing.join(elsewhere, on="content_hash", how="anti"), elsewhere
+
+
+def _copies(store: VectorStore, elsewhere: pl.DataFrame, bucket: int, model: str) -> Iterator[pl.DataFrame]:
+    """Rows of VECTORS for texts that other buckets have embedded, a commit's worth at a time."""
+    for of_bucket in elsewhere.partition_by("account_bucket", maintain_order=True):
+        for part in of_bucket.iter_slices(FLUSH_VECTORS):
+            rows = store.read(part["account_bucket"][0], part["content_hash"], model)
+            yield _rows(bucket, rows["content_hash"], model, rows["vector"])
 
 
 def _embedded(
-    context: AssetExecutionContext, texts: pl.DataFrame, model: MiniLmModel, bucket: int
+    context: AssetExecutionContext, lake: LakeResource, pending: pl.DataFrame, model: EmbeddingModel, bucket: int
 ) -> Iterator[pl.DataFrame]:
-    """Rows of VECTORS for texts, in flushes; neighbours in length share a flush, so that batches pad little."""
-    ordered, started = texts.sort("tokens", "content_hash", descending=[True, False]), time.monotonic()
-    total, done = int(ordered["tokens"].sum()), 0
-    for start in range(0, ordered.height, _FLUSH_VECTORS):
-        window = ordered[start : start + _FLUSH_VECTORS]
-        made = np.empty((window.height, model.dimension), dtype=np.float32)
-        for indices, batch in model.embed(window["text"].to_list()):
-            made[indices] = batch
-        done += int(window["tokens"].sum())
-        rest = (time.monotonic() - started) / max(done, 1) * (total - done)
-        context.log.info(
-            "bucket %s: %s of %s texts embedded, about %.0f s left", bucket, start + len(made), texts.height, rest
-        )
-        yield pl.DataFrame(
-            {
-                "account_bucket": pl.repeat(bucket, len(made), dtype=pl.Int32, eager=True),
-                "content_hash": window["content_hash"],
-                "model": pl.repeat(model.name, len(made), eager=True),
-                "vector": pl.Series(made, dtype=pl.List(pl.Float32)),
-            }
-        )
+    """Rows of VECTORS for (content_hash, tokens), a commit's worth at a time.
+
+    Windows are large, since a batch of texts of one length needs no padding, and bounded, since texts are in memory.
+    """
+    progress = _Progress(context, bucket, pending)
+    for window in pending.sort("content_hash").iter_slices(WINDOW_TEXTS):
+        chunks = lake.scan(CHUNKS, bucket).select("content_hash", "text", "tokens")
+        texts = chunks.join(window.lazy(), on="content_hash", how="semi").unique("content_hash").collect()
+        texts = texts.sort("tokens", "content_hash", descending=[True, False])
+        for indices, made in _flushes(model.embed(texts["text"].to_list())):
+            rows = texts[indices]
+            yield _rows(bucket, rows["content_hash"], model.name, pl.Series(made, dtype=pl.List(pl.Float32)))
+            progress.report(rows)
+
+
+def _flushes(
+    batches: Iterator[tuple[list[int], npt.NDArray[np.float32]]],
+) -> Iterator[tuple[list[int], npt.NDArray[np.float32]]]:
+    """Batches put together to what a commit carries: FLUSH_VECTORS, or what FLUSH_SECONDS made."""
+    indices: list[int] = []
+    parts: list[npt.NDArray[np.float32]] = []
+    started = time.monotonic()
+    for batch, made in batches:
+        indices += batch
+        parts.append(made)
+        if len(indices) >= FLUSH_VECTORS or time.monotonic() - started >= FLUSH_SECONDS:
+            yield indices, np.concatenate(parts)
+            indices, parts, started = [], [], time.monotonic()
+    if indices:
+        yield indices, np.concatenate(parts)
+
+
+class _Progress:
+    """Says after each commit how far a bucket is and how long the rest will take, by tokens."""
+
+    def __init__(self, context: AssetExecutionContext, bucket: int, pending: pl.DataFrame) -> None:
+        self._context, self._bucket = context, bucket
+        self._texts, self._tokens = pending.height, int(pending["tokens"].sum())
+        self._texts_done = self._tokens_done = 0
+        self._started = time.monotonic()
+
+    def report(self, rows: pl.DataFrame) -> None:
+        """Count what was embedded and written, and log it."""
+        self._texts_done += rows.height
+        self._tokens_done += int(rows["tokens"].sum())
+        seconds = max(time.monotonic() - self._started, 1e-9)
+        left = (self._tokens - self._tokens_done) * seconds / max(self._tokens_done, 1)
+        done, rate = self._texts_done, self._texts_done / seconds
+        message = "bucket %s: %s of %s texts embedded, %.0f a second, about %.0f s left"
+        self._context.log.info(message, self._bucket, done, self._texts, rate, left)
+
+
+def _rows(bucket: int, hashes: pl.Series, model: str, vectors: pl.Series) -> pl.DataFrame:
+    here = pl.repeat(bucket, len(hashes), dtype=pl.Int32, eager=True)
+    of_model = pl.repeat(model, len(hashes), eager=True)
+    return pl.DataFrame({"account_bucket": here, "content_hash": hashes, "model": of_model, "vector": vectors})
 
 
 def with_vectors(
-    lake: LakeResource, bucket: int, rows: pl.DataFrame, model: MiniLmModel
+    lake: LakeResource, bucket: int, rows: pl.DataFrame, model: EmbeddingModel
 ) -> tuple[pl.DataFrame, npt.NDArray[np.float32]]:
     """Rows that have a ``content_hash``, and their vectors, shape (rows, dimension).
 
     Raises MissingVectorError when a text has none: the stage before has not run for this bucket.
     """
-    held = lake.scan(VECTORS, bucket).filter(pl.col("model") == model.name)
-    wanted = held.filter(pl.col("content_hash").is_in(rows["content_hash"].unique().implode()))
-    found = wanted.select("content_hash", "vector").collect().unique("content_hash")
+    found = VectorStore(lake, VECTORS).read(bucket, rows["content_hash"], model.name)
     joined = rows.join(found, on="content_hash", how="left", maintain_order="left")
     missing = joined["vector"].null_count()
     if missing:

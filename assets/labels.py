@@ -7,8 +7,9 @@ import io
 
 import polars as pl
 import pyarrow as pa
-from dagster import AssetExecutionContext, MaterializeResult, asset
+from dagster import AssetExecutionContext, MaterializeResult
 
+from assets.asset import asset
 from assets.incremental import Stage, Tally, refresh_table
 from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS
 from assets.transforms.labels import agree, judge

@@ -4,8 +4,9 @@ Belongs here: the merge. Not here: what the rows mean, or those that cannot be u
 """
 
 import polars as pl
-from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, asset
+from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult
 
+from assets.asset import asset
 from assets.incremental import Tally
 from assets.partitions import ALL_IN_ONE_RUN, BUCKETS, buckets_of
 from assets.raw import SOURCE

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 
 import polars as pl
 import pyarrow as pa
-from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, asset
+from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult
 
+from assets.asset import asset
 from assets.incremental import Stage, Tally, refresh, refresh_table
 from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS, LAKE_TESTIMONIALS
 from assets.partitions import ALL_IN_ONE_RUN, BUCKETS

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from dagster import AssetExecutionContext, MaterializeResult, asset
+from dagster import AssetExecutionContext, MaterializeResult
 from numpy.typing import NDArray
 
+from assets.asset import asset
 from assets.corpus import CHUNKS
 from assets.embeddings import VECTORS, with_vectors
 from assets.incremental import Stage, Tally, refresh

@@ -5,8 +5,9 @@ Belongs here: collecting landed rejects in one table. Not here: judging rows (th
 
 import polars as pl
 import pyarrow as pa
-from dagster import AssetExecutionContext, AssetKey, MaterializeResult, asset
+from dagster import AssetExecutionContext, AssetKey, MaterializeResult
 
+from assets.asset import asset
 from assets.incremental import Stage, Tally, refresh
 from assets.transforms.source_schema import SOURCE_TABLES
 from resources.lake import Changes, LakeResource, TableSpec

@@ -6,8 +6,9 @@ Belongs here: cutting contiguous windows and landing them. Not here: which versi
 from collections.abc import Iterator
 
 import pyarrow as pa
-from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, asset
+from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult
 
+from assets.asset import asset
 from assets.incremental import Tally
 from assets.transforms.source_schema import SOURCE_TABLES, SourceTable, with_bucket
 from resources.environments import bucket_count

@@ -1,22 +1,77 @@
 """Search: a question in, ranked accounts with evidence out.
 
 Belongs here: asking the index for candidates and handing them to the ranking. Not here: fusion and tie-breaks
-(transforms/ranking.py), engines.
+(transforms/ranking.py), engines, how good it is (retrieval_quality.py).
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from assets.corpus import CHUNKS, TERMS
+from assets.lake import LAKE_ACCOUNTS
 from assets.transforms.bm25 import weigh_query
 from assets.transforms.corpus import clean
-from assets.transforms.ranking import CANDIDATES, RankedAccount, rank_accounts
+from assets.transforms.ranking import (
+    FETCHED,
+    Candidates,
+    RankedAccount,
+    Retriever,
+    cosines,
+    near_ties,
+    rank_accounts,
+)
 from resources.bm25 import SparseEncoder
 from resources.embedder import EmbedderResource
 from resources.lake import LakeResource
-from resources.qdrant import QdrantResource, SearchFilter, SparseVector
+from resources.qdrant import QdrantResource, SearchFilter, SparseVector, VectorIndex
+
+
+@dataclass(frozen=True)
+class Followers:
+    """How many followers an account may have, both ends included; None means any number.
+
+    Counts move all day, so they are joined from the lake when a question is asked and are in no point: otherwise
+    every point would be rewritten every day. An account without a count matches no range.
+    """
+
+    at_least: int | None = None
+    at_most: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.at_least is not None and self.at_most is not None and self.at_least > self.at_most:
+            message = f"No account has at least {self.at_least:,} and at most {self.at_most:,} followers."
+            raise ValueError(message)
+
+
+@dataclass(frozen=True)
+class Question:
+    """A query as the index is asked it: its unit vector (dimension,), its terms weighed by corpus-wide IDF."""
+
+    dense: NDArray[np.float32]
+    sparse: SparseVector
+
+
+def find(shards: Sequence[VectorIndex], question: Question, where: SearchFilter) -> Candidates:
+    """Everything that the ranking needs, from every shard, to a fixed depth.
+
+    Near ties are settled by their vectors, so that the ranking is the same whatever engine or number of shards.
+    """
+    by_shard = [shard.search_dense(question.dense, where, FETCHED) for shard in shards]
+    bm25 = [found for shard in shards for found in shard.search_sparse(question.sparse, where, FETCHED)]
+    dense = [candidate for found in by_shard for candidate in found]
+    tied = set(near_ties(dense))
+    vectors = {
+        point.id: point.dense
+        for shard, found in zip(shards, by_shard, strict=True)
+        if (ids := [candidate.id for candidate in found if candidate.id in tied])
+        for point in shard.retrieve(ids)
+    }
+    return Candidates(dense, bm25, cosines(question.dense, vectors))
 
 
 @dataclass(frozen=True)
@@ -27,29 +82,56 @@ class Searcher:
     embedder: EmbedderResource
     qdrant: QdrantResource
 
-    def accounts(self, query: str, where: SearchFilter, limit: int, evidence: int = 3) -> list[RankedAccount]:
+    def accounts(
+        self,
+        query: str,
+        where: SearchFilter,
+        limit: int,
+        evidence: int = 3,
+        followers: Followers | None = None,
+        retriever: Retriever = Retriever.HYBRID,
+    ) -> list[RankedAccount]:
         """The best accounts for a query, each with its best posts.
 
         Dense and BM25 candidates are fetched to a fixed depth, so the first k of a longer answer are the shorter
         one. Raises ValueError for a query without text, CollectionMissingError before the first load.
         """
+        with self.qdrant.open() as index:
+            found = find([index], self.question(query), self._narrowed(where, followers))
+        return rank_accounts(found.of(retriever), limit, evidence)
+
+    def question(self, query: str) -> Question:
+        """A query, embedded and weighed; reads the counts of its terms only. ValueError for one without text."""
         text = clean(query)
         if not text:
             message = "The query is empty, expected words to search for."
             raise ValueError(message)
         [(_, vectors)] = self.embedder.model().embed([text])
-        with self.qdrant.open() as index:
-            sparse = self._weighed(text)
-            dense = index.search_dense(vectors[0], where, CANDIDATES)
-            bm25 = index.search_sparse(sparse, where, CANDIDATES) if len(sparse) else []
-        return rank_accounts(dense, bm25, limit, evidence)
+        return Question(vectors[0], self._weighed(text))
+
+    def _narrowed(self, where: SearchFilter, followers: Followers | None) -> SearchFilter:
+        """The filter, with the accounts of so many followers in it."""
+        if followers is None or followers == Followers():
+            return where
+        count, bounds = pl.col("followers"), pl.col("deleted_at").is_null() & pl.col("followers").is_not_null()
+        if followers.at_least is not None:
+            bounds &= count >= followers.at_least
+        if followers.at_most is not None:
+            bounds &= count <= followers.at_most
+        held = self.lake.scan(LAKE_ACCOUNTS).filter(bounds).select("account_id").collect()
+        eligible = frozenset(held["account_id"].to_list())
+        return replace(where, account_ids=eligible if where.account_ids is None else eligible & where.account_ids)
 
     def _weighed(self, text: str) -> SparseVector:
         """The query's terms with their corpus-wide IDF weights; reads the counts of those terms only."""
-        terms = SparseEncoder().encode_query(text).indices
+        terms = self._encoder.encode_query(text).indices
         documents = sum(contents.rows for contents in self.lake.contents(CHUNKS).values())
         if not len(terms) or not documents:
             return SparseVector(np.empty(0, np.uint32), np.empty(0, np.float32))
         counted = self.lake.scan(TERMS).filter(pl.col("term").is_in(terms.astype(np.int64).tolist()))
         frequencies = counted.group_by("term").agg(pl.col("documents").sum()).collect()
         return SparseVector(*weigh_query(terms, dict(frequencies.iter_rows()), documents))
+
+    @cached_property
+    def _encoder(self) -> SparseEncoder:
+        return SparseEncoder()

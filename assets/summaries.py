@@ -5,8 +5,9 @@ Belongs here: extractive account summaries. Not here: choosing posts (transforms
 
 import polars as pl
 import pyarrow as pa
-from dagster import AssetExecutionContext, MaterializeResult, asset
+from dagster import AssetExecutionContext, MaterializeResult
 
+from assets.asset import asset
 from assets.corpus import CHUNKS
 from assets.embeddings import VECTORS, with_vectors
 from assets.incremental import Stage, Tally, refresh_table

@@ -6,8 +6,9 @@ Belongs here: scores against the catalogue, thresholds fitted on gold labels, ta
 import numpy as np
 import polars as pl
 import pyarrow as pa
-from dagster import AssetExecutionContext, MaterializeResult, asset
+from dagster import AssetExecutionContext, MaterializeResult
 
+from assets.asset import asset
 from assets.corpus import CHUNKS
 from assets.embeddings import VECTORS, with_vectors
 from assets.incremental import Stage, Tally, refresh_table

@@ -1,7 +1,7 @@
 """The `cippus` command.
 
 Belongs here: arguments and exit codes. Not here: what a command does (lineage.py, demo/, assets/), how it looks
-(presentation.py).
+(presentation.py), searching (searching.py), measuring (measuring.py).
 """
 
 import json
@@ -10,27 +10,38 @@ import subprocess
 import sys
 import warnings
 from dataclasses import asdict
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from botocore.exceptions import BotoCoreError, ClientError
 from dagster import BetaWarning
 from deltalake.exceptions import DeltaError
-from rich.console import Console
 
-from pipelines import presentation
+from pipelines import governor, measuring, presentation, searching
 from pipelines.demo import stack
 from pipelines.demo.dataset import prepare, record_load
 from pipelines.demo.folder import InputError, open_folder
 from pipelines.demo.load import LoadReport, load_folder
 from pipelines.demo.server_process import ServerError
 from pipelines.run_lock import RunInProgressError, only_run
+from pipelines.terminal import Json, err, out, print_json, require_stack
+from resources import s3_usage
 from resources.embedded import EmbeddedStack, StackNotUpError
-from resources.environments import Environment, SettingError, environment, home, writable_home
+from resources.environments import (
+    Environment,
+    SettingError,
+    environment,
+    go_without_governor,
+    governor_home,
+    home,
+    is_governed,
+    writable_home,
+)
+from resources.governor_process import GovernorGoneError, GovernorStartError, running
 from resources.qdrant import VectorIndexError
 from resources.rds import SourceUnavailableError
+from resources.s3_governor.settings import GovernorSettingError
 
 warnings.filterwarnings("ignore", category=BetaWarning)  # BackfillPolicy is beta, which is not the user's concern
 
@@ -42,29 +53,23 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-out = Console()
-err = Console(stderr=True)
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 EXAMPLE_SEARCHES = ("vegan recipes", "electric car reviews", "marathon training")
 BAD_INPUT, FAILED = 2, 1
 
 
-class BenchName(StrEnum):
-    """The benchmarks."""
-
-    OVERHEAD = "overhead"
-
-
-REFUSED = (InputError, StackNotUpError, SettingError, RunInProgressError)
-UNSUCCESSFUL = (ServerError, VectorIndexError, SourceUnavailableError, BotoCoreError, ClientError, DeltaError, OSError)
+REFUSED = (InputError, StackNotUpError, SettingError, GovernorSettingError, RunInProgressError)
+UNSUCCESSFUL = (
+    *(ServerError, VectorIndexError, SourceUnavailableError, GovernorStartError, GovernorGoneError),
+    *(BotoCoreError, ClientError, DeltaError, OSError),
+)
 
 
 def main() -> None:
     """Run the command. Bad input is one sentence on stderr and exit 2; a failure is one and exit 1."""
     try:
         app()
-    except (*REFUSED, *UNSUCCESSFUL) as error:
+    except (*REFUSED, *UNSUCCESSFUL) as raised:
+        error = raised if isinstance(raised, REFUSED) else s3_usage.lost() or raised
         sentence = f"cippus: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
         err.print(sentence, style="red", highlight=False, soft_wrap=True, markup=False)
         sys.exit(BAD_INPUT if isinstance(error, REFUSED) else FAILED)
@@ -82,7 +87,7 @@ def demo(
     _run(None)
     _checks(as_json=False)
     for query in EXAMPLE_SEARCHES:
-        search(query, limit=3)
+        searching.search(query, limit=3)
 
 
 @app.command()
@@ -90,7 +95,7 @@ def up(as_json: Json = False) -> None:
     """Start the embedded Postgres and S3, or find them running."""
     found = _up()
     if as_json:
-        _print_json(asdict(found))
+        print_json(asdict(found))
     else:
         presentation.show_stack(out, home(), found)
 
@@ -112,12 +117,13 @@ def down(
 
 @app.command()
 def status(as_json: Json = False) -> None:
-    """Say which part of the embedded stack is running."""
-    parts = stack.status(home())
+    """Say which part of the embedded stack is running, and what went through this host's request governors."""
+    parts, governors = stack.status(home()), [found.status() for found in running(governor_home())]
     if as_json:
-        _print_json(parts)
+        print_json({**parts, "governors": governors})
     else:
         presentation.show_status(out, parts)
+        governor.show(out, governors)
 
 
 @app.command()
@@ -130,14 +136,19 @@ def load(
     report = _load(directory, _up(), quiet=as_json)
     record_load(home())
     if as_json:
-        _print_json(asdict(report))
+        print_json(asdict(report))
 
 
 @app.command()
 def run(
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the report to this file.")] = None,
+    no_governor: Annotated[
+        bool, typer.Option("--no-governor", help="Go to S3 directly, whatever its request limits.")
+    ] = False,
 ) -> None:
     """Run the whole lineage once, and show what each asset did."""
+    if no_governor:
+        go_without_governor()
     _run(json_file)
 
 
@@ -147,43 +158,8 @@ def checks(as_json: Json = False) -> None:
     _checks(as_json)
 
 
-@app.command()
-def search(
-    query: Annotated[str, typer.Argument(help="What the creators should be about.")],
-    vertical: Annotated[str | None, typer.Option(help="Only accounts tagged with this vertical.")] = None,
-    network: Annotated[str | None, typer.Option(help="Only posts of this network.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=100, help="How many accounts.")] = 10,
-    as_json: Json = False,
-) -> None:
-    """Rank accounts for a query, each with its best posts as evidence."""
-    from assets.search import Searcher
-    from resources.catalogues import load_verticals
-    from resources.environments import resources
-    from resources.qdrant import CollectionMissingError, SearchFilter
-
-    names = [found.name for found in load_verticals()]
-    if vertical is not None and vertical not in names:
-        message = f"Unknown vertical {vertical!r}; expected one of {', '.join(names)}."
-        raise InputError(message)
-    if any("\ud800" <= character <= "\udfff" for character in query):
-        message = "The query is not valid text; expected UTF-8."
-        raise InputError(message)
-    _require_stack()
-    made = resources()
-    qdrant = made.qdrant.process_config_and_initialize()  # its key is an EnvVar until then
-    searcher = Searcher(made.lake, made.embedder, qdrant)
-    with err.status("searching"):
-        try:
-            ranked = searcher.accounts(query, SearchFilter(vertical=vertical, network=network), limit)
-        except CollectionMissingError:
-            message = "There is nothing to search yet: run `cippus run` first."
-            raise InputError(message) from None
-        except ValueError as error:
-            raise InputError(str(error)) from None
-    if as_json:
-        _print_json({"query": query, "accounts": [asdict(account) for account in ranked]})
-    else:
-        presentation.show_accounts(out, query, ranked)
+app.command()(searching.search)
+app.command("s3-governor")(governor.s3_governor)
 
 
 @app.command()
@@ -198,20 +174,8 @@ def dev(port: Annotated[int, typer.Option(help="Loopback port of the UI.")] = 30
     raise typer.Exit(ended.returncode)
 
 
-@app.command()
-def bench(
-    name: Annotated[BenchName, typer.Argument(help="Which benchmark.")],
-    as_json: Json = False,
-) -> None:
-    """Measure something beside its peers, in one run."""
-    from pipelines.benchmarks import overhead
-
-    _require_stack()
-    result = {BenchName.OVERHEAD: overhead.measure}[name](home(), err)
-    if as_json:
-        _print_json(result.to_json())
-    else:
-        presentation.show_bench(out, result)
+app.command()(measuring.bench)
+app.add_typer(measuring.evaluation, name="evaluate")
 
 
 def _require_embedded(command: str) -> None:
@@ -245,7 +209,10 @@ def _run(json_file: Path | None) -> None:
     if json_file is not None and not json_file.resolve().parent.is_dir():
         message = f"{json_file.resolve().parent} is not a folder; expected one to write {json_file.name} into."
         raise InputError(message)
-    _require_stack()
+    require_stack()
+    if not is_governed():
+        warning = "cippus: the request governor is off: under S3's request limits, requests may be lost."
+        err.print(warning, style="yellow", soft_wrap=True)
     report = run_lineage(home(), err)
     if json_file is not None:
         json_file.write_text(json.dumps(report.to_json(), indent=2, default=str))
@@ -256,10 +223,10 @@ def _run(json_file: Path | None) -> None:
 def _checks(as_json: bool) -> None:
     from pipelines.lineage import run_checks
 
-    _require_stack()
+    require_stack()
     outcomes, broken = run_checks(home(), err)
     if as_json:
-        _print_json({"checks": [asdict(found) for found in outcomes], "broken": broken})
+        print_json({"checks": [asdict(found) for found in outcomes], "broken": broken})
     else:
         presentation.show_checks(out, outcomes, broken)
     if broken or any(not found.passed and found.severity == "ERROR" for found in outcomes):
@@ -271,18 +238,6 @@ def _fail_if(failures: dict[str, str]) -> None:
         err.print(f"cippus: {step} failed: {message}", style="red", highlight=False, soft_wrap=True, markup=False)
     if failures:
         raise typer.Exit(FAILED)
-
-
-def _require_stack() -> None:
-    """Restart what died of the embedded stack; StackNotUpError when it was never started or was stopped."""
-    if environment() is not Environment.PRODUCTION:
-        with err.status("looking for Postgres and S3"):
-            stack.revive(home())
-    writable_home()
-
-
-def _print_json(value: Any) -> None:
-    out.print_json(json.dumps(value, default=str))
 
 
 if __name__ == "__main__":

@@ -5,17 +5,30 @@ Belongs here: the map. Not here: what a stage does (assets/), what a resource is
 
 from dagster import Definitions
 
-from assets import corpus, embeddings, labels, lake, marts, qdrant, quarantine, raw, rds, summaries, verticals
-from pipelines.checks import ingestion, reporting, retrieval
+from assets import (
+    corpus,
+    embeddings,
+    labels,
+    lake,
+    marts,
+    qdrant,
+    quarantine,
+    raw,
+    rds,
+    retrieval_quality,
+    summaries,
+    verticals,
+)
+from pipelines.checks import ingestion, reporting, retrieval, search
 from pipelines.jobs import JOBS
 from pipelines.schedules import SCHEDULES
 from resources.environments import executor, resources
 
-STAGES = (raw, lake, corpus, embeddings, labels, quarantine, verticals, summaries, qdrant, marts)
+STAGES = (raw, lake, corpus, embeddings, labels, quarantine, verticals, summaries, qdrant, retrieval_quality, marts)
 
 defs = Definitions(
     assets=[*rds.SPECS, *(definition for stage in STAGES for definition in stage.ASSETS)],
-    asset_checks=[*ingestion.CHECKS, *retrieval.CHECKS, *reporting.CHECKS],
+    asset_checks=[*ingestion.CHECKS, *retrieval.CHECKS, *search.CHECKS, *reporting.CHECKS],
     jobs=JOBS,
     schedules=SCHEDULES,
     resources=resources()._asdict(),

@@ -11,13 +11,23 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from dagster import DagsterInstance, DagsterRunStatus, Definitions, ExecuteInProcessResult, RunsFilter
+from dagster import (
+    DagsterInstance,
+    DagsterRunStatus,
+    Definitions,
+    ExecuteInProcessResult,
+    MetadataValue,
+    RunsFilter,
+    TableMetadataValue,
+)
 from rich.console import Console
 
 from pipelines.console import LineageProgress
 from pipelines.definitions import defs
 from pipelines.jobs import all_buckets
 from pipelines.run_lock import only_run
+from resources import s3_usage
+from resources.governor_process import GovernorGoneError
 
 _PID_TAG = "cippus/pid"
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -94,7 +104,7 @@ def run_lineage(home: Path, console: Console) -> LineageReport:
     assets: dict[str, dict[str, Any]] = {}
     for event in result.get_asset_materialization_events():
         key = event.asset_key.to_user_string() if event.asset_key else ""
-        assets[key] = {name: value.value for name, value in event.materialization.metadata.items()}
+        assets[key] = {name: _plain(value) for name, value in event.materialization.metadata.items()}
     return LineageReport(round(seconds, 3), assets, _failures(result))
 
 
@@ -114,13 +124,21 @@ def run_checks(home: Path, console: Console) -> tuple[list[CheckOutcome], dict[s
     return outcomes, _failures(result)
 
 
+def _plain(value: MetadataValue[Any]) -> Any:
+    """A metadata value as JSON values; a table is a list of its records."""
+    return [record.data for record in value.records] if isinstance(value, TableMetadataValue) else value.value
+
+
 def _failures(result: ExecuteInProcessResult) -> dict[str, str]:
-    """Step → the innermost error in one line."""
-    found = {}
+    """Step → the innermost error in one line, or that the governor is gone, which errors of clients do not say."""
+    found, gone = {}, s3_usage.lost()
     for event in result.get_step_failure_events():
         error = event.step_failure_data.error
-        while error is not None and error.cause is not None:
+        while error is not None and error.cause is not None and error.cls_name != GovernorGoneError.__name__:
             error = error.cause
         message = _ANSI.sub("", error.message).strip() if error else ""
+        message = message.removeprefix(f"{GovernorGoneError.__module__}.{GovernorGoneError.__name__}: ")
         found[(event.step_key or "").replace("__", "/")] = message.splitlines()[0] if message else "unknown error"
+    if gone is not None and not any(str(gone) in message for message in found.values()):
+        found = dict.fromkeys(found, str(gone))  # a check, whose errors are the clients'
     return found

@@ -88,12 +88,14 @@ def show_run(console: Console, report: "LineageReport") -> None:
     for key, metadata in report.assets.items():
         written = sum(metadata.get(name, 0) for name in ("inserted", "updated", "deleted"))
         numbers = metadata.get("rows", 0), metadata.get("skipped", 0), written
-        also = ", ".join(f"{name} {value:,}" for name, value in metadata.items() if name not in _SHOWN and value)
+        counts = {name: value for name, value in metadata.items() if isinstance(value, int | float)}
+        also = ", ".join(f"{name} {value:,}" for name, value in counts.items() if name not in _SHOWN and value)
         table.add_row(key, *(f"{number:,}" for number in numbers), f"{metadata.get('seconds', 0):.2f}", also)
     console.print(table)
 
 
-_SHOWN = {"rows", "skipped", "inserted", "updated", "deleted", "seconds", "bytes", "buckets_skipped"}
+_SHOWN = {"rows", "skipped", "inserted", "updated", "deleted", "seconds", "bytes", "buckets_skipped",
+          "s3_requests", "s3_wasted_percent", "s3_waited_seconds"}  # fmt: skip
 
 
 def show_checks(console: Console, outcomes: "Sequence[CheckOutcome]", broken: Mapping[str, str]) -> None:

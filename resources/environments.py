@@ -3,6 +3,7 @@
 Belongs here: local / test / production side by side. Not here: what a resource does.
 """
 
+import math
 import os
 from enum import StrEnum
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import NamedTuple
 
 from dagster import EnvVar, ExecutorDefinition, in_process_executor
 
+from resources import governor_process
 from resources.embedder import EmbedderResource
 from resources.lake import LakeResource
 from resources.ledger import LedgerResource
@@ -18,6 +20,7 @@ from resources.quarantine import QuarantineResource
 from resources.raw_store import RawStoreResource
 from resources.rds import PostgresResource
 from resources.s3 import S3Resource
+from resources.s3_route import GovernorConfig
 
 
 class Environment(StrEnum):
@@ -40,12 +43,25 @@ VARIABLES = {
     "CIPPUS_POSTGRES_SECRET_ID": "Secrets Manager id of the source database's DSN",
     "CIPPUS_S3_BUCKET": "bucket of the lake (default cippus)",
     "CIPPUS_S3_ENDPOINT": "S3 endpoint, where it is not AWS's own; overrides the embedded one",
+    "CIPPUS_S3_GOVERNOR": "on (default), or off to let S3 clients go to S3 directly, whatever its limits",
+    "CIPPUS_S3_DEPTH": "path segments of a key that share a request limit (default 2)",
+    "CIPPUS_S3_DEADLINE": "seconds that the governor tries a request for (default 60)",
+    "CIPPUS_S3_MAX_WRITES": "most writes a second of this host or pod to one prefix (default S3's own limit)",
+    "CIPPUS_S3_MAX_READS": "most reads a second of this host or pod to one prefix (default S3's own limit)",
+    "CIPPUS_S3_EMF": "where the governor's CloudWatch metrics go: udp://host:port or a file (default nowhere)",
+    "AWS_CA_BUNDLE": "file of the certificates that S3's is verified with (default the system's)",
     "AWS_REGION": "region of the lake (default us-east-1)",
     "QDRANT_URL": "Qdrant cluster; overrides the embedded engine",
     "QDRANT_API_KEY": "its key",
-    "CIPPUS_EMBEDDER_THREADS": "threads of the encoder (default: the cores of the process)",
+    "CIPPUS_EMBEDDINGS_URL": "OpenAI-compatible embeddings endpoint (TEI, vLLM), such as http://host:8080/v1; "
+    "overrides the local encoder",
+    "CIPPUS_EMBEDDINGS_MODEL": "the model that is asked for there; it names the generation of vectors",
+    "CIPPUS_EMBEDDINGS_API_KEY": "the endpoint's key",
+    "CIPPUS_EMBEDDINGS_REQUESTS": "requests to it that are under way at a time (default 8)",
+    "CIPPUS_EMBEDDER_THREADS": "threads of the encoder (default: the cores that the process was given)",
 }
 """Every variable that Cippus reads, and what it means; the README's table is held to it."""
+SECRETS = ("CIPPUS_POSTGRES_DSN", "QDRANT_API_KEY", "CIPPUS_EMBEDDINGS_API_KEY")
 
 
 def environment() -> Environment:
@@ -61,6 +77,11 @@ def environment() -> Environment:
 def home() -> Path:
     """The folder of this machine's Cippus data."""
     return Path(os.getenv("CIPPUS_HOME", ".cippus")).resolve()
+
+
+def governor_home() -> Path:
+    """The folder of this host's request governors."""
+    return home() / governor_process.HOME_FOLDER
 
 
 def writable_home() -> Path:
@@ -110,17 +131,70 @@ class Resources(NamedTuple):
     qdrant: QdrantResource
 
 
-def resources() -> Resources:
-    """The resources of this environment. Secrets stay EnvVars, so definitions load without any of them set."""
-    embedded = environment() is not Environment.PRODUCTION
-    stack_file = str(home() / "stack.json") if embedded else ""
-    s3 = S3Resource(
+def s3_resource() -> S3Resource:
+    """The lake's S3, behind this host's governor unless that is off. Raises SettingError."""
+    return S3Resource(
         bucket=os.getenv("CIPPUS_S3_BUCKET", "cippus"),
         endpoint_url=os.getenv("CIPPUS_S3_ENDPOINT", ""),
         region=os.getenv("AWS_REGION", "us-east-1"),
-        stack_file=stack_file,
+        stack_file=_stack_file(),
+        governor=governor() if is_governed() else None,
     )
-    replaced = {name: EnvVar(name) for name in ("CIPPUS_POSTGRES_DSN", "QDRANT_API_KEY") if os.getenv(name)}
+
+
+def is_governed() -> bool:
+    """Whether S3 clients go through the governor. Raises SettingError."""
+    text = os.getenv("CIPPUS_S3_GOVERNOR", "on")
+    if text not in {"on", "off"}:
+        message = f"CIPPUS_S3_GOVERNOR is {text!r}, expected on or off."
+        raise SettingError(message)
+    return text == "on"
+
+
+def go_without_governor() -> None:
+    """Turn the governor off for this process and those that it starts, before definitions are loaded."""
+    os.environ["CIPPUS_S3_GOVERNOR"] = "off"
+
+
+def governor() -> GovernorConfig:
+    """The settings of this host's governor. Raises SettingError."""
+    depth = os.getenv("CIPPUS_S3_DEPTH", "2")
+    if not (depth.isascii() and depth.isdigit()):
+        message = f"CIPPUS_S3_DEPTH is {depth!r}, expected a number of path segments."
+        raise SettingError(message)
+    return GovernorConfig(
+        home=str(governor_home()),
+        depth=int(depth),
+        deadline_seconds=_positive("CIPPUS_S3_DEADLINE", "seconds") or 60.0,
+        write_ceiling=_positive("CIPPUS_S3_MAX_WRITES", "requests a second"),
+        read_ceiling=_positive("CIPPUS_S3_MAX_READS", "requests a second"),
+        emf=os.getenv("CIPPUS_S3_EMF", ""),
+        ca_file=os.getenv("AWS_CA_BUNDLE", ""),
+    )
+
+
+def _positive(name: str, what: str) -> float:
+    """A variable's number, or 0 where it is not set."""
+    text = os.getenv(name, "")
+    try:
+        number = float(text or 0)
+    except ValueError:
+        number = math.nan
+    if not (0 < number < math.inf) and text:
+        message = f"{name} is {text!r}, expected {what} above 0."
+        raise SettingError(message)
+    return number
+
+
+def _stack_file() -> str:
+    return "" if environment() is Environment.PRODUCTION else str(home() / "stack.json")
+
+
+def resources() -> Resources:
+    """The resources of this environment. Secrets stay EnvVars, so definitions load without any of them set."""
+    embedded, stack_file = environment() is not Environment.PRODUCTION, _stack_file()
+    s3 = s3_resource()
+    replaced = {name: EnvVar(name) for name in SECRETS if os.getenv(name)}
     return Resources(
         s3=s3,
         lake=LakeResource(s3=s3),
@@ -132,7 +206,13 @@ def resources() -> Resources:
             secret_id=os.getenv("CIPPUS_POSTGRES_SECRET_ID", ""),
             stack_file=stack_file,
         ),
-        embedder=EmbedderResource(threads=_threads()),
+        embedder=EmbedderResource(
+            threads=_whole_number("CIPPUS_EMBEDDER_THREADS", 0, "a number of threads"),
+            endpoint_url=os.getenv("CIPPUS_EMBEDDINGS_URL", ""),
+            endpoint_model=os.getenv("CIPPUS_EMBEDDINGS_MODEL", ""),
+            endpoint_api_key=replaced.get("CIPPUS_EMBEDDINGS_API_KEY", ""),
+            endpoint_requests=_whole_number("CIPPUS_EMBEDDINGS_REQUESTS", 8, "a number of requests, at least 1") or 8,
+        ),
         qdrant=QdrantResource(
             url=os.getenv("QDRANT_URL", ""),
             api_key=replaced.get("QDRANT_API_KEY", ""),
@@ -141,9 +221,9 @@ def resources() -> Resources:
     )
 
 
-def _threads() -> int:
-    text = os.getenv("CIPPUS_EMBEDDER_THREADS", "0")
+def _whole_number(name: str, default: int, expected: str) -> int:
+    text = os.getenv(name, str(default))
     if not (text.isascii() and text.isdigit()):
-        message = f"CIPPUS_EMBEDDER_THREADS is {text!r}, expected a number of threads."
+        message = f"{name} is {text!r}, expected {expected}."
         raise SettingError(message)
     return int(text)

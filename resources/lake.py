@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import polars as pl
 import pyarrow as pa
 from dagster import ConfigurableResource
-from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake import CommitProperties, DeltaTable, Schema, Transaction, write_deltalake
 from deltalake.exceptions import TableNotFoundError
+from pydantic import PrivateAttr
 
 from resources.s3 import S3Resource
 
@@ -19,6 +20,8 @@ BUCKET = "account_bucket"
 _LITERAL_KEYS = 1_000
 """Up to this many changed keys are written into a merge's predicate, so that files are pruned by key statistics.
 The predicate is logged literally (20,000 keys made a 722 kB commit), and beyond this the join alone is used."""
+_COMMITS_PER_CHECKPOINT = 10
+"""Opening a table reads every commit since the last checkpoint, so there are many more of them than delta-rs' 100."""
 
 
 @dataclass(frozen=True)
@@ -89,18 +92,34 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
 
     s3: S3Resource
     max_spill_bytes: int = 4 << 30
+    _opened: dict[str, tuple[dict[str, str], DeltaTable]] = PrivateAttr(default_factory=dict)
 
     def open(self, spec: TableSpec) -> DeltaTable | None:
-        """The table at its newest version, or None when it was never written."""
+        """The table at its newest version, or None when it was never written.
+
+        Opening a table reads its log since the last checkpoint, every commit twice, so that is done once a step; after
+        that only news is asked for, in two requests. Memory: the list of files of each table that was opened.
+        """
+        options = self.s3.delta_options  # with credentials that may have been renewed
+        known, table = self._opened.get(spec.name, ({}, None))
+        if table is not None and known == options:
+            table.update_incremental()
+            return table
         try:
-            return DeltaTable(self.s3.uri(spec.name), storage_options=self.s3.storage_options)
+            table = DeltaTable(self.s3.uri(spec.name), storage_options=options)
         except TableNotFoundError:
             return None
+        self._opened[spec.name] = options, table
+        return table
 
     def create(self, spec: TableSpec) -> DeltaTable:
-        """The table, made when it does not exist."""
+        """The table, made when it does not exist; columns that an older version did not have are added to it."""
         found = self.open(spec)
         if found is not None:
+            held = {field.name for field in found.schema().fields}
+            absent = [field for field in Schema.from_arrow(spec.schema).fields if field.name not in held]
+            if absent:
+                found.alter.add_columns(absent)
             return found
         measured = [name for name in spec.schema.names if name not in (*spec.text_columns, BUCKET)]
         flat = [name for name in measured if not pa.types.is_nested(spec.schema.field(name).type)]
@@ -109,8 +128,11 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
             schema=spec.schema,
             mode="ignore",
             partition_by=[BUCKET] if spec.partitioned else None,
-            configuration={"delta.dataSkippingStatsColumns": ",".join(flat)},
-            storage_options=self.s3.storage_options,
+            configuration={
+                "delta.dataSkippingStatsColumns": ",".join(flat),
+                "delta.checkpointInterval": str(_COMMITS_PER_CHECKPOINT),
+            },
+            storage_options=self.s3.delta_options,
         )
 
     def contents(self, spec: TableSpec) -> dict[int, Contents]:
@@ -134,7 +156,13 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
         table = self.open(spec)
         if table is None:
             return spec.empty().lazy()
-        frame = pl.scan_delta(table, storage_options=self.s3.storage_options)
+        frame = pl.scan_delta(table, storage_options=self.s3.polars_options)
+        # A table that an older version wrote gets its new columns when it is next written to; until then they are null.
+        held = frame.collect_schema()
+        absent = {name: dtype for name, dtype in spec.polars_schema.items() if name not in held}
+        frame = (
+            frame.with_columns(pl.lit(None, dtype).alias(name) for name, dtype in absent.items()) if absent else frame
+        )
         return frame if bucket is None else frame.filter(pl.col(BUCKET) == bucket)
 
     def sync(self, spec: TableSpec, desired: pl.DataFrame, bucket: int | None = None) -> Changes:

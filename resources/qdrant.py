@@ -129,7 +129,8 @@ class Candidate:
 class SearchFilter:
     """Which points may be found; None means any. ``vertical`` is one of the account's earned tags (``verticals``).
 
-    ``posted_after`` is inclusive, ``posted_before`` exclusive; a date without a time zone is a ValueError.
+    ``account_ids`` are the only accounts that may be found; an empty set finds nothing. ``posted_after`` is inclusive,
+    ``posted_before`` exclusive; a date without a time zone is a ValueError.
     """
 
     vertical: str | None = None
@@ -137,6 +138,7 @@ class SearchFilter:
     language: str | None = None
     country: str | None = None
     account_id: str | None = None
+    account_ids: frozenset[str] | None = None
     account_bucket: int | None = None
     posted_after: datetime | None = None
     posted_before: datetime | None = None

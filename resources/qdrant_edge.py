@@ -311,6 +311,8 @@ def _edge_filter(where: SearchFilter) -> edge.Filter | None:
     must: list[edge.ConditionType] = [
         edge.FieldCondition(key, match=edge.MatchValue(value)) for key, value in where.matches().items()
     ]
+    if where.account_ids is not None:
+        must.append(edge.FieldCondition("account_id", match=edge.MatchAny(sorted(where.account_ids))))
     if where.posted_after or where.posted_before:
         bounds = edge.RangeDateTime(gte=_rfc3339(where.posted_after), lt=_rfc3339(where.posted_before))
         must.append(edge.FieldCondition("posted_at", range=bounds))

@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 import pyarrow.fs
-from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.config import Config as BotocoreConfig
+from botocore.exceptions import ClientError, IncompleteReadError, NoCredentialsError, ResponseStreamingError
 from dagster import ConfigurableResource
 from pydantic import Field
 
+from resources import s3_usage, s3_witness
 from resources.embedded import EmbeddedStack
+from resources.governor_process import Governor
+from resources.s3_route import ATTEMPTS, GovernorConfig, Route, delta_options, obstore_options, polars_options
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -54,7 +57,9 @@ class S3Resource(ConfigurableResource):  # type: ignore[type-arg]
     """One bucket of an S3 service, for every client that the lineage uses.
 
     A blank ``endpoint_url`` with a ``stack_file`` means the embedded stack, looked up when first used, so that
-    definitions load before the stack is up.
+    definitions load before the stack is up. With a ``governor``, every client goes through it and never around it: it
+    is found or started at the first use, and behind it each client keeps one layer of few repetitions. Without one,
+    clients go to S3 directly.
     """
 
     bucket: str
@@ -63,7 +68,7 @@ class S3Resource(ConfigurableResource):  # type: ignore[type-arg]
     secret_access_key: str = Field(default="", repr=False)
     region: str = "us-east-1"
     stack_file: str = ""
-    max_attempts: int = 8
+    governor: GovernorConfig | None = None
 
     @cached_property
     def connection(self) -> S3Connection:
@@ -74,56 +79,117 @@ class S3Resource(ConfigurableResource):  # type: ignore[type-arg]
         return S3Connection(self.endpoint_url, self.access_key_id, self.secret_access_key, self.region)
 
     @cached_property
-    def client(self) -> "S3Client":
-        """The boto3 client. The retry mode is pinned because botocore's default one depends on its version."""
+    def upstream(self) -> str:
+        """The URL of the S3 service; AWS' own is the one that botocore would choose."""
         at = self.connection
-        return boto3.client(
-            "s3",
-            endpoint_url=at.endpoint_url or None,
-            aws_access_key_id=at.access_key_id or None,
-            aws_secret_access_key=at.secret_access_key or None,
-            region_name=at.region,
-            config=Config(
-                retries={"mode": "standard", "max_attempts": self.max_attempts},
-                max_pool_connections=32,
-                s3={"addressing_style": "path" if at.endpoint_url else "auto"},
-            ),
+        if at.endpoint_url:
+            return at.endpoint_url.rstrip("/")
+        regional = BotocoreConfig(s3={"us_east_1_regional_endpoint": "regional"})
+        return str(self._session.client("s3", region_name=at.region, config=regional).meta.endpoint_url)
+
+    @cached_property
+    def _session(self) -> boto3.Session:
+        at = self.connection
+        return boto3.Session(at.access_key_id or None, at.secret_access_key or None, region_name=at.region)
+
+    @cached_property
+    def _joined(self) -> Governor | None:
+        if self.governor is None:
+            return None
+        return s3_usage.join(Path(self.governor.home), self.governor.arguments(self.upstream))
+
+    @property
+    def _route(self) -> Route:
+        """How clients reach S3. Raises GovernorStartError."""
+        at, found = self.connection, self._joined
+        s3_usage.use(found)
+        if found is None or self.governor is None:
+            return Route(at.endpoint_url, "path" if at.endpoint_url else "auto")
+        route = Route.through(found, self.upstream, self.governor.deadline_seconds, is_aws=not at.endpoint_url)
+        s3_witness.watch(found, lambda: self._boto3_client(route))
+        return route
+
+    def _boto3_client(self, route: Route) -> "S3Client":
+        return self._session.client(
+            "s3", endpoint_url=route.endpoint_url or None, config=BotocoreConfig(**route.botocore(attempts=ATTEMPTS))
         )
 
     @cached_property
+    def _boto3(self) -> "S3Client":
+        return self._boto3_client(self._route)
+
+    @property
+    def client(self) -> "S3Client":
+        """The boto3 client."""
+        s3_usage.use(self._joined)
+        return self._boto3
+
+    @property
     def arrow_filesystem(self) -> pyarrow.fs.FileSystem:
         """S3 as an Arrow file system, for streaming Parquet writes; s3fs does the requests."""
+        s3_usage.use(self._joined)
+        return self._arrow_filesystem
+
+    @cached_property
+    def _arrow_filesystem(self) -> pyarrow.fs.FileSystem:
         import s3fs  # imported here: it takes half a second, and definitions load without it
 
-        at = self.connection
+        at, route = self.connection, self._route
         s3 = s3fs.S3FileSystem(
             key=at.access_key_id or None,
             secret=at.secret_access_key or None,
-            endpoint_url=at.endpoint_url or None,
+            endpoint_url=route.endpoint_url or None,
             client_kwargs={"region_name": at.region},
+            # s3fs repeats requests around botocore's repetitions. Its own stay: they include reading a body.
+            config_kwargs=route.botocore(attempts=1),
             skip_instance_cache=True,
             use_listings_cache=False,
         )
+        s3.retries = ATTEMPTS
         return pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(s3))
 
-    @cached_property
+    @property
     def storage_options(self) -> dict[str, str]:
-        """Options for delta-rs and polars. Commits rely on conditional puts, delta-rs's default, which S3 honours.
+        """Options that delta-rs and polars both take, good for at least ten minutes where credentials expire.
 
-        Their retries stay at their defaults: each takes another type for the option of the same name.
+        Commits rely on conditional puts, delta-rs's default, which S3 honours. Both name the number of repetitions
+        alike but take another type for it: ``delta_options`` and ``polars_options`` have it too.
+        """
+        at, route = self.connection, self._route
+        return {"AWS_REGION": at.region, **self._object_store_credentials(), **route.object_store()}
+
+    @property
+    def delta_options(self) -> dict[str, str]:
+        """``storage_options`` for delta-rs, whose only layer of repetitions is object_store's."""
+        return delta_options(self.storage_options, self._route)
+
+    @property
+    def polars_options(self) -> dict[str, Any]:
+        """``storage_options`` for polars, which takes numbers."""
+        return polars_options(self.storage_options, self._route)
+
+    @property
+    def obstore_options(self) -> dict[str, Any]:
+        """The keyword arguments for `obstore.store.S3Store.from_url(s3.uri(""), **s3.obstore_options)`."""
+        return obstore_options(self.storage_options, self._route)
+
+    def _object_store_credentials(self) -> dict[str, str]:
+        """Credentials for the object_store family (delta-rs, polars, obstore).
+
+        Behind a proxy it would send its requests for credentials (STS, a pod's or an instance's address) through it
+        too, so botocore gets them, from wherever they are, and renews them while they have 10 to 15 minutes left.
         """
         at = self.connection
-        options = {"AWS_REGION": at.region}
-        if at.endpoint_url:
-            options |= {"AWS_ENDPOINT_URL": at.endpoint_url}
-        if at.endpoint_url.startswith("http://"):
-            options |= {"AWS_ALLOW_HTTP": "true"}
         if at.access_key_id:
-            options |= {
-                "AWS_ACCESS_KEY_ID": at.access_key_id,
-                "AWS_SECRET_ACCESS_KEY": at.secret_access_key,
-            }
-        return options
+            return {"AWS_ACCESS_KEY_ID": at.access_key_id, "AWS_SECRET_ACCESS_KEY": at.secret_access_key}
+        if not self._route.proxy_url:
+            return {}
+        found = self._session.get_credentials()
+        if found is None:
+            raise NoCredentialsError
+        now = found.get_frozen_credentials()
+        token = {"AWS_SESSION_TOKEN": now.token} if now.token else {}
+        return {"AWS_ACCESS_KEY_ID": str(now.access_key), "AWS_SECRET_ACCESS_KEY": str(now.secret_key), **token}
 
     def uri(self, key: str) -> str:
         """The s3:// address of a key."""
@@ -143,12 +209,20 @@ class S3Resource(ConfigurableResource):  # type: ignore[type-arg]
 
     def get(self, key: str) -> bytes | None:
         """An object's bytes, or None when there is no such object."""
-        try:
-            return self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
-        except ClientError as error:
-            if error.response["Error"]["Code"] in {"NoSuchKey", "404"}:
-                return None
-            raise
+        for left in reversed(range(ATTEMPTS)):
+            try:
+                return self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+            except ClientError as error:
+                if error.response["Error"]["Code"] in {"NoSuchKey", "404"}:
+                    return None
+                raise
+            except (
+                ResponseStreamingError,
+                IncompleteReadError,
+            ):  # botocore repeats requests, but not the reading of a body
+                if not left:
+                    raise
+        return None
 
     def put(self, key: str, body: bytes, *, if_absent: bool = False) -> bool:
         """Write an object; with ``if_absent``, False when the key already exists and nothing was written."""

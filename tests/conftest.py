@@ -6,6 +6,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from governors import governor_config, stop_governors
 
 from pipelines.demo import stack as embedded
 from resources.embedded import EmbeddedStack
@@ -15,17 +16,18 @@ from resources.s3 import S3Resource
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStack]:
-    """A running Postgres and S3 of this test process' own."""
+    """A running Postgres and S3 of this test process' own; request governors that tests start end with it."""
     home = tmp_path_factory.mktemp("stack")
     try:
         yield embedded.up(home)
     finally:
+        stop_governors()
         embedded.down(home)
 
 
 @pytest.fixture
 def s3(stack: EmbeddedStack, request: pytest.FixtureRequest) -> S3Resource:
-    """An empty S3 bucket of the test's own."""
+    """An empty S3 bucket of the test's own, reached directly, which is quicker."""
     # A name from the test's own id: unique in the process, and the same on every run.
     digest = hashlib.blake2b(request.node.nodeid.encode(), digest_size=8).hexdigest()
     found = S3Resource(
@@ -36,6 +38,12 @@ def s3(stack: EmbeddedStack, request: pytest.FixtureRequest) -> S3Resource:
     )
     found.client.create_bucket(Bucket=found.bucket)
     return found
+
+
+@pytest.fixture
+def governed(s3: S3Resource) -> S3Resource:
+    """The same bucket behind this test process' request governor, as users have it."""
+    return S3Resource(**{**s3.model_dump(exclude={"governor"}), "governor": governor_config()})
 
 
 @pytest.fixture

@@ -30,9 +30,10 @@ from dagster import (
     in_process_executor,
 )
 from fake_embedder import CountingEmbedder, CountingEmbedderResource, counting_embedder
+from governors import governor_config
 from polars.testing import assert_frame_equal
 
-from assets.corpus import CHUNKS, DECISIONS, TERMS
+from assets.corpus import CHUNKS, DECISION_COUNTS, DECISIONS, TERMS
 from assets.embeddings import VECTORS
 from assets.labels import GOLD, LANDING
 from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS, LAKE_TESTIMONIALS
@@ -55,6 +56,7 @@ from resources.quarantine import QuarantineResource
 from resources.raw_store import RawStoreResource
 from resources.rds import PostgresResource
 from resources.s3 import S3Resource
+from resources.s3_route import GovernorConfig
 
 TABLES = (
     LAKE_ACCOUNTS,
@@ -62,6 +64,7 @@ TABLES = (
     LAKE_TESTIMONIALS,
     QUARANTINE,
     DECISIONS,
+    DECISION_COUNTS,
     CHUNKS,
     TERMS,
     VECTORS,
@@ -131,6 +134,8 @@ class World:
     folder: Path
     stack: EmbeddedStack
     embedding: tuple[CountingEmbedderResource, CountingEmbedder] = field(default_factory=counting_embedder)
+    governor: GovernorConfig | None = field(default_factory=governor_config)
+    """The request governor that S3 is behind, as users have it: by default this test process'."""
 
     @property
     def dsn(self) -> str:
@@ -151,6 +156,7 @@ class World:
             endpoint_url=self.stack.s3_endpoint,
             access_key_id=self.stack.s3_access_key_id,
             secret_access_key=self.stack.s3_secret_access_key,
+            governor=self.governor,
         )
 
     @cached_property

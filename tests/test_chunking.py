@@ -37,7 +37,9 @@ texts = st.one_of(st.lists(st.one_of(pieces, repeats), max_size=30).map("".join)
 
 @pytest.fixture(scope="module")
 def model() -> MiniLmModel:
-    return EmbedderResource(threads=1).model()
+    model = EmbedderResource(threads=1).model()
+    assert isinstance(model, MiniLmModel)
+    return model
 
 
 def chunked(model: MiniLmModel, text: str, max_tokens: int = MAX_TOKENS, max_chunks: int = UNBOUNDED) -> ChunkedText:

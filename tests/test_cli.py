@@ -2,14 +2,17 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import boto3
 import psycopg
 import pytest
+from botocore.config import Config
 
 from pipelines.cli import main
 from pipelines.demo import stack as embedded
@@ -17,6 +20,7 @@ from pipelines.demo.creators import generate
 from pipelines.run_lock import only_run
 from resources.embedded import EmbeddedStack
 from resources.environments import SettingError, bucket_count
+from resources.governor_process import running
 from resources.s3 import S3Resource
 
 ROOT = Path(__file__).parent.parent
@@ -99,6 +103,15 @@ def test_unknown_arguments_exit_2(call: Call, tmp_path: Path) -> None:
         ({"CIPPUS_ENV": "production"}, ("demo",), "which CIPPUS_ENV=production does not have."),
         ({}, ("search", "\udcff"), "The query is not valid text; expected UTF-8."),
         ({}, ("run", "--json", "."), "is a folder; expected a file to write the report to."),
+        (
+            {"CIPPUS_S3_GOVERNOR": "no"},
+            ("s3-governor", "--port", "0"),
+            "CIPPUS_S3_GOVERNOR is 'no', expected on or off.",
+        ),
+        ({}, ("s3-governor", "--port", "0"), "is not up: start it with `cippus up`."),
+        ({}, ("s3-governor", "--port", "99999", "--upstream", "http://s3"), "--port is 99999, expected 0"),
+        ({}, ("s3-governor", "--port", "0", "--upstream", "ftp://s3"), "--upstream is 'ftp://s3', expected a URL such"),
+        ({}, ("s3-governor", "--port", "0", "--upstream", "http://s3", "--depth", "-1"), "--depth is -1, expected 0"),
     ],
 )
 def test_settings_are_refused_in_one_sentence(
@@ -168,6 +181,57 @@ def test_a_run_with_nothing_to_do_writes_its_report(demo: tuple[Cippus, str], ca
     assert "is not a folder" in call(cippus.home, "run", "--json", "/no/such/folder/r.json", code=2).stderr
 
 
+def test_every_asset_reports_its_s3_traffic_and_status_the_governor(
+    demo: tuple[Cippus, str], call: Call, tmp_path: Path
+) -> None:
+    cippus, _ = demo
+    cippus.process("run", "--json", str(tmp_path / "report.json"))
+    for asset, found in json.loads((tmp_path / "report.json").read_text())["assets"].items():
+        assert found["s3_requests"] == sum(row["requests"] for row in found["s3_prefixes"]) > 0, asset
+        assert found["s3_throttled"] == found["s3_given_up"] == found["s3_wasted_percent"] == 0, asset
+        assert all(row["rate_per_second"] > 0 for row in found["s3_prefixes"])
+    [governor] = json.loads(call(cippus.home, "status", "--json").stdout)["governors"]
+    shown = call(cippus.home, "status").stdout
+    assert f"process {governor['pid']} for {governor['upstream']}" in shown
+    assert "raw/posts" in {found["prefix"] for found in governor["prefixes"]}
+
+
+def test_without_the_governor_a_run_says_so(demo: tuple[Cippus, str], tmp_path: Path) -> None:
+    cippus, _ = demo
+    before = [governor.status()["prefixes"] for governor in running(cippus.home / "governor")]
+    printed = cippus.process("run", "--no-governor", "--json", str(tmp_path / "report.json"))
+    assert "the request governor is off" in printed.stderr
+    for asset, found in json.loads((tmp_path / "report.json").read_text())["assets"].items():
+        assert found["s3_governor"] == "off", asset
+        assert "s3_requests" not in found
+    assert [governor.status()["prefixes"] for governor in running(cippus.home / "governor")] == before
+
+
+def test_the_governor_as_a_command_serves_the_environments_s3(demo: tuple[Cippus, str], call: Call) -> None:
+    cippus, _ = demo
+    at = EmbeddedStack(**json.loads(call(cippus.home, "up", "--json").stdout))
+    variables = {**os.environ, "CIPPUS_HOME": str(cippus.home)}
+    command = [sys.executable, "-m", "pipelines.cli", "s3-governor", "--port", "0", "--depth", "1"]
+    with subprocess.Popen(command, cwd=ROOT, env=variables, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        found = re.search(r"on (http://127\.0\.0\.1:\d+), forwarding to (\S+)", line)
+        assert found
+        assert found[2] == at.s3_endpoint
+        proxy = {"http": found[1]}
+        client = boto3.client(
+            "s3",
+            endpoint_url="http://s3.test.invalid",
+            aws_access_key_id=at.s3_access_key_id,
+            aws_secret_access_key=at.s3_secret_access_key,
+            region_name="us-east-1",
+            config=Config(proxies=proxy, s3={"addressing_style": "path"}),
+        )
+        assert client.list_objects_v2(Bucket="cippus", Prefix="raw/")["KeyCount"] > 0
+        process.terminate()
+        assert process.wait(20) == 0
+
+
 def test_search_ranks_accounts_with_evidence(demo: tuple[Cippus, str], call: Call) -> None:
     cippus, _ = demo
     found = json.loads(call(cippus.home, "search", "music concert", "--limit", "3", "--json").stdout)
@@ -202,12 +266,14 @@ def _delete_one_object(stack: EmbeddedStack, prefix: str) -> None:
 
 def test_status_load_and_a_demo_that_would_mix(demo: tuple[Cippus, str], call: Call, tmp_path: Path) -> None:
     cippus, _ = demo
-    assert json.loads(call(cippus.home, "status", "--json").stdout) == {"postgres": True, "s3": True}
+    status = json.loads(call(cippus.home, "status", "--json").stdout)
+    assert (status["postgres"], status["s3"]) == (True, True)
     generate(tmp_path, accounts=2, seed=99)
     loaded = json.loads(call(cippus.home, "load", str(tmp_path), "--json").stdout)
     assert loaded["tables"]["accounts"]["read"] == 2
     assert call(cippus.home, "down").stderr == ""
-    assert json.loads(call(cippus.home, "status", "--json").stdout) == {"postgres": False, "s3": False}
+    stopped = {"postgres": False, "s3": False, "governors": []}
+    assert json.loads(call(cippus.home, "status", "--json").stdout) == stopped
     dsn = json.loads(call(cippus.home, "up", "--json").stdout)["postgres_dsn"]
     with psycopg.connect(dsn) as connection:
         row = connection.execute("SELECT count(*) FROM accounts").fetchone()

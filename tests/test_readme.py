@@ -14,15 +14,18 @@ from dagster import AssetKey
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
+from assets.asset import s3_metadata
 from assets.labels import LANDING
 from assets.transforms.corpus import Dropped
 from assets.transforms.source_schema import LABELS_SCHEMA, SOURCE_TABLES
 from pipelines.cli import app
 from pipelines.definitions import STAGES, defs
+from pipelines.measuring import BenchName
 from resources.catalogues import load_verticals
 from resources.environments import VARIABLES
 from resources.lake import TableSpec
 from resources.qdrant import COLLECTION
+from resources.s3_usage import PrefixUsage, Usage
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -193,12 +196,13 @@ def test_every_name_in_code_font_exists(commands: Mapping[str, TyperCommand]) ->
         COLLECTION,
         LANDING,
         TableSpec.__name__,
+        *s3_metadata(Usage([PrefixUsage("bucket", "prefix", "read", 1, 1, 0, 0, 0, 0, 0.0, 500.0)])),
         "STAGES",
         "ASSETS",
     }
     for name in _names(PROSE):
         make = re.fullmatch(r"make ([a-z]+)(?: (?:ARGS|PYTHON)=.*)?", name)
-        cippus = re.fullmatch(r"(?:CIPPUS_ENV=production )?cippus ([a-z]+)(?: .*)?", name)
+        cippus = re.fullmatch(r"(?:CIPPUS_ENV=production )?cippus ([a-z0-9-]+)(?: .*)?", name)
         if make:
             assert make.group(1) in TARGETS
         elif cippus:
@@ -212,12 +216,14 @@ def test_foreign_names_are_named() -> None:
 
 
 def test_command_examples_are_valid(commands: Mapping[str, TyperCommand]) -> None:
-    for row in _table("command"):
-        for name in _names(row[0]):
-            if name.startswith("cippus bench "):
-                assert (ROOT / "pipelines" / "benchmarks" / f"{name.split()[2]}.py").exists()
-    search = {name for option in commands["search"].params for name in option.opts}
-    assert set(re.findall(r"`(--[a-z]+)`", README)) <= search
+    named = [name.split() for row in _table("command") for name in _names(row[0])]
+    assert {words[2] for words in named if words[:2] == ["cippus", "bench"]} == set(BenchName)
+    assert {words[2] for words in named if words[:2] == ["cippus", "evaluate"]} == {"search"}
+    for name in BenchName:
+        assert (ROOT / "pipelines" / "benchmarks" / f"{name}.py").exists()
+    for words, said in ((_names(row[0])[0].split(), row[1]) for row in _table("command")):
+        if words[0] == "cippus" and (named_options := set(re.findall(r"`(--[a-z-]+)`", said))):
+            assert named_options <= {name for option in commands[words[1]].params for name in option.opts}
 
 
 def test_changelog_has_this_version_and_pre_commit_runs_our_tools() -> None:

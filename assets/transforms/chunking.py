@@ -15,6 +15,8 @@ from unicodedata import ucd_3_2_0
 # therefore never forced to end inside a word while a piece may be longer than a word.
 LONGEST_WORD_TOKENS = 100
 DEFAULT_MAX_CHUNKS = 8
+CHUNKING = "chunks-1"
+"""Goes into the corpus' recipe: another value means that every text is cut anew."""
 
 _SENTENCE_ENDS = frozenset(".!?…。！？।؟")
 _CLOSERS = frozenset("\"'”’»)]）」』")

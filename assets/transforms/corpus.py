@@ -6,19 +6,36 @@ text is cut (chunking.py).
 
 import hashlib
 import html
+import math
 import re
 import unicodedata
 import uuid
+from collections.abc import Callable
 from enum import StrEnum
 
 import polars as pl
 
+from assets.transforms.near_duplicates import near_duplicates
+
 MAX_POSTS_PER_ACCOUNT = 20_000
+RECENT_SHARE = 0.8
+"""The part of the cap that goes to the newest posts, whatever they earned."""
+ENGAGEMENT_TIER = 4
+KEPT = "kept"
+DECISION_RULES = "3"
+"""Goes into what a stage remembers: another value means that every decision is made anew."""
 _NAMESPACE = uuid.UUID("5b0f4f0e-4a0c-5a54-9d7c-3f1f8f3a6c11")
 _URL = re.compile(r"(?:https?://|www\.)\S+", re.IGNORECASE)
 _SPACE = re.compile(r"\s+")
+# Control characters, soft hyphens, marks and overrides of direction, byte order marks, the replacement character.
 # Zero-width joiners stay: emoji sequences and several scripts are spelled with them.
-_INVISIBLE = re.compile("[\u0000-\u0008\u000e-\u001f\u007f-\u0084\u0086-\u009f\u00ad\u200b\u2060\ufeff\ufffd]")
+_INVISIBLE = re.compile(
+    "[\u0000-\u0008\u000e-\u001f\u007f-\u0084\u0086-\u009f\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069"
+    "\ufeff\ufffd]"
+)
+# Bold, script and double-struck letters, which people decorate posts with: to the encoder each word is unknown.
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_STYLED = re.compile("[\U0001d400-\U0001d7ff]+")
 
 
 class Dropped(StrEnum):
@@ -29,6 +46,7 @@ class Dropped(StrEnum):
     ACCOUNT_DELETED = "account_deleted"
     EMPTY = "empty"
     DUPLICATE = "duplicate"
+    NEAR_DUPLICATE = "near_duplicate"
     OVER_CAP = "over_cap"
 
 
@@ -38,15 +56,20 @@ DECISIONS_SCHEMA = {
     "post_id": pl.String,
     "text_hash": pl.String,
     "dropped_because": pl.String,
+    "duplicate_of": pl.String,
 }
 
 
 def clean(text: str | None) -> str:
-    """The text as it is embedded: entities resolved, NFC, no URLs or control characters, single spaces."""
+    """The text as it is embedded: entities resolved, NFC, plain letters, no URLs, nothing invisible, single spaces.
+
+    Lone surrogates, which no encoding of Unicode holds, are left out.
+    """
     if not text:
         return ""
     text = html.unescape(text) if "&" in text else text
-    text = _INVISIBLE.sub("", unicodedata.normalize("NFC", text))
+    text = _STYLED.sub(lambda found: unicodedata.normalize("NFKC", found[0]), _SURROGATE.sub("", text))
+    text = unicodedata.normalize("NFC", _INVISIBLE.sub("", text))
     return _SPACE.sub(" ", _URL.sub(" ", text)).strip()
 
 
@@ -70,15 +93,18 @@ def decide(
 ) -> pl.DataFrame:
     """One row a post: whether it enters the corpus, and if not, why.
 
-    ``posts`` and ``accounts`` are lake rows of one bucket. Of equal texts of an account the oldest stays (ties: the
-    smaller post_id). Of more posts than the cap the newest stay; ties go to more likes and comments, then post_id.
-    Returns the columns of DECISIONS_SCHEMA.
+    ``posts`` and ``accounts`` are lake rows of one bucket. Of equal texts of an account, and of nearly equal ones, the
+    oldest stays (ties: the smaller post_id); ``duplicate_of`` names it. Of more posts than the cap, four fifths of it
+    go to the newest, and the rest of it to the most engaging of the others (``_within_cap``). Returns the columns of
+    DECISIONS_SCHEMA.
     """
     known = accounts.select("account_id", account_deleted=pl.col("deleted_at").is_not_null())
     cleaned = [clean(text) for text in posts["text"]]
     rows = posts.with_columns(
+        pl.Series("_clean", cleaned, dtype=pl.String),
         text_hash=pl.Series([content_hash(text) for text in cleaned], dtype=pl.String),
         _empty=pl.Series([not has_words(text) for text in cleaned], dtype=pl.Boolean),
+        duplicate_of=pl.lit(None, pl.String),
     ).join(known, on="account_id", how="left")
     eligible = rows.with_columns(
         dropped_because=pl.when(pl.col("deleted_at").is_not_null())
@@ -91,34 +117,71 @@ def decide(
         .then(pl.lit(Dropped.EMPTY))
     )
     unique = _mark(eligible, _repeats, Dropped.DUPLICATE)
-    capped = _mark(unique, lambda rest: rest.filter(_recency_rank() > max_posts_per_account), Dropped.OVER_CAP)
+    different = _mark(unique, _near_repeats, Dropped.NEAR_DUPLICATE)
+    capped = _mark(different, lambda rest: _over_cap(rest, max_posts_per_account), Dropped.OVER_CAP)
     return capped.select(pl.col(name).cast(dtype) for name, dtype in DECISIONS_SCHEMA.items())
 
 
-def _mark(rows: pl.DataFrame, select, reason: Dropped) -> pl.DataFrame:  # type: ignore[no-untyped-def]
-    """Give a reason to those still undropped rows that ``select`` picks."""
-    picked = select(rows.filter(pl.col("dropped_because").is_null()))["post_id"]
-    return rows.with_columns(
-        dropped_because=pl.when(pl.col("post_id").is_in(picked.implode()))
-        .then(pl.lit(reason))
-        .otherwise("dropped_because")
+def count_decisions(decided: pl.DataFrame) -> pl.DataFrame:
+    """How many posts of each bucket are in the corpus and how many each reason keeps out.
+
+    (account_bucket, dropped_because, posts); posts that are in count under KEPT.
+    """
+    return decided.group_by("account_bucket", pl.col("dropped_because").fill_null(KEPT)).agg(
+        pl.len().cast(pl.Int64).alias("posts")
     )
 
 
+def _mark(rows: pl.DataFrame, select: Callable[[pl.DataFrame], pl.DataFrame], reason: Dropped) -> pl.DataFrame:
+    """Give a reason to those still undropped rows that ``select`` picks: (post_id, and what each repeats or null)."""
+    picked = select(rows.filter(pl.col("dropped_because").is_null()))
+    marked = rows.join(picked.with_columns(_picked=True), on="post_id", how="left", maintain_order="left")
+    return marked.with_columns(
+        dropped_because=pl.when("_picked").then(pl.lit(reason)).otherwise("dropped_because"),
+        duplicate_of=pl.coalesce("duplicate_of", "_repeats"),
+    ).drop("_picked", "_repeats")
+
+
 def _repeats(rows: pl.DataFrame) -> pl.DataFrame:
-    ordered = rows.sort("posted_at", "post_id", nulls_last=True)
-    return ordered.filter(~pl.struct("account_id", "text_hash").is_first_distinct())
+    oldest = pl.col("post_id").first().over("account_id", "text_hash")
+    ordered = rows.sort("posted_at", "post_id", nulls_last=True).with_columns(_repeats=oldest)
+    return ordered.filter(pl.col("post_id") != pl.col("_repeats")).select("post_id", "_repeats")
 
 
-def _recency_rank() -> pl.Expr:
-    engagement = pl.col("likes").fill_null(0) + pl.col("comments").fill_null(0)
-    newest_first = pl.struct(-pl.col("posted_at").dt.epoch("us").fill_null(0), -engagement, "post_id")
-    return newest_first.rank("ordinal").over("account_id")
+def _near_repeats(rows: pl.DataFrame) -> pl.DataFrame:
+    found: list[tuple[str, str]] = []
+    ordered = rows.sort("account_id", "posted_at", "post_id", nulls_last=True)
+    for of_account in ordered.partition_by("account_id", maintain_order=True):
+        posts = of_account["post_id"].to_list()
+        earlier = near_duplicates(of_account["_clean"].to_list())
+        found += [(post, posts[of]) for post, of in zip(posts, earlier, strict=True) if of is not None]
+    return pl.DataFrame(found, schema={"post_id": pl.String, "_repeats": pl.String}, orient="row")
+
+
+def _over_cap(rows: pl.DataFrame, cap: int) -> pl.DataFrame:
+    """The posts that are too many of their account.
+
+    The newest (post_id decides between equal times) fill RECENT_SHARE of the cap. What is left of it goes to the most
+    engaging of the others, by tiers of a factor of four, because likes move all day and a post that comes and goes
+    is embedded and deleted for nothing; within a tier to the newer.
+    """
+    counted = (pl.col(name).fill_null(0).cast(pl.Int64) for name in ("likes", "comments", "shares"))
+    tier = (pl.sum_horizontal(counted).clip(0) + 1).log(ENGAGEMENT_TIER).floor()
+    place = pl.int_range(pl.len()).over("account_id")
+    newest_first = rows.sort("posted_at", "post_id", descending=[True, False], nulls_last=True)
+    ranked = newest_first.with_columns(_newest=place, _tier=tier).with_columns(
+        _tier=pl.when(pl.col("_newest") < math.ceil(cap * RECENT_SHARE)).then(math.inf).otherwise("_tier")
+    )
+    best_first = ranked.sort("_tier", "_newest", descending=[True, False])
+    return best_first.filter(place >= cap).select("post_id", pl.lit(None, pl.String).alias("_repeats"))
 
 
 def attributes(posts: pl.DataFrame, accounts: pl.DataFrame) -> pl.DataFrame:
-    """What a chunk is filtered and shown by: (post_id, account_id, handle, network, language, country, posted_at)."""
+    """What a chunk is filtered and shown by: (post_id, account_id, handle, network, language, country, posted_at).
+
+    The language is the account's own statement; a text whose language is known has its own.
+    """
     owners = accounts.select("account_id", "handle", "language", "country")
-    return posts.select("post_id", "account_id", "account_bucket", "network", "posted_at", "text").join(
+    return posts.select("post_id", "account_id", "account_bucket", "network", "posted_at").join(
         owners, on="account_id", how="left"
     )

@@ -4,10 +4,11 @@ import numpy as np
 import polars as pl
 from dagster import AssetCheckResult, AssetKey, asset_check
 
-from assets.corpus import CHUNKS, DECISIONS, TERMS
+from assets.corpus import CHUNKS, DECISION_COUNTS, DECISIONS, TERMS
 from assets.embeddings import VECTORS
 from assets.lake import LAKE_POSTS
 from assets.partitions import BUCKETS
+from assets.transforms.corpus import count_decisions
 from assets.transforms.points import compare, payloads
 from assets.verticals import TAGS
 from pipelines.checks import verdict
@@ -25,6 +26,17 @@ def every_post_decided(lake: LakeResource) -> AssetCheckResult:
     decided = lake.scan(DECISIONS).select("post_id").collect()
     odd = posts.join(decided, on="post_id", how="anti").height + decided.join(posts, on="post_id", how="anti").height
     return verdict("posts undecided, or decided and unknown", found=odd, metadata={"posts": posts.height})
+
+
+@asset_check(asset=AssetKey(["corpus", "decision_counts"]), name="counts_add_up")
+def counts_add_up(lake: LakeResource) -> AssetCheckResult:
+    """The counts are those of the decisions, reason by reason, so that no dropped post goes uncounted."""
+    decided = lake.scan(DECISIONS).select("account_bucket", "dropped_because").collect()
+    counted = lake.scan(DECISION_COUNTS).collect()
+    due, columns = count_decisions(decided), DECISION_COUNTS.schema.names
+    odd = due.join(counted, on=columns, how="anti").height + counted.join(due, on=columns, how="anti").height
+    repeated = counted.height - counted.select("account_bucket", "dropped_because").n_unique()
+    return verdict("counts missing, wrong or repeated", found=odd + repeated, metadata={"posts": decided.height})
 
 
 @asset_check(asset=AssetKey(["corpus", "cippus_text"]), name="chunks_match_decisions")
@@ -92,6 +104,7 @@ def points_match_chunks(lake: LakeResource, qdrant: QdrantResource) -> AssetChec
 
 CHECKS = [
     every_post_decided,
+    counts_add_up,
     chunks_match_decisions,
     frequencies_in_range,
     vectors_unit_length,

@@ -15,6 +15,7 @@ from pathlib import Path
 from pipelines.demo.postgres_server import PostgresServer
 from pipelines.demo.s3_server import PORT_NAMES, S3Server
 from pipelines.demo.server_process import becomes_free, free_ports
+from resources import governor_process
 from resources.embedded import EmbeddedStack
 
 STACK_FILE = "stack.json"
@@ -95,9 +96,13 @@ def revive(home: Path) -> EmbeddedStack:
 
 
 def down(home: Path) -> None:
-    """Stop the servers; data, secrets and ports stay. Stopping what is not running is no error."""
+    """Stop the servers and the home's request governors; data, secrets and ports stay.
+
+    Stopping what is not running is no error.
+    """
     home = home.resolve()
-    if not (home / _SETTINGS_FILE).exists():
+    if not (home / _SETTINGS_FILE).exists():  # S3 is elsewhere
+        governor_process.stop_all(home / governor_process.HOME_FOLDER)
         return
     with _exclusively(home):
         _stop(home)
@@ -117,6 +122,7 @@ def wipe(home: Path) -> None:
 
 
 def _stop(home: Path) -> None:
+    governor_process.stop_all(home / governor_process.HOME_FOLDER)
     (home / STACK_FILE).unlink(missing_ok=True)
     if (home / _SETTINGS_FILE).exists():
         postgres, s3 = _Settings.of(home).servers(home)

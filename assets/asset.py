@@ -1,0 +1,69 @@
+"""What every asset of the lineage has beside its own: figures of its S3 traffic, and one error when S3's governor ends.
+
+Belongs here: the wrapper around an asset's body, and Dagster's form of the figures. Not here: counting
+(resources/s3_usage.py), what an asset reports itself (incremental.py).
+"""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import dagster
+from dagster import AssetsDefinition, MaterializeResult, MetadataValue, TableRecord
+
+from resources import s3_usage
+from resources.s3_usage import PrefixUsage, Usage
+
+_Body = Callable[..., MaterializeResult[None]]
+
+
+def asset(**settings: Any) -> Callable[[_Body], AssetsDefinition]:
+    """`dagster.asset`, with the requests that the body made to S3 in the materialization's metadata.
+
+    Raises GovernorGoneError in place of whatever error a client makes of it when the governor ends.
+    """
+
+    def declare(body: _Body) -> AssetsDefinition:
+        @wraps(body)
+        def measured(*arguments: Any, **named: Any) -> MaterializeResult[None]:
+            with s3_usage.measured() as usage:
+                result = body(*arguments, **named)
+            return result._replace(metadata={**(result.metadata or {}), **s3_metadata(usage)})
+
+        made: AssetsDefinition = dagster.asset(**settings)(measured)
+        return made
+
+    return declare
+
+
+def s3_metadata(usage: Usage) -> dict[str, Any]:
+    """Totals as numbers, and a table by prefix and verb. Without a governor that counts, only that there is none."""
+    if not usage.is_governed or not usage.is_known:
+        return {"s3_governor": "off" if not usage.is_governed else "gone"}
+    return {
+        "s3_requests": int(usage.total("requests")),
+        "s3_throttled": int(usage.total("throttled")),
+        "s3_wasted_percent": usage.wasted_percent,
+        "s3_waited_seconds": round(usage.total("waited_seconds"), 3),
+        "s3_given_up": int(usage.total("given_up")),
+        **(
+            {"s3_prefixes": MetadataValue.table([_record(found) for found in usage.prefixes])} if usage.prefixes else {}
+        ),
+    }
+
+
+def _record(found: PrefixUsage) -> TableRecord:
+    return TableRecord(
+        {
+            "prefix": f"{found.bucket}/{found.prefix}",
+            "verb": found.verb,
+            "requests": found.requests,
+            "throttled": found.throttled,
+            "wasted_percent": found.wasted_percent,
+            "rate_per_second": found.rate,
+            "waited_seconds": found.waited_seconds,
+            "given_up": found.given_up,
+            "slowest_seconds": found.slowest_seconds,
+            "slowest_request": found.slowest,
+        }
+    )

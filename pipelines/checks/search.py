@@ -1,0 +1,54 @@
+"""Checks of search/*: the figures are about today's questions, and the default retriever is the one to use."""
+
+import polars as pl
+from dagster import AssetCheckResult, AssetCheckSeverity, AssetKey, asset_check
+
+from assets.corpus import CHUNKS
+from assets.labels import GOLD
+from assets.retrieval_quality import FIGURES, QUALITY
+from assets.transforms.judgements import judged_accounts
+from assets.transforms.ranking import Retriever
+from assets.transforms.retrieval_metrics import better_retriever
+from pipelines.checks import verdict
+from resources.catalogues import load_verticals
+from resources.lake import LakeResource
+
+_QUALITY = AssetKey(["search", "retrieval_quality"])
+
+
+@asset_check(asset=_QUALITY, name="every_question_measured")
+def every_question_measured(lake: LakeResource) -> AssetCheckResult:
+    """One row a description of a vertical with enough gold labels, no other, with figures in [0, 1]."""
+    posts = lake.scan(CHUNKS).select("post_id", "account_id").unique().collect()
+    grades = judged_accounts(lake.scan(GOLD).collect(), posts)
+    expected = {
+        (vertical.name, text, len(grades[vertical.name]), sum(grades[vertical.name].values()))
+        for vertical in load_verticals()
+        if vertical.name in grades
+        for text in vertical.descriptions
+    }
+    rows = lake.scan(QUALITY).collect()
+    held = set(rows.select("vertical", "query", "judged", "relevant").iter_rows())
+    inside = pl.all_horizontal(pl.col(name).is_between(0, 1).fill_null(value=False) for name in FIGURES)
+    odd = len(expected ^ held) + rows.filter(~inside).height
+    return verdict("questions unmeasured, foreign or with impossible figures", found=odd, metadata={"rows": len(held)})
+
+
+@asset_check(asset=_QUALITY, name="hybrid_is_not_worse")
+def hybrid_is_not_worse(lake: LakeResource) -> AssetCheckResult:
+    """A warning when dense or BM25 alone beats hybrid, which is the default, by more than .01 nDCG@10."""
+    rows = lake.scan(QUALITY).collect()
+    if rows.is_empty():
+        return AssetCheckResult(passed=True, description="No vertical has enough gold labels to measure on.")
+    ndcg_of = {retriever.value: float(rows[f"{retriever}_ndcg_at_10"].mean()) for retriever in Retriever}  # type: ignore[arg-type]
+    best = better_retriever(ndcg_of, Retriever.HYBRID.value)
+    figures = ", ".join(f"{name} {value:.3f}" for name, value in ndcg_of.items())
+    return AssetCheckResult(
+        passed=best == Retriever.HYBRID,
+        severity=AssetCheckSeverity.WARN,
+        description=f"nDCG@10: {figures}; the better default is {best}.",
+        metadata=dict(ndcg_of),
+    )
+
+
+CHECKS = [every_question_measured, hybrid_is_not_worse]

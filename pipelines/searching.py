@@ -1,0 +1,84 @@
+"""`cippus search`: creators for a query.
+
+Belongs here: its arguments. Not here: ranking (assets/search.py), how it looks (presentation.py).
+"""
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from assets.transforms.ranking import Retriever
+from pipelines import presentation
+from pipelines.demo.folder import InputError
+from pipelines.terminal import Json, err, out, print_json, require_stack
+
+_DAYS = ["%Y-%m-%d"]
+
+
+def search(  # noqa: PLR0913  # options of a command
+    query: Annotated[str, typer.Argument(help="What the creators should be about.")],
+    vertical: Annotated[str | None, typer.Option(help="Only accounts tagged with this vertical.")] = None,
+    network: Annotated[str | None, typer.Option(help="Only posts of this network.")] = None,
+    language: Annotated[str | None, typer.Option(help="Only posts in this language, such as en.")] = None,
+    country: Annotated[str | None, typer.Option(help="Only accounts of this country, such as DE.")] = None,
+    posted_after: Annotated[
+        datetime | None, typer.Option(formats=_DAYS, help="Only posts of this day (UTC) or later.")
+    ] = None,
+    posted_before: Annotated[
+        datetime | None, typer.Option(formats=_DAYS, help="Only posts before this day (UTC).")
+    ] = None,
+    min_followers: Annotated[int | None, typer.Option(min=0, help="Only accounts with at least so many.")] = None,
+    max_followers: Annotated[int | None, typer.Option(min=0, help="Only accounts with at most so many.")] = None,
+    retriever: Annotated[Retriever, typer.Option(help="Which candidates count.")] = Retriever.HYBRID,
+    limit: Annotated[int, typer.Option(min=1, max=100, help="How many accounts.")] = 10,
+    as_json: Json = False,
+) -> None:
+    """Rank accounts for a query, each with its best posts as evidence."""
+    from assets.search import Followers, Searcher
+    from resources.environments import resources
+    from resources.qdrant import CollectionMissingError, SearchFilter
+
+    _require_known(vertical)
+    if any("\ud800" <= character <= "\udfff" for character in query):
+        message = "The query is not valid text; expected UTF-8."
+        raise InputError(message)
+    require_stack()
+    made = resources()
+    qdrant = made.qdrant.process_config_and_initialize()  # its key is an EnvVar until then
+    searcher = Searcher(made.lake, made.embedder, qdrant)
+    with err.status("searching"):
+        try:
+            where = SearchFilter(
+                vertical=vertical,
+                network=network,
+                language=language,
+                country=country,
+                posted_after=_in_utc(posted_after),
+                posted_before=_in_utc(posted_before),
+            )
+            followers = Followers(min_followers, max_followers)
+            ranked = searcher.accounts(query, where, limit, followers=followers, retriever=retriever)
+        except CollectionMissingError:
+            message = "There is nothing to search yet: run `cippus run` first."
+            raise InputError(message) from None
+        except ValueError as error:
+            raise InputError(str(error)) from None
+    if as_json:
+        print_json({"query": query, "accounts": [asdict(account) for account in ranked]})
+    else:
+        presentation.show_accounts(out, query, ranked)
+
+
+def _require_known(vertical: str | None) -> None:
+    from resources.catalogues import load_verticals
+
+    names = [found.name for found in load_verticals()]
+    if vertical is not None and vertical not in names:
+        message = f"Unknown vertical {vertical!r}; expected one of {', '.join(names)}."
+        raise InputError(message)
+
+
+def _in_utc(moment: datetime | None) -> datetime | None:
+    return None if moment is None else moment.replace(tzinfo=UTC)

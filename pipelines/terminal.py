@@ -1,0 +1,31 @@
+"""What the commands share: the two consoles, JSON, and the embedded stack that they need.
+
+Belongs here: that. Not here: any command (cli.py, searching.py, measuring.py, governor.py).
+"""
+
+import json
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from pipelines.demo import stack
+from resources.environments import Environment, environment, home, writable_home
+
+out = Console()
+err = Console(stderr=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON."""
+    out.print_json(json.dumps(value, default=str))
+
+
+def require_stack() -> None:
+    """Restart what died of the embedded stack; StackNotUpError when it was never started or was stopped."""
+    if environment() is not Environment.PRODUCTION:
+        with err.status("looking for Postgres and S3"):
+            stack.revive(home())
+    writable_home()

@@ -1,0 +1,25 @@
+"""A table that an older version wrote is read and written by a version that has more columns."""
+
+import polars as pl
+import pyarrow as pa
+
+from resources.lake import LakeResource, TableSpec
+
+OLD = TableSpec("corpus/some", pa.schema([("account_bucket", pa.int32()), ("key", pa.string())]), ("key",))
+NEW = TableSpec("corpus/some", OLD.schema.append(pa.field("added", pa.string())), ("key",))
+
+
+def test_new_columns_are_null_until_they_are_written(lake: LakeResource) -> None:
+    lake.append(OLD, pl.DataFrame({"account_bucket": [0, 0], "key": ["a", "b"]}))
+    assert sorted(lake.scan(NEW, 0).select("key", "added").collect().rows()) == [("a", None), ("b", None)]
+    desired = pl.DataFrame({"account_bucket": [0, 0, 0], "key": ["a", "b", "c"], "added": ["x", None, "y"]})
+    changes = lake.sync(NEW, desired, 0)
+    assert (changes.inserted, changes.updated, changes.unchanged) == (1, 1, 1)
+    assert sorted(lake.scan(NEW).select(NEW.schema.names).collect().rows()) == sorted(desired.rows())
+    assert lake.sync(NEW, desired, 0).written == 0
+
+
+def test_rows_are_appended_to_an_older_table(lake: LakeResource) -> None:
+    lake.append(OLD, pl.DataFrame({"account_bucket": [0], "key": ["a"]}))
+    lake.append(NEW, pl.DataFrame({"account_bucket": [0], "key": ["b"], "added": ["y"]}))
+    assert sorted(lake.scan(NEW).select("key", "added").collect().rows()) == [("a", None), ("b", "y")]
