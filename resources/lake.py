@@ -116,11 +116,7 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
         """The table, made when it does not exist; columns that an older version did not have are added to it."""
         found = self.open(spec)
         if found is not None:
-            held = {field.name for field in found.schema().fields}
-            absent = [field for field in Schema.from_arrow(spec.schema).fields if field.name not in held]
-            if absent:
-                found.alter.add_columns(absent)
-            return found
+            return self._with_columns(found, spec)
         measured = [name for name in spec.schema.names if name not in (*spec.text_columns, BUCKET)]
         flat = [name for name in measured if not pa.types.is_nested(spec.schema.field(name).type)]
         return DeltaTable.create(
@@ -134,6 +130,13 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
             },
             storage_options=self.s3.delta_options,
         )
+
+    def _with_columns(self, table: DeltaTable, spec: TableSpec) -> DeltaTable:
+        held = {field.name for field in table.schema().fields}
+        absent = [field for field in Schema.from_arrow(spec.schema).fields if field.name not in held]
+        if absent:
+            table.alter.add_columns(absent)
+        return table
 
     def contents(self, spec: TableSpec) -> dict[int, Contents]:
         """Bucket → its contents, from the log alone; the key is WHOLE for a table without buckets."""
@@ -153,7 +156,9 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
 
     def scan(self, spec: TableSpec, bucket: int | None = None) -> pl.LazyFrame:
         """The rows of a table, or of one of its buckets; no rows when the table does not exist."""
-        table = self.open(spec)
+        return self._rows(self.open(spec), spec, bucket)
+
+    def _rows(self, table: DeltaTable | None, spec: TableSpec, bucket: int | None) -> pl.LazyFrame:
         if table is None:
             return spec.empty().lazy()
         frame = pl.scan_delta(table, storage_options=self.s3.polars_options)
@@ -172,10 +177,12 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
         swapped contents are seen. Memory: the bucket's rows twice.
         """
         desired = desired.select(pl.col(name).cast(dtype) for name, dtype in spec.polars_schema.items())
-        current = self.scan(spec, bucket).collect()
+        table = self.open(spec)
+        current = self._rows(table, spec, bucket).collect()
         upserts, deletes, changes = difference(current, desired, spec.key)
         if changes.written:
-            table = self.create(spec)
+            # The version that was compared with, so that a change which somebody else made meanwhile is a conflict.
+            table = self._with_columns(table, spec) if table is not None else self.create(spec)
             if current.is_empty():
                 write_deltalake(table, upserts, mode="append")
             else:
