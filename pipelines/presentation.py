@@ -88,7 +88,7 @@ def show_run(console: Console, report: "LineageReport") -> None:
     for key, metadata in report.assets.items():
         written = sum(metadata.get(name, 0) for name in ("inserted", "updated", "deleted"))
         numbers = metadata.get("rows", 0), metadata.get("skipped", 0), written
-        counts = {name: value for name, value in metadata.items() if isinstance(value, int | float)}
+        counts = {name: value for name, value in metadata.items() if isinstance(value, int)}
         also = ", ".join(f"{name} {value:,}" for name, value in counts.items() if name not in _SHOWN and value)
         table.add_row(key, *(f"{number:,}" for number in numbers), f"{metadata.get('seconds', 0):.2f}", also)
     console.print(table)

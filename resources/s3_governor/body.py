@@ -6,8 +6,8 @@ Belongs here: holding the sender back. Not here: what the bytes are.
 import asyncio
 from collections import deque
 
-HIGH_BYTES = 512 << 10
-LOW_BYTES = 128 << 10
+HIGH_BYTES = 192 << 10
+"""Less than one read of the event loop (256 KiB): a body that is not taken on holds one chunk, not more."""
 
 
 class ConnectionLostError(ConnectionError):

@@ -6,7 +6,7 @@ Belongs here: flow control of one transport. Not here: HTTP.
 import asyncio
 from typing import cast
 
-WRITE_HIGH_BYTES = 512 << 10
+WRITE_HIGH_BYTES = 256 << 10
 
 
 class Connection(asyncio.Protocol):
