@@ -102,12 +102,19 @@ class Searcher:
 
     def question(self, query: str) -> Question:
         """A query, embedded and weighed; reads the counts of its terms only. ValueError for one without text."""
-        text = clean(query)
-        if not text:
+        return self.questions([query])[0]
+
+    def questions(self, queries: Sequence[str]) -> list[Question]:
+        """Queries, embedded and weighed together: their terms' counts are read once for all. Raises ValueError."""
+        texts = [clean(query) for query in queries]
+        if not all(texts):
             message = "The query is empty, expected words to search for."
             raise ValueError(message)
-        [(_, vectors)] = self.embedder.model().embed([text])
-        return Question(vectors[0], self._weighed(text))
+        vectors: dict[int, NDArray[np.float32]] = {}
+        for indices, batch in self.embedder.model().embed(texts):
+            vectors.update(zip((int(index) for index in indices), batch, strict=True))
+        weighed = self._weighed(texts)
+        return [Question(vectors[number], terms) for number, terms in enumerate(weighed)]
 
     def _narrowed(self, where: SearchFilter, followers: Followers | None) -> SearchFilter:
         """The filter, with the accounts of so many followers in it."""
@@ -122,15 +129,16 @@ class Searcher:
         eligible = frozenset(held["account_id"].to_list())
         return replace(where, account_ids=eligible if where.account_ids is None else eligible & where.account_ids)
 
-    def _weighed(self, text: str) -> SparseVector:
-        """The query's terms with their corpus-wide IDF weights; reads the counts of those terms only."""
-        terms = self._encoder.encode_query(text).indices
+    def _weighed(self, texts: Sequence[str]) -> list[SparseVector]:
+        """The queries' terms with their corpus-wide IDF weights; reads the counts of those terms only."""
+        terms_of = [self._encoder.encode_query(text).indices for text in texts]
         documents = sum(contents.rows for contents in self.lake.contents(CHUNKS).values())
-        if not len(terms) or not documents:
-            return SparseVector(np.empty(0, np.uint32), np.empty(0, np.float32))
-        counted = self.lake.scan(TERMS).filter(pl.col("term").is_in(terms.astype(np.int64).tolist()))
-        frequencies = counted.group_by("term").agg(pl.col("documents").sum()).collect()
-        return SparseVector(*weigh_query(terms, dict(frequencies.iter_rows()), documents))
+        wanted = sorted({int(term) for terms in terms_of for term in terms})
+        if not wanted or not documents:
+            return [SparseVector(np.empty(0, np.uint32), np.empty(0, np.float32)) for _ in texts]
+        counted = self.lake.scan(TERMS).filter(pl.col("term").is_in(wanted))
+        frequencies = dict(counted.group_by("term").agg(pl.col("documents").sum()).collect().iter_rows())
+        return [SparseVector(*weigh_query(terms, frequencies, documents)) for terms in terms_of]
 
     @cached_property
     def _encoder(self) -> SparseEncoder:

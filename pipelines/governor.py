@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from resources.environments import s3_resource
-from resources.s3_governor.settings import GovernorSettings
+from resources.s3_governor.settings import GovernorSettings, read_token
 
 _COLUMNS = ("prefix", "verb", "requests", "503s", "wasted", "lost", "waited", "rate")
 
@@ -41,15 +41,13 @@ def s3_governor(  # noqa: PLR0913  # options of a command
     from resources.s3_governor.service import serve
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
-    if folder is not None:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     settings = GovernorSettings(
         upstream=s3_resource().upstream if upstream is None else upstream,
         port=port,
         depth=depth,
         deadline=deadline,
         hosts=tuple(host or ()),
-        token=token_file.read_text().strip() if token_file else "",
+        token=read_token(token_file) if token_file else "",
         folder=folder,
         ca_file=ca_file,
         sts_host=sts_host,

@@ -20,6 +20,7 @@ from resources.quarantine import QuarantineResource
 from resources.raw_store import RawStoreResource
 from resources.rds import PostgresResource
 from resources.s3 import S3Resource
+from resources.s3_governor.settings import GovernorSettingError, refuse_credentials
 from resources.s3_route import GovernorConfig
 
 
@@ -133,9 +134,14 @@ class Resources(NamedTuple):
 
 def s3_resource() -> S3Resource:
     """The lake's S3, behind this host's governor unless that is off. Raises SettingError."""
+    endpoint = os.getenv("CIPPUS_S3_ENDPOINT", "")
+    try:
+        refuse_credentials("CIPPUS_S3_ENDPOINT", endpoint)
+    except GovernorSettingError as error:
+        raise SettingError(str(error)) from None
     return S3Resource(
         bucket=os.getenv("CIPPUS_S3_BUCKET", "cippus"),
-        endpoint_url=os.getenv("CIPPUS_S3_ENDPOINT", ""),
+        endpoint_url=endpoint,
         region=os.getenv("AWS_REGION", "us-east-1"),
         stack_file=_stack_file(),
         governor=governor() if is_governed() else None,

@@ -22,6 +22,8 @@ from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from resources.s3_governor.settings import refuse_credentials
+
 HOME_FOLDER = "governor"
 """The folder of a Cippus home in which its governors are, each in one of its own."""
 _PROJECT = Path(__file__).parents[1]
@@ -59,10 +61,13 @@ class Governor:
 
     def ask(self, method: str, path: str, body: str | None = None, timeout_seconds: float = _ANSWER_SECONDS) -> Any:
         """One request about the governor itself; its JSON answer. Raises OSError, also when it is not a governor's."""
+        known = base64.b64encode(f"cippus:{self.token}".encode()).decode()
+        return self._ask(method, path, body, {"Authorization": f"Basic {known}"}, timeout_seconds)
+
+    def _ask(self, method: str, path: str, body: str | None, headers: dict[str, str], timeout_seconds: float) -> Any:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout_seconds)
         try:
-            known = base64.b64encode(f"cippus:{self.token}".encode()).decode()
-            connection.request(method, path, body, {"Authorization": f"Basic {known}"})
+            connection.request(method, path, body, headers)
             answer = connection.getresponse()
             text = answer.read()
         except http.client.HTTPException as error:
@@ -78,9 +83,9 @@ class Governor:
             raise OSError(str(error)) from error
 
     def is_alive(self, timeout_seconds: float = _ANSWER_SECONDS) -> bool:
-        """Whether it still answers as itself."""
+        """Whether it still answers as itself. Who is asked may be somebody else, so without the token."""
         try:
-            found = self.ask("GET", "/healthz", timeout_seconds=timeout_seconds)
+            found = self._ask("GET", "/healthz", None, {}, timeout_seconds)
         except OSError:
             return False
         return isinstance(found, dict) and (found.get("pid"), found.get("upstream")) == (self.pid, self.upstream)
@@ -100,16 +105,17 @@ class Governor:
     def stop(self) -> None:
         """End the process, if it still is a governor's, and wait until it has."""
         how, deadline = signal.SIGTERM, time.monotonic() + _STOP_SECONDS
-        while self._is_process():
+        while self.is_process():
             with suppress(ProcessLookupError):
                 os.kill(self.pid, how)
-            while self._is_process() and time.monotonic() < deadline:
+            while self.is_process() and time.monotonic() < deadline:
                 time.sleep(_POLL_SECONDS)
             how, deadline = signal.SIGKILL, deadline + _STOP_SECONDS
         with suppress(ChildProcessError):  # another process' child
-            os.waitpid(self.pid, os.WNOHANG)
+            while os.waitpid(self.pid, os.WNOHANG) == (0, 0) and time.monotonic() < deadline:
+                time.sleep(_POLL_SECONDS)  # it has no arguments any more, shortly before it has ended
 
-    def _is_process(self) -> bool:
+    def is_process(self) -> bool:
         """Whether the pid is still this governor's: it has its folder among its arguments, and is no zombie."""
         try:
             arguments = Path(f"/proc/{self.pid}/cmdline").read_bytes().split(b"\0")
@@ -131,6 +137,10 @@ class GovernorArguments:
     emf: str = ""
     ca_file: str = ""
 
+    def __post_init__(self) -> None:
+        """Refuse credentials in the URL, which would be part of a folder's name and of a process' arguments."""
+        refuse_credentials("The URL of the S3 service", self.upstream)
+
     @property
     def folder_name(self) -> str:
         """The upstream, legibly, with a digest of everything."""
@@ -150,9 +160,12 @@ class GovernorArguments:
 
 
 def find(folder: Path, timeout_seconds: float = _ANSWER_SECONDS) -> Governor | None:
-    """The governor of a folder, or None where it never was, has ended, or does not answer."""
+    """The governor of a folder, or None where it never was, has ended, or does not answer.
+
+    That it answers is not enough: after its end anybody of this host may listen on its port, and get the token.
+    """
     found = _read(folder)
-    return found if found is not None and found.is_alive(timeout_seconds) else None
+    return found if found is not None and found.is_process() and found.is_alive(timeout_seconds) else None
 
 
 def _read(folder: Path) -> Governor | None:

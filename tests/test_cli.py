@@ -24,6 +24,7 @@ from resources.governor_process import running
 from resources.s3 import S3Resource
 
 ROOT = Path(__file__).parent.parent
+GOVERNOR = ("s3-governor", "--port", "0", "--upstream", "http://127.0.0.1:9")
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,15 @@ def test_unknown_arguments_exit_2(call: Call, tmp_path: Path) -> None:
         ({}, ("s3-governor", "--port", "99999", "--upstream", "http://s3"), "--port is 99999, expected 0"),
         ({}, ("s3-governor", "--port", "0", "--upstream", "ftp://s3"), "--upstream is 'ftp://s3', expected a URL such"),
         ({}, ("s3-governor", "--port", "0", "--upstream", "http://s3", "--depth", "-1"), "--depth is -1, expected 0"),
+        ({}, (*GOVERNOR, "--token-file", os.devnull), "--token-file is /dev/null, expected a file with a token: it is"),
+        ({}, (*GOVERNOR, "--token-file", "/nope"), "--token-file is /nope, expected a file with a token: No such file"),
+        ({}, (*GOVERNOR, "--folder", __file__), "expected a folder that can be written: File exists."),
+        ({}, (*GOVERNOR, "--ca-file", "/nope"), "--ca-file is /nope, expected a file of PEM certificates: No such"),
+        (
+            {"CIPPUS_S3_ENDPOINT": "http://AKIA:SEC/RET@host"},
+            ("s3-governor", "--port", "0"),
+            "CIPPUS_S3_ENDPOINT holds credentials",
+        ),
     ],
 )
 def test_settings_are_refused_in_one_sentence(
@@ -127,6 +137,8 @@ def test_settings_are_refused_in_one_sentence(
     refused = call(tmp_path / "none", *arguments, code=2)
     assert sentence in refused.stderr
     assert refused.stderr.count("\n") == 1
+    assert "AKIA" not in refused.stderr
+    assert "RET" not in refused.stderr
     assert not (tmp_path / "none").exists()
 
 

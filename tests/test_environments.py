@@ -65,6 +65,12 @@ def test_variables_reach_the_governor(monkeypatch: pytest.MonkeyPatch, home: Pat
     ("name", "value", "sentence"),
     [
         ("CIPPUS_S3_GOVERNOR", "no", "CIPPUS_S3_GOVERNOR is 'no', expected on or off."),
+        (
+            "CIPPUS_S3_ENDPOINT",
+            "http://AKIA:SECRET@host",
+            "CIPPUS_S3_ENDPOINT holds credentials or another @, expected a URL of a host alone, "
+            "such as https://s3.example.org.",
+        ),
         ("CIPPUS_S3_DEPTH", "-1", "CIPPUS_S3_DEPTH is '-1', expected a number of path segments."),
         ("CIPPUS_S3_DEADLINE", "0", "CIPPUS_S3_DEADLINE is '0', expected seconds above 0."),
         ("CIPPUS_S3_DEADLINE", "inf", "CIPPUS_S3_DEADLINE is 'inf', expected seconds above 0."),

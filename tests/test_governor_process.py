@@ -9,8 +9,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from itertools import pairwise
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -23,6 +25,7 @@ from resources.governor_process import (
     running,
     stop_all,
 )
+from resources.s3_governor.settings import GovernorSettingError
 
 ROOT = Path(__file__).parents[1]
 UPSTREAM = GovernorArguments("http://127.0.0.1:9")
@@ -115,6 +118,49 @@ def test_an_address_that_another_process_has_taken_is_stale(governors: Path) -> 
     assert second.pid != first.pid
     assert second.is_alive()
     first.stop()
+
+
+def test_who_takes_the_port_of_a_killed_one_gets_no_token(governors: Path) -> None:
+    """It answers as the killed one would, and is not asked for anything: not by finding, nor by starting another."""
+    killed = find_or_start(governors, UPSTREAM)
+    end(killed)
+    asked: list[str] = []
+
+    class Impostor(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(str(self.headers))
+            body = json.dumps({"pid": killed.pid, "upstream": killed.upstream}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    with HTTPServer(("127.0.0.1", killed.port), Impostor) as server:
+        answering = Thread(target=server.serve_forever)
+        answering.start()
+        try:
+            assert find(killed.folder) is None
+            assert running(governors) == []
+            assert find_or_start(governors, UPSTREAM).pid != killed.pid
+            assert asked == []
+            assert killed.is_alive()  # as far as an answer tells
+            assert len(asked) == 1
+            assert "authorization" not in asked[0].lower()
+        finally:
+            server.shutdown()
+            answering.join()
+
+
+@pytest.mark.parametrize("url", ["http://AKIA:SECRET@host", "http://AKIA:SEC/RET@host", "AKIA:SECRET@host"])
+def test_credentials_in_the_upstream_are_refused_before_anything_is_made(governors: Path, url: str) -> None:
+    with pytest.raises(GovernorSettingError, match="holds credentials") as refused:
+        find_or_start(governors, GovernorArguments(url))
+    assert "AKIA" not in str(refused.value)
+    assert "RET" not in str(refused.value)
+    assert not governors.exists()
 
 
 def test_a_server_that_is_no_governor_is_not_one(governors: Path) -> None:

@@ -89,6 +89,13 @@ def test_the_governor_says_nothing_of_itself_to_strangers(gate: Governor, path: 
     assert ask(gate.port, "GET", path, headers={"Host": "127.0.0.1"}).status == 401
 
 
+@pytest.mark.parametrize("headers", [{}, {"Authorization": _known()["Proxy-Authorization"]}])
+@pytest.mark.parametrize("target", ["//[", "//]/status", "//[::1/status?scope=x"])
+def test_a_target_that_is_none_is_refused(gate: Governor, target: str, headers: dict[str, str]) -> None:
+    assert ask(gate.port, "GET", target, headers={"Host": "127.0.0.1", **headers}).status == 400
+    assert "Traceback" not in "".join(gate.log)
+
+
 def test_an_s3_request_for_the_governor_itself_is_told_that_it_is_a_proxy(gate: Governor, s3: Upstream) -> None:
     s3.will(answer())
     found = gate.admin("/bucket/key")

@@ -129,20 +129,6 @@ def test_a_clients_own_repetition_after_giving_up_finds_its_write(gate: Governor
     assert _put(gate).status == 412  # and it is settled by then
 
 
-def test_a_write_that_its_client_did_not_wait_for_is_remembered(gate: Governor, s3: Upstream) -> None:
-    s3.will(hang)
-    with Raw(gate.port) as client:
-        client.send(
-            HEAD.format(Table.address(), len(MINE)).encode(),
-            MINE,
-        )
-        _until(lambda: bool(s3.seen))
-    _until(lambda: ("b", Table.name, "write") in gate.counts())
-    _until(lambda: gate.counts()["b", Table.name, "write"]["requests"] == 1)
-    s3.will(REFUSED, _object(MINE))
-    assert _put(gate).status == 200
-
-
 @pytest.mark.parametrize(
     ("there", "status"),
     [(f'"{WHOLE}"', 200), (f'"{"a" * 32}-3"', 404), (f'"{"a" * 32}-2"', 400), ("", 404)],
@@ -220,7 +206,7 @@ def test_a_witness_that_damages_its_testimony_leaves_the_write_in_doubt(gate: Go
         assert _put(gate).status == 400
 
 
-def test_two_doubts_at_once_are_both_resolved_by_one_witness(gate: Governor, s3: Upstream) -> None:
+def test_two_doubts_at_once_are_both_resolved_by_one_witness_and_one_wins(gate: Governor, s3: Upstream) -> None:
     s3.will(reset, reset, REFUSED, REFUSED, error(403, "AccessDenied"))
     found: list[int] = []
     with _witness(gate, {"etag": _md5(MINE)}, {"etag": _md5(MINE)}):
@@ -229,7 +215,7 @@ def test_two_doubts_at_once_are_both_resolved_by_one_witness(gate: Governor, s3:
             thread.start()
         for thread in threads:
             thread.join()
-    assert found == [200, 200]
+    assert sorted(found) == [200, 412]  # they write the same, and an object is one writer's
 
 
 def test_a_question_waits_for_a_witness_that_is_busy(gate: Governor, s3: Upstream) -> None:

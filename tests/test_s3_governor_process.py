@@ -44,6 +44,8 @@ def _refused(*arguments: str, upstream_url: str = S3) -> tuple[int, str]:
     [
         ("s3.eu-west-1.amazonaws.com", (), "--upstream is 's3.eu-west-1.amazonaws.com', expected a URL"),
         ("https://key:secret@s3.x", (), "--upstream is 'https://…@s3.x', expected"),
+        ("http://key:sec/secret@s3.x", (), "--upstream is 'http://…@s3.x', expected"),
+        ("key:secret@s3.x", (), "--upstream is '…@s3.x', expected"),
         ("https://s3.x/path", (), "--upstream is 'https://s3.x/path', expected"),
         ("https://s3.x:99999", (), "--upstream is"),
         (S3, ("--depth", "-1"), "--depth is -1, expected"),
@@ -79,7 +81,12 @@ def test_settings_that_cannot_be_used_are_refused_in_a_sentence(
         (("--emf", "udp://localhost"), "--emf is 'udp://localhost', expected"),
         (("--emf", "udp://localhost:99999"), "--emf is 'udp://localhost:99999', expected"),
         (("--ca-file", "{tmp}/empty"), "--ca-file is"),
+        (("--ca-file", "{tmp}/none"), "none, expected a file of PEM certificates: No such file or directory."),
         (("--token-file", "{tmp}/empty"), "it is empty."),
+        (("--token-file", "{tmp}/none"), "none, expected a file with a token: No such file or directory."),
+        (("--token-file", "{tmp}"), "expected a file with a token: Is a directory."),
+        (("--folder", "{tmp}/empty"), "empty, expected a folder that can be written: File exists."),
+        (("--folder", "{tmp}/empty/folder"), "folder, expected a folder that can be written: Not a directory."),
         (("--depth", "-1"), "--depth is -1, expected"),
     ],
 )
@@ -101,11 +108,12 @@ def test_a_port_that_is_taken_ends_it_with_a_sentence(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_cannot_be_made_ends_it_with_a_sentence(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    status, said = _refused("--folder", str(tmp_path / "file" / "folder"))
-    assert (status, said.count("\n")) == (1, 1)
-    assert "Not a directory" in said
+@pytest.mark.parametrize("file", ["none", "empty"])
+def test_certificates_that_are_none_are_refused_for_a_plain_upstream_too(tmp_path: Path, file: str) -> None:
+    (tmp_path / "empty").touch()
+    status, said = _refused("--ca-file", str(tmp_path / file), upstream_url="http://127.0.0.1:9")
+    assert (status, said.count("\n")) == (2, 1)
+    assert f"--ca-file is {tmp_path / file}, expected a file of PEM certificates: " in said
 
 
 def test_its_address_is_for_its_owner_and_goes_with_it(s3: Upstream, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from resources.s3_governor.service import serve
-from resources.s3_governor.settings import GovernorSettingError, GovernorSettings
+from resources.s3_governor.settings import GovernorSettingError, GovernorSettings, read_token
 
 
 def main() -> int:
@@ -34,7 +34,7 @@ def main() -> int:
             depth=given.depth,
             deadline=given.deadline,
             hosts=tuple(given.host),
-            token=_token(given.token_file) if given.token_file else "",
+            token=read_token(given.token_file) if given.token_file else "",
             folder=given.folder,
             ca_file=given.ca_file,
             sts_host=given.sts_host,
@@ -49,15 +49,6 @@ def main() -> int:
     except OSError as error:
         parser.exit(1, f"s3-governor: {error}\n")
     return 0
-
-
-def _token(path: Path) -> str:
-    """The token in a file; a file without one must not mean that everybody may."""
-    token = path.read_bytes().decode(errors="replace").strip()
-    if not token:
-        message = f"--token-file is {path}, expected a file with a token: it is empty."
-        raise GovernorSettingError(message)
-    return token
 
 
 if __name__ == "__main__":

@@ -33,7 +33,10 @@ class Admin:
 
     async def handle(self, request: ClientRequest, client: ClientConnection, *, known: bool) -> bool:
         """Answer one request; ``known`` is whether it brought the governor's token."""
-        at = urlsplit(request.target.decode("latin-1"))
+        try:
+            at = urlsplit(request.target.decode("latin-1"))
+        except ValueError:  # half an IPv6 address behind two slashes
+            return _json(client, 400, {"error": "The request's target is not one."})
         if (request.method, at.path) == ("GET", "/healthz"):
             return _json(client, 200, {"pid": os.getpid(), "upstream": self._settings.upstream})
         if not known:

@@ -15,6 +15,8 @@ from resources.s3_governor.s3_request import Replay, S3Request
 from resources.s3_governor.settings import MIB
 from resources.s3_governor.upstream import (
     BODILESS,
+    CONTINUE_SECONDS,
+    UNASKED_SECONDS,
     Answer,
     UpstreamConnection,
     UpstreamNotTrustedError,
@@ -22,9 +24,7 @@ from resources.s3_governor.upstream import (
     UpstreamUnreachableError,
 )
 
-_CONTINUE_SECONDS = 1.0
-"""How long S3 may take to ask for a large body before it is sent unasked, as clients do too."""
-_ANSWER_SECONDS = 300.0
+ANSWER_SECONDS = 300.0
 """How long S3 may take to answer once it has all of a large body."""
 _KEPT_BYTES = MIB
 """An answer of up to this size is taken in before the client sees any of it, so that a lost one can be had again."""
@@ -160,7 +160,7 @@ class Attempt:
             return self._lost(str(error), may_have_applied=self.sent)
         except TimeoutError:
             connection.abort()
-            seconds = _ANSWER_SECONDS if streaming else seconds
+            seconds = ANSWER_SECONDS if streaming else seconds
             return self._lost(f"no answer within {seconds:.1f} s", may_have_applied=self.sent)
         except BaseException:
             connection.abort()
@@ -173,9 +173,10 @@ class Attempt:
         So a refusal, which S3 gives on the head alone, can be repeated here.
         """
         connection.send((head, b"Expect: 100-continue\r\n\r\n"))
-        if not await connection.goes_on(_CONTINUE_SECONDS):
+        if not await connection.goes_on(self._pool.continue_seconds):
             connection.reusable = False  # S3 may still expect the body
             return await connection.answer()
+        self._pool.continue_seconds = CONTINUE_SECONDS if connection.asked_for_body else UNASKED_SECONDS
         self.sent = True
         if self._request.expects_continue and not self._request.chunked:
             self._client.send_continue()
@@ -192,7 +193,7 @@ class Attempt:
                 break
         else:
             connection.reusable = False
-        async with asyncio.timeout(_ANSWER_SECONDS):
+        async with asyncio.timeout(ANSWER_SECONDS):
             return await connection.answer()
 
     async def _content(self, answer: Answer) -> bytes:

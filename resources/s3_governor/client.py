@@ -85,6 +85,7 @@ class ClientConnection(Connection):
         self._served: ClientRequest | None = None
         self._tunnel: Callable[[bytes], object] | None = None
         self._early: list[bytes] = []
+        self._idle_since: float | None = None
         self.answer_begun = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -107,8 +108,10 @@ class ClientConnection(Connection):
                 while not self._waiting:
                     if self._deaf:
                         return
-                    self._arrived = asyncio.get_running_loop().create_future()
+                    loop = asyncio.get_running_loop()
+                    self._arrived, self._idle_since = loop.create_future(), loop.time()
                     await self._arrived
+                self._idle_since = None
                 request = self._served = self._waiting.popleft()
                 if self._held_back and len(self._waiting) < MOST_PIPELINED:
                     self._held_back = False
@@ -128,6 +131,14 @@ class ClientConnection(Connection):
         finally:
             if not self.lost:
                 self.transport.close()
+
+    def idle_seconds(self, now: float) -> float:
+        """How long it has waited for a request, or for the rest of a head; 0 while a request is under way."""
+        return 0.0 if self._idle_since is None or self._waiting else now - self._idle_since
+
+    def stop_listening(self) -> None:
+        """Drop what comes from now on."""
+        self._deaf = True
 
     async def _discard(self, body: Body) -> None:
         """Read on for a while, so that a client that is still sending sees its answer and not a reset."""
@@ -183,6 +194,8 @@ class ClientConnection(Connection):
         """Parser callback."""
         self._target, self._fields, self._lines, self._header_bytes, self._body = b"", {}, [], 0, None
         self._in_trailers = False
+        if self._idle_since is not None:
+            self._idle_since = asyncio.get_running_loop().time()
 
     def on_url(self, url: bytes) -> None:
         """Parser callback; a long target comes in parts."""

@@ -17,7 +17,7 @@ from functools import cached_property
 
 from resources.s3_governor.s3_request import Replay, S3Request
 
-_REMEMBERED = 1024
+_REMEMBERED = 256
 _REMEMBERED_SECONDS = 300.0
 """No client repeats a write for longer (object_store gives up after 180 s); later, an equal put is another writer's."""
 _PART_ETAG = re.compile(rb"<ETag>\s*(?:&quot;|&#34;|\")?([0-9a-fA-F]{32})(?:&quot;|&#34;|\")?\s*</ETag>")
@@ -39,11 +39,18 @@ class Write:
 
     request: S3Request
     body: bytes = field(repr=False)
+    writer: str = ""
+    """Who writes: equal for a client's own repetition of a request."""
 
     @cached_property
-    def identity(self) -> tuple[str, str, str]:
-        """Equal for another try at the same write, whoever repeats it."""
+    def content(self) -> tuple[str, str, str]:
+        """What is written where: equal for writers that write the same."""
         return (self.request.bucket, self.request.key, hashlib.sha256(self.body).hexdigest())
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """Equal for another try at the same write."""
+        return (*self.content, self.writer)
 
     @cached_property
     def etag(self) -> str:
@@ -66,8 +73,15 @@ class Write:
         if tag == expected:
             return True
         if self.request.replay is Replay.CONDITIONAL:
-            return found.sha256 == self.identity[2] if found.sha256 or not tag else None
+            return found.sha256 == self.content[2] if found.sha256 or not tag else None
         return None if tag.endswith(expected[32:]) else False
+
+
+def _keep(moments: OrderedDict[tuple[str, ...], float], key: tuple[str, ...]) -> None:
+    moments[key] = time.monotonic()
+    moments.move_to_end(key)
+    if len(moments) > _REMEMBERED:
+        moments.popitem(last=False)
 
 
 @dataclass
@@ -82,12 +96,14 @@ class Question:
 class Doubts:
     """Writes whose answer was lost, and the witnesses that can say what became of them.
 
-    ``read_openly`` reads an object without credentials, which works where everybody may; it is asked last.
+    ``read_openly`` reads an object without credentials, which works where everybody may; it is asked last. Of writers
+    that write the same, one alone is told that it succeeded: an object cannot say whose it is.
     """
 
     def __init__(self, read_openly: Callable[[S3Request], Awaitable[Found | None]]) -> None:
         self._read_openly = read_openly
-        self._remembered: OrderedDict[tuple[str, str, str], float] = OrderedDict()
+        self._remembered: OrderedDict[tuple[str, ...], float] = OrderedDict()
+        self._told: OrderedDict[tuple[str, ...], float] = OrderedDict()
         self._questions: dict[int, Question] = {}
         self._unasked: asyncio.Queue[Question] = asyncio.Queue()
         self._numbers = itertools.count(1)
@@ -109,18 +125,36 @@ class Doubts:
         """Keep in mind that a write may have been applied, also for the client's own next try."""
         if write is None:
             return
-        self._remembered[write.identity] = time.monotonic()
-        self._remembered.move_to_end(write.identity)
-        if len(self._remembered) > _REMEMBERED:
-            self._remembered.popitem(last=False)
+        _keep(self._remembered, write.identity)
 
     def forget(self, write: Write | None) -> None:
         """The write is settled."""
         if write is not None and self._remembered:
             self._remembered.pop(write.identity, None)
 
+    def succeeded(self, write: Write | None) -> None:
+        """Its writer is told that the write succeeded, so nobody else who writes the same is."""
+        if write is not None:
+            self.forget(write)
+            _keep(self._told, write.content)
+
+    def overwritten(self, request: S3Request) -> None:
+        """An object was deleted or put by an unconditional request: whoever writes it next may succeed again."""
+        gone = (request.bucket, request.key)
+        for content in [told for told in self._told if told[:2] == gone or (not request.key and told[0] == gone[0])]:
+            del self._told[content]
+
+    @property
+    def has_told(self) -> bool:
+        """Whether somebody was told that a conditional write succeeded, not long ago."""
+        return bool(self._told)
+
     async def was_applied(self, write: Write) -> bool | None:
-        """Whether the object is what the write would have left; None when nobody could say."""
+        """Whether the object is what the write would have left, and nobody else's; None when nobody could say."""
+        applied = await self._is_there(write)
+        return applied and time.monotonic() - self._told.get(write.content, -_REMEMBERED_SECONDS) >= _REMEMBERED_SECONDS
+
+    async def _is_there(self, write: Write) -> bool | None:
         found = await self._ask_witness(write.request) if self.witnesses else None
         if found is None:
             found = await self._read_openly(write.request)

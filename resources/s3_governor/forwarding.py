@@ -9,11 +9,13 @@ import random
 import time
 from dataclasses import dataclass, field
 
+from resources.rate_control import Verb
 from resources.request_scheduler import Outcome
 from resources.s3_governor import answers
 from resources.s3_governor.answers import Judgement, Verdict
-from resources.s3_governor.attempt import Attempt, Received
+from resources.s3_governor.attempt import ANSWER_SECONDS, Attempt, Received
 from resources.s3_governor.body import RequestBrokenError
+from resources.s3_governor.budget import SMALL_BYTES, Budget
 from resources.s3_governor.client import ClientConnection, ClientRequest
 from resources.s3_governor.doubts import Doubts, Write
 from resources.s3_governor.gate import Gate
@@ -29,8 +31,12 @@ _CONDITIONAL_BYTES = 16 * MIB
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.025, 1.0
 _UNREACHED_SECONDS = 10.0
 _SHORTEST_ATTEMPT = 1.0
-_SHARE_OF_DEADLINE = 0.4
-"""What one attempt may take of a request's deadline before it is taken for lost, where it can be repeated."""
+_SHARE_OF_DEADLINE = 0.6
+"""What one try may take of a request's deadline before it is taken for lost, where another does no harm."""
+_LEAST_SHARE = 0.5
+"""What a write is given of it however late its turn came."""
+_INVOCATION = b"amz-sdk-invocation-id"
+"""The same in every try of one call of an AWS SDK."""
 
 
 @dataclass
@@ -54,6 +60,8 @@ class Exchange:
     reached: bool = False
     last: Judgement | None = None
     received: Received | None = None
+    writer: str = ""
+    kept: int = 0
 
     def note(self, received: Received) -> None:
         """Count an attempt's outcome."""
@@ -92,6 +100,7 @@ class Forwarder:
         self._pool = pool
         self._tally = tally
         self._doubts = doubts
+        self._budget = Budget()
 
     async def forward(
         self, request: ClientRequest, client: ClientConnection, s3: S3Request, target: bytes, scope: str
@@ -104,14 +113,20 @@ class Forwarder:
             self._tally.counts(s3, scope),
             request_head(request, target),
             path=s3.path,
+            writer=request.fields.get(_INVOCATION, b"").decode("latin-1") or scope,
         )
-        await self._take_body(exchange)
-        exchange.deadline = time.monotonic() + self._settings.deadline  # a client that sends slowly loses nothing of it
-        exchange.in_doubt = self._doubts.remembers(self._write(exchange))
         try:
-            return await self._attempts(exchange)
+            await self._take_body(exchange)
+            # From here on: a client that sends slowly loses nothing of it.
+            exchange.deadline = time.monotonic() + self._settings.deadline
+            exchange.in_doubt = self._doubts.remembers(self._write(exchange))
+            try:
+                return await self._attempts(exchange)
+            finally:
+                exchange.close()
         finally:
-            exchange.close()
+            if exchange.kept:
+                self._budget.give(exchange.kept)
 
     async def _take_body(self, exchange: Exchange) -> None:
         """Take in a body that can be kept for another try; leave the others with the client until S3 wants them."""
@@ -125,6 +140,10 @@ class Forwarder:
             exchange.streaming = True
             return
         if request.length or request.chunked:
+            size = request.length if request.length is not None else keep
+            if size > SMALL_BYTES:
+                await self._budget.take(size)
+                exchange.kept = size
             if request.expects_continue:
                 exchange.client.send_continue()
             exchange.body = await request.body.up_to(keep)
@@ -142,7 +161,8 @@ class Forwarder:
             if received.judgement.verdict is Verdict.DONE:
                 if exchange.in_doubt and received.judgement.status >= 400:
                     return await self._settle_doubt(exchange, received)
-                self._doubts.forget(self._write(exchange))
+                if received.judgement.status < 400:
+                    self._note_success(exchange)
                 return await received.pass_on()
             exchange.in_doubt |= received.may_have_applied
             if exchange.in_doubt:
@@ -153,6 +173,12 @@ class Forwarder:
                 left = exchange.deadline - time.monotonic()
                 await asyncio.sleep(min(left, pause * random.uniform(0.5, 1.0)))  # noqa: S311  # spreads repetitions
                 pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _note_success(self, exchange: Exchange) -> None:
+        s3 = exchange.s3
+        self._doubts.succeeded(self._write(exchange))
+        if s3.replay is Replay.FREELY and s3.verb is Verb.WRITE and self._doubts.has_told:
+            self._doubts.overwritten(s3)
 
     async def _one_attempt(self, exchange: Exchange) -> Received | None:
         asked = time.monotonic()
@@ -176,7 +202,8 @@ class Forwarder:
         except (asyncio.CancelledError, RequestBrokenError):  # the client is gone
             if attempt.sent:
                 outcome = Outcome.FAILED
-                self._doubts.remember(self._write(exchange))
+                if _INVOCATION in exchange.request.fields:  # else its own next try cannot be told from another's
+                    self._doubts.remember(self._write(exchange))
             raise
         finally:
             self._gate.settle(ticket, outcome)
@@ -189,16 +216,24 @@ class Forwarder:
         return min(exchange.deadline, exchange.started + _UNREACHED_SECONDS)
 
     def _attempt_seconds(self, exchange: Exchange) -> float:
-        """How long an attempt may take until the head of its answer; what assembles or copies objects gets all."""
-        whole = exchange.s3.error_in_body or exchange.streaming
-        left = max(exchange.deadline - time.monotonic(), _SHORTEST_ATTEMPT)
-        return min(left, self._settings.deadline * (1.0 if whole else _SHARE_OF_DEADLINE))
+        """How long an attempt may take before it is taken for lost.
+
+        A read that hangs is asked again, and so is a conditional put, of which one at most takes effect. Another write
+        that is under way is not written beside itself: it is waited for, and what copies or assembles objects, which
+        may take minutes, for as long as the client waits.
+        """
+        if exchange.s3.error_in_body:
+            return ANSWER_SECONDS
+        left = exchange.deadline - time.monotonic()
+        if exchange.s3.verb is Verb.WRITE and exchange.s3.replay is Replay.FREELY:
+            return max(left, _LEAST_SHARE * self._settings.deadline)
+        return min(max(left, _SHORTEST_ATTEMPT), _SHARE_OF_DEADLINE * self._settings.deadline)
 
     def _write(self, exchange: Exchange) -> Write | None:
         """What has to be resolved when its answer is lost, or None where another try is as good as the first."""
         if exchange.s3.replay is Replay.FREELY or exchange.streaming:
             return None
-        return Write(exchange.s3, exchange.body)
+        return Write(exchange.s3, exchange.body, exchange.writer)
 
     async def _settle_doubt(self, exchange: Exchange, received: Received) -> bool:
         """A refusal after an attempt whose answer was lost: find out whether that attempt is why."""
@@ -214,8 +249,11 @@ class Forwarder:
                 "may be yours or another writer's: read it to know."
             )
             return received.replace(400, answers.WRITE_IN_DOUBT, message)
-        self._doubts.forget(write)
-        return received.replace_by_success(write) if applied else await received.pass_on()
+        if not applied:
+            self._doubts.forget(write)
+            return await received.pass_on()
+        self._doubts.succeeded(write)
+        return received.replace_by_success(write)
 
     async def _give_up(self, exchange: Exchange) -> bool:
         for count in exchange.counts:

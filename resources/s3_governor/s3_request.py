@@ -68,8 +68,9 @@ class HostRefusedError(ValueError):
 def bucket_of_host(host: str, endpoint_hosts: tuple[str, ...]) -> str:
     """The bucket in a host of virtual-host style, or "" for path style. Raises HostRefusedError for a foreign host.
 
-    Known hosts are the endpoint's and those below it; where the endpoint goes by another name, as behind a plain
-    upstream, names whose first or a later label is `s3` or begins with `s3-` (as all of AWS's do), and addresses.
+    Known hosts are the endpoint's and those below it. Where the upstream has no name but an address, as a stand-in for
+    S3 has, requests for it go by another one: a name whose first or a later label is `s3` or begins with `s3-` (as all
+    of AWS's do), or an address, but never one that a machine's own credentials are served at.
     """
     name = host.rsplit(":", 1)[0].lower() if not host.endswith("]") else host.lower()
     for endpoint in endpoint_hosts:
@@ -77,13 +78,19 @@ def bucket_of_host(host: str, endpoint_hosts: tuple[str, ...]) -> str:
             return ""
         if name.endswith("." + endpoint):
             return name[: -len(endpoint) - 1]
-    if _is_address(name) or name == "localhost":
-        return ""
-    found = _S3_LABEL.match(name)
-    if found is None:
-        message = f"This governor forwards to {', '.join(endpoint_hosts)} only, not to {name}."
-        raise HostRefusedError(message)
-    return found["bucket"] or ""
+    if any(_is_local(endpoint) for endpoint in endpoint_hosts):
+        if _is_local(name):
+            return ""
+        found = _S3_LABEL.match(name)
+        if found is not None:
+            return found["bucket"] or ""
+    message = f"This governor forwards to {', '.join(endpoint_hosts)} only, not to {name}."
+    raise HostRefusedError(message)
+
+
+def _is_local(name: str) -> bool:
+    """Whether a host is `localhost` or an address, but for link-local ones."""
+    return name == "localhost" or (_is_address(name) and not ip_address(name.strip("[]")).is_link_local)
 
 
 def _is_address(name: str) -> bool:

@@ -7,7 +7,6 @@ import asyncio
 import base64
 import contextlib
 import gc
-import hashlib
 import hmac
 import json
 import logging
@@ -24,14 +23,16 @@ from resources.request_scheduler import RequestScheduler
 from resources.s3_governor import answers, emf, learned
 from resources.s3_governor.admin import Admin
 from resources.s3_governor.client import ClientConnection, ClientRequest
-from resources.s3_governor.doubts import Doubts, Found
+from resources.s3_governor.clients import Clients, room_for_clients
+from resources.s3_governor.doubts import Doubts
 from resources.s3_governor.forwarding import Forwarder
 from resources.s3_governor.gate import Gate
-from resources.s3_governor.s3_request import HostRefusedError, S3Request, bucket_of_host, interpret
+from resources.s3_governor.open_read import OpenReader
+from resources.s3_governor.s3_request import HostRefusedError, bucket_of_host, interpret
 from resources.s3_governor.settings import GovernorSettings
 from resources.s3_governor.tally import Tally
 from resources.s3_governor.tunnel import tunnel
-from resources.s3_governor.upstream import Answer, UpstreamPool
+from resources.s3_governor.upstream import UpstreamPool
 
 ADDRESS_FILE, LIMITS_FILE = "governor.json", "limits.json"
 _BACKLOG = 1024
@@ -55,8 +56,10 @@ class Governor:
         self._scheduler = RequestScheduler(rates)
         self._tally = Tally(settings.depth)
         self._pool = UpstreamPool(settings.upstream_host, settings.upstream_port, settings.tls())
-        self._doubts = Doubts(self._read_openly)
-        self._forwarder = Forwarder(settings, Gate(self._scheduler), self._pool, self._tally, self._doubts)
+        gate = Gate(self._scheduler)
+        reader = OpenReader(gate, self._pool, settings.deadline, settings.replay_bytes)
+        self._doubts = Doubts(reader.read)
+        self._forwarder = Forwarder(settings, gate, self._pool, self._tally, self._doubts)
         self._admin = Admin(settings, self._scheduler, self._tally, self._doubts)
         self._last_request = time.monotonic()
         self._busy = self._forwarding = 0
@@ -77,12 +80,12 @@ class Governor:
             limits.restore()
         send = emf.sink(self._settings.emf)
         reporter = emf.EmfReporter(self._admin.counted, send) if send else None
-        server = await loop.create_server(
-            lambda: ClientConnection(self._handle), "127.0.0.1", self._settings.port, backlog=_BACKLOG
-        )
+        clients = Clients(self._handle, room_for_clients())
+        server = await loop.create_server(clients.connection, "127.0.0.1", self._settings.port, backlog=_BACKLOG)
         on_listening(server.sockets[0].getsockname()[1])
         async with asyncio.TaskGroup() as beside:
-            tasks = [beside.create_task(self._end_when_idle(ended))]
+            regular = self._end_when_idle(ended), clients.close_idle_regularly()
+            tasks = [beside.create_task(each) for each in regular]
             if limits:
                 tasks.append(beside.create_task(_save_regularly(limits)))
             if reporter:
@@ -121,7 +124,7 @@ class Governor:
         except (asyncio.CancelledError, ConnectionError):
             raise
         except Exception:
-            _log.exception("%s %r could not be handled", request.method, request.target[:200])
+            _log.exception("%s %r could not be handled", request.method, _path(request.target)[:200])
             if client.answer_begun:
                 client.abort()
                 return False
@@ -189,28 +192,6 @@ class Governor:
         await tunnel(client, host, int(port))
         return False
 
-    async def _read_openly(self, asked: S3Request) -> Found | None:
-        """What anybody may read under a key; None where it takes credentials."""
-        head = b"GET %b HTTP/1.1\r\nHost: %b\r\n" % (asked.raw_path, asked.host.encode("latin-1"))
-        connection = None
-        try:
-            async with asyncio.timeout(_OPEN_READ_SECONDS):
-                connection = await self._pool.acquire()
-                connection.begin(bodiless=False)
-                connection.send((head, b"\r\n"))
-                answer: Answer = await connection.answer()
-                content = await answer.body.up_to(self._settings.replay_bytes)
-        except (ConnectionError, TimeoutError):
-            return None
-        finally:
-            if connection is not None:
-                connection.abort()
-        if answer.status == 404:
-            return Found("")
-        if answer.status != 200:
-            return None
-        return Found(answer.header(b"etag"), hashlib.sha256(content).hexdigest() if answer.body.whole else "")
-
 
 def _split(rest: bytes) -> tuple[bytes, bytes]:
     """Authority and origin-form target of what follows `http://`; the path may be empty before a query."""
@@ -219,6 +200,12 @@ def _split(rest: bytes) -> tuple[bytes, bytes]:
         authority, _, query = rest.partition(b"?")
         return authority, b"/?" + query
     return authority, slash + path or b"/"
+
+
+def _path(target: bytes) -> bytes:
+    """The path of a target in either form: what else it has may be a secret, as a presigned query is."""
+    before_query = target.partition(b"?")[0]
+    return before_query if before_query.startswith(b"/") else _split(before_query.partition(b"://")[2])[1]
 
 
 def _refuse(
@@ -244,7 +231,7 @@ def serve(settings: GovernorSettings, say: Callable[[str], None]) -> None:
     """Run a governor until it is told to end. ``say`` gets one line once it listens.
 
     With a folder, its address is written there once it listens, readable by its owner alone, and removed in the end.
-    Raises OSError when the port is taken.
+    Raises GovernorSettingError for a folder that cannot be used, OSError when the port is taken.
     """
 
     def on_listening(port: int) -> None:
@@ -252,8 +239,7 @@ def serve(settings: GovernorSettings, say: Callable[[str], None]) -> None:
             write_address(settings.folder, port, settings)
         say(f"S3 request governor on http://127.0.0.1:{port}, forwarding to {settings.upstream}")
 
-    if settings.folder:
-        settings.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    settings.make_folder()
     # What lives is small and what is made per request has no cycles: collecting often only costs.
     gc.freeze()
     gc.set_threshold(100_000, 50, 50)

@@ -3,6 +3,7 @@
 Belongs here: the settings and their limits. Not here: reading them from arguments (__main__.py, the command).
 """
 
+import os
 import re
 import ssl
 from dataclasses import dataclass, field
@@ -43,7 +44,7 @@ class GovernorSettings:
     def __post_init__(self) -> None:
         """Refuse what cannot work, before anything listens."""
         if not _is_endpoint(self.upstream):
-            shown = re.sub("//[^/]*@", "//…@", self.upstream)
+            shown = re.sub("^([A-Za-z]+://)?.*@", r"\1…@", self.upstream, flags=re.DOTALL)
             message = f"--upstream is {shown!r}, expected a URL such as https://s3.eu-west-1.amazonaws.com."
             raise GovernorSettingError(message)
         if self.sts_host and not _is_endpoint(f"https://{self.sts_host}"):
@@ -91,14 +92,57 @@ class GovernorSettings:
         return f"{at.hostname}:{at.port or 443}"
 
     def tls(self) -> ssl.SSLContext | None:
-        """A context that verifies the upstream's certificate and name, or None for a plain upstream."""
-        if urlsplit(self.upstream).scheme == "http":
+        """A context that verifies the upstream's certificate and name, or None for a plain upstream.
+
+        Raises GovernorSettingError for a file of certificates that is none, whether or not it is needed.
+        """
+        is_plain = urlsplit(self.upstream).scheme == "http"
+        if is_plain and not self.ca_file:
             return None
         try:
-            return ssl.create_default_context(cafile=str(self.ca_file) if self.ca_file else None)
+            context = ssl.create_default_context(cafile=str(self.ca_file) if self.ca_file else None)
         except (OSError, ssl.SSLError) as error:
-            message = f"--ca-file is {self.ca_file}, expected a file of PEM certificates: {error}."
+            message = f"--ca-file is {self.ca_file}, expected a file of PEM certificates: {error.strerror or error}."
             raise GovernorSettingError(message) from None
+        return None if is_plain else context
+
+    def make_folder(self) -> None:
+        """Make the folder, for its owner alone. Raises GovernorSettingError where it cannot be used."""
+        if self.folder is None:
+            return
+        why = "it may not be written to"
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if os.access(self.folder, os.W_OK | os.X_OK):
+                return
+        except OSError as error:
+            why = error.strerror or str(error)
+        message = f"--folder is {self.folder}, expected a folder that can be written: {why}."
+        raise GovernorSettingError(message)
+
+
+def read_token(path: Path) -> str:
+    """The token in a file; a file without one must not mean that everybody may. Raises GovernorSettingError."""
+    why = "it is empty"
+    try:
+        if token := path.read_bytes().decode(errors="replace").strip():
+            return token
+    except OSError as error:
+        why = error.strerror or str(error)
+    message = f"--token-file is {path}, expected a file with a token: {why}."
+    raise GovernorSettingError(message)
+
+
+def refuse_credentials(name: str, url: str) -> None:
+    """Raise GovernorSettingError where the URL of a service holds credentials, without repeating them.
+
+    The whole URL is looked at: a secret key may have a slash, behind which it would be a path.
+    """
+    if "@" in url:
+        message = (
+            f"{name} holds credentials or another @, expected a URL of a host alone, such as https://s3.example.org."
+        )
+        raise GovernorSettingError(message)
 
 
 def _is_endpoint(url: str) -> bool:

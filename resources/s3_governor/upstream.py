@@ -18,6 +18,10 @@ from resources.s3_governor.connection import Connection
 CONNECT_SECONDS = 5.0
 IDLE_SECONDS = 4.0
 """A connection idle for longer is not used again: S3 closes idle ones, and a reset then would put a write in doubt."""
+CONTINUE_SECONDS = 1.0
+"""How long S3 may take to ask for a large body before it is sent unasked, as clients do too."""
+UNASKED_SECONDS = 0.05
+"""So long where it did not ask the last time: a server that knows nothing of it never will."""
 BODILESS = frozenset({204, 304})
 
 
@@ -100,6 +104,11 @@ class UpstreamConnection(Connection):
         waiting: set[asyncio.Future[Any]] = {self._continue, self._answer}
         done, _ = await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         return self._answer not in done
+
+    @property
+    def asked_for_body(self) -> bool:
+        """Whether S3 has said 100."""
+        return self._continue is not None and self._continue.done()
 
     @property
     def answered(self) -> bool:
@@ -207,6 +216,7 @@ class UpstreamPool:
     def __init__(self, host: str, port: int, tls: ssl.SSLContext | None) -> None:
         self._host, self._port, self._tls = host, port, tls
         self._idle: deque[UpstreamConnection] = deque()
+        self.continue_seconds = CONTINUE_SECONDS
 
     async def acquire(self) -> UpstreamConnection:
         """A connection that is ready for a request. Raises UpstreamUnreachableError."""
