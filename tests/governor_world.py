@@ -11,7 +11,8 @@ import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPResponse
@@ -19,6 +20,15 @@ from pathlib import Path
 from typing import Any, Self, cast
 
 SECONDS = 30.0
+
+
+def until(true: Callable[[], bool], seconds: float = SECONDS) -> None:
+    """Wait until something has become true; fail when it has not in time."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+
+
 _RESET = struct.pack("ii", 1, 0)
 
 

@@ -2,11 +2,11 @@
 
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from governor_world import SECONDS, Governor, Raw, ask, governor
+from governor_world import SECONDS, Governor, Raw, ask, governor, until
 from misbehaving_upstream import Upstream, Wire, answer, hang, upstream
 
 AT = "http://s3.test.invalid"
@@ -14,12 +14,6 @@ PUT = b"PUT http://s3.test.invalid/b/a/k HTTP/1.1\r\nHost: s3.test.invalid\r\nCo
 GET = b"GET http://s3.test.invalid/b/a/k HTTP/1.1\r\nHost: s3.test.invalid\r\n\r\n"
 MIB = 1 << 20
 LARGE = 100 * MIB
-
-
-def _until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + SECONDS
-    while not true():
-        assert time.monotonic() < end
 
 
 def _limits(gate: Governor) -> list[tuple[int, int]]:
@@ -53,13 +47,13 @@ def test_a_client_that_leaves_the_queue_leaves_nothing(s3: Upstream, how: str) -
     with governor(s3.url, "--deadline", "600", "--max-writes", "0.5") as found:
         ask(found.port, "PUT", f"{AT}/b/a/first", b"x")
         clients = [Raw(found.port).send(PUT, b"1\r\n\r\nx") for _ in range(20)]
-        _until(lambda: max(queued for queued, _ in _limits(found)) == 20)
+        until(lambda: max(queued for queued, _ in _limits(found)) == 20)
         for client in clients:
             if how == "reset":
                 client.reset()
             else:
                 client.socket.close()
-        _until(lambda: _nothing_is_left(found))
+        until(lambda: _nothing_is_left(found))
         assert ask(found.port, "GET", f"{AT}/b/a/k").status == 200
     assert len(s3.seen) == 2
 
@@ -67,10 +61,10 @@ def test_a_client_that_leaves_the_queue_leaves_nothing(s3: Upstream, how: str) -
 def test_a_client_that_leaves_in_flight_leaves_nothing(gate: Governor, s3: Upstream) -> None:
     s3.will(hang)
     clients = [Raw(gate.port).send(GET) for _ in range(20)]
-    _until(lambda: len(s3.seen) == 20)
+    until(lambda: len(s3.seen) == 20)
     for client in clients:
         client.socket.close()
-    _until(lambda: _nothing_is_left(gate))
+    until(lambda: _nothing_is_left(gate))
     s3.will(answer(200, b"later"))
     assert ask(gate.port, "GET", f"{AT}/b/a/k").body == b"later"
 
@@ -82,9 +76,9 @@ def test_a_client_that_leaves_within_its_body_leaves_nothing(gate: Governor, s3:
     s3.will(answer())
     client = Raw(gate.port).send(PUT, body)
     if b"3000000" in body:
-        _until(lambda: bool(s3.seen))
+        until(lambda: bool(s3.seen))
     client.reset()
-    _until(lambda: _nothing_is_left(gate))
+    until(lambda: _nothing_is_left(gate))
     s3.will(answer(200, b"later"))
     assert ask(gate.port, "GET", f"{AT}/b/a/k").body == b"later"
 
@@ -104,8 +98,8 @@ def test_a_client_that_leaves_within_its_answer_leaves_nothing(gate: Governor, s
     with Raw(gate.port) as client:
         client.send(GET)
         assert client.some().startswith(b"HTTP/1.1 200 ")
-    _until(lambda: bool(gone))
-    _until(lambda: _nothing_is_left(gate))
+    until(lambda: bool(gone))
+    until(lambda: _nothing_is_left(gate))
 
 
 def test_slow_readers_and_slow_senders_do_not_grow_memory(gate: Governor, s3: Upstream) -> None:
@@ -123,7 +117,7 @@ def test_slow_readers_and_slow_senders_do_not_grow_memory(gate: Governor, s3: Up
     def take_nothing(wire: Wire) -> None:
         wire.send(b"HTTP/1.1 100 Continue\r\n\r\n")
         wire.socket.settimeout(SECONDS)
-        _until(lambda: stalled)
+        until(lambda: stalled)
 
     stalled = False
     s3.will(answer(), early=dict.fromkeys(range(8), take_nothing))
@@ -136,7 +130,7 @@ def test_slow_readers_and_slow_senders_do_not_grow_memory(gate: Governor, s3: Up
     stalled = True
     for client in (*readers, *senders):
         client.reset()
-    _until(lambda: _nothing_is_left(gate))
+    until(lambda: _nothing_is_left(gate))
 
 
 def test_pipelined_answers_that_nobody_reads_do_not_grow_memory(gate: Governor, s3: Upstream) -> None:
@@ -145,13 +139,13 @@ def test_pipelined_answers_that_nobody_reads_do_not_grow_memory(gate: Governor, 
     client = Raw(gate.port)
     client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     client.send(GET * 200)
-    _until(lambda: len(s3.seen) > 1)
+    until(lambda: len(s3.seen) > 1)
     for _ in range(100):  # in the time of which the others would be answered as well
         ask(gate.port, "GET", f"{AT}/b/other/k")
     assert len(s3.seen) < 200
     assert _resident_bytes(gate) - before < 50 * MIB
     client.reset()
-    _until(lambda: _nothing_is_left(gate))
+    until(lambda: _nothing_is_left(gate))
 
 
 def test_a_client_that_sends_slowly_has_its_deadline_before_it(s3: Upstream) -> None:
@@ -159,5 +153,5 @@ def test_a_client_that_sends_slowly_has_its_deadline_before_it(s3: Upstream) -> 
     with governor(s3.url, "--deadline", "0.8") as found, Raw(found.port) as client:
         client.send(PUT, b"2\r\n\r\na")
         began = time.monotonic()
-        _until(lambda: time.monotonic() - began > 0.9)
+        until(lambda: time.monotonic() - began > 0.9)
         assert client.send(b"b").answer().body == b"good"

@@ -5,14 +5,13 @@ import hashlib
 import itertools
 import json
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from governor_world import Governor, Raw, Reply, ask, governor
+from governor_world import Governor, Raw, Reply, ask, governor, until
 from misbehaving_upstream import Action, Upstream, answer, error, hang, reset, upstream
 
 MINE, OTHER = b'{"commit":"mine"}', b'{"commit":"other"}'
@@ -80,16 +79,10 @@ def _witness(gate: Governor, *told: Any) -> Iterator[list[dict[str, Any]]]:
 
     thread = threading.Thread(target=testify, daemon=True)
     thread.start()
-    _until(lambda: gate.status()["witnesses"] > 0)
+    until(lambda: gate.status()["witnesses"] > 0, 20)
     yield asked
     thread.join(5)
     assert not thread.is_alive(), "a question was not asked"
-
-
-def _until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < end
 
 
 @pytest.mark.parametrize("condition", [{"If-None-Match": "*"}, {"If-Match": '"old"'}])
@@ -222,11 +215,11 @@ def test_a_question_waits_for_a_witness_that_is_busy(gate: Governor, s3: Upstrea
     s3.will(reset, REFUSED, reset, REFUSED, error(403, "AccessDenied"))
     with ThreadPoolExecutor() as pool:
         polled = pool.submit(gate.admin, "/witness")
-        _until(lambda: gate.status()["witnesses"] > 0)
+        until(lambda: gate.status()["witnesses"] > 0, 20)
         first = pool.submit(_put, gate)
         question = json.loads(polled.result().body)
         second = pool.submit(_put, gate, OTHER)
-        _until(lambda: len(s3.seen) >= 4)
+        until(lambda: len(s3.seen) >= 4, 20)
         gate.admin(f"/witness/{question['number']}", "POST", json.dumps({"etag": _md5(MINE)}).encode())
         question = json.loads(gate.admin("/witness").body)
         gate.admin(f"/witness/{question['number']}", "POST", json.dumps({"etag": _md5(OTHER)}).encode())

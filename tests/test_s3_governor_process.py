@@ -6,24 +6,17 @@ import socket
 import stat
 import subprocess
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from governor_world import SECONDS, Raw, ask, command, governor, write_token
+from governor_world import SECONDS, Raw, ask, command, governor, until, write_token
 from misbehaving_upstream import Upstream, Wire, answer, error, hang, upstream
 
 from resources.s3_governor.__main__ import main
 
 AT = "http://s3.test.invalid/b/a/k"
 S3 = "https://s3.eu-west-1.amazonaws.com"
-
-
-def _until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + SECONDS
-    while not true():
-        assert time.monotonic() < end
 
 
 @pytest.fixture(scope="module")
@@ -178,9 +171,9 @@ def test_requests_under_way_are_finished_before_it_ends(s3: Upstream) -> None:
     s3.will(late)
     with governor(s3.url) as found, Raw(found.port) as client:
         client.send(f"GET {AT} HTTP/1.1\r\nHost: s3.test.invalid\r\n\r\n".encode())
-        _until(lambda: bool(s3.seen))
+        until(lambda: bool(s3.seen))
         found.process.terminate()
-        _until(lambda: not _listens(found.port))
+        until(lambda: not _listens(found.port))
         may_answer.set()
         assert client.answer().body == b"late"
         assert found.process.wait(SECONDS) == 0
@@ -190,7 +183,7 @@ def test_what_never_ends_does_not_keep_it(s3: Upstream) -> None:
     s3.will(hang)
     with governor(s3.url, "--deadline", "60") as found, Raw(found.port) as client:
         client.send(f"GET {AT} HTTP/1.1\r\nHost: s3.test.invalid\r\n\r\n".encode())
-        _until(lambda: bool(s3.seen))
+        until(lambda: bool(s3.seen))
         assert found.end() == 0
         assert client.rest() == b""
 

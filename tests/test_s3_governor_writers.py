@@ -1,10 +1,9 @@
 """Writes beside other writers, and beside themselves: who is told of success, and what is not sent twice."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
-from governor_world import Governor, Raw, ask, governor
+from governor_world import Governor, Raw, ask, governor, until
 from misbehaving_upstream import Upstream, answer, error, hang, reset, upstream
 
 from resources.s3_governor.s3_request import HostRefusedError, bucket_of_host
@@ -29,12 +28,6 @@ def gate(s3: Upstream) -> Iterator[Governor]:
         yield found
 
 
-def _until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
-    while not true():
-        assert time.monotonic() < end
-
-
 def put(gate: Governor, name: str, **headers: str) -> int:
     return ask(gate.port, "PUT", ADDRESS.format(name), LOCK, headers or {"If-None-Match": "*"}).status
 
@@ -46,8 +39,8 @@ def abandon(gate: Governor, s3: Upstream, name: str, headers: dict[str, str]) ->
     with Raw(gate.port) as client:
         head = f"PUT {ADDRESS.format(name)} HTTP/1.1\r\nHost: s3.test.invalid\r\n{lines}Content-Length: {len(LOCK)}"
         client.send(head.encode(), b"\r\n\r\n", LOCK)
-        _until(lambda: bool(s3.seen))
-    _until(lambda: gate.counts().get(("b", name, "write"), {"requests": 0})["requests"] == 1)
+        until(lambda: bool(s3.seen), 10)
+    until(lambda: gate.counts().get(("b", name, "write"), {"requests": 0})["requests"] == 1, 10)
 
 
 def test_the_same_call_of_an_sdk_is_recognised_again(gate: Governor, s3: Upstream) -> None:

@@ -77,12 +77,11 @@ class Admin:
         return found
 
     def _metrics(self) -> str:
+        limits = self._scheduler.limits()
         lines = ["# TYPE cippus_s3_rate gauge"]
-        lines += [f"cippus_s3_rate{labels(limit.path, limit.verb)} {limit.rate}" for limit in self._scheduler.limits()]
+        lines += [f"cippus_s3_rate{labels(limit.path, limit.verb)} {limit.rate}" for limit in limits]
         lines.append("# TYPE cippus_s3_queued gauge")
-        lines += [
-            f"cippus_s3_queued{labels(limit.path, limit.verb)} {limit.queued}" for limit in self._scheduler.limits()
-        ]
+        lines += [f"cippus_s3_queued{labels(limit.path, limit.verb)} {limit.queued}" for limit in limits]
         return self._tally.prometheus() + "\n".join(lines) + "\n"
 
     async def _witness(self, request: ClientRequest, client: ClientConnection, number: str) -> bool:

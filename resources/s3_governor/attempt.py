@@ -46,11 +46,6 @@ class Received:
     connection: UpstreamConnection | None = None
     pool: UpstreamPool | None = None
 
-    @classmethod
-    def of_nothing(cls, request: ClientRequest, client: ClientConnection, judgement: Judgement) -> "Received":
-        """No answer at all, or none that is worth passing on."""
-        return cls(request, client, judgement)
-
     async def pass_on(self) -> bool:
         """Give the client S3's answer. True when the client's connection can be used again."""
         answer = self.answer
@@ -225,7 +220,7 @@ class Attempt:
 
     def _lost(self, why: str, *, may_have_applied: bool) -> Received:
         judgement = Judgement(Verdict.TRANSIENT, 0, why)
-        received = Received.of_nothing(self._request, self._client, judgement)
+        received = Received(self._request, self._client, judgement)
         received.may_have_applied = may_have_applied
         received.repeatable = not self._consumed
         return received

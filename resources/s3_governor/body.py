@@ -22,14 +22,13 @@ class Body:
     """Chunks received and not yet taken. The transport is paused while more than HIGH_BYTES wait."""
 
     __slots__ = (
-        "_chunks", "_ended", "_error", "_held", "_high", "_paused", "_transport", "_waiter", "taken", "trailers",
+        "_chunks", "_ended", "_error", "_held", "_paused", "_transport", "_waiter", "taken", "trailers",
     )  # fmt: skip
 
-    def __init__(self, transport: asyncio.Transport, high: int = HIGH_BYTES) -> None:
+    def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
         self._chunks: deque[bytes] = deque()
         self._held = 0
-        self._high = high
         self._paused = False
         self._ended = False
         self._error: Exception | None = None
@@ -42,7 +41,7 @@ class Body:
         """Take a chunk from the connection."""
         self._chunks.append(chunk)
         self._held += len(chunk)
-        if self._held > self._high and not self._paused:
+        if self._held > HIGH_BYTES and not self._paused:
             self._paused = True
             self._transport.pause_reading()
         self._wake()

@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TypeVar
 
 from resources.s3_governor.s3_request import Replay, S3Request
 
@@ -21,6 +22,8 @@ _REMEMBERED = 256
 _REMEMBERED_SECONDS = 300.0
 """No client repeats a write for longer (object_store gives up after 180 s); later, an equal put is another writer's."""
 _PART_ETAG = re.compile(rb"<ETag>\s*(?:&quot;|&#34;|\")?([0-9a-fA-F]{32})(?:&quot;|&#34;|\")?\s*</ETag>")
+K = TypeVar("K")
+V = TypeVar("V")
 _WITNESS_SECONDS = 5.0
 """How long a question waits for its answer, and how long a witness that answers one counts as being there."""
 
@@ -77,11 +80,11 @@ class Write:
         return None if tag.endswith(expected[32:]) else False
 
 
-def _keep(moments: OrderedDict[tuple[str, ...], float], key: tuple[str, ...]) -> None:
-    moments[key] = time.monotonic()
-    moments.move_to_end(key)
-    if len(moments) > _REMEMBERED:
-        moments.popitem(last=False)
+def _keep(entries: OrderedDict[K, V], key: K, value: V) -> None:
+    entries[key] = value
+    entries.move_to_end(key)
+    if len(entries) > _REMEMBERED:
+        entries.popitem(last=False)
 
 
 @dataclass
@@ -103,7 +106,7 @@ class Doubts:
     def __init__(self, read_openly: Callable[[S3Request], Awaitable[Found | None]]) -> None:
         self._read_openly = read_openly
         self._remembered: OrderedDict[tuple[str, ...], float] = OrderedDict()
-        self._told: OrderedDict[tuple[str, ...], float] = OrderedDict()
+        self._told: OrderedDict[tuple[str, str], tuple[str, float]] = OrderedDict()
         self._questions: dict[int, Question] = {}
         self._unasked: asyncio.Queue[Question] = asyncio.Queue()
         self._numbers = itertools.count(1)
@@ -125,7 +128,7 @@ class Doubts:
         """Keep in mind that a write may have been applied, also for the client's own next try."""
         if write is None:
             return
-        _keep(self._remembered, write.identity)
+        _keep(self._remembered, write.identity, time.monotonic())
 
     def forget(self, write: Write | None) -> None:
         """The write is settled."""
@@ -136,13 +139,16 @@ class Doubts:
         """Its writer is told that the write succeeded, so nobody else who writes the same is."""
         if write is not None:
             self.forget(write)
-            _keep(self._told, write.content)
+            bucket, key, digest = write.content
+            _keep(self._told, (bucket, key), (digest, time.monotonic()))
 
     def overwritten(self, request: S3Request) -> None:
         """An object was deleted or put by an unconditional request: whoever writes it next may succeed again."""
-        gone = (request.bucket, request.key)
-        for content in [told for told in self._told if told[:2] == gone or (not request.key and told[0] == gone[0])]:
-            del self._told[content]
+        if request.key:
+            self._told.pop((request.bucket, request.key), None)
+            return
+        for place in [told for told in self._told if told[0] == request.bucket]:  # a multi-delete
+            del self._told[place]
 
     @property
     def has_told(self) -> bool:
@@ -152,7 +158,9 @@ class Doubts:
     async def was_applied(self, write: Write) -> bool | None:
         """Whether the object is what the write would have left, and nobody else's; None when nobody could say."""
         applied = await self._is_there(write)
-        return applied and time.monotonic() - self._told.get(write.content, -_REMEMBERED_SECONDS) >= _REMEMBERED_SECONDS
+        bucket, key, digest = write.content
+        told, when = self._told.get((bucket, key), ("", 0.0))
+        return applied and not (told == digest and time.monotonic() - when < _REMEMBERED_SECONDS)
 
     async def _is_there(self, write: Write) -> bool | None:
         found = await self._ask_witness(write.request) if self.witnesses else None

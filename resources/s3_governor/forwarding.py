@@ -260,7 +260,7 @@ class Forwarder:
             count.given_up += 1
         last = exchange.last or Judgement(Verdict.THROTTLED, 503, "SlowDown", "Please reduce your request rate.")
         story = self._story(exchange)
-        received = Received.of_nothing(exchange.request, exchange.client, last)
+        received = Received(exchange.request, exchange.client, last)
         if exchange.in_doubt and exchange.streaming and exchange.s3.replay is not Replay.FREELY:
             for count in exchange.counts:
                 count.in_doubt += 1

@@ -36,7 +36,6 @@ from resources.s3_governor.upstream import UpstreamPool
 
 ADDRESS_FILE, LIMITS_FILE = "governor.json", "limits.json"
 _BACKLOG = 1024
-_OPEN_READ_SECONDS = 2.0
 _IDLE_CHECK_SECONDS = 5.0
 _FINISH_SECONDS, _FINISH_CHECK_SECONDS = 3.0, 0.02
 _log = logging.getLogger("cippus.s3_governor")

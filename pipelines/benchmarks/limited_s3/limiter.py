@@ -41,12 +41,6 @@ class _TokenBucket:
         self._tokens -= cost
         return cost
 
-    def take_some(self, cost: int, now: float) -> int:
-        taken = 0
-        while taken < cost and self.take(1, now):
-            taken += 1
-        return taken
-
 
 class _FixedWindow:
     __slots__ = ("_capacity", "_left", "_length", "_window")
@@ -67,11 +61,13 @@ class _FixedWindow:
         self._left -= cost
         return cost
 
-    def take_some(self, cost: int, now: float) -> int:
-        taken = 0
-        while taken < cost and self.take(1, now):
-            taken += 1
-        return taken
+
+def _take_some(bucket: _TokenBucket | _FixedWindow, cost: int, now: float) -> int:
+    """Take one by one what is left, up to ``cost``; how much that was."""
+    taken = 0
+    while taken < cost and bucket.take(1, now):
+        taken += 1
+    return taken
 
 
 class Limiter:
@@ -100,7 +96,7 @@ class Limiter:
             kind = _TokenBucket if limits.kind == "token_bucket" else _FixedWindow
             bucket = self._buckets[prefix, verb] = kind(rate, limits.burst_seconds, now)
         if cost > 1 and limits.deletes == "keys":
-            return bucket.take_some(cost, now)
+            return _take_some(bucket, cost, now)
         return bucket.take(cost, now)
 
 
