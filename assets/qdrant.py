@@ -1,32 +1,28 @@
-"""qdrant/*: the collection that search reads.
+"""qdrant/*: the collection that search reads, in generations, and the promotion of the newest.
 
-Belongs here: bringing the points in line with corpus, vectors and tags. Not here: engines (resources/qdrant.py).
+Belongs here: the two assets. Not here: what a point is (index_points.py), the gate (index_promotion.py), engines
+(resources/qdrant.py).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
-import numpy as np
-import polars as pl
 from dagster import AssetExecutionContext, MaterializeResult
-from numpy.typing import NDArray
 
 from assets.asset import asset
 from assets.corpus import CHUNKS
-from assets.embeddings import VECTORS, with_vectors
+from assets.embeddings import VECTORS
 from assets.incremental import Stage, Tally, refresh
+from assets.index_points import PointWriter, recipe_of
+from assets.index_promotion import GateVerdict, serve_if_ready, written
 from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
-from assets.transforms.points import compare, payloads
 from assets.verticals import TAGS
-from resources.bm25 import SPARSE_ENCODING, SparseEncoder
 from resources.embedder import EmbedderResource
+from resources.index_generations import Generation, Generations
 from resources.lake import Changes, Contents, LakeResource, fingerprint
 from resources.ledger import LedgerResource
-from resources.qdrant import IndexPoint, QdrantResource, VectorIndex
+from resources.qdrant import QdrantResource, VectorIndex
 
 GROUP = "qdrant"
-_POINTS_AT_ONCE = 2_048
-"""Points whose vectors are in memory together: 3 MB of vectors, and their payloads."""
 
 
 @asset(
@@ -47,55 +43,118 @@ def points(
     embedder: EmbedderResource,
     qdrant: QdrantResource,
 ) -> MaterializeResult[None]:
-    """Compare (id, hash) pairs with the collection bucket by bucket; write only what differs."""
-    model, encoder = embedder.model(), SparseEncoder()
-    with qdrant.open() as index:
-        index.ensure_collection(model.dimension)
+    """Bring the served generation, and one that is being built, in line with the lake; write only what differs.
 
-        def contents(buckets: Sequence[int]) -> dict[int, Contents]:
-            return {bucket: _contents(index, bucket) for bucket in buckets}
-
-        def bring_up_to_date(bucket: int, tally: Tally) -> Changes:
-            chunks = lake.scan(CHUNKS, bucket).collect()
-            desired = payloads(chunks, lake.scan(TAGS, bucket).collect())
-            held = ((point.id, point.content_hash, point.payload_hash) for point in index.scroll_hashes(bucket))
-            todo = compare(desired, held)
-            index.delete(todo.gone)
-            index.set_payload((point, desired[point]) for point in todo.repayloaded)
-            upserts = chunks.filter(pl.col("point_id").is_in(pl.Series([*todo.new, *todo.reembedded]).implode()))
-            for start in range(0, upserts.height, _POINTS_AT_ONCE):
-                part = upserts[start : start + _POINTS_AT_ONCE]
-                index.upsert(_points(*with_vectors(lake, bucket, part, model), encoder, desired))
-                context.log.info("bucket %s: %s of %s points upserted", bucket, start + part.height, upserts.height)
-            tally.counts.update(
-                upserted=upserts.height, payloads_set=len(todo.repayloaded), points_deleted=len(todo.gone)
-            )
-            updated = len(todo.reembedded) + len(todo.repayloaded)
-            return Changes(len(todo.new), updated, len(todo.gone), todo.unchanged)
-
-        stage = Stage("qdrant/cippus_text", (CHUNKS, VECTORS, TAGS), fingerprint([model.name, SPARSE_ENCODING]))
-        tally = refresh(context, lake, ledger, stage, contents, bring_up_to_date)
-        if tally.changes.written:
-            index.optimize()
-        tally.counts.update(upserted=0, payloads_set=0, points_deleted=0)
-        return tally.result()
+    Another model, sparse encoding or quantization is another generation, built beside the one that is served.
+    """
+    writer, total = PointWriter(lake, embedder.model()), Tally()
+    recipe = recipe_of(writer.model, qdrant.quantization)
+    with qdrant.generations() as generations:
+        for generation in written(generations, recipe):
+            index = generations.open(generation)
+            stage = Stage(_stage(generation), (CHUNKS, VECTORS, TAGS), fingerprint([recipe.model, recipe.sparse]))
+            done = refresh(context, lake, ledger, stage, _contents(index), _update(context, writer, index))
+            if done.changes.written and generation == generations.serving():
+                index.optimize()
+            total.rows, total.skipped = done.rows, done.skipped
+            total.buckets_skipped, total.changes = done.buckets_skipped, total.changes + done.changes
+            total.counts.update(done.counts)
+            total.counts["generation"] = generation.number
+    total.counts.update(upserted=0, payloads_set=0, points_deleted=0)
+    return total.result()
 
 
-def _contents(index: VectorIndex, bucket: int) -> Contents:
-    """A bucket of the collection by every point's id and hashes, so that lost, foreign and stale points are seen.
+def _stage(generation: Generation) -> str:
+    return f"qdrant/{generation.name}"
+
+
+def _update(context: AssetExecutionContext, writer: PointWriter, index: VectorIndex) -> Callable[[int, Tally], Changes]:
+    def bring_up_to_date(bucket: int, tally: Tally) -> Changes:
+        def on_progress(done: int, of: int) -> None:
+            context.log.info("bucket %s: %s of %s points upserted", bucket, done, of)
+
+        todo = writer.bring_up_to_date(index, bucket, on_progress)
+        upserted = len(todo.new) + len(todo.reembedded)
+        tally.counts.update(upserted=upserted, payloads_set=len(todo.repayloaded), points_deleted=len(todo.gone))
+        updated = len(todo.reembedded) + len(todo.repayloaded)
+        return Changes(len(todo.new), updated, len(todo.gone), todo.unchanged)
+
+    return bring_up_to_date
+
+
+def _contents(index: VectorIndex) -> Callable[[Sequence[int]], dict[int, Contents]]:
+    """Buckets of the collection by every point's id and hashes, so that lost, foreign and stale points are seen.
 
     Reads no vector and no text, but every point's hashes (70,000 a second): the index keeps no fingerprint of its own.
     """
-    held = sorted(f"{point.id} {point.content_hash} {point.payload_hash}" for point in index.scroll_hashes(bucket))
-    return Contents(fingerprint([index.generation(), *held]), len(held), 0)
+
+    def of_bucket(bucket: int) -> Contents:
+        held = sorted(f"{point.id} {point.content_hash} {point.payload_hash}" for point in index.scroll_hashes(bucket))
+        return Contents(fingerprint([index.generation(), *held]), len(held), 0)
+
+    return lambda buckets: {bucket: of_bucket(bucket) for bucket in buckets}
 
 
-def _points(
-    chunks: pl.DataFrame, vectors: NDArray[np.float32], encoder: SparseEncoder, desired: Mapping[str, dict[str, Any]]
-) -> Iterator[IndexPoint]:
-    sparse = encoder.encode_documents(chunks["text"].to_list())
-    for point, dense, terms in zip(chunks["point_id"], vectors, sparse, strict=True):
-        yield IndexPoint(point, dense, terms, desired[point])
+@asset(
+    key=["qdrant", "promotion"],
+    deps=[["qdrant", "cippus_text"], ["corpus", "cippus_text"], ["embedding", "cippus_text"]],
+    pool="qdrant",
+    group_name=GROUP,
+    description="Serves the newest generation once it passes the gate: counts, idle optimisers, replicas, recall@10.",
+    owners=["team:search"],
+    kinds={"qdrant"},
+)
+def promotion(
+    context: AssetExecutionContext,
+    lake: LakeResource,
+    ledger: LedgerResource,
+    embedder: EmbedderResource,
+    qdrant: QdrantResource,
+) -> MaterializeResult[None]:
+    """Index, judge and serve a waiting generation. A refused one waits beside the one that is served.
+
+    The generation that was served is kept until the next promotion: `cippus rollback` returns to it.
+    """
+    writer = PointWriter(lake, embedder.model())
+    recipe = recipe_of(writer.model, qdrant.quantization)
+
+    def forget(generation: Generation) -> None:
+        ledger.forget(_stage(generation))
+        context.log.info("%s dropped", generation.name)
+
+    with qdrant.generations() as generations:
+        waiting, verdict = serve_if_ready(generations, recipe, writer, forget)
+        if waiting is not None and verdict is None:
+            context.log.warning("%s was rolled back and waits: `cippus rollback` serves it again.", waiting.name)
+        elif waiting is not None and verdict is not None:
+            context.log.info("%s: %s", waiting.name, "; ".join(verdict.problems) or "passed the gate")
+        tally = Tally(rows=len(generations.all()))
+        tally.changes = Changes(updated=int(verdict is not None and verdict.passed))
+        told = {"chunks": sum(held.rows for held in lake.contents(CHUNKS).values()), **_told(generations)}
+        judged = _judged(waiting, verdict) if waiting and verdict else {}
+        return MaterializeResult(metadata={**(tally.result().metadata or {}), **told, **judged})
 
 
-ASSETS = [points]
+def _told(generations: Generations) -> dict[str, str | int]:
+    serving, previous = generations.serving(), generations.previous()
+    return {
+        "serving": serving.name if serving else "none",
+        "points": generations.open(serving).count() if serving else 0,
+        "quantization": serving.recipe.quantization if serving else "none",
+        "previous": previous.name if previous else "none",
+    }
+
+
+def _judged(waiting: Generation, verdict: GateVerdict) -> dict[str, str | int | float]:
+    return {
+        "judged": waiting.name,
+        "judged_quantization": waiting.recipe.quantization,
+        "judged_points": verdict.points,
+        "promoted": int(verdict.passed),
+        "recall_at_10": round(verdict.recall, 4),
+        "queries": verdict.queries,
+        "refused_because": "; ".join(verdict.problems) or "nothing",
+    }
+
+
+ASSETS = [points, promotion]

@@ -50,7 +50,7 @@ QUALITY = TableSpec(
 
 @asset(
     key=["search", "retrieval_quality"],
-    deps=[["qdrant", "cippus_text"], ["corpus", "terms"], ["label", "gold"]],
+    deps=[["qdrant", "promotion"], ["corpus", "terms"], ["label", "gold"]],
     pool="qdrant",
     group_name=GROUP,
     description="nDCG@10 and recall@100 of dense, BM25 and hybrid search, a row a question, on gold labels.",
@@ -81,7 +81,7 @@ def retrieval_quality(
         rows: list[dict[str, Any]] = []
         asked = [(v.name, text) for v in verticals if v.name in grades for text in v.descriptions]
         questions = searcher.questions([text for _, text in asked])
-        with qdrant.open() as index:
+        with qdrant.open(embedder.model().name) as index:
             for _, text in asked[:: max(1, len(asked) // QUESTIONS_TIMED)]:
                 started = time.perf_counter()
                 rank_accounts(find([index], searcher.question(text), SearchFilter()), LIMIT_TIMED)

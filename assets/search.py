@@ -96,7 +96,7 @@ class Searcher:
         Dense and BM25 candidates are fetched to a fixed depth, so the first k of a longer answer are the shorter
         one. Raises ValueError for a query without text, CollectionMissingError before the first load.
         """
-        with self.qdrant.open() as index:
+        with self.qdrant.open(self.embedder.model().name) as index:
             found = find([index], self.question(query), self._narrowed(where, followers))
         return rank_accounts(found.of(retriever), limit, evidence)
 

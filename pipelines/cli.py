@@ -18,7 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from dagster import BetaWarning
 from deltalake.exceptions import DeltaError
 
-from pipelines import governor, measuring, presentation, searching
+from pipelines import governor, indexing, measuring, presentation, searching
 from pipelines.demo import stack
 from pipelines.demo.dataset import prepare, record_load
 from pipelines.demo.folder import InputError, open_folder
@@ -159,6 +159,8 @@ def checks(as_json: Json = False) -> None:
 
 
 app.command()(searching.search)
+app.command()(indexing.reconcile)
+app.command()(indexing.rollback)
 app.command("s3-governor")(governor.s3_governor)
 
 

@@ -13,6 +13,7 @@ from dagster import EnvVar, ExecutorDefinition, in_process_executor
 
 from resources import governor_process
 from resources.embedder import EmbedderResource
+from resources.index_generations import QUANTIZATIONS
 from resources.lake import LakeResource
 from resources.ledger import LedgerResource
 from resources.qdrant import QdrantResource
@@ -54,6 +55,7 @@ VARIABLES = {
     "AWS_REGION": "region of the lake (default us-east-1)",
     "QDRANT_URL": "Qdrant cluster; overrides the embedded engine",
     "QDRANT_API_KEY": "its key",
+    "CIPPUS_QDRANT_QUANTIZATION": "none (default), scalar or turbo: how vectors are compressed, if the gate accepts it",
     "CIPPUS_EMBEDDINGS_URL": "OpenAI-compatible embeddings endpoint (TEI, vLLM), such as http://host:8080/v1; "
     "overrides the local encoder",
     "CIPPUS_EMBEDDINGS_MODEL": "the model that is asked for there; it names the generation of vectors",
@@ -223,8 +225,17 @@ def resources() -> Resources:
             url=os.getenv("QDRANT_URL", ""),
             api_key=replaced.get("QDRANT_API_KEY", ""),
             edge_path=str(home() / "qdrant") if embedded else "",
+            quantization=_quantization(),
         ),
     )
+
+
+def _quantization() -> str:
+    text = os.getenv("CIPPUS_QDRANT_QUANTIZATION", QUANTIZATIONS[0])
+    if text not in QUANTIZATIONS:
+        message = f"CIPPUS_QDRANT_QUANTIZATION is {text!r}, expected one of {', '.join(QUANTIZATIONS)}."
+        raise SettingError(message)
+    return text
 
 
 def _whole_number(name: str, default: int, expected: str) -> int:

@@ -50,3 +50,7 @@ class LedgerResource(ConfigurableResource):  # type: ignore[type-arg]
     def record(self, asset: str, bucket: int, entry: Entry) -> None:
         """Write an entry, once its output is committed."""
         self.s3.put_json(self._key(asset, bucket), asdict(entry))
+
+    def forget(self, asset: str) -> None:
+        """Delete every entry of an asset that there will be no more."""
+        self.s3.delete([item.key for item in self.s3.list_objects(f"ledger/{asset}/")])

@@ -17,12 +17,14 @@ from dagster import ConfigurableResource
 from numpy.typing import NDArray
 from pydantic import Field
 
-COLLECTION = "cippus_text"
+from resources.index_generations import Generations
+
 DENSE, SPARSE = "dense", "bm25"
 BATCH_POINTS = 256
 PAGE_POINTS = 1_000
 EXACT_UP_TO_POINTS = 100_000  # a full scan of 20,000 × 384 takes 3 ms; HNSW at ef 64 finds .71 of the top 10
 HNSW_EF = 256
+OVERSAMPLING = 3.0  # quantized candidates whose scores are computed anew, per wanted one
 SCORE_DECIMALS = 5  # engines agree to 1e-6; what differs less than 1e-5 is a tie and goes by id
 TIE_WIDENING = 16
 
@@ -56,7 +58,15 @@ class CollectionMissingError(VectorIndexError):
 
 
 class CollectionMismatchError(VectorIndexError):
-    """The collection exists with another vector dimension: another model's vectors are in it."""
+    """The collection holds another model's vectors."""
+
+
+class AliasRaceError(VectorIndexError):
+    """Another process promoted a generation at the same time, and it is the one that is served."""
+
+
+class NoPreviousError(VectorIndexError):
+    """There is no generation to roll back to."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,9 +175,6 @@ class SearchFilter:
 class VectorIndex(Protocol):
     """One collection in one engine. Every call is idempotent; every failure is a VectorIndexError."""
 
-    def ensure_collection(self, dimension: int) -> None:
-        """Make the collection and its payload indexes where they are missing; CollectionMismatchError if it differs."""
-
     def upsert(self, points: Iterable[IndexPoint]) -> int:
         """Write whole points (vectors and payload replaced) in batches; returns how many."""
 
@@ -180,8 +187,11 @@ class VectorIndex(Protocol):
     def scroll_hashes(self, account_bucket: int | None = None) -> Iterator[PointHashes]:
         """The hashes of every point (of one bucket), page by page, in no promised order."""
 
+    def scroll_points(self, account_bucket: int | None = None) -> Iterator[IndexPoint]:
+        """Every point whole, vectors and payload, page by page, in no promised order."""
+
     def search_dense(self, vector: NDArray[np.float32], where: SearchFilter, limit: int) -> list[Candidate]:
-        """The best by cosine, by (-score, id); exact up to EXACT_UP_TO_POINTS points."""
+        """The best by cosine, by (-score, id); exact up to EXACT_UP_TO_POINTS points, unless they are quantized."""
 
     def search_sparse(self, query: SparseVector, where: SearchFilter, limit: int) -> list[Candidate]:
         """The best by dot product among points sharing a term with ``query``, by (-score, id); always exact."""
@@ -193,10 +203,13 @@ class VectorIndex(Protocol):
         """The points with vectors and payload, in the order asked for; unknown ids are left out."""
 
     def optimize(self) -> None:
-        """Build or wait for the HNSW graph; returns when searches are at full speed."""
+        """End bulk loading, build or wait for the HNSW graph; returns when searches are at full speed."""
 
     def health(self) -> dict[str, str | int]:
-        """``engine, status`` (green, yellow, grey, red or missing), ``points, indexed_vectors, segments``."""
+        """``engine, status`` (green, yellow, grey or red), ``points, indexed_vectors, segments``."""
+
+    def inactive_replicas(self) -> list[str]:
+        """A sentence for each replica of a shard that is not active; none where there is no cluster."""
 
     def generation(self) -> str:
         """An id made with the collection: another value means that the collection was lost and made anew."""
@@ -205,31 +218,52 @@ class VectorIndex(Protocol):
 class QdrantResource(ConfigurableResource):  # type: ignore[type-arg]
     """The vector index of this environment: a Qdrant server at ``url``, or else Edge in the folder ``edge_path``.
 
-    ``url`` without a port means 6333, as in Qdrant's own clients. Edge belongs to one process at a time:
-    ``open`` waits for it up to ``lock_timeout_seconds``.
+    ``url`` without a port means 6333, as in Qdrant's own clients. Edge belongs to one process at a time: both calls
+    wait for it up to ``lock_timeout_seconds``. ``quantization`` is that of new generations.
     """
 
     url: str = ""
     api_key: str = Field(default="", repr=False)
     edge_path: str = ""
     lock_timeout_seconds: float = 600.0
+    quantization: str = "none"
 
     @contextmanager
-    def open(self) -> Iterator[VectorIndex]:
-        """The index, for one operation. Raises IndexUnavailableError when it is held or not reachable."""
+    def open(self, model: str | None = None) -> Iterator[VectorIndex]:
+        """The generation that is served, for one operation. Raises IndexUnavailableError when it is not reachable.
+
+        Raises CollectionMissingError before the first promotion, and CollectionMismatchError when its vectors are
+        not those of ``model``: a query of one model finds nothing sensible among vectors of another.
+        """
+        with self.generations() as generations:
+            serving = generations.serving()
+            if serving is None:
+                message = "No collection is served yet: the lineage has not run, or its collection is lost."
+                raise CollectionMissingError(message)
+            if model is not None and serving.recipe.model != model:
+                message = (
+                    f"{serving.name} is served and holds vectors of {serving.recipe.model}; the encoder is {model}: "
+                    "set it back, or run the lineage, which builds a generation for it."
+                )
+                raise CollectionMismatchError(message)
+            yield generations.open(serving)
+
+    @contextmanager
+    def generations(self) -> Iterator[Generations]:
+        """Every generation, for one operation. Raises IndexUnavailableError when they are held or not reachable."""
         # Imported here: loading definitions should not pay 1.6 s for the engine that it does not use.
         if self.url:
             if not self.url.startswith(("http://", "https://")):
                 message = f"QDRANT_URL is {self.url!r}, expected an address that begins with http:// or https://."
                 raise IndexUnavailableError(message)
-            from resources.qdrant_server import ServerIndex
+            from resources.server_generations import ServerGenerations
 
-            with ServerIndex.open(self.url, self.api_key) as server:
+            with ServerGenerations.connect(self.url, self.api_key) as server:
                 yield server
         elif self.edge_path:
-            from resources.qdrant_edge import EdgeIndex
+            from resources.edge_generations import EdgeGenerations
 
-            with EdgeIndex.open(Path(self.edge_path), self.lock_timeout_seconds) as edge:
+            with EdgeGenerations.lock(Path(self.edge_path), self.lock_timeout_seconds) as edge:
                 yield edge
         else:
             message = "There is no vector index: set QDRANT_URL."

@@ -1,17 +1,14 @@
 """The vector index in Qdrant Edge: Qdrant's own engine in this process, one shard folder, no server.
 
-Belongs here: Edge's calls, the lock that gives the folder one process at a time, and the collection's birth.
-Not here: what an index is (qdrant.py).
+Belongs here: Edge's calls, and what a shard's folder says of itself. Not here: what an index is (qdrant.py), which
+folder is served, the lock (edge_generations.py).
 """
 
-import fcntl
 import json
-import os
-import shutil
-import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,20 +17,20 @@ import numpy as np
 import qdrant_edge as edge
 from numpy.typing import NDArray
 
+from resources.index_generations import Generation, Recipe
 from resources.qdrant import (
-    COLLECTION,
+    BATCH_POINTS,
     DENSE,
     EXACT_UP_TO_POINTS,
     HNSW_EF,
+    OVERSAMPLING,
     PAGE_POINTS,
     PAYLOAD_INDEXES,
     SPARSE,
     Candidate,
-    CollectionMismatchError,
     CollectionMissingError,
     IndexKind,
     IndexPoint,
-    IndexUnavailableError,
     PointHashes,
     SearchFilter,
     SparseVector,
@@ -42,8 +39,13 @@ from resources.qdrant import (
     in_batches,
 )
 
-LOCK_POLL_SECONDS = 0.05
 BIRTH_FILE = "generation.json"
+
+_QUANTIZATIONS: "Mapping[str, Callable[[], Any]]" = {
+    "none": lambda: None,
+    "scalar": lambda: edge.ScalarQuantizationConfig(edge.ScalarType.Int8, quantile=0.99),
+    "turbo": edge.TurboQuantQuantizationConfig,
+}
 
 # Quoted: the alias exists in the stubs alone.
 _SCHEMAS: "Mapping[IndexKind, Callable[[], edge.PayloadSchemaParams]]" = {
@@ -55,37 +57,15 @@ _SCHEMAS: "Mapping[IndexKind, Callable[[], edge.PayloadSchemaParams]]" = {
 
 
 class EdgeIndex:
-    """A VectorIndex in ``folder/cippus_text/``. Open it with ``EdgeIndex.open``: without the lock it is not safe.
+    """A VectorIndex in one generation's folder, which EdgeGenerations made and holds the lock of.
 
     The write-ahead log is on, so a killed process loses nothing that a call returned for. Deleted payloads stay
-    in that log until it is rewritten.
+    in that log until the generation is dropped.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder / COLLECTION
+        self._folder = folder
         self._shard: edge.EdgeShard | None = None
-
-    @classmethod
-    @contextmanager
-    def open(cls, folder: Path, lock_timeout_seconds: float) -> Iterator["EdgeIndex"]:
-        """The index under the folder's lock; IndexUnavailableError when another process keeps it for too long."""
-        folder.mkdir(parents=True, exist_ok=True)
-        with _exclusive(folder / f"{COLLECTION}.lock", lock_timeout_seconds):
-            index = cls(folder)
-            try:
-                yield index
-            finally:
-                index._close()
-
-    def ensure_collection(self, dimension: int) -> None:
-        """See VectorIndex. Built aside and renamed, so that a killed process leaves no collection half made."""
-        if not self._folder.exists():
-            self._create(dimension)
-        self._loaded()
-        found = self._birth()["dimension"]
-        if found != dimension:
-            message = f"{self._folder} holds vectors of dimension {found}, not {dimension}: another model's."
-            raise CollectionMismatchError(message)
 
     def upsert(self, points: Iterable[IndexPoint]) -> int:
         """See VectorIndex."""
@@ -120,17 +100,36 @@ class EdgeIndex:
             request = edge.ScrollRequest(
                 offset=offset, limit=PAGE_POINTS, filter=where, with_payload=fields, with_vector=False
             )
-            with _engine_errors():
+            with engine_errors():
                 records, offset = self._loaded().scroll(request)
             for record in records:
                 yield PointHashes.of(record.id, record.payload)
             if offset is None:
                 return
 
+    def scroll_points(self, account_bucket: int | None = None) -> Iterator[IndexPoint]:
+        """See VectorIndex. The iterator lives no longer than the opened index."""
+        where = _edge_filter(SearchFilter(account_bucket=account_bucket))
+        offset: edge.PointId | None = None
+        while True:
+            request = edge.ScrollRequest(
+                offset=offset, limit=BATCH_POINTS, filter=where, with_payload=True, with_vector=True
+            )
+            with engine_errors():
+                records, offset = self._loaded().scroll(request)
+            for record in records:
+                yield _index_point(record)
+            if offset is None:
+                return
+
     def search_dense(self, vector: NDArray[np.float32], where: SearchFilter, limit: int) -> list[Candidate]:
         """See VectorIndex."""
-        is_exact = self._loaded().info().points_count <= EXACT_UP_TO_POINTS
-        params = edge.SearchParams(exact=is_exact, hnsw_ef=None if is_exact else HNSW_EF)
+        few = self._loaded().info().points_count <= EXACT_UP_TO_POINTS
+        if self._born().recipe.quantization != "none":
+            rescored = edge.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING)
+            params = edge.SearchParams(hnsw_ef=HNSW_EF, quantization=rescored)
+        else:
+            params = edge.SearchParams(exact=few, hnsw_ef=None if few else HNSW_EF)
         return self._search(edge.Query.Nearest(vector.tolist(), using=DENSE), where, limit, params)
 
     def search_sparse(self, query: SparseVector, where: SearchFilter, limit: int) -> list[Candidate]:
@@ -143,7 +142,7 @@ class EdgeIndex:
     def count(self, account_bucket: int | None = None) -> int:
         """See VectorIndex."""
         where = _edge_filter(SearchFilter(account_bucket=account_bucket))
-        with _engine_errors():
+        with engine_errors():
             return self._loaded().count(edge.CountRequest(exact=True, filter=where))
 
     def retrieve(self, ids: Sequence[str]) -> list[IndexPoint]:
@@ -156,13 +155,11 @@ class EdgeIndex:
 
     def optimize(self) -> None:
         """See VectorIndex. Blocks: 14 s for 20,000 points of 384 numbers, 845 s for 500,000, on two cores."""
-        with _engine_errors():
+        with engine_errors():
             self._loaded().optimize()
 
     def health(self) -> dict[str, str | int]:
         """See VectorIndex."""
-        if not self._folder.exists():
-            return {"engine": "edge", "status": "missing", "points": 0, "indexed_vectors": 0, "segments": 0}
         info = self._loaded().info()
         return {
             "engine": "edge",
@@ -172,57 +169,47 @@ class EdgeIndex:
             "segments": info.segments_count,
         }
 
+    def inactive_replicas(self) -> list[str]:
+        """See VectorIndex. One process has no cluster."""
+        return []
+
     def generation(self) -> str:
         """See VectorIndex. Kept in the shard's folder, so that it is lost with it."""
         self._loaded()
-        return str(self._birth()["generation"])
+        return self._born().id
 
-    def _create(self, dimension: int) -> None:
-        building = self._folder.with_suffix(".building")
-        shutil.rmtree(building, ignore_errors=True)
-        config = edge.EdgeConfig(
-            vectors={DENSE: edge.EdgeVectorParams(size=dimension, distance=edge.Distance.Cosine)},
-            sparse_vectors={SPARSE: edge.EdgeSparseVectorParams()},
-            wal_enabled=True,
-        )
-        with _engine_errors():
-            shard = edge.EdgeShard.create(str(building), config)
-            _create_payload_indexes(shard)
+    def close(self) -> None:
+        """Close the shard; the next call opens it again."""
+        if self._shard is not None:
+            shard, self._shard = self._shard, None
             shard.close()
-        _write_birth(building, dimension)
-        building.rename(self._folder)
 
     def _loaded(self) -> edge.EdgeShard:
-        """The open shard. Lost segments load as an empty shard without indexes: that is a new generation."""
+        """The open shard. Lost segments load as an empty shard without indexes: that is another collection."""
         if self._shard is None:
-            dimension = self._birth()["dimension"]
+            born = self._born()
             try:
                 self._shard = edge.EdgeShard.load(str(self._folder))
             except Exception as error:  # Edge raises nothing more specific
                 message = f"{self._folder} cannot be loaded: {error}. Move it away and the next run builds it anew."
                 raise VectorIndexError(message) from error
             if not PAYLOAD_INDEXES.keys() <= self._shard.info().payload_schema.keys():
-                _create_payload_indexes(self._shard)
-                _write_birth(self._folder, dimension)
+                create_payload_indexes(self._shard)
+                write_birth(self._folder, replace(born, id=str(uuid.uuid4())))
         return self._shard
 
-    def _birth(self) -> dict[str, Any]:
+    def _born(self) -> Generation:
         if not self._folder.exists():
             message = f"There is no collection in {self._folder} yet."
             raise CollectionMissingError(message)
-        try:
-            birth: dict[str, Any] = json.loads((self._folder / BIRTH_FILE).read_text())
-        except (FileNotFoundError, ValueError) as error:
-            message = f"{self._folder} has no readable {BIRTH_FILE}. Move it away and the next run builds it anew."
-            raise VectorIndexError(message) from error
-        return birth
+        return read_birth(self._folder)
 
     def _update(self, operation: edge.UpdateOperation) -> None:
-        with _engine_errors():
+        with engine_errors():
             self._loaded().update(operation)
 
     def _records(self, ids: Sequence[str], *, payload: bool, vectors: bool) -> list[edge.Record]:
-        with _engine_errors():
+        with engine_errors():
             return self._loaded().retrieve(list(ids), with_payload=payload, with_vector=vectors)
 
     def _search(
@@ -234,40 +221,14 @@ class EdgeIndex:
             request = edge.QueryRequest(
                 limit=wanted, query=query, filter=conditions, params=params, with_payload=True, with_vector=False
             )
-            with _engine_errors():
+            with engine_errors():
                 return [Candidate(str(hit.id), hit.score, hit.payload or {}) for hit in shard.query(request)]
 
         return best_candidates(fetch, limit)
 
-    def _close(self) -> None:
-        if self._shard is not None:
-            shard, self._shard = self._shard, None
-            shard.close()
-
 
 @contextmanager
-def _exclusive(path: Path, timeout_seconds: float) -> Iterator[None]:
-    """Hold the lock file. The kernel frees it when the holder dies; the pid inside is for the error alone."""
-    deadline = time.monotonic() + timeout_seconds
-    with path.open("a+") as lock:
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    holder = path.read_text().strip() or "unknown"
-                    message = f"{path} is held by process {holder}: waited {timeout_seconds:g} s."
-                    raise IndexUnavailableError(message) from None
-                time.sleep(LOCK_POLL_SECONDS)
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
-        yield
-
-
-@contextmanager
-def _engine_errors() -> Iterator[None]:
+def engine_errors() -> Iterator[None]:
     """Edge raises bare Exceptions (and TypeError for values that are not JSON): give them the interface's type."""
     try:
         yield
@@ -278,14 +239,39 @@ def _engine_errors() -> Iterator[None]:
         raise VectorIndexError(message) from error
 
 
-def _create_payload_indexes(shard: edge.EdgeShard) -> None:
+def create_shard(folder: Path, recipe: Recipe) -> None:
+    """An empty shard with its payload indexes."""
+    vectors = edge.EdgeVectorParams(
+        size=recipe.dimension, distance=edge.Distance.Cosine, quantization_config=_QUANTIZATIONS[recipe.quantization]()
+    )
+    config = edge.EdgeConfig(
+        vectors={DENSE: vectors}, sparse_vectors={SPARSE: edge.EdgeSparseVectorParams()}, wal_enabled=True
+    )
+    with engine_errors():
+        shard = edge.EdgeShard.create(str(folder), config)
+        create_payload_indexes(shard)
+        shard.close()
+
+
+def create_payload_indexes(shard: edge.EdgeShard) -> None:
+    """Index the payload fields that filters use."""
     for name, kind in PAYLOAD_INDEXES.items():
         shard.update(edge.UpdateOperation.create_field_index(name, _SCHEMAS[kind]()))
 
 
-def _write_birth(folder: Path, dimension: int) -> None:
+def read_birth(folder: Path) -> Generation:
+    """What a generation's folder says of itself. Raises VectorIndexError when it does not."""
+    try:
+        return Generation.from_json(folder.name, json.loads((folder / BIRTH_FILE).read_text()))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        message = f"{folder} has no readable {BIRTH_FILE}. Move it away and the next run builds it anew."
+        raise VectorIndexError(message) from error
+
+
+def write_birth(folder: Path, born: Generation) -> None:
+    """Write it in one step."""
     temporary = folder / f"{BIRTH_FILE}.tmp"
-    temporary.write_text(json.dumps({"generation": str(uuid.uuid4()), "dimension": dimension}))
+    temporary.write_text(json.dumps(born.to_json()))
     temporary.replace(folder / BIRTH_FILE)
 
 

@@ -5,12 +5,11 @@ Belongs here: the client's calls, their retries, and the translation of their fa
 """
 
 import time
-import uuid
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,16 +17,17 @@ from qdrant_client import QdrantClient, models
 from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
+from resources.index_generations import Recipe
 from resources.qdrant import (
-    COLLECTION,
+    BATCH_POINTS,
     DENSE,
     EXACT_UP_TO_POINTS,
     HNSW_EF,
+    OVERSAMPLING,
     PAGE_POINTS,
     PAYLOAD_INDEXES,
     SPARSE,
     Candidate,
-    CollectionMismatchError,
     CollectionMissingError,
     IndexKind,
     IndexPoint,
@@ -40,13 +40,21 @@ from resources.qdrant import (
     in_batches,
 )
 
-REQUEST_TIMEOUT_SECONDS = 60
+BULK_THRESHOLD, INDEXING_THRESHOLD = 0, 10_000
+"""Kilobytes of a segment from which it is indexed: none while loading, then Qdrant's own default."""
 TRANSIENT_STATUS = frozenset({408, 429, 500, 502, 503, 504})
 _SCHEMAS: Mapping[IndexKind, models.PayloadSchemaType | models.KeywordIndexParams | models.IntegerIndexParams] = {
     "tenant": models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True),
     "keyword": models.PayloadSchemaType.KEYWORD,
     "integer": models.IntegerIndexParams(type=models.IntegerIndexType.INTEGER, lookup=True, range=False),
     "datetime": models.PayloadSchemaType.DATETIME,
+}
+_QUANTIZATIONS: Mapping[str, models.ScalarQuantization | models.TurboQuantization | None] = {
+    "none": None,
+    "scalar": models.ScalarQuantization(
+        scalar=models.ScalarQuantizationConfig(type=models.ScalarType.INT8, quantile=0.99)
+    ),
+    "turbo": models.TurboQuantization(turbo=models.TurboQuantQuantizationConfig()),
 }
 
 T = TypeVar("T")
@@ -67,62 +75,46 @@ class ServerIndex:
         self,
         client: QdrantClient,
         name: str,
-        collection: str = COLLECTION,
+        collection: str,
         retry: RetryPolicy | None = None,
         optimize_timeout_seconds: float = 3600.0,
+        streams: int = 1,
+        recipe: Recipe | None = None,
     ) -> None:
         self._client = client
         self._name = name
         self._collection = collection
         self._retry = retry or RetryPolicy()
         self._optimize_timeout_seconds = optimize_timeout_seconds
+        self._streams = streams
+        self._is_quantized = recipe is not None and recipe.quantization != "none"
 
-    @classmethod
-    @contextmanager
-    def open(
-        cls, url: str, api_key: str = "", collection: str = COLLECTION, retry: RetryPolicy | None = None
-    ) -> Iterator["ServerIndex"]:
-        """A client of the server at ``url``, closed afterwards. Raises IndexUnavailableError if it does not answer."""
-        # The client's own compatibility check runs in a thread and only warns: ours is the first real call.
-        client = QdrantClient(
-            url=url, api_key=api_key or None, timeout=REQUEST_TIMEOUT_SECONDS, check_compatibility=False
-        )
-        try:
-            address = urlsplit(url)
-            index = cls(client, f"{address.hostname}:{address.port or 6333}", collection, retry)
-            index._call(client.get_collections)
-            yield index
-        finally:
-            client.close()
-
-    def ensure_collection(self, dimension: int) -> None:
-        """See VectorIndex. Needs Qdrant 1.16 or newer, whose collections carry metadata."""
-        if not self._call(self._client.collection_exists, self._collection):
-            self._create(dimension)
-        info = self._info()
-        for name in PAYLOAD_INDEXES.keys() - info.payload_schema.keys():
+    def create_payload_indexes(self) -> None:
+        """Index the payload fields that filters use, where they are not indexed yet: before the points come."""
+        for name in PAYLOAD_INDEXES.keys() - self._info().payload_schema.keys():
             schema = _SCHEMAS[PAYLOAD_INDEXES[name]]
-            self._call(self._client.create_payload_index, self._collection, name, schema, wait=True)
-        vectors = info.config.params.vectors
-        found = vectors[DENSE].size if isinstance(vectors, dict) and DENSE in vectors else None
-        if found != dimension:
-            message = f"{self._collection} at {self._name} holds vectors of dimension {found}, not {dimension}."
-            raise CollectionMismatchError(message)
+            self.call(self._client.create_payload_index, self._collection, name, schema, wait=True)
 
     def upsert(self, points: Iterable[IndexPoint]) -> int:
-        """See VectorIndex."""
-        written = 0
-        for batch in in_batches(points):
-            self._call(self._client.upsert, self._collection, [_struct(point) for point in batch], wait=True)
-            written += len(batch)
-        return written
+        """See VectorIndex. ``streams`` batches are under way at a time; twice as many are in memory."""
+        written, under_way = 0, deque[Future[int]]()
+        with ThreadPoolExecutor(self._streams) as pool:
+            for batch in in_batches(points):
+                if len(under_way) >= 2 * self._streams:
+                    written += under_way.popleft().result()
+                under_way.append(pool.submit(self._upsert_batch, batch))
+            return written + sum(sent.result() for sent in under_way)
+
+    def _upsert_batch(self, batch: list[IndexPoint]) -> int:
+        self.call(self._client.upsert, self._collection, [_struct(point) for point in batch], wait=True)
+        return len(batch)
 
     def set_payload(self, payloads: Iterable[tuple[str, Mapping[str, Any]]]) -> int:
         """See VectorIndex. A server answers 404 to unknown ids, so they are looked up first."""
         replaced = 0
         for batch in in_batches(payloads):
             ids = [id_ for id_, _ in batch]
-            found = self._call(self._client.retrieve, self._collection, ids, with_payload=False, with_vectors=False)
+            found = self.call(self._client.retrieve, self._collection, ids, with_payload=False, with_vectors=False)
             known = {str(record.id) for record in found}
             operations = [
                 models.OverwritePayloadOperation(
@@ -132,21 +124,21 @@ class ServerIndex:
                 if id_ in known
             ]
             if operations:
-                self._call(self._client.batch_update_points, self._collection, operations, wait=True)
+                self.call(self._client.batch_update_points, self._collection, operations, wait=True)
                 replaced += len(operations)
         return replaced
 
     def delete(self, ids: Iterable[str]) -> None:
         """See VectorIndex."""
         for batch in in_batches(ids):
-            self._call(self._client.delete, self._collection, models.PointIdsList(points=list(batch)), wait=True)
+            self.call(self._client.delete, self._collection, models.PointIdsList(points=list(batch)), wait=True)
 
     def scroll_hashes(self, account_bucket: int | None = None) -> Iterator[PointHashes]:
         """See VectorIndex."""
         where = _filter(SearchFilter(account_bucket=account_bucket))
         offset: Any = None
         while True:
-            records, offset = self._call(
+            records, offset = self.call(
                 self._client.scroll,
                 self._collection,
                 scroll_filter=where,
@@ -160,10 +152,31 @@ class ServerIndex:
             if offset is None:
                 return
 
+    def scroll_points(self, account_bucket: int | None = None) -> Iterator[IndexPoint]:
+        """See VectorIndex."""
+        where = _filter(SearchFilter(account_bucket=account_bucket))
+        offset: Any = None
+        while True:
+            records, offset = self.call(
+                self._client.scroll,
+                self._collection,
+                scroll_filter=where,
+                limit=BATCH_POINTS,
+                offset=offset,
+                with_payload=True,
+                with_vectors=True,
+            )
+            for record in records:
+                yield _index_point(record)
+            if offset is None:
+                return
+
     def search_dense(self, vector: NDArray[np.float32], where: SearchFilter, limit: int) -> list[Candidate]:
         """See VectorIndex."""
-        is_exact = (self._info().points_count or 0) <= EXACT_UP_TO_POINTS
+        is_exact = not self._is_quantized and (self._info().points_count or 0) <= EXACT_UP_TO_POINTS
         params = models.SearchParams(exact=is_exact, hnsw_ef=None if is_exact else HNSW_EF)
+        if self._is_quantized:
+            params.quantization = models.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING)
         return self._search(vector.tolist(), DENSE, where, limit, params)
 
     def search_sparse(self, query: SparseVector, where: SearchFilter, limit: int) -> list[Candidate]:
@@ -176,13 +189,13 @@ class ServerIndex:
     def count(self, account_bucket: int | None = None) -> int:
         """See VectorIndex."""
         where = _filter(SearchFilter(account_bucket=account_bucket))
-        return self._call(self._client.count, self._collection, count_filter=where, exact=True).count
+        return self.call(self._client.count, self._collection, count_filter=where, exact=True).count
 
     def retrieve(self, ids: Sequence[str]) -> list[IndexPoint]:
         """See VectorIndex."""
         found = {}
         for batch in in_batches(ids):
-            for record in self._call(
+            for record in self.call(
                 self._client.retrieve, self._collection, batch, with_payload=True, with_vectors=True
             ):
                 found[str(record.id)] = _index_point(record)
@@ -190,23 +203,28 @@ class ServerIndex:
 
     def optimize(self) -> None:
         """See VectorIndex. Waits for green; VectorIndexError after ``optimize_timeout_seconds`` or when red."""
-        deadline = time.monotonic() + self._optimize_timeout_seconds
-        while (status := self._info().status) != models.CollectionStatus.GREEN:
-            if status == models.CollectionStatus.RED or time.monotonic() >= deadline:
-                message = f"{self._collection} at {self._name} is {status.value} instead of green."
-                raise VectorIndexError(message)
-            if status == models.CollectionStatus.GREY:  # optimisations wait for an update after a restart
-                self._call(
-                    self._client.update_collection,
-                    self._collection,
-                    optimizers_config=models.OptimizersConfigDiff(),
-                )
+        is_loading = self._info().config.optimizer_config.indexing_threshold == BULK_THRESHOLD
+        if is_loading:
+            ended = models.OptimizersConfigDiff(indexing_threshold=INDEXING_THRESHOLD)
+            self.call(self._client.update_collection, self._collection, optimizers_config=ended)
+        deadline, greens = time.monotonic() + self._optimize_timeout_seconds, 0
+        # The optimiser takes a moment to begin after bulk loading: one green answer may be from before it did.
+        while (greens := greens + 1 if self._is_green(deadline) else 0) < (2 if is_loading else 1):
             time.sleep(1.0)
+
+    def _is_green(self, deadline: float) -> bool:
+        status = self._info().status
+        if status == models.CollectionStatus.GREEN:
+            return True
+        if status == models.CollectionStatus.RED or time.monotonic() >= deadline:
+            message = f"{self._collection} at {self._name} is {status.value} instead of green."
+            raise VectorIndexError(message)
+        if status == models.CollectionStatus.GREY:  # optimisations wait for an update after a restart
+            self.call(self._client.update_collection, self._collection, optimizers_config=models.OptimizersConfigDiff())
+        return False
 
     def health(self) -> dict[str, str | int]:
         """See VectorIndex."""
-        if not self._call(self._client.collection_exists, self._collection):
-            return {"engine": "server", "status": "missing", "points": 0, "indexed_vectors": 0, "segments": 0}
         info = self._info()
         return {
             "engine": "server",
@@ -216,6 +234,20 @@ class ServerIndex:
             "segments": info.segments_count,
         }
 
+    def inactive_replicas(self) -> list[str]:
+        """See VectorIndex."""
+        try:
+            info = self.call(self._client.collection_cluster_info, self._collection)
+        except NotImplementedError:  # qdrant-client's in-memory engine
+            return []
+        held = [(shard.shard_id, info.peer_id, shard.state) for shard in info.local_shards]
+        held += [(shard.shard_id, shard.peer_id, shard.state) for shard in info.remote_shards]
+        return [
+            f"shard {shard} of {self._collection} on peer {peer} is {state.value}: look at that node's log and disk"
+            for shard, peer, state in held
+            if state != models.ReplicaState.ACTIVE
+        ]
+
     def generation(self) -> str:
         """See VectorIndex. Kept in the collection's metadata."""
         generation = (self._info().config.metadata or {}).get("generation")
@@ -224,21 +256,8 @@ class ServerIndex:
             raise VectorIndexError(message)
         return generation
 
-    def _create(self, dimension: int) -> None:
-        try:
-            self._call(
-                self._client.create_collection,
-                self._collection,
-                vectors_config={DENSE: models.VectorParams(size=dimension, distance=models.Distance.COSINE)},
-                sparse_vectors_config={SPARSE: models.SparseVectorParams()},
-                metadata={"generation": str(uuid.uuid4())},
-            )
-        except VectorIndexError:
-            if not self._call(self._client.collection_exists, self._collection):
-                raise  # otherwise another process, or the lost answer of our own first try, was first
-
     def _info(self) -> models.CollectionInfo:
-        return self._call(self._client.get_collection, self._collection)
+        return self.call(self._client.get_collection, self._collection)
 
     def _search(
         self,
@@ -251,7 +270,7 @@ class ServerIndex:
         conditions = _filter(where)
 
         def fetch(wanted: int) -> list[Candidate]:
-            answer = self._call(
+            answer = self.call(
                 self._client.query_points,
                 self._collection,
                 query=query,
@@ -265,7 +284,7 @@ class ServerIndex:
 
         return best_candidates(fetch, limit)
 
-    def _call(self, method: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    def call(self, method: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Call the client; transient failures are retried, then every failure gets the interface's type."""
         wait_seconds = self._retry.first_wait_seconds
         for attempt in range(1, self._retry.attempts + 1):
@@ -291,6 +310,20 @@ class ServerIndex:
         if _is_transient(error):
             return IndexUnavailableError(f"Qdrant at {self._name} does not answer after {attempts} attempts: {error}")
         return VectorIndexError(f"Qdrant at {self._name}: {error}")
+
+
+def collection_settings(recipe: Recipe) -> dict[str, Any]:
+    """What ``create_collection`` is asked for: bulk loading, which ``optimize`` ends, and the recipe's vectors."""
+    vectors = models.VectorParams(
+        size=recipe.dimension,
+        distance=models.Distance.COSINE,
+        quantization_config=_QUANTIZATIONS[recipe.quantization],
+    )
+    return {
+        "vectors_config": {DENSE: vectors},
+        "sparse_vectors_config": {SPARSE: models.SparseVectorParams()},
+        "optimizers_config": models.OptimizersConfigDiff(indexing_threshold=BULK_THRESHOLD),
+    }
 
 
 def _is_transient(error: Exception) -> bool:

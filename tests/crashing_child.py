@@ -23,7 +23,7 @@ warnings.simplefilter("ignore")
 
 from lineage_world import World  # noqa: E402 -- importing warns
 
-from resources import qdrant_edge  # noqa: E402
+from resources import edge_generations, qdrant_edge  # noqa: E402
 from resources.embedded import EmbeddedStack  # noqa: E402
 
 
@@ -129,8 +129,11 @@ def run(job: dict[str, Any]) -> None:
     stack = EmbeddedStack(**job["stack"])
     through = EmbeddedStack(**{**job["stack"], "s3_endpoint": proxy(stack.s3_endpoint, kill)})
     announced(qdrant_edge.EdgeIndex, "_update", "index update", kill)
-    announced(qdrant_edge, "_write_birth", "index birth", kill)
-    report = World(job["name"], Path(job["folder"]), through, governor=None).run()
+    announced(edge_generations, "write_birth", "index birth", kill)
+    announced(edge_generations.EdgeGenerations, "_swap", "index swap", kill)
+    announced(edge_generations.EdgeGenerations, "drop", "index drop", kill)
+    announced(qdrant_edge.EdgeIndex, "optimize", "index optimize", kill)
+    report = World(job["name"], Path(job["folder"]), through, governor=None, quantization=job["quantization"]).run()
     if not report.success:
         sys.stderr.write("\n".join(report.errors))
     os._exit(0 if report.success else 1)

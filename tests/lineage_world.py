@@ -136,6 +136,7 @@ class World:
     embedding: tuple[CountingEmbedderResource, CountingEmbedder] = field(default_factory=counting_embedder)
     governor: GovernorConfig | None = field(default_factory=governor_config)
     """The request governor that S3 is behind, as users have it: by default this test process'."""
+    quantization: str = "none"
 
     @property
     def dsn(self) -> str:
@@ -178,7 +179,7 @@ class World:
 
     @cached_property
     def qdrant(self) -> QdrantResource:
-        return QdrantResource(edge_path=str(self.folder))
+        return QdrantResource(edge_path=str(self.folder), quantization=self.quantization)
 
     @contextmanager
     def source(self) -> Iterator["psycopg.Connection[Any]"]:

@@ -18,9 +18,10 @@ from qdrant_client import QdrantClient
 from assets.search import Question
 from assets.transforms.bm25 import document_frequencies, weigh_query
 from resources.bm25 import SparseEncoder
+from resources.edge_generations import EdgeGenerations
+from resources.index_generations import Recipe
 from resources.qdrant import IndexPoint, SparseVector, VectorIndex
-from resources.qdrant_edge import EdgeIndex
-from resources.qdrant_server import ServerIndex
+from resources.server_generations import ServerGenerations
 
 VOCABULARY = 400
 COPIED = 0.2  # of the posts have the text of another one, often another account's
@@ -85,18 +86,24 @@ class Corpus:
         return np.asarray(mean / np.linalg.norm(mean), np.float32)
 
 
+def recipe(dimension: int) -> Recipe:
+    """What the collections of tests are made by."""
+    return Recipe("test", dimension, "test")
+
+
 @contextmanager
 def edge_shards(corpus: Corpus, folder: Path, count: int) -> Iterator[list[VectorIndex]]:
     """The corpus in ``count`` Edge folders; the posts of an account are in several of them."""
     template = folder / "empty"
     if not template.exists():  # creating the payload indexes takes 2 s, copying them nothing
-        with EdgeIndex.open(template, 1.0) as index:
-            index.ensure_collection(corpus.dimension)
+        with EdgeGenerations.lock(template, 1.0) as generations:
+            generations.create(recipe(corpus.dimension))
     with ExitStack() as stack:
         shards: list[VectorIndex] = []
         for number in range(count):
             shutil.copytree(template, folder / f"{count}-{number}")
-            shard = stack.enter_context(EdgeIndex.open(folder / f"{count}-{number}", 1.0))
+            generations = stack.enter_context(EdgeGenerations.lock(folder / f"{count}-{number}", 1.0))
+            shard = generations.open(generations.all()[0])
             shard.upsert(corpus.points[number::count])
             shards.append(shard)
         yield shards
@@ -104,7 +111,7 @@ def edge_shards(corpus: Corpus, folder: Path, count: int) -> Iterator[list[Vecto
 
 def in_memory(corpus: Corpus) -> list[VectorIndex]:
     """The corpus in qdrant-client's own engine."""
-    index = ServerIndex(QdrantClient(":memory:"), "memory")
-    index.ensure_collection(corpus.dimension)
+    generations = ServerGenerations(QdrantClient(":memory:"), "memory")
+    index = generations.open(generations.create(recipe(corpus.dimension)))
     index.upsert(corpus.points)
     return [index]

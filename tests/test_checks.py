@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -20,9 +21,12 @@ from assets.retrieval_quality import QUALITY
 from assets.summaries import SUMMARIES
 from assets.verticals import SCORES, TAGS, THRESHOLDS
 from pipelines.definitions import defs
+from resources.edge_generations import ALIASES_FILE
 from resources.embedded import EmbeddedStack
+from resources.index_generations import Recipe
 from resources.lake import TableSpec
 from resources.ledger import LedgerResource
+from resources.qdrant_edge import write_birth
 from resources.quarantine import QuarantineResource
 from resources.raw_store import RawStoreResource
 
@@ -163,6 +167,31 @@ def point_foreign(world: World) -> Iterator[None]:
         index.delete([foreign])
 
 
+def generation_made_by(change: Callable[[Recipe], Recipe]) -> Fault:
+    """The generation that is served says that it was made by something else."""
+
+    @contextmanager
+    def fault(world: World) -> Iterator[None]:
+        with world.qdrant.generations() as generations:
+            serving = generations.serving()
+        assert serving is not None
+        folder = world.folder / serving.name
+        write_birth(folder, replace(serving, recipe=change(serving.recipe)))
+        yield
+        write_birth(folder, serving)
+
+    return fault
+
+
+@contextmanager
+def aliases_lost(world: World) -> Iterator[None]:
+    path = world.folder / ALIASES_FILE
+    aliases = path.read_text()
+    path.unlink()
+    yield
+    path.write_text(aliases)
+
+
 def point_stale(field: str, value: object) -> Fault:
     """A point whose payload says something else than the lake."""
 
@@ -232,6 +261,14 @@ FAULTS: dict[str, list[Fault]] = {
         point_stale("payload_hash", "stale"),
         point_stale("account_bucket", 7),
     ],
+    "qdrant/promotion:encoder_is_served": [
+        generation_made_by(lambda recipe: replace(recipe, model="other")),
+        aliases_lost,
+    ],
+    "qdrant/promotion:newest_is_served": [
+        generation_made_by(lambda recipe: replace(recipe, quantization="scalar")),
+        aliases_lost,
+    ],
     "label/gold:items_known": [added(GOLD, item_id="unknown"), added(GOLD, vertical="unknown"), added(GOLD)],
     "vertical/scores:every_item_scored": [
         lost(SCORES),
@@ -268,7 +305,7 @@ FAULTS: dict[str, list[Fault]] = {
 }
 """Check → what it has to notice."""
 
-ADVICE = {"search/retrieval_quality:hybrid_is_not_worse"}
+ADVICE = {"qdrant/promotion:newest_is_served", "search/retrieval_quality:hybrid_is_not_worse"}
 """Checks that advise, and do not fail a build."""
 
 

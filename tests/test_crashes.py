@@ -4,16 +4,13 @@ A run is killed at one moment after another, each time a little further on, unti
 each kill the stages before the one that was hit must already hold what an undisturbed run leaves.
 """
 
-import json
 import signal
-import subprocess
-import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from crash_runner import Child, crash_runner
 from lineage_world import (
     ACCOUNTS,
     FIRST,
@@ -29,7 +26,6 @@ from lineage_world import (
 
 from resources.embedded import EmbeddedStack
 
-Child = Callable[[World, str, int], int]
 Moments = dict[str, tuple[str, int, list[str]]]
 LATER = ACCOUNTS[8]
 
@@ -51,6 +47,7 @@ FIRST_LOAD: Moments = {
     "qdrant: the collection is half made": ("before index birth", 1, []),
     "qdrant: a bucket's points are written, unrecorded": ("after index update", 1, []),
     "marts: some files are exported": ("after PUT .*/quicksight/creators/data/", 1, ["mart/creators"]),
+    "qdrant: the first generation is judged, not served": ("before index swap", 1, ["mart/creators"]),
 }  # fmt: skip
 """What happened → the event that the run is killed at, which of those, and the tables that stand by then."""
 
@@ -65,24 +62,8 @@ CHANGE: Moments = {
 
 @pytest.fixture(scope="module")
 def child(stack: EmbeddedStack) -> Iterator[Child]:
-    """Run a world's lineage in a process of its own: kill it at the n-th event that matches; returns its exit code."""
-    command = [sys.executable, str(Path(__file__).with_name("crashing_child.py"))]
-    root = Path(__file__).parents[1]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={"PYTHONPATH": str(root)}
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        jobs, answers = process.stdin, process.stdout
-
-        def run(world: World, pattern: str, nth: int) -> int:
-            job = {"name": world.name, "folder": str(world.folder), "stack": asdict(stack)}
-            jobs.write(json.dumps({**job, "pattern": pattern, "nth": nth}) + "\n")
-            jobs.flush()
-            return int(answers.readline())
-
+    with crash_runner(stack) as run:
         yield run
-        jobs.close()
 
 
 def kill_in_turn(child: Child, world: World, moments: Moments, expected: Snapshot) -> None:

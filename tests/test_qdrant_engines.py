@@ -14,10 +14,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from qdrant_client import QdrantClient
+from search_world import recipe
 
+from resources.edge_generations import EdgeGenerations
+from resources.index_generations import Generation
 from resources.qdrant import (
     Candidate,
-    CollectionMismatchError,
     CollectionMissingError,
     IndexPoint,
     PointHashes,
@@ -27,6 +29,7 @@ from resources.qdrant import (
 )
 from resources.qdrant_edge import EdgeIndex
 from resources.qdrant_server import ServerIndex
+from resources.server_generations import STREAMS, ServerGenerations
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Payload indexes have no effect in the local Qdrant"),
@@ -70,16 +73,17 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engines]:
     """One collection in every engine. Creating Edge's ten payload indexes takes 2 s, so tests share them."""
     with ExitStack() as stack:
         engines: dict[str, VectorIndex] = {}
-        engines["edge"] = stack.enter_context(EdgeIndex.open(tmp_path_factory.mktemp("edge"), 1.0))
-        engines["memory"] = ServerIndex(QdrantClient(":memory:"), "memory")
+        edge = stack.enter_context(EdgeGenerations.lock(tmp_path_factory.mktemp("edge"), 1.0))
+        engines["edge"] = edge.open(edge.create(recipe(DIMENSION)))
+        memory = ServerGenerations(QdrantClient(":memory:"), "memory")
+        engines["memory"] = memory.open(memory.create(recipe(DIMENSION)))
         if url := os.environ.get("QDRANT_URL"):
             client = QdrantClient(url=url, api_key=os.environ.get("QDRANT_API_KEY"))
-            collection = f"cippus_congruence_{uuid.uuid4().hex}"
-            engines["server"] = ServerIndex(client, "server", collection)
+            server = ServerGenerations(client, "server", streams=STREAMS)
+            made = server.create(recipe(DIMENSION))
+            engines["server"] = server.open(made)
             stack.callback(client.close)
-            stack.callback(client.delete_collection, collection)
-        for index in engines.values():
-            index.ensure_collection(DIMENSION)
+            stack.callback(server.drop, made)
         yield engines
 
 
@@ -269,17 +273,28 @@ def test_dates(engines: Engines, after: datetime | None, before: datetime | None
     assert {candidate.id for candidate in found} == {id_of(number) for number in expected}
 
 
-def test_ensuring_again_changes_nothing_and_another_dimension_is_refused(engines: Engines) -> None:
+def test_optimizing_leaves_a_healthy_collection(engines: Engines) -> None:
     for index in engines.values():
         index.upsert([point(1)])
         generation = index.generation()
-        index.ensure_collection(DIMENSION)
-        assert (index.generation(), index.count()) == (generation, 1)
-        with pytest.raises(CollectionMismatchError, match="dimension 8, not 384"):
-            index.ensure_collection(384)
         index.optimize()
         health = index.health()
-        assert (health["status"], health["points"]) == ("green", 1)
+        assert (health["status"], health["points"], index.generation()) == ("green", 1, generation)
+        assert index.inactive_replicas() == []
+
+
+def test_scrolling_points_gives_them_whole_and_once(engines: Engines) -> None:
+    numbers = range(600)  # three pages
+    same(engines, lambda index: index.upsert(point(number) for number in numbers))
+    for bucket in (None, 3):
+        expected = sorted(id_of(number) for number in numbers if bucket is None or number % 4 == bucket)
+        retrieved = {held.id: held for held in engines["edge"].retrieve(expected)}
+        for name, index in engines.items():
+            held = sorted(index.scroll_points(bucket), key=lambda found: found.id)
+            assert [found.id for found in held] == expected, name
+            for found in held:
+                assert all_but_dense(found) == all_but_dense(retrieved[found.id]), name
+                assert np.allclose(found.dense, retrieved[found.id].dense, rtol=0, atol=1e-6), name
 
 
 CALLS: Mapping[str, Callable[[VectorIndex], object]] = {
@@ -294,17 +309,17 @@ CALLS: Mapping[str, Callable[[VectorIndex], object]] = {
     "retrieve": lambda index: index.retrieve([id_of(1)]),
     "optimize": lambda index: index.optimize(),
     "generation": lambda index: index.generation(),
+    "health": lambda index: index.health(),
+    "scroll_points": lambda index: list(index.scroll_points()),
 }
 
 
 @pytest.mark.parametrize("name", CALLS)
 def test_without_a_collection_every_call_says_so(name: str, tmp_path: Path) -> None:
-    with EdgeIndex.open(tmp_path, 1.0) as edge:
-        for index in (edge, ServerIndex(QdrantClient(":memory:"), "memory")):
-            health = {key: value for key, value in index.health().items() if key != "engine"}
-            assert health == {"status": "missing", "points": 0, "indexed_vectors": 0, "segments": 0}
-            with pytest.raises(CollectionMissingError):
-                CALLS[name](index)
+    lost = Generation(1, "lost", recipe(DIMENSION))
+    for index in (EdgeIndex(tmp_path / lost.name), ServerIndex(QdrantClient(":memory:"), "memory", lost.name)):
+        with pytest.raises(CollectionMissingError):
+            CALLS[name](index)
 
 
 operations = st.one_of(

@@ -16,7 +16,10 @@ from threading import Thread
 
 import numpy as np
 import pytest
+from search_world import recipe
 
+from resources.edge_generations import EdgeGenerations
+from resources.index_generations import SERVING
 from resources.qdrant import (
     Candidate,
     IndexPoint,
@@ -24,11 +27,13 @@ from resources.qdrant import (
     QdrantResource,
     SearchFilter,
     SparseVector,
+    VectorIndex,
     VectorIndexError,
     best_candidates,
 )
-from resources.qdrant_edge import BIRTH_FILE, EdgeIndex
-from resources.qdrant_server import RetryPolicy, ServerIndex
+from resources.qdrant_edge import BIRTH_FILE
+from resources.qdrant_server import RetryPolicy
+from resources.server_generations import ServerGenerations
 
 POINT = IndexPoint(
     "00000000-0000-0000-0000-000000000001", np.ones(4, np.float32), SparseVector.of([1], [1.0]), {"account_bucket": 1}
@@ -41,9 +46,10 @@ import os, signal, sys
 from pathlib import Path
 import numpy as np
 from resources.qdrant import IndexPoint, SparseVector
-from resources.qdrant_edge import EdgeIndex
-with EdgeIndex.open(Path(sys.argv[1]), 5.0) as index:
-    index.ensure_collection(4)
+from resources.edge_generations import EdgeGenerations
+from resources.index_generations import Recipe
+with EdgeGenerations.lock(Path(sys.argv[1]), 5.0) as generations:
+    index = generations.open(generations.create(Recipe("test", 4, "test")))
     index.upsert(
         IndexPoint(f"00000000-0000-0000-0000-{n:012d}", np.ones(4, np.float32), SparseVector.of([n], [1.0]), {})
         for n in range(1000)
@@ -56,10 +62,18 @@ with EdgeIndex.open(Path(sys.argv[1]), 5.0) as index:
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An Edge folder with one point, copied by the tests: creating the payload indexes takes 2 s."""
     folder = tmp_path_factory.mktemp("template")
-    with EdgeIndex.open(folder, 1.0) as index:
-        index.ensure_collection(4)
-        index.upsert([POINT])
+    with EdgeGenerations.lock(folder, 1.0) as generations:
+        made = generations.create(recipe(4))
+        generations.open(made).upsert([POINT])
+        generations.promote(made)
     return folder
+
+
+@contextmanager
+def opened(folder: Path, timeout_seconds: float = 1.0) -> Iterator[VectorIndex]:
+    """The only generation of a folder."""
+    with EdgeGenerations.lock(folder, timeout_seconds) as generations:
+        yield generations.open(generations.all()[0])
 
 
 @pytest.fixture
@@ -69,19 +83,19 @@ def folder(template: Path, tmp_path: Path) -> Path:
 
 def test_a_second_opener_waits_and_then_names_the_holder(folder: Path) -> None:
     with (
-        EdgeIndex.open(folder, 1.0),
+        opened(folder),
         pytest.raises(IndexUnavailableError, match=f"held by process {os.getpid()}"),
-        EdgeIndex.open(folder, 0.1),
+        opened(folder, 0.1),
     ):
         pass
-    with EdgeIndex.open(folder, 0.0) as index:
+    with opened(folder, 0.0) as index:
         assert index.count() == 1
 
 
 def test_the_lock_is_free_after_an_error(folder: Path) -> None:
-    with pytest.raises(ZeroDivisionError), EdgeIndex.open(folder, 0.0) as index:
+    with pytest.raises(ZeroDivisionError), opened(folder, 0.0) as index:
         assert index.count() / 0
-    with EdgeIndex.open(folder, 0.0) as index:
+    with opened(folder, 0.0) as index:
         assert index.count() == 1
 
 
@@ -89,53 +103,53 @@ def test_a_killed_writer_loses_nothing_and_frees_the_lock(tmp_path: Path) -> Non
     command = [sys.executable, "-W", "error", "-c", KILLED_WRITER, str(tmp_path)]
     killed = subprocess.run(command, cwd=Path(__file__).parent.parent, check=False, capture_output=True, text=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
-    with EdgeIndex.open(tmp_path, 1.0) as index:
+    with opened(tmp_path) as index:
         assert index.count() == 1000
         found = index.search_sparse(SparseVector.of([7], [1.0]), SearchFilter(), 5)
         assert [candidate.id[-3:] for candidate in found] == ["007"]
 
 
 def test_a_creation_that_was_killed_is_started_over(tmp_path: Path) -> None:
-    half_made = tmp_path / "cippus_text.building"
+    half_made = tmp_path / f"{SERVING}.building"
     half_made.mkdir()
     (half_made / "edge_config.json").write_text("{")
-    with EdgeIndex.open(tmp_path, 1.0) as index:
-        index.ensure_collection(4)
+    with EdgeGenerations.lock(tmp_path, 1.0) as generations:
+        index = generations.open(generations.create(recipe(4)))
         assert (index.count(), half_made.exists()) == (0, False)
 
 
 def test_lost_segments_are_a_new_generation(folder: Path) -> None:
     """Edge loads a shard without segments as an empty one, and says nothing."""
-    with EdgeIndex.open(folder, 1.0) as index:
+    with opened(folder) as index:
         before = index.generation()
-    shutil.rmtree(folder / "cippus_text" / "segments")
-    with EdgeIndex.open(folder, 1.0) as index:
+    shutil.rmtree(folder / "cippus_text_v1" / "segments")
+    with opened(folder) as index:
         after = index.generation()
     assert after != before
-    with EdgeIndex.open(folder, 1.0) as index:
-        index.ensure_collection(4)
+    with opened(folder) as index:
         assert index.generation() == after
 
 
 def test_a_lost_collection_is_a_new_generation(folder: Path) -> None:
-    with EdgeIndex.open(folder, 1.0) as index:
+    with opened(folder) as index:
         before = index.generation()
-    shutil.rmtree(folder / "cippus_text")
-    with EdgeIndex.open(folder, 1.0) as index:
-        index.ensure_collection(4)
-        assert (index.generation() == before, index.count()) == (False, 0)
+    shutil.rmtree(folder / "cippus_text_v1")
+    with EdgeGenerations.lock(folder, 1.0) as generations:
+        assert generations.serving() is None
+        made = generations.create(recipe(4))
+        assert (made.number, made.id == before, generations.open(made).count()) == (2, False, 0)
 
 
 @pytest.mark.parametrize("damaged", [BIRTH_FILE, "edge_config.json", "segment.json"])
 def test_a_damaged_folder_is_one_clear_error(folder: Path, damaged: str) -> None:
     (path,) = folder.rglob(damaged)
     path.write_text("{")
-    with EdgeIndex.open(folder, 1.0) as index, pytest.raises(VectorIndexError, match="Move it away"):
-        index.ensure_collection(4)
+    with pytest.raises(VectorIndexError, match="Move it away"), opened(folder) as index:
+        index.count()
 
 
 def test_a_vector_of_another_dimension_is_refused(folder: Path) -> None:
-    with EdgeIndex.open(folder, 1.0) as index:
+    with opened(folder) as index:
         with pytest.raises(VectorIndexError, match="dimension"):
             index.upsert([IndexPoint(POINT.id, np.ones(5, np.float32), POINT.sparse, {})])
         assert index.retrieve([POINT.id])[0].payload == POINT.payload
@@ -201,7 +215,7 @@ def qdrant_that_answers(*statuses: int) -> Iterator[tuple[str, list[str]]]:
 
 
 def test_transient_failures_are_tried_again() -> None:
-    with qdrant_that_answers(503, 429, 200) as (url, asked), ServerIndex.open(url, retry=AT_ONCE):
+    with qdrant_that_answers(503, 429, 200) as (url, asked), ServerGenerations.connect(url, retry=AT_ONCE):
         assert len(asked) == 3
 
 
@@ -212,7 +226,7 @@ def test_a_server_that_refuses_is_one_clear_error_without_the_key(status: int, t
         address = url.removeprefix("http://")
         with (
             pytest.raises(IndexUnavailableError, match=address) as raised,
-            ServerIndex.open(url, SECRET, retry=AT_ONCE),
+            ServerGenerations.connect(url, SECRET, retry=AT_ONCE),
         ):
             pass
     assert len(asked) == tries
@@ -225,7 +239,7 @@ def test_no_server_is_one_clear_error() -> None:
         port = reserved.getsockname()[1]
         with (
             pytest.raises(IndexUnavailableError, match=f"127.0.0.1:{port} does not answer after 3 attempts"),
-            ServerIndex.open(f"http://127.0.0.1:{port}", retry=AT_ONCE),
+            ServerGenerations.connect(f"http://127.0.0.1:{port}", retry=AT_ONCE),
         ):
             pass
 
@@ -238,7 +252,7 @@ def test_the_resource_opens_edge_and_hides_its_key(folder: Path) -> None:
 
 
 def test_the_resource_prefers_the_server(folder: Path) -> None:
-    with qdrant_that_answers(200) as (url, asked), QdrantResource(url=url, edge_path=str(folder)).open():
+    with qdrant_that_answers(200) as (url, asked), QdrantResource(url=url, edge_path=str(folder)).generations():
         assert asked == ["/collections"]
 
 

@@ -23,8 +23,8 @@ from pipelines.definitions import STAGES, defs
 from pipelines.measuring import BenchName
 from resources.catalogues import load_verticals
 from resources.environments import VARIABLES
+from resources.index_generations import PREVIOUS, SERVING, Generation, Recipe
 from resources.lake import TableSpec
-from resources.qdrant import COLLECTION
 from resources.s3_usage import PrefixUsage, Usage
 
 ROOT = Path(__file__).parents[1]
@@ -193,7 +193,9 @@ def test_every_name_in_code_font_exists(commands: Mapping[str, TyperCommand]) ->
         *Dropped,
         *(schedule.name for schedule in defs.schedules or []),
         *(vertical.name for vertical in load_verticals()),
-        COLLECTION,
+        SERVING,
+        PREVIOUS,
+        *(Generation(number, "", Recipe("", 0, "")).name for number in (1, 2)),
         LANDING,
         TableSpec.__name__,
         *s3_metadata(Usage([PrefixUsage("bucket", "prefix", "read", 1, 1, 0, 0, 0, 0, 0.0, 500.0)])),

@@ -2,10 +2,12 @@
 
 import numpy as np
 import polars as pl
-from dagster import AssetCheckResult, AssetKey, asset_check
+from dagster import AssetCheckResult, AssetCheckSeverity, AssetKey, asset_check
 
 from assets.corpus import CHUNKS, DECISION_COUNTS, DECISIONS, TERMS
 from assets.embeddings import VECTORS
+from assets.index_points import recipe_of
+from assets.index_promotion import candidate
 from assets.lake import LAKE_POSTS
 from assets.partitions import BUCKETS
 from assets.transforms.corpus import count_decisions
@@ -102,6 +104,32 @@ def points_match_chunks(lake: LakeResource, qdrant: QdrantResource) -> AssetChec
     return verdict("points missing, stale or foreign", found=differing + foreign, metadata={"points": points})
 
 
+@asset_check(asset=AssetKey(["qdrant", "promotion"]), name="encoder_is_served")
+def encoder_is_served(embedder: EmbedderResource, qdrant: QdrantResource) -> AssetCheckResult:
+    """A generation is served, and it holds the encoder's vectors: otherwise nothing can be found."""
+    with qdrant.generations() as generations:
+        serving = generations.serving()
+    served = serving.recipe.model if serving else "none"
+    is_served = served == embedder.model().name
+    return verdict("encoders without a served generation", found=int(not is_served), metadata={"served": served})
+
+
+@asset_check(asset=AssetKey(["qdrant", "promotion"]), name="newest_is_served")
+def newest_is_served(embedder: EmbedderResource, qdrant: QdrantResource) -> AssetCheckResult:
+    """A warning when the generation that the settings ask for was refused by the gate, or rolled back."""
+    wanted = recipe_of(embedder.model(), qdrant.quantization)
+    with qdrant.generations() as generations:
+        serving, waiting = generations.serving(), candidate(generations, wanted)
+    passed = serving is not None and serving.recipe == wanted
+    why = "was rolled back" if waiting and waiting.held else "has not passed the gate"
+    told = f"{serving.name if serving else 'Nothing'} is served"
+    return AssetCheckResult(
+        passed=passed,
+        severity=AssetCheckSeverity.WARN,
+        description=f"{told}." if passed else f"{told}; {waiting.name if waiting else 'what is asked for'} {why}.",
+    )
+
+
 CHECKS = [
     every_post_decided,
     counts_add_up,
@@ -110,4 +138,6 @@ CHECKS = [
     vectors_unit_length,
     every_chunk_has_vector,
     points_match_chunks,
+    encoder_is_served,
+    newest_is_served,
 ]

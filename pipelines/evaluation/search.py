@@ -25,10 +25,11 @@ from assets.transforms.ranking import Retriever, rank_posts
 from assets.transforms.retrieval_metrics import TOLERANCE, Quality, better_retriever, percentiles
 from pipelines.demo.folder import InputError
 from pipelines.evaluation.beir_folder import Document, JudgedCollection, open_collection
-from resources.bm25 import SparseEncoder
+from resources.bm25 import SPARSE_ENCODING, SparseEncoder
+from resources.edge_generations import EdgeGenerations
 from resources.embedder import EmbeddingModel
+from resources.index_generations import Recipe
 from resources.qdrant import IndexPoint, SearchFilter, SparseVector, VectorIndex
-from resources.qdrant_edge import EdgeIndex
 
 _LOCK_SECONDS = 1.0  # of a folder that nobody else knows
 OnProgress = Callable[[str, int, int], None]
@@ -90,11 +91,11 @@ def evaluate_search(folder: Path, model: EmbeddingModel, on_progress: OnProgress
     statistics = _count(collection, on_progress)
     with (
         tempfile.TemporaryDirectory(prefix="cippus-evaluate-") as temporary,
-        EdgeIndex.open(Path(temporary), _LOCK_SECONDS) as index,
+        EdgeGenerations.lock(Path(temporary), _LOCK_SECONDS) as generations,
     ):
         started = time.perf_counter()
         encoder = SparseEncoder(statistics.average_terms)
-        index.ensure_collection(model.dimension)
+        index = generations.open(generations.create(Recipe(model.name, model.dimension, SPARSE_ENCODING)))
         for done, batch in _counted(collection):
             index.upsert(_points(batch, model, encoder))
             on_progress("indexing documents", done, collection.documents_expected)

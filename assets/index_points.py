@@ -1,0 +1,105 @@
+"""Points as the lake would have them, and bringing a generation of the collection in line with it.
+
+Belongs here: what is desired of a bucket, writing it, comparing by hashes. Not here: the asset (qdrant.py), what is
+really held behind the hashes (index_reconciliation.py), which generation is served (index_promotion.py).
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from assets.corpus import CHUNKS
+from assets.embeddings import with_vectors
+from assets.transforms.points import IndexChanges, compare, payloads
+from assets.verticals import TAGS
+from resources.bm25 import SPARSE_ENCODING, SparseEncoder
+from resources.embedder import EmbeddingModel
+from resources.index_generations import Recipe
+from resources.lake import LakeResource
+from resources.qdrant import IndexPoint, VectorIndex
+
+_POINTS_AT_ONCE = 2_048
+"""Points whose vectors are in memory together: 3 MB of vectors, and their payloads."""
+
+
+def recipe_of(model: EmbeddingModel, quantization: str) -> Recipe:
+    """What a generation of today is made by."""
+    return Recipe(model.name, model.dimension, SPARSE_ENCODING, quantization)
+
+
+@dataclass(frozen=True)
+class Desired:
+    """What a bucket should hold: its rows of the corpus, and point id → payload. Memory: the bucket's texts twice."""
+
+    bucket: int
+    chunks: pl.DataFrame
+    payloads: Mapping[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class PointWriter:
+    """Writes points of the lake's corpus, vectors and tags; embeds nothing."""
+
+    lake: LakeResource
+    model: EmbeddingModel
+
+    @cached_property
+    def _encoder(self) -> SparseEncoder:
+        return SparseEncoder()
+
+    def lake_has_chunks(self) -> bool:
+        """Whether the corpus was ever made."""
+        return self.lake.open(CHUNKS) is not None
+
+    def desired(self, bucket: int) -> Desired:
+        """What a bucket should hold by today's tables."""
+        chunks = self.lake.scan(CHUNKS, bucket).collect()
+        return Desired(bucket, chunks, payloads(chunks, self.lake.scan(TAGS, bucket).collect()))
+
+    def bring_up_to_date(
+        self, index: VectorIndex, bucket: int, on_progress: Callable[[int, int], None]
+    ) -> IndexChanges:
+        """Compare ids and hashes with the index and write what differs; ``on_progress(done, of)`` after each part."""
+        desired = self.desired(bucket)
+        held = ((point.id, point.content_hash, point.payload_hash) for point in index.scroll_hashes(bucket))
+        todo = compare(desired.payloads, held)
+        index.delete(todo.gone)
+        index.set_payload((point, desired.payloads[point]) for point in todo.repayloaded)
+        self.write(index, desired, [*todo.new, *todo.reembedded], on_progress)
+        return todo
+
+    def write(
+        self, index: VectorIndex, desired: Desired, ids: Sequence[str], on_progress: Callable[[int, int], None]
+    ) -> None:
+        """Write some points of a bucket whole. Raises MissingVectorError when a text was never embedded."""
+        chosen = desired.chunks.filter(pl.col("point_id").is_in(pl.Series(ids, dtype=pl.String).implode()))
+        for start in range(0, chosen.height, _POINTS_AT_ONCE):
+            part = chosen[start : start + _POINTS_AT_ONCE]
+            index.upsert(self.points(desired, part))
+            on_progress(start + part.height, chosen.height)
+
+    def points(self, desired: Desired, chunks: pl.DataFrame) -> Iterator[IndexPoint]:
+        """The points of some of a bucket's chunks, in their order, with the vectors that the lake holds."""
+        rows, vectors = with_vectors(self.lake, desired.bucket, chunks, self.model)
+        sparse = self._encoder.encode_documents(rows["text"].to_list())
+        for point, dense, terms in zip(rows["point_id"], vectors, sparse, strict=True):
+            yield IndexPoint(point, dense, terms, desired.payloads[point])
+
+    def embedded(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Unit vectors of a few texts that are not of the corpus, shape (texts, dimension)."""
+        vectors = np.empty((len(texts), self.model.dimension), np.float32)
+        for indices, batch in self.model.embed(texts):
+            vectors[indices] = batch
+        return vectors
+
+    def vectors(self, bucket: int, block: int) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
+        """Point ids of a bucket and their vectors in the lake, a block at a time."""
+        chunks = self.lake.scan(CHUNKS, bucket).select("point_id", "content_hash").collect()
+        for part in chunks.iter_slices(block):
+            rows, vectors = with_vectors(self.lake, bucket, part, self.model)
+            yield rows["point_id"].to_list(), vectors

@@ -1,0 +1,137 @@
+"""Which generation of the collection is written, which is served, and the gate between the two.
+
+Belongs here: choosing generations, the gate, promotion, what is dropped. Not here: writing points (index_points.py),
+aliases (resources/*_generations.py).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from assets.corpus import CHUNKS
+from assets.index_points import PointWriter
+from assets.transforms.recall import ExactNeighbours
+from resources.catalogues import load_verticals
+from resources.index_generations import Generation, Generations, Recipe
+from resources.qdrant import SearchFilter, VectorIndex
+
+LEAST_RECALL = 0.98
+RECALL_AT = 10
+_BLOCK = 16_384
+"""Vectors that are compared with the queries together: 25 MB, and as many cosines a query."""
+
+
+def candidate(generations: Generations, recipe: Recipe) -> Generation | None:
+    """The newest generation of this recipe that is not served; None when the one that is served has it."""
+    serving = generations.serving()
+    if serving is not None and serving.recipe == recipe:
+        return None
+    found = [one for one in generations.all() if one.recipe == recipe and one != serving]
+    return found[-1] if found else None
+
+
+def written(generations: Generations, recipe: Recipe) -> list[Generation]:
+    """The generations that a run keeps up to date: the served one where it takes our vectors, and the candidate.
+
+    A candidate is made where the recipe is new or nothing is served. One that was rolled back is left as it is.
+    """
+    serving, waiting = generations.serving(), candidate(generations, recipe)
+    if waiting is None and (serving is None or serving.recipe != recipe):
+        waiting = generations.create(recipe)
+    kept = [serving] if serving is not None and serving.recipe.has_vectors_of(recipe) else []
+    return [*kept, *([waiting] if waiting is not None and not waiting.held else [])]
+
+
+@dataclass(frozen=True)
+class GateVerdict:
+    """What the gate measured: points and the chunks that they should be, status, recall; and why it refused."""
+
+    points: int
+    chunks: int
+    status: str
+    recall: float
+    queries: int
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def passed(self) -> bool:
+        """Whether the generation may be served."""
+        return not self.problems
+
+
+def gate(index: VectorIndex, writer: PointWriter) -> GateVerdict:
+    """Hold a generation to the lake: counts equal, optimisers idle, replicas active, recall@10 of at least .98.
+
+    Recall is that of the search as users get it, against exact cosines with the lake's own vectors, so that a
+    corrupt vector counts too. The queries are the catalogue's descriptions, about 100 sentences that are no point.
+    Reads every vector of the lake, block by block: done for a generation that is to be served, not on every run.
+    """
+    held = {bucket: contents.rows for bucket, contents in writer.lake.contents(CHUNKS).items()}
+    problems = [
+        f"bucket {bucket} has {points:,} points and {rows:,} chunks"
+        for bucket, rows in sorted(held.items())
+        if (points := index.count(bucket)) != rows
+    ]
+    points, chunks = index.count(), sum(held.values())
+    if points != chunks and not problems:
+        problems.append(f"{points:,} points stand for {chunks:,} chunks: some belong to no bucket")
+    status = str(index.health()["status"])
+    if status != "green":
+        problems.append(f"the collection is {status}, expected green: its optimisers are not idle")
+    problems += index.inactive_replicas()
+    recall, queries = 0.0, 0
+    if not problems:
+        recall, queries = _recall(index, writer, sorted(held))
+        if recall < LEAST_RECALL:
+            problems.append(f"recall@{RECALL_AT} is {recall:.4f}, expected at least {LEAST_RECALL:g}")
+    return GateVerdict(points, chunks, status, recall, queries, problems)
+
+
+def _recall(index: VectorIndex, writer: PointWriter, buckets: list[int]) -> tuple[float, int]:
+    texts = [text for vertical in load_verticals() for text in vertical.descriptions]
+    queries = writer.embedded(texts)
+    found = [[hit.id for hit in index.search_dense(query, SearchFilter(), RECALL_AT)] for query in queries]
+    exact = ExactNeighbours(queries, found, RECALL_AT)
+    for bucket in buckets:
+        for ids, vectors in writer.vectors(bucket, _BLOCK):
+            exact.add(ids, vectors)
+    return exact.recall(), len(texts)
+
+
+def serve_if_ready(
+    generations: Generations, recipe: Recipe, writer: PointWriter, forget: Callable[[Generation], None]
+) -> tuple[Generation | None, GateVerdict | None]:
+    """Index a waiting generation, hold it to the gate and serve it when it passes; then drop what is not needed.
+
+    Returns the generation that waited, and the verdict on it unless it is held back by a rollback.
+    """
+    waiting, verdict = candidate(generations, recipe), None
+    if waiting is not None and not waiting.held:
+        index = generations.open(waiting)
+        index.optimize()
+        verdict = gate(index, writer)
+        if verdict.passed:
+            promote(generations, waiting, forget)
+    drop_unused(generations, recipe, forget)
+    return waiting, verdict
+
+
+def promote(generations: Generations, chosen: Generation, forget: Callable[[Generation], None]) -> None:
+    """Serve a generation that passed the gate; then drop all but it and the one that it replaced.
+
+    ``forget`` is told of each that is dropped. Killed in between, the next run drops them.
+    """
+    generations.promote(chosen)
+    drop_unused(generations, chosen.recipe, forget)
+
+
+def drop_unused(generations: Generations, recipe: Recipe, forget: Callable[[Generation], None]) -> list[Generation]:
+    """Drop what is neither served, nor the previous one, nor the candidate; returns what was dropped."""
+    serving = generations.serving()
+    if serving is None:
+        return []
+    kept = {one.number for one in (serving, generations.previous(), candidate(generations, recipe)) if one}
+    unused = [one for one in generations.all() if one.number not in kept]
+    for one in unused:
+        generations.drop(one)
+        forget(one)
+    return unused

@@ -1,0 +1,152 @@
+"""Reconciling the collection with the lake: what it really holds, and putting right what differs.
+
+Belongs here: finding and repairing damage. Not here: the ordinary comparison of hashes (index_points.py), choosing
+the generations (index_promotion.py).
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from assets.index_points import Desired, PointWriter
+from assets.transforms.points import payload_hash
+from resources.qdrant import BATCH_POINTS, IndexPoint, PointHashes, VectorIndex, in_batches
+
+_DENSE_TOLERANCE, _SPARSE_TOLERANCE = 1e-5, 1e-5
+"""An engine brings vectors to unit length anew, which moves their last digits."""
+KINDS = ("missing", "stale", "corrupt_payload", "corrupt_vector", "duplicate", "foreign")
+
+
+@dataclass
+class Reconciled:
+    """Points of one generation: how many were looked at, and how many were found and repaired, by kind of damage."""
+
+    generation: str
+    points: int = 0
+    damage: Counter[str] = field(default_factory=Counter)
+
+    def to_json(self) -> dict[str, str | int]:
+        """The figures as JSON values."""
+        return {"generation": self.generation, "points": self.points, **{kind: self.damage[kind] for kind in KINDS}}
+
+
+def reconcile(
+    index: VectorIndex,
+    writer: PointWriter,
+    buckets: Iterable[int],
+    found: Reconciled,
+    *,
+    deep: bool,
+) -> None:
+    """Compare every point with the lake, bucket by bucket, and repair it with what the lake holds; embeds nothing.
+
+    Without ``deep`` ids and the hashes that points carry are compared; with it payloads and vectors themselves, so
+    that what was changed behind an equal hash is seen. Raises MissingVectorError when a text was never embedded.
+    """
+    done = set()
+    for bucket in buckets:
+        desired = writer.desired(bucket)
+        damaged = _Damage(desired, found.damage)
+        if deep:
+            _compare_contents(index, writer, desired, damaged)
+        else:
+            damaged.compare_hashes(index.scroll_hashes(bucket))
+        index.delete(damaged.gone)
+        # Upserted whole: a payload that cannot be trusted may stand beside a vector that cannot be.
+        writer.write(index, desired, damaged.to_write(), lambda _done, _of: None)
+        found.points += len(desired.payloads)
+        done.add(bucket)
+    _delete_homeless(index, done, found)
+
+
+class _Damage:
+    """The points of one bucket that differ from what is desired."""
+
+    def __init__(self, desired: Desired, counts: Counter[str]) -> None:
+        self._desired, self._counts = desired, counts
+        self._numbers = {(row["post_id"], row["chunk_no"]) for row in desired.payloads.values()}
+        self._seen: set[str] = set()
+        self._wrong: set[str] = set()
+        self.gone: list[str] = []
+
+    def compare_hashes(self, held: Iterator[PointHashes]) -> None:
+        """By what the points say of themselves."""
+        for point in held:
+            wanted = self._desired.payloads.get(point.id)
+            if wanted is None:
+                self._foreign(point.id, "foreign")
+                continue
+            self._seen.add(point.id)
+            if (point.content_hash, point.payload_hash) != (wanted["content_hash"], wanted["payload_hash"]):
+                self._add(point.id, "stale")
+
+    def compare_payloads(self, held: Sequence[IndexPoint]) -> list[IndexPoint]:
+        """By the payloads themselves; returns the points that are right so far."""
+        right = []
+        for point in held:
+            wanted = self._desired.payloads.get(point.id)
+            if wanted is None:
+                is_copy = (point.payload.get("post_id"), point.payload.get("chunk_no")) in self._numbers
+                self._foreign(point.id, "duplicate" if is_copy else "foreign")
+                continue
+            self._seen.add(point.id)
+            said = point.payload.get("payload_hash")
+            if dict(point.payload) == wanted:
+                right.append(point)
+            elif payload_hash({k: v for k, v in point.payload.items() if k != "payload_hash"}) == said:
+                self._add(point.id, "stale")
+            else:
+                self._add(point.id, "corrupt_payload")
+        return right
+
+    def corrupt_vector(self, point: str) -> None:
+        """The payload of this one is right and its vectors are not."""
+        self._add(point, "corrupt_vector")
+
+    def to_write(self) -> list[str]:
+        """Every point to be written whole: wrong or missing."""
+        missing = self._desired.payloads.keys() - self._seen
+        if missing:
+            self._counts["missing"] += len(missing)
+        return sorted(missing | self._wrong)
+
+    def _add(self, point: str, kind: str) -> None:
+        self._wrong.add(point)
+        self._counts[kind] += 1
+
+    def _foreign(self, point: str, kind: str) -> None:
+        self.gone.append(point)
+        self._counts[kind] += 1
+
+
+def _compare_contents(index: VectorIndex, writer: PointWriter, desired: Desired, damaged: _Damage) -> None:
+    """Payloads and vectors of a bucket against the lake's, BATCH_POINTS at a time.
+
+    The lake's vectors are read for the whole bucket: 150 MB for 100,000 points.
+    """
+    expected = {point.id: point for point in writer.points(desired, desired.chunks)}
+    for batch in in_batches(index.scroll_points(desired.bucket), BATCH_POINTS):
+        for point in damaged.compare_payloads(batch):
+            if not _same_vectors(point, expected[point.id]):
+                damaged.corrupt_vector(point.id)
+
+
+def _same_vectors(held: IndexPoint, expected: IndexPoint) -> bool:
+    return (
+        held.dense.shape == expected.dense.shape
+        and np.allclose(held.dense, expected.dense, rtol=0, atol=_DENSE_TOLERANCE)
+        and np.array_equal(held.sparse.indices, expected.sparse.indices)
+        and np.allclose(held.sparse.values, expected.sparse.values, rtol=_SPARSE_TOLERANCE, atol=0)
+    )
+
+
+def _delete_homeless(index: VectorIndex, buckets: set[int], found: Reconciled) -> None:
+    """Delete points of no bucket, which no filter by bucket shows; looked for only when the counts differ."""
+    if index.count() == sum(index.count(bucket) for bucket in buckets):
+        return
+    homeless = [point.id for point in index.scroll_points() if point.payload.get("account_bucket") not in buckets]
+    index.delete(homeless)
+    if homeless:
+        found.damage["foreign"] += len(homeless)

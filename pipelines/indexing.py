@@ -1,0 +1,75 @@
+"""`cippus reconcile` and `cippus rollback`: the collection, put right or put back.
+
+Belongs here: their arguments and how they look. Not here: what they do (assets/index_reconciliation.py,
+assets/index_promotion.py).
+"""
+
+from typing import Annotated
+
+import typer
+from rich.progress import Progress
+
+from pipelines.demo.folder import InputError
+from pipelines.run_lock import only_run
+from pipelines.terminal import Json, err, out, print_json, require_stack
+from resources.environments import home
+
+
+def reconcile(
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Compare payloads and vectors themselves, not the hashes that points carry.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Compare the collection with the lake, point by point, and repair what differs; nothing is embedded."""
+    from assets.index_points import PointWriter, recipe_of
+    from assets.index_promotion import serve_if_ready, written
+    from assets.index_reconciliation import KINDS, Reconciled
+    from assets.index_reconciliation import reconcile as repair
+    from assets.partitions import BUCKETS
+    from resources.environments import resources
+
+    require_stack()
+    made = resources()
+    qdrant = made.qdrant.process_config_and_initialize()  # its key is an EnvVar until then
+    writer = PointWriter(made.lake, made.embedder.model())
+    buckets = [int(key) for key in BUCKETS.get_partition_keys()]
+    recipe, reports = recipe_of(writer.model, qdrant.quantization), []
+    if not writer.lake_has_chunks():
+        message = "The lake holds no corpus yet: run `cippus run` first."
+        raise InputError(message)
+    with only_run(home()), qdrant.generations() as generations, Progress(console=err, transient=True) as progress:
+        for generation in written(generations, recipe):
+            report, steps = Reconciled(generation.name), progress.track(buckets, description=generation.name)
+            repair(generations.open(generation), writer, steps, report, deep=deep)
+            reports.append(report)
+        serve_if_ready(generations, recipe, writer, lambda _generation: None)
+        serving = generations.serving()
+    if as_json:
+        print_json({"serving": serving.name if serving else None, "reconciled": [one.to_json() for one in reports]})
+        return
+    for report in reports:
+        damage = ", ".join(f"{report.damage[kind]:,} {kind.replace('_', ' ')}" for kind in KINDS if report.damage[kind])
+        out.print(f"{report.generation}: {report.points:,} points, {damage or 'no damage'}", highlight=False)
+
+
+def rollback(as_json: Json = False) -> None:
+    """Serve the generation that was served before; run it again to return."""
+    from resources.environments import resources
+    from resources.qdrant import NoPreviousError
+
+    require_stack()
+    qdrant = resources().qdrant.process_config_and_initialize()
+    with only_run(home()), qdrant.generations() as generations:
+        before = generations.serving()
+        try:
+            serving = generations.roll_back()
+        except NoPreviousError as error:
+            raise InputError(str(error)) from None
+    left = before.name if before else "nothing"
+    if as_json:
+        print_json({"serving": serving.name, "instead_of": left, "model": serving.recipe.model})
+    else:
+        out.print(
+            f"{serving.name} is served instead of {left}; its vectors are of {serving.recipe.model}.", highlight=False
+        )

@@ -1,0 +1,42 @@
+"""Running a world's lineage in a process of its own, to be killed at a chosen moment.
+
+Belongs here: talking to that process (crashing_child.py). Not here: the moments, tests.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+from lineage_world import World
+
+from resources.embedded import EmbeddedStack
+
+Child = Callable[[World, str, int], int]
+"""Kill a run at the n-th event that matches; returns its exit code."""
+
+
+@contextmanager
+def crash_runner(stack: EmbeddedStack) -> Iterator[Child]:
+    """The process, ended afterwards."""
+    command = [sys.executable, str(Path(__file__).with_name("crashing_child.py"))]
+    root = Path(__file__).parents[1]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={"PYTHONPATH": str(root)}
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        jobs, answers = process.stdin, process.stdout
+
+        def run(world: World, pattern: str, nth: int) -> int:
+            job = {"name": world.name, "folder": str(world.folder), "stack": asdict(stack)}
+            killed = {"pattern": pattern, "nth": nth, "quantization": world.quantization}
+            jobs.write(json.dumps({**job, **killed}) + "\n")
+            jobs.flush()
+            return int(answers.readline())
+
+        yield run
+        jobs.close()

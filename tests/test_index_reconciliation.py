@@ -1,0 +1,219 @@
+"""Reconciling: whatever is done to the collection, one reconcile gives the same points, and embeds nothing."""
+
+import json
+import random
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from lineage_world import BUCKETS_RUN, World, loaded_world, world_name
+from typer.testing import CliRunner
+
+from assets.index_points import PointWriter, recipe_of
+from assets.index_promotion import serve_if_ready, written
+from assets.index_reconciliation import Reconciled, reconcile
+from assets.transforms.points import payload_hash
+from resources.edge_generations import ALIASES_FILE, EdgeGenerations
+from resources.embedded import EmbeddedStack
+from resources.qdrant import IndexPoint, SparseVector, VectorIndex
+
+DAMAGES = 200
+Dump = Mapping[str, tuple[Any, ...]]
+
+
+@pytest.fixture(scope="module")
+def world(stack: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> World:
+    """A world whose index is damaged and restored over and over; its lake stays as it is."""
+    folder = tmp_path_factory.mktemp("reconciled") / "qdrant"
+    made = loaded_world(stack).clone(world_name(request.node.nodeid), folder)
+    shutil.copytree(folder, folder.parent / "whole")
+    return made
+
+
+@pytest.fixture
+def whole(world: World) -> World:
+    """The same world with its index as a run left it."""
+    shutil.rmtree(world.folder)
+    shutil.copytree(world.folder.parent / "whole", world.folder)
+    world.embedder.embedded.clear()
+    return world
+
+
+def dump(world: World) -> Dump:
+    """Point id → hashes, payload and vectors, to five decimals."""
+    with world.qdrant.open() as index:
+        return {point.id: contents(point) for point in index.scroll_points()}
+
+
+def contents(point: IndexPoint) -> tuple[Any, ...]:
+    dense = np.round(point.dense.astype(np.float64), 5) + 0.0
+    sparse = np.round(point.sparse.values.astype(np.float64), 4)
+    return dict(point.payload), dense.tolist(), point.sparse.indices.tolist(), sparse.tolist()
+
+
+def repair(world: World, *, deep: bool = True) -> Reconciled:
+    """What `cippus reconcile` does, on the buckets of this world."""
+    writer = PointWriter(world.lake, world.embedding[0].model())
+    recipe = recipe_of(writer.model, world.quantization)
+    with world.qdrant.generations() as generations:
+        for generation in written(generations, recipe):
+            found = Reconciled(generation.name)
+            reconcile(generations.open(generation), writer, range(BUCKETS_RUN), found, deep=deep)
+        serve_if_ready(generations, recipe, writer, lambda _: None)
+    return found
+
+
+def drop(index: VectorIndex, points: list[IndexPoint], dice: random.Random) -> None:
+    index.delete([point.id for point in points])
+
+
+def empty_payload(index: VectorIndex, points: list[IndexPoint], dice: random.Random) -> None:
+    index.set_payload((point.id, {}) for point in points)
+
+
+def other_text(index: VectorIndex, points: list[IndexPoint], dice: random.Random) -> None:
+    index.set_payload((point.id, {**point.payload, "text": f"forged {dice.random()}"}) for point in points)
+
+
+def stale(index: VectorIndex, points: list[IndexPoint], dice: random.Random) -> None:
+    for point in points:
+        older = {key: value for key, value in point.payload.items() if key != "payload_hash"} | {"country": "ZZ"}
+        index.set_payload([(point.id, {**older, "payload_hash": payload_hash(older)})])
+
+
+def other_bucket(index: VectorIndex, points: list[IndexPoint], dice: random.Random) -> None:
+    index.set_payload((point.id, {**point.payload, "account_bucket": dice.choice([0, 1, 2, 77])}) for point in points)
+
+
+def other_dense(index: VectorIndex, points: list[IndexPoint], dice: random.Random) -> None:
+    turned = [np.roll(point.dense, dice.randint(1, 100)) for point in points]
+    index.upsert(replace(point, dense=dense) for point, dense in zip(points, turned, strict=True))
+
+
+def other_sparse(index: VectorIndex, points: list[IndexPoint], dice: random.Random) -> None:
+    index.upsert(replace(point, sparse=SparseVector.of([dice.randint(0, 99)], [1.0])) for point in points)
+
+
+def swapped(index: VectorIndex, points: list[IndexPoint], dice: random.Random) -> None:
+    turned = [*points[1:], points[0]]
+    index.upsert(replace(point, dense=other.dense) for point, other in zip(points, turned, strict=True))
+
+
+def duplicated(index: VectorIndex, points: list[IndexPoint], dice: random.Random) -> None:
+    index.upsert(replace(point, id=foreign_id(dice)) for point in points)
+
+
+def foreign(index: VectorIndex, points: list[IndexPoint], dice: random.Random) -> None:
+    payload = {"account_bucket": dice.choice([0, 1, 5, None]), "text": "nobody's", "post_id": "none"}
+    index.upsert(replace(point, id=foreign_id(dice), payload=payload) for point in points)
+
+
+def foreign_id(dice: random.Random) -> str:
+    return f"{dice.getrandbits(32):08x}-0000-4000-8000-{dice.getrandbits(48):012x}"
+
+
+DAMAGE: list[Callable[[VectorIndex, list[IndexPoint], random.Random], None]] = [
+    drop, empty_payload, other_text, stale, other_bucket, other_dense, other_sparse, swapped, duplicated, foreign,
+]  # fmt: skip
+
+
+def lose_collection(folder: Path, dice: random.Random) -> None:
+    """The whole collection, its segments, or the file that says which is served."""
+    with EdgeGenerations.lock(folder, 1.0) as generations:
+        serving = generations.serving()
+    assert serving is not None
+    lost = dice.choice([folder / serving.name, folder / serving.name / "segments", folder / ALIASES_FILE])
+    if lost.is_dir():
+        shutil.rmtree(lost)
+    else:
+        lost.unlink()
+
+
+def test_seeded_damages_are_healed_without_embedding(whole: World) -> None:
+    """Every 25th loses the collection; the others do one to three kinds of damage to up to a dozen points each."""
+    expected = dump(whole)
+    seen: set[str] = set()
+    for seed in range(DAMAGES):
+        dice = random.Random(seed)  # noqa: S311 -- a seed, not a secret
+        if seed % 25 == 24:
+            lose_collection(whole.folder, dice)
+        else:
+            with whole.qdrant.open() as index:
+                for damage in dice.sample(DAMAGE, dice.randint(1, 3)):
+                    points = index.retrieve(dice.sample(sorted(expected), dice.randint(2, 12)))
+                    if points:
+                        damage(index, points, dice)
+        found = repair(whole)
+        assert dump(whole) == expected, f"seed {seed}"
+        seen |= {kind for kind, count in found.damage.items() if count}
+    assert seen == {"missing", "stale", "corrupt_payload", "corrupt_vector", "duplicate", "foreign"}
+    assert not whole.embedded_texts
+
+
+def test_a_whole_collection_is_left_alone(whole: World) -> None:
+    with whole.qdrant.open() as index:
+        before = index.generation()
+    for deep in (False, True):
+        found = repair(whole, deep=deep)
+        assert (found.points, dict(found.damage)) == (len(dump(whole)), {})
+    with whole.qdrant.open() as index:
+        assert index.generation() == before
+    assert not whole.embedder.embedded
+
+
+def test_what_is_changed_behind_its_hash_takes_a_deep_look(whole: World) -> None:
+    expected = dump(whole)
+    with whole.qdrant.open() as index:
+        [first, second] = index.retrieve(sorted(expected)[:2])
+        index.set_payload([(first.id, {**first.payload, "text": "forged"})])
+        index.upsert([replace(second, dense=np.roll(second.dense, 7))])
+    assert repair(whole, deep=False).damage == {}
+    assert dump(whole) != expected
+    assert repair(whole).damage == {"corrupt_payload": 1, "corrupt_vector": 1}
+    assert dump(whole) == expected
+
+
+def test_without_deep_ids_and_hashes_are_put_right(whole: World) -> None:
+    expected = dump(whole)
+    with whole.qdrant.open() as index:
+        points = index.retrieve(sorted(expected)[:3])
+        index.delete([points[0].id])
+        index.set_payload([(points[1].id, {**points[1].payload, "payload_hash": "older"})])
+        index.upsert([replace(points[2], id="00000000-0000-0000-0000-000000000001", payload={})])
+    assert repair(whole, deep=False).damage == {"missing": 1, "stale": 1, "foreign": 1}
+    assert dump(whole) == expected
+
+
+def test_the_commands(whole: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from pipelines import indexing
+    from pipelines.cli import app
+    from resources import environments
+
+    made = environments.resources()._replace(
+        lake=whole.lake,
+        qdrant=whole.qdrant,
+        embedder=whole.embedding[0],
+    )
+    monkeypatch.setenv("CIPPUS_HOME", str(tmp_path))
+    monkeypatch.setattr(indexing, "require_stack", lambda: None)
+    monkeypatch.setattr(environments, "resources", lambda: made)
+    expected = dump(whole)
+    with whole.qdrant.open() as index:
+        index.delete(sorted(expected)[:3])
+    found = CliRunner().invoke(app, ["reconcile", "--deep", "--json"])
+    assert found.exit_code == 0, found.output
+    report = json.loads(found.stdout)
+    assert report["serving"] == "cippus_text_v1"
+    assert report["reconciled"][0] | {"points": 0} == {
+        "generation": "cippus_text_v1", "points": 0, "missing": 3, "stale": 0, "corrupt_payload": 0,
+        "corrupt_vector": 0, "duplicate": 0, "foreign": 0,
+    }  # fmt: skip
+    assert dump(whole) == expected
+    told = CliRunner().invoke(app, ["reconcile"])
+    assert "no damage" in told.stdout
+    refused = CliRunner().invoke(app, ["rollback"], standalone_mode=False)
+    assert "no generation before the one that is served" in str(refused.exception)
