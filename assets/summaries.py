@@ -14,7 +14,7 @@ from assets.incremental import Stage, Tally, refresh_table
 from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
 from assets.transforms.summaries import summarise
 from resources.embedder import EmbedderResource
-from resources.lake import LakeResource, TableSpec
+from resources.lake import LakeResource, TableSpec, fingerprint
 from resources.ledger import LedgerResource
 
 GROUP = "summary"
@@ -27,11 +27,13 @@ SUMMARIES = TableSpec(
             ("summary", pa.string()),
             ("post_ids", pa.list_(pa.string())),
             ("posts", pa.int64()),
+            ("made_of", pa.string()),
         ]
     ),
     ("account_id",),
     text_columns=("summary",),
 )
+"""``made_of`` is a fingerprint of the model and the account's texts: a summary of the same need not be made again."""
 
 
 @asset(
@@ -47,16 +49,29 @@ SUMMARIES = TableSpec(
 def account_summaries(
     context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource, embedder: EmbedderResource
 ) -> MaterializeResult[None]:
-    """Summarise the accounts of a stale bucket; only changed summaries are written."""
+    """Summarise the accounts of a stale bucket whose texts changed; the vectors of those alone are read."""
     model = embedder.model()
 
-    def of_bucket(bucket: int | None, _tally: Tally) -> pl.DataFrame:
+    def of_bucket(bucket: int | None, tally: Tally) -> pl.DataFrame:
         columns = ["account_bucket", "account_id", "post_id", "chunk_no", "text", "content_hash"]
         chunks = lake.scan(CHUNKS, bucket).select(columns).collect()
-        return summarise(*with_vectors(lake, bucket or 0, chunks, model))
+        made_of = _made_of(chunks, model.name)
+        standing = lake.scan(SUMMARIES, bucket).collect().join(made_of, on=["account_id", "made_of"], how="semi")
+        fresh = chunks.join(standing, on="account_id", how="anti")
+        tally.counts["accounts_summarised"] += fresh["account_id"].n_unique()
+        made = summarise(*with_vectors(lake, bucket or 0, fresh, model)).join(made_of, on="account_id")
+        return pl.concat([standing, made.select(standing.columns)])
 
-    stage = Stage(SUMMARIES.name, (CHUNKS, VECTORS), version=model.name)
+    stage = Stage(SUMMARIES.name, (CHUNKS, VECTORS), version=fingerprint(["2", model.name]))
     return refresh_table(context, lake, ledger, stage, SUMMARIES, of_bucket)
+
+
+def _made_of(chunks: pl.DataFrame, model: str) -> pl.DataFrame:
+    """(account_id, made_of) of every account of the chunks."""
+    texts = chunks.sort("account_id", "post_id", "chunk_no").group_by("account_id", maintain_order=True)
+    listed = texts.agg(pl.format("{}/{} {}", "post_id", "chunk_no", "content_hash").alias("texts"))
+    made_of = [fingerprint([model, *texts]) for texts in listed["texts"]]
+    return listed.select("account_id", made_of=pl.Series(made_of, dtype=pl.String))
 
 
 ASSETS = [account_summaries]

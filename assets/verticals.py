@@ -14,7 +14,15 @@ from assets.embeddings import VECTORS, with_vectors
 from assets.incremental import Stage, Tally, refresh_table
 from assets.labels import GOLD
 from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
-from assets.transforms.verticals import ACCOUNT, POST, DescribedVertical, fit_thresholds, score, tag
+from assets.transforms.verticals import (
+    ACCOUNT,
+    POST,
+    DescribedVertical,
+    fit_thresholds,
+    score,
+    score_accounts,
+    tag,
+)
 from resources.catalogues import catalogue_hash, load_verticals
 from resources.embedder import EmbedderResource
 from resources.lake import LakeResource, TableSpec, fingerprint
@@ -29,7 +37,12 @@ _SCORE_COLUMNS = [
     ("vertical", pa.string()),
     ("score", pa.float64()),
 ]
-SCORES = TableSpec("vertical/scores", pa.schema(_SCORE_COLUMNS), ("item_id", "item_kind", "vertical"))
+SCORES = TableSpec(
+    "vertical/scores",
+    pa.schema([*_SCORE_COLUMNS, ("text_hash", pa.string()), ("recipe", pa.string())]),
+    ("item_id", "item_kind", "vertical"),
+)
+"""``text_hash`` is of a post's text; with ``recipe``, what scores are made by, it says that a score still stands."""
 TAGS = TableSpec(
     "vertical/tags", pa.schema([*_SCORE_COLUMNS, ("threshold", pa.float64())]), ("item_id", "item_kind", "vertical")
 )
@@ -64,18 +77,39 @@ THRESHOLDS = TableSpec(
 def scores(
     context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource, embedder: EmbedderResource
 ) -> MaterializeResult[None]:
-    """Score the posts and accounts of a stale bucket; only changed scores are written."""
+    """Score the posts and accounts of a stale bucket; the vectors of new or changed texts alone are read."""
     verticals, model = load_verticals(), embedder.model()
     described: list[DescribedVertical] = []
+    recipe = fingerprint(["3", catalogue_hash(verticals), model.name])
 
-    def of_bucket(bucket: int | None, _tally: Tally) -> pl.DataFrame:
-        if not described:
+    def of_bucket(bucket: int | None, tally: Tally) -> pl.DataFrame:
+        columns = ["account_bucket", "account_id", "post_id", "text_hash", "content_hash", "recipe"]
+        chunks = lake.scan(CHUNKS, bucket).select(columns).collect()
+        chunks = chunks.with_columns(recipe=pl.concat_str(pl.lit(recipe), "recipe", separator="/"))
+        standing = _standing(lake, chunks, bucket)
+        fresh = chunks.join(standing, left_on="post_id", right_on="item_id", how="anti")
+        if fresh.height and not described:
             described.extend(_described(embedder))
-        chunks = lake.scan(CHUNKS, bucket).select("account_bucket", "account_id", "post_id", "content_hash").collect()
-        return score(*with_vectors(lake, bucket or 0, chunks, model), described)
+        made = score(*with_vectors(lake, bucket or 0, fresh, model), described) if fresh.height else standing.clear()
+        recipes = chunks.select(pl.col("post_id").alias("item_id"), "recipe").unique("item_id")
+        posts = pl.concat([standing, made.drop("recipe", strict=False).select(standing.columns)])
+        tally.counts["posts_scored"] += fresh["post_id"].n_unique()
+        scored = pl.concat([posts, score_accounts(posts)])
+        return scored.join(recipes, on="item_id", how="left")
 
-    stage = Stage(SCORES.name, (CHUNKS, VECTORS), fingerprint(["2", catalogue_hash(verticals), model.name]))
+    stage = Stage(SCORES.name, (CHUNKS, VECTORS), recipe)
     return refresh_table(context, lake, ledger, stage, SCORES, of_bucket)
+
+
+def _standing(lake: LakeResource, chunks: pl.DataFrame, bucket: int | None) -> pl.DataFrame:
+    """The scores of a bucket's posts that need not be made again: same text, account and recipe, every vertical."""
+    now = chunks.select(
+        "account_bucket", "account_id", "text_hash", "recipe", pl.col("post_id").alias("item_id")
+    ).unique("item_id")
+    held = lake.scan(SCORES, bucket).filter(pl.col("item_kind") == POST).collect()
+    same = ["account_bucket", "account_id", "item_id", "text_hash", "recipe"]
+    every = pl.len().over("item_id") == len(load_verticals())
+    return held.join(now, on=same, how="semi").filter(every).drop("recipe")
 
 
 def _described(embedder: EmbedderResource) -> list[DescribedVertical]:
@@ -126,7 +160,8 @@ def tags(context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResou
     """Tag the posts and accounts of a stale bucket."""
 
     def of_bucket(bucket: int | None, _tally: Tally) -> pl.DataFrame:
-        return tag(lake.scan(SCORES, bucket).collect(), lake.scan(THRESHOLDS).collect())
+        held = lake.scan(SCORES, bucket).drop("text_hash", "recipe").collect()
+        return tag(held, lake.scan(THRESHOLDS).collect())
 
     stage = Stage(TAGS.name, (SCORES, THRESHOLDS))
     return refresh_table(context, lake, ledger, stage, TAGS, of_bucket)

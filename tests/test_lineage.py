@@ -19,6 +19,7 @@ from lineage_world import (
     Report,
     Snapshot,
     World,
+    assert_same_tables,
     first_labels,
     loaded_world,
     world_name,
@@ -28,8 +29,10 @@ from assets.lake import LAKE_POSTS, LAKE_TESTIMONIALS
 from assets.marts import CREATORS, MARTS
 from assets.quarantine import QUARANTINE
 from assets.raw import SOURCE
+from assets.summaries import SUMMARIES
 from assets.transforms.corpus import point_id
 from assets.transforms.source_schema import POSTS, with_bucket
+from assets.verticals import SCORES
 from resources.embedded import EmbeddedStack
 from resources.environments import bucket_count
 from resources.quarantine import QuarantineResource
@@ -191,6 +194,18 @@ def test_tags_follow_the_edited_texts(changed: Changed) -> None:
     due = {(row["item_kind"], row["item_id"], row["vertical"]) for row in every
            if row["score"] >= thresholds[row["item_kind"], row["vertical"]]}  # fmt: skip
     assert {tag[1:3] + tag[4:5] for tag in changed.after.tables["vertical/tags"].iter_rows()} == due != set()
+
+
+def test_scores_and_summaries_that_stand_are_those_that_would_be_made(changed: Changed, tmp_path: Path) -> None:
+    assert changed.report.counts("vertical/scores")["posts_scored"] == len(EDITED) + 2, "and the copy and the moved one"
+    touched = {post.split("/")[0] for post in (*EDITED, *DELETED, COPY)} | {FIRST, LAST}
+    assert changed.report.counts("summary/account_summaries")["accounts_summarised"] <= len(touched)
+    world = changed.world.clone(world_name("made anew"), tmp_path)
+    for spec in (SCORES, SUMMARIES):
+        world.lake.delete_where(spec, "account_bucket >= 0")
+    report = world.run_well("vertical", "summary")
+    assert report.counts("vertical/scores")["posts_scored"] > len(EDITED) + 2
+    assert_same_tables(world.tables([SCORES.name, SUMMARIES.name]), changed.after.tables)
 
 
 def test_a_text_that_another_bucket_embedded_is_copied(changed: Changed) -> None:

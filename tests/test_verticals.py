@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assets.transforms import verticals
-from assets.transforms.verticals import DescribedVertical, best_threshold, fit, fit_thresholds, score, tag
+from assets.transforms.verticals import (
+    DescribedVertical,
+    best_threshold,
+    fit,
+    fit_thresholds,
+    score,
+    score_accounts,
+    tag,
+)
 
 EAST, NORTH, DIAGONAL = np.array([[1, 0], [0, 1], [0.6, 0.8]], dtype=np.float32)
 CATALOGUE = [DescribedVertical("east", EAST[None]), DescribedVertical("either", np.stack([EAST, NORTH]))]
@@ -22,10 +30,15 @@ def test_a_vertical_scores_by_its_nearest_description() -> None:
 
 def test_a_post_is_its_best_chunk_and_an_account_the_mean_of_its_posts() -> None:
     chunks = pl.DataFrame({"account_bucket": 0, "account_id": ["a"] * 3, "post_id": ["p", "p", "q"]})
+    chunks = chunks.with_columns(text_hash="post_id")
     catalogue = [DescribedVertical("east", EAST[None]), DescribedVertical("north", NORTH[None])]
     # p's best chunks: east 0.6, north 1.0; q: east 1.0, north 0.0. Of two numbers each is one deviation from the mean.
-    found = score(chunks, np.stack([NORTH, DIAGONAL, EAST]), catalogue)
-    assert found.columns == ["account_bucket", "item_kind", "item_id", "account_id", "vertical", "score"]
+    posts = score(chunks, np.stack([NORTH, DIAGONAL, EAST]), catalogue)
+    assert posts.columns == [
+        "account_bucket", "item_kind", "item_id", "account_id", "vertical", "score", "text_hash",
+    ]  # fmt: skip
+    found = pl.concat([posts, score_accounts(posts)])
+    assert found["text_hash"].to_list() == ["p", "q"] * 2 + [None] * 2
     assert set(found.select("account_bucket", "account_id").iter_rows()) == {(0, "a")}
     scores = {(*row[1:3], row[4]): row[5] for row in found.iter_rows()}
     assert scores == {
@@ -45,7 +58,9 @@ def test_standardising_keeps_the_order_and_forgets_level_and_scale() -> None:
 
 
 def test_no_chunks_no_scores() -> None:
-    chunks = pl.DataFrame(schema={"account_bucket": pl.Int32, "account_id": pl.String, "post_id": pl.String})
+    texts = dict.fromkeys(["account_id", "post_id", "text_hash"], pl.String)
+    chunks = pl.DataFrame(schema={"account_bucket": pl.Int32, **texts})
+    assert score_accounts(score(chunks, np.empty((0, 2), np.float32), CATALOGUE)).is_empty()
     assert score(chunks, np.empty((0, 2), np.float32), CATALOGUE).is_empty()
 
 
@@ -136,13 +151,19 @@ def test_scores_do_not_depend_on_the_order_or_number_of_rows() -> None:
             "account_bucket": 0,
             "account_id": [f"a{n % 7}" for n in range(900)],
             "post_id": [f"a{n % 7}p{n % 311}" for n in range(900)],
+            "text_hash": [f"{n % 7}{n % 311}" for n in range(900)],
         }
     )
+
+    def both(chunks: pl.DataFrame, vectors: np.ndarray) -> pl.DataFrame:
+        posts = score(chunks, vectors, catalogue)
+        return pl.concat([posts, score_accounts(posts[draw.permutation(posts.height)])]).sort(order)
+
     order = ["item_kind", "item_id", "account_id", "vertical"]
-    expected = score(chunks, vectors, catalogue).sort(order)
+    expected = both(chunks, vectors)
     for _ in range(5):
         shuffled = draw.permutation(900)
-        assert score(chunks[shuffled], vectors[shuffled], catalogue).sort(order).equals(expected)
+        assert both(chunks[shuffled], vectors[shuffled]).equals(expected)
     few = (chunks["account_id"] == "a3").to_numpy()
-    alone = score(chunks.filter(few), vectors[few], catalogue).sort(order)
+    alone = both(chunks.filter(few), vectors[few])
     assert alone.equals(expected.filter(pl.col("account_id") == "a3"))

@@ -53,48 +53,48 @@ _LEAST_SPREAD = 1e-6
 
 
 def score(chunks: pl.DataFrame, vectors: Vectors, verticals: Sequence[DescribedVertical]) -> pl.DataFrame:
-    """Scores of posts and accounts: (account_bucket, item_kind, item_id, account_id, vertical, score).
+    """Scores of posts: (account_bucket, item_kind, item_id, account_id, vertical, score, text_hash).
 
     A post's cosine is that of its best chunk, because a long description trails off into links and thanks; its score
-    is the standardised cosine. An account scores as the mean of its posts. ``chunks`` has (account_bucket, account_id,
-    post_id), a row a vector.
+    is the standardised cosine, to four decimals. ``chunks`` has (account_bucket, account_id, post_id, text_hash), a
+    row a vector; all chunks of a post have one text_hash.
     """
-    names = [vertical.name for vertical in verticals]
-    # The last bits of a matrix product depend on how many rows are multiplied at once, those of a mean on the order of
-    # its terms. Single precision cuts the former off and sorting fixes the latter: equal rows get equal scores.
+    names, of_post = [vertical.name for vertical in verticals], ["account_bucket", "account_id", "post_id"]
+    # The last bits of a matrix product depend on how many rows are multiplied at once. Single precision cuts them off.
     cosines = pl.DataFrame(similarity(vectors, verticals), schema=dict.fromkeys(names, pl.Float32))
     best = (
-        chunks.select("account_bucket", "account_id", "post_id")
+        chunks.select(*of_post, "text_hash")
         .hstack(cosines)
-        .group_by("account_bucket", "account_id", "post_id")
-        .agg(pl.col(names).max())
-        .sort("account_bucket", "account_id", "post_id")
+        .group_by(of_post)
+        .agg(pl.col("text_hash").first(), pl.col(names).max())
+        .sort(of_post)
     )
     standardised = pl.DataFrame(standardise(best.select(names).to_numpy()), schema=dict.fromkeys(names, pl.Float64))
-    posts = best.drop(names).hstack(standardised)
-    accounts = posts.group_by("account_bucket", "account_id", maintain_order=True).agg(pl.col(names).mean())
-    return pl.concat(
-        [
-            _long(posts.rename({"post_id": "item_id"}), POST, names),
-            _long(accounts.with_columns(item_id="account_id"), ACCOUNT, names),
-        ]
-    )
+    wide = best.drop(names).rename({"post_id": "item_id"}).hstack(standardised)
+    index = ["account_bucket", "account_id", "item_id", "text_hash"]
+    long = wide.unpivot(names, index=index, variable_name="vertical", value_name="score")
+    return _scores(long.with_columns(pl.col("score").round(_DECIMALS)), POST)
 
 
-def _long(wide: pl.DataFrame, kind: str, names: Sequence[str]) -> pl.DataFrame:
-    return wide.unpivot(
-        names,
-        index=["account_bucket", "account_id", "item_id"],
-        variable_name="vertical",
-        value_name="score",
-    ).select(
-        "account_bucket",
-        pl.lit(kind).alias("item_kind"),
-        "item_id",
-        "account_id",
-        "vertical",
-        pl.col("score").round(4),
+def score_accounts(posts: pl.DataFrame) -> pl.DataFrame:
+    """Scores of accounts, in the columns of ``score``: the mean of their posts' rounded scores.
+
+    Of the rounded ones, so that posts that were scored long ago and today make the same mean.
+    """
+    means = (
+        posts.sort("item_id")  # the last bits of a mean depend on the order of its terms
+        .group_by("account_bucket", "account_id", "vertical", maintain_order=True)
+        .agg(pl.col("score").mean().round(_DECIMALS))
     )
+    return _scores(means.with_columns(item_id="account_id", text_hash=pl.lit(None, pl.String)), ACCOUNT)
+
+
+def _scores(long: pl.DataFrame, kind: str) -> pl.DataFrame:
+    columns = ["item_id", "account_id", "vertical", "score", "text_hash"]
+    return long.select("account_bucket", pl.lit(kind).alias("item_kind"), *columns)
+
+
+_DECIMALS = 4
 
 
 @dataclass(frozen=True)
