@@ -56,6 +56,7 @@ VARIABLES = {
     "QDRANT_URL": "Qdrant cluster; overrides the embedded engine",
     "QDRANT_API_KEY": "its key",
     "CIPPUS_QDRANT_QUANTIZATION": "none (default), scalar or turbo: how vectors are compressed, if the gate accepts it",
+    "CIPPUS_QDRANT_NODES": "addresses of all nodes of the cluster, with commas between: those that are expected",
     "CIPPUS_EMBEDDINGS_URL": "OpenAI-compatible embeddings endpoint (TEI, vLLM), such as http://host:8080/v1; "
     "overrides the local encoder",
     "CIPPUS_EMBEDDINGS_MODEL": "the model that is asked for there; it names the generation of vectors",
@@ -226,6 +227,7 @@ def resources() -> Resources:
             api_key=replaced.get("QDRANT_API_KEY", ""),
             edge_path=str(home() / "qdrant") if embedded else "",
             quantization=_quantization(),
+            nodes=os.getenv("CIPPUS_QDRANT_NODES", ""),
         ),
     )
 

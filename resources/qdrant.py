@@ -10,14 +10,17 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 import numpy as np
 from dagster import ConfigurableResource
 from numpy.typing import NDArray
 from pydantic import Field
 
-from resources.index_generations import Generations
+from resources.index_generations import SERVING, Generations
+
+if TYPE_CHECKING:
+    from resources.qdrant_health import Cluster
 
 DENSE, SPARSE = "dense", "bm25"
 BATCH_POINTS = 256
@@ -227,6 +230,19 @@ class QdrantResource(ConfigurableResource):  # type: ignore[type-arg]
     edge_path: str = ""
     lock_timeout_seconds: float = 600.0
     quantization: str = "none"
+    nodes: str = ""
+
+    def cluster(self) -> "Cluster | None":
+        """The nodes of the cluster as they are now, or None for the embedded engine; ``nodes`` are those expected.
+
+        Raises VectorIndexError when nothing is served, or the server does not answer.
+        """
+        if not self.url:
+            return None
+        from resources.qdrant_health import read_cluster
+
+        expected = [address.strip() for address in self.nodes.split(",") if address.strip()]
+        return read_cluster(self.url, self.api_key, expected, SERVING)
 
     @contextmanager
     def open(self, model: str | None = None) -> Iterator[VectorIndex]:

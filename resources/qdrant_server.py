@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import httpx
 import numpy as np
 from numpy.typing import NDArray
 from qdrant_client import QdrantClient, models
@@ -106,7 +107,14 @@ class ServerIndex:
             return written + sum(sent.result() for sent in under_way)
 
     def _upsert_batch(self, batch: list[IndexPoint]) -> int:
-        self.call(self._client.upsert, self._collection, [_struct(point) for point in batch], wait=True)
+        sent = [_struct(point) for point in batch]
+        status = self.call(self._client.upsert, self._collection, sent, wait=True).status
+        if status != models.UpdateStatus.COMPLETED:
+            message = (
+                f"{self._collection} at {self._name} took {len(batch)} points and did not finish: {status.value}, "
+                f"expected completed. Look at that node's load and disk; the next run writes what is missing."
+            )
+            raise VectorIndexError(message)
         return len(batch)
 
     def set_payload(self, payloads: Iterable[tuple[str, Mapping[str, Any]]]) -> int:
@@ -213,11 +221,13 @@ class ServerIndex:
             time.sleep(1.0)
 
     def _is_green(self, deadline: float) -> bool:
-        status = self._info().status
+        info = self._info()
+        status, failed = info.status, getattr(info.optimizer_status, "error", "")
         if status == models.CollectionStatus.GREEN:
             return True
         if status == models.CollectionStatus.RED or time.monotonic() >= deadline:
-            message = f"{self._collection} at {self._name} is {status.value} instead of green."
+            why = failed or "its optimisers have not finished: look at the nodes' memory, disk and log"
+            message = f"{self._collection} at {self._name} is {status.value} instead of green: {why}."
             raise VectorIndexError(message)
         if status == models.CollectionStatus.GREY:  # optimisations wait for an update after a restart
             self.call(self._client.update_collection, self._collection, optimizers_config=models.OptimizersConfigDiff())
@@ -307,6 +317,16 @@ class ServerIndex:
             isinstance(error, ValueError) and str(error) == f"Collection {self._collection} not found"
         ):
             return CollectionMissingError(f"There is no collection {self._collection} at {self._name} yet.")
+        if _is_disk_full(error):
+            return VectorIndexError(f"Qdrant at {self._name}: the disk is full. Enlarge the volume, then run again.")
+        if isinstance(error, ResponseHandlingException) and isinstance(error.source, httpx.TimeoutException):
+            return IndexUnavailableError(f"Qdrant at {self._name} timed out {attempts} times: look at its load.")
+        if isinstance(error, ResponseHandlingException) and isinstance(
+            error.source, httpx.ReadError | httpx.RemoteProtocolError
+        ):
+            return IndexUnavailableError(
+                f"Qdrant at {self._name} closed the connection {attempts} times: look at its restarts, and at proxies."
+            )
         if _is_transient(error):
             return IndexUnavailableError(f"Qdrant at {self._name} does not answer after {attempts} attempts: {error}")
         return VectorIndexError(f"Qdrant at {self._name}: {error}")
@@ -326,9 +346,13 @@ def collection_settings(recipe: Recipe) -> dict[str, Any]:
     }
 
 
+def _is_disk_full(error: Exception) -> bool:
+    return isinstance(error, UnexpectedResponse) and b"no space left" in error.content.lower()
+
+
 def _is_transient(error: Exception) -> bool:
     if isinstance(error, UnexpectedResponse):
-        return error.status_code in TRANSIENT_STATUS
+        return not _is_disk_full(error) and error.status_code in TRANSIENT_STATUS
     return isinstance(error, ResponseHandlingException | ResourceExhaustedResponse)
 
 

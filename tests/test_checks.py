@@ -10,6 +10,7 @@ import pytest
 from dagster import AssetCheckResult, AssetChecksDefinition
 from deltalake import DeltaTable, write_deltalake
 from lineage_world import World, loaded_world, world_name
+from qdrant_rest_server import running
 
 from assets.corpus import CHUNKS, DECISION_COUNTS, DECISIONS, TERMS
 from assets.embeddings import VECTORS
@@ -26,9 +27,11 @@ from resources.embedded import EmbeddedStack
 from resources.index_generations import Recipe
 from resources.lake import TableSpec
 from resources.ledger import LedgerResource
+from resources.qdrant import QdrantResource
 from resources.qdrant_edge import write_birth
 from resources.quarantine import QuarantineResource
 from resources.raw_store import RawStoreResource
+from resources.server_generations import ServerGenerations
 
 Fault = Callable[[World], AbstractContextManager[None]]
 
@@ -192,6 +195,25 @@ def aliases_lost(world: World) -> Iterator[None]:
     path.write_text(aliases)
 
 
+def cluster_suffers(fault: str) -> Fault:
+    """The index is a cluster of three nodes, and something is wrong with it."""
+
+    @contextmanager
+    def suffering(world: World) -> Iterator[None]:
+        embedded = world.qdrant
+        with running(3) as cluster, ServerGenerations.connect(cluster.url) as generations:
+            generations.promote(generations.create(Recipe("test", 4, "test")))
+            nodes = ",".join(cluster.addresses)
+            world.__dict__["qdrant"] = QdrantResource(url=cluster.url, nodes=nodes)
+            try:
+                with cluster.suffering(fault):
+                    yield
+            finally:
+                world.__dict__["qdrant"] = embedded
+
+    return suffering
+
+
 def point_stale(field: str, value: object) -> Fault:
     """A point whose payload says something else than the lake."""
 
@@ -269,6 +291,10 @@ FAULTS: dict[str, list[Fault]] = {
         generation_made_by(lambda recipe: replace(recipe, quantization="scalar")),
         aliases_lost,
     ],
+    "qdrant/promotion:nodes_present": [cluster_suffers("missing node"), cluster_suffers("401")],
+    "qdrant/promotion:shards_active": [cluster_suffers("dead replica")],
+    "qdrant/promotion:replicas_equal": [cluster_suffers("unequal replicas")],
+    "qdrant/promotion:versions_equal": [cluster_suffers("version skew")],
     "label/gold:items_known": [added(GOLD, item_id="unknown"), added(GOLD, vertical="unknown"), added(GOLD)],
     "vertical/scores:every_item_scored": [
         lost(SCORES),

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from qdrant_client import QdrantClient
+from qdrant_rest_server import running
 from search_world import recipe
 
 from resources.edge_generations import ALIASES_FILE, EdgeGenerations
@@ -24,7 +25,7 @@ from resources.qdrant import (
 from resources.server_generations import STREAMS, ServerGenerations
 
 pytestmark = pytest.mark.filterwarnings("ignore:Payload indexes have no effect in the local Qdrant")
-ENGINES = ["edge", "memory", *(["server"] if "QDRANT_URL" in os.environ else [])]
+ENGINES = ["edge", "memory", "rest", *(["server"] if "QDRANT_URL" in os.environ else [])]
 POINT = IndexPoint(
     "00000000-0000-0000-0000-000000000001", np.ones(4, np.float32), SparseVector.of([1], [1.0]), {"account_bucket": 1}
 )
@@ -37,6 +38,9 @@ def generations(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Gene
             yield edge
     elif request.param == "memory":
         yield ServerGenerations(QdrantClient(":memory:"), "memory")
+    elif request.param == "rest":
+        with running() as cluster, ServerGenerations.connect(cluster.url) as rest:
+            yield rest
     else:  # an empty server of the tests' own
         client = QdrantClient(url=os.environ["QDRANT_URL"], api_key=os.environ.get("QDRANT_API_KEY"))
         server = ServerGenerations(client, "server", streams=STREAMS)

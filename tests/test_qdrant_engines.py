@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from qdrant_client import QdrantClient
+from qdrant_rest_server import running
 from search_world import recipe
 
 from resources.edge_generations import EdgeGenerations
@@ -77,6 +78,9 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engines]:
         engines["edge"] = edge.open(edge.create(recipe(DIMENSION)))
         memory = ServerGenerations(QdrantClient(":memory:"), "memory")
         engines["memory"] = memory.open(memory.create(recipe(DIMENSION)))
+        cluster = stack.enter_context(running())
+        rest = stack.enter_context(ServerGenerations.connect(cluster.url))
+        engines["rest"] = rest.open(rest.create(recipe(DIMENSION)))
         if url := os.environ.get("QDRANT_URL"):
             client = QdrantClient(url=url, api_key=os.environ.get("QDRANT_API_KEY"))
             server = ServerGenerations(client, "server", streams=STREAMS)
