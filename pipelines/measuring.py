@@ -22,6 +22,7 @@ class BenchName(StrEnum):
     THROTTLE = "throttle"
     GOVERNOR = "governor"
     EMBED = "embed"
+    INDEX = "index"
 
 
 _ON_THE_STACK = {BenchName.OVERHEAD, BenchName.GOVERNOR, BenchName.EMBED}

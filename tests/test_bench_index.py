@@ -1,0 +1,52 @@
+"""The bench of the index, on a few points and posts: that it measures what it says."""
+
+import io
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from assets.transforms.points import payload_hash
+from pipelines.benchmarks import index, index_change
+from pipelines.benchmarks.index_change import Run, result
+
+QUIET = Console(file=io.StringIO())
+
+
+def test_blocks_repeat_and_are_points_of_the_lineage() -> None:
+    first, again = index.block_of_points(3, 20), index.block_of_points(3, 20)
+    assert [point.id for point in first] == [point.id for point in again]
+    assert len({point.id for point in first + index.block_of_points(4, 20)}) == 40
+    for point in first:
+        assert np.linalg.norm(point.dense) == pytest.approx(1, abs=1e-5)
+        said = dict(point.payload)
+        assert said.pop("payload_hash") == payload_hash(said)
+
+
+def test_filling_gives_its_figures() -> None:
+    figures = index.measure_filling(QUIET, points=600, block=250, queries=5)
+    assert figures["points"] == 600
+    assert figures["recall_at_10_before_index"] == figures["recall_at_10_after_index"] == 1.0
+    assert all(value > 0 for value in figures.values())
+
+
+def test_a_change_is_held_to_its_targets() -> None:
+    whole, unchanged = Run(100.0, 1_000, {}), Run(1.0, 0, {})
+    again = Run(2.0, 10, {"a": 1.5, "b": 0.5})
+    vectors = 1_000 * index_change.model_bytes()
+    found = result(1_000, 10, 10, whole, unchanged, again, read=int(vectors * 0.03))
+    assert {name: target.met for name, target in found.targets.items()} == {
+        "texts_embedded_changed": True, "changed_run_share": True, "vector_bytes_read_share": True,
+    }  # fmt: skip
+    assert found.figures["changed_seconds a"] == 1.5
+    worse = result(1_000, 10, 9, whole, unchanged, Run(4.0, 10, {}), read=int(vectors * 0.05))
+    assert not any(target.met for target in worse.targets.values())
+
+
+def test_a_change_is_measured_on_a_lineage_of_its_own() -> None:
+    found = index_change.measure_change(QUIET, posts=300)
+    assert found.figures["texts_embedded_whole"] >= 300
+    assert found.figures["changed_posts"] == 1
+    assert found.figures["texts_embedded_changed"] >= 1
+    assert found.targets["texts_embedded_changed"].met
+    assert found.figures["vector_bytes_read_share"] > 0
