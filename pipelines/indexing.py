@@ -22,6 +22,7 @@ def reconcile(
     as_json: Json = False,
 ) -> None:
     """Compare the collection with the lake, point by point, and repair what differs; nothing is embedded."""
+    from assets.embeddings import MissingVectorError
     from assets.index_points import PointWriter, recipe_of
     from assets.index_promotion import serve_if_ready, written
     from assets.index_reconciliation import KINDS, Reconciled
@@ -41,7 +42,10 @@ def reconcile(
     with only_run(home()), qdrant.generations() as generations, Progress(console=err, transient=True) as progress:
         for generation in written(generations, recipe):
             report, steps = Reconciled(generation.name), progress.track(buckets, description=generation.name)
-            repair(generations.open(generation), writer, steps, report, deep=deep)
+            try:
+                repair(generations.open(generation), writer, steps, report, deep=deep)
+            except MissingVectorError as error:
+                raise InputError(str(error)) from None
             reports.append(report)
         serve_if_ready(generations, recipe, writer, lambda _generation: None)
         serving = generations.serving()

@@ -61,6 +61,7 @@ class EdgeGenerations:
         taken = [generation_number(path.name) or 0 for path in self._folder.iterdir()]
         taken += [generation_number(name) or 0 for name in self._aliases().values()]
         made = Generation(max([0, *taken]) + 1, str(uuid.uuid4()), recipe)
+        shutil.rmtree(self._folder / SERVING, ignore_errors=True)  # from before there were generations
         building = self._folder / f"{SERVING}.building"
         shutil.rmtree(building, ignore_errors=True)
         create_shard(building, recipe)

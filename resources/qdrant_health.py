@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from qdrant_client import QdrantClient, models
 
-from resources.qdrant import VectorIndexError
+from resources.qdrant import CollectionMissingError, VectorIndexError
 from resources.qdrant_server import RetryPolicy, ServerIndex
 
 NODE_TIMEOUT_SECONDS = 5
@@ -114,13 +114,23 @@ def _read(address: str, api_key: str, collection: str) -> Node:
     calls = ServerIndex(client, address, collection, _ONCE)
     try:
         version, status = calls.call(client.info).version, calls.call(client.cluster_status)
-        info = calls.call(client.collection_cluster_info, collection)
+        found = [calls.call(client.collection_cluster_info, collection)]
+    except CollectionMissingError:
+        found = []  # the node is there, and nothing is served yet
     except VectorIndexError as error:
         return Node(address, error=str(error).rstrip("."))
     finally:
         client.close()
-    local = [Replica(s.shard_id, info.peer_id, s.state.value, s.points_count) for s in info.local_shards]
-    remote = [Replica(s.shard_id, s.peer_id, s.state.value) for s in info.remote_shards]
-    known = list(status.peers) if isinstance(status, models.ClusterStatusOneOf1) else [info.peer_id]
-    peers = frozenset(int(peer) for peer in known)
-    return Node(address, "", version, info.peer_id, peers, (*local, *remote))
+    replicas = [
+        *(
+            Replica(s.shard_id, info.peer_id, s.state.value, s.points_count)
+            for info in found
+            for s in info.local_shards
+        ),
+        *(Replica(s.shard_id, s.peer_id, s.state.value) for info in found for s in info.remote_shards),
+    ]
+    if isinstance(status, models.ClusterStatusOneOf1):
+        peer, peers = status.peer_id, frozenset(int(known) for known in status.peers)
+    else:  # a single node: Qdrant without its distributed mode
+        peer, peers = 0, frozenset({0})
+    return Node(address, "", version, found[0].peer_id if found else peer, peers, tuple(replicas))

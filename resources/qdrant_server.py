@@ -30,7 +30,6 @@ from resources.qdrant import (
     SPARSE,
     Candidate,
     CollectionMissingError,
-    IndexKind,
     IndexPoint,
     IndexUnavailableError,
     PointHashes,
@@ -40,24 +39,17 @@ from resources.qdrant import (
     best_candidates,
     in_batches,
 )
+from resources.qdrant_models import (
+    BULK_THRESHOLD,
+    INDEXING_THRESHOLD,
+    SCHEMAS,
+    filter_of,
+    index_point,
+    point_struct,
+    sparse_vector,
+)
 
-BULK_THRESHOLD, INDEXING_THRESHOLD = 0, 10_000
-"""Kilobytes of a segment from which it is indexed: none while loading, then Qdrant's own default."""
 TRANSIENT_STATUS = frozenset({408, 429, 500, 502, 503, 504})
-_SCHEMAS: Mapping[IndexKind, models.PayloadSchemaType | models.KeywordIndexParams | models.IntegerIndexParams] = {
-    "tenant": models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True),
-    "keyword": models.PayloadSchemaType.KEYWORD,
-    "integer": models.IntegerIndexParams(type=models.IntegerIndexType.INTEGER, lookup=True, range=False),
-    "datetime": models.PayloadSchemaType.DATETIME,
-}
-_QUANTIZATIONS: Mapping[str, models.ScalarQuantization | models.TurboQuantization | None] = {
-    "none": None,
-    "scalar": models.ScalarQuantization(
-        scalar=models.ScalarQuantizationConfig(type=models.ScalarType.INT8, quantile=0.99)
-    ),
-    "turbo": models.TurboQuantization(turbo=models.TurboQuantQuantizationConfig()),
-}
-
 T = TypeVar("T")
 
 
@@ -93,7 +85,7 @@ class ServerIndex:
     def create_payload_indexes(self) -> None:
         """Index the payload fields that filters use, where they are not indexed yet: before the points come."""
         for name in PAYLOAD_INDEXES.keys() - self._info().payload_schema.keys():
-            schema = _SCHEMAS[PAYLOAD_INDEXES[name]]
+            schema = SCHEMAS[PAYLOAD_INDEXES[name]]
             self.call(self._client.create_payload_index, self._collection, name, schema, wait=True)
 
     def upsert(self, points: Iterable[IndexPoint]) -> int:
@@ -107,7 +99,7 @@ class ServerIndex:
             return written + sum(sent.result() for sent in under_way)
 
     def _upsert_batch(self, batch: list[IndexPoint]) -> int:
-        sent = [_struct(point) for point in batch]
+        sent = [point_struct(point) for point in batch]
         status = self.call(self._client.upsert, self._collection, sent, wait=True).status
         if status != models.UpdateStatus.COMPLETED:
             message = (
@@ -143,7 +135,7 @@ class ServerIndex:
 
     def scroll_hashes(self, account_bucket: int | None = None) -> Iterator[PointHashes]:
         """See VectorIndex."""
-        where = _filter(SearchFilter(account_bucket=account_bucket))
+        where = filter_of(SearchFilter(account_bucket=account_bucket))
         offset: Any = None
         while True:
             records, offset = self.call(
@@ -162,7 +154,7 @@ class ServerIndex:
 
     def scroll_points(self, account_bucket: int | None = None) -> Iterator[IndexPoint]:
         """See VectorIndex."""
-        where = _filter(SearchFilter(account_bucket=account_bucket))
+        where = filter_of(SearchFilter(account_bucket=account_bucket))
         offset: Any = None
         while True:
             records, offset = self.call(
@@ -175,7 +167,7 @@ class ServerIndex:
                 with_vectors=True,
             )
             for record in records:
-                yield _index_point(record)
+                yield index_point(record)
             if offset is None:
                 return
 
@@ -192,11 +184,11 @@ class ServerIndex:
         if not len(query):
             self._info()
             return []
-        return self._search(_sparse(query), SPARSE, where, limit, None)
+        return self._search(sparse_vector(query), SPARSE, where, limit, None)
 
     def count(self, account_bucket: int | None = None) -> int:
         """See VectorIndex."""
-        where = _filter(SearchFilter(account_bucket=account_bucket))
+        where = filter_of(SearchFilter(account_bucket=account_bucket))
         return self.call(self._client.count, self._collection, count_filter=where, exact=True).count
 
     def retrieve(self, ids: Sequence[str]) -> list[IndexPoint]:
@@ -206,7 +198,7 @@ class ServerIndex:
             for record in self.call(
                 self._client.retrieve, self._collection, batch, with_payload=True, with_vectors=True
             ):
-                found[str(record.id)] = _index_point(record)
+                found[str(record.id)] = index_point(record)
         return [found[id_] for id_ in ids if id_ in found]
 
     def optimize(self) -> None:
@@ -277,7 +269,7 @@ class ServerIndex:
         limit: int,
         params: models.SearchParams | None,
     ) -> list[Candidate]:
-        conditions = _filter(where)
+        conditions = filter_of(where)
 
         def fetch(wanted: int) -> list[Candidate]:
             answer = self.call(
@@ -332,20 +324,6 @@ class ServerIndex:
         return VectorIndexError(f"Qdrant at {self._name}: {error}")
 
 
-def collection_settings(recipe: Recipe) -> dict[str, Any]:
-    """What ``create_collection`` is asked for: bulk loading, which ``optimize`` ends, and the recipe's vectors."""
-    vectors = models.VectorParams(
-        size=recipe.dimension,
-        distance=models.Distance.COSINE,
-        quantization_config=_QUANTIZATIONS[recipe.quantization],
-    )
-    return {
-        "vectors_config": {DENSE: vectors},
-        "sparse_vectors_config": {SPARSE: models.SparseVectorParams()},
-        "optimizers_config": models.OptimizersConfigDiff(indexing_threshold=BULK_THRESHOLD),
-    }
-
-
 def _is_disk_full(error: Exception) -> bool:
     return isinstance(error, UnexpectedResponse) and b"no space left" in error.content.lower()
 
@@ -354,34 +332,3 @@ def _is_transient(error: Exception) -> bool:
     if isinstance(error, UnexpectedResponse):
         return not _is_disk_full(error) and error.status_code in TRANSIENT_STATUS
     return isinstance(error, ResponseHandlingException | ResourceExhaustedResponse)
-
-
-def _struct(point: IndexPoint) -> models.PointStruct:
-    vectors: dict[str, Any] = {DENSE: point.dense.tolist()}
-    if len(point.sparse):
-        vectors[SPARSE] = _sparse(point.sparse)
-    return models.PointStruct(id=point.id, vector=vectors, payload=dict(point.payload))
-
-
-def _sparse(sparse: SparseVector) -> models.SparseVector:
-    return models.SparseVector(indices=sparse.indices.tolist(), values=sparse.values.tolist())
-
-
-def _index_point(record: models.Record) -> IndexPoint:
-    vectors: Any = record.vector
-    sparse = vectors.get(SPARSE)
-    sparse_vector = SparseVector.of(sparse.indices, sparse.values) if sparse else SparseVector.of([], [])
-    return IndexPoint(str(record.id), np.asarray(vectors[DENSE], np.float32), sparse_vector, record.payload or {})
-
-
-def _filter(where: SearchFilter) -> models.Filter | None:
-    must: list[models.Condition] = [
-        models.FieldCondition(key=key, match=models.MatchValue(value=value)) for key, value in where.matches().items()
-    ]
-    if where.account_ids is not None:
-        any_of = models.MatchAny(any=sorted(where.account_ids))
-        must.append(models.FieldCondition(key="account_id", match=any_of))
-    if where.posted_after or where.posted_before:
-        bounds = models.DatetimeRange(gte=where.posted_after, lt=where.posted_before)
-        must.append(models.FieldCondition(key="posted_at", range=bounds))
-    return models.Filter(must=must) if must else None

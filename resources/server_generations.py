@@ -14,7 +14,8 @@ from qdrant_client import QdrantClient, models
 
 from resources.index_generations import PREVIOUS, SERVING, Generation, Recipe, generation_number
 from resources.qdrant import AliasRaceError, CollectionMissingError, NoPreviousError, VectorIndexError
-from resources.qdrant_server import RetryPolicy, ServerIndex, collection_settings
+from resources.qdrant_models import collection_settings
+from resources.qdrant_server import RetryPolicy, ServerIndex
 
 REQUEST_TIMEOUT_SECONDS = 60
 STREAMS = 4

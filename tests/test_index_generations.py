@@ -133,6 +133,13 @@ def test_names_and_recipes() -> None:
     assert not recipe(4).has_vectors_of(Recipe("other", 4, "test"))
 
 
+def test_a_collection_from_before_there_were_generations_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "cippus_text").mkdir()
+    with EdgeGenerations.lock(tmp_path, 1.0) as edge:
+        edge.create(recipe(4))
+    assert not (tmp_path / "cippus_text").exists()
+
+
 def test_a_promotion_outlives_the_process(tmp_path: Path) -> None:
     with EdgeGenerations.lock(tmp_path, 1.0) as edge:
         edge.promote(edge.create(recipe(4)))

@@ -62,6 +62,11 @@ def test_a_healthy_cluster_has_nothing_wrong(cluster: Cluster) -> None:
     ]  # fmt: skip
 
 
+def test_before_anything_is_served_the_nodes_are_there() -> None:
+    with running(3) as empty:
+        assert found_wrong(empty) == {}
+
+
 def test_without_names_of_nodes_the_one_address_is_asked(cluster: Cluster) -> None:
     with cluster.suffering("missing node"):
         state = QdrantResource(url=cluster.url).cluster()

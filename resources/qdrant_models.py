@@ -1,0 +1,79 @@
+"""Our values in qdrant-client's models, and back.
+
+Belongs here: points, filters, and what a collection is created with. Not here: calls (qdrant_server.py).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from qdrant_client import models
+
+from resources.index_generations import Recipe
+from resources.qdrant import DENSE, SPARSE, IndexKind, IndexPoint, SearchFilter, SparseVector
+
+BULK_THRESHOLD, INDEXING_THRESHOLD = 0, 10_000
+"""Kilobytes of a segment from which it is indexed: none while loading, then Qdrant's own default."""
+SCHEMAS: Mapping[IndexKind, models.PayloadSchemaType | models.KeywordIndexParams | models.IntegerIndexParams] = {
+    "tenant": models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True),
+    "keyword": models.PayloadSchemaType.KEYWORD,
+    "integer": models.IntegerIndexParams(type=models.IntegerIndexType.INTEGER, lookup=True, range=False),
+    "datetime": models.PayloadSchemaType.DATETIME,
+}
+"""How a payload field of each kind is indexed."""
+_QUANTIZATIONS: Mapping[str, models.ScalarQuantization | models.TurboQuantization | None] = {
+    "none": None,
+    "scalar": models.ScalarQuantization(
+        scalar=models.ScalarQuantizationConfig(type=models.ScalarType.INT8, quantile=0.99)
+    ),
+    "turbo": models.TurboQuantization(turbo=models.TurboQuantQuantizationConfig()),
+}
+
+
+def collection_settings(recipe: Recipe) -> dict[str, Any]:
+    """What ``create_collection`` is asked for: bulk loading, which ``optimize`` ends, and the recipe's vectors."""
+    vectors = models.VectorParams(
+        size=recipe.dimension,
+        distance=models.Distance.COSINE,
+        quantization_config=_QUANTIZATIONS[recipe.quantization],
+    )
+    return {
+        "vectors_config": {DENSE: vectors},
+        "sparse_vectors_config": {SPARSE: models.SparseVectorParams()},
+        "optimizers_config": models.OptimizersConfigDiff(indexing_threshold=BULK_THRESHOLD),
+    }
+
+
+def point_struct(point: IndexPoint) -> models.PointStruct:
+    """A point as it is written; an empty sparse vector is left out."""
+    vectors: dict[str, Any] = {DENSE: point.dense.tolist()}
+    if len(point.sparse):
+        vectors[SPARSE] = sparse_vector(point.sparse)
+    return models.PointStruct(id=point.id, vector=vectors, payload=dict(point.payload))
+
+
+def sparse_vector(sparse: SparseVector) -> models.SparseVector:
+    """A sparse vector as it is written and asked with."""
+    return models.SparseVector(indices=sparse.indices.tolist(), values=sparse.values.tolist())
+
+
+def index_point(record: models.Record) -> IndexPoint:
+    """A point as it was read, with vectors and payload."""
+    vectors: Any = record.vector
+    sparse = vectors.get(SPARSE)
+    sparse_vector = SparseVector.of(sparse.indices, sparse.values) if sparse else SparseVector.of([], [])
+    return IndexPoint(str(record.id), np.asarray(vectors[DENSE], np.float32), sparse_vector, record.payload or {})
+
+
+def filter_of(where: SearchFilter) -> models.Filter | None:
+    """A filter, or None when anything may be found."""
+    must: list[models.Condition] = [
+        models.FieldCondition(key=key, match=models.MatchValue(value=value)) for key, value in where.matches().items()
+    ]
+    if where.account_ids is not None:
+        any_of = models.MatchAny(any=sorted(where.account_ids))
+        must.append(models.FieldCondition(key="account_id", match=any_of))
+    if where.posted_after or where.posted_before:
+        bounds = models.DatetimeRange(gte=where.posted_after, lt=where.posted_before)
+        must.append(models.FieldCondition(key="posted_at", range=bounds))
+    return models.Filter(must=must) if must else None
