@@ -115,7 +115,7 @@ def promotion(
 
     The generation that was served is kept until the next promotion: `cippus rollback` returns to it.
     """
-    writer = PointWriter(lake, embedder.model())
+    tally, writer = Tally(), PointWriter(lake, embedder.model())
     recipe = recipe_of(writer.model, qdrant.quantization)
 
     def forget(generation: Generation) -> None:
@@ -128,7 +128,7 @@ def promotion(
             context.log.warning("%s was rolled back and waits: `cippus rollback` serves it again.", waiting.name)
         elif waiting is not None and verdict is not None:
             context.log.info("%s: %s", waiting.name, "; ".join(verdict.problems) or "passed the gate")
-        tally = Tally(rows=len(generations.all()))
+        tally.rows = len(generations.all())
         tally.changes = Changes(updated=int(verdict is not None and verdict.passed))
         told = {"chunks": sum(held.rows for held in lake.contents(CHUNKS).values()), **_told(generations)}
         judged = _judged(waiting, verdict) if waiting and verdict else {}

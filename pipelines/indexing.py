@@ -74,6 +74,5 @@ def rollback(as_json: Json = False) -> None:
     if as_json:
         print_json({"serving": serving.name, "instead_of": left, "model": serving.recipe.model})
     else:
-        out.print(
-            f"{serving.name} is served instead of {left}; its vectors are of {serving.recipe.model}.", highlight=False
-        )
+        told = f"{serving.name} is served instead of {left}; its vectors are of {serving.recipe.model}."
+        out.print(told, highlight=False, soft_wrap=True)

@@ -87,6 +87,7 @@ def test_a_new_recipe_is_built_beside_promoted_and_rolled_back(world: World) -> 
     told = report.counts("qdrant/promotion")
     assert (told["serving"], told["previous"], told["promoted"]) == ("cippus_text_v2", "cippus_text_v1", 1)
     assert told["recall_at_10"] >= 0.98
+    assert told["seconds"] > 0.05, "of indexing and judging, not of telling about it"
     assert report.counts("qdrant/cippus_text")["upserted"] == len(before)
     assert not scalar.embedded_texts
     assert scalar.points() == before
