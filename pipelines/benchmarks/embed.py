@@ -32,6 +32,7 @@ from assets.embeddings import VECTORS
 from assets.embeddings import vectors as embedding_stage
 from assets.transforms.corpus import content_hash
 from pipelines.benchmarks import BenchResult, Target
+from pipelines.benchmarks.gemm import gemm_gflops
 from pipelines.demo.creator_texts import load_phrasebook
 from resources.cores import available_cores
 from resources.embedder import DEFAULT_BATCH_TOKENS, EmbedderResource, MiniLmModel, padded_batch
@@ -50,7 +51,6 @@ MOST_DIFFERENCE = 1e-5
 # Tokens of a post: of X-Topic's 800 tweets the median is 42, the mean 58, the percentiles 10 and 90 are 16 and 126.
 _LOG_TOKENS, _LOG_TOKENS_SPREAD = 3.76, 0.78
 _FEWEST_TOKENS = 4
-_GEMM_SIZE = 2_048
 _SEED = 20_260_701
 
 
@@ -211,19 +211,6 @@ def sentence_transformers(texts: Sequence[str], threads: int, max_tokens: int, v
             raise
 
 
-def gemm_gflops() -> float:
-    """GFLOP/s of one float32 matrix product of 2,048³ on all cores, the best of five: what the machine can do."""
-    rng = np.random.default_rng(_SEED)
-    left, right = (rng.standard_normal((_GEMM_SIZE, _GEMM_SIZE), dtype=np.float32) for _ in range(2))
-
-    def seconds() -> float:
-        started = time.perf_counter()
-        left @ right
-        return time.perf_counter() - started
-
-    return 2 * _GEMM_SIZE**3 / min(seconds() for _ in range(5)) / 1e9
-
-
 def measure(home: Path, console: Console) -> BenchResult:
     """Embed 2,000 posts by each in turn, three times. Raises UnlikeVectorsError when the vectors differ."""
     embedder = EmbedderResource()
@@ -244,7 +231,7 @@ def measure(home: Path, console: Console) -> BenchResult:
                 rounds["stage"].append(seconds)
                 if peer is not None:
                     rounds["sentence_transformers"].append(peer.seconds())
-                rounds["gemm"].append(gemm_gflops())
+                rounds["gemm"].append(gemm_gflops(available_cores()))
         if there:
             require_alike(texts, ours, np.load(theirs))
     return _result(rounds, bare.floating_point_operations)

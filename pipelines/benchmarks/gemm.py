@@ -1,0 +1,35 @@
+"""The machine's peak: one large matrix product, which a bench's GFLOP/s are shares of."""
+
+import time
+
+import numpy as np
+import onnxruntime
+from onnx import TensorProto, helper
+
+_GEMM_SIZE = 2_048
+
+
+def gemm_gflops(threads: int) -> float:
+    """GFLOP/s of one float32 matrix product of 2,048³, the best of five: what the machine can do.
+
+    By onnxruntime, as the stage's own products are: numpy's library may hold back to an older processor's instructions.
+    """
+    product = helper.make_node("MatMul", ["left", "right"], ["product"])
+    shapes = {
+        name: helper.make_tensor_value_info(name, TensorProto.FLOAT, [_GEMM_SIZE, _GEMM_SIZE])
+        for name in ("left", "right", "product")
+    }
+    graph = helper.make_graph([product], "gemm", [shapes["left"], shapes["right"]], [shapes["product"]])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    rng = np.random.default_rng(0)
+    made = {name: rng.standard_normal((_GEMM_SIZE, _GEMM_SIZE), dtype=np.float32) for name in ("left", "right")}
+
+    def seconds() -> float:
+        started = time.perf_counter()
+        session.run(["product"], made)
+        return time.perf_counter() - started
+
+    return 2 * _GEMM_SIZE**3 / min(seconds() for _ in range(5)) / 1e9
