@@ -12,7 +12,7 @@ from assets.corpus import CHUNKS
 from assets.embeddings import VECTORS, with_vectors
 from assets.incremental import Stage, Tally, refresh_table
 from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
-from assets.transforms.summaries import summarise
+from assets.transforms.summaries import still_standing, summarise, text_names
 from resources.embedder import EmbedderResource
 from resources.lake import LakeResource, TableSpec, fingerprint
 from resources.ledger import LedgerResource
@@ -27,13 +27,15 @@ SUMMARIES = TableSpec(
             ("summary", pa.string()),
             ("post_ids", pa.list_(pa.string())),
             ("posts", pa.int64()),
-            ("made_of", pa.string()),
+            ("made_of", pa.list_(pa.int64())),
+            ("recipe", pa.string()),
         ]
     ),
     ("account_id",),
     text_columns=("summary",),
 )
-"""``made_of`` is a fingerprint of the model and the account's texts: a summary of the same need not be made again."""
+"""``made_of`` names the texts that a summary was made of, 8 bytes each, and ``recipe`` what by: whether it stands."""
+_RECIPE = "3"
 
 
 @asset(
@@ -42,36 +44,32 @@ SUMMARIES = TableSpec(
     partitions_def=BUCKETS,
     backfill_policy=ALL_IN_ONE_RUN,
     group_name=GROUP,
-    description="Each account's most representative posts by vector, with their ids; nothing is generated.",
+    description="Each account's most representative posts by vector, with their ids; made again once one of them, or 5 % "
+    "of the account's texts, changed. Nothing is generated.",
     owners=["team:data-science"],
     kinds={"delta", "polars"},
 )
 def account_summaries(
     context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource, embedder: EmbedderResource
 ) -> MaterializeResult[None]:
-    """Summarise the accounts of a stale bucket whose texts changed; the vectors of those alone are read."""
+    """Summarise the accounts of a stale bucket whose summary does not stand; the vectors of those alone are read."""
     model = embedder.model()
+    recipe = fingerprint([_RECIPE, model.name])
 
     def of_bucket(bucket: int | None, tally: Tally) -> pl.DataFrame:
         columns = ["account_bucket", "account_id", "post_id", "chunk_no", "text", "content_hash"]
         chunks = lake.scan(CHUNKS, bucket).select(columns).collect()
-        made_of = _made_of(chunks, model.name)
-        standing = lake.scan(SUMMARIES, bucket).collect().join(made_of, on=["account_id", "made_of"], how="semi")
+        texts = text_names(chunks)
+        held = lake.scan(SUMMARIES, bucket).filter(pl.col("recipe") == recipe).collect()
+        standing = held.join(still_standing(held, texts), on="account_id", how="semi")
         fresh = chunks.join(standing, on="account_id", how="anti")
         tally.counts["accounts_summarised"] += fresh["account_id"].n_unique()
+        made_of = texts.group_by("account_id").agg(pl.col("text_name").sort().alias("made_of"))
         made = summarise(*with_vectors(lake, bucket or 0, fresh, model)).join(made_of, on="account_id")
-        return pl.concat([standing, made.select(standing.columns)])
+        return pl.concat([standing, made.with_columns(recipe=pl.lit(recipe)).select(standing.columns)])
 
-    stage = Stage(SUMMARIES.name, (CHUNKS, VECTORS), version=fingerprint(["2", model.name]))
+    stage = Stage(SUMMARIES.name, (CHUNKS, VECTORS), version=recipe)
     return refresh_table(context, lake, ledger, stage, SUMMARIES, of_bucket)
-
-
-def _made_of(chunks: pl.DataFrame, model: str) -> pl.DataFrame:
-    """(account_id, made_of) of every account of the chunks."""
-    texts = chunks.sort("account_id", "post_id", "chunk_no").group_by("account_id", maintain_order=True)
-    listed = texts.agg(pl.format("{}/{} {}", "post_id", "chunk_no", "content_hash").alias("texts"))
-    made_of = [fingerprint([model, *texts]) for texts in listed["texts"]]
-    return listed.select("account_id", made_of=pl.Series(made_of, dtype=pl.String))
 
 
 ASSETS = [account_summaries]

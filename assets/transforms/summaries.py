@@ -3,12 +3,17 @@
 Belongs here: choosing posts by vector. Not here: asking a language model.
 """
 
+import hashlib
+
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 POSTS_PER_SUMMARY = 3
 EXCERPT_CHARACTERS = 280
+LEAST_ALIKE = 0.95
+"""Of an account's texts, how many have to be those that its summary was made of (Jaccard) for it to stand. A new post
+moves the centre of a hundred by next to nothing, and making a summary reads all of them."""
 _DIVERSITY = 0.5
 """Weight of novelty against representativeness (maximal marginal relevance, Carbonell and Goldstein 1998); at 0.3 three
 near-equal posts were chosen over a different one."""
@@ -66,3 +71,33 @@ SUMMARIES_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "post_ids": pl.List(pl.String),
     "posts": pl.Int64,
 }
+
+
+def text_names(chunks: pl.DataFrame) -> pl.DataFrame:
+    """(account_id, post_id, text_name): 64 bits of a hash of each chunk's post, number and text."""
+    parts = chunks.select("post_id", "chunk_no", "content_hash").iter_rows()
+    digests = (hashlib.blake2b(repr(part).encode(), digest_size=8).digest() for part in parts)
+    names = [int.from_bytes(digest, "big", signed=True) for digest in digests]
+    return chunks.select("account_id", "post_id", text_name=pl.Series(names, dtype=pl.Int64))
+
+
+def still_standing(summaries: pl.DataFrame, texts: pl.DataFrame) -> pl.DataFrame:
+    """The accounts (account_id) whose summary stands: the posts that it cites are as they were, and so are most others.
+
+    ``summaries`` has (account_id, post_ids, made_of), ``texts`` is of ``text_names``. At least LEAST_ALIKE of all
+    texts, those of then and those of now, have to be both.
+    """
+    then = summaries.select("account_id", text_name="made_of").explode("text_name").drop_nulls()
+    key = ["account_id", "text_name"]
+    counts = [
+        frame.group_by("account_id").agg(pl.len().alias(name))
+        for name, frame in (("then", then), ("now", texts), ("both", texts.join(then, on=key, how="semi")))
+    ]
+    alike = counts[0].join(counts[1], on="account_id").join(counts[2], on="account_id")
+    alike = alike.filter(pl.col("both") >= LEAST_ALIKE * (pl.col("then") + pl.col("now") - pl.col("both")))
+    cited = summaries.select("account_id", post_id="post_ids").explode("post_id")
+    post = ["account_id", "post_id"]
+    gone = cited.join(texts, on=post, how="anti")
+    changed = cited.join(texts.join(then, on=key, how="anti"), on=post, how="semi")
+    broken = pl.concat([gone, changed]).select("account_id")
+    return alike.join(broken, on="account_id", how="anti").select("account_id")
