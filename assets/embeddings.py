@@ -26,6 +26,7 @@ FLUSH_VECTORS, FLUSH_SECONDS = 16_384, 30.0
 """What a commit carries, whichever is first: at most 25 MB, and so much work a crash can lose."""
 WINDOW_TEXTS = 65_536
 """Texts that are sorted by length and embedded together: about 30 MB of text."""
+_PLACE = ["account_id", "post_id", "chunk_no"]
 
 VECTORS = TableSpec(
     "embedding/cippus_text",
@@ -119,11 +120,14 @@ def _embedded(
     """
     progress = _Progress(context, bucket, pending)
     for window in pending.sort("content_hash").iter_slices(WINDOW_TEXTS):
-        chunks = lake.scan(CHUNKS, bucket).select("content_hash", "text", "tokens")
-        texts = chunks.join(window.lazy(), on="content_hash", how="semi").unique("content_hash").collect()
+        chunks = lake.scan(CHUNKS, bucket).select(*_PLACE, "content_hash", "text", "tokens")
+        found = chunks.join(window.lazy(), on="content_hash", how="semi").collect()
+        texts = found.sort(_PLACE).unique("content_hash", keep="first")
         texts = texts.sort("tokens", "content_hash", descending=[True, False])
         for indices, made in _flushes(model.embed(texts["text"].to_list())):
-            rows = texts[indices]
+            # An account's vectors are read together, so they are written together.
+            order = texts[indices].with_row_index("_made").sort(_PLACE)["_made"].to_numpy()
+            rows, made = texts[np.asarray(indices)[order]], made[order]
             yield _rows(bucket, rows["content_hash"], model.name, pl.Series(made, dtype=pl.List(pl.Float32)))
             progress.report(rows)
 

@@ -44,8 +44,8 @@ _RECIPE = "3"
     partitions_def=BUCKETS,
     backfill_policy=ALL_IN_ONE_RUN,
     group_name=GROUP,
-    description="Each account's most representative posts by vector, with their ids; made again once one of them, or 5 % "
-    "of the account's texts, changed. Nothing is generated.",
+    description="Each account's most representative posts by vector; made again once one of them, or 5 % of all its "
+    "texts, changed. Nothing is generated.",
     owners=["team:data-science"],
     kinds={"delta", "polars"},
 )
