@@ -27,14 +27,14 @@ SUMMARIES = TableSpec(
             ("summary", pa.string()),
             ("post_ids", pa.list_(pa.string())),
             ("posts", pa.int64()),
-            ("made_of", pa.list_(pa.int64())),
+            ("made_of_texts", pa.list_(pa.int64())),
             ("recipe", pa.string()),
         ]
     ),
     ("account_id",),
     text_columns=("summary",),
 )
-"""``made_of`` names the texts that a summary was made of, 8 bytes each, and ``recipe`` what by: whether it stands."""
+"""``made_of_texts`` names the texts that a summary was made of, 8 bytes each, and ``recipe`` what by: does it stand?"""
 _RECIPE = "3"
 
 
@@ -64,7 +64,7 @@ def account_summaries(
         standing = held.join(still_standing(held, texts), on="account_id", how="semi")
         fresh = chunks.join(standing, on="account_id", how="anti")
         tally.counts["accounts_summarised"] += fresh["account_id"].n_unique()
-        made_of = texts.group_by("account_id").agg(pl.col("text_name").sort().alias("made_of"))
+        made_of = texts.group_by("account_id").agg(pl.col("text_name").sort().alias("made_of_texts"))
         made = summarise(*with_vectors(lake, bucket or 0, fresh, model)).join(made_of, on="account_id")
         return pl.concat([standing, made.with_columns(recipe=pl.lit(recipe)).select(standing.columns)])
 

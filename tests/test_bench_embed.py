@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from assets.transforms.corpus import content_hash
-from pipelines.benchmarks import embed
+from pipelines.benchmarks import embed, gemm
 from resources.embedded import EmbeddedStack
 from resources.embedder import MiniLmModel
 from resources.model_files import weights_folder
@@ -31,7 +31,7 @@ def bench_home(stack: EmbeddedStack, tmp_path: Path, monkeypatch: pytest.MonkeyP
     stack.write(tmp_path / "stack.json")
     monkeypatch.setattr(embed, "POSTS", 40)
     monkeypatch.setattr(embed, "ROUNDS", 1)
-    monkeypatch.setattr(embed, "_GEMM_SIZE", 128)
+    monkeypatch.setattr(gemm, "_GEMM_SIZE", 128)
     return tmp_path
 
 

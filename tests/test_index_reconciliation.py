@@ -3,7 +3,7 @@
 import json
 import random
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from assets.index_reconciliation import Reconciled, reconcile
 from assets.transforms.points import payload_hash
 from resources.edge_generations import ALIASES_FILE, EdgeGenerations
 from resources.embedded import EmbeddedStack
+from resources.index_generations import Generations
 from resources.qdrant import IndexPoint, SparseVector, VectorIndex
 
 DAMAGES = 200
@@ -46,7 +47,11 @@ def whole(world: World) -> World:
 def dump(world: World) -> Dump:
     """Point id → hashes, payload and vectors, to five decimals."""
     with world.qdrant.open() as index:
-        return {point.id: contents(point) for point in index.scroll_points()}
+        return held(index)
+
+
+def held(index: VectorIndex) -> Dump:
+    return {point.id: contents(point) for point in index.scroll_points()}
 
 
 def contents(point: IndexPoint) -> tuple[Any, ...]:
@@ -57,13 +62,17 @@ def contents(point: IndexPoint) -> tuple[Any, ...]:
 
 def repair(world: World, *, deep: bool = True) -> Reconciled:
     """What `cippus reconcile` does, on the buckets of this world."""
+    with world.qdrant.generations() as generations:
+        return repair_in(generations, world, deep=deep)
+
+
+def repair_in(generations: Generations, world: World, *, deep: bool = True) -> Reconciled:
     writer = PointWriter(world.lake, world.embedding[0].model())
     recipe = recipe_of(writer.model, world.quantization)
-    with world.qdrant.generations() as generations:
-        for generation in written(generations, recipe):
-            found = Reconciled(generation.name)
-            reconcile(generations.open(generation), writer, range(BUCKETS_RUN), found, deep=deep)
-        serve_if_ready(generations, recipe, writer, lambda _: None)
+    for generation in written(generations, recipe):
+        found = Reconciled(generation.name)
+        reconcile(generations.open(generation), writer, range(BUCKETS_RUN), found, deep=deep)
+    serve_if_ready(generations, recipe, writer, lambda _: None)
     return found
 
 
@@ -133,23 +142,31 @@ def lose_collection(folder: Path, dice: random.Random) -> None:
         lost.unlink()
 
 
+def damage_at_random(index: VectorIndex, ids: Sequence[str], dice: random.Random) -> None:
+    """One to three kinds of damage, to up to a dozen points each."""
+    for damage in dice.sample(DAMAGE, dice.randint(1, 3)):
+        points = index.retrieve(dice.sample(ids, dice.randint(2, 12)))
+        if points:
+            damage(index, points, dice)
+
+
 def test_seeded_damages_are_healed_without_embedding(whole: World) -> None:
-    """Every 25th loses the collection; the others do one to three kinds of damage to up to a dozen points each."""
+    """Every 25th loses the collection; between those it stays open, because opening it takes longest."""
     expected = dump(whole)
     seen: set[str] = set()
-    for seed in range(DAMAGES):
-        dice = random.Random(seed)  # noqa: S311 -- a seed, not a secret
-        if seed % 25 == 24:
-            lose_collection(whole.folder, dice)
-        else:
-            with whole.qdrant.open() as index:
-                for damage in dice.sample(DAMAGE, dice.randint(1, 3)):
-                    points = index.retrieve(dice.sample(sorted(expected), dice.randint(2, 12)))
-                    if points:
-                        damage(index, points, dice)
-        found = repair(whole)
-        assert dump(whole) == expected, f"seed {seed}"
-        seen |= {kind for kind, count in found.damage.items() if count}
+    for first in range(0, DAMAGES, 25):
+        with whole.qdrant.generations() as generations:
+            for seed in range(first, first + 24):
+                serving = generations.serving()
+                assert serving is not None
+                damage_at_random(generations.open(serving), sorted(expected), random.Random(seed))  # noqa: S311 -- a seed
+                found = repair_in(generations, whole)
+                assert held(generations.open(serving)) == expected, f"seed {seed}"
+                seen |= {kind for kind, count in found.damage.items() if count}
+        assert dump(whole) == expected, "what was repaired is what another process finds"
+        lose_collection(whole.folder, random.Random(first))  # noqa: S311 -- a seed
+        repair(whole)
+        assert dump(whole) == expected, f"lost after seed {first + 23}"
     assert seen == {"missing", "stale", "corrupt_payload", "corrupt_vector", "duplicate", "foreign"}
     assert not whole.embedded_texts
 

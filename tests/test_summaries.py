@@ -104,7 +104,7 @@ def account(*texts: str, name: str = "a") -> pl.DataFrame:
 
 
 def stands(then: pl.DataFrame, now: pl.DataFrame, cited: list[str]) -> list[str]:
-    made_of = text_names(then).group_by("account_id").agg(made_of="text_name")
+    made_of = text_names(then).group_by("account_id").agg(made_of_texts="text_name")
     summaries = made_of.with_columns(post_ids=pl.lit(cited, pl.List(pl.String)))
     return still_standing(summaries, text_names(now))["account_id"].to_list()
 

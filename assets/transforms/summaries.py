@@ -87,7 +87,7 @@ def still_standing(summaries: pl.DataFrame, texts: pl.DataFrame) -> pl.DataFrame
     ``summaries`` has (account_id, post_ids, made_of), ``texts`` is of ``text_names``. At least LEAST_ALIKE of all
     texts, those of then and those of now, have to be both.
     """
-    then = summaries.select("account_id", text_name="made_of").explode("text_name").drop_nulls()
+    then = summaries.select("account_id", text_name="made_of_texts").explode("text_name").drop_nulls()
     key = ["account_id", "text_name"]
     counts = [
         frame.group_by("account_id").agg(pl.len().alias(name))
