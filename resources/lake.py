@@ -26,13 +26,23 @@ from resources.lake_sums import add_up, named_sum
 from resources.lake_tables import ABSENT, BUCKET, WHOLE, Changes, Contents, TableSpec, fingerprint
 from resources.s3 import S3Resource
 
-__all__ = ["ABSENT", "BUCKET", "WHOLE", "Changes", "Contents", "LakeResource", "OutrunError", "TableSpec", "fingerprint"]
+__all__ = [
+    "ABSENT",
+    "BUCKET",
+    "WHOLE",
+    "Changes",
+    "Contents",
+    "LakeResource",
+    "OutrunError",
+    "TableSpec",
+    "fingerprint",
+]
 
 _ATTEMPTS = 20
 """How often a change is computed anew because another writer of the same rows was first."""
 _COMMITS_PER_CHECKPOINT, _FILES_PER_COMMIT = 10, 1_000
-"""Opening a table reads every commit since the last checkpoint, and a checkpoint lists all files: there is one every
-10 commits, and of a table of more than 10,000 files every so many thousandths of them, so that it costs a change little."""
+"""Opening a table reads every commit since the last checkpoint, and a checkpoint lists all files: one every 10 commits,
+and where there are more than 10,000 files one every so many thousands of them, so that its share of a change is small."""
 
 
 class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
@@ -263,7 +273,9 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
             folder = self.folder(spec, snapshot)
             written = carry_out(folder, snapshot, spec, edit)
             touched = _touched(edit, snapshot, buckets if spec.partitioned or buckets == () else None)
-            commit = Commit("MERGE" if touched else "WRITE", written.adds, written.removes, written.changes, due, touched)
+            commit = Commit(
+                "MERGE" if touched else "WRITE", written.adds, written.removes, written.changes, due, touched
+            )
             try:
                 version = write_commit(
                     self.s3, spec.name, snapshot.version, commit, self._newcomers(spec, snapshot, edit)
@@ -277,9 +289,7 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
         message = f"{self.s3.uri(spec.name)}: other writers of the same rows were first {_ATTEMPTS} times in a row."
         raise OutrunError(message)
 
-    def _newcomers(
-        self, spec: TableSpec, snapshot: Snapshot, edit: Edit
-    ) -> Callable[[Sequence[Action]], bool]:
+    def _newcomers(self, spec: TableSpec, snapshot: Snapshot, edit: Edit) -> Callable[[Sequence[Action]], bool]:
         """Whether files that were added meanwhile, in any bucket, hold keys that were looked for and not found."""
         keys = edit.after.select(spec.key)
 
@@ -289,7 +299,9 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
             added = [action["add"] for action in actions if "add" in action]
             files = [DataFile(add["path"], add["size"], 0, bucket_of(add) or 0) for add in added]
             folder = self.folder(spec, snapshot)
-            return any(next(folder.open(file).matching(keys.sort(spec.key), spec.key), None) is not None for file in files)
+            return any(
+                next(folder.open(file).matching(keys.sort(spec.key), spec.key), None) is not None for file in files
+            )
 
         return found_in
 

@@ -48,7 +48,7 @@ def newer(standing: pl.DataFrame, rows: pl.DataFrame, key: tuple[str, ...], ahea
     judged = joined.with_columns(_new=is_new, _wins=(is_new | later | tie).fill_null(value=False), _moved=moved)
     after = judged.filter("_wins")
     before = standing.join(after.select(key), on=list(key), how="semi", nulls_equal=True)
-    inserted = after["_new"].sum()
+    inserted = after.filter("_new").height
     counts = Changes(inserted, after.height - inserted, 0, rows.height - after.height)
     moves = after.filter(~pl.col("_new") & pl.col("_moved")).height
     counts = counts + Changes(inserted=moves, updated=-moves, deleted=moves)

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from obstore.store import S3Store
 
-from resources.lake_log import DataFile
+from resources.lake_log import CHANGES, DataFile
 from resources.lake_sums import add_up, content_sum, file_name
 from resources.lake_tables import BUCKET, WHOLE
 from resources.s3 import S3Resource
@@ -62,7 +62,7 @@ class Folder:
     def change_writer(self, bucket: int) -> "Writer":
         """A writer of change data: the table's columns and ``_change_type``, without statistics."""
         schema = self.schema.append(pa.field("_change_type", pa.string()))
-        return Writer(Folder(self.store, self.name, schema, ()), bucket, 1 << 62, "_change_data/")
+        return Writer(Folder(self.store, self.name, schema, ()), bucket, 1 << 62, CHANGES)
 
     def put(self, path: str, body: IO[bytes], size: int) -> None:
         """Write a new object; a large one in parts."""
@@ -144,9 +144,8 @@ class OpenFile:
         present = values.drop_nulls()
         for number in range(metadata.num_row_groups):
             found = None if place is None else metadata.row_group(number).column(place).statistics
-            if found is None or not found.has_min_max or values.len() > present.len():
-                yield number
-            elif present.search_sorted(found.max, side="right") > present.search_sorted(found.min, side="left"):
+            is_silent = found is None or not found.has_min_max or values.len() > present.len()
+            if is_silent or present.is_between(found.min, found.max).any():
                 yield number
 
     def _read(self, group: int, columns: Sequence[str]) -> pl.DataFrame:
@@ -269,7 +268,8 @@ class _Statistics:
     def add(self, rows: pl.DataFrame) -> None:
         """Count rows."""
         for name in self._columns:
-            least, greatest = rows[name].min(), rows[name].max()
+            least: Any = rows[name].min()
+            greatest: Any = rows[name].max()
             self._nulls[name] += rows[name].null_count()
             if least is not None:
                 self._least[name] = min(self._least.get(name, least), least)

@@ -15,6 +15,8 @@ from resources.lake_tables import BUCKET, WHOLE
 from resources.s3 import S3Resource
 
 Action = dict[str, dict[str, Any]]
+CHANGES = "_change_data/"
+"""Where the protocol has a table's change data."""
 _ENGINE = "cippus"
 
 
@@ -26,7 +28,7 @@ class OutrunError(RuntimeError):
 class DataFile:
     """A Parquet file of a table, as the log has it: path below the table's folder, size in bytes, rows, bucket.
 
-    ``statistics`` is the JSON text of an add action, blank for a file of change data.
+    ``statistics`` is the JSON text of an add action.
     """
 
     path: str
@@ -34,6 +36,11 @@ class DataFile:
     rows: int
     bucket: int
     statistics: str = ""
+
+    @property
+    def is_change_data(self) -> bool:
+        """Whether its rows tell what changed, and are none of the table's."""
+        return self.path.startswith(CHANGES)
 
     @property
     def partition_values(self) -> dict[str, str]:

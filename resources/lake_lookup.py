@@ -20,7 +20,8 @@ from resources.lake_tables import BUCKET, WHOLE, TableSpec
 THREADS = 8
 """Files that are read or written at a time; each holds a batch of rows in memory."""
 
-A, B = TypeVar("A"), TypeVar("B")
+A = TypeVar("A")
+B = TypeVar("B")
 
 
 @dataclass(frozen=True)
@@ -74,19 +75,18 @@ def candidates(files: pl.DataFrame, keys: pl.Series) -> pl.DataFrame:
     ``keys`` are sorted, nulls first. Columns: those of ``files``, ``start`` and ``length``.
     """
     nulls = keys.null_count()
-    present = keys.slice(nulls)
-    unknown = pl.col("least").is_null() | pl.col("greatest").is_null()
-    starts = present.search_sorted(files["least"], side="left").cast(pl.Int64)
-    ends = present.search_sorted(files["greatest"], side="right").cast(pl.Int64)
-    sliced = files.with_columns(
-        start=pl.when(unknown).then(0).otherwise(pl.Series(starts)), end=pl.when(unknown).then(present.len()).otherwise(pl.Series(ends))
+    present, unknown = keys.slice(nulls), pl.col("least").is_null() | pl.col("greatest").is_null()
+    bounds = files.with_columns(
+        start=present.search_sorted(files["least"], side="left").cast(pl.Int64),
+        end=present.search_sorted(files["greatest"], side="right").cast(pl.Int64),
     )
+    start = pl.when(unknown).then(0).otherwise("start")
+    end = pl.when(unknown).then(present.len()).otherwise("end")
+    # A null key sorts first, so a file that may hold one is given the keys from the beginning.
     has_null = (pl.col("nulls").is_null() | (pl.col("nulls") > 0)) if nulls else pl.lit(value=False)
-    # A null key sorts first, so a file that may hold it is given the keys from the beginning.
-    start = pl.when(has_null).then(0).otherwise(pl.col("start") + nulls)
-    end = pl.when(has_null & (pl.col("end") <= pl.col("start"))).then(nulls).otherwise(pl.col("end") + nulls)
-    sliced = sliced.with_columns(start=start, length=end - start).drop("end")
-    return sliced.filter(pl.col("length") > 0)
+    start = pl.when(has_null).then(0).otherwise(start + nulls)
+    end = pl.max_horizontal(end + nulls, start)
+    return bounds.with_columns(start=start, length=end - start).drop("end").filter(pl.col("length") > 0)
 
 
 @dataclass(frozen=True)
@@ -96,9 +96,7 @@ class Lookup:
     folder: Folder
     snapshot: Snapshot
 
-    def rows_of(
-        self, keys: pl.DataFrame, columns: Sequence[str], buckets: Iterable[int] | None = None
-    ) -> pl.DataFrame:
+    def rows_of(self, keys: pl.DataFrame, columns: Sequence[str], buckets: Iterable[int] | None = None) -> pl.DataFrame:
         """The rows of some keys, in the given columns and FILE, in no order; each key column by its name.
 
         Files and row groups are passed over by their key statistics, and of a row group the key columns come first.

@@ -3,7 +3,7 @@
 Belongs here: which rows go to which file. Not here: which rows change (lake_edits.py), committing (lake.py).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -43,19 +43,22 @@ def carry_out(folder: Folder, snapshot: Snapshot, spec: TableSpec, edit: Edit) -
     after = _with_homes(snapshot, spec, edit)
     removed = edit.before.partition_by(FILE, as_dict=True)
     moved_in = after.drop_nulls(_HOME).partition_by(_HOME, as_dict=True)
-    tasks = [
+    tasks: list[Callable[[], list[DataFile]]] = [
         partial(_rewrite, folder, snapshot.file(int(number[0])), spec, rows, moved_in.get(number))
         for number, rows in removed.items()
     ]
     fresh = after.filter(pl.col(_HOME).is_null()).drop(_HOME)
     tasks += [partial(_write, folder, bucket, spec, rows) for bucket, rows in _by_bucket(fresh, spec)]
     tasks = [*tasks, *_change_tasks(folder, snapshot, spec, edit)]
-    written = in_threads(lambda task: task(), tasks)
+    written = in_threads(_done, tasks)
     removes = tuple(snapshot.file(int(number[0])) for number in removed)
     files = [file for of_task in written for file in of_task]
-    return Written(
-        tuple(file for file in files if file.statistics), removes, tuple(file for file in files if not file.statistics)
-    )
+    adds, changes = ([file for file in files if file.is_change_data is kind] for kind in (False, True))
+    return Written(tuple(adds), removes, tuple(changes))
+
+
+def _done(task: Callable[[], list[DataFile]]) -> list[DataFile]:
+    return task()
 
 
 def _with_homes(snapshot: Snapshot, spec: TableSpec, edit: Edit) -> pl.DataFrame:
@@ -106,7 +109,7 @@ def _rewrite(
     for batch in folder.open(file).batches():
         kept = batch.join(keys, on=list(spec.key), how="anti", nulls_equal=True)
         last = batch[first].max()
-        due = waiting[first].search_sorted(last, side="right") if last is not None and waiting.height else 0
+        due = waiting.filter(pl.col(first) <= last).height if last is not None else 0
         writer.add(pl.concat([kept, waiting[:due].select(kept.columns)]).sort(spec.key))
         waiting = waiting[due:]
     writer.add(waiting)

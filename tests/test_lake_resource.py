@@ -27,7 +27,7 @@ SPEC = TableSpec(
     text_columns=("text",),
 )
 WHOLE_SPEC = TableSpec("stage/whole", pa.schema([("key", pa.string()), ("number", pa.int64())]), ("key",), False)
-JANUARY, FEBRUARY = datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 2, 1, tzinfo=UTC)
+DECEMBER, JANUARY, FEBRUARY = (datetime(2023 + month // 12, month % 12 + 1, 1, tzinfo=UTC) for month in (11, 12, 13))
 
 
 def things(*rows: tuple[Any, ...]) -> pl.DataFrame:
@@ -151,7 +151,7 @@ def test_a_replayed_window_changes_no_row(lake: LakeResource) -> None:
 def test_applications_are_recorded_with_their_rows(lake: LakeResource) -> None:
     lake.merge_newer(SPEC, things((0, "a", "one", None, JANUARY)), [0, 1], {"posts/0": 3, "posts/1": 3})
     lake.merge_newer(SPEC, SPEC.empty(), [0], {"posts/0": 4})
-    lake.merge_newer(SPEC, things((0, "a", "stale", None, JANUARY)), [0], {"posts/0": 5})
+    lake.merge_newer(SPEC, things((0, "a", "stale", None, DECEMBER)), [0], {"posts/0": 5})
     assert lake.applied(SPEC, ["posts/0", "posts/1", "posts/2"]) == {"posts/0": 5, "posts/1": 3}
     assert [row[2] for row in held(lake)] == ["one"]
     lake.merge_newer(SPEC, SPEC.empty(), [1], {"posts/1": 4})
