@@ -1,0 +1,53 @@
+"""What a source of rows is: the one contract that Postgres, Redshift and snapshot exports keep.
+
+Belongs here: the contract and its values. Not here: connections (rds.py, redshift.py, rds_export.py), landing (raw_store.py).
+"""
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class KeyRange:
+    """A half-open range ``[lower, upper)`` of a table's key in the source's own collation; None is open."""
+
+    lower: str | None = None
+    upper: str | None = None
+
+
+@dataclass(frozen=True)
+class ReadWindow:
+    """Rows of a table whose ``along`` column lies in ``[lower, upper)``, and whose key lies in ``keys``.
+
+    A lower of None is open. ``columns`` are those that the contract declares and the source has.
+    """
+
+    table: str
+    key: str
+    columns: tuple[str, ...]
+    along: str
+    lower: datetime | None
+    upper: datetime
+    keys: KeyRange = KeyRange()
+
+
+class Source(Protocol):
+    """Where rows come from. The same rows from any source give the same lake."""
+
+    @property
+    def name(self) -> str:
+        """Names the source's windows (``raw/<table>/source=<name>/``) and its Delta applications."""
+
+    def safe_high_water_mark(self) -> datetime:
+        """The moment before which no row can appear any more. Raises a permanent failure where it would be a guess."""
+
+    def columns(self, table: str) -> Mapping[str, str]:
+        """Column → type of a table as the source has it now, in the source's own words; empty without such a table."""
+
+    def read(self, window: ReadWindow) -> AbstractContextManager[pa.RecordBatchReader]:
+        """The rows of a window as a stream, in types that cast to the declared ones. Memory: one batch."""
