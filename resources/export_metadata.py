@@ -12,8 +12,6 @@ from typing import Any
 COMPLETE = "COMPLETE"
 ENDED = frozenset({"FAILED", "CANCELED", "CANCELING"})
 """States of an export, or of a table in it, that never become COMPLETE."""
-_ENGLISH_MOMENT = "%b %d, %Y, %I:%M:%S %p %z"
-"""How AWS writes moments into these files, in UTC: `Jul 19, 2023, 11:21:00 PM`."""
 _REPLACED_IN_PATHS = re.compile(r'[\\`" ]')
 
 
@@ -108,11 +106,11 @@ def _required(value: Mapping[str, Any], name: str, file: str) -> Any:
 
 
 def _moment(text: Any, file: str) -> datetime:
-    """A moment in ISO 8601 or as AWS writes it, where newer Java puts a narrow space before AM and PM."""
+    """A moment in ISO 8601, or as AWS writes it too: `Jul 19, 2023, 11:21:00 PM`, in UTC, with a narrow space at times."""
     written = re.sub(r"\s+", " ", str(text)).strip()
     try:
         if written.endswith("M"):
-            return datetime.strptime(f"{written} +0000", _ENGLISH_MOMENT)
+            return datetime.strptime(f"{written} +0000", "%b %d, %Y, %I:%M:%S %p %z")
         found = datetime.fromisoformat(written)
     except ValueError:
         message = f"{file} has the time {text!r}, expected one like 2023-07-19T23:21:00Z."
