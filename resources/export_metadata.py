@@ -106,7 +106,7 @@ def _required(value: Mapping[str, Any], name: str, file: str) -> Any:
 
 
 def _moment(text: Any, file: str) -> datetime:
-    """A moment in ISO 8601, or as AWS writes it too: `Jul 19, 2023, 11:21:00 PM`, in UTC, with a narrow space at times."""
+    """A moment in ISO 8601, or as AWS writes it too, in UTC and with any kind of space: `Jul 19, 2023, 11:21:00 PM`."""
     written = re.sub(r"\s+", " ", str(text)).strip()
     try:
         if written.endswith("M"):

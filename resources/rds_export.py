@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from functools import cached_property
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from dagster import ConfigurableResource
 
 from resources.export_metadata import (
@@ -22,13 +21,14 @@ from resources.export_metadata import (
     TableExport,
     described_ranges,
 )
-from resources.s3 import S3Object, S3Resource
+from resources.failures import PermanentFailure, TransientFailure
+from resources.parquet_stream import open_parquet, stream
+from resources.s3 import DamagedObjectError, S3Object, S3Resource
 from resources.source import KeyRange, ReadWindow
 
 SOURCE = "rds_export"
 SCHEMA = "public"
 _SUCCESS = "_SUCCESS"
-_BATCH_ROWS = 16_384
 _SKIPPED = (
     "AWS leaves out, without an error, a table with a column whose name holds a space or one of , ; { } ( ) = tab or "
     "newline, a table with / in its name, an unlogged table, and one with a row near 2 GB: rename or convert it, and "
@@ -36,11 +36,11 @@ _SKIPPED = (
 )
 
 
-class ExportNotReadyError(RuntimeError):
+class ExportNotReadyError(TransientFailure):
     """An export is still being written; a later attempt may find it whole."""
 
 
-class ExportUnusableError(RuntimeError):
+class ExportUnusableError(PermanentFailure):
     """An export will never be whole, or lacks a table that is needed; the message says what to do."""
 
 
@@ -110,7 +110,7 @@ class RdsExportResource(ConfigurableResource):  # type: ignore[type-arg]
             info = self._info(export_id, root)
             described = self._described(export_id, root)
             found = {table: self._table(table, export_id, info, described) for table in tables}
-        except ExportMetadataError as error:
+        except (ExportMetadataError, DamagedObjectError) as error:
             raise ExportUnusableError(str(error)) from None
         files = {name: _data_files(self._at, f"{root}{table.folder}", export_id) for name, table in found.items()}
         allowance = timedelta(seconds=self.open_transaction_seconds)
@@ -209,25 +209,11 @@ class SnapshotExport:
             message = "A snapshot export cannot be read by ranges of its key."
             raise ValueError(message)
         files = self.files[window.table]
-        first = self._schema(files[0]) if files else pa.schema([(name, pa.string()) for name in window.columns])
-        schema = pa.schema([first.field(name) for name in window.columns if name in first.names])
-        yield pa.RecordBatchReader.from_batches(schema, self._batches(files, schema))
-
-    def _parquet(self, file: S3Object) -> pq.ParquetFile:
-        path, filesystem = f"{self.s3.bucket}/{file.key}", self.s3.arrow_filesystem
-        # One read a row group: without it every column chunk is read in small pieces, back and forth.
-        return pq.ParquetFile(path, filesystem=filesystem, pre_buffer=True)
-
-    def _schema(self, file: S3Object) -> pa.Schema:
-        with self._parquet(file) as parquet:
-            return parquet.schema_arrow
-
-    def _batches(self, files: Iterable[S3Object], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-        for file in files:
-            with self._parquet(file) as parquet:
-                for group in range(parquet.num_row_groups):
-                    for batch in parquet.iter_batches(_BATCH_ROWS, row_groups=[group], columns=schema.names):
-                        yield batch.select(schema.names).cast(schema)
+        schema = pa.schema([(name, pa.string()) for name in window.columns])
+        if files:
+            with open_parquet(self.s3, files[0].key) as first:
+                schema = pa.schema([first.schema_arrow.field(name) for name in window.columns])
+        yield pa.RecordBatchReader.from_batches(schema, stream(self.s3, (file.key for file in files), schema))
 
 
 def _data_files(s3: S3Resource, folder: str, export_id: str) -> tuple[S3Object, ...]:
