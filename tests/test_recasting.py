@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
+from typing import Any
 
 import polars as pl
 import psycopg
@@ -81,7 +82,7 @@ def test_json_arrays_are_read(lists: list[list[str | None]]) -> None:
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(lists=st.lists(ELEMENTS, min_size=1, max_size=20))
 def test_what_postgres_prints_is_what_it_was_given(
-    source: "psycopg.Connection[object]", lists: list[list[str | None]]
+    source: "psycopg.Connection[Any]", lists: list[list[str | None]]
 ) -> None:
     literals = [source.execute("SELECT %s::text[]::text", (elements,)).fetchone() for elements in lists]
     assert recast(pl.Series([literal[0] for literal in literals if literal]), TEXTS).to_list() == lists
