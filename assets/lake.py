@@ -9,7 +9,6 @@ from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult
 from assets.asset import asset
 from assets.incremental import Tally
 from assets.partitions import ALL_IN_ONE_RUN, BUCKETS, buckets_of
-from assets.raw import SOURCE
 from assets.transforms.source_schema import (
     ACCOUNTS,
     POSTS,
@@ -23,7 +22,8 @@ from assets.transforms.windows import MergeStep, plan_merges
 from resources.environments import bucket_count
 from resources.lake import BUCKET, Changes, LakeResource, TableSpec
 from resources.quarantine import QuarantineResource
-from resources.raw_store import Manifest, RawStoreResource, WindowFile
+from resources.raw_store import Manifest, RawStoreResource
+from resources.window_writer import WindowFile
 
 GROUP = "lake"
 _MERGE_ROWS = 250_000
@@ -44,9 +44,9 @@ LAKE_ACCOUNTS, LAKE_POSTS, LAKE_TESTIMONIALS = _spec(ACCOUNTS), _spec(POSTS), _s
 LAKE_TABLES = {ACCOUNTS.name: LAKE_ACCOUNTS, POSTS.name: LAKE_POSTS, TESTIMONIALS.name: LAKE_TESTIMONIALS}
 
 
-def application(table: str, bucket: int) -> str:
+def application(source: str, table: str, bucket: int) -> str:
     """The Delta application id under which a bucket's windows are recorded: two buckets of one id would conflict."""
-    return f"{SOURCE}/{table}/{bucket}"
+    return f"{source}/{table}/{bucket}"
 
 
 def _merge_windows(table: SourceTable) -> AssetsDefinition:
@@ -69,18 +69,21 @@ def _merge_windows(table: SourceTable) -> AssetsDefinition:
         quarantine: QuarantineResource,
     ) -> MaterializeResult[None]:
         tally, buckets = Tally(), buckets_of(context)
-        raw_store.require_bucket_count(SOURCE, table.name, bucket_count())
-        applied = lake.applied(spec, [application(table.name, bucket) for bucket in buckets])
-        done = {bucket: applied.get(application(table.name, bucket), 0) for bucket in buckets}
-        for manifest in raw_store.manifests(SOURCE, table.name, after=min(done.values())):
-            due = [bucket for bucket in buckets if done[bucket] < manifest.number]
-            for step in plan_merges(manifest.files, due, _MERGE_ROWS):
-                rows = raw_store.read(step.files)
-                newest, rejects = newest_usable(table, rows)
-                tally.counts["quarantined"] += quarantine.land(f"raw-{SOURCE}", table.name, table.key, rejects)
-                tally.changes += _apply(lake, spec, table, newest, step, manifest)
-                context.log.info("%s: window %s, %s rows merged", spec.name, manifest.number, f"{rows.height:,}")
-            tally.counts["windows"] += 1
+        raw_store.require_bucket_count(table.name, bucket_count())
+        # In which order does not matter: the newer version of a row wins, whichever source it came from.
+        for source in raw_store.sources(table.name):
+            names = {bucket: application(source, table.name, bucket) for bucket in buckets}
+            applied = lake.applied(spec, names.values())
+            done = {bucket: applied.get(name, 0) for bucket, name in names.items()}
+            for manifest in raw_store.manifests(source, table.name, after=min(done.values())):
+                due = [bucket for bucket in buckets if done[bucket] < manifest.number]
+                for step in plan_merges(manifest.files, due, _MERGE_ROWS):
+                    rows = raw_store.read(step.files)
+                    newest, rejects = newest_usable(table, rows)
+                    tally.counts["quarantined"] += quarantine.land(f"raw-{source}", table.name, table.key, rejects)
+                    tally.changes += _apply(lake, spec, table, newest, step, manifest)
+                    context.log.info("%s: window %s, %s rows merged", spec.name, manifest.number, f"{rows.height:,}")
+                tally.counts["windows"] += 1
         for bucket, contents in lake.contents(spec).items():
             if bucket in done:
                 tally.rows += contents.rows
@@ -108,7 +111,7 @@ def _apply(
         lake.delete_where(spec, f"{BUCKET} = {bucket[0]} AND {table.key} IN ({quoted})")
     # A row that moved on again in a later window, which its new bucket has already merged, must not come back here.
     current = newest.join(superseded, on=table.key, how="anti")
-    applications = {application(table.name, bucket): manifest.number for bucket in step.completes}
+    applications = {application(manifest.source, table.name, bucket): manifest.number for bucket in step.completes}
     changes = lake.merge_newer(spec, current, sorted({*step.buckets, *step.completes}), applications)
     return changes + Changes(deleted=moved.height, unchanged=superseded.height)
 

@@ -1,13 +1,14 @@
 """What a source of rows is: the one contract that Postgres, Redshift and snapshot exports keep.
 
-Belongs here: the contract and its values. Not here: connections (rds.py, redshift.py, rds_export.py), landing (raw_store.py).
+Belongs here: the contract and its values. Not here: connections (rds.py, redshift.py, rds_export.py), landing
+(raw_store.py).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import pyarrow as pa
 
@@ -51,3 +52,22 @@ class Source(Protocol):
 
     def read(self, window: ReadWindow) -> AbstractContextManager[pa.RecordBatchReader]:
         """The rows of a window as a stream, in types that cast to the declared ones. Memory: one batch."""
+
+
+@runtime_checkable
+class LiveSource(Source, Protocol):
+    """A database that can be asked at any time, not only for windows: Postgres."""
+
+    def key_ranges(self, table: str, key: str, rows: int) -> Sequence[KeyRange]:
+        """Ranges that cover every key once, of about so many rows each; from statistics, so no row is read."""
+
+    def count_ahead(self, table: str, along: str, mark: datetime) -> int:
+        """Rows whose ``along`` lies at or after a moment."""
+
+    def scan_keys(self, table: str, key: str, along: str) -> AbstractContextManager[pa.RecordBatchReader]:
+        """(key, along) of every row, nulls included, in no order: one narrow scan. Memory: one batch."""
+
+    def rows_of(
+        self, table: str, key: str, columns: Sequence[str], keys: Sequence[str]
+    ) -> AbstractContextManager[pa.RecordBatchReader]:
+        """The rows of some keys as they are now; a key that is gone has none."""

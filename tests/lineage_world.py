@@ -172,7 +172,7 @@ class World:
             "ledger": LedgerResource(s3=s3),
             "raw_store": RawStoreResource(s3=s3),
             "quarantine": QuarantineResource(s3=s3),
-            "postgres": PostgresResource(dsn=self.dsn),
+            "source": PostgresResource(dsn=self.dsn),
             "embedder": self.embedding[0],
             "qdrant": self.qdrant,
         }

@@ -21,8 +21,10 @@ from dagster_k8s import k8s_job_executor
 from assets.transforms.source_schema import SOURCE_TABLES
 from resources.embedded import EmbeddedStack
 from resources.environments import VARIABLES
+from resources.postgres_errors import SourcePermissionError
 from resources.rate_control import RateSettings
-from resources.rds import PostgresResource, ReadWindow, SourcePermissionError
+from resources.rds import PostgresResource
+from resources.source import ReadWindow
 
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "pipelines" / "deploy"
@@ -255,10 +257,10 @@ def test_granted_role_extracts_and_no_more(granted: tuple[psycopg.Connection, Po
     mark = postgres.safe_high_water_mark()
     assert mark <= datetime.now(UTC)
     for table in SOURCE_TABLES.values():
-        window = ReadWindow(table.name, tuple(table.schema.names), "updated_at", None, mark)
+        window = ReadWindow(table.name, table.key, tuple(table.schema.names), "updated_at", None, mark)
         with postgres.read(window) as batches:
             assert set(batches.schema.names) == set(table.schema.names)
-        assert postgres.count(table.name, since=mark) >= 0
+        assert postgres.count_ahead(table.name, "updated_at", mark) >= 0
     with psycopg.connect(postgres.dsn) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
         connection.execute("DELETE FROM accounts")
 

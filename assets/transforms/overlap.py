@@ -8,12 +8,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
 DIGEST_BYTES = 16
-_MOST_DIGESTS = 100_000
+MOST_DIGESTS = 100_000
 """Beyond this many rows in one overlap (1.6 MB of digests) the others are landed once more, which changes no result."""
 
 
@@ -21,8 +22,8 @@ _MOST_DIGESTS = 100_000
 class Overlap:
     """Tells rows that an earlier window landed from new ones, by a digest of their whole content.
 
-    ``known`` are digests of the rows that the newest window read below ``lower``. Rows at or after ``ends_with`` will be
-    read again by the next window, and are remembered for it. Memory: digests, at most 100,000 of each kind.
+    ``known`` are digests of the rows that the newest window read below ``lower``. Rows at or after ``ends_with`` will
+    be read again by the next window, and are remembered for it. Memory: digests, at most 100,000 of each kind.
     """
 
     along: str
@@ -38,7 +39,7 @@ class Overlap:
         again = pc.less(moments, pa.scalar(self.lower, moments.type)) if self.lower else None
         concerned = pc.greater_equal(moments, pa.scalar(self.ends_with, moments.type))
         concerned = concerned if again is None else pc.or_kleene(concerned, again)
-        places = pc.indices_nonzero(pc.fill_null(concerned, False))  # noqa: FBT003
+        places = pc.indices_nonzero(pc.fill_null(concerned, False))
         if not len(places):
             return rows
         some = rows.take(places)
@@ -54,12 +55,13 @@ class Overlap:
         if not held:
             return rows
         self.repeated += len(held)
-        keep = pl.Series([True]).new_from_index(0, rows.num_rows).scatter(held, False)  # noqa: FBT003
-        return rows.filter(keep.to_arrow())
+        keep = np.ones(rows.num_rows, bool)
+        keep[held] = False
+        return rows.filter(pa.array(keep))
 
     def _remember(self, digests: Iterable[bytes]) -> None:
         for digest in digests:
-            if len(self.remembered) < _MOST_DIGESTS:
+            if len(self.remembered) < MOST_DIGESTS:
                 self.remembered.add(digest)
 
 
