@@ -1,6 +1,6 @@
 """Snapshot exports on S3: whole or not and why, both layouts, and rows that are the database's."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -24,6 +24,32 @@ LAYOUTS = pytest.mark.parametrize("batched", [True, False], ids=["batches", "fla
 @pytest.fixture
 def exports(s3: S3Resource) -> RdsExportResource:
     return RdsExportResource(s3=s3, location="exports")
+
+
+@pytest.fixture(scope="module")
+def written(stack: EmbeddedStack) -> tuple[S3Resource, dict[str, bytes]]:
+    """An export of five posts in a bucket of its own, and its objects."""
+    s3 = S3Resource(
+        bucket="exports-with-faults",
+        endpoint_url=stack.s3_endpoint,
+        access_key_id=stack.s3_access_key_id,
+        secret_access_key=stack.s3_secret_access_key,
+    )
+    s3.client.create_bucket(Bucket=s3.bucket)
+    with psycopg.connect(stack.postgres_dsn, autocommit=True) as source:
+        source.execute("TRUNCATE accounts, posts, testimonials")
+        fill(source, 5)
+    write_export(stack.postgres_dsn, s3, "exports/", ID)
+    return s3, {item.key: s3.get(item.key) or b"" for item in s3.list_objects("")}
+
+
+@pytest.fixture
+def whole(written: tuple[S3Resource, dict[str, bytes]]) -> Iterator[RdsExportResource]:
+    """That export, whose objects are all put back afterwards."""
+    s3, objects = written
+    yield RdsExportResource(s3=s3, location="exports")
+    for key, body in objects.items():
+        s3.put(key, body)
 
 
 def fill(source: "psycopg.Connection[Any]", posts: int = 25) -> None:
@@ -157,16 +183,13 @@ def damaged(s3: S3Resource) -> None:
     (damaged, True, "is damaged: it is not JSON"),
 ])  # fmt: skip
 def test_an_export_that_is_not_whole_says_exactly_why(
-    stack: EmbeddedStack, s3: S3Resource, source: "psycopg.Connection[Any]", exports: RdsExportResource,
-    fault: Fault, is_final: bool, reason: str,
-) -> None:  # fmt: skip
-    fill(source, 5)
-    write_export(stack.postgres_dsn, s3, "exports/", ID)
-    fault(s3)
-    state = exports.completeness(ID, SOURCE_TABLES)
+    whole: RdsExportResource, fault: Fault, is_final: bool, reason: str
+) -> None:
+    fault(whole.s3)
+    state = whole.completeness(ID, SOURCE_TABLES)
     assert (state.is_complete, state.is_final) == (False, is_final)
     with pytest.raises(ExportUnusableError if is_final else ExportNotReadyError, match=reason) as raised:
-        exports.open(ID, SOURCE_TABLES)
+        whole.open(ID, SOURCE_TABLES)
     assert str(raised.value) == state.reason
     assert state.reason.count("\n") == 0
 
@@ -187,21 +210,16 @@ def test_a_table_that_aws_left_out_is_missed_by_name_and_other_tables_are_not(
     assert "asked for creators.public.posts, creators.public.accounts only" in state.reason
 
 
-def test_one_of_several_databases_is_named_and_a_skipped_one_does_not_matter(
-    stack: EmbeddedStack, s3: S3Resource, source: "psycopg.Connection[Any]", exports: RdsExportResource
-) -> None:
-    write_export(stack.postgres_dsn, s3, "exports/", ID)
-    another_database(s3)
-    named = RdsExportResource(s3=s3, location="exports/", database="creators")
+def test_one_of_several_databases_is_named_and_a_skipped_one_does_not_matter(whole: RdsExportResource) -> None:
+    assert whole.completeness(ID, SOURCE_TABLES).is_complete
+    another_database(whole.s3)
+    named = RdsExportResource(s3=whole.s3, location="exports/", database="creators")
     assert named.completeness(ID, SOURCE_TABLES).is_complete
-    assert not exports.completeness(ID, SOURCE_TABLES).is_complete
+    assert not whole.completeness(ID, SOURCE_TABLES).is_complete
 
 
-def test_a_snapshot_has_no_key_ranges(
-    stack: EmbeddedStack, s3: S3Resource, source: "psycopg.Connection[Any]", exports: RdsExportResource
-) -> None:
-    write_export(stack.postgres_dsn, s3, "exports/", ID)
-    export = exports.open(ID, ["testimonials"])
+def test_a_snapshot_has_no_key_ranges(whole: RdsExportResource) -> None:
+    export = whole.open(ID, ["testimonials"])
     window = ReadWindow(
         "testimonials", TESTIMONIALS.key, ("rating",), "updated_at", None, export.snapshot, KeyRange("a")
     )
