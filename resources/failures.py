@@ -7,6 +7,8 @@ Belongs here: the types, and the tables that sort other libraries' errors into t
 (assets/asset.py).
 """
 
+import re
+
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
@@ -54,6 +56,9 @@ TRANSIENT_S3_CODES = frozenset(
 """Codes of AWS that another attempt may not meet; an expired token is renewed by then. All others are permanent."""
 
 
+_S3_CODE = re.compile(r"<Code>(\w+)</Code>")
+
+
 def is_transient_sqlstate(sqlstate: str | None) -> bool:
     """Whether trying again may help. An error without a SQLSTATE never reached the server, or lost it."""
     return not sqlstate or sqlstate in TRANSIENT_SQLSTATES or sqlstate[:2] in TRANSIENT_SQLSTATES
@@ -70,4 +75,10 @@ def is_transient(error: BaseException) -> bool:
         return str(error.response.get("Error", {}).get("Code", "")) in TRANSIENT_S3_CODES
     if isinstance(error, BotoCoreError):
         return isinstance(error, BotocoreConnectionError | HTTPClientError | IncompleteReadError)
-    return isinstance(error, CommitFailedError | ConnectionError | TimeoutError)
+    if isinstance(error, CommitFailedError | ConnectionError | TimeoutError):
+        return True
+    # delta-rs, polars and pyarrow have no type for what S3 answered: its code is in their message, or nothing answered.
+    said = _S3_CODE.search(str(error))
+    if said:
+        return said[1] in TRANSIENT_S3_CODES
+    return isinstance(error, OSError) and not isinstance(error, FileNotFoundError | PermissionError)
