@@ -7,6 +7,7 @@ current (lake.py).
 from collections.abc import Callable
 from datetime import timedelta
 
+import polars as pl
 from dagster import AssetExecutionContext, AssetsDefinition, Config, MaterializeResult, ResourceParam
 
 from assets.asset import asset
@@ -14,7 +15,9 @@ from assets.extraction import ALONG, Extracted, Extraction
 from assets.incremental import Tally
 from assets.transforms.source_schema import SOURCE_TABLES, SourceTable
 from resources.environments import bucket_count, clock_skew_seconds
+from resources.quarantine import QuarantineResource
 from resources.raw_store import RawStoreResource
+from resources.rds_export import RdsExportResource
 from resources.source import LiveSource, Source
 
 GROUP = "raw"
@@ -37,15 +40,25 @@ def _extract(table: SourceTable) -> AssetsDefinition:
         kinds={"parquet", "s3"},
     )
     def extract(
-        context: AssetExecutionContext, config: RawConfig, source: ResourceParam[Source], raw_store: RawStoreResource
+        context: AssetExecutionContext,
+        config: RawConfig,
+        source: ResourceParam[Source],
+        rds_exports: RdsExportResource,
+        raw_store: RawStoreResource,
+        quarantine: QuarantineResource,
     ) -> MaterializeResult[None]:
         tally = Tally()
+        chosen = rds_exports.open(config.export_id, [table.name]) if config.export_id else source
+
+        def on_rejects(rejects: pl.DataFrame) -> None:
+            tally.counts["quarantined"] += quarantine.land(f"cast-{chosen.name}", table.name, table.key, rejects)
+
         skew = timedelta(seconds=clock_skew_seconds())
-        extraction = Extraction(source, raw_store, table, bucket_count(), skew, _progress(context, tally))
-        found = extraction.changes()
+        extraction = Extraction(chosen, raw_store, table, bucket_count(), on_rejects, skew, _progress(context, tally))
+        found = extraction.snapshot(config.export_id) if config.export_id else extraction.changes()
         _report(tally, found)
-        if isinstance(source, LiveSource):
-            tally.counts["ahead_of_clock"] = source.count_ahead(table.name, ALONG, found.mark)
+        if isinstance(chosen, LiveSource):
+            tally.counts["ahead_of_clock"] = chosen.count_ahead(table.name, ALONG, found.mark)
         return tally.result()
 
     return extract

@@ -117,7 +117,7 @@ class PostgresResource(ConfigurableResource):  # type: ignore[type-arg]
     @contextmanager
     def read(self, window: ReadWindow) -> Iterator[pa.RecordBatchReader]:
         """The rows of a window as a stream of Arrow batches, in one read-only transaction. Memory: one batch."""
-        with self._stream(_select(window)) as batches:
+        with self._stream(_select(window, _bounds_of(window))) as batches:
             yield batches
 
     @contextmanager
@@ -128,14 +128,12 @@ class PostgresResource(ConfigurableResource):  # type: ignore[type-arg]
             yield batches
 
     @contextmanager
-    def rows_of(
-        self, table: str, key: str, columns: Sequence[str], keys: Sequence[str]
-    ) -> Iterator[pa.RecordBatchReader]:
+    def rows_of(self, window: ReadWindow, keys: Sequence[str]) -> Iterator[pa.RecordBatchReader]:
         """The rows of some keys as they are now. The keys are part of the statement: some thousands at a time."""
-        names = sql.SQL(", ").join(map(sql.Identifier, columns))
         listed = sql.SQL(", ").join(map(sql.Literal, keys))
-        query = sql.SQL("SELECT {} FROM {} WHERE {} IN ({})").format(names, _table(table), sql.Identifier(key), listed)
-        with self._stream(query) as batches:
+        with self._stream(
+            _select(window, [sql.SQL("{} IN ({})").format(sql.Identifier(window.key), listed)])
+        ) as batches:
             yield batches
 
     @contextmanager
@@ -178,7 +176,12 @@ def _table(table: str) -> sql.Identifier:
     return sql.Identifier(_SCHEMA, table)
 
 
-def _select(window: ReadWindow) -> sql.Composed:
+def _column(name: str, *, as_text: bool) -> sql.Composable:
+    column = sql.Identifier(name)
+    return sql.SQL("{}::text AS {}").format(column, column) if as_text else column
+
+
+def _bounds_of(window: ReadWindow) -> list[sql.Composed]:
     key, along = sql.Identifier(window.key), sql.Identifier(window.along)
     bounds = [(along, "<", window.upper)]
     bounds += [(along, ">=", window.lower)] if window.lower is not None else []
@@ -187,7 +190,11 @@ def _select(window: ReadWindow) -> sql.Composed:
         wanted.append(sql.SQL("{} >= {}").format(key, sql.Literal(window.keys.lower)))
     if window.keys.upper is not None:
         wanted.append(sql.SQL("{} < {}").format(key, sql.Literal(window.keys.upper)))
-    columns = sql.SQL(", ").join(map(sql.Identifier, window.columns))
+    return wanted
+
+
+def _select(window: ReadWindow, wanted: Sequence[sql.Composed]) -> sql.Composed:
+    columns = sql.SQL(", ").join(_column(name, as_text=name in window.texts) for name in window.columns)
     return sql.SQL("SELECT {} FROM {} WHERE {}").format(columns, _table(window.table), sql.SQL(" AND ").join(wanted))
 
 

@@ -105,6 +105,9 @@ class RdsExportResource(ConfigurableResource):  # type: ignore[type-arg]
 
     def open(self, export_id: str, tables: Collection[str]) -> "SnapshotExport":
         """An export whose ``tables`` are whole. Raises ExportNotReadyError or ExportUnusableError."""
+        if not self.location:
+            message = f"Where export {export_id} lies is not known: set CIPPUS_RDS_EXPORTS."
+            raise ExportUnusableError(message)
         root = f"{self._prefix}{export_id}/"
         try:
             info = self._info(export_id, root)
@@ -192,6 +195,13 @@ class SnapshotExport:
     def safe_high_water_mark(self) -> datetime:
         """The snapshot's moment, less what may have been open then and committed afterwards with an earlier stamp."""
         return self.snapshot - self.allowance
+
+    def mark_of(self, newest: datetime | None) -> datetime:
+        """The same, from the rows themselves where they are older: a copied snapshot carries the copy's time.
+
+        The snapshot cannot be from before its newest row.
+        """
+        return min(self.snapshot, newest or self.snapshot) - self.allowance
 
     def columns(self, table: str) -> Mapping[str, str]:
         """Column → Postgres type of a table, from its ``originalTypeMappings``; empty without such a table."""

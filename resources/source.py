@@ -25,7 +25,8 @@ class KeyRange:
 class ReadWindow:
     """Rows of a table whose ``along`` column lies in ``[lower, upper)``, and whose key lies in ``keys``.
 
-    A lower of None is open. ``columns`` are those that the contract declares and the source has.
+    A lower of None is open. ``columns`` are those that the contract wants and the source has; those in ``texts`` are
+    read as text, if the source has a choice.
     """
 
     table: str
@@ -35,6 +36,7 @@ class ReadWindow:
     lower: datetime | None
     upper: datetime
     keys: KeyRange = KeyRange()
+    texts: frozenset[str] = frozenset()
 
 
 class Source(Protocol):
@@ -67,7 +69,21 @@ class LiveSource(Source, Protocol):
     def scan_keys(self, table: str, key: str, along: str) -> AbstractContextManager[pa.RecordBatchReader]:
         """(key, along) of every row, nulls included, in no order: one narrow scan. Memory: one batch."""
 
-    def rows_of(
-        self, table: str, key: str, columns: Sequence[str], keys: Sequence[str]
-    ) -> AbstractContextManager[pa.RecordBatchReader]:
-        """The rows of some keys as they are now; a key that is gone has none."""
+    def rows_of(self, window: ReadWindow, keys: Sequence[str]) -> AbstractContextManager[pa.RecordBatchReader]:
+        """The rows of some keys as they are now, whatever the window's bounds; a key that is gone has none."""
+
+
+@runtime_checkable
+class StagedSource(Source, Protocol):
+    """A source that puts a window aside before it is read: Redshift. Reading the same window again costs nothing."""
+
+    def settle(self, table: str) -> None:
+        """The window of that table that was read last is landed for good: what was put aside may go."""
+
+
+@runtime_checkable
+class SnapshotSource(Source, Protocol):
+    """A source that holds one moment, whole: a snapshot export."""
+
+    def mark_of(self, newest: datetime | None) -> datetime:
+        """The safe high-water mark, given the newest ``updated_at`` of a table's rows, which it cannot be before."""

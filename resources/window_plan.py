@@ -70,6 +70,12 @@ class DividedWindow:
         is_first = self.s3.put_json(self._key(number), value, if_absent=True)
         return part if is_first else self._read(number)
 
+    def discard(self) -> None:
+        """Forget the plan and its parts: nothing came of them."""
+        # The plan last: without it nobody would find the parts.
+        keys = [item.key for item in self.s3.list_objects(f"{self.folder}/")]
+        self.s3.delete(sorted(keys, key=lambda key: key.endswith("/plan.json")))
+
     def _key(self, number: int) -> str:
         return f"{self.folder}/done-{number:06d}.json"
 

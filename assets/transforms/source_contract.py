@@ -31,6 +31,8 @@ _WORDS: Mapping[str, pa.DataType] = {
     **dict.fromkeys(("json", "jsonb", "super", "numeric", "decimal", "date"), pa.string()),
 }
 """Type in a source's own words (Postgres, its catalogue, Redshift) → the Arrow type that holds its values."""
+_PLAIN_WORDS = frozenset(_WORDS) - {"uuid", "user-defined", "json", "jsonb", "numeric", "decimal", "date"}
+"""Those that every source gives as Arrow values, and not each as a type of its own."""
 _LIST_WORDS = frozenset({"super", "varchar"})
 """Redshift has no arrays: a list is JSON there, in one of these."""
 _WIDENS = {pa.int64(): (pa.int16(), pa.int32()), pa.float64(): (pa.float32(),)}
@@ -99,6 +101,11 @@ def landed_schema(difference: Difference) -> pa.Schema:
 def read_columns(difference: Difference, columns: Mapping[str, str]) -> tuple[str, ...]:
     """The columns to ask the source for, out of those that it has."""
     return tuple(name for name in landed_schema(difference).names if name in columns)
+
+
+def text_columns(columns: Mapping[str, str]) -> frozenset[str]:
+    """The columns whose values only have a text in common between sources, such as numeric or uuid."""
+    return frozenset(name for name, found in columns.items() if _word(found) not in _PLAIN_WORDS)
 
 
 def recast_rows(schema: pa.Schema, rows: pa.Table) -> tuple[pa.Table, pl.DataFrame]:
