@@ -71,6 +71,22 @@ def disagreements(versions: pl.DataFrame, intervals: Mapping[str, Interval]) -> 
     return pl.concat(found).unique().sort("problem", "key", "source", "other")
 
 
+def moved_elsewhere(found: pl.DataFrame, elsewhere: pl.DataFrame) -> pl.DataFrame:
+    """Disagreements of one bucket without rows that only moved to another; ``elsewhere`` is (source, key, updated_at).
+
+    What the other source has in another bucket in a later version was read after its move. With the same moment, it
+    is another account's there: it differs.
+    """
+    latest = elsewhere.group_by("source", "key").agg(pl.col("updated_at").max().alias("_there"))
+    judged = found.join(latest, left_on=["other", "key"], right_on=["source", "key"], how="left")
+    is_missing = pl.col("problem") == MISSING
+    kept = judged.filter(~(is_missing & (pl.col("_there") > pl.col("updated_at")).fill_null(value=False)))
+    differs = is_missing & (pl.col("_there") == pl.col("updated_at")).fill_null(value=False)
+    return kept.with_columns(pl.when(differs).then(pl.lit(DIFFERS)).otherwise("problem").alias("problem")).drop(
+        "_there"
+    )
+
+
 def _newest_within(versions: pl.DataFrame, common: Interval) -> pl.DataFrame:
     """The newest version of each key, if it lies in the interval: an older one may never have been seen elsewhere."""
     newest = versions.filter(~pl.col("is_tombstone")).sort("updated_at", "window").unique("key", keep="last")
