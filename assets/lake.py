@@ -8,6 +8,7 @@ from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult
 
 from assets.asset import asset
 from assets.incremental import Tally
+from assets.key_reconciliation import take_out_overruled
 from assets.partitions import ALL_IN_ONE_RUN, BUCKETS, buckets_of
 from assets.transforms.source_schema import (
     ACCOUNTS,
@@ -103,6 +104,7 @@ def _apply(
     manifest: Manifest,
 ) -> Changes:
     """Take moved rows out of their old bucket, then merge; a crash in between is repaired by merging again."""
+    take_out_overruled(lake, spec, table.key, newest, manifest)
     elsewhere = _standing_elsewhere(lake, spec, table, newest)
     is_newer = pl.col("updated_at") > pl.col("updated_at_before")
     moved, superseded = elsewhere.filter(is_newer), elsewhere.filter(~is_newer)

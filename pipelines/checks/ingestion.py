@@ -11,7 +11,7 @@ from assets.transforms.source_schema import SOURCE_TABLES, SourceTable, newest_u
 from pipelines.checks import verdict
 from resources.lake import BUCKET, LakeResource
 from resources.quarantine import QuarantineResource
-from resources.raw_store import EXPORT, Manifest, RawStoreResource
+from resources.raw_store import EXPORT, KEYS, Manifest, RawStoreResource, moment
 from resources.s3 import S3Resource
 
 
@@ -53,12 +53,14 @@ def _reconciles(table: SourceTable) -> AssetChecksDefinition:
         Memory grows with the table's keys: a count that trusts the merge would prove nothing.
         """
         columns = [*dict.fromkeys([table.key, "updated_at", BUCKET, *table.required, *_judged(table)])]
-        versions = []
+        versions: list[pl.DataFrame] = []
         for source in raw_store.sources(table.name):
             for manifest in raw_store.manifests(source, table.name):
                 if manifest.files:
-                    rows = raw_store.read(manifest.files, columns)
-                    versions.append(newest_usable(table, rows)[0].select(table.key, "updated_at"))
+                    rows = newest_usable(table, raw_store.read(manifest.files, columns))[0]
+                    found = rows.select(table.key, "updated_at")
+                    versions = [_without_overruled(old, found, manifest) for old in versions]
+                    versions.append(found)
         spec = LAKE_TABLES[table.name]
         held = lake.scan(spec).select(table.key, "updated_at").collect()
         extracted = pl.concat([held.clear(), *versions]).group_by(table.key).agg(pl.col("updated_at").max())
@@ -67,6 +69,17 @@ def _reconciles(table: SourceTable) -> AssetChecksDefinition:
         return verdict("rows missing, stale or foreign", found=missing + foreign, metadata={"rows": held.height})
 
     return reconciles_with_raw
+
+
+def _without_overruled(earlier: pl.DataFrame, found: pl.DataFrame, manifest: Manifest) -> pl.DataFrame:
+    """Versions that a comparison of keys did not overrule: those that it judged, of keys that it found older."""
+    if manifest.kind != KEYS:
+        return earlier
+    [key, along] = found.columns
+    newer = earlier.join(found, on=key, suffix="_found").filter(
+        (pl.col(along) > pl.col(f"{along}_found")) & (pl.col(along) < pl.lit(moment(manifest.judged_below)))
+    )
+    return earlier.join(newer, on=[key, along], how="anti")
 
 
 def _judged(table: SourceTable) -> list[str]:
