@@ -151,8 +151,12 @@ class RdsExportResource(ConfigurableResource):  # type: ignore[type-arg]
         found = [
             entry
             for entry in described
-            if (entry.schema, entry.table) == (SCHEMA, table) and self.database in {"", entry.database}
+            if entry.table == table
+            # MySQL has no schemas: an export names the database in their place.
+            and entry.schema in {SCHEMA, entry.database}
+            and self.database in {"", entry.database}
         ]
+        found = [entry for entry in found if entry.schema == SCHEMA] or found
         if not found:
             asked = info.leaves_out(f"{SCHEMA}.{table}")
             cause = f"It was asked for {', '.join(info.export_only)} only." if asked else _SKIPPED

@@ -24,6 +24,7 @@ from resources.environments import VARIABLES
 from resources.postgres_errors import SourcePermissionError
 from resources.rate_control import RateSettings
 from resources.rds import PostgresResource
+from resources.redshift import STAGING
 from resources.source import ReadWindow
 
 ROOT = Path(__file__).parents[1]
@@ -231,6 +232,34 @@ def test_policy_grants_named_actions_on_the_charts_bucket_and_secret() -> None:
     assert {bucket, f"{bucket}/*"} < resources
     [secret] = resources - {bucket, f"{bucket}/*"}
     assert secret.endswith(f":secret:{given['CIPPUS_POSTGRES_SECRET_ID']}-*")
+
+
+@pytest.mark.parametrize(("file", "actions"), [
+    ("iam-exports.json", {"s3:ListBucket", "s3:GetObject", "kms:Decrypt"}),
+    ("iam-redshift.json", {
+        "redshift-data:ExecuteStatement", "redshift-data:DescribeTable", "redshift-data:DescribeStatement",
+        "redshift-data:CancelStatement", "redshift-serverless:GetCredentials",
+    }),
+    ("iam-redshift-unload.json", {"s3:ListBucket", "s3:GetBucketLocation", "s3:PutObject", "s3:GetObject"}),
+])  # fmt: skip
+def test_policies_of_other_sources_grant_named_actions_on_named_resources(file: str, actions: set[str]) -> None:
+    statements = json.loads((DEPLOY / file).read_text())["Statement"]
+    assert {action for statement in statements for action in statement["Action"]} == actions
+    assert all(statement["Resource"] != "*" or statement["Condition"] for statement in statements)
+
+
+def test_redshift_may_write_where_windows_are_unloaded_and_nowhere_else() -> None:
+    statements = json.loads((DEPLOY / "iam-redshift-unload.json").read_text())["Statement"]
+    [bucket] = [statement["Resource"] for statement in statements if "s3:ListBucket" in statement["Action"]]
+    [written] = [statement["Resource"] for statement in statements if "s3:PutObject" in statement["Action"]]
+    assert written == f"{bucket}/{STAGING}*"
+
+
+def test_the_warehouses_role_reads_the_tables_and_no_more() -> None:
+    script = (DEPLOY / "redshift-role.sql").read_text()
+    [selected] = re.findall(r"GRANT SELECT ON (.*) TO", script)
+    assert selected.split(", ") == [f"public.{name}" for name in SOURCE_TABLES]
+    assert re.findall(r"GRANT (\w+)", script) == ["USAGE", "SELECT", "ASSUMEROLE"]
 
 
 @pytest.fixture

@@ -50,6 +50,7 @@ def whole(written: tuple[S3Resource, dict[str, bytes]]) -> Iterator[RdsExportRes
     yield RdsExportResource(s3=s3, location="exports")
     for key, body in objects.items():
         s3.put(key, body)
+    s3.delete([item.key for item in s3.list_objects("") if item.key not in objects])
 
 
 def fill(source: "psycopg.Connection[Any]", posts: int = 25) -> None:
@@ -216,6 +217,16 @@ def test_one_of_several_databases_is_named_and_a_skipped_one_does_not_matter(who
     named = RdsExportResource(s3=whole.s3, location="exports/", database="creators")
     assert named.completeness(ID, SOURCE_TABLES).is_complete
     assert not whole.completeness(ID, SOURCE_TABLES).is_complete
+
+
+def test_an_export_of_mysql_names_the_database_in_the_place_of_a_schema(whole: RdsExportResource) -> None:
+    expected = rows_of(whole.open(ID, ["posts"]), POSTS)
+    posts_entry(target="creators.creators.posts")(whole.s3)
+    for item in list(whole.s3.list_objects(f"{ROOT}creators/public.posts/")):
+        whole.s3.put(item.key.replace("public.posts", "creators.posts"), whole.s3.get(item.key) or b"")
+        whole.s3.delete([item.key])
+    assert rows_of(whole.open(ID, ["posts"]), POSTS) == expected
+    assert len(expected) == 5
 
 
 def test_a_snapshot_has_no_key_ranges(whole: RdsExportResource) -> None:

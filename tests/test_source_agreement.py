@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 import pytest
 
-from assets.transforms.source_agreement import VERSIONS, Interval, covered, disagreements
+from assets.transforms.source_agreement import VERSIONS, Interval, covered, disagreements, moved_elsewhere
 
 THEN = datetime(2024, 2, 1, tzinfo=UTC)
 ALL = Interval(None, THEN + timedelta(hours=10))
@@ -76,6 +76,15 @@ def test_another_content_at_the_same_moment_differs_and_is_said_once() -> None:
 def test_a_key_that_one_window_has_twice_is_doubled() -> None:
     rows = versions(("dw", 1, "a", 1, 7), ("dw", 1, "a", 1, 7), ("dw", 2, "b", 1, 7), ("dw", 1, "b", 2, 7))
     assert found(rows, dw=ALL) == [("doubled", "a", "dw", "dw")]
+
+
+def test_a_row_that_moved_to_another_bucket_before_the_other_read_it_is_not_missed() -> None:
+    missed = disagreements(
+        versions(("db", 1, "a", 1, 7), ("db", 1, "b", 1, 7), ("db", 1, "c", 1, 7)), {"db": ALL, "dw": ALL}
+    )
+    elsewhere = versions(("dw", 1, "a", 2, 9), ("dw", 1, "b", 1, 9), ("db", 1, "c", 2, 9), ("dw", 1, "c", 0, 9))
+    judged = moved_elsewhere(missed, elsewhere.select("source", "key", "updated_at"))
+    assert [(row["problem"], row["key"]) for row in judged.to_dicts()] == [("differs", "b"), ("missing", "c")]
 
 
 def test_three_sources_are_compared_in_pairs() -> None:

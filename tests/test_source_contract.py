@@ -51,7 +51,7 @@ def test_the_embedded_database_keeps_the_contract_in_either_of_its_vocabularies(
 @pytest.mark.parametrize(("column", "found"), [
     ("likes", "integer"), ("likes", "smallint"), ("text", "character varying(255)"), ("network", "USER-DEFINED"),
     ("post_id", "uuid"), ("updated_at", "timestamp(3) with time zone"), ("updated_at", "timestamp without time zone"),
-    ("hashtags", "super"), ("hashtags", "text[]"),
+    ("hashtags", "super"), ("hashtags", "text[]"), ("text", "longtext"), ("updated_at", "datetime(6)"),
 ])  # fmt: skip
 def test_types_whose_values_all_fit_are_no_difference(column: str, found: str) -> None:
     assert compare(POSTS, declared(POSTS, **{column: found})).is_empty

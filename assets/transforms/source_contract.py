@@ -17,20 +17,23 @@ from assets.transforms.source_schema import TIMESTAMP, Policy, SourceTable
 _TEXT_WORDS = (
     *("text", "character varying", "varchar", "character", "char", "bpchar", "name", "citext", "uuid"),
     "user-defined",  # an enumeration, in the catalogue's words
+    *("tinytext", "mediumtext", "longtext", "enum"),
 )
 _WORDS: Mapping[str, pa.DataType] = {
-    **dict.fromkeys(("smallint", "int2"), pa.int16()),
-    **dict.fromkeys(("integer", "int", "int4"), pa.int32()),
+    **dict.fromkeys(("smallint", "int2", "tinyint"), pa.int16()),
+    **dict.fromkeys(("integer", "int", "int4", "mediumint"), pa.int32()),
     **dict.fromkeys(("bigint", "int8"), pa.int64()),
     **dict.fromkeys(("real", "float4"), pa.float32()),
-    **dict.fromkeys(("double precision", "float8"), pa.float64()),
+    **dict.fromkeys(("double precision", "float8", "double"), pa.float64()),
     **dict.fromkeys(("boolean", "bool"), pa.bool_()),
-    **dict.fromkeys(("timestamp with time zone", "timestamp without time zone", "timestamptz", "timestamp"), TIMESTAMP),
+    **dict.fromkeys(
+        ("timestamp with time zone", "timestamp without time zone", "timestamptz", "timestamp", "datetime"), TIMESTAMP
+    ),
     **dict.fromkeys(("text[]", "_text", "character varying[]", "array"), pa.list_(pa.string())),
     **dict.fromkeys(_TEXT_WORDS, pa.string()),
     **dict.fromkeys(("json", "jsonb", "super", "numeric", "decimal", "date"), pa.string()),
 }
-"""Type in a source's own words (Postgres, its catalogue, Redshift) → the Arrow type that holds its values."""
+"""Type in a source's own words (Postgres, its catalogue, Redshift, MySQL) → the Arrow type that holds its values."""
 _PLAIN_WORDS = frozenset(_WORDS) - {"uuid", "user-defined", "json", "jsonb", "numeric", "decimal", "date"}
 """Those that every source gives as Arrow values, and not each as a type of its own."""
 _LIST_WORDS = frozenset({"super", "varchar"})
