@@ -3,17 +3,20 @@
 Belongs here: the merge. Not here: what the rows mean, or those that cannot be used (quarantine.py).
 """
 
+from collections.abc import Collection
+from datetime import datetime
+
 from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult
 
 from assets.asset import asset
 from assets.incremental import Tally
 from assets.partitions import ALL_IN_ONE_RUN, BUCKETS, buckets_of
-from assets.raw import SOURCE
 from assets.transforms.source_schema import (
     ACCOUNTS,
     POSTS,
     SOURCE_TABLES,
     TESTIMONIALS,
+    Policy,
     SourceTable,
     lake_schema,
     newest_usable,
@@ -21,8 +24,9 @@ from assets.transforms.source_schema import (
 from assets.transforms.windows import plan_merges
 from resources.environments import bucket_count
 from resources.lake import LakeResource, TableSpec
+from resources.lake_edits import MergeRule
 from resources.quarantine import QuarantineResource
-from resources.raw_store import RawStoreResource
+from resources.raw_store import Manifest, RawStoreResource, moment
 
 GROUP = "lake"
 _MERGE_ROWS = 250_000
@@ -37,6 +41,7 @@ def _spec(table: SourceTable) -> TableSpec:
         (table.key,),
         text_columns=tuple(name for name in text if name in table.schema.names),
         feeds=True,
+        evolves=table.policy is Policy.EVOLVE,
         moves=table.owner_columns != (table.key,),
     )
 
@@ -45,9 +50,9 @@ LAKE_ACCOUNTS, LAKE_POSTS, LAKE_TESTIMONIALS = _spec(ACCOUNTS), _spec(POSTS), _s
 LAKE_TABLES = {ACCOUNTS.name: LAKE_ACCOUNTS, POSTS.name: LAKE_POSTS, TESTIMONIALS.name: LAKE_TESTIMONIALS}
 
 
-def application(table: str, bucket: int) -> str:
+def application(source: str, table: str, bucket: int) -> str:
     """The Delta application id under which a bucket's windows are recorded: two buckets of one id would conflict."""
-    return f"{SOURCE}/{table}/{bucket}"
+    return f"{source}/{table}/{bucket}"
 
 
 def _merge_windows(table: SourceTable) -> AssetsDefinition:
@@ -70,21 +75,24 @@ def _merge_windows(table: SourceTable) -> AssetsDefinition:
         quarantine: QuarantineResource,
     ) -> MaterializeResult[None]:
         tally, buckets = Tally(), buckets_of(context)
-        raw_store.require_bucket_count(SOURCE, table.name, bucket_count())
-        reached = _windows_merged(lake, spec, table)
-        done = {bucket: reached[bucket] for bucket in buckets}
-        for manifest in raw_store.manifests(SOURCE, table.name, after=min(done.values())):
-            due = [bucket for bucket in buckets if done[bucket] < manifest.number]
-            for step in plan_merges(manifest.files, due, _MERGE_ROWS):
-                rows = raw_store.read(step.files)
-                newest, rejects = newest_usable(table, rows)
-                tally.counts["quarantined"] += quarantine.land(f"raw-{SOURCE}", table.name, table.key, rejects)
-                applications = {application(table.name, bucket): manifest.number for bucket in step.completes}
+        raw_store.require_bucket_count(table.name, bucket_count())
+        # In which order does not matter: the newer version of a row wins, whichever source it came from.
+        for source in raw_store.sources(table.name):
+            reached = _windows_merged(lake, spec, source, table)
+            done = {bucket: reached[bucket] for bucket in buckets}
+            for manifest in raw_store.manifests(source, table.name, after=min(done.values())):
+                due = [bucket for bucket in buckets if done[bucket] < manifest.number]
                 ahead = [bucket for bucket, number in reached.items() if number > manifest.number]
-                within = sorted({*step.buckets, *step.completes})
-                tally.changes += lake.merge_newer(spec, newest, within, applications, ahead)
-                context.log.info("%s: window %s, %s rows merged", spec.name, manifest.number, f"{rows.height:,}")
-            tally.counts["windows"] += 1
+                for step in plan_merges(manifest.files, due, _MERGE_ROWS):
+                    rows = raw_store.read(step.files)
+                    newest, rejects = newest_usable(table, rows)
+                    tally.counts["quarantined"] += quarantine.land(f"raw-{source}", table.name, table.key, rejects)
+                    applications = {application(source, table.name, b): manifest.number for b in step.completes}
+                    within = sorted({*step.buckets, *step.completes})
+                    rule = _rule(raw_store, manifest, ahead)
+                    tally.changes += lake.merge_newer(spec, newest, within, applications, rule)
+                    context.log.info("%s: window %s, %s rows merged", spec.name, manifest.number, f"{rows.height:,}")
+                tally.counts["windows"] += 1
         for bucket, contents in lake.contents(spec).items():
             if bucket in done:
                 tally.rows += contents.rows
@@ -95,11 +103,19 @@ def _merge_windows(table: SourceTable) -> AssetsDefinition:
     return merge_windows
 
 
-def _windows_merged(lake: LakeResource, spec: TableSpec, table: SourceTable) -> dict[int, int]:
-    """Bucket → the last window that was merged into it, of all buckets: a row may come from any of them."""
-    of_buckets = {bucket: application(table.name, bucket) for bucket in range(bucket_count())}
+def _windows_merged(lake: LakeResource, spec: TableSpec, source: str, table: SourceTable) -> dict[int, int]:
+    """Bucket → the last window of a source that was merged into it, of all buckets: a row may come from any of them."""
+    of_buckets = {bucket: application(source, table.name, bucket) for bucket in range(bucket_count())}
     applied = lake.applied(spec, of_buckets.values())
     return {bucket: applied.get(name, 0) for bucket, name in of_buckets.items()}
+
+
+def _rule(raw_store: RawStoreResource, window: Manifest, ahead: Collection[int]) -> MergeRule:
+    """How the rows of a window win: what another source has seen later is not overruled by an equal ``updated_at``."""
+    others = [name for name in raw_store.sources(window.table) if name != window.source]
+    newest = [found.upper for found in (raw_store.newest(name, window.table) for name in others) if found]
+    is_latest = all(datetime.fromisoformat(window.upper) >= datetime.fromisoformat(upper) for upper in newest)
+    return MergeRule(tuple(ahead), is_latest, moment(window.judged_below or None))
 
 
 ASSETS = [_merge_windows(table) for table in SOURCE_TABLES.values()]

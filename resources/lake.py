@@ -4,7 +4,7 @@ Belongs here: what stages ask of a table. Not here: how it is done (lake_lookup.
 lake_log.py), or upkeep (lake_upkeep.py).
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from threading import Lock
 from typing import Any
@@ -17,7 +17,7 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from obstore.store import S3Store
 from pydantic import PrivateAttr
 
-from resources.lake_edits import FILE, Edit, difference, newer
+from resources.lake_edits import FILE, Edit, MergeRule, difference, newer
 from resources.lake_files import Folder, store_of
 from resources.lake_log import Action, Commit, DataFile, OutrunError, bucket_of, write_commit
 from resources.lake_lookup import Lookup, Snapshot
@@ -219,19 +219,19 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
         rows: pl.DataFrame,
         buckets: Sequence[int],
         applications: Mapping[str, int],
-        ahead: Collection[int] = (),
+        rule: MergeRule = MergeRule(),
     ) -> Changes:
         """Merge rows into their buckets where theirs is the later ``updated_at``, and record the applications.
 
         Rows and applications are one commit: a crash leaves both or neither, and a repetition changes nothing.
-        ``rows`` has one row a key; the rule, and what ``ahead`` is for, are lake_edits.newer's. A row of a table whose
+        ``rows`` has one row a key; ``rule`` says what wins beside the later one. A row of a table whose
         keys move is taken out of the bucket where it stood in the same commit: for that, a key that is new in its own
         bucket is looked for in the others, in one file of each at most where files are clustered.
         """
 
         def decide(snapshot: Snapshot) -> Edit:
             coming = _typed(rows, snapshot.schema, only_given=True)
-            edit = newer(self._standing(spec, snapshot, coming, buckets), coming, spec.key, ahead)
+            edit = newer(self._standing(spec, snapshot, coming, buckets), coming, spec.key, rule)
             return replace(edit, after=_typed(edit.after, snapshot.schema))
 
         if spec.evolves:

@@ -4,8 +4,8 @@ Belongs here: the rules by which a row wins. Not here: finding the rows that sta
 (lake_rewrite.py).
 """
 
-from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime
 
 import polars as pl
 
@@ -25,11 +25,24 @@ class Edit:
     changes: Changes
 
 
-def newer(standing: pl.DataFrame, rows: pl.DataFrame, key: tuple[str, ...], ahead: Collection[int] = ()) -> Edit:
-    """What rows of a window change: one row a key in ``rows``, the later ``updated_at`` wins.
+@dataclass(frozen=True)
+class MergeRule:
+    """How a window's rows win beside the rule that the later ``updated_at`` does.
 
     Of equal times the row that comes wins if it really differs, since an application may cut its times to seconds and
-    windows come in order; not over a row in a bucket of ``ahead``, where later windows may have been merged already.
+    windows come in order; not where the window is not the latest (``is_latest``), nor over a row that stood in a bucket
+    of ``ahead``, where later windows of the same source may have been merged. A row that was judged by what the source
+    really holds (``judged_below``, a comparison of all keys) wins over any that stands with an ``updated_at`` below.
+    """
+
+    ahead: tuple[int, ...] = ()
+    is_latest: bool = True
+    judged_below: datetime | None = None
+
+
+def newer(standing: pl.DataFrame, rows: pl.DataFrame, key: tuple[str, ...], rule: MergeRule = MergeRule()) -> Edit:
+    """What rows of a window change: one row a key in ``rows``, the later ``updated_at`` wins, else as the rule says.
+
     ``standing`` holds every row of those keys in any bucket, with FILE.
     """
     names = [name for name in rows.columns if name in standing.columns]
@@ -39,13 +52,15 @@ def newer(standing: pl.DataFrame, rows: pl.DataFrame, key: tuple[str, ...], ahea
     )
     was, is_new = pl.col(_STANDING).struct, pl.col(_STANDING).is_null()
     later = pl.col("updated_at") > was.field("updated_at")
-    tie = (pl.col("updated_at") == was.field("updated_at")) & pl.struct(names).ne_missing(pl.col(_STANDING))
+    tie = (pl.col("updated_at") == was.field("updated_at")) & pl.lit(rule.is_latest)
+    overruled = was.field("updated_at") < pl.lit(rule.judged_below, pl.Datetime("us", "UTC"))
+    by_rule = (tie | overruled.fill_null(value=False)) & pl.struct(names).ne_missing(pl.col(_STANDING))
     if BUCKET in names:
         moved = was.field(BUCKET).ne_missing(pl.col(BUCKET))
-        tie = tie & ~(moved & was.field(BUCKET).is_in(list(ahead)))
+        by_rule = by_rule & ~(moved & was.field(BUCKET).is_in(list(rule.ahead)))
     else:
         moved = pl.lit(value=False)
-    judged = joined.with_columns(_new=is_new, _wins=(is_new | later | tie).fill_null(value=False), _moved=moved)
+    judged = joined.with_columns(_new=is_new, _wins=(is_new | later | by_rule).fill_null(value=False), _moved=moved)
     after = judged.filter("_wins")
     before = standing.join(after.select(key), on=list(key), how="semi", nulls_equal=True)
     inserted = after.filter("_new").height
