@@ -10,8 +10,10 @@ from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult
 
 from assets.asset import asset
 from assets.incremental import Tally
+from assets.transforms.erasure import without_erased
 from assets.transforms.source_schema import SOURCE_TABLES, SourceTable, with_bucket
 from resources.environments import bucket_count
+from resources.erasures import ErasureResource, Tombstones
 from resources.raw_store import Manifest, RawStoreResource, moment
 from resources.rds import PostgresResource, ReadWindow
 
@@ -30,9 +32,12 @@ def _extract(table: SourceTable) -> AssetsDefinition:
         kinds={"postgres", "parquet", "s3"},
     )
     def extract(
-        context: AssetExecutionContext, postgres: PostgresResource, raw_store: RawStoreResource
+        context: AssetExecutionContext,
+        postgres: PostgresResource,
+        raw_store: RawStoreResource,
+        erasures: ErasureResource,
     ) -> MaterializeResult[None]:
-        tally = Tally()
+        tally, erased = Tally(), erasures.tombstones()
         raw_store.require_bucket_count(SOURCE, table.name, bucket_count())
         newest = raw_store.newest(SOURCE, table.name)
         upper = postgres.safe_high_water_mark()
@@ -42,7 +47,7 @@ def _extract(table: SourceTable) -> AssetsDefinition:
         number = newest.number + 1 if newest else 1
         writer = raw_store.writer(SOURCE, table.name, number)
         with postgres.read(window) as batches:
-            for rows in _bucketed(table, batches):
+            for rows in _bucketed(table, batches, erased, tally):
                 writer.add(rows)
                 tally.rows += rows.num_rows
                 if tally.rows // _LOG_EVERY_ROWS != (tally.rows - rows.num_rows) // _LOG_EVERY_ROWS:
@@ -60,10 +65,15 @@ def _extract(table: SourceTable) -> AssetsDefinition:
     return extract
 
 
-def _bucketed(table: SourceTable, batches: pa.RecordBatchReader) -> Iterator[pa.Table]:
+def _bucketed(
+    table: SourceTable, batches: pa.RecordBatchReader, erased: Tombstones, tally: Tally
+) -> Iterator[pa.Table]:
+    """The rows of accounts that were not erased, with their buckets; the others are counted."""
     for batch in batches:
         rows = pa.Table.from_batches([batch]).cast(table.schema)
-        yield with_bucket(table, rows, bucket_count())
+        kept = without_erased(rows, ("account_id",), erased)
+        tally.counts["erased"] += rows.num_rows - kept.num_rows
+        yield with_bucket(table, kept, bucket_count())
 
 
 ASSETS = [_extract(table) for table in SOURCE_TABLES.values()]
