@@ -3,6 +3,8 @@
 Belongs here: its arguments, its exit codes and how it looks. Not here: what it does (assets/erasure.py).
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -47,8 +49,7 @@ def erase(
         raise InputError(message)
     texts = [*(canary or []), *_lines(canaries)]
     require_stack()
-    parts = _parts()
-    with only_run(home()):
+    with only_run(home()), _parts() as parts:
         if scan_only:
             _, found = look(parts, account_id, texts)
             _show_scan(found.to_json(), sorted(found.places), as_json=as_json)
@@ -72,7 +73,8 @@ def _lines(path: Path | None) -> list[str]:
         raise InputError(message) from None
 
 
-def _parts() -> "Erasing":
+@contextmanager
+def _parts() -> "Iterator[Erasing]":
     from assets.erasure import Erasing
     from assets.erasure_index import every_point
     from assets.partitions import BUCKETS
@@ -81,33 +83,33 @@ def _parts() -> "Erasing":
     from resources.erasure_scan import Scan
 
     made = resources()
-    qdrant, erasures = (one.process_config_and_initialize() for one in (made.qdrant, made.erasures))  # their secrets
+    qdrant = made.qdrant.process_config_and_initialize()  # its key is an EnvVar until then, as are the others'
 
     def points() -> Any:
         with qdrant.generations() as generations:
             yield from every_point(generations)
 
     embedded = environment() is not Environment.PRODUCTION
-    own_s3 = embedded and not made.s3.endpoint_url
-    return Erasing(
-        s3=made.s3,
-        lake=made.lake,
-        ledger=made.ledger,
-        erasures=erasures,
-        embedder=made.embedder.process_config_and_initialize(),
-        qdrant=qdrant,
-        scan=Scan(
+    with made.erasures.process_config_and_initialize_cm() as erasures:
+        yield Erasing(
             s3=made.s3,
-            folders={"home": home()},
-            left_out=frozenset({home() / "postgres"}),
-            points=points if qdrant.url else None,
-        ),
-        buckets=[int(key) for key in BUCKETS.get_partition_keys()],
-        settle_tables=lambda: _settle(TABLES_AFTER_LAKE.name),
-        settle_index=lambda: _settle(INDEX.name),
-        vacuum=_vacuum if own_s3 else None,
-        on_step=lambda step: err.print(f"cippus: {step}", style="dim", highlight=False),
-    )
+            lake=made.lake,
+            ledger=made.ledger,
+            erasures=erasures,
+            embedder=made.embedder.process_config_and_initialize(),
+            qdrant=qdrant,
+            scan=Scan(
+                s3=made.s3,
+                folders={"home": home()} if embedded else {},
+                left_out=frozenset({home() / "postgres"}),
+                points=points if qdrant.url else None,
+            ),
+            buckets=[int(key) for key in BUCKETS.get_partition_keys()],
+            settle_tables=lambda: _settle(TABLES_AFTER_LAKE.name),
+            settle_index=lambda: _settle(INDEX.name),
+            vacuum=_vacuum if embedded and not made.s3.endpoint_url else None,
+            on_step=lambda step: err.print(f"cippus: {step}", style="dim", highlight=False),
+        )
 
 
 def _settle(job_name: str) -> None:
