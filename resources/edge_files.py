@@ -22,10 +22,12 @@ _FIELD = re.compile(rb"[\x60-\x77](post_id|account_id|handle)([\x60-\x77]|\x78.|
 def look_into_edge_file(path: Path, seen: Sightings) -> None:
     """One file of a shard: its bytes, the fields of logged points, and every compressed payload, freed ones too.
 
+    In its bytes the account's id counts as a value of its own alone: points hold others' texts, too.
+
     Memory: the file; the engine makes them 32 MB long.
     """
     with path.open("rb") as file:
-        look_into_bytes(file, seen)
+        look_into_bytes(file, seen, as_word=False)
     if path.parent.name == "payload_storage" and path.name.startswith("page_"):
         for payload in stored_payloads(path.read_bytes()):
             seen.json_text(payload.decode(errors="replace"))

@@ -17,6 +17,8 @@ import polars as pl
 from resources.erasures import ACCOUNT, FIELD_KINDS, KIND_COLUMN_OF, KIND_COLUMNS, Subject
 
 CANARY = "canary"
+FREE_TEXT = ("text", "bio", "summary", "display_name")
+"""Columns and fields in which another account may well be spoken of: that is its own text, and stays."""
 _LEAST_TELLING = 6
 _TEXTS_AT_ONCE = 4 << 20
 _SQL = re.compile(r"'((?:[^']|'')*)'|([A-Za-z_]\w*)")
@@ -42,13 +44,13 @@ class Needles:
         """The account's id where it is not a part of a longer one."""
         return re.compile(rf"(?<![\w-]){re.escape(self.subject.account_id)}(?![\w-])", re.ASCII)
 
-    def in_bytes(self, chunk: bytes) -> int:
-        """How often the id stands in raw bytes: as a word, or as a text of CBOR, which its length precedes."""
+    def in_bytes(self, chunk: bytes, *, as_word: bool) -> int:
+        """How often the id stands in raw bytes: as a text of CBOR, which its length precedes, or as a word too."""
         id_, found, at = self.subject.account_id.encode(), 0, -1
         head = cbor_text(id_)[: -len(id_)]
         while (at := chunk.find(id_, at + 1)) >= 0:  # not a regular expression, which is ten times slower
             around = chunk[max(0, at - 1) : at], chunk[at + len(id_) : at + len(id_) + 1]
-            is_word = not any(_OF_WORD.match(byte) for byte in around)
+            is_word = as_word and not any(_OF_WORD.match(byte) for byte in around)
             found += is_word or chunk[max(0, at - len(head)) : at] == head
         return found
 
@@ -81,15 +83,14 @@ class Sightings:
             for kind in of_name:
                 self.counts[kind] += subject.owns((kind,), value)
             self.text(value)
-            if not of_name:
-                self._free(value)
+            if not of_name and kinds is None:
+                self._free(name, value)
 
-    def _free(self, value: str) -> None:
-        """A value of a field that names nothing known: the account's own id, JSON inside it, or SQL."""
-        if value == self.needles.subject.account_id and self.needles.is_telling:
-            self.counts[ACCOUNT] += 1
-        elif value.startswith(("{", "[")):
-            self.json_text(value)
+    def _free(self, name: str, value: str) -> None:
+        """A value of a field that names nothing known: JSON, or what a commit logs, or the account's own id."""
+        if name in FREE_TEXT or (value.startswith(("{", "[")) and self.json_text(value)):
+            return
+        self.sql(value)
 
     def text(self, value: str) -> None:
         """Look for canaries in a text, now or with the next ones."""
@@ -140,8 +141,6 @@ class Sightings:
                 self.document(name, below)
         elif isinstance(value, str):
             self.named(name, (value,))
-            if name not in FIELD_KINDS:
-                self.sql(value)
 
     def sql(self, text: str) -> None:
         """Look at the literals of a condition, as commits log them: each belongs to the column named before it."""
@@ -155,10 +154,10 @@ class Sightings:
         if not literals and self.needles.is_telling:
             self.counts[ACCOUNT] += len(self.needles.as_word.findall(text))
 
-    def raw(self, chunk: bytes) -> None:
-        """Look at bytes that nothing decodes."""
+    def raw(self, chunk: bytes, *, as_word: bool = True) -> None:
+        """Look at bytes that nothing decodes; without ``as_word``, where others' texts may speak of the account."""
         if self.needles.is_telling:
-            self.counts[ACCOUNT] += self.needles.in_bytes(chunk)
+            self.counts[ACCOUNT] += self.needles.in_bytes(chunk, as_word=as_word)
         if self.needles.canaries:
             self._search(pl.Series([chunk.decode("latin-1")]), self.needles.bytewise)
 

@@ -22,6 +22,8 @@ from resources.s3 import S3Object, S3Resource
 
 _THREADS = 4
 _WHOLE_BYTES = 16 << 20
+_VOLUME = ".dat"
+"""The embedded S3's files, where the objects that are looked at one by one stand in a row."""
 
 
 @dataclass
@@ -119,7 +121,8 @@ class Scan:
                 stored_values.look_into_json(body, seen)
             elif key.endswith(".csv"):
                 stored_values.look_into_csv(body, seen)
-            seen.raw(body)
+            else:
+                seen.raw(body)
 
         return look
 
@@ -167,7 +170,11 @@ class Scan:
 def _file_looker(path: Path) -> Callable[[Sightings], None]:
     def look(seen: Sightings) -> None:
         try:
-            look_into_edge_file(path, seen)
+            if {"wal", "segments"} & set(path.parts):
+                look_into_edge_file(path, seen)
+                return
+            with path.open("rb") as file:
+                stored_values.look_into_bytes(file, seen, as_word=path.suffix != _VOLUME)
         except FileNotFoundError:
             return  # a log that was rotated meanwhile
 

@@ -6,7 +6,7 @@ Belongs here: one function a format, in bounded memory. Not here: Edge's files (
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import BinaryIO
 
@@ -15,12 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from resources.erasure_needles import Sightings
+from resources.erasure_needles import FREE_TEXT, Sightings
 from resources.erasures import FIELD_KINDS, KIND_COLUMN_OF, KIND_COLUMNS
 
 _CHUNK_BYTES = 8 << 20
 _CSV_ROWS = 10_000
-_FREE_TEXT = ("text", "bio", "summary", "display_name")
 
 
 def look_into_parquet(parquet: pq.ParquetFile, seen: Sightings) -> None:
@@ -76,8 +75,8 @@ def _look_at_column(rows: pa.Table, root: str, sign: str | None, seen: Sightings
         plain = rows[root].cast(pa.string()).combine_chunks()
         signs = rows[sign].cast(pa.string()).combine_chunks()
         for value in pc.unique(signs).to_pylist():
-            kinds = KIND_COLUMNS[sign].get(value) if value is not None else None
-            _look_at_texts(root, pc.unique(plain.filter(pc.equal(signs, value))), kinds, seen)
+            here = pc.is_null(signs) if value is None else pc.equal(signs, value)
+            _look_at_texts(root, pc.unique(plain.filter(here)), KIND_COLUMNS[sign].get(value), seen)
 
 
 def _look_at_texts(name: str, texts: pa.Array, kinds: Sequence[str] | None, seen: Sightings) -> None:
@@ -85,8 +84,8 @@ def _look_at_texts(name: str, texts: pa.Array, kinds: Sequence[str] | None, seen
         seen.named(name, (value for value in texts.to_pylist() if value is not None), kinds)
         return
     seen.texts(pl.Series(texts, dtype=pl.String))
-    if name in _FREE_TEXT:
-        return  # another account may well be spoken of there
+    if name in FREE_TEXT:
+        return
     told = pc.or_(pc.starts_with(texts, "{"), pc.equal(texts, seen.needles.subject.account_id))
     seen.named(name, texts.filter(pc.fill_null(told, False)).to_pylist())
 
@@ -150,15 +149,10 @@ def csv_dialect(body: bytes) -> "type[csv.Dialect]":
         return csv.excel
 
 
-def look_into_bytes(file: BinaryIO, seen: Sightings) -> None:
+def look_into_bytes(file: BinaryIO, seen: Sightings, *, as_word: bool) -> None:
     """Any file, 8 MB at a time; what lies across two chunks is seen too."""
     before = b""
     while chunk := file.read(_CHUNK_BYTES):
         if content := (before + chunk).strip(b"\0"):  # engines make their files long beforehand
-            seen.raw(content)
+            seen.raw(content, as_word=as_word)
         before = chunk[-seen.needles.longest :]
-
-
-def distinct(values: Iterable[str | None]) -> set[str]:
-    """The values without repetitions and nulls."""
-    return {value for value in values if value is not None}
