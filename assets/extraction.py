@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 import pyarrow.compute as pc
 
-from assets.reading import Reading, Rejects
+from assets.reading import Keep, Reading, Rejects, keep_all
 from assets.transforms.overlap import MOST_DIGESTS, Overlap, pack, unpack
 from assets.transforms.source_schema import SourceTable, with_bucket
 from resources.raw_store import CHANGES, EXPORT, Manifest, RawStoreResource, moment
@@ -46,8 +46,8 @@ class Extraction:
     """One table of one source, extracted once.
 
     ``skew`` is how far an application's clock may be behind the source's: so much of what lies below a window is read
-    again with it. ``on_rejects`` takes the rows that cannot be cast; ``on_rows`` hears how many rows were read. Memory:
-    that of a WindowWriter, whatever the rows.
+    again with it. ``on_rejects`` takes the rows that cannot be cast; ``on_rows`` hears how many rows were read, and
+    ``keep`` says which may be landed. Memory: that of a WindowWriter, whatever the rows.
     """
 
     source: Source
@@ -58,6 +58,7 @@ class Extraction:
     skew: timedelta = timedelta(0)
     on_rows: Callable[[int], None] = lambda _rows: None
     part_rows: int = PART_ROWS
+    keep: Keep = keep_all
     reading: Reading = field(init=False)
     newest_moment: datetime | None = field(init=False, default=None)
 
@@ -107,7 +108,7 @@ class Extraction:
 
     def _begin(self) -> None:
         self.raw_store.require_bucket_count(self.table.name, self.bucket_count)
-        self.reading = Reading.of(self.table, self.source.columns(self.table.name))
+        self.reading = Reading.of(self.table, self.source.columns(self.table.name), self.keep)
 
     def _newest(self) -> Manifest | None:
         return self.raw_store.newest(self.source.name, self.table.name)

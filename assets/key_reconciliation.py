@@ -13,7 +13,7 @@ import polars as pl
 import pyarrow as pa
 
 from assets.extraction import ALONG
-from assets.reading import Reading
+from assets.reading import Keep, Reading, keep_all
 from assets.transforms.key_comparison import Bounds, Differences, compare_keys, tombstones
 from assets.transforms.source_schema import SourceTable, newest_usable, with_bucket
 from resources.key_shares import KeyShares
@@ -66,6 +66,7 @@ class KeyReconciliation:
     spec: TableSpec
     bucket_count: int
     skew: timedelta
+    keep: Keep = keep_all
     _counts: dict[str, int] = field(default_factory=dict)
     _vanished: list[str] = field(default_factory=list)
     _reading: Reading = field(init=False)
@@ -80,7 +81,7 @@ class KeyReconciliation:
         newest = self.raw_store.newest(self.source.name, self.table.name)
         if newest is None:
             return Reconciled()
-        self._reading = Reading.of(self.table, self.source.columns(self.table.name))
+        self._reading = Reading.of(self.table, self.source.columns(self.table.name), self.keep)
         mark = self.source.safe_high_water_mark()
         judged_below = mark - self.skew
         landed_below = min(judged_below, datetime.fromisoformat(newest.upper) - self.skew)

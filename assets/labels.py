@@ -15,6 +15,7 @@ from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS
 from assets.transforms.labels import agree, judge
 from assets.transforms.source_schema import LABELS_SCHEMA
 from resources.catalogues import catalogue_hash, load_verticals
+from resources.erasures import ErasureResource
 from resources.lake import LakeResource, TableSpec, fingerprint
 from resources.ledger import LedgerResource
 from resources.quarantine import QuarantineResource
@@ -53,8 +54,12 @@ def gold(
     lake: LakeResource,
     ledger: LedgerResource,
     quarantine: QuarantineResource,
+    erasures: ErasureResource,
 ) -> MaterializeResult[None]:
-    """Collect every dropped label file. Memory grows with the labels, which people write by hand."""
+    """Collect every dropped label file. Memory grows with the labels, which people write by hand.
+
+    A label of an erased account's is neither gold nor in quarantine.
+    """
     dropped = sorted((item.key, item.etag) for item in s3.list_objects(LANDING) if item.key.endswith(".parquet"))
     verticals = load_verticals()
 
@@ -64,7 +69,9 @@ def gold(
         posts = lake.scan(LAKE_POSTS).select("post_id").filter(pl.col("post_id").is_in(ids)).collect()
         accounts = lake.scan(LAKE_ACCOUNTS).select("account_id").filter(pl.col("account_id").is_in(ids)).collect()
         judged = judge(labels, {v.name for v in verticals}, posts["post_id"], accounts["account_id"])
-        rejects = judged.filter(pl.col("reason").is_not_null())
+        unknown = judged.filter(pl.col("reason").is_not_null())
+        rejects = _without_erased(unknown, erasures)
+        tally.counts["erased"] += unknown.height - rejects.height
         tally.counts["quarantined"] += quarantine.land("labels", "labels", "item_id", rejects)
         tally.counts["files_quarantined"] += quarantine.land("label-files", "label files", "file", unusable)
         tally.counts["files"] = len(dropped)
@@ -73,6 +80,13 @@ def gold(
     version = fingerprint([catalogue_hash(verticals), *(part for item in dropped for part in item)])
     stage = Stage(GOLD.name, (LAKE_POSTS, LAKE_ACCOUNTS), version, partitioned=False)
     return refresh_table(context, lake, ledger, stage, GOLD, collect)
+
+
+def _without_erased(labels: pl.DataFrame, erasures: ErasureResource) -> pl.DataFrame:
+    """Labels of items that no erased account owned."""
+    items = labels.select("item_kind", "item_id").drop_nulls().unique()
+    erased = pl.DataFrame(sorted(erasures.erased_items(items.iter_rows())), schema=items.schema, orient="row")
+    return labels.join(erased, on=["item_kind", "item_id"], how="anti")
 
 
 _SCHEMA = dict(pl.DataFrame(pl.from_arrow(LABELS_SCHEMA.empty_table())).schema)

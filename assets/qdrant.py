@@ -52,7 +52,7 @@ def points(
     with qdrant.generations() as generations:
         for generation in written(generations, recipe):
             index = generations.open(generation)
-            stage = Stage(_stage(generation), (CHUNKS, VECTORS, TAGS), fingerprint([recipe.model, recipe.sparse]))
+            stage = Stage(stage_of(generation), (CHUNKS, VECTORS, TAGS), fingerprint([recipe.model, recipe.sparse]))
             done = refresh(context, lake, ledger, stage, _contents(index), _update(context, writer, index))
             if done.changes.written and generation == generations.serving():
                 index.optimize()
@@ -64,7 +64,8 @@ def points(
     return total.result()
 
 
-def _stage(generation: Generation) -> str:
+def stage_of(generation: Generation) -> str:
+    """What a generation is called in the ledger."""
     return f"qdrant/{generation.name}"
 
 
@@ -119,7 +120,7 @@ def promotion(
     recipe = recipe_of(writer.model, qdrant.quantization)
 
     def forget(generation: Generation) -> None:
-        ledger.forget(_stage(generation))
+        ledger.forget(stage_of(generation))
         context.log.info("%s dropped", generation.name)
 
     with qdrant.generations() as generations:

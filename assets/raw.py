@@ -4,17 +4,22 @@ Belongs here: the assets, and what they land. Not here: how a window is cut (ext
 current (lake.py).
 """
 
+from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 
 import polars as pl
+import pyarrow as pa
 from dagster import AssetExecutionContext, AssetsDefinition, Config, MaterializeResult, ResourceParam
 
 from assets.asset import asset
 from assets.extraction import ALONG, Extracted, Extraction
 from assets.incremental import Tally
+from assets.reading import Keep
+from assets.transforms.erasure import ErasedAccounts, without_erased
 from assets.transforms.source_schema import SOURCE_TABLES, SourceTable
 from resources.environments import bucket_count, clock_skew_seconds
+from resources.erasures import ErasureResource
 from resources.quarantine import QuarantineResource
 from resources.raw_store import RawStoreResource
 from resources.rds_export import RdsExportResource
@@ -46,6 +51,7 @@ def _extract(table: SourceTable) -> AssetsDefinition:
         rds_exports: RdsExportResource,
         raw_store: RawStoreResource,
         quarantine: QuarantineResource,
+        erasures: ErasureResource,
     ) -> MaterializeResult[None]:
         tally = Tally()
         chosen = rds_exports.open(config.export_id, [table.name]) if config.export_id else source
@@ -54,7 +60,8 @@ def _extract(table: SourceTable) -> AssetsDefinition:
             tally.counts["quarantined"] += quarantine.land(f"cast-{chosen.name}", table.name, table.key, rejects)
 
         skew = timedelta(seconds=clock_skew_seconds())
-        extraction = Extraction(chosen, raw_store, table, bucket_count(), on_rejects, skew, _progress(context, tally))
+        on_rows, keep = _progress(context, tally), keeping(erasures.tombstones(), tally.counts)
+        extraction = Extraction(chosen, raw_store, table, bucket_count(), on_rejects, skew, on_rows, keep=keep)
         found = extraction.snapshot(config.export_id) if config.export_id else extraction.changes()
         _report(tally, found)
         if isinstance(chosen, LiveSource):
@@ -62,6 +69,17 @@ def _extract(table: SourceTable) -> AssetsDefinition:
         return tally.result()
 
     return extract
+
+
+def keeping(erased: ErasedAccounts, counts: Counter[str]) -> Keep:
+    """Leaves erased accounts out of what a source gives, and counts their rows."""
+
+    def keep(rows: pa.Table) -> pa.Table:
+        kept = without_erased(rows, ("account_id",), erased)
+        counts["erased"] += rows.num_rows - kept.num_rows
+        return kept
+
+    return keep
 
 
 def _progress(context: AssetExecutionContext, tally: Tally) -> Callable[[int], None]:

@@ -23,6 +23,13 @@ from resources.failures import PermanentFailure
 
 Rejects = Callable[[pl.DataFrame], object]
 """Takes rows that cannot be cast, as the source gave them, with a column ``reason``."""
+Keep = Callable[[pa.Table], pa.Table]
+"""The rows that may be landed, of a batch as the source gave it: those of no erased account."""
+
+
+def keep_all(rows: pa.Table) -> pa.Table:
+    """Every row: nobody was erased."""
+    return rows
 
 
 class SourceTableMissingError(PermanentFailure):
@@ -40,9 +47,10 @@ class Reading:
     difference: Difference
     columns: Mapping[str, str]
     schema: pa.Schema
+    keep: Keep = keep_all
 
     @classmethod
-    def of(cls, table: SourceTable, columns: Mapping[str, str]) -> "Reading":
+    def of(cls, table: SourceTable, columns: Mapping[str, str], keep: Keep = keep_all) -> "Reading":
         """The reading of a table with those columns. Raises SourceTableMissingError and ContractError."""
         if not columns:
             message = f"The source has no table public.{table.name}, or its role does not see it."
@@ -54,7 +62,7 @@ class Reading:
                 "or undo it in the source."
             )
             raise ContractError(message)
-        return cls(difference, columns, landed_schema(difference))
+        return cls(difference, columns, landed_schema(difference), keep)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -67,8 +75,8 @@ class Reading:
         return text_columns(self.columns)
 
     def rows(self, batch: pa.RecordBatch, on_rejects: Rejects) -> pa.Table:
-        """A batch in the landed columns and types; rows that cannot be cast go to ``on_rejects``."""
-        rows, rejects = recast_rows(self.schema, pa.Table.from_batches([batch]))
+        """The rows of a batch that are kept, in the landed types; those that cannot be cast go to ``on_rejects``."""
+        rows, rejects = recast_rows(self.schema, self.keep(pa.Table.from_batches([batch])))
         if not rejects.is_empty():
             on_rejects(rejects)
         return rows

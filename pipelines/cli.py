@@ -18,7 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from dagster import BetaWarning
 from deltalake.exceptions import DeltaError
 
-from pipelines import governor, indexing, measuring, presentation, searching
+from pipelines import erasing, governor, indexing, measuring, presentation, searching
 from pipelines.demo import stack
 from pipelines.demo.dataset import prepare, record_load
 from pipelines.demo.folder import InputError, open_folder
@@ -38,7 +38,9 @@ from resources.environments import (
     is_governed,
     writable_home,
 )
+from resources.erasures import ErasureKeyError
 from resources.governor_process import GovernorGoneError, GovernorStartError, running
+from resources.lake_history import ForeignWriterError
 from resources.postgres_errors import SourceUnavailableError
 from resources.qdrant import VectorIndexError
 from resources.s3_governor.settings import GovernorSettingError
@@ -57,10 +59,10 @@ EXAMPLE_SEARCHES = ("vegan recipes", "electric car reviews", "marathon training"
 BAD_INPUT, FAILED = 2, 1
 
 
-REFUSED = (InputError, StackNotUpError, SettingError, GovernorSettingError, RunInProgressError)
+REFUSED = (InputError, StackNotUpError, SettingError, GovernorSettingError, RunInProgressError, ErasureKeyError)
 UNSUCCESSFUL = (
     *(ServerError, VectorIndexError, SourceUnavailableError, GovernorStartError, GovernorGoneError),
-    *(BotoCoreError, ClientError, DeltaError, OSError),
+    *(BotoCoreError, ClientError, DeltaError, OSError, ForeignWriterError, erasing.StageFailedError),
 )
 
 
@@ -161,6 +163,7 @@ def checks(as_json: Json = False) -> None:
 app.command()(searching.search)
 app.command()(indexing.reconcile)
 app.command()(indexing.rollback)
+app.command()(erasing.erase)
 app.command("s3-governor")(governor.s3_governor)
 
 

@@ -20,7 +20,17 @@ CHECKS = define_asset_job(
     selection=AssetSelection.all_asset_checks(),
     description="Every asset check, without materializing anything.",
 )
-JOBS = [LINEAGE, CHECKS, raw_key_reconciliation]
+_OF_INDEX = AssetSelection.groups("qdrant", "search")
+TABLES_AFTER_LAKE = define_asset_job(
+    "tables_after_lake",
+    selection=AssetSelection.all()
+    - AssetSelection.all_asset_checks()
+    - AssetSelection.groups("rds", "raw", "lake")
+    - _OF_INDEX,
+    description="Every table that is made of the lake, without extracting or merging anything.",
+)
+INDEX = define_asset_job("index", selection=_OF_INDEX, description="The collection, and what is measured on it.")
+JOBS = [LINEAGE, CHECKS, TABLES_AFTER_LAKE, INDEX, raw_key_reconciliation]
 
 
 def all_buckets() -> Mapping[str, str]:

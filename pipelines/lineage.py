@@ -24,7 +24,7 @@ from rich.console import Console
 
 from pipelines.console import LineageProgress
 from pipelines.definitions import defs
-from pipelines.jobs import all_buckets
+from pipelines.jobs import CHECKS, LINEAGE, all_buckets
 from pipelines.run_lock import only_run
 from resources import s3_usage
 from resources.governor_process import GovernorGoneError
@@ -79,11 +79,11 @@ def _close_abandoned(instance: DagsterInstance) -> None:
 
 
 def _execute(home: Path, job_name: str, console: Console, tags: dict[str, str]) -> tuple[ExecuteInProcessResult, float]:
+    """Run a job; the caller holds the run lock."""
     steps = len(defs.resolve_job_def(job_name).nodes)
     progress = LineageProgress(console, steps)
     observed = Definitions.merge(defs, Definitions(loggers={"progress": progress.logger()}))
     with (
-        only_run(home),
         DagsterInstance.from_config(str(instance_folder(home))) as instance,
         progress.progress,
     ):
@@ -100,7 +100,8 @@ def _execute(home: Path, job_name: str, console: Console, tags: dict[str, str]) 
 
 def run_lineage(home: Path, console: Console) -> LineageReport:
     """Materialize every asset once, all buckets in this process. Failures are in the report, not raised."""
-    result, seconds = _execute(home, "lineage", console, dict(all_buckets()))
+    with only_run(home):
+        result, seconds = _execute(home, LINEAGE.name, console, dict(all_buckets()))
     assets: dict[str, dict[str, Any]] = {}
     for event in result.get_asset_materialization_events():
         key = event.asset_key.to_user_string() if event.asset_key else ""
@@ -108,9 +109,16 @@ def run_lineage(home: Path, console: Console) -> LineageReport:
     return LineageReport(round(seconds, 3), assets, _failures(result))
 
 
+def settle(home: Path, job_name: str, console: Console) -> dict[str, str]:
+    """Run a job of some stages for a caller that holds the run lock; returns what failed (step → error)."""
+    result, _ = _execute(home, job_name, console, dict(all_buckets()))
+    return _failures(result)
+
+
 def run_checks(home: Path, console: Console) -> tuple[list[CheckOutcome], dict[str, str]]:
     """Evaluate every asset check; returns the outcomes and the checks that could not be evaluated, with why."""
-    result, _ = _execute(home, "checks", console, {})
+    with only_run(home):
+        result, _ = _execute(home, CHECKS.name, console, {})
     outcomes = [
         CheckOutcome(
             found.asset_key.to_user_string(),

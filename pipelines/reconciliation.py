@@ -4,6 +4,7 @@ Belongs here: the job and its report; what it lands is merged when the lake is n
 comparison (assets/key_reconciliation.py), when it runs (schedules.py).
 """
 
+from collections import Counter
 from dataclasses import asdict
 from datetime import timedelta
 
@@ -12,8 +13,10 @@ from dagster import AssetMaterialization, OpDefinition, OpExecutionContext, Reso
 from assets.asset import RETRIES, stopping_unless_transient
 from assets.key_reconciliation import KeyReconciliation
 from assets.lake import LAKE_TABLES
+from assets.raw import keeping
 from assets.transforms.source_schema import SOURCE_TABLES, SourceTable
 from resources.environments import bucket_count, clock_skew_seconds
+from resources.erasures import ErasureResource
 from resources.failures import PermanentFailure
 from resources.lake import LakeResource
 from resources.quarantine import QuarantineResource
@@ -33,16 +36,19 @@ def _reconcile(table: SourceTable) -> OpDefinition:
         raw_store: RawStoreResource,
         lake: LakeResource,
         quarantine: QuarantineResource,
+        erasures: ErasureResource,
     ) -> None:
         """One narrow scan of a table's keys; the window of what differs is a materialization of raw/*."""
+        erased = Counter[str]()
         with stopping_unless_transient():
             if not isinstance(source, LiveSource):
                 message = f"Keys of {source.name} cannot be compared, expected CIPPUS_SOURCE to be postgres."
                 raise SourceNotLiveError(message)
             skew = timedelta(seconds=clock_skew_seconds())
             spec, count = LAKE_TABLES[table.name], bucket_count()
-            found = KeyReconciliation(source, raw_store, lake, quarantine, table, spec, count, skew).run()
-        counts = {name: value for name, value in asdict(found).items() if name != "window"}
+            keep = keeping(erasures.tombstones(), erased)
+            found = KeyReconciliation(source, raw_store, lake, quarantine, table, spec, count, skew, keep).run()
+        counts = {name: value for name, value in asdict(found).items() if name != "window"} | dict(erased)
         context.log.info("%s: %s", table.name, counts)
         rows = found.window.rows if found.window else 0
         metadata = {"rows": rows, "windows": int(found.window is not None), **counts}

@@ -13,6 +13,7 @@ from dagster import EnvVar, ExecutorDefinition, in_process_executor
 
 from resources import governor_process
 from resources.embedder import EmbedderResource
+from resources.erasures import ErasureResource
 from resources.index_generations import QUANTIZATIONS
 from resources.lake import LakeResource
 from resources.ledger import LedgerResource
@@ -82,9 +83,11 @@ VARIABLES = {
     "CIPPUS_EMBEDDINGS_API_KEY": "the endpoint's key",
     "CIPPUS_EMBEDDINGS_REQUESTS": "requests to it that are under way at a time (default 8)",
     "CIPPUS_EMBEDDER_THREADS": "threads of the encoder (default: the cores that the process was given)",
+    "CIPPUS_ERASURE_KEY": "secret that ids of erased accounts are hashed with, at least 32 characters; made on the "
+    "embedded stack",
 }
 """Every variable that Cippus reads, and what it means; the README's table is held to it."""
-SECRETS = ("CIPPUS_POSTGRES_DSN", "QDRANT_API_KEY", "CIPPUS_EMBEDDINGS_API_KEY")
+SECRETS = ("CIPPUS_POSTGRES_DSN", "QDRANT_API_KEY", "CIPPUS_EMBEDDINGS_API_KEY", "CIPPUS_ERASURE_KEY")
 SOURCES = ("postgres", "redshift")
 """What CIPPUS_SOURCE may name; the first is the default."""
 
@@ -155,6 +158,7 @@ class Resources(NamedTuple):
     rds_exports: RdsExportResource
     embedder: EmbedderResource
     qdrant: QdrantResource
+    erasures: ErasureResource
 
 
 def s3_resource() -> S3Resource:
@@ -251,6 +255,11 @@ def resources() -> Resources:
             edge_path=str(home() / "qdrant") if embedded else "",
             quantization=_quantization(),
             nodes=os.getenv("CIPPUS_QDRANT_NODES", ""),
+        ),
+        erasures=ErasureResource(
+            s3=s3,
+            key=_secret("CIPPUS_ERASURE_KEY"),
+            key_file=str(home() / "erasure.key") if embedded else "",
         ),
     )
 

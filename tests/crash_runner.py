@@ -6,17 +6,23 @@ Belongs here: talking to that process (crashing_child.py). Not here: the moments
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import Protocol
 
 from lineage_world import World
 
 from resources.embedded import EmbeddedStack
 
-Child = Callable[[World, str, int], int]
-"""Kill a run at the n-th event that matches; returns its exit code."""
+
+class Child(Protocol):
+    """Kill a run, or the erasure of an account, at the n-th event that matches; returns its exit code."""
+
+    def __call__(self, world: World, pattern: str, nth: int, erase: str = "") -> int:
+        """Run it."""
+        ...
 
 
 @contextmanager
@@ -31,9 +37,9 @@ def crash_runner(stack: EmbeddedStack) -> Iterator[Child]:
         assert process.stdout is not None
         jobs, answers = process.stdin, process.stdout
 
-        def run(world: World, pattern: str, nth: int) -> int:
+        def run(world: World, pattern: str, nth: int, erase: str = "") -> int:
             job = {"name": world.name, "folder": str(world.folder), "stack": asdict(stack)}
-            killed = {"pattern": pattern, "nth": nth, "quantization": world.quantization}
+            killed = {"pattern": pattern, "nth": nth, "quantization": world.quantization, "erase": erase}
             jobs.write(json.dumps({**job, **killed}) + "\n")
             jobs.flush()
             return int(answers.readline())

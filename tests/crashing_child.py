@@ -1,4 +1,4 @@
-"""A process that runs the lineage of a world and kills itself with SIGKILL at a chosen moment.
+"""A process that runs the lineage of a world, or an erasure, and kills itself with SIGKILL at a chosen moment.
 
 Belongs here: the moments, and the process that forks a run each. Not here: which moments are tried (test_crashes.py).
 Each line of standard input is a job; each line of standard output says how its run ended. Runs are forked from a
@@ -21,8 +21,10 @@ from urllib.parse import unquote, urlsplit
 
 warnings.simplefilter("ignore")
 
-from lineage_world import World  # noqa: E402 -- importing warns
+from erasure_world import erasing  # noqa: E402 -- importing warns
+from lineage_world import World  # noqa: E402
 
+from assets.erasure import erase  # noqa: E402
 from resources import edge_generations, qdrant_edge  # noqa: E402
 from resources.embedded import EmbeddedStack  # noqa: E402
 
@@ -133,7 +135,11 @@ def run(job: dict[str, Any]) -> None:
     announced(edge_generations.EdgeGenerations, "_swap", "index swap", kill)
     announced(edge_generations.EdgeGenerations, "drop", "index drop", kill)
     announced(qdrant_edge.EdgeIndex, "optimize", "index optimize", kill)
-    report = World(job["name"], Path(job["folder"]), through, governor=None, quantization=job["quantization"]).run()
+    world = World(job["name"], Path(job["folder"]), through, governor=None, quantization=job["quantization"])
+    if job["erase"]:
+        receipt = erase(erasing(world), job["erase"])
+        os._exit(0 if receipt.is_clean else 1)
+    report = world.run()
     if not report.success:
         sys.stderr.write("\n".join(report.errors))
     os._exit(0 if report.success else 1)

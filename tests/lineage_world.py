@@ -48,6 +48,7 @@ from pipelines.jobs import LINEAGE
 from resources.catalogues import load_verticals
 from resources.embedded import EmbeddedStack
 from resources.environments import bucket_count
+from resources.erasures import ErasureResource
 from resources.lake import LakeResource, TableSpec
 from resources.ledger import LedgerResource
 from resources.qdrant import QdrantResource, SearchFilter
@@ -76,6 +77,7 @@ TABLES = (
     SUMMARIES,
     *MARTS,
 )
+ERASURE_KEY = "a key that is only for these tests: 0123456789"
 BUCKETS_RUN = 3
 """A run looks at three account buckets, to be quick: two with accounts, and the last without any."""
 DESCRIPTIONS = frozenset(text for vertical in load_verticals() for text in vertical.descriptions)
@@ -179,6 +181,7 @@ class World:
             "rds_exports": RdsExportResource(s3=s3, location="exports"),
             "embedder": self.embedding[0],
             "qdrant": self.qdrant,
+            "erasures": ErasureResource(s3=s3, key=ERASURE_KEY),
         }
 
     @cached_property

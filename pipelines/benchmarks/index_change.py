@@ -77,7 +77,7 @@ def measure_change(console: Console, posts: int) -> Change:
     changed = max(1, round(posts * CHANGED_PART))
     texts = real_length_posts(posts + changed, model)
     with tempfile.TemporaryDirectory(prefix="cippus-") as folder:
-        lineage = _Lineage(Path(folder), console)
+        lineage = EmbeddedLineage(Path(folder), console)
         data = Path(folder) / "data"
         data.mkdir()
         write_posts(data, texts[:posts])
@@ -142,20 +142,20 @@ class Run:
         return dict(Counter(self.by_asset).most_common(count))
 
 
-class _Lineage:
+class EmbeddedLineage:
     """The `cippus` command on a home folder of the bench's own."""
 
     def __init__(self, folder: Path, console: Console) -> None:
-        self._home, self._console = folder / "home", console
+        self.home, self._console = folder / "home", console
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("CIPPUS_", "QDRANT_"))}
-        self._environment = {**kept, "CIPPUS_HOME": str(self._home)}
+        self._environment = {**kept, "CIPPUS_HOME": str(self.home)}
 
-    def command(self, *arguments: str) -> str:
-        """Run one command. Raises FailedRunError."""
+    def command(self, *arguments: str, also: tuple[int, ...] = ()) -> str:
+        """Run one command. Raises FailedRunError unless it ends with 0, or with a code that is ``also`` an answer."""
         self._console.print(f"cippus {arguments[0]}", highlight=False)
         program = [sys.executable, "-m", "pipelines.cli", *arguments]
         done = subprocess.run(program, env=self._environment, capture_output=True, text=True, check=False)
-        if done.returncode:
+        if done.returncode not in (0, *also):
             told = "\n".join(done.stderr.splitlines()[-5:])
             message = f"cippus {arguments[0]} ended with {done.returncode}: {told}"
             raise FailedRunError(message)
@@ -163,7 +163,7 @@ class _Lineage:
 
     def run(self) -> Run:
         """The lineage once."""
-        report_file = self._home / "bench.json"
+        report_file = self.home / "bench.json"
         self.command("run", "--json", str(report_file))
         report = json.loads(report_file.read_text())
         by_asset = {key: float(found.get("seconds", 0.0)) for key, found in report["assets"].items()}
@@ -171,14 +171,14 @@ class _Lineage:
 
     def change(self, posts: list[int], texts: list[str]) -> None:
         """Give some posts other texts, as an application would."""
-        stack = EmbeddedStack.read(self._home / "stack.json")
+        stack = EmbeddedStack.read(self.home / "stack.json")
         with psycopg.connect(stack.postgres_dsn) as connection, connection.cursor() as cursor:
             statement = b"UPDATE posts SET text = %s, updated_at = now() WHERE post_id = %s"
             cursor.executemany(statement, [(text, f"post-{n}") for n, text in zip(posts, texts, strict=True)])
 
     def distinct_texts(self, posts: list[int]) -> int:
         """Distinct texts of some posts in the corpus: a long post is several chunks."""
-        lake = LakeResource(s3=S3Resource(bucket="cippus", stack_file=str(self._home / "stack.json")))
+        lake = LakeResource(s3=S3Resource(bucket="cippus", stack_file=str(self.home / "stack.json")))
         of_posts = lake.scan(CHUNKS).filter(pl.col("post_id").is_in([f"post-{number}" for number in posts]))
         return int(of_posts.select(pl.col("content_hash").n_unique()).collect().item())
 

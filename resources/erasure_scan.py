@@ -1,0 +1,188 @@
+"""The scan that proves an erasure: every object and file that the lineage keeps, decoded and searched.
+
+Belongs here: walking over a bucket and folders, and the findings. Not here: formats (stored_values.py, edge_files.py),
+removing what is found (assets/erasure.py).
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from resources import stored_values
+from resources.edge_files import look_into_edge_file
+from resources.erasure_needles import Needles, Sightings
+from resources.qdrant import IndexPoint
+from resources.s3 import S3Object, S3Resource
+
+_THREADS = 4
+_WHOLE_BYTES = 16 << 20
+_VOLUME = ".dat"
+"""The embedded S3's files, where the objects that are looked at one by one stand in a row."""
+
+
+@dataclass
+class Findings:
+    """What was seen where: place (S3 key, or path) → kind → how often; and the canaries that were seen anywhere."""
+
+    places: dict[str, Mapping[str, int]] = field(default_factory=dict)
+    canaries: set[str] = field(default_factory=set)
+    objects: int = 0
+    size_bytes: int = 0
+
+    def add(self, place: str, seen: Sightings) -> None:
+        """Take what was seen in one place."""
+        if found := seen.seen:
+            self.places[place] = found
+        self.canaries |= seen.canaries
+
+    def under(self, prefix: str) -> list[str]:
+        """The places that begin so, sorted."""
+        return sorted(place for place in self.places if place.startswith(prefix))
+
+    def by_layer(self) -> dict[str, dict[str, int]]:
+        """First part of the place → places and sightings by kind."""
+        layers: dict[str, Counter[str]] = {}
+        for place, found in self.places.items():
+            layer = layers.setdefault(place.partition("/")[0], Counter())
+            layer.update({"places": 1, **found})
+        return {name: dict(sorted(counts.items())) for name, counts in sorted(layers.items())}
+
+    def to_json(self) -> dict[str, Any]:
+        """Figures alone: what was seen is not repeated."""
+        return {
+            "objects": self.objects,
+            "bytes": self.size_bytes,
+            "places": len(self.places),
+            "canaries": len(self.canaries),
+            "layers": self.by_layer(),
+        }
+
+
+@dataclass(frozen=True)
+class Scan:
+    """Looks at a bucket, at local folders (name in the findings → folder), and at the points of a server.
+
+    ``left_out`` are folders that are somebody else's: the source database. ``points`` gives every point of every
+    generation by name, where the index is no folder.
+    """
+
+    s3: S3Resource
+    folders: Mapping[str, Path] = field(default_factory=dict)
+    left_out: frozenset[Path] = frozenset()
+    points: Callable[[], Iterable[tuple[str, IndexPoint]]] | None = None
+
+    def run(self, needles: Needles, on_object: Callable[[str], None] | None = None) -> Findings:
+        """Look at everything. Memory: of four objects at a time 16 MB, one text column of a row group, or a 32 MB file.
+
+        Reads all that is stored, whatever was erased: a proof that looked only where it expects something would be
+        none.
+        """
+        findings = Findings()
+        objects = list(self.s3.list_objects(""))
+        tasks = [(item.key, self._object_looker(item)) for item in objects]
+        files = [(f"{name}/{path.relative_to(top)}", path) for name, top in self.folders.items() for path in
+                 self._files(top)]  # fmt: skip
+        tasks += [(place, _file_looker(path)) for place, path in files]
+        findings.objects = len(tasks)
+        findings.size_bytes = sum(item.size_bytes for item in objects) + sum(_size(path) for _, path in files)
+
+        def look(task: tuple[str, Callable[[Sightings], None]]) -> tuple[str, Sightings]:
+            place, looker = task
+            seen = Sightings(needles)
+            looker(seen)
+            seen.flush()
+            return place, seen
+
+        with ThreadPoolExecutor(_THREADS) as pool:
+            for place, seen in pool.map(look, tasks):
+                findings.add(place, seen)
+                if on_object:
+                    on_object(place)
+        self._look_at_points(needles, findings)
+        return findings
+
+    def _object_looker(self, item: S3Object) -> Callable[[Sightings], None]:
+        key = item.key
+
+        def look(seen: Sightings) -> None:
+            if key.endswith(".parquet"):
+                self._look_into_parquet(item, seen)
+                return
+            body = self.s3.get(key)
+            if body is None:
+                return  # deleted since it was listed
+            if key.endswith((".json", ".jsonl")) or "/_last_checkpoint" in key:
+                stored_values.look_into_json(body, seen)
+            elif key.endswith(".csv"):
+                stored_values.look_into_csv(body, seen)
+            else:
+                seen.raw(body)
+
+        return look
+
+    def _look_into_parquet(self, item: S3Object, seen: Sightings) -> None:
+        try:
+            with self._source(item) as source, pq.ParquetFile(source) as plain:
+                columns = stored_values.text_columns(plain.schema)
+                source.seek(0)
+                with pq.ParquetFile(source, metadata=plain.metadata, read_dictionary=columns) as parquet:
+                    stored_values.look_into_parquet(parquet, seen)
+        except FileNotFoundError:
+            return
+        except ValueError:  # it only calls itself Parquet: a dropped file may be anything
+            seen.raw(self.s3.get(item.key) or b"")
+
+    def _source(self, item: S3Object) -> pa.NativeFile:
+        """An object to read from: small ones are fetched whole, which is one request; of others only what is needed."""
+        if item.size_bytes > _WHOLE_BYTES:
+            return self.s3.arrow_filesystem.open_input_file(f"{self.s3.bucket}/{item.key}")
+        body = self.s3.get(item.key)
+        if body is None:
+            raise FileNotFoundError(item.key)
+        return pa.BufferReader(body)
+
+    def _files(self, top: Path) -> list[Path]:
+        found = []
+        for path in sorted(top.iterdir()) if top.is_dir() else []:
+            if path in self.left_out or path.is_symlink():
+                continue
+            if path.is_dir():
+                found += self._files(path)
+            elif path.is_file():
+                found.append(path)
+        return found
+
+    def _look_at_points(self, needles: Needles, findings: Findings) -> None:
+        by_generation: dict[str, Sightings] = {}
+        for name, point in self.points() if self.points else ():
+            seen = by_generation.setdefault(name, Sightings(needles))
+            seen.document("", dict(point.payload))
+        for name, seen in by_generation.items():
+            findings.add(f"qdrant/{name}", seen)
+
+
+def _file_looker(path: Path) -> Callable[[Sightings], None]:
+    def look(seen: Sightings) -> None:
+        try:
+            if {"wal", "segments"} & set(path.parts):
+                look_into_edge_file(path, seen)
+                return
+            with path.open("rb") as file:
+                stored_values.look_into_bytes(file, seen, as_word=path.suffix != _VOLUME)
+        except FileNotFoundError:
+            return  # a log that was rotated meanwhile
+
+    return look
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0

@@ -1,0 +1,158 @@
+"""Decoding what the lineage stores, so that a scan can look at it: Parquet, Delta logs, JSON, CSV, raw bytes.
+
+Belongs here: one function a format, in bounded memory. Not here: Edge's files (edge_files.py), what is looked for
+(erasure_needles.py).
+"""
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import BinaryIO
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from resources.erasure_needles import FREE_TEXT, Sightings
+from resources.erasures import FIELD_KINDS, KIND_COLUMN_OF, KIND_COLUMNS
+
+_CHUNK_BYTES = 8 << 20
+_CSV_ROWS = 10_000
+
+
+def look_into_parquet(parquet: pq.ParquetFile, seen: Sightings) -> None:
+    """Every text of every row group: values, dictionaries (unreferenced entries too), statistics, footer metadata.
+
+    ``parquet`` was opened with ``text_columns`` as dictionaries. Numbers are not read, so vectors cost nothing.
+    Memory: one text column of one row group, each distinct value once.
+    """
+    for value in (parquet.metadata.metadata or {}).values():
+        seen.raw(value)
+    roots = text_roots(parquet.schema)
+    for group in range(parquet.num_row_groups):
+        _look_at_statistics(parquet.metadata.row_group(group), seen)
+        for root in roots:
+            sign = KIND_COLUMN_OF.get(root)
+            with_sign = [root, sign] if sign in parquet.schema_arrow.names else [root]
+            rows = parquet.read_row_group(group, columns=with_sign)
+            _look_at_column(rows, root, sign if len(with_sign) > 1 else None, seen)
+
+
+def text_columns(schema: pq.ParquetSchema) -> list[str]:
+    """The flat text columns, which are read as dictionaries."""
+    return [schema.column(i).path for i in range(len(schema)) if _is_text(schema, i) and schema.column(i).path in
+            schema.to_arrow_schema().names]  # fmt: skip
+
+
+def text_roots(schema: pq.ParquetSchema) -> list[str]:
+    """The top-level columns that hold texts anywhere."""
+    return list(dict.fromkeys(schema.column(i).path.split(".")[0] for i in range(len(schema)) if _is_text(schema, i)))
+
+
+def _is_text(schema: pq.ParquetSchema, index: int) -> bool:
+    return bool(schema.column(index).physical_type in ("BYTE_ARRAY", "FIXED_LEN_BYTE_ARRAY"))
+
+
+def _look_at_statistics(group: pq.RowGroupMetaData, seen: Sightings) -> None:
+    for index in range(group.num_columns):
+        column = group.column(index)
+        found = column.statistics
+        if found is not None and found.has_min_max:
+            bounds = {value for value in (found.min, found.max) if isinstance(value, str)}
+            # The rows tell which kind of item a name is of; the bounds of many rows do not.
+            name = column.path_in_schema.split(".")[-1]
+            seen.named(name, bounds, () if name in KIND_COLUMN_OF else None)
+
+
+def _look_at_column(rows: pa.Table, root: str, sign: str | None, seen: Sightings) -> None:
+    for chunk in rows[root].chunks:
+        if sign is None:
+            for name, texts in _texts(root, chunk):
+                _look_at_texts(name, texts, None, seen)
+    if sign is not None:
+        plain = rows[root].cast(pa.string()).combine_chunks()
+        signs = rows[sign].cast(pa.string()).combine_chunks()
+        for value in pc.unique(signs).to_pylist():
+            here = pc.is_null(signs) if value is None else pc.equal(signs, value)
+            _look_at_texts(root, pc.unique(plain.filter(here)), KIND_COLUMNS[sign].get(value), seen)
+
+
+def _look_at_texts(name: str, texts: pa.Array, kinds: Sequence[str] | None, seen: Sightings) -> None:
+    if name in FIELD_KINDS:
+        seen.named(name, (value for value in texts.to_pylist() if value is not None), kinds)
+        return
+    seen.texts(pl.Series(texts, dtype=pl.String))
+    if name in FREE_TEXT:
+        return
+    told = pc.or_(pc.starts_with(texts, "{"), pc.equal(texts, seen.needles.subject.account_id))
+    seen.named(name, texts.filter(pc.fill_null(told, False)).to_pylist())
+
+
+def _texts(name: str, array: pa.Array) -> Iterator[tuple[str, pa.Array]]:
+    """(name, distinct texts) of an array's leaves; of a dictionary all entries, used or not."""
+    kind = array.type
+    if pa.types.is_dictionary(kind):
+        yield from _texts(name, array.dictionary)
+    elif pa.types.is_map(kind):
+        yield from _texts("key", array.keys)
+        yield from _texts("value", array.items)
+    elif pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        yield from _texts(name, array.flatten())
+    elif pa.types.is_struct(kind):
+        for field, below in zip(kind, array.flatten(), strict=True):
+            yield from _texts(field.name, below)
+    elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        yield name, pc.unique(array).cast(pa.string())
+    elif pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        values = [value.decode("latin-1") for value in pc.unique(array).to_pylist() if value is not None]
+        yield name, pa.array(values, pa.string())
+
+
+def look_into_json(body: bytes, seen: Sightings) -> None:
+    """A JSON document, or one a line, as Delta's log is; what is neither is looked at as bytes."""
+    text = body.decode(errors="replace")
+    if seen.json_text(text):
+        return
+    for line in text.splitlines():
+        if line.strip() and not seen.json_text(line):
+            seen.raw(line.encode())
+
+
+def look_into_csv(body: bytes, seen: Sightings) -> None:
+    """A CSV with a header, cell by cell."""
+    for name, kinds, values in csv_columns(body):
+        seen.named(name, values, kinds)
+
+
+def csv_columns(body: bytes) -> Iterator[tuple[str, Sequence[str] | None, set[str]]]:
+    """(column, kinds, distinct values) of a CSV, 10,000 rows at a time."""
+    reader = csv.DictReader(io.StringIO(body.decode(errors="replace"), newline=""), dialect=csv_dialect(body))
+    while rows := list(islice(reader, _CSV_ROWS)):
+        for name in reader.fieldnames or []:
+            sign = KIND_COLUMN_OF.get(name, "")
+            of_sign: dict[Sequence[str] | None, set[str]] = {}
+            for row in rows:
+                of_row: Sequence[str] | None = KIND_COLUMNS[sign].get(row[sign] or "") if row.get(sign) else None
+                of_sign.setdefault(of_row, set()).add(row[name] or "")
+            for kinds, values in of_sign.items():
+                yield name, kinds, values
+
+
+def csv_dialect(body: bytes) -> "type[csv.Dialect]":
+    """How a CSV is written, by its header; Excel's way where that does not tell."""
+    header = body.partition(b"\n")[0].decode(errors="replace")
+    try:
+        return csv.Sniffer().sniff(header, delimiters=",;\t|")
+    except csv.Error:
+        return csv.excel
+
+
+def look_into_bytes(file: BinaryIO, seen: Sightings, *, as_word: bool) -> None:
+    """Any file, 8 MB at a time; what lies across two chunks is seen too."""
+    before = b""
+    while chunk := file.read(_CHUNK_BYTES):
+        if content := (before + chunk).strip(b"\0"):  # engines make their files long beforehand
+            seen.raw(content, as_word=as_word)
+        before = chunk[-seen.needles.longest :]
