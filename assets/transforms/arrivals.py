@@ -55,23 +55,16 @@ class Sweep:
         return Sweep(next_page, self.seen + len(objects), digest(objects, rule, self.digest))
 
 
-@dataclass(frozen=True)
-class Intake:
-    """What was last taken in from a prefix: the digest of those objects, and the run that did it."""
-
-    digest: str = NOTHING
-    run_id: str = "none"
-
-
-def request_key(sweep: Sweep, intake: Intake) -> str | None:
+def request_key(swept: str, taken: str, run_id: str) -> str | None:
     """The key of the run to ask for after a sweep's last page; None where what is there is what was taken in.
 
-    Comparing with the last request instead would miss an object that a run took in between two sweeps and that was
-    deleted before the second. What changes behind a sweep is in the next one's digest. Until the run has ended, every
-    sweep and every repeated tick gives the same key, which Dagster runs once; when it has, ``run_id`` is another, so
-    that a prefix which returns to an earlier state asks under a new key.
+    ``swept`` and ``taken`` are digests of what is there and of what the run ``run_id`` took in. Comparing with the last
+    request instead would miss an object that a run took in between two sweeps and that was deleted before the second.
+    What changes behind a sweep is in the next one's digest. Until the run has ended, every sweep and every repeated
+    tick gives the same key, which Dagster runs once; when it has, ``run_id`` is another, so that a prefix which
+    returns to an earlier state asks under a new key.
     """
-    return None if sweep.digest == intake.digest else f"{intake.run_id}-{sweep.digest}"
+    return None if swept == taken else f"{run_id}-{swept}"
 
 
 def digest(objects: Iterable[Dropped], rule: str, before: str = NOTHING) -> str:
@@ -83,7 +76,7 @@ def identity(found: Dropped, rule: str) -> str:
     """A 128-bit hash, in hexadecimal, of an object's key and entity tag, and of the rule that it is taken in by."""
     hashed = hashlib.blake2b(digest_size=16, person=b"cippus.arrivals")
     for part in (found.key, found.etag, rule):
-        encoded = part.encode("utf-8", "surrogatepass")
+        encoded = part.encode()
         hashed.update(len(encoded).to_bytes(4, "big") + encoded)
     return hashed.hexdigest()
 
