@@ -6,6 +6,7 @@ Belongs here: the map. Not here: what a stage does (assets/), what a resource is
 from dagster import Definitions
 
 from assets import (
+    audience,
     corpus,
     embeddings,
     labels,
@@ -24,7 +25,20 @@ from pipelines.jobs import JOBS
 from pipelines.schedules import SCHEDULES
 from resources.environments import executor, resources
 
-STAGES = (raw, lake, corpus, embeddings, labels, quarantine, verticals, summaries, qdrant, retrieval_quality, marts)
+STAGES = (
+    raw,
+    lake,
+    corpus,
+    embeddings,
+    labels,
+    audience,
+    quarantine,
+    verticals,
+    summaries,
+    qdrant,
+    retrieval_quality,
+    marts,
+)
 
 defs = Definitions(
     assets=[*rds.SPECS, *(definition for stage in STAGES for definition in stage.ASSETS)],

@@ -33,6 +33,8 @@ from fake_embedder import CountingEmbedder, CountingEmbedderResource, counting_e
 from governors import governor_config
 from polars.testing import assert_frame_equal
 
+from assets.audience import DEMOGRAPHICS, REPORTS
+from assets.audience import LANDING as AUDIENCE_LANDING
 from assets.corpus import CHUNKS, DECISION_COUNTS, DECISIONS, TERMS
 from assets.embeddings import VECTORS
 from assets.labels import GOLD, LANDING
@@ -69,6 +71,8 @@ TABLES = (
     TERMS,
     VECTORS,
     GOLD,
+    REPORTS,
+    DEMOGRAPHICS,
     SCORES,
     THRESHOLDS,
     TAGS,
@@ -92,6 +96,7 @@ BRANDS = [*owners("brand-", 0, 1), *owners("brand-", 1, 1)]
 TOPICS = ("sourdough", "gravel", "telescope", "ukulele", "origami")
 SHARED_TEXT = "Two creators post the very same words"
 LONG_TEXT = " ".join(f"word{number}" for number in range(300))
+FIRST_AUDIENCE = "account_id;Gender: Female;country_DE\n" + "".join(f"{account};51,5;40 %\n" for account in ACCOUNTS)
 LABELLED, ALSO_LABELLED = load_verticals()[0].name, load_verticals()[1].name
 
 
@@ -230,6 +235,10 @@ class World:
         pl.DataFrame(rows, schema=schema, orient="row").write_parquet(buffer)
         self.s3.put(f"{LANDING}{name}.parquet", buffer.getvalue())
 
+    def drop_audience(self, name: str, text: str) -> None:
+        """Drop an audience report."""
+        self.s3.put(f"{AUDIENCE_LANDING}{name}.csv", text.encode())
+
     def search(self, query: str, vertical: str | None = None) -> list[RankedAccount]:
         searcher = Searcher(self.lake, self.embedding[0], self.qdrant)
         return searcher.accounts(query, SearchFilter(vertical=vertical), limit=50)
@@ -325,6 +334,7 @@ def empty_world(stack: EmbeddedStack, name: str, folder: Path) -> World:
         connection.execute("TRUNCATE accounts, posts, testimonials")
         _seed(connection)
     world.drop_labels("first", first_labels(LABELLED))
+    world.drop_audience("first-2026-03-01", FIRST_AUDIENCE)
     return world
 
 

@@ -12,7 +12,7 @@ from pipelines.definitions import defs
 
 STAGE_GROUPS = {
     *("rds", "raw", "lake", "corpus", "embedding", "label", "quarantine", "vertical", "summary", "qdrant", "mart"),
-    *("search", "quicksight"),
+    *("search", "quicksight", "audience"),
 }
 
 LINEAGE: Mapping[str, set[str]] = {
@@ -25,7 +25,12 @@ LINEAGE: Mapping[str, set[str]] = {
     "lake/accounts": {"raw/accounts"},
     "lake/posts": {"raw/posts"},
     "lake/testimonials": {"raw/testimonials"},
-    "quarantine/rows": {"lake/accounts", "lake/posts", "lake/testimonials", "label/gold"},
+    "audience/reports": set(),
+    "audience/demographics": {"audience/reports", "lake/accounts"},
+    "quarantine/rows": {
+        *("lake/accounts", "lake/posts", "lake/testimonials"),
+        *("label/gold", "audience/reports", "audience/demographics"),
+    },
     "corpus/decisions": {"lake/posts", "lake/accounts"},
     "corpus/decision_counts": {"corpus/decisions"},
     "corpus/cippus_text": {"corpus/decisions", "lake/posts", "lake/accounts"},
