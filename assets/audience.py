@@ -90,7 +90,7 @@ def reports(
         context.log.info("%s files taken in, %s rows", len(batch), f"{rows.height:,}")
     ledger.untake(REPORTS.name, gone)
     taken = digest((item for item in listed if item.key not in missed), rule)
-    ledger.record_intake(REPORTS.name, Intake(taken, context.run_id))
+    ledger.record_intake(REPORTS.name, Intake(taken, context.run.run_id))
     held = lake.contents(REPORTS).values()
     tally.rows, tally.size_bytes = sum(found.rows for found in held), sum(found.size_bytes for found in held)
     tally.counts.update(files=len(listed), files_taken=len(fresh) - len(missed), files_gone=len(gone))

@@ -76,7 +76,7 @@ def gold(
     version = fingerprint([rule, *(part for item in dropped for part in (item.key, item.etag))])
     stage = Stage(GOLD.name, (LAKE_POSTS, LAKE_ACCOUNTS), version, partitioned=False)
     result = refresh_table(context, lake, ledger, stage, GOLD, collect)
-    ledger.record_intake(GOLD.name, Intake(digest(dropped, rule), context.run_id))
+    ledger.record_intake(GOLD.name, Intake(digest(dropped, rule), context.run.run_id))
     return result
 
 

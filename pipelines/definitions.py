@@ -21,8 +21,10 @@ from assets import (
     verticals,
 )
 from pipelines.checks import cluster, ingestion, reporting, retrieval, search
+from pipelines.freshness import with_freshness
 from pipelines.jobs import JOBS
 from pipelines.schedules import SCHEDULES
+from pipelines.sensors import SENSORS
 from resources.environments import executor, resources
 
 STAGES = (
@@ -41,10 +43,11 @@ STAGES = (
 )
 
 defs = Definitions(
-    assets=[*rds.SPECS, *(definition for stage in STAGES for definition in stage.ASSETS)],
+    assets=with_freshness([*rds.SPECS, *(definition for stage in STAGES for definition in stage.ASSETS)]),
     asset_checks=[*ingestion.CHECKS, *retrieval.CHECKS, *cluster.CHECKS, *search.CHECKS, *reporting.CHECKS],
     jobs=JOBS,
     schedules=SCHEDULES,
+    sensors=SENSORS,
     resources=resources()._asdict(),
     executor=executor(),
 )

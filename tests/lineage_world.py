@@ -47,7 +47,7 @@ from assets.transforms.ranking import RankedAccount
 from assets.transforms.source_schema import account_bucket
 from assets.verticals import SCORES, TAGS, THRESHOLDS
 from pipelines.definitions import defs
-from pipelines.jobs import LINEAGE
+from pipelines.jobs import JOBS
 from resources.catalogues import load_verticals
 from resources.embedded import EmbeddedStack
 from resources.environments import bucket_count
@@ -196,8 +196,8 @@ class World:
         with self.source() as connection:
             connection.execute(statement.encode(), parameters)
 
-    def run(self, *groups: str, buckets: tuple[int, int] = (0, BUCKETS_RUN - 1)) -> Report:
-        """All assets, or those of some groups, on an ephemeral instance; what is embedded is counted anew.
+    def run(self, *groups: str, buckets: tuple[int, int] = (0, BUCKETS_RUN - 1), job_name: str = "lineage") -> Report:
+        """A job's assets, or those of some groups, on an ephemeral instance; what is embedded is counted anew.
 
         ``buckets`` are the first and the last account bucket of the run.
         """
@@ -205,7 +205,8 @@ class World:
         names = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
         tags = {name: str(bucket) for name, bucket in zip(names, buckets, strict=True)}
         quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-        job = define_asset_job("some", AssetSelection.groups(*groups)) if groups else LINEAGE
+        known = {job.name: job for job in JOBS}
+        job = define_asset_job("some", AssetSelection.groups(*groups)) if groups else known[job_name]
         mine = Definitions(
             assets=defs.assets, jobs=[job], resources=self.unused_resources(), executor=in_process_executor
         )
@@ -217,9 +218,11 @@ class World:
                 resolved.execute_in_process(instance=instance, tags=tags, run_config=quiet, raise_on_error=False)
             )
 
-    def run_well(self, *groups: str, buckets: tuple[int, int] = (0, BUCKETS_RUN - 1)) -> Report:
+    def run_well(
+        self, *groups: str, buckets: tuple[int, int] = (0, BUCKETS_RUN - 1), job_name: str = "lineage"
+    ) -> Report:
         """``run``, which has to succeed."""
-        report = self.run(*groups, buckets=buckets)
+        report = self.run(*groups, buckets=buckets, job_name=job_name)
         assert report.success, report.errors
         return report
 
