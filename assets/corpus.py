@@ -76,6 +76,10 @@ TERMS = TableSpec(
 )
 
 
+DECIDING = Stage(DECISIONS.name, (LAKE_POSTS, LAKE_ACCOUNTS), version=corpus.DECISION_RULES)
+"""The first stage of every bucket: its ledger entries say which state of the lake a bucket was brought to."""
+
+
 @asset(
     key=["corpus", "decisions"],
     deps=[["lake", "posts"], ["lake", "accounts"]],
@@ -99,8 +103,7 @@ def decisions(context: AssetExecutionContext, lake: LakeResource, ledger: Ledger
             tally.counts[f"dropped_{reason}"] += count
         return decided
 
-    stage = Stage(DECISIONS.name, (LAKE_POSTS, LAKE_ACCOUNTS), version=corpus.DECISION_RULES)
-    return refresh_table(context, lake, ledger, stage, DECISIONS, decide)
+    return refresh_table(context, lake, ledger, DECIDING, DECISIONS, decide)
 
 
 @asset(

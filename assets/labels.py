@@ -4,6 +4,7 @@ Belongs here: gold labels from dropped files. Not here: fitting anything on them
 """
 
 import io
+from collections.abc import Sequence
 
 import polars as pl
 import pyarrow as pa
@@ -12,14 +13,15 @@ from dagster import AssetExecutionContext, MaterializeResult
 from assets.asset import asset
 from assets.incremental import Stage, Tally, refresh_table
 from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS
+from assets.transforms.arrivals import digest
 from assets.transforms.labels import agree, judge
 from assets.transforms.source_schema import LABELS_SCHEMA
 from resources.catalogues import catalogue_hash, load_verticals
 from resources.erasures import ErasureResource
 from resources.lake import LakeResource, TableSpec, fingerprint
-from resources.ledger import LedgerResource
+from resources.ledger import Intake, LedgerResource
 from resources.quarantine import QuarantineResource
-from resources.s3 import S3Resource
+from resources.s3 import S3Object, S3Resource
 
 GROUP = "label"
 LANDING = "landing/labels/"
@@ -60,11 +62,11 @@ def gold(
 
     A label of an erased account's is neither gold nor in quarantine.
     """
-    dropped = sorted((item.key, item.etag) for item in s3.list_objects(LANDING) if item.key.endswith(".parquet"))
+    dropped = sorted((item for item in s3.list_objects(LANDING) if is_label_file(item)), key=lambda item: item.key)
     verticals = load_verticals()
 
     def collect(_bucket: int | None, tally: Tally) -> pl.DataFrame:
-        labels, unusable = _read(s3, [key for key, _ in dropped])
+        labels, unusable = _read(s3, dropped)
         ids = labels["item_id"].unique().implode()
         posts = lake.scan(LAKE_POSTS).select("post_id").filter(pl.col("post_id").is_in(ids)).collect()
         accounts = lake.scan(LAKE_ACCOUNTS).select("account_id").filter(pl.col("account_id").is_in(ids)).collect()
@@ -77,9 +79,22 @@ def gold(
         tally.counts["files"] = len(dropped)
         return agree(judged.filter(pl.col("reason").is_null()).drop("reason"))
 
-    version = fingerprint([catalogue_hash(verticals), *(part for item in dropped for part in item)])
+    rule = label_rule()
+    version = fingerprint([rule, *(part for item in dropped for part in (item.key, item.etag))])
     stage = Stage(GOLD.name, (LAKE_POSTS, LAKE_ACCOUNTS), version, partitioned=False)
-    return refresh_table(context, lake, ledger, stage, GOLD, collect)
+    result = refresh_table(context, lake, ledger, stage, GOLD, collect)
+    ledger.record_intake(GOLD.name, Intake(digest(dropped, rule), context.run.run_id))
+    return result
+
+
+def is_label_file(item: S3Object) -> bool:
+    """Whether an object under landing/labels/ is one that labels are read from."""
+    return item.key.endswith(".parquet")
+
+
+def label_rule() -> str:
+    """What labels are judged by, beside the lake; with another rule every file is to be read again."""
+    return catalogue_hash(load_verticals())
 
 
 def _without_erased(labels: pl.DataFrame, erasures: ErasureResource) -> pl.DataFrame:
@@ -92,15 +107,19 @@ def _without_erased(labels: pl.DataFrame, erasures: ErasureResource) -> pl.DataF
 _SCHEMA = dict(pl.DataFrame(pl.from_arrow(LABELS_SCHEMA.empty_table())).schema)
 
 
-def _read(s3: S3Resource, keys: list[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _read(s3: S3Resource, dropped: Sequence[S3Object]) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The label rows of all files, and (file, reason) of the files that cannot be used.
 
-    One bad file does not hold up the others' labels; ``annotator`` may be absent.
+    One bad file does not hold up the others' labels; ``annotator`` may be absent. A file that was replaced or deleted
+    since it was listed is left to the run that its change asks for.
     """
     frames, unusable = [pl.DataFrame(schema=_SCHEMA)], []
-    for key in keys:
+    for item in dropped:
+        key, body = item.key, s3.get(item.key, item.etag)
+        if body is None:
+            continue
         try:
-            frame = pl.read_parquet(io.BytesIO(s3.get(key) or b""))
+            frame = pl.read_parquet(io.BytesIO(body))
             missing = [name for name in _SCHEMA if name not in frame.columns and name != "annotator"]
             if missing:
                 unusable.append((key, f"the file has no column {missing[0]}"))

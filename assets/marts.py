@@ -106,6 +106,8 @@ TESTIMONIALS = TableSpec(
     text_columns=("text",),
 )
 MARTS = (CREATORS, POSTS_BY_DAY, VERTICAL_COVERAGE, TESTIMONIALS)
+TOTALLING = Stage(POSTS_BY_DAY.name, (LAKE_POSTS, LAKE_ACCOUNTS), partitioned=False)
+LISTING_TESTIMONIALS = Stage(TESTIMONIALS.name, (LAKE_TESTIMONIALS, LAKE_ACCOUNTS))
 
 
 def _creators(lake: LakeResource, bucket: int | None) -> pl.DataFrame:
@@ -136,16 +138,11 @@ def _testimonials(lake: LakeResource, bucket: int | None) -> pl.DataFrame:
 
 
 def _mart(
-    spec: TableSpec,
-    inputs: tuple[TableSpec, ...],
-    compute: Callable[[LakeResource, int | None], pl.DataFrame],
-    description: str,
+    spec: TableSpec, stage: Stage, compute: Callable[[LakeResource, int | None], pl.DataFrame], description: str
 ) -> AssetsDefinition:
-    stage_inputs = inputs
-
     @asset(
         key=spec.name.split("/"),
-        deps=[of.name.split("/") for of in inputs],
+        deps=[of.name.split("/") for of in stage.inputs],
         partitions_def=BUCKETS if spec.partitioned else None,
         backfill_policy=ALL_IN_ONE_RUN if spec.partitioned else None,
         group_name=GROUP,
@@ -157,8 +154,6 @@ def _mart(
         def rows(bucket: int | None, _tally: Tally) -> pl.DataFrame:
             return compute(lake, bucket)
 
-        version = catalogue_hash(load_verticals()) if spec is VERTICAL_COVERAGE else "1"
-        stage = Stage(spec.name, stage_inputs, version, partitioned=spec.partitioned)
         return refresh_table(context, lake, ledger, stage, spec, rows)
 
     return mart
@@ -208,21 +203,17 @@ def exports(
 ASSETS = [
     _mart(
         CREATORS,
-        (LAKE_ACCOUNTS, LAKE_POSTS, TAGS, SUMMARIES),
+        Stage(CREATORS.name, (LAKE_ACCOUNTS, LAKE_POSTS, TAGS, SUMMARIES)),
         _creators,
         "One row a live account: size, activity, verticals, summary.",
     ),
-    _mart(
-        POSTS_BY_DAY, (LAKE_POSTS, LAKE_ACCOUNTS), _posts_by_day, "Live posts and engagement by day (UTC) and network."
-    ),
+    _mart(POSTS_BY_DAY, TOTALLING, _posts_by_day, "Live posts and engagement by day (UTC) and network."),
     _mart(
         VERTICAL_COVERAGE,
-        (TAGS, THRESHOLDS),
+        Stage(VERTICAL_COVERAGE.name, (TAGS, THRESHOLDS), catalogue_hash(load_verticals()), partitioned=False),
         _vertical_coverage,
         "Tagged posts and accounts by vertical, with threshold and F1.",
     ),
-    _mart(
-        TESTIMONIALS, (LAKE_TESTIMONIALS, LAKE_ACCOUNTS), _testimonials, "Live testimonials, with the account's handle."
-    ),
+    _mart(TESTIMONIALS, LISTING_TESTIMONIALS, _testimonials, "Live testimonials, with the account's handle."),
     exports,
 ]

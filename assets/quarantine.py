@@ -31,7 +31,10 @@ QUARANTINE = TableSpec(
 
 @asset(
     key=["quarantine", "rows"],
-    deps=[*(AssetKey(["lake", name]) for name in SOURCE_TABLES), ["label", "gold"]],
+    deps=[
+        *(AssetKey(["lake", name]) for name in SOURCE_TABLES),
+        *(["label", "gold"], ["audience", "reports"], ["audience", "demographics"]),
+    ],
     group_name=GROUP,
     description="Every row that could not be used, with the reason; nothing is dropped silently.",
     owners=["team:data-engineering"],

@@ -6,6 +6,7 @@ Belongs here: the map. Not here: what a stage does (assets/), what a resource is
 from dagster import Definitions
 
 from assets import (
+    audience,
     corpus,
     embeddings,
     labels,
@@ -20,14 +21,29 @@ from assets import (
     verticals,
 )
 from pipelines.checks import cluster, ingestion, reporting, retrieval, search, sources
-from pipelines.jobs import JOBS
+from pipelines.freshness import with_freshness
+from pipelines.jobs import JOBS, OP_JOBS
 from pipelines.schedules import SCHEDULES
+from pipelines.sensors import SENSORS
 from resources.environments import executor, resources
 
-STAGES = (raw, lake, corpus, embeddings, labels, quarantine, verticals, summaries, qdrant, retrieval_quality, marts)
+STAGES = (
+    raw,
+    lake,
+    corpus,
+    embeddings,
+    labels,
+    audience,
+    quarantine,
+    verticals,
+    summaries,
+    qdrant,
+    retrieval_quality,
+    marts,
+)
 
 defs = Definitions(
-    assets=[*rds.SPECS, *(definition for stage in STAGES for definition in stage.ASSETS)],
+    assets=with_freshness([*rds.SPECS, *(definition for stage in STAGES for definition in stage.ASSETS)]),
     asset_checks=[
         *ingestion.CHECKS,
         *sources.CHECKS,
@@ -36,8 +52,9 @@ defs = Definitions(
         *search.CHECKS,
         *reporting.CHECKS,
     ],
-    jobs=JOBS,
+    jobs=[*JOBS, *OP_JOBS],
     schedules=SCHEDULES,
+    sensors=SENSORS,
     resources=resources()._asdict(),
     executor=executor(),
 )

@@ -34,9 +34,9 @@ _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 INSTANCE_SETTINGS: dict[str, Any] = {
     "telemetry": {"enabled": False},
     "nux": {"enabled": False},
-    "concurrency": {"pools": {"default_limit": 1, "granularity": "op"}},
+    "concurrency": {"runs": {"max_concurrent_runs": 1}, "pools": {"default_limit": 1, "granularity": "op"}},
 }
-"""The local instance: nothing is sent anywhere, and the embedded index has one writer at a time."""
+"""The local instance: nothing is sent anywhere, and the runs that sensors ask for do not write the same at a time."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The ledger: which inputs each bucket of each asset was last made from, so that an unchanged rerun only looks.
 
-Belongs here: reading and writing entries. Not here: deciding what counts as an input.
+Belongs here: reading and writing entries, and which dropped files were taken in. Not here: deciding what counts as an
+input.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,6 +19,14 @@ class Entry:
 
     inputs: str
     output: str
+
+
+@dataclass(frozen=True)
+class Intake:
+    """What an asset last took in of its dropped files: their digest (by default that of none), and the run that did."""
+
+    digest: str = f"{0:032x}"
+    run_id: str = "none"
 
 
 class LedgerResource(ConfigurableResource):  # type: ignore[type-arg]
@@ -50,6 +59,36 @@ class LedgerResource(ConfigurableResource):  # type: ignore[type-arg]
     def record(self, asset: str, bucket: int, entry: Entry) -> None:
         """Write an entry, once its output is committed."""
         self.s3.put_json(self._key(asset, bucket), asdict(entry))
+
+    def intake(self, asset: str) -> Intake:
+        """What an asset last took in of its dropped files, and the run that did; a damaged record counts as none."""
+        try:
+            found = self.s3.get_json(f"ledger/{asset}/intake.json")
+            return Intake(**found) if found else Intake()
+        except (DamagedObjectError, TypeError):
+            return Intake()
+
+    def record_intake(self, asset: str, intake: Intake) -> None:
+        """Write that a run is done with an asset's dropped files, changed or not; last of all."""
+        self.s3.put_json(f"ledger/{asset}/intake.json", asdict(intake))
+
+    def taken(self, asset: str) -> frozenset[str]:
+        """The identities of the dropped files whose rows an asset holds; a request per 1,000."""
+        folder = f"ledger/{asset}/taken/"
+        return frozenset(item.key.removeprefix(folder) for item in self.s3.list_objects(folder))
+
+    def take(self, asset: str, identity: str, key: str) -> None:
+        """Write that a dropped file was taken in; once its rows are committed."""
+        self.s3.put(f"ledger/{asset}/taken/{identity}", key.encode())
+
+    def taken_key(self, asset: str, identity: str) -> str:
+        """The key of a file that was taken in; blank where the record is gone meanwhile."""
+        body = self.s3.get(f"ledger/{asset}/taken/{identity}") or b""
+        return body.decode()
+
+    def untake(self, asset: str, identities: Iterable[str]) -> None:
+        """Delete the record of files whose rows were taken out again."""
+        self.s3.delete([f"ledger/{asset}/taken/{identity}" for identity in sorted(identities)])
 
     def forget(self, asset: str) -> None:
         """Delete every entry of an asset that there will be no more."""

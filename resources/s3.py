@@ -31,6 +31,10 @@ class DamagedObjectError(PermanentFailure):
     """An object is there, but not what was written; the message names it."""
 
 
+class ListingMarkError(RuntimeError):
+    """A listing cannot go on where it stopped; it has to begin anew."""
+
+
 @dataclass(frozen=True)
 class S3Object:
     """One listed object: its key, size in bytes and entity tag."""
@@ -203,18 +207,36 @@ class S3Resource(ConfigurableResource):  # type: ignore[type-arg]
             for item in page.get("Contents", []):
                 yield S3Object(item["Key"], item["Size"], item["ETag"].strip('"'))
 
+    def list_page(self, prefix: str, mark: str = "", limit: int = 1000) -> tuple[list[S3Object], str]:
+        """One page of at most ``limit`` objects, and the server's mark of the next page, blank after the last.
+
+        Raises ListingMarkError where the server does not know the mark (any more). A key to start after is no mark:
+        SeaweedFS, where one object's key is another's folder, leaves out what is in the folder.
+        """
+        go_on: dict[str, Any] = {"ContinuationToken": mark} if mark else {}
+        try:
+            page = self.client.list_objects_v2(Bucket=self.bucket, Prefix=prefix, MaxKeys=limit, **go_on)
+        except ClientError as error:
+            if mark and error.response["Error"]["Code"] == "InvalidArgument":
+                message = f"The mark of a page of {self.uri(prefix)} was refused."
+                raise ListingMarkError(message) from None
+            raise
+        objects = [S3Object(item["Key"], item["Size"], item["ETag"].strip('"')) for item in page.get("Contents", [])]
+        return objects, page.get("NextContinuationToken", "") if page["IsTruncated"] else ""
+
     def list_folders(self, prefix: str) -> list[str]:
         """The prefixes one level below ``prefix`` (which ends with a slash), sorted."""
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix, Delimiter="/")
         return sorted(p["Prefix"] for page in pages for p in page.get("CommonPrefixes", []))
 
-    def get(self, key: str) -> bytes | None:
-        """An object's bytes, or None when there is no such object."""
+    def get(self, key: str, etag: str = "") -> bytes | None:
+        """An object's bytes, or None when there is no such object; with ``etag``, only those that it is the tag of."""
+        condition: dict[str, Any] = {"IfMatch": f'"{etag}"'} if etag else {}
         for left in reversed(range(ATTEMPTS)):
             try:
-                return self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+                return self.client.get_object(Bucket=self.bucket, Key=key, **condition)["Body"].read()
             except ClientError as error:
-                if error.response["Error"]["Code"] in {"NoSuchKey", "404"}:
+                if error.response["Error"]["Code"] in {"NoSuchKey", "404", "PreconditionFailed", "412"}:
                     return None
                 raise
             except (

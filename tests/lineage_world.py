@@ -32,6 +32,8 @@ from fake_embedder import CountingEmbedder, CountingEmbedderResource, counting_e
 from governors import governor_config
 from polars.testing import assert_frame_equal
 
+from assets.audience import DEMOGRAPHICS, REPORTS
+from assets.audience import LANDING as AUDIENCE_LANDING
 from assets.corpus import CHUNKS, DECISION_COUNTS, DECISIONS, TERMS
 from assets.embeddings import VECTORS
 from assets.labels import GOLD, LANDING
@@ -44,7 +46,7 @@ from assets.transforms.ranking import RankedAccount
 from assets.transforms.source_schema import SOURCE_TABLES, account_bucket
 from assets.verticals import SCORES, TAGS, THRESHOLDS
 from pipelines.definitions import defs
-from pipelines.jobs import LINEAGE
+from pipelines.jobs import JOBS
 from resources.catalogues import load_verticals
 from resources.embedded import EmbeddedStack
 from resources.environments import bucket_count
@@ -71,6 +73,8 @@ TABLES = (
     TERMS,
     VECTORS,
     GOLD,
+    REPORTS,
+    DEMOGRAPHICS,
     SCORES,
     THRESHOLDS,
     TAGS,
@@ -95,6 +99,7 @@ BRANDS = [*owners("brand-", 0, 1), *owners("brand-", 1, 1)]
 TOPICS = ("sourdough", "gravel", "telescope", "ukulele", "origami")
 SHARED_TEXT = "Two creators post the very same words"
 LONG_TEXT = " ".join(f"word{number}" for number in range(300))
+FIRST_AUDIENCE = "account_id;Gender: Female;country_DE\n" + "".join(f"{account};51,5;40 %\n" for account in ACCOUNTS)
 LABELLED, ALSO_LABELLED = load_verticals()[0].name, load_verticals()[1].name
 
 
@@ -198,8 +203,14 @@ class World:
         with self.source() as connection:
             connection.execute(statement.encode(), parameters)
 
-    def run(self, *groups: str, buckets: tuple[int, int] = (0, BUCKETS_RUN - 1), export_id: str = "") -> Report:
-        """All assets, or those of some groups, on an ephemeral instance; what is embedded is counted anew.
+    def run(
+        self,
+        *groups: str,
+        buckets: tuple[int, int] = (0, BUCKETS_RUN - 1),
+        job_name: str = "lineage",
+        export_id: str = "",
+    ) -> Report:
+        """A job's assets, or those of some groups, on an ephemeral instance; what is embedded is counted anew.
 
         ``buckets`` are the first and the last account bucket of the run; with ``export_id`` it lands that export.
         """
@@ -208,7 +219,8 @@ class World:
         tags = {name: str(bucket) for name, bucket in zip(names, buckets, strict=True)}
         quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
         landing = {f"raw__{name}": {"config": {"export_id": export_id}} for name in SOURCE_TABLES if export_id}
-        job = define_asset_job("some", AssetSelection.groups(*groups)) if groups else LINEAGE
+        known = {job.name: job for job in JOBS}
+        job = define_asset_job("some", AssetSelection.groups(*groups)) if groups else known[job_name]
         mine = Definitions(
             assets=defs.assets, jobs=[job], resources=self.unused_resources(), executor=in_process_executor
         )
@@ -222,9 +234,15 @@ class World:
                 )
             )
 
-    def run_well(self, *groups: str, buckets: tuple[int, int] = (0, BUCKETS_RUN - 1), export_id: str = "") -> Report:
+    def run_well(
+        self,
+        *groups: str,
+        buckets: tuple[int, int] = (0, BUCKETS_RUN - 1),
+        job_name: str = "lineage",
+        export_id: str = "",
+    ) -> Report:
         """``run``, which has to succeed."""
-        report = self.run(*groups, buckets=buckets, export_id=export_id)
+        report = self.run(*groups, buckets=buckets, job_name=job_name, export_id=export_id)
         assert report.success, report.errors
         return report
 
@@ -239,6 +257,10 @@ class World:
         buffer = io.BytesIO()
         pl.DataFrame(rows, schema=schema, orient="row").write_parquet(buffer)
         self.s3.put(f"{LANDING}{name}.parquet", buffer.getvalue())
+
+    def drop_audience(self, name: str, text: str) -> None:
+        """Drop an audience report."""
+        self.s3.put(f"{AUDIENCE_LANDING}{name}.csv", text.encode())
 
     def search(self, query: str, vertical: str | None = None) -> list[RankedAccount]:
         searcher = Searcher(self.lake, self.embedding[0], self.qdrant)
@@ -335,6 +357,7 @@ def empty_world(stack: EmbeddedStack, name: str, folder: Path) -> World:
         connection.execute("TRUNCATE accounts, posts, testimonials")
         _seed(connection)
     world.drop_labels("first", first_labels(LABELLED))
+    world.drop_audience("first-2026-03-01", FIRST_AUDIENCE)
     return world
 
 

@@ -13,6 +13,8 @@ from deltalake import DeltaTable, write_deltalake
 from lineage_world import World, loaded_world, world_name
 from qdrant_rest_server import running
 
+from assets.audience import DEMOGRAPHICS, REPORTS
+from assets.audience import LANDING as AUDIENCE_LANDING
 from assets.corpus import CHUNKS, DECISION_COUNTS, DECISIONS, TERMS
 from assets.embeddings import VECTORS
 from assets.labels import GOLD
@@ -357,6 +359,19 @@ FAULTS: dict[str, list[Fault]] = {
     "qdrant/promotion:replicas_equal": [cluster_suffers("unequal replicas")],
     "qdrant/promotion:versions_equal": [cluster_suffers("version skew")],
     "label/gold:items_known": [added(GOLD, item_id="unknown"), added(GOLD, vertical="unknown"), added(GOLD)],
+    "audience/reports:files_taken_once": [
+        added(REPORTS),
+        added(REPORTS, source_file="landing/audience/foreign.csv"),
+        object_lost("ledger/audience/reports/taken/"),
+        object_lost(AUDIENCE_LANDING),
+        object_rewritten(AUDIENCE_LANDING, lambda body: body.replace(b"51,5", b"52,5")),
+    ],
+    "audience/demographics:rows_match_reports": [
+        lost(DEMOGRAPHICS),
+        added(DEMOGRAPHICS),
+        added(DEMOGRAPHICS, account_id="foreign"),
+        changed(DEMOGRAPHICS, "share_percent", "share_percent + 1"),
+    ],
     "vertical/scores:every_item_scored": [
         lost(SCORES),
         added(SCORES, item_id="foreign"),

@@ -6,13 +6,22 @@ import sys
 from collections.abc import Mapping
 
 import pytest
-from dagster import AssetKey, AssetsDefinition, AssetSpec, Definitions
+from dagster import (
+    AssetKey,
+    AssetsDefinition,
+    AssetSpec,
+    DefaultScheduleStatus,
+    DefaultSensorStatus,
+    Definitions,
+)
 
 from pipelines.definitions import defs
+from pipelines.freshness import POLICIES
+from pipelines.jobs import JOBS
 
 STAGE_GROUPS = {
     *("rds", "raw", "lake", "corpus", "embedding", "label", "quarantine", "vertical", "summary", "qdrant", "mart"),
-    *("search", "quicksight"),
+    *("search", "quicksight", "audience"),
 }
 
 LINEAGE: Mapping[str, set[str]] = {
@@ -25,7 +34,12 @@ LINEAGE: Mapping[str, set[str]] = {
     "lake/accounts": {"raw/accounts"},
     "lake/posts": {"raw/posts"},
     "lake/testimonials": {"raw/testimonials"},
-    "quarantine/rows": {"lake/accounts", "lake/posts", "lake/testimonials", "label/gold"},
+    "audience/reports": set(),
+    "audience/demographics": {"audience/reports", "lake/accounts"},
+    "quarantine/rows": {
+        *("lake/accounts", "lake/posts", "lake/testimonials"),
+        *("label/gold", "audience/reports", "audience/demographics"),
+    },
     "corpus/decisions": {"lake/posts", "lake/accounts"},
     "corpus/decision_counts": {"corpus/decisions"},
     "corpus/cippus_text": {"corpus/decisions", "lake/posts", "lake/accounts"},
@@ -97,3 +111,26 @@ def test_workspace_loads_the_definitions() -> None:
     assert isinstance(defs, Definitions)
     assert all(isinstance(asset, AssetsDefinition | AssetSpec) for asset in defs.assets or [])
     assert AssetKey(["rds", "posts"]) in defs.resolve_asset_graph().external_asset_keys
+
+
+def test_every_derived_asset_is_in_the_job_of_its_kind(graph) -> None:  # type: ignore[no-untyped-def]
+    """An asset with buckets is in a bucket's run, one without in a run across buckets or of what is dropped."""
+    derived = {key for key in graph.get_all_asset_keys() if key.path[0] not in {"rds", "raw", "lake"}}
+    with_buckets = {key for key in derived if graph.get(key).is_partitioned}
+    jobs = {job.name: job.selection.resolve(graph) for job in JOBS}
+    assert jobs["bucket"] == with_buckets
+    assert (jobs["across_buckets"] | jobs["audience"]) - with_buckets == derived - with_buckets
+    assert {key.path[0] for key in jobs["extraction"]} == {"raw", "lake"}
+
+
+def test_sensors_and_schedules_are_off_until_somebody_turns_them_on() -> None:
+    assert {sensor.default_status for sensor in defs.sensors or []} == {DefaultSensorStatus.STOPPED}
+    assert {getattr(found, "default_status", None) for found in defs.schedules or []} == {DefaultScheduleStatus.STOPPED}
+    assert all((sensor.minimum_interval_seconds or 0) >= 30 for sensor in defs.sensors or [])
+
+
+def test_every_asset_of_a_group_with_a_policy_is_to_be_fresh(graph) -> None:  # type: ignore[no-untyped-def]
+    fresh = {key.path[0] for key in graph.get_all_asset_keys() if graph.get(key).freshness_policy_or_from_metadata}
+    assert fresh == set(POLICIES) == {"raw", "lake", "qdrant", "mart"}
+    of = {key: graph.get(key).freshness_policy_or_from_metadata for key in graph.get_all_asset_keys()}
+    assert all(policy == POLICIES.get(key.path[0]) for key, policy in of.items())

@@ -19,6 +19,7 @@ from dagster._core.instance.ref import InstanceRef
 from dagster_k8s import k8s_job_executor
 
 from assets.transforms.source_schema import SOURCE_TABLES
+from pipelines.jobs import WRITES_TAG
 from resources.embedded import EmbeddedStack
 from resources.environments import VARIABLES
 from resources.postgres_errors import SourcePermissionError
@@ -112,6 +113,8 @@ def test_chart_and_instance_say_the_same(instance: dict[str, Any]) -> None:
     assert daemon["runMonitoring"]["pollIntervalSeconds"] == instance["run_monitoring"]["poll_interval_seconds"]
     queue = daemon["runCoordinator"]["config"]["queuedRunCoordinator"]
     assert queue["maxConcurrentRuns"] == instance["concurrency"]["runs"]["max_concurrent_runs"]
+    assert queue["tagConcurrencyLimits"] == instance["concurrency"]["runs"]["tag_concurrency_limits"]
+    assert [limit["key"] for limit in queue["tagConcurrencyLimits"]] == [WRITES_TAG]
     assert (logs["prefix"], logs["skipEmptyFiles"], logs["uploadInterval"]) == (
         instance["compute_logs"]["config"]["prefix"],
         instance["compute_logs"]["config"]["skip_empty_files"],

@@ -2,7 +2,7 @@
 
 import pytest
 
-from resources.ledger import Entry, LedgerResource
+from resources.ledger import Entry, Intake, LedgerResource
 from resources.s3 import S3Resource
 
 
@@ -36,3 +36,24 @@ def test_a_damaged_entry_counts_as_lost(ledger: LedgerResource, damaged: bytes) 
     ledger.record("corpus/decisions", 0, Entry("in", "out"))
     ledger.s3.put("ledger/corpus/decisions/1.json", damaged)
     assert ledger.entries("corpus/decisions", [0, 1]) == {0: Entry("in", "out")}
+
+
+def test_what_was_taken_in_is_known_until_it_is_taken_out(ledger: LedgerResource) -> None:
+    assert ledger.taken("audience/reports") == frozenset()
+    ledger.take("audience/reports", "1f", "landing/é.csv")
+    ledger.take("audience/reports", "2f", "landing/b.csv")
+    assert ledger.taken("audience/reports") == {"1f", "2f"}
+    assert ledger.taken_key("audience/reports", "1f") == "landing/é.csv"
+    assert ledger.taken_key("audience/reports", "3f") == ""
+    ledger.untake("audience/reports", ["1f", "3f"])
+    assert ledger.taken("audience/reports") == {"2f"}
+    assert ledger.taken("audience") == frozenset()
+
+
+@pytest.mark.parametrize("damaged", [b"no json", b'{"inputs": "of another kind"}', b"[]", b""])
+def test_the_last_intake_counts_and_a_damaged_one_is_none(ledger: LedgerResource, damaged: bytes) -> None:
+    assert ledger.intake("label/gold") == Intake()
+    ledger.record_intake("label/gold", Intake("1f", "a run"))
+    assert ledger.intake("label/gold") == Intake("1f", "a run")
+    ledger.s3.put("ledger/label/gold/intake.json", damaged)
+    assert ledger.intake("label/gold") == Intake()

@@ -12,9 +12,10 @@ from botocore.stub import Stubber
 from deltalake import write_deltalake
 from obstore.store import S3Store
 
+from pipelines.benchmarks.limited_s3 import process as limited_s3
 from resources import s3_usage
 from resources.governor_process import Governor
-from resources.s3 import DamagedObjectError, S3Connection, S3Object, S3Resource
+from resources.s3 import DamagedObjectError, ListingMarkError, S3Connection, S3Object, S3Resource
 from resources.s3_route import Route
 from resources.s3_usage import PrefixUsage
 
@@ -45,6 +46,43 @@ def test_objects_and_folders_under_a_prefix(s3: S3Resource) -> None:
     assert s3.list_folders("x/") == ["x/a/", "x/b/"]
     assert s3.list_folders("nothing/") == []
     assert list(s3.list_objects("nothing/")) == []
+
+
+def test_pages_go_on_where_they_stopped_in_whatever_order(s3: S3Resource) -> None:
+    keys = {f"x/{name}" for name in ("a", "a-b", "a.b", "a0", "ab/c", "b/c/d", "b/c-d", "b/c.d", "A", "é", "%41")}
+    for key in keys:
+        s3.put(key, b"")
+    for size in (1, 2, 3, len(keys)):
+        mark, found = "", []
+        while True:
+            objects, mark = s3.list_page("x/", mark, size)
+            assert len(objects) <= size
+            found += [item.key for item in objects]
+            if not mark:
+                break
+            s3.delete([objects[-1].key])
+        assert sorted(found) == sorted(keys)
+        for key in keys:
+            s3.put(key, b"")
+    assert s3.list_page("nothing/") == ([], "")
+
+
+def test_a_page_whose_mark_is_refused_says_so() -> None:
+    with limited_s3.running(buckets=("b",)) as server:
+        s3 = S3Resource(bucket="b", endpoint_url=server.url, access_key_id="a", secret_access_key="b")
+        with pytest.raises(ListingMarkError, match="s3://b/x/ was refused"):
+            s3.list_page("x/", "no mark")
+        with pytest.raises(ClientError):
+            S3Resource(**{**s3.model_dump(), "bucket": "none"}).list_page("x/")
+
+
+def test_only_the_version_that_was_listed_is_read(s3: S3Resource) -> None:
+    s3.put("a", b"1")
+    [listed] = s3.list_objects("a")
+    assert s3.get("a", listed.etag) == b"1"
+    s3.put("a", b"2")
+    assert s3.get("a", listed.etag) is None
+    assert s3.get("b", listed.etag) is None
 
 
 def test_deleting_takes_the_named_keys_alone(s3: S3Resource) -> None:

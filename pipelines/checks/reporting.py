@@ -1,18 +1,22 @@
-"""Checks of label/*, vertical/*, summary/*, mart/*: what people are shown follows from what is known."""
+"""Checks of label/*, audience/*, vertical/*, summary/*, mart/*: what people are shown follows from what is known."""
 
 import polars as pl
 from dagster import AssetCheckResult, AssetKey, asset_check
 
+from assets.audience import DEMOGRAPHICS, REPORTS, is_report, report_rule
+from assets.audience import LANDING as AUDIENCE_LANDING
 from assets.corpus import CHUNKS
 from assets.labels import GOLD
 from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS, LAKE_TESTIMONIALS
 from assets.marts import CREATORS, MARTS, POSTS_BY_DAY, TESTIMONIALS, VERTICAL_COVERAGE
 from assets.summaries import SUMMARIES
+from assets.transforms.arrivals import outstanding
 from assets.transforms.marts import live_posts
 from assets.verticals import SCORES, TAGS, THRESHOLDS
 from pipelines.checks import verdict
 from resources.catalogues import load_verticals
 from resources.lake import LakeResource
+from resources.ledger import LedgerResource
 from resources.s3 import S3Resource
 
 
@@ -30,6 +34,38 @@ def items_known(lake: LakeResource) -> AssetCheckResult:
     unnamed = gold.filter(~pl.col("vertical").is_in([vertical.name for vertical in load_verticals()])).height
     repeated = gold.height - gold.select(GOLD.key).n_unique()
     return verdict("labels of unknown items or verticals, or repeated", found=foreign + unnamed + repeated)
+
+
+@asset_check(asset=AssetKey(["audience", "reports"]), name="files_taken_once")
+def files_taken_once(lake: LakeResource, ledger: LedgerResource, s3: S3Resource) -> AssetCheckResult:
+    """Every dropped file is taken in, as it is now and once, and no row is of another file or version.
+
+    Reads the names of all rows' files and keys: a count that trusts the record would prove nothing.
+    """
+    listed = [item for item in s3.list_objects(AUDIENCE_LANDING) if is_report(item)]
+    fresh, gone = outstanding(listed, ledger.taken(REPORTS.name), report_rule())
+    rows = lake.scan(REPORTS).select(*REPORTS.key, "source_etag").collect()
+    versions = pl.DataFrame(
+        [(item.key, item.etag) for item in listed], {"source_file": pl.String, "source_etag": pl.String}, orient="row"
+    )
+    foreign = rows.join(versions, on=["source_file", "source_etag"], how="anti").height
+    repeated = rows.height - rows.select(REPORTS.key).n_unique()
+    return verdict(
+        "files not taken in, or rows repeated or of no file", found=len(fresh) + len(gone) + foreign + repeated
+    )
+
+
+@asset_check(asset=AssetKey(["audience", "demographics"]), name="rows_match_reports")
+def rows_match_reports(lake: LakeResource) -> AssetCheckResult:
+    """Exactly what is reported about the live accounts of the lake, each share within 0 and 100 percent."""
+    names, accounts = DEMOGRAPHICS.schema.names, lake.scan(LAKE_ACCOUNTS).filter(pl.col("deleted_at").is_null())
+    due = lake.scan(REPORTS).join(accounts, on="account_id", how="semi").select(names).unique().collect()
+    held = lake.scan(DEMOGRAPHICS).collect()
+    odd = held.filter(~pl.col("share_percent").is_between(0, 100)).height + held.height - held.n_unique()
+    differing = due.join(held, on=names, how="anti").height + held.join(due, on=names, how="anti").height
+    return verdict(
+        "rows missing, foreign, repeated or impossible", found=differing + odd, metadata={"rows": held.height}
+    )
 
 
 @asset_check(asset=AssetKey(["vertical", "scores"]), name="every_item_scored")
@@ -136,6 +172,8 @@ def csv_matches_marts(lake: LakeResource, s3: S3Resource) -> AssetCheckResult:
 
 CHECKS = [
     items_known,
+    files_taken_once,
+    rows_match_reports,
     every_item_scored,
     every_vertical_has_threshold,
     tags_reach_thresholds,
