@@ -23,6 +23,7 @@ class BenchName(StrEnum):
     GOVERNOR = "governor"
     EMBED = "embed"
     INDEX = "index"
+    MERGE = "merge"
 
 
 _ON_THE_STACK = {BenchName.OVERHEAD, BenchName.GOVERNOR, BenchName.EMBED}

@@ -44,6 +44,7 @@ VARIABLES = {
     "CIPPUS_POSTGRES_DSN": "source database; overrides the embedded one",
     "CIPPUS_POSTGRES_SECRET_ID": "Secrets Manager id of the source database's DSN",
     "CIPPUS_S3_BUCKET": "bucket of the lake (default cippus)",
+    "CIPPUS_LAKE_RETENTION_HOURS": "hours that replaced files of lake tables stay for their readers (default 168)",
     "CIPPUS_S3_ENDPOINT": "S3 endpoint, where it is not AWS's own; overrides the embedded one",
     "CIPPUS_S3_GOVERNOR": "on (default), or off to let S3 clients go to S3 directly, whatever its limits",
     "CIPPUS_S3_DEPTH": "path segments of a key that share a request limit (default 2)",
@@ -206,7 +207,9 @@ def resources() -> Resources:
     replaced = {name: EnvVar(name) for name in SECRETS if os.getenv(name)}
     return Resources(
         s3=s3,
-        lake=LakeResource(s3=s3),
+        lake=LakeResource(
+            s3=s3, retention_hours=_whole_number("CIPPUS_LAKE_RETENTION_HOURS", 168, "a number of hours")
+        ),
         ledger=LedgerResource(s3=s3),
         raw_store=RawStoreResource(s3=s3),
         quarantine=QuarantineResource(s3=s3),

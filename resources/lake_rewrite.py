@@ -105,7 +105,7 @@ def _rewrite(
     """A file without some keys and with some rows, which come in before the first batch that ends beyond them."""
     keys, first = removed.select(spec.key).unique(), spec.key[0]
     waiting = (removed.clear() if put_in is None else put_in).drop(FILE, _HOME, strict=False).sort(spec.key)
-    writer = folder.writer(file.bucket)
+    writer = folder.writer(file.bucket, replaced=file)
     for batch in folder.open(file).batches():
         kept = batch.join(keys, on=list(spec.key), how="anti", nulls_equal=True)
         last = batch[first].max()

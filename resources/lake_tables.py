@@ -22,7 +22,8 @@ class TableSpec:
     Files are sorted by ``key``, and pruned by the statistics of its columns and of ``updated_at``; other columns have
     none, and neither have ``text_columns``: the log would copy their values. ``feeds`` turns Delta's change feed on.
     ``evolves``: columns of merged rows that the table does not have are added to it. ``moves``: a key may turn up in
-    another bucket, which takes it out of the one where it stood.
+    another bucket, which takes it out of the one where it stood. A file of ``target_bytes`` is continued in another: a
+    change rewrites whole files, so they are smaller than those of tables that are only read.
     """
 
     name: str
@@ -33,6 +34,7 @@ class TableSpec:
     feeds: bool = False
     evolves: bool = False
     moves: bool = False
+    target_bytes: int = 32 << 20
 
     @property
     def polars_schema(self) -> dict[str, pl.DataType]:
