@@ -39,6 +39,8 @@ VECTORS = TableSpec(
         ]
     ),
     ("content_hash", "model"),
+    keeps_order=True,
+    row_group_bytes=256 << 10,  # 170 vectors: an account's, or two
 )
 """Each bucket holds every vector that its chunks need, so that everything downstream reads one bucket; a text that
 another bucket has embedded is copied from there."""

@@ -9,6 +9,7 @@ from dagster import AssetSelection, define_asset_job
 
 from assets.partitions import BUCKETS
 from pipelines.reconciliation import raw_key_reconciliation
+from pipelines.upkeep import lake_maintenance
 
 WRITES_TAG = "cippus/writes"
 """What a run writes; in production, runs that write the same wait for each other (deploy/dagster.yaml)."""
@@ -71,7 +72,7 @@ TABLES_AFTER_LAKE = define_asset_job(
 )
 INDEX = define_asset_job("index", selection=_OF_INDEX, description="The collection, and what is measured on it.")
 JOBS = [LINEAGE, EXTRACTION, BUCKET, ACROSS_BUCKETS, AUDIENCE, TABLES_AFTER_LAKE, INDEX, CHECKS]
-OP_JOBS = [raw_key_reconciliation]
+OP_JOBS = [raw_key_reconciliation, lake_maintenance]
 
 
 def all_buckets() -> Mapping[str, str]:

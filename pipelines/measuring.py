@@ -24,6 +24,7 @@ class BenchName(StrEnum):
     EMBED = "embed"
     INDEX = "index"
     ERASE = "erase"
+    MERGE = "merge"
 
 
 _ON_THE_STACK = {BenchName.OVERHEAD, BenchName.GOVERNOR, BenchName.EMBED}

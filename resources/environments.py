@@ -64,6 +64,7 @@ VARIABLES = {
     "CIPPUS_REDSHIFT_UNLOAD_ROLE": "ARN of the role that UNLOAD writes with (default: the warehouse's default role)",
     "CIPPUS_REDSHIFT_LAG_SECONDS": "longer than rows take from the database into the warehouse; needed for redshift",
     "CIPPUS_S3_BUCKET": "bucket of the lake (default cippus)",
+    "CIPPUS_LAKE_RETENTION_HOURS": "hours that replaced files of lake tables stay for their readers (default 168)",
     "CIPPUS_S3_ENDPOINT": "S3 endpoint, where it is not AWS's own; overrides the embedded one",
     "CIPPUS_S3_GOVERNOR": "on (default), or off to let S3 clients go to S3 directly, whatever its limits",
     "CIPPUS_S3_DEPTH": "path segments of a key that share a request limit (default 2)",
@@ -231,7 +232,9 @@ def resources() -> Resources:
     s3 = s3_resource()
     return Resources(
         s3=s3,
-        lake=LakeResource(s3=s3),
+        lake=LakeResource(
+            s3=s3, retention_hours=_whole_number("CIPPUS_LAKE_RETENTION_HOURS", 168, "a number of hours")
+        ),
         ledger=LedgerResource(s3=s3),
         raw_store=RawStoreResource(s3=s3),
         quarantine=QuarantineResource(s3=s3),

@@ -17,7 +17,7 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from obstore.store import S3Store
 from pydantic import PrivateAttr
 
-from resources.lake_edits import FILE, Edit, MergeRule, difference, newer
+from resources.lake_edits import FILE, LATER_WINS, Edit, MergeRule, difference, newer
 from resources.lake_files import Folder, store_of
 from resources.lake_log import Action, Commit, DataFile, OutrunError, bucket_of, write_commit
 from resources.lake_lookup import Lookup, Snapshot
@@ -42,13 +42,17 @@ _ATTEMPTS = 20
 """How often a change is computed anew because another writer of the same rows was first."""
 _COMMITS_PER_CHECKPOINT, _FILES_PER_COMMIT = 10, 1_000
 """Opening a table reads every commit since the last checkpoint, and a checkpoint lists all files: one every 10 commits,
-and where there are more than 10,000 files one every so many thousands of them, so that its share of a change is small."""
+and where there are more than 10,000 files one every so many thousands of them, so that a change's share is small."""
 
 
 class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
-    """The Delta tables of the lineage, in the bucket of an S3Resource. Reader version 1, so Athena reads them."""
+    """The Delta tables of the lineage, in the bucket of an S3Resource. Reader version 1, so Athena reads them.
+
+    ``retention_hours`` is how long upkeep leaves replaced files to readers that began before.
+    """
 
     s3: S3Resource
+    retention_hours: int = 7 * 24
     _opened: dict[str, tuple[dict[str, str], DeltaTable]] = PrivateAttr(default_factory=dict)
     _stores: dict[str, S3Store] = PrivateAttr(default_factory=dict)
     _lock: Any = PrivateAttr(default_factory=Lock)
@@ -109,6 +113,10 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
             table.alter.add_columns(absent)
         return table
 
+    def checkpoint(self, spec: TableSpec) -> None:
+        """Write what the log says by now in one file, from which the table is opened."""
+        self._require(spec).create_checkpoint()
+
     def contents(self, spec: TableSpec) -> dict[int, Contents]:
         """Bucket → its contents, from the log alone; the key is WHOLE for a table without buckets."""
         snapshot = self.snapshot(spec)
@@ -165,7 +173,8 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
             self._stores.clear()  # those had credentials that expire
             self._stores[options] = store_of(self.s3)
         in_files = pa.schema([field for field in snapshot.schema if not (spec.partitioned and field.name == BUCKET)])
-        return Folder(self._stores[options], spec.name, in_files, tuple(spec.measured))
+        store = self._stores[options]
+        return Folder(store, spec.name, in_files, tuple(spec.measured), spec.target_bytes, spec.row_group_bytes)
 
     def sync(self, spec: TableSpec, desired: pl.DataFrame, bucket: int | None = None) -> Changes:
         """Make a table, or one bucket of it, hold exactly the desired rows; writes only what differs.
@@ -219,7 +228,7 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
         rows: pl.DataFrame,
         buckets: Sequence[int],
         applications: Mapping[str, int],
-        rule: MergeRule = MergeRule(),
+        rule: MergeRule = LATER_WINS,
     ) -> Changes:
         """Merge rows into their buckets where theirs is the later ``updated_at``, and record the applications.
 
@@ -284,7 +293,7 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
                 self.s3.delete([f"{spec.name}/{path}" for path in written.paths])
                 continue
             if version % max(_COMMITS_PER_CHECKPOINT, snapshot.files.height // _FILES_PER_COMMIT) == 0:
-                self._require(spec).create_checkpoint()
+                self.checkpoint(spec)
             return edit.changes
         message = f"{self.s3.uri(spec.name)}: other writers of the same rows were first {_ATTEMPTS} times in a row."
         raise OutrunError(message)

@@ -40,7 +40,11 @@ class MergeRule:
     judged_below: datetime | None = None
 
 
-def newer(standing: pl.DataFrame, rows: pl.DataFrame, key: tuple[str, ...], rule: MergeRule = MergeRule()) -> Edit:
+LATER_WINS = MergeRule()
+"""The rule of a source's newest window."""
+
+
+def newer(standing: pl.DataFrame, rows: pl.DataFrame, key: tuple[str, ...], rule: MergeRule = LATER_WINS) -> Edit:
     """What rows of a window change: one row a key in ``rows``, the later ``updated_at`` wins, else as the rule says.
 
     ``standing`` holds every row of those keys in any bucket, with FILE.

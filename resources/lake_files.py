@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from itertools import pairwise
 from typing import IO, Any
 
 import obstore
@@ -19,16 +20,11 @@ from obstore.store import S3Store
 
 from resources.lake_log import CHANGES, DataFile
 from resources.lake_sums import add_up, content_sum, file_name
-from resources.lake_tables import BUCKET, WHOLE
+from resources.lake_tables import BUCKET, ROW_GROUP_BYTES, WHOLE
 from resources.s3 import S3Resource
 
 BATCH_BYTES = 8 << 20
 """About what is in memory of a file that is rewritten, and of each of the few that are at a time."""
-ROW_GROUP_BYTES = 1 << 20
-"""Rows in memory that make a row group: the least that is read of a file for the sake of one row."""
-TARGET_BYTES = 32 << 20
-"""A file that grows beyond this is continued in another. A change rewrites whole files, so they are smaller than those
-of tables that are only read; 1 TB is then 32,000 files, of which a log is still read in a tenth of a second."""
 _WHOLE_BYTES = 256 << 10
 """A file up to this size is read in one request; of a larger one, its end first, then what is wanted."""
 _TAIL_BYTES = 64 << 10
@@ -45,6 +41,8 @@ class Folder:
     name: str
     schema: pa.Schema
     measured: tuple[str, ...]
+    target_bytes: int
+    row_group_bytes: int = ROW_GROUP_BYTES
 
     def open(self, file: DataFile) -> "OpenFile":
         """A file, to read from; what is read of it is requested then."""
@@ -55,14 +53,18 @@ class Folder:
             source = pa.PythonFile(_Ranges(self.store, at, file.size_bytes), mode="r")
         return OpenFile(pq.ParquetFile(source), file, self.schema)
 
-    def writer(self, bucket: int, target_bytes: int = TARGET_BYTES) -> "Writer":
-        """A writer of new files of one bucket, in rows of the table's columns that come in order."""
-        return Writer(self, bucket, target_bytes)
+    def writer(self, bucket: int, replaced: DataFile | None = None) -> "Writer":
+        """A writer of new files of one bucket, in rows of the table's columns that come in order.
+
+        What replaces a file stays one file, however the target lies, until it is twice that.
+        """
+        grown = replaced is not None and replaced.size_bytes < 2 * self.target_bytes
+        return Writer(self, bucket, self.target_bytes * 2 if grown else self.target_bytes)
 
     def change_writer(self, bucket: int) -> "Writer":
-        """A writer of change data: the table's columns and ``_change_type``, without statistics."""
+        """A writer of change data: the table's columns and ``_change_type``, without statistics, in one file."""
         schema = self.schema.append(pa.field("_change_type", pa.string()))
-        return Writer(Folder(self.store, self.name, schema, ()), bucket, 1 << 62, CHANGES)
+        return Writer(Folder(self.store, self.name, schema, (), 1 << 62), bucket, 1 << 62, CHANGES)
 
     def put(self, path: str, body: IO[bytes], size: int) -> None:
         """Write a new object; a large one in parts."""
@@ -124,6 +126,19 @@ class OpenFile:
         for batch in self.parquet.iter_batches(batch_size=rows):
             yield self._framed(pa.Table.from_batches([batch]), self.schema.names).with_columns(self._bucket())
 
+    def ascends(self, column: str) -> bool:
+        """Whether each row group begins where the one before has ended, or later, by its statistics."""
+        ranges = [self._range(number, column) for number in range(self.parquet.metadata.num_row_groups)]
+        if len(ranges) < 2:
+            return True
+        known = [found for found in ranges if found is not None]
+        return len(known) == len(ranges) and all(a.max <= b.min for a, b in pairwise(known))
+
+    def row_groups(self, key: Sequence[str]) -> Iterator[pl.DataFrame]:
+        """All rows, a row group at a time, each sorted."""
+        for number in range(self.parquet.metadata.num_row_groups):
+            yield self._read(number, self.schema.names).with_columns(self._bucket()).sort(key)
+
     def matching(self, keys: pl.DataFrame, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         """Rows whose key columns equal a row of ``keys``; other columns are read where there are such rows only."""
         key = [name for name in keys.columns if name in self.parquet.schema_arrow.names]
@@ -138,15 +153,21 @@ class OpenFile:
 
     def _groups(self, values: pl.Series) -> Iterator[int]:
         """The row groups whose range of the first key column holds one of the values, which are sorted."""
-        metadata = self.parquet.metadata
-        names = [metadata.schema.column(number).path for number in range(metadata.num_columns)]
-        place = names.index(values.name) if values.name in names else None
         present = values.drop_nulls()
-        for number in range(metadata.num_row_groups):
-            found = None if place is None else metadata.row_group(number).column(place).statistics
-            is_silent = found is None or not found.has_min_max or values.len() > present.len()
+        for number in range(self.parquet.metadata.num_row_groups):
+            found = self._range(number, values.name)
+            is_silent = found is None or values.len() > present.len()
             if is_silent or present.is_between(found.min, found.max).any():
                 yield number
+
+    def _range(self, group: int, column: str) -> Any:
+        """Statistics of a column of a row group, with ``min`` and ``max``; None where there are none."""
+        metadata = self.parquet.metadata.row_group(group)
+        for number in range(metadata.num_columns):
+            if metadata.column(number).path_in_schema == column:
+                found = metadata.column(number).statistics
+                return found if found is not None and found.has_min_max else None
+        return None
 
     def _read(self, group: int, columns: Sequence[str]) -> pl.DataFrame:
         held = [name for name in columns if name in self.parquet.schema_arrow.names]
@@ -187,11 +208,11 @@ class Writer:
 
     def add(self, rows: pl.DataFrame) -> None:
         """Take rows; those of a row group are held back."""
-        step = max(1, rows.height * ROW_GROUP_BYTES // max(int(rows.estimated_size()), 1))
+        step = max(1, rows.height * self.folder.row_group_bytes // max(int(rows.estimated_size()), 1))
         for part in rows.iter_slices(step):
             self._held.append(part)
             self._held_bytes += int(part.estimated_size())
-            if self._held_bytes >= ROW_GROUP_BYTES:
+            if self._held_bytes >= self.folder.row_group_bytes:
                 self._flush()
 
     def finish(self) -> list[DataFile]:
@@ -226,6 +247,8 @@ class _NewFile:
             pa.PythonFile(self._body, mode="w"),
             folder.schema,
             compression="zstd",
+            # Numbers that hardly repeat would be written half as large again by way of a dictionary.
+            use_dictionary=[path for path, kind in _leaves(folder.schema) if not pa.types.is_floating(kind)],
             write_statistics=list(folder.measured),
             write_page_index=True,
         )
@@ -254,6 +277,13 @@ class _NewFile:
         self._folder.put(path, self._body, size)
         self._body.close()
         return DataFile(path, size, self._rows, bucket, self._statistics.to_json(self._rows))
+
+
+def _leaves(schema: pa.Schema) -> Iterator[tuple[str, pa.DataType]]:
+    """The Parquet columns of a schema of plain columns and lists, each with the type of its values."""
+    for column in schema:
+        is_list = pa.types.is_list(column.type)
+        yield (f"{column.name}.list.element", column.type.value_type) if is_list else (column.name, column.type)
 
 
 class _Statistics:

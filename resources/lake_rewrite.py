@@ -95,7 +95,7 @@ def _by_bucket(rows: pl.DataFrame, spec: TableSpec) -> Iterator[tuple[int, pl.Da
 
 def _write(folder: Folder, bucket: int, spec: TableSpec, rows: pl.DataFrame) -> list[DataFile]:
     writer = folder.writer(bucket)
-    writer.add(rows.sort(spec.key, nulls_last=False))
+    writer.add(spec.in_order(rows))
     return writer.finish()
 
 
@@ -105,12 +105,12 @@ def _rewrite(
     """A file without some keys and with some rows, which come in before the first batch that ends beyond them."""
     keys, first = removed.select(spec.key).unique(), spec.key[0]
     waiting = (removed.clear() if put_in is None else put_in).drop(FILE, _HOME, strict=False).sort(spec.key)
-    writer = folder.writer(file.bucket)
+    writer = folder.writer(file.bucket, replaced=file)
     for batch in folder.open(file).batches():
         kept = batch.join(keys, on=list(spec.key), how="anti", nulls_equal=True)
         last = batch[first].max()
         due = waiting.filter(pl.col(first) <= last).height if last is not None else 0
-        writer.add(pl.concat([kept, waiting[:due].select(kept.columns)]).sort(spec.key))
+        writer.add(spec.in_order(pl.concat([kept, waiting[:due].select(kept.columns)])))
         waiting = waiting[due:]
     writer.add(waiting)
     return writer.finish()

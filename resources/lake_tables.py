@@ -13,6 +13,8 @@ import pyarrow as pa
 BUCKET = "account_bucket"
 WHOLE = -1
 """Stands for the bucket of a table that has none."""
+ROW_GROUP_BYTES = 1 << 20
+"""Rows in memory that make a row group: the least that is read of a file for the sake of one row."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,9 @@ class TableSpec:
     Files are sorted by ``key``, and pruned by the statistics of its columns and of ``updated_at``; other columns have
     none, and neither have ``text_columns``: the log would copy their values. ``feeds`` turns Delta's change feed on.
     ``evolves``: columns of merged rows that the table does not have are added to it. ``moves``: a key may turn up in
-    another bucket, which takes it out of the one where it stood.
+    another bucket, which takes it out of the one where it stood. A file of ``target_bytes`` is continued in another: a
+    change rewrites whole files, so they are smaller than those of tables that are only read. With ``keeps_order`` rows
+    lie as they were appended and not by their key, which tells nothing of what is read together.
     """
 
     name: str
@@ -33,11 +37,18 @@ class TableSpec:
     feeds: bool = False
     evolves: bool = False
     moves: bool = False
+    target_bytes: int = 32 << 20
+    keeps_order: bool = False
+    row_group_bytes: int = ROW_GROUP_BYTES
 
     @property
     def polars_schema(self) -> dict[str, pl.DataType]:
         """Column name → polars type, in order."""
         return dict(pl.from_arrow(self.schema.empty_table()).schema)  # type: ignore[union-attr]
+
+    def in_order(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Rows as they are to lie in a file."""
+        return rows if self.keeps_order else rows.sort(self.key, nulls_last=False)
 
     @property
     def measured(self) -> list[str]:

@@ -1,10 +1,14 @@
 """Reading a few vectors reads little: counted in the requests and bytes that a real S3 server is asked for."""
 
+import numpy as np
 import polars as pl
 import pytest
+from governors import governor_home
 
 from assets.embeddings import VECTORS
+from resources.governor_process import running
 from resources.lake import LakeResource
+from resources.s3 import S3Resource
 from resources.vector_store import VectorStore
 
 DIMENSION = 64
@@ -83,3 +87,28 @@ def test_what_was_just_written_is_read_without_the_older_files(
     opened.clear()
     assert len(read(store, 0, names(0, 1))) == 1
     assert len(opened) == 7, "all files of the bucket, newest first, until it was found"
+
+
+def bytes_down(s3: S3Resource) -> int:
+    """What came of a test's bucket through the governors so far."""
+    told = [prefix for governor in running(governor_home()) for prefix in governor.status()["prefixes"]]
+    return sum(prefix["bytes_down"] for prefix in told if prefix["bucket"] == s3.bucket)
+
+
+def test_vectors_that_were_written_together_are_read_without_the_others(s3: S3Resource, governed: S3Resource) -> None:
+    """Three accounts' hundred vectors each, of 6,000 in one file."""
+    random = np.random.default_rng(5)
+    hashes = [f"{number:032x}" for number in random.permutation(6_000)]
+    vectors = random.normal(size=(6_000, 384)).astype(np.float32)
+    VectorStore(LakeResource(s3=s3), VECTORS).append(
+        pl.DataFrame(
+            {"account_bucket": 0, "content_hash": hashes, "model": "m", "vector": vectors}, schema=VECTORS.polars_schema
+        )
+    )
+    store = VectorStore(LakeResource(s3=governed), VECTORS)
+    wanted = [name for first in (0, 2_950, 5_900) for name in hashes[first : first + 100]]
+    before = bytes_down(governed)
+    found = store.read(0, pl.Series("content_hash", wanted, pl.String), "m")
+    down = bytes_down(governed) - before
+    assert dict(found.iter_rows()).keys() == set(wanted)
+    assert 300 * 4 * 384 < down < 0.35 * vectors.nbytes

@@ -1,0 +1,40 @@
+"""The upkeep of all lake tables, as a job: what it found and did is in its run's metadata.
+
+Belongs here: which tables, and the report. Not here: what is due (resources/lake_upkeep.py), when it runs.
+"""
+
+from dataclasses import asdict
+from types import ModuleType
+
+from dagster import MetadataValue, OpExecutionContext, TableRecord, job, op
+
+from assets import corpus, embeddings, labels, lake, marts, quarantine, retrieval_quality, summaries, verticals
+from resources.lake import LakeResource, TableSpec
+from resources.lake_upkeep import LakeUpkeep
+
+
+def tables_of(*modules: ModuleType) -> list[TableSpec]:
+    """Every table that stages declare, by name."""
+    found = {spec.name: spec for module in modules for spec in vars(module).values() if isinstance(spec, TableSpec)}
+    return [found[name] for name in sorted(found)]
+
+
+TABLES = tables_of(lake, corpus, embeddings, labels, quarantine, verticals, summaries, retrieval_quality, marts)
+
+
+@op(description="Put fragmented buckets in order, and delete what no reader needs any more.")
+def tidy_and_clean(context: OpExecutionContext, lake: LakeResource) -> None:
+    """Every table in turn; a bucket below the thresholds costs nothing but the look at its table's log."""
+    upkeep, records = LakeUpkeep(lake), []
+    for spec in TABLES:
+        tidied = upkeep.tidy(spec)
+        deleted = upkeep.clean(spec)
+        records.append(TableRecord({"table": spec.name, **asdict(tidied), "deleted_objects": deleted}))
+        context.log.info("%s: %s buckets put in order, %s objects deleted", spec.name, tidied.buckets, deleted)
+    context.add_output_metadata({"tables": MetadataValue.table(records)})
+
+
+@job(description="Upkeep of the lake's tables: compaction where it is due, checkpoints, log clean-up and vacuum.")
+def lake_maintenance() -> None:
+    """One step: its cost is that of what is due."""
+    tidy_and_clean()
