@@ -75,7 +75,7 @@ def _extract(table: SourceTable) -> AssetsDefinition:
 def _is_unjudged(newest: Manifest | None, export_id: str) -> bool:
     """Whether an export was landed, and nobody has said yet which of the lake's rows it lacks.
 
-    That a table is empty proves nothing: the snapshot's age comes from its rows, and a mistaken export would delete all.
+    That a table is empty proves nothing: a snapshot's age comes from its rows, and a mistaken one would delete all.
     """
     return newest is not None and (newest.kind, newest.origin) == (EXPORT, export_id) and bool(newest.files)
 
