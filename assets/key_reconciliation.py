@@ -15,12 +15,13 @@ import pyarrow as pa
 from assets.extraction import ALONG
 from assets.reading import Keep, Reading, keep_all
 from assets.transforms.key_comparison import Bounds, Differences, compare_keys, tombstones
-from assets.transforms.source_schema import SourceTable, newest_usable, with_bucket
+from assets.transforms.recasting import recast
+from assets.transforms.source_schema import TIMESTAMP, SourceTable, newest_usable, with_bucket
 from resources.key_shares import KeyShares
 from resources.lake import LakeResource, TableSpec
 from resources.quarantine import QuarantineResource
 from resources.raw_store import KEYS, Manifest, RawStoreResource
-from resources.source import LiveSource, ReadWindow, Source
+from resources.source import LiveSource, ReadWindow, SnapshotSource, Source
 from resources.window_writer import WindowWriter
 
 _KEYS_PER_QUERY = 5_000
@@ -82,7 +83,9 @@ class KeyReconciliation:
         if newest is None:
             return Reconciled()
         self._reading = Reading.of(self.table, self.source.columns(self.table.name), self.keep)
-        mark = self.source.safe_high_water_mark()
+        # Of a snapshot, what its window found out from the rows themselves.
+        is_snapshot = isinstance(self.source, SnapshotSource)
+        mark = datetime.fromisoformat(newest.upper) if is_snapshot else self.source.safe_high_water_mark()
         judged_below = mark - self.skew
         landed_below = min(judged_below, datetime.fromisoformat(newest.upper) - self.skew)
         bounds = Bounds(judged_below, landed_below)
@@ -107,6 +110,7 @@ class KeyReconciliation:
             self.bucket_count,
             files,
             KEYS,
+            newest.origin,
             overlap_seconds=newest.overlap_seconds,
             overlap=newest.overlap,
             judged_below=judged_below.isoformat(),
@@ -121,9 +125,9 @@ class KeyReconciliation:
     def _source_keys(self) -> Iterator[pl.DataFrame]:
         with self._scan() as batches:
             for batch in batches:
-                yield _frame(pa.Table.from_batches([batch])).select(
-                    key=pl.col(self.table.key), updated_at=pl.col(ALONG).cast(pl.Datetime("us", "UTC"))
-                )
+                rows = _frame(pa.Table.from_batches([batch]))
+                moments = recast(rows[ALONG], TIMESTAMP)
+                yield pl.DataFrame({"key": recast(rows[self.table.key], pa.string()), "updated_at": moments})
 
     def _scan(self) -> AbstractContextManager[pa.RecordBatchReader]:
         key = self.table.key

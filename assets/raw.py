@@ -15,13 +15,16 @@ from dagster import AssetExecutionContext, AssetsDefinition, Config, Materialize
 from assets.asset import asset
 from assets.extraction import ALONG, Extracted, Extraction
 from assets.incremental import Tally
+from assets.key_reconciliation import KeyReconciliation
+from assets.lake import LAKE_TABLES
 from assets.reading import Keep
 from assets.transforms.erasure import ErasedAccounts, without_erased
 from assets.transforms.source_schema import SOURCE_TABLES, SourceTable
 from resources.environments import bucket_count, clock_skew_seconds
 from resources.erasures import ErasureResource
+from resources.lake import LakeResource
 from resources.quarantine import QuarantineResource
-from resources.raw_store import RawStoreResource
+from resources.raw_store import EXPORT, Manifest, RawStoreResource
 from resources.rds_export import RdsExportResource
 from resources.source import LiveSource, Source
 
@@ -50,6 +53,7 @@ def _extract(table: SourceTable) -> AssetsDefinition:
         source: ResourceParam[Source],
         rds_exports: RdsExportResource,
         raw_store: RawStoreResource,
+        lake: LakeResource,
         quarantine: QuarantineResource,
         erasures: ErasureResource,
     ) -> MaterializeResult[None]:
@@ -59,13 +63,17 @@ def _extract(table: SourceTable) -> AssetsDefinition:
         def on_rejects(rejects: pl.DataFrame) -> None:
             tally.counts["quarantined"] += quarantine.land(f"cast-{chosen.name}", table.name, table.key, rejects)
 
-        skew = timedelta(seconds=clock_skew_seconds())
+        skew, count = timedelta(seconds=clock_skew_seconds()), bucket_count()
         on_rows, keep = _progress(context, tally), keeping(erasures.tombstones(), tally.counts)
-        extraction = Extraction(chosen, raw_store, table, bucket_count(), on_rejects, skew, on_rows, keep=keep)
+        extraction = Extraction(chosen, raw_store, table, count, on_rejects, skew, on_rows, keep=keep)
         found = extraction.snapshot(config.export_id) if config.export_id else extraction.changes()
         _report(tally, found)
         if isinstance(chosen, LiveSource):
             tally.counts["ahead_of_clock"] = chosen.count_ahead(table.name, ALONG, found.mark)
+        if config.export_id and _is_unjudged(raw_store.newest(chosen.name, table.name), config.export_id):
+            spec = LAKE_TABLES[table.name]
+            judged = KeyReconciliation(chosen, raw_store, lake, quarantine, table, spec, count, skew, keep).run()
+            tally.counts["vanished"] += judged.vanished
         return tally.result()
 
     return extract
@@ -80,6 +88,14 @@ def keeping(erased: ErasedAccounts, counts: Counter[str]) -> Keep:
         return kept
 
     return keep
+
+
+def _is_unjudged(newest: Manifest | None, export_id: str) -> bool:
+    """Whether an export was landed, and nobody has said yet which of the lake's rows it lacks.
+
+    That a table is empty proves nothing: a snapshot's age comes from its rows, and a mistaken one would delete all.
+    """
+    return newest is not None and (newest.kind, newest.origin) == (EXPORT, export_id) and bool(newest.files)
 
 
 def _progress(context: AssetExecutionContext, tally: Tally) -> Callable[[int], None]:

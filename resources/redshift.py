@@ -11,15 +11,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
+from uuid import uuid4
 
-import boto3
 import pyarrow as pa
 from botocore.config import Config as BotocoreConfig
 from dagster import ConfigurableResource
 
-from resources.failures import PermanentFailure
+from resources.failures import PermanentFailure, TransientFailure
 from resources.parquet_stream import open_parquet, stream
-from resources.redshift_statement import DataApi, RedshiftUnavailableError
+from resources.redshift_statement import (
+    DataApi,
+    DataApiRefusedError,
+    DataApiUnavailableError,
+    RedshiftUnavailableError,
+)
 from resources.s3 import S3Resource
 from resources.source import KeyRange, ReadWindow
 
@@ -78,10 +83,8 @@ class RedshiftResource(ConfigurableResource):  # type: ignore[type-arg]
             raise RedshiftSettingError(message)
         login = {"SecretArn": self.secret_arn} if self.secret_arn else {"DbUser": self.user}
         target = {name: value for name, value in {**named, "Database": self.database, **login}.items() if value}
-        at = self.s3.connection
-        session = boto3.Session(at.access_key_id or None, at.secret_access_key or None, region_name=at.region)
         config = BotocoreConfig(retries={"mode": "standard", "total_max_attempts": _API_ATTEMPTS})
-        client = session.client("redshift-data", endpoint_url=self.endpoint_url or None, config=config)
+        client = self.s3.session.client("redshift-data", endpoint_url=self.endpoint_url or None, config=config)
         return DataApi(client, target, self.deadline_seconds, self.poll_seconds)
 
     def safe_high_water_mark(self) -> datetime:
@@ -102,8 +105,8 @@ class RedshiftResource(ConfigurableResource):  # type: ignore[type-arg]
     def read(self, window: ReadWindow) -> Iterator[pa.RecordBatchReader]:
         """Unload a window, or find it unloaded, and stream it. Memory: one row group, which Redshift makes 32 MB.
 
-        The folder and the statement's token come from the window alone, so after a crash the same window is neither
-        unloaded again nor half read. What lies there goes with ``settle``.
+        The same window is found again after a crash, and neither unloaded again nor half read. What lies there goes
+        with ``settle``.
         """
         if window.keys != KeyRange():
             message = "Redshift's windows cannot be cut by ranges of the key."
@@ -120,15 +123,22 @@ class RedshiftResource(ConfigurableResource):  # type: ignore[type-arg]
         self.s3.delete([item.key for item in self.s3.list_objects(f"{STAGING}{table}/")])
 
     def _unloaded(self, window: ReadWindow) -> tuple[UnloadedFile, ...]:
+        """Unload a window, or go on with an attempt that a crash interrupted.
+
+        An attempt is known by a random number, kept beside its files: it goes when they go. Redshift gives an old
+        statement for an old token, and one whose files were cleared away would pass for a window without rows.
+        """
         folder = f"{STAGING}{window.table}/{_digest(window)}/"
-        # A token whose statement failed would give that failure again: each attempt has its own, and leaves a note.
-        failed = [item.key for item in self.s3.list_objects(f"{folder}failed/")]
-        attempt = f"{folder}{len(failed) + 1}/"
+        note = f"{folder}attempt.json"
+        self.s3.put_json(note, {"token": uuid4().hex}, if_absent=True)
+        token = self.s3.get_json(note)["token"]
         try:
-            self._api.run(self._unload(window, attempt), token=f"{_digest(window)}-{len(failed) + 1}")
-            return self._verified(attempt)
-        except Exception as error:
-            self.s3.put(f"{folder}failed/{len(failed) + 1}", str(error).encode())
+            self._api.run(self._unload(window, f"{folder}{token}/"), token)
+            return self._verified(f"{folder}{token}/")
+        except (DataApiUnavailableError, DataApiRefusedError):
+            raise
+        except (TransientFailure, PermanentFailure):
+            self.s3.delete([note])  # the statement is over, and its token would only give its failure again
             raise
 
     def _unload(self, window: ReadWindow, folder: str) -> str:
@@ -166,7 +176,7 @@ class RedshiftResource(ConfigurableResource):  # type: ignore[type-arg]
 
 
 def _digest(window: ReadWindow) -> str:
-    """32 hexadecimal digits that name a window; a token of the Data API has at most 64 characters."""
+    """32 hexadecimal digits that name a window."""
     return hashlib.blake2b(repr(window).encode(), digest_size=16).hexdigest()
 
 

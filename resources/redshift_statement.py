@@ -27,6 +27,14 @@ class RedshiftRefusedError(PermanentFailure):
     """The warehouse or its API refuses a statement: a right, a name or a setting is wrong."""
 
 
+class DataApiUnavailableError(RedshiftUnavailableError):
+    """The API did not answer a call; what became of the statement is not known yet."""
+
+
+class DataApiRefusedError(RedshiftRefusedError):
+    """The API refuses a call; what became of the statement is not known."""
+
+
 @dataclass(frozen=True)
 class DataApi:
     """The Data API for one database. ``target`` are the parameters that name warehouse, database and login."""
@@ -39,7 +47,8 @@ class DataApi:
     def run(self, sql: str, token: str) -> None:
         """Run a statement to its end. The same token runs it once, however often it is asked for.
 
-        Raises RedshiftUnavailableError, after the deadline too, when it is cancelled, and RedshiftRefusedError.
+        Raises RedshiftUnavailableError, after the deadline too, when it is cancelled, and RedshiftRefusedError; of a
+        call that failed, the two kinds of DataApi error, after which the same token finds the statement again.
         """
         until = time.monotonic() + self.deadline_seconds
         statement = self._call("execute_statement", **self.target, Sql=sql, ClientToken=token)["Id"]
@@ -71,9 +80,9 @@ class DataApi:
         except ClientError as error:
             said = f"Redshift's Data API answered {operation} with {error.response['Error']['Code']}: {_message(error)}"
             passing = is_transient(error) or error.response["Error"]["Code"] in _BUSY
-            raise (RedshiftUnavailableError if passing else RedshiftRefusedError)(said) from None
+            raise (DataApiUnavailableError if passing else DataApiRefusedError)(said) from None
         except BotoCoreError as error:
-            failure = RedshiftUnavailableError if is_transient(error) else RedshiftRefusedError
+            failure = DataApiUnavailableError if is_transient(error) else DataApiRefusedError
             message = f"Redshift's Data API could not be asked: {error}"
             raise failure(message) from None
         return answer

@@ -101,13 +101,15 @@ def test_the_same_window_is_unloaded_once_whatever_crashes_and_goes_when_it_is_s
     first = rows_of(redshift(warehouse), window())
     assert rows_of(redshift(warehouse), window()) == first  # as another process after a crash
     assert len(warehouse.unloads) == 1
-    assert len(staged(warehouse)) == 3
+    assert len(staged(warehouse)) == 4
     rows_of(redshift(warehouse), window(None))
     assert len(warehouse.unloads) == 2
     redshift(warehouse).settle("accounts")
-    assert len(staged(warehouse)) == 6
+    assert len(staged(warehouse)) == 8
     redshift(warehouse).settle("posts")
     assert staged(warehouse) == []
+    assert rows_of(redshift(warehouse), window()) == first  # an old statement does not pass for one without rows
+    assert len(warehouse.unloads) == 3
 
 
 @pytest.mark.parametrize(("fault", "failure", "message"), [
@@ -133,8 +135,29 @@ def test_each_fault_is_its_kind_of_failure_and_the_next_attempt_is_a_new_stateme
             pass
     assert len(warehouse.cancelled) == (fault == "stuck")
     assert len(rows_of(redshift(warehouse), window())) == 60
+    was_asked = fault not in {"throttled", "expired token", "denied", "busy"}
+    assert len(warehouse.unloads) == 1 + was_asked
     redshift(warehouse).settle("posts")
     assert staged(warehouse) == []
+
+
+def test_a_statement_that_was_lost_sight_of_is_found_again(
+    warehouse: Redshift, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("resources.redshift._API_ATTEMPTS", 1)
+    answer = warehouse.answer
+
+    def forgetful(operation: str, asked: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        if operation == "DescribeStatement":
+            return 500, {"__type": "InternalServerException", "message": "try again"}
+        return answer(operation, asked)
+
+    warehouse.answer = forgetful  # type: ignore[method-assign]
+    with pytest.raises(RedshiftUnavailableError, match="try again"), redshift(warehouse).read(window()):
+        pass
+    warehouse.answer = answer  # type: ignore[method-assign]
+    assert len(rows_of(redshift(warehouse), window())) == 60
+    assert len(warehouse.unloads) == 1
 
 
 def test_throttling_is_repeated_before_it_is_a_failure(warehouse: Redshift, monkeypatch: pytest.MonkeyPatch) -> None:

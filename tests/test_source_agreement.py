@@ -71,6 +71,8 @@ def test_another_content_at_the_same_moment_differs_and_is_said_once() -> None:
     assert found(rows) == [("differs", "a", "db", "dw")]
     retold = versions(("db", 1, "a", 1, 6), ("db", 2, "a", 1, 8), ("dw", 1, "a", 1, 8))
     assert found(retold) == []  # of two versions with one moment, the later window's counts
+    there = versions(("dw", 1, "a", 1, 6), ("dw", 2, "a", 1, 8), ("db", 1, "a", 1, 8))
+    assert found(there) == []
 
 
 def test_a_key_that_one_window_has_twice_is_doubled() -> None:
