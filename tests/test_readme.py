@@ -15,6 +15,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from assets.asset import s3_metadata
+from assets.audience import LANDING as AUDIENCE_LANDING
 from assets.labels import LANDING
 from assets.raw import RawConfig
 from assets.transforms.corpus import Dropped
@@ -197,11 +198,13 @@ def test_every_name_in_code_font_exists(commands: Mapping[str, TyperCommand]) ->
         *(f"{name}.parquet" for name in [*SOURCE_TABLES, "labels"]),
         *Dropped,
         *(schedule.name for schedule in defs.schedules or []),
+        *(sensor.name for sensor in defs.sensors or []),
         *(vertical.name for vertical in load_verticals()),
         SERVING,
         PREVIOUS,
         *(Generation(number, "", Recipe("", 0, "")).name for number in (1, 2)),
         LANDING,
+        AUDIENCE_LANDING,
         TableSpec.__name__,
         *s3_metadata(Usage([PrefixUsage("bucket", "prefix", "read", 1, 1, 0, 0, 0, 0, 0.0, 500.0)])),
         "STAGES",
@@ -242,3 +245,9 @@ def test_changelog_has_this_version_and_pre_commit_runs_our_tools() -> None:
         tool = hook["entry"].split()
         known = tool[1] in TARGETS if tool[0] == "make" else tool[0].removeprefix(".venv/bin/") in MAKEFILE
         assert known, hook["entry"]
+
+
+def test_everything_that_runs_by_itself_is_said() -> None:
+    [sentence] = re.findall(r"\*\*What runs by itself\*\*(.*?)In production", README, re.DOTALL)
+    named = {schedule.name for schedule in defs.schedules or []} | {sensor.name for sensor in defs.sensors or []}
+    assert named <= set(_names(sentence))
