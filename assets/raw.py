@@ -47,7 +47,7 @@ def _extract(table: SourceTable) -> AssetsDefinition:
         owners=["team:data-engineering"],
         kinds={"parquet", "s3"},
     )
-    def extract(
+    def extract(  # noqa: PLR0913 -- Dagster hands every resource over as an argument
         context: AssetExecutionContext,
         config: RawConfig,
         source: ResourceParam[Source],

@@ -6,6 +6,7 @@ Belongs here: comparing. Not here: decoding files (stored_values.py, edge_files.
 
 import json
 import re
+import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ CANARY = "canary"
 FREE_TEXT = ("text", "bio", "summary", "display_name")
 """Columns and fields in which another account may well be spoken of: that is its own text, and stays."""
 _LEAST_TELLING = 6
-_TEXTS_AT_ONCE = 4 << 20
+_TEXTS_AT_ONCE = 32 << 20
 _SQL = re.compile(r"'((?:[^']|'')*)'|([A-Za-z_]\w*)")
 _OF_WORD = re.compile(rb"[\w-]")
 _SQL_WORDS = {"IN", "AND", "OR", "NOT", "IS", "NULL"}
@@ -55,25 +56,61 @@ class Needles:
         return found
 
     @cached_property
-    def bytewise(self) -> tuple[str, ...]:
-        """The canaries as they look when bytes are read as Latin-1, which keeps every byte."""
-        return tuple(canary.encode().decode("latin-1") for canary in self.canaries)
+    def patterns(self) -> Mapping[str, str]:
+        """What to look for in texts → canary: itself, and as it looks when its bytes are read as Latin-1."""
+        bytewise = {canary.encode().decode("latin-1"): canary for canary in self.canaries}
+        return {**bytewise, **{canary: canary for canary in self.canaries}}
 
     @cached_property
     def longest(self) -> int:
         """Bytes of the longest thing that is looked for."""
-        return max(len(self.subject.account_id.encode()) + 8, *(len(text) for text in self.bytewise), 64)
+        return max([len(self.subject.account_id.encode()) + 8, *map(len, self.patterns), 64])
+
+
+class CanarySearch:
+    """Looks for all canaries at once in the texts of many objects. Memory: 32 MB of text.
+
+    Texts are held back, since an automaton of 20,000 canaries takes half a second to make for each search.
+    """
+
+    def __init__(self, needles: Needles) -> None:
+        self._patterns = needles.patterns
+        self._lock = threading.Lock()
+        self._texts: list[tuple[Sightings, str]] = []
+        self.held = 0
+
+    def add(self, seen: "Sightings", text: str) -> None:
+        """Take a text of an object; what is found in it is added to ``seen``, now or when others have come."""
+        if self._patterns:
+            with self._lock:
+                self._texts.append((seen, text))
+                self.held += len(text)
+                if self.held > _TEXTS_AT_ONCE:
+                    self._search()
+
+    def flush(self) -> None:
+        """Look at all texts that were held back."""
+        with self._lock:
+            self._search()
+
+    def _search(self) -> None:
+        texts = pl.Series([text for _, text in self._texts], dtype=pl.String)
+        found = texts.str.extract_many(list(self._patterns), overlapping=True).to_list() if self._texts else []
+        for (seen, _), patterns in zip(self._texts, found, strict=True):
+            if patterns:
+                seen.counts[CANARY] += len(patterns)
+                seen.canaries |= {self._patterns[pattern] for pattern in patterns}
+        self._texts, self.held = [], 0
 
 
 @dataclass
 class Sightings:
-    """What was seen in one object: kind → how often, and which of the canaries. Memory: 4 MB of text at a time."""
+    """What was seen in one object: kind → how often, and which of the canaries once ``search`` was flushed."""
 
     needles: Needles
+    search: CanarySearch
     counts: "Counter[str]" = field(default_factory=Counter)
     canaries: set[str] = field(default_factory=set)
-    _texts: list[str] = field(default_factory=list)
-    _held: int = 0
 
     def named(self, name: str, values: Iterable[str], kinds: Sequence[str] | None = None) -> None:
         """Look at distinct values of a column or field; those that name something are compared as ids."""
@@ -82,7 +119,7 @@ class Sightings:
         for value in values:
             for kind in of_name:
                 self.counts[kind] += subject.owns((kind,), value)
-            self.text(value)
+            self.search.add(self, value)
             if not of_name and kinds is None:
                 self._free(name, value)
 
@@ -92,31 +129,10 @@ class Sightings:
             return
         self.sql(value)
 
-    def text(self, value: str) -> None:
-        """Look for canaries in a text, now or with the next ones."""
+    def texts(self, values: Iterable[str | None]) -> None:
+        """Look for canaries in the texts of a column, which are kept apart by a character that no text has."""
         if self.needles.canaries:
-            self._texts.append(value)
-            self._held += len(value)
-            if self._held > _TEXTS_AT_ONCE:
-                self.flush()
-
-    def texts(self, values: pl.Series) -> None:
-        """Look for canaries in a column."""
-        if self.needles.canaries:
-            self._search(values, self.needles.canaries)
-
-    def flush(self) -> None:
-        """Look at the texts that were held back."""
-        if self._texts:
-            self._search(pl.Series(self._texts, dtype=pl.String), self.needles.canaries)
-            self._texts, self._held = [], 0
-
-    def _search(self, texts: pl.Series, patterns: tuple[str, ...]) -> None:
-        found = texts.str.extract_many(list(patterns), overlapping=True).explode(empty_as_null=False).drop_nulls()
-        self.counts[CANARY] += found.len()
-        if found.len():
-            seen = set(found.unique().to_list())
-            self.canaries |= {c for c, p in zip(self.needles.canaries, patterns, strict=True) if p in seen}
+            self.search.add(self, "\0".join(value for value in values if value is not None))
 
     def json_text(self, text: str) -> bool:
         """Look at a JSON document; False when it is none."""
@@ -159,12 +175,11 @@ class Sightings:
         if self.needles.is_telling:
             self.counts[ACCOUNT] += self.needles.in_bytes(chunk, as_word=as_word)
         if self.needles.canaries:
-            self._search(pl.Series([chunk.decode("latin-1")]), self.needles.bytewise)
+            self.search.add(self, chunk.decode("latin-1"))
 
     @property
     def seen(self) -> dict[str, int]:
         """Kind → how often, without zeros."""
-        self.flush()
         return {kind: count for kind, count in sorted(self.counts.items()) if count}
 
 

@@ -16,11 +16,11 @@ import pyarrow.parquet as pq
 
 from resources import stored_values
 from resources.edge_files import look_into_edge_file
-from resources.erasure_needles import Needles, Sightings
+from resources.erasure_needles import CanarySearch, Needles, Sightings
 from resources.qdrant import IndexPoint
 from resources.s3 import S3Object, S3Resource
 
-_THREADS = 4
+_THREADS, _PLACES_AT_ONCE = 4, 1_000
 _WHOLE_BYTES = 16 << 20
 _VOLUME = ".dat"
 """The embedded S3's files, where the objects that are looked at one by one stand in a row."""
@@ -35,11 +35,13 @@ class Findings:
     objects: int = 0
     size_bytes: int = 0
 
-    def add(self, place: str, seen: Sightings) -> None:
-        """Take what was seen in one place."""
-        if found := seen.seen:
-            self.places[place] = found
-        self.canaries |= seen.canaries
+    def take(self, looked: list[tuple[str, Sightings]]) -> None:
+        """Take what was seen in some places out of a list."""
+        while looked:
+            place, seen = looked.pop()
+            if found := seen.seen:
+                self.places[place] = found
+            self.canaries |= seen.canaries
 
     def under(self, prefix: str) -> list[str]:
         """The places that begin so, sorted."""
@@ -77,7 +79,7 @@ class Scan:
     left_out: frozenset[Path] = frozenset()
     points: Callable[[], Iterable[tuple[str, IndexPoint]]] | None = None
 
-    def run(self, needles: Needles, on_object: Callable[[str], None] | None = None) -> Findings:
+    def run(self, needles: Needles) -> Findings:
         """Look at everything. Memory: of four objects at a time 16 MB, one text column of a row group, or a 32 MB file.
 
         Reads all that is stored, whatever was erased: a proof that looked only where it expects something would be
@@ -92,19 +94,23 @@ class Scan:
         findings.objects = len(tasks)
         findings.size_bytes = sum(item.size_bytes for item in objects) + sum(_size(path) for _, path in files)
 
+        search, waiting = CanarySearch(needles), list[tuple[str, Sightings]]()
+
         def look(task: tuple[str, Callable[[Sightings], None]]) -> tuple[str, Sightings]:
             place, looker = task
-            seen = Sightings(needles)
+            seen = Sightings(needles, search)
             looker(seen)
-            seen.flush()
             return place, seen
 
         with ThreadPoolExecutor(_THREADS) as pool:
-            for place, seen in pool.map(look, tasks):
-                findings.add(place, seen)
-                if on_object:
-                    on_object(place)
-        self._look_at_points(needles, findings)
+            for looked in pool.map(look, tasks):
+                waiting.append(looked)
+                if len(waiting) == _PLACES_AT_ONCE:
+                    search.flush()
+                    findings.take(waiting)
+        waiting += self._look_at_points(needles, search)
+        search.flush()
+        findings.take(waiting)
         return findings
 
     def _object_looker(self, item: S3Object) -> Callable[[Sightings], None]:
@@ -158,13 +164,12 @@ class Scan:
                 found.append(path)
         return found
 
-    def _look_at_points(self, needles: Needles, findings: Findings) -> None:
+    def _look_at_points(self, needles: Needles, search: CanarySearch) -> list[tuple[str, Sightings]]:
         by_generation: dict[str, Sightings] = {}
         for name, point in self.points() if self.points else ():
-            seen = by_generation.setdefault(name, Sightings(needles))
+            seen = by_generation.setdefault(f"qdrant/{name}", Sightings(needles, search))
             seen.document("", dict(point.payload))
-        for name, seen in by_generation.items():
-            findings.add(f"qdrant/{name}", seen)
+        return list(by_generation.items())
 
 
 def _file_looker(path: Path) -> Callable[[Sightings], None]:

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import BinaryIO
 
-import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -83,7 +82,7 @@ def _look_at_texts(name: str, texts: pa.Array, kinds: Sequence[str] | None, seen
     if name in FIELD_KINDS:
         seen.named(name, (value for value in texts.to_pylist() if value is not None), kinds)
         return
-    seen.texts(pl.Series(texts, dtype=pl.String))
+    seen.texts(texts.to_pylist())
     if name in FREE_TEXT:
         return
     told = pc.or_(pc.starts_with(texts, "{"), pc.equal(texts, seen.needles.subject.account_id))

@@ -226,6 +226,10 @@ def test_policy_grants_named_actions_on_the_charts_bucket_and_secret() -> None:
         "s3:PutObject",
         "s3:DeleteObject",
         "s3:AbortMultipartUpload",
+        "s3:GetBucketVersioning",
+        "s3:ListBucketVersions",
+        "s3:ListBucketMultipartUploads",
+        "s3:DeleteObjectVersion",
         "secretsmanager:GetSecretValue",
     }
     [server] = _yaml("values.yaml")["dagster-user-deployments"]["deployments"]

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from assets.erasure_objects import owned_rows
 from resources.edge_files import lz4_block, stored_payloads
 from resources.edge_generations import EdgeGenerations
-from resources.erasure_needles import Needles, Sightings
+from resources.erasure_needles import CanarySearch, Needles, Sightings
 from resources.erasure_scan import Findings, Scan
 from resources.erasures import KeyedHash, Subject
 from resources.index_generations import Recipe
@@ -201,9 +201,12 @@ def test_payloads_are_found_block_by_block_and_damage_is_passed_over(payloads: l
 
 
 def test_sightings_hold_little_text() -> None:
-    seen = Sightings(NEEDLES)
-    for _ in range(200):
-        seen.text("x" * 100_000)
-        assert seen._held <= 5 << 20
-    seen.text(CANARY)
-    assert seen.seen == {"canary": 1}
+    search = CanarySearch(NEEDLES)
+    seen, other = Sightings(NEEDLES, search), Sightings(NEEDLES, search)
+    for _ in range(50):
+        seen.texts(["x" * 1_000_000])
+        assert search.held <= 33 << 20
+    seen.texts(["a", None, CANARY])
+    other.texts(["canary-", "1"])
+    search.flush()
+    assert (seen.seen, other.seen) == ({"canary": 1}, {})
