@@ -20,7 +20,7 @@ CHECKS = define_asset_job(
     selection=AssetSelection.all_asset_checks(),
     description="Every asset check, without materializing anything.",
 )
-JOBS = [LINEAGE, CHECKS, raw_key_reconciliation]
+JOBS = (LINEAGE, CHECKS, raw_key_reconciliation)
 
 
 def all_buckets() -> Mapping[str, str]:
