@@ -1,9 +1,11 @@
 """The contract with a source: what differs, what each policy makes of it, and rows that cannot be cast."""
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+import polars as pl
 import psycopg
 import pyarrow as pa
 import pytest
@@ -128,6 +130,15 @@ def test_rows_are_cast_and_those_that_lose_something_are_set_aside_whole() -> No
         {"id": "d", "likes": "2.5", "at": "0044-03-15 00:00:00+00 BC", "unasked": 4,
          "reason": "likes cannot be read as int64"},
     ]  # fmt: skip
+
+
+def test_whatever_type_a_rejected_row_has_it_can_be_kept_as_json() -> None:
+    rows = pa.table({"id": ["a"], "likes": [float("nan")], "text": [b"\xff\x00"], "tags": [[b"\xff"]]})
+    _, rejects = recast_rows(pa.schema([("id", pa.string()), ("likes", pa.int64()), ("text", pa.string())]), rows)
+    [kept] = rejects.select(pl.struct(pl.all()).struct.json_encode()).to_series()
+    assert json.loads(kept) == {
+        "id": "a", "likes": "NaN", "text": "\\xff00", "tags": "[b'\\xff']", "reason": "likes cannot be read as int64",
+    }  # fmt: skip
 
 
 def test_columns_that_have_their_type_are_not_copied() -> None:

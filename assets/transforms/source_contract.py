@@ -114,8 +114,8 @@ def text_columns(columns: Mapping[str, str]) -> frozenset[str]:
 def recast_rows(schema: pa.Schema, rows: pa.Table) -> tuple[pa.Table, pl.DataFrame]:
     """Rows in a schema's columns and types, and those with a value that has no equal in its type, with a ``reason``.
 
-    A column that the rows lack is null. Rejects are as the source gave them. Columns that have their type already are
-    not copied. Memory: the rows twice.
+    A column that the rows lack is null. Rejects are as the source gave them, in types that JSON can hold. Columns that
+    have their type already are not copied. Memory: the rows twice.
     """
     taken, reasons = [], []
     for field in schema:
@@ -135,7 +135,7 @@ def recast_rows(schema: pa.Schema, rows: pa.Table) -> tuple[pa.Table, pl.DataFra
     if not reasons:
         return cast, pl.DataFrame()
     reason = pl.select(pl.coalesce(reasons)).to_series()
-    given_rows = pl.DataFrame([_series(rows[name]).alias(name) for name in rows.column_names])
+    given_rows = pl.DataFrame([_legible(_series(rows[name])).alias(name) for name in rows.column_names])
     rejects = given_rows.with_columns(reason=reason).filter(reason.is_not_null())
     return cast.filter(reason.is_null().to_arrow()), rejects
 
@@ -145,6 +145,15 @@ def _series(values: pa.ChunkedArray) -> pl.Series:
     if isinstance(values.type, pa.BaseExtensionType):
         values = pa.chunked_array([chunk.storage for chunk in values.chunks], values.type.storage_type)
     return pl.Series(pl.from_arrow(values))
+
+
+def _legible(values: pl.Series) -> pl.Series:
+    """A rejected column: bytes as Postgres prints them, and floats as text, because JSON has no NaN."""
+    if values.dtype == pl.Binary:
+        return "\\x" + values.bin.encode("hex")
+    if values.dtype.is_nested() and "Binary" in str(values.dtype):
+        return pl.Series([None if value is None else str(value.to_list()) for value in values], dtype=pl.String)
+    return values.cast(pl.String) if values.dtype.is_float() else values
 
 
 def _word(text: str) -> str:
