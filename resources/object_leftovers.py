@@ -28,11 +28,11 @@ def delete_leftovers(s3: S3Resource, prefixes: tuple[str, ...]) -> Leftovers:
     Needs the rights of pipelines/deploy/iam-policy.json; without them, or with versions locked against deletion,
     S3's own error is raised, since what is left there is left. Memory: a page of 1,000.
     """
-    total = Leftovers()
-    for prefix in prefixes:
-        versions = _delete_versions(s3, prefix) if _is_versioned(s3) else 0
-        total = Leftovers(total.versions + versions, total.uploads + _abort_uploads(s3, prefix))
-    return total
+    versioned = _is_versioned(s3)
+    return Leftovers(
+        versions=sum(_delete_versions(s3, prefix) for prefix in prefixes) if versioned else 0,
+        uploads=sum(_abort_uploads(s3, prefix) for prefix in prefixes),
+    )
 
 
 def _is_versioned(s3: S3Resource) -> bool:

@@ -103,6 +103,9 @@ def test_unknown_arguments_exit_2(call: Call, tmp_path: Path) -> None:
         ({"CIPPUS_ENV": "production"}, ("up",), "which CIPPUS_ENV=production does not have."),
         ({"CIPPUS_ENV": "production"}, ("demo",), "which CIPPUS_ENV=production does not have."),
         ({}, ("search", "\udcff"), "The query is not valid text; expected UTF-8."),
+        ({}, ("erase", " "), "The account id is empty; expected one of the source's."),
+        ({}, ("erase", "a", "--canaries", "/nope"), "--canaries is /nope, expected a file of texts, one a line"),
+        ({}, ("erase", "a"), "is not up: start it with `cippus up`."),
         ({}, ("run", "--json", "."), "is a folder; expected a file to write the report to."),
         (
             {"CIPPUS_S3_GOVERNOR": "no"},
@@ -256,6 +259,19 @@ def test_search_ranks_accounts_with_evidence(demo: tuple[Cippus, str], call: Cal
         == []
     )
     assert "The query is empty" in call(cippus.home, "search", "  ", code=2).stderr
+
+
+def test_erase_takes_an_account_out_of_the_whole_stack(demo: tuple[Cippus, str]) -> None:
+    cippus, _ = demo
+    account = "acc_0000001"
+    cippus.process("erase", account, "--scan-only", code=1)
+    receipt = json.loads(cippus.process("erase", account, "--json").stdout)
+    assert receipt["found_before"]["layers"].keys() >= {"raw", "lake", "corpus", "mart", "home"}
+    assert receipt["found_after"]["left_in"] == []
+    assert receipt["removed"]["s3 volumes"]["bytes"] > 0
+    assert account not in json.dumps(receipt)
+    assert "nothing found" in cippus.process("erase", account, "--scan-only").stdout
+    assert "Nothing of account 'nobody' is stored" in cippus.process("erase", "nobody", code=2).stderr
 
 
 def test_a_failing_check_of_severity_error_exits_1(demo: tuple[Cippus, str], call: Call) -> None:

@@ -1,0 +1,46 @@
+"""What was deleted from the embedded S3 is overwritten in its files, and what was not stays."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipelines.demo import stack as embedded
+from pipelines.demo.s3_volumes import index_sizes, vacuum
+from resources.s3 import S3Resource
+
+
+def body(number: int) -> bytes:
+    """Bytes that the server does not compress, as it does with texts."""
+    return f"secret-{number:02}-".encode() + hashlib.shake_128(bytes([number])).digest(1_000)
+
+
+@pytest.fixture
+def home_of_own(tmp_path: Path) -> Iterator[Path]:
+    """A stack of the test's own: vacuuming looks at every object of a server."""
+    yield tmp_path
+    embedded.down(tmp_path)
+
+
+def test_deleted_objects_leave_the_volumes(home_of_own: Path) -> None:
+    at = embedded.up(home_of_own)
+    s3 = S3Resource(
+        bucket="cippus",
+        endpoint_url=at.s3_endpoint,
+        access_key_id=at.s3_access_key_id,
+        secret_access_key=at.s3_secret_access_key,
+    )
+    for number in range(20):
+        s3.put(f"lake/{number}", body(number))
+    s3.put("lake/19", b"overwritten")
+    s3.delete([f"lake/{number}" for number in range(18)])
+    server = embedded.s3_server(home_of_own)
+    freed = vacuum(server)
+    assert freed > 19 * 1_000
+    volumes = b"".join(path.read_bytes() for path in server.data.glob("*.dat"))
+    assert {number for number in range(20) if f"secret-{number:02}-".encode() in volumes} == {18}
+    assert s3.get("lake/18") == body(18)
+    assert s3.get("lake/19") == b"overwritten"
+    assert all(size >= 0 for index in server.data.glob("*.idx") for size in index_sizes(index))
+    assert vacuum(server) == 0
