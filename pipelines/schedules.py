@@ -1,8 +1,10 @@
 """When something runs by the clock. Off until somebody turns it on."""
 
-from dagster import RunRequest, ScheduleEvaluationContext, schedule
+from dagster import RunRequest, ScheduleDefinition, ScheduleEvaluationContext, schedule
 
 from pipelines.jobs import EXTRACTION, all_buckets
+from pipelines.reconciliation import raw_key_reconciliation
+from pipelines.upkeep import lake_maintenance
 
 
 @schedule(job=EXTRACTION, cron_schedule="0 * * * *", execution_timezone="UTC")
@@ -11,4 +13,19 @@ def hourly_extraction(context: ScheduleEvaluationContext) -> RunRequest:
     return RunRequest(run_key=context.scheduled_execution_time.isoformat(), tags=dict(all_buckets()))
 
 
-SCHEDULES = [hourly_extraction]
+daily_key_reconciliation = ScheduleDefinition(
+    name="daily_key_reconciliation",
+    job=raw_key_reconciliation,
+    cron_schedule="20 3 * * *",
+    execution_timezone="UTC",
+    description="Hard deletes leave no trace but the missing key; what is found, the next extraction merges.",
+)
+nightly_maintenance = ScheduleDefinition(
+    name="nightly_maintenance",
+    job=lake_maintenance,
+    cron_schedule="40 4 * * *",
+    execution_timezone="UTC",
+    description="Compaction where it is due, checkpoints, log clean-up and vacuum, while few write.",
+)
+
+SCHEDULES = [hourly_extraction, daily_key_reconciliation, nightly_maintenance]

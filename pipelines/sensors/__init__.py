@@ -6,5 +6,6 @@ what runs by the clock (pipelines/schedules.py).
 
 from pipelines.sensors.buckets import changed_buckets
 from pipelines.sensors.drops import audience_drops, label_drops
+from pipelines.sensors.exports import rds_exports
 
-SENSORS = [label_drops, audience_drops, changed_buckets]
+SENSORS = [rds_exports, label_drops, audience_drops, changed_buckets]

@@ -10,17 +10,18 @@ from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
 from typing import Protocol
 
-from dagster import ResourceParam, RunRequest, SensorEvaluationContext, SensorResult, SkipReason, sensor
+from dagster import RunRequest, SensorEvaluationContext, SensorResult, SkipReason, sensor
 
 from assets.transforms.source_schema import SOURCE_TABLES
 from pipelines.jobs import EXTRACTION, all_buckets
 from pipelines.sensors.reachability import skipped_while_unreachable
+from resources.raw_store import RawStoreResource
+from resources.rds_export import SOURCE, RdsExportResource
 
 EXPORTS_A_TICK = 5
 _SETTLED, _SAID = 400, 5
 _WINDOWS_BACK = 50
 """An export that was landed longer ago and is not in the cursor is asked for again, and its run finds it landed."""
-_SOURCE = "rds_export"
 _INTERVAL_SECONDS = 120
 
 
@@ -107,7 +108,7 @@ def _short(export_id: str) -> str:
 )
 @skipped_while_unreachable
 def rds_exports(
-    context: SensorEvaluationContext, rds_exports: ResourceParam[Exports], raw_store: ResourceParam[Windows]
+    context: SensorEvaluationContext, rds_exports: RdsExportResource, raw_store: RawStoreResource
 ) -> SensorResult | SkipReason:
     """Look at up to five exports that are not settled: some metadata files and listings each."""
     return look(context.cursor, rds_exports, raw_store, context.log.warning)
@@ -147,9 +148,9 @@ def landed_ids(windows: Windows) -> set[str]:
     """The exports of which every table was landed, among the newest windows: it does not matter which run did it."""
     found: list[set[str]] = []
     for table in SOURCE_TABLES:
-        newest = windows.newest(_SOURCE, table)
+        newest = windows.newest(SOURCE, table)
         after = max(newest.number - _WINDOWS_BACK, 0) if newest else 0
-        found.append({window.origin for window in windows.manifests(_SOURCE, table, after)} if newest else set())
+        found.append({window.origin for window in windows.manifests(SOURCE, table, after)} if newest else set())
     return set.intersection(*found)
 
 
