@@ -103,9 +103,7 @@ def assert_sound(lake: LakeResource, spec: TableSpec, model: Model) -> None:
         body = pl.read_parquet(lake.s3.get(f"{spec.name}/{action['path']}") or b"")
         assert body.height == action["num_records"]
         assert (body["key"].min(), body["key"].max()) == (action["min.key"], action["max.key"])
-        assert (
-            action["min.updated_at"] <= body["updated_at"].min() <= body["updated_at"].max() <= action["max.updated_at"]
-        )
+        assert body["updated_at"].is_between(action["min.updated_at"], action["max.updated_at"]).all()
         assert body["key"].is_sorted()
         assert "account_bucket" not in body.columns
         assert named_sum(action["path"]) == content_sum(body)
