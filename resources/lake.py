@@ -17,8 +17,9 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from obstore.store import S3Store
 from pydantic import PrivateAttr
 
+from resources.lake_columns import arrow_schema, no_standing, typed
 from resources.lake_edits import FILE, LATER_WINS, Edit, MergeRule, difference, newer
-from resources.lake_files import Folder, store_of
+from resources.lake_files import Folder, Kept, store_of
 from resources.lake_log import Action, Commit, DataFile, OutrunError, bucket_of, write_commit
 from resources.lake_lookup import Lookup, Snapshot
 from resources.lake_rewrite import carry_out
@@ -173,8 +174,15 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
             self._stores.clear()  # those had credentials that expire
             self._stores[options] = store_of(self.s3)
         in_files = pa.schema([field for field in snapshot.schema if not (spec.partitioned and field.name == BUCKET)])
-        store = self._stores[options]
-        return Folder(store, spec.name, in_files, tuple(spec.measured), spec.target_bytes, spec.row_group_bytes)
+        return Folder(
+            self._stores[options],
+            spec.name,
+            in_files,
+            tuple(spec.measured),
+            spec.target_bytes,
+            Kept(),
+            spec.row_group_bytes,
+        )
 
     def sync(self, spec: TableSpec, desired: pl.DataFrame, bucket: int | None = None) -> Changes:
         """Make a table, or one bucket of it, hold exactly the desired rows; writes only what differs.
@@ -186,18 +194,17 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
             return Changes()
         buckets = None if bucket is None else [bucket]
 
-        def decide(snapshot: Snapshot) -> Edit:
-            standing = self.lookup(spec, snapshot).all_rows(buckets)
-            return difference(standing, _typed(desired, snapshot.schema), spec.key)
+        def decide(lookup: Lookup) -> Edit:
+            return difference(lookup.all_rows(buckets), typed(desired, lookup.snapshot.schema), spec.key)
 
         return self._change(spec, decide, buckets)
 
     def append(self, spec: TableSpec, rows: pl.DataFrame) -> None:
         """Add rows in one commit, without looking at those that are there."""
 
-        def decide(snapshot: Snapshot) -> Edit:
-            after = _typed(rows, snapshot.schema)
-            return Edit(_no_standing(after), after, Changes(inserted=after.height))
+        def decide(lookup: Lookup) -> Edit:
+            after = typed(rows, lookup.snapshot.schema)
+            return Edit(no_standing(after), after, Changes(inserted=after.height))
 
         self._change(spec, decide, ())
 
@@ -206,10 +213,10 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
         if self.open(spec) is None:
             return Changes()
 
-        def decide(snapshot: Snapshot) -> Edit:
+        def decide(lookup: Lookup) -> Edit:
             columns = [*spec.key, *([BUCKET] if spec.partitioned else [])]
             doomed = self.scan(spec).filter(pl.sql_expr(predicate)).select(columns).collect()
-            standing = self.lookup(spec, snapshot).rows_of(doomed.select(spec.key), snapshot.schema.names)
+            standing = lookup.rows_of(doomed.select(spec.key), lookup.snapshot.schema.names)
             before = standing.join(doomed, on=columns, how="semi", nulls_equal=True)
             return Edit(before, before.drop(FILE).clear(), Changes(deleted=before.height))
 
@@ -238,30 +245,19 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
         bucket is looked for in the others, in one file of each at most where files are clustered.
         """
 
-        def decide(snapshot: Snapshot) -> Edit:
-            coming = _typed(rows, snapshot.schema, only_given=True)
-            edit = newer(self._standing(spec, snapshot, coming, buckets), coming, spec.key, rule)
-            return replace(edit, after=_typed(edit.after, snapshot.schema))
+        def decide(lookup: Lookup) -> Edit:
+            coming = typed(rows, lookup.snapshot.schema, only_given=True)
+            edit = newer(lookup.standing(spec, coming), coming, spec.key, rule)
+            return replace(edit, after=typed(edit.after, lookup.snapshot.schema))
 
         if spec.evolves:
-            self._with_columns(self.create(spec), _arrow_schema(rows.drop(spec.schema.names, strict=False)))
+            self._with_columns(self.create(spec), arrow_schema(rows.drop(spec.schema.names, strict=False)))
         return self._change(spec, decide, buckets, applications)
-
-    def _standing(
-        self, spec: TableSpec, snapshot: Snapshot, rows: pl.DataFrame, buckets: Sequence[int]
-    ) -> pl.DataFrame:
-        lookup, keys, columns = self.lookup(spec, snapshot), rows.select(spec.key), snapshot.schema.names
-        here = lookup.rows_of(keys, columns, buckets if spec.partitioned else None)
-        if not (spec.moves and spec.partitioned):
-            return here
-        elsewhere = set(snapshot.files["bucket"].unique()) - set(buckets)
-        unseen = keys.join(here, on=list(spec.key), how="anti", nulls_equal=True)
-        return pl.concat([here, lookup.rows_of(unseen, columns, elsewhere)])
 
     def _change(
         self,
         spec: TableSpec,
-        decide: Callable[[Snapshot], Edit],
+        decide: Callable[[Lookup], Edit],
         buckets: Iterable[int] | None,
         applications: Mapping[str, int] | None = None,
     ) -> Changes:
@@ -276,11 +272,11 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
                 raise TableNotFoundError(self.s3.uri(spec.name))
             recorded = self.applied(spec, applications or {})
             due = {app: number for app, number in (applications or {}).items() if recorded.get(app, -1) < number}
-            edit = decide(snapshot)
+            lookup = self.lookup(spec, snapshot)
+            edit = decide(lookup)
             if not (edit.changes.written or due):
                 return edit.changes
-            folder = self.folder(spec, snapshot)
-            written = carry_out(folder, snapshot, spec, edit)
+            written = carry_out(lookup.folder, snapshot, spec, edit)
             touched = _touched(edit, snapshot, buckets if spec.partitioned or buckets == () else None)
             commit = Commit(
                 "MERGE" if touched else "WRITE", written.adds, written.removes, written.changes, due, touched
@@ -326,31 +322,3 @@ def _touched(edit: Edit, snapshot: Snapshot, buckets: Iterable[int] | None) -> f
     replaced = snapshot.files.filter(pl.col(FILE).is_in(edit.before[FILE].unique().implode()))["bucket"].unique()
     read = [*snapshot.files["bucket"].unique(), WHOLE] if buckets is None else buckets
     return frozenset({*replaced, *read})
-
-
-def _typed(rows: pl.DataFrame, schema: pa.Schema, *, only_given: bool = False) -> pl.DataFrame:
-    """Rows in the columns and types of a table; columns that they lack are null, or left out with ``only_given``."""
-    types = pl.DataFrame(pl.from_arrow(schema.empty_table())).schema
-    return rows.select(
-        (pl.col(name) if name in rows.columns else pl.lit(None)).cast(dtype).alias(name)
-        for name, dtype in types.items()
-        if name in rows.columns or not only_given
-    )
-
-
-def _no_standing(rows: pl.DataFrame) -> pl.DataFrame:
-    return rows.clear().with_columns(pl.lit(None, pl.UInt32).alias(FILE))
-
-
-def _arrow_schema(rows: pl.DataFrame) -> pa.Schema:
-    """The columns of rows as Delta knows them: Arrow's large types are the plain ones there."""
-    table = rows.clear().to_arrow(compat_level=pl.CompatLevel.oldest())
-    plain = {pa.large_string(): pa.string(), pa.large_binary(): pa.binary()}
-    return pa.schema(
-        [
-            (field.name, pa.list_(plain.get(field.type.value_type, field.type.value_type)))
-            if pa.types.is_large_list(field.type)
-            else (field.name, plain.get(field.type, field.type))
-            for field in table.schema
-        ]
-    )

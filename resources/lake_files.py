@@ -1,25 +1,22 @@
-"""The Parquet files of a lake table: read by key or whole, written sorted, a batch of rows at a time.
+"""The Parquet files of a lake table: read by key or whole, a batch of rows at a time.
 
-Belongs here: bytes on S3, row groups, statistics. Not here: which files or rows (lake_lookup.py, lake_rewrite.py).
+Belongs here: bytes from and to S3, row groups. Not here: which rows (lake_lookup.py), new files (lake_writer.py).
 """
 
 import io
-import json
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
 from itertools import pairwise
 from typing import IO, Any
 
 import obstore
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from obstore.store import S3Store
 
-from resources.lake_log import CHANGES, DataFile
-from resources.lake_sums import add_up, content_sum, file_name
+from resources.lake_log import DataFile
 from resources.lake_tables import BUCKET, ROW_GROUP_BYTES, WHOLE
 from resources.s3 import S3Resource
 
@@ -28,9 +25,22 @@ BATCH_BYTES = 8 << 20
 _WHOLE_BYTES = 256 << 10
 """A file up to this size is read in one request; of a larger one, its end first, then what is wanted."""
 _TAIL_BYTES = 64 << 10
-_SPOOL_BYTES = 8 << 20
-_TEXT_STATISTICS = 64
-"""Characters of a text that enter the statistics."""
+KEPT_BYTES = 32 << 20
+SPOOL_BYTES = 8 << 20
+
+
+@dataclass
+class Kept:
+    """Small files in which rows were found, for the rewriting that is likely to follow; bounded by KEPT_BYTES."""
+
+    bodies: dict[str, Any] = field(default_factory=dict)
+    size_bytes: int = 0
+
+    def keep(self, file: DataFile, body: Any) -> None:
+        """Keep a file's bytes while there is room."""
+        if self.size_bytes + file.size_bytes <= KEPT_BYTES:
+            self.size_bytes += file.size_bytes
+            self.bodies[file.path] = body
 
 
 @dataclass(frozen=True)
@@ -42,34 +52,23 @@ class Folder:
     schema: pa.Schema
     measured: tuple[str, ...]
     target_bytes: int
+    kept: "Kept"
     row_group_bytes: int = ROW_GROUP_BYTES
 
     def open(self, file: DataFile) -> "OpenFile":
         """A file, to read from; what is read of it is requested then."""
         at = f"{self.name}/{file.path}"
-        if file.size_bytes <= _WHOLE_BYTES:
-            source: Any = pa.BufferReader(obstore.get(self.store, at).bytes())
-        else:
-            source = pa.PythonFile(_Ranges(self.store, at, file.size_bytes), mode="r")
-        return OpenFile(pq.ParquetFile(source), file, self.schema)
-
-    def writer(self, bucket: int, replaced: DataFile | None = None) -> "Writer":
-        """A writer of new files of one bucket, in rows of the table's columns that come in order.
-
-        What replaces a file stays one file, however the target lies, until it is twice that.
-        """
-        grown = replaced is not None and replaced.size_bytes < 2 * self.target_bytes
-        return Writer(self, bucket, self.target_bytes * 2 if grown else self.target_bytes)
-
-    def change_writer(self, bucket: int) -> "Writer":
-        """A writer of change data: the table's columns and ``_change_type``, without statistics, in one file."""
-        schema = self.schema.append(pa.field("_change_type", pa.string()))
-        return Writer(Folder(self.store, self.name, schema, (), 1 << 62), bucket, 1 << 62, CHANGES)
+        if file.size_bytes > _WHOLE_BYTES:
+            source: Any = pa.PythonFile(_Ranges(self.store, at, file.size_bytes), mode="r")
+            return OpenFile(pq.ParquetFile(source), file, self.schema)
+        body = self.kept.bodies.pop(file.path, None) or obstore.get(self.store, at).bytes()
+        opened = pq.ParquetFile(pa.BufferReader(body))
+        return OpenFile(opened, file, self.schema, lambda: self.kept.keep(file, body))
 
     def put(self, path: str, body: IO[bytes], size: int) -> None:
         """Write a new object; a large one in parts."""
-        content: Any = body if size > _SPOOL_BYTES else body.read()
-        obstore.put(self.store, f"{self.name}/{path}", content, use_multipart=size > _SPOOL_BYTES)
+        content: Any = body if size > SPOOL_BYTES else body.read()
+        obstore.put(self.store, f"{self.name}/{path}", content, use_multipart=size > SPOOL_BYTES)
 
 
 def store_of(s3: S3Resource) -> S3Store:
@@ -117,13 +116,14 @@ class OpenFile:
     parquet: pq.ParquetFile
     file: DataFile
     schema: pa.Schema
+    keep: Callable[[], None] = lambda: None
 
     def batches(self) -> Iterator[pl.DataFrame]:
         """All rows, in the table's columns and the bucket's, a few megabytes at a time."""
         metadata = self.parquet.metadata
         size = sum(metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups))
         rows = max(1_000, min(1_000_000, BATCH_BYTES * metadata.num_rows // max(size, 1)))
-        for batch in self.parquet.iter_batches(batch_size=rows):
+        for batch in self.parquet.iter_batches(batch_size=rows, use_threads=False):
             yield self._framed(pa.Table.from_batches([batch]), self.schema.names).with_columns(self._bucket())
 
     def ascends(self, column: str) -> bool:
@@ -144,9 +144,13 @@ class OpenFile:
         key = [name for name in keys.columns if name in self.parquet.schema_arrow.names]
         others = [name for name in columns if name not in (*key, BUCKET)]
         for group in self._groups(keys[keys.columns[0]]):
-            found = self._read(group, key)
+            read = self.parquet.read_row_group(group, columns=key, use_threads=False)
+            if not _may_hold(read[key[0]], keys[key[0]]):
+                continue
+            found = self._framed(read, key)
             mask = _is_in(found, keys, key)
             if mask.any():
+                self.keep()
                 rest = self._read(group, others) if others else pl.DataFrame()
                 rows = pl.concat([found, rest], how="horizontal") if others else found
                 yield rows.filter(mask).with_columns(self._bucket()).select(columns)
@@ -185,156 +189,15 @@ class OpenFile:
         return [] if self.file.bucket == WHOLE else [pl.lit(self.file.bucket, pl.Int32).alias(BUCKET)]
 
 
+def _may_hold(column: pa.ChunkedArray, values: pl.Series) -> bool:
+    """Whether a column has one of the values, asked first and cheaply: most row groups that are opened have none."""
+    wanted = values.to_arrow().cast(column.type)
+    return bool(pc.any(pc.is_in(column, value_set=wanted)).as_py())
+
+
 def _is_in(rows: pl.DataFrame, keys: pl.DataFrame, key: Sequence[str]) -> pl.Series:
     if len(key) == 1:
         return rows[key[0]].is_in(keys[key[0]].implode(), nulls_equal=True)
     marked = keys.unique().with_columns(_in=pl.lit(value=True))
     joined = rows.join(marked, on=list(key), how="left", nulls_equal=True, maintain_order="left")
     return joined["_in"].fill_null(value=False)
-
-
-@dataclass
-class Writer:
-    """Writes the files of one bucket: rows come in order and leave in row groups. ``files`` are those written."""
-
-    folder: Folder
-    bucket: int
-    target_bytes: int
-    prefix: str = ""
-    files: list[DataFile] = field(default_factory=list)
-    _held: list[pl.DataFrame] = field(default_factory=list)
-    _held_bytes: int = 0
-    _open: "_NewFile | None" = None
-
-    def add(self, rows: pl.DataFrame) -> None:
-        """Take rows; those of a row group are held back."""
-        step = max(1, rows.height * self.folder.row_group_bytes // max(int(rows.estimated_size()), 1))
-        for part in rows.iter_slices(step):
-            self._held.append(part)
-            self._held_bytes += int(part.estimated_size())
-            if self._held_bytes >= self.folder.row_group_bytes:
-                self._flush()
-
-    def finish(self) -> list[DataFile]:
-        """Write what is held back and name all files."""
-        self._flush()
-        self._close()
-        return self.files
-
-    def _flush(self) -> None:
-        rows = pl.concat(self._held) if self._held else pl.DataFrame()
-        self._held, self._held_bytes = [], 0
-        if rows.is_empty():
-            return
-        self._open = self._open or _NewFile(self.folder)
-        self._open.write(rows)
-        if self._open.size_bytes >= self.target_bytes:
-            self._close()
-
-    def _close(self) -> None:
-        if self._open is not None:
-            self.files.append(self._open.finish(self.bucket, self.prefix))
-            self._open = None
-
-
-class _NewFile:
-    """One file that is written: on disk beyond a few megabytes, and on S3 when it is complete."""
-
-    def __init__(self, folder: Folder) -> None:
-        self._folder = folder
-        self._body = tempfile.SpooledTemporaryFile(_SPOOL_BYTES)  # noqa: SIM115 - closed by finish, or when collected
-        self._parquet = pq.ParquetWriter(
-            pa.PythonFile(self._body, mode="w"),
-            folder.schema,
-            compression="zstd",
-            # Numbers that hardly repeat would be written half as large again by way of a dictionary.
-            use_dictionary=[path for path, kind in _leaves(folder.schema) if not pa.types.is_floating(kind)],
-            write_statistics=list(folder.measured),
-            write_page_index=True,
-        )
-        self._rows, self._sums, self._statistics = 0, [0], _Statistics(folder.measured)
-
-    @property
-    def size_bytes(self) -> int:
-        """What was written so far."""
-        return self._body.tell()
-
-    def write(self, rows: pl.DataFrame) -> None:
-        """Write a row group."""
-        rows = rows.select(self._folder.schema.names)
-        self._parquet.write_table(rows.to_arrow().cast(self._folder.schema), row_group_size=rows.height)
-        self._rows += rows.height
-        self._statistics.add(rows)
-        self._sums.append(content_sum(rows))
-
-    def finish(self, bucket: int, prefix: str) -> DataFile:
-        """Put the file on S3."""
-        self._parquet.close()
-        size = self._body.tell()
-        self._body.seek(0)
-        place = "" if bucket == WHOLE else f"{BUCKET}={bucket}/"
-        path = f"{prefix}{place}{file_name(add_up(self._sums))}"
-        self._folder.put(path, self._body, size)
-        self._body.close()
-        return DataFile(path, size, self._rows, bucket, self._statistics.to_json(self._rows))
-
-
-def _leaves(schema: pa.Schema) -> Iterator[tuple[str, pa.DataType]]:
-    """The Parquet columns of a schema of plain columns and lists, each with the type of its values."""
-    for column in schema:
-        is_list = pa.types.is_list(column.type)
-        yield (f"{column.name}.list.element", column.type.value_type) if is_list else (column.name, column.type)
-
-
-class _Statistics:
-    """Least and greatest values and nulls of some columns, as an add action carries them."""
-
-    def __init__(self, columns: Sequence[str]) -> None:
-        self._columns = columns
-        self._least: dict[str, Any] = {}
-        self._greatest: dict[str, Any] = {}
-        self._nulls = dict.fromkeys(columns, 0)
-
-    def add(self, rows: pl.DataFrame) -> None:
-        """Count rows."""
-        for name in self._columns:
-            least: Any = rows[name].min()
-            greatest: Any = rows[name].max()
-            self._nulls[name] += rows[name].null_count()
-            if least is not None:
-                self._least[name] = min(self._least.get(name, least), least)
-                self._greatest[name] = max(self._greatest.get(name, greatest), greatest)
-
-    def to_json(self, rows: int) -> str:
-        """The text of the add action's ``stats``."""
-        return json.dumps(
-            {
-                "numRecords": rows,
-                "minValues": {name: least_bound(value) for name, value in self._least.items()},
-                "maxValues": {name: greatest_bound(value) for name, value in self._greatest.items()},
-                "nullCount": self._nulls,
-            },
-            separators=(",", ":"),
-        )
-
-
-def least_bound(value: Any) -> Any:
-    """A value as JSON, or one just below it: of a long text its beginning, of a moment its millisecond."""
-    if isinstance(value, str):
-        return value[:_TEXT_STATISTICS]
-    return _moment(value) if isinstance(value, date) else value
-
-
-def greatest_bound(value: Any) -> Any:
-    """A value as JSON, or one just above it."""
-    if isinstance(value, str):
-        return value if len(value) <= _TEXT_STATISTICS else value[:_TEXT_STATISTICS] + chr(0x10FFFF)
-    if isinstance(value, datetime):
-        return _moment(value + timedelta(microseconds=999))
-    return _moment(value) if isinstance(value, date) else value
-
-
-def _moment(value: date) -> str:
-    if isinstance(value, datetime):
-        return value.strftime("%Y-%m-%dT%H:%M:%S.") + f"{value.microsecond // 1000:03d}Z"
-    return value.isoformat()

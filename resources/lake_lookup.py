@@ -15,6 +15,7 @@ from deltalake import DeltaTable
 from resources.lake_edits import FILE
 from resources.lake_files import Folder
 from resources.lake_log import DataFile
+from resources.lake_sums import add_up, content_sum, named_sum
 from resources.lake_tables import BUCKET, WHOLE, TableSpec
 
 THREADS = 8
@@ -100,20 +101,34 @@ class Lookup:
         """The rows of some keys, in the given columns and FILE, in no order; each key column by its name.
 
         Files and row groups are passed over by their key statistics, and of a row group the key columns come first.
-        ``keys`` need not have all key columns, but the first. Memory: the rows found, and a row group per thread.
+        ``keys`` need not have all key columns, but the first; with the bucket, a key is looked for in that one alone.
+        Memory: the rows found, and a row group per thread.
         """
-        key = keys.unique().sort(keys.columns[0])
-        found = candidates(self.snapshot.in_buckets(buckets), key[key.columns[0]])
-        tasks = list(found.select(FILE, "start", "length").iter_rows())
+        files = self.snapshot.in_buckets(buckets)
+        tasks = []
+        if BUCKET in keys.columns:
+            of_bucket = files.partition_by("bucket", as_dict=True)
+            for (bucket,), part in keys.partition_by(BUCKET, as_dict=True, include_key=False).items():
+                tasks += _tasks(of_bucket.get((bucket,), files.clear()), part)
+        else:
+            tasks += _tasks(files, keys)
 
-        def read(task: tuple[int, int, int]) -> list[pl.DataFrame]:
-            number, start, length = task
-            opened = self.folder.open(self.snapshot.file(number))
-            parts = opened.matching(key.slice(start, length), columns)
+        def read(task: tuple[int, pl.DataFrame]) -> list[pl.DataFrame]:
+            number, wanted = task
+            parts = self.folder.open(self.snapshot.file(number)).matching(wanted, columns)
             return [part.with_columns(pl.lit(number, pl.UInt32).alias(FILE)) for part in parts]
 
         parts = [part for read_parts in in_threads(read, tasks) for part in read_parts]
         return pl.concat([self.none(columns), *parts])
+
+    def standing(self, spec: TableSpec, rows: pl.DataFrame) -> pl.DataFrame:
+        """The rows that stand under the keys of others, in their own buckets or, where keys move, in any; with FILE."""
+        columns = self.snapshot.schema.names
+        here = self.rows_of(rows.select(*spec.key, *([BUCKET] if spec.partitioned else [])), columns)
+        if not (spec.moves and spec.partitioned):
+            return here
+        unseen = rows.select(spec.key).join(here, on=list(spec.key), how="anti", nulls_equal=True)
+        return pl.concat([here, self.rows_of(unseen, columns)])
 
     def none(self, columns: Sequence[str]) -> pl.DataFrame:
         """No rows, in some columns and FILE."""
@@ -130,6 +145,26 @@ class Lookup:
 
         read_files = in_threads(read, self.snapshot.in_buckets(buckets)[FILE].to_list())
         return pl.concat([self.none(columns), *(batch for batches in read_files for batch in batches)])
+
+    def altered_files(self) -> int:
+        """How many files hold other rows than their names say, or none that can be read, or are somebody else's."""
+
+        def is_altered(number: int) -> bool:
+            file = self.snapshot.file(number)
+            try:
+                found = add_up(content_sum(batch) for batch in self.folder.open(file).batches())
+            except (pa.ArrowException, FileNotFoundError):
+                return True
+            return named_sum(file.path) != found
+
+        return sum(in_threads(is_altered, self.snapshot.files[FILE].to_list()))
+
+
+def _tasks(files: pl.DataFrame, keys: pl.DataFrame) -> list[tuple[int, pl.DataFrame]]:
+    """FILE and the keys that it may hold, of each file that may hold one."""
+    ordered = keys.unique().sort(keys.columns[0])
+    found = candidates(files, ordered[ordered.columns[0]]).select(FILE, "start", "length")
+    return [(number, ordered.slice(start, length)) for number, start, length in found.iter_rows()]
 
 
 def in_threads(task: Callable[[A], B], items: Sequence[A]) -> list[B]:

@@ -14,6 +14,7 @@ from resources.lake_files import Folder
 from resources.lake_log import DataFile
 from resources.lake_lookup import Snapshot, candidates, in_threads
 from resources.lake_tables import BUCKET, WHOLE, TableSpec
+from resources.lake_writer import Writer
 
 _HOME = "_home"
 
@@ -94,7 +95,7 @@ def _by_bucket(rows: pl.DataFrame, spec: TableSpec) -> Iterator[tuple[int, pl.Da
 
 
 def _write(folder: Folder, bucket: int, spec: TableSpec, rows: pl.DataFrame) -> list[DataFile]:
-    writer = folder.writer(bucket)
+    writer = Writer.of(folder, bucket)
     writer.add(spec.in_order(rows))
     return writer.finish()
 
@@ -105,7 +106,7 @@ def _rewrite(
     """A file without some keys and with some rows, which come in before the first batch that ends beyond them."""
     keys, first = removed.select(spec.key).unique(), spec.key[0]
     waiting = (removed.clear() if put_in is None else put_in).drop(FILE, _HOME, strict=False).sort(spec.key)
-    writer = folder.writer(file.bucket, replaced=file)
+    writer = Writer.of(folder, file.bucket, replaced=file)
     for batch in folder.open(file).batches():
         kept = batch.join(keys, on=list(spec.key), how="anti", nulls_equal=True)
         last = batch[first].max()
@@ -126,6 +127,6 @@ def _change_tasks(
 
 
 def _write_changes(folder: Folder, bucket: int, rows: pl.DataFrame) -> list[DataFile]:
-    writer = folder.change_writer(bucket)
+    writer = Writer.of_changes(folder, bucket)
     writer.add(rows)
     return writer.finish()

@@ -6,6 +6,7 @@ Belongs here: the sum, and the file names that carry it. Not here: reading or wr
 import hashlib
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from uuid import uuid4
 
 import numpy as np
@@ -24,17 +25,22 @@ def content_sum(rows: pl.DataFrame) -> int:
     not count: it is the file's. Another version of polars may hash differently; sums of both never agree, and what
     was derived is then derived once more.
     """
-    names = sorted(name for name in rows.columns if name != BUCKET)
+    names = tuple(sorted(name for name in rows.columns if name != BUCKET))
     if not rows.height or not names:
         return 0
-    total = 0
-    for lane in (0, 1):
-        of_columns = [
-            pl.when(pl.col(name).is_null()).then(0).otherwise(pl.col(name).hash(_seed(name, lane))) for name in names
-        ]
-        mixed = rows.select(pl.sum_horizontal(of_columns).cast(pl.UInt64).hash(lane)).to_series()
-        total = total << 64 | int(np.sum(mixed.to_numpy(), dtype=np.uint64))
-    return total
+    high, low = (
+        int(np.sum(lane.to_numpy(), dtype=np.uint64)) for lane in rows.select(_lane(names, 0), _lane(names, 1))
+    )
+    return high << 64 | low
+
+
+@lru_cache(maxsize=256)
+def _lane(names: tuple[str, ...], lane: int) -> pl.Expr:
+    """Each row's hash, of two that differ in their seeds."""
+    of_columns = [
+        pl.when(pl.col(name).is_null()).then(0).otherwise(pl.col(name).hash(_seed(name, lane))) for name in names
+    ]
+    return pl.sum_horizontal(of_columns).cast(pl.UInt64).hash(lane).alias(str(lane))
 
 
 def _seed(name: str, lane: int) -> int:

@@ -16,6 +16,7 @@ from resources.lake_files import Folder
 from resources.lake_log import Commit, DataFile, OutrunError, write_commit
 from resources.lake_lookup import Snapshot
 from resources.lake_tables import TableSpec
+from resources.lake_writer import Writer
 
 MOST_SMALL_FILES = 16
 """Of a bucket, before they are put together: every merge may leave one, and each is one more to open."""
@@ -162,7 +163,7 @@ def sorted_files(folder: Folder, spec: TableSpec, files: Sequence[DataFile]) -> 
     Memory: a row group of each file at a time. A file that is not sorted, which a foreign writer may leave, is held
     whole. Raises RuntimeError when rows would be lost or repeated.
     """
-    writer = folder.writer(files[0].bucket)
+    writer = Writer.of(folder, files[0].bucket)
     sources = [_sorted(folder, spec, file) for file in files]
     for rows in chain.from_iterable(sources) if spec.keeps_order else merged(spec.key, sources):
         writer.add(rows)

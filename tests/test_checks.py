@@ -278,6 +278,17 @@ def world_points(index: Any) -> list[str]:
     return [point.id for point in index.scroll_hashes()]
 
 
+def changed_in_place(key: str) -> Callable[[bytes], bytes]:
+    """A file's rows with another key each."""
+
+    def change(body: bytes) -> bytes:
+        changed = io.BytesIO()
+        pl.read_parquet(body).with_columns(pl.col(key) + "!").write_parquet(changed)
+        return changed.getvalue()
+
+    return change
+
+
 def _of_table(name: str) -> dict[str, list[Fault]]:
     spec = LAKE_TABLES[name]
     key = spec.key[0]
@@ -310,6 +321,11 @@ def _of_table(name: str) -> dict[str, list[Fault]]:
             lost(spec),
             added(spec, **{key: "foreign"}),
             changed(spec, "updated_at", "updated_at - INTERVAL '1 day'"),
+        ],
+        f"lake/{name}:rows_as_written": [
+            lost(spec),
+            changed(spec, "updated_at", "updated_at"),
+            object_rewritten(f"lake/{name}/account_bucket=", changed_in_place(key)),
         ],
     }
 

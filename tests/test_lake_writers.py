@@ -42,7 +42,7 @@ def test_processes_race_and_one_is_killed_before_its_commit(lake: LakeResource) 
     lake.create(SPEC)
     jobs = [job(lake, 0, 0), job(lake, 1, 0), job(lake, 2, 1, killed_at=3)]
     assert run(jobs) == [0, 0, -signal.SIGKILL]
-    assert lake.applied(SPEC, [f"writer/{number}" for number in range(3)])["writer/2"] < WINDOWS
+    assert lake.applied(SPEC, ["writer/2"]).get("writer/2", 0) < WINDOWS
     left = {item.key for item in lake.s3.list_objects(f"{SPEC.name}/account_bucket=")}
     jobs[2].merge(lake)  # the same windows once more, from the first
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 from resources.lake import BUCKET, LakeResource, TableSpec
 from resources.lake_log import Commit, DataFile, write_commit
 from resources.lake_lookup import in_threads
+from resources.lake_writer import Writer
 from resources.s3 import S3Resource
 
 BUCKETS, ROWS_OF_FILE = 64, 2_000
@@ -115,7 +116,7 @@ def write_files(place: Place, numbers: Sequence[int]) -> list[DataFile]:
 
     def write(number: int) -> list[DataFile]:
         bucket, rows = rows_of_file(number)
-        writer = folder.writer(bucket)
+        writer = Writer.of(folder, bucket)
         writer.add(rows)
         return writer.finish()
 

@@ -82,6 +82,21 @@ def _without_overruled(earlier: pl.DataFrame, found: pl.DataFrame, manifest: Man
     return earlier.join(newer, on=[key, along], how="anti")
 
 
+def _as_written(table: SourceTable) -> AssetChecksDefinition:
+    @asset_check(asset=AssetKey(["lake", table.name]), name="rows_as_written")
+    def rows_as_written(lake: LakeResource) -> AssetCheckResult:
+        """Every file is one that a merge wrote, and its rows have the sum that it was named by then.
+
+        Reads the table, a file at a time: a row that was changed in place is seen by nothing else.
+        """
+        spec = LAKE_TABLES[table.name]
+        snapshot = lake.snapshot(spec)
+        found = 0 if snapshot is None else lake.lookup(spec, snapshot).altered_files()
+        return verdict("files with rows that no merge wrote", found=found)
+
+    return rows_as_written
+
+
 def _judged(table: SourceTable) -> list[str]:
     return ["rating"] if "rating" in table.schema.names else []
 
@@ -97,6 +112,6 @@ def rejects_recorded(lake: LakeResource, quarantine: QuarantineResource) -> Asse
 
 
 CHECKS = [
-    *(make(table) for table in SOURCE_TABLES.values() for make in (_windows, _keys, _reconciles)),
+    *(make(table) for table in SOURCE_TABLES.values() for make in (_windows, _keys, _reconciles, _as_written)),
     rejects_recorded,
 ]
