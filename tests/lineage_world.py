@@ -219,15 +219,14 @@ class World:
         tags = {name: str(bucket) for name, bucket in zip(names, buckets, strict=True)}
         quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
         landing = {f"raw__{name}": {"config": {"export_id": export_id}} for name in SOURCE_TABLES if export_id}
-        known = {job.name: job for job in JOBS}
-        job = define_asset_job("some", AssetSelection.groups(*groups)) if groups else known[job_name]
+        jobs = [define_asset_job(job_name, AssetSelection.groups(*groups))] if groups else JOBS
         mine = Definitions(
-            assets=defs.assets, jobs=[job], resources=self.unused_resources(), executor=in_process_executor
+            assets=defs.assets, jobs=jobs, resources=self.unused_resources(), executor=in_process_executor
         )
         with DagsterInstance.ephemeral() as instance, warnings.catch_warnings():
             # Dagster 1.13.27 calls its own deprecated property for nested resources.
             warnings.filterwarnings("ignore", "InitResourceContext.dagster_run is deprecated", DeprecationWarning)
-            resolved = mine.resolve_job_def(job.name)
+            resolved = mine.resolve_job_def(job_name)
             return Report.of(
                 resolved.execute_in_process(
                     instance=instance, tags=tags, run_config={**quiet, "ops": landing}, raise_on_error=False
