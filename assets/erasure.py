@@ -4,35 +4,30 @@ Belongs here: what is done in which order, the lake's tables and vectors, the re
 (erasure_objects.py), points (erasure_index.py), the command, its lock and its servers (pipelines/erasing.py).
 """
 
-import io
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
-from typing import Any
 
 import polars as pl
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
 from assets.corpus import CHUNKS
 from assets.embeddings import VECTORS
 from assets.erasure_index import build_anew, delete_points
 from assets.erasure_objects import erase_landed, erase_windows
+from assets.erasure_receipt import Clock, Receipt
+from assets.erasure_subject import subject_of
 from assets.index_points import PointWriter
-from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS, LAKE_TABLES
+from assets.lake import LAKE_TABLES
 from assets.qdrant import stage_of
-from assets.transforms.source_schema import POSTS, SOURCE_TABLES, account_bucket
+from assets.transforms.source_schema import account_bucket
 from resources.embedder import EmbedderResource
 from resources.erasure_needles import Needles
 from resources.erasure_scan import Findings, Scan
-from resources.erasures import HANDLE, ErasureResource, Subject, Tombstone
-from resources.lake import BUCKET, LakeResource, TableSpec
+from resources.erasures import ErasureResource, Subject, Tombstone
+from resources.lake import BUCKET, LakeResource
 from resources.lake_history import delta_tables, forget_past
 from resources.ledger import LedgerResource
 from resources.object_leftovers import delete_leftovers
@@ -40,7 +35,6 @@ from resources.qdrant import QdrantResource
 from resources.s3 import S3Resource
 
 _HISTORIES_AT_ONCE = 4
-_KIND_OF_TABLE = {"posts": "post", "testimonials": "testimonial"}
 
 
 class UnknownAccountError(ValueError):
@@ -70,57 +64,9 @@ class Erasing:
     on_step: Callable[[str], None] = lambda _step: None
 
 
-@dataclass
-class Receipt:
-    """What one erasure did. It holds hashes and figures, never ids or contents.
-
-    ``removed``: layer → rows, files, bytes, versions, points; ``seconds`` by step.
-    """
-
-    account: str
-    attempt: int
-    started_at: str
-    found_before: Findings
-    found_after: Findings | None = None
-    removed: dict[str, dict[str, int]] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
-    canaries: int = 0
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def is_clean(self) -> bool:
-        """Whether the scan at the end found nothing."""
-        return self.found_after is not None and not self.found_after.places
-
-    def take(self, layer: str, **figures: int) -> None:
-        """Add to what was removed of a layer; zeros are left out."""
-        held = Counter(self.removed.get(layer, {}))
-        held.update({name: figure for name, figure in figures.items() if figure})
-        if held:
-            self.removed[layer] = dict(sorted(held.items()))
-
-    def to_json(self) -> dict[str, Any]:
-        """The receipt as it is filed and printed."""
-        after = self.found_after or Findings()
-        return {
-            "account": self.account,
-            "attempt": self.attempt,
-            "cippus": version("cippus"),
-            "started_at": self.started_at,
-            "finished_at": datetime.now(UTC).isoformat(),
-            "complete": self.is_clean,
-            "removed": dict(sorted(self.removed.items())),
-            "canaries_searched": self.canaries,
-            "found_before": self.found_before.to_json(),
-            "found_after": {**after.to_json(), "left_in": sorted(after.places)},
-            "seconds": {name: round(taken, 3) for name, taken in self.seconds.items()},
-            "notes": self.notes,
-        }
-
-
 def look(parts: Erasing, account_id: str, canaries: Sequence[str] = ()) -> tuple[Needles, Findings]:
     """What is stored of an account now, without changing anything but making the key."""
-    needles = Needles(_subject(parts, account_id), tuple(canaries))
+    needles = Needles(subject_of(parts.s3, parts.lake, parts.erasures, account_id, len(parts.buckets)), tuple(canaries))
     return needles, parts.scan.run(needles)
 
 
@@ -131,7 +77,7 @@ def erase(parts: Erasing, account_id: str, canaries: Sequence[str] = (), *, ahea
     the next attempt. An account that was erased and of which nothing is found costs one scan. With ``ahead``, an
     account of which nothing is stored yet is erased too; else it is UnknownAccountError, before anything is written.
     """
-    started, clock = datetime.now(UTC).isoformat(), _Clock(parts.on_step)
+    started, clock = datetime.now(UTC).isoformat(), Clock(parts.on_step)
     with clock("scan before"):
         needles, before = look(parts, account_id, canaries)
     subject = needles.subject
@@ -145,6 +91,9 @@ def erase(parts: Erasing, account_id: str, canaries: Sequence[str] = (), *, ahea
         receipt.found_after = before
         return _filed(parts, receipt, standing)
     tombstone = parts.erasures.begin(subject)
+    if ahead and not standing.attempts and not before.places:
+        receipt.found_after = before  # the past was looked through too, and there is nothing to remove
+        return _filed(parts, receipt, tombstone)
     _remove(parts, subject, before, receipt, clock)
     with clock("scan after"):
         receipt.found_after = parts.scan.run(needles)
@@ -171,7 +120,7 @@ def _kept_elsewhere(parts: Erasing) -> list[str]:
     return notes
 
 
-def _remove(parts: Erasing, subject: Subject, before: Findings, receipt: Receipt, clock: "_Clock") -> None:
+def _remove(parts: Erasing, subject: Subject, before: Findings, receipt: Receipt, clock: "Clock") -> None:
     bucket = account_bucket(subject.account_id, len(parts.buckets))
     with clock("landing"):
         _take_all(receipt, erase_landed(parts.s3, subject, before.under("landing/")))
@@ -197,46 +146,6 @@ def _remove(parts: Erasing, subject: Subject, before: Findings, receipt: Receipt
     if parts.vacuum is not None:
         with clock("vacuum"):
             receipt.take("s3 volumes", bytes=parts.vacuum())
-
-
-def _subject(parts: Erasing, account_id: str) -> Subject:
-    """The account and what is its own now; what was its own at an earlier attempt, the tombstone says."""
-    bucket = account_bucket(account_id, len(parts.buckets))
-    items = {("post", key) for key in _standing_keys(parts.lake, LAKE_POSTS, account_id, bucket, POSTS.key)}
-    for name, kind in _KIND_OF_TABLE.items():
-        key = SOURCE_TABLES[name].key
-        once = _extracted_keys(parts.s3, name, key, account_id, bucket)
-        elsewhere = parts.lake.scan(LAKE_TABLES[name]).filter(
-            pl.col(key).is_in(pl.Series(sorted(once), dtype=pl.String).implode())
-            & pl.col("account_id").ne_missing(account_id)
-        )
-        items |= {(kind, value) for value in once - set(elsewhere.select(key).collect()[key])}
-    items |= {(HANDLE, handle) for handle in _own_handles(parts.lake, account_id)}
-    return parts.erasures.subject(account_id, items)
-
-
-def _standing_keys(lake: LakeResource, spec: TableSpec, account_id: str, bucket: int, key: str) -> set[str]:
-    owned = lake.scan(spec, bucket).filter(pl.col("account_id") == account_id)
-    return set(owned.select(key).collect()[key])
-
-
-def _extracted_keys(s3: S3Resource, table: str, key: str, account_id: str, bucket: int) -> set[str]:
-    """Keys of a table that were extracted with this account, ever. Reads two columns of its bucket's files."""
-    found: set[str] = set()
-    for item in s3.list_objects(f"raw/{table}/"):
-        if item.key.endswith(".parquet") and f"/{BUCKET}={bucket}/" in item.key:
-            body = s3.get(item.key)
-            rows = pq.ParquetFile(io.BytesIO(body or b"")).read([key, "account_id"])
-            found |= set(rows.filter(pc.equal(rows["account_id"], account_id))[key].drop_null().to_pylist())
-    return found
-
-
-def _own_handles(lake: LakeResource, account_id: str) -> list[str]:
-    """The account's handle, unless an account elsewhere has the same: then it tells nothing."""
-    accounts = lake.scan(LAKE_ACCOUNTS)
-    own = accounts.filter(pl.col("account_id") == account_id).select("handle").collect()["handle"].drop_nulls()
-    others = accounts.filter(pl.col("account_id") != account_id).filter(pl.col("handle").is_in(own.implode()))
-    return sorted(set(own) - set(others.select("handle").collect()["handle"]))
 
 
 def _delete_vectors(parts: Erasing, subject: Subject, bucket: int) -> None:
@@ -298,20 +207,3 @@ def _take_all(receipt: Receipt, removed: "Mapping[str, Counter[str]]") -> None:
 
 def _literal(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
-
-
-class _Clock:
-    """Seconds by step."""
-
-    def __init__(self, on_step: Callable[[str], None]) -> None:
-        self.seconds: dict[str, float] = {}
-        self._on_step = on_step
-
-    @contextmanager
-    def __call__(self, step: str) -> Iterator[None]:
-        self._on_step(step)
-        began = time.monotonic()
-        try:
-            yield
-        finally:
-            self.seconds[step] = time.monotonic() - began

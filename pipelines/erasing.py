@@ -17,7 +17,8 @@ from pipelines.terminal import Json, err, out, print_json, require_stack
 from resources.environments import Environment, environment, home
 
 if TYPE_CHECKING:
-    from assets.erasure import Erasing, Receipt
+    from assets.erasure import Erasing
+    from assets.erasure_receipt import Receipt
 
 _FAILED = 1
 

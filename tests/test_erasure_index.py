@@ -1,0 +1,75 @@
+"""Points of an erased account leave every generation, in a server too, and nobody else's do."""
+
+import uuid
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fake_embedder import CountingEmbedder
+from qdrant_client import QdrantClient
+
+from assets.erasure_index import build_anew, delete_points, every_point
+from assets.index_points import PointWriter
+from resources.edge_generations import EdgeGenerations
+from resources.erasures import KeyedHash, Subject
+from resources.index_generations import Generations, Recipe
+from resources.lake import LakeResource
+from resources.qdrant import IndexPoint, SparseVector, VectorIndexError
+from resources.server_generations import ServerGenerations
+
+RECIPE = Recipe("another model", 4, "sparse")
+HASHED = KeyedHash(b"k" * 32)
+SUBJECT = Subject("erased", HASHED, frozenset([HASHED("post", "its-post")]))
+PAYLOADS: tuple[dict[str, Any], ...] = (
+    {"account_id": "erased", "post_id": "p1", "account_bucket": 0},
+    {"account_id": "erased", "post_id": "p2", "account_bucket": 7},  # damage put it into another's bucket
+    {"account_id": "other", "post_id": "its-post", "account_bucket": 0},
+    {"account_id": "other", "post_id": "erased", "account_bucket": 0},
+    {"account_id": "erased-2", "post_id": "p5", "account_bucket": 0},
+)
+
+
+def fill(generations: Generations) -> None:
+    for _ in range(2):
+        made = generations.create(RECIPE)
+        generations.open(made).upsert(
+            IndexPoint(str(uuid.uuid5(uuid.NAMESPACE_OID, payload["post_id"])), np.ones(4, np.float32), sparse, payload)
+            for payload in PAYLOADS
+            for sparse in [SparseVector.of([1], [1.0])]
+        )
+        generations.promote(made)
+
+
+def posts_left(generations: Generations) -> dict[str, set[str]]:
+    left: dict[str, set[str]] = {}
+    for name, point in every_point(generations):
+        left.setdefault(name, set()).add(point.payload["post_id"])
+    return left
+
+
+@pytest.mark.filterwarnings("ignore:Payload indexes have no effect:UserWarning")
+def test_a_server_keeps_its_generations_without_the_points() -> None:
+    generations = ServerGenerations(QdrantClient(":memory:"), "memory")
+    fill(generations)
+    assert delete_points(generations, SUBJECT) == 6
+    assert posts_left(generations) == {f"cippus_text_v{number}": {"erased", "p5"} for number in (1, 2)}
+    assert delete_points(generations, SUBJECT) == 0
+
+
+def test_another_models_generation_is_not_replaced_by_an_empty_one(tmp_path: Path, lake: LakeResource) -> None:
+    with EdgeGenerations.lock(tmp_path, 5) as generations:
+        fill(generations)
+        writer = PointWriter(lake, CountingEmbedder())
+        with pytest.raises(
+            VectorIndexError, match=r"^cippus_text_v2 is served and holds vectors of another model, but"
+        ):
+            build_anew(generations, writer, [0], lambda _gone: None)
+        assert [found.number for found in generations.all()] == [1, 2]
+
+
+def test_without_an_index_there_is_nothing_to_do(tmp_path: Path, lake: LakeResource) -> None:
+    with EdgeGenerations.lock(tmp_path, 5) as generations:
+        assert delete_points(generations, SUBJECT) == 0
+        assert build_anew(generations, PointWriter(lake, CountingEmbedder()), [0], lambda _gone: None) == 0
+        assert generations.all() == []
