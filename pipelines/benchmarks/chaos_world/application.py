@@ -1,0 +1,251 @@
+"""The application of a chaos run: transactions on the source table, some of which stay open while others commit.
+
+Belongs here: what is written, with what `updated_at`, and what every key has ever held. Not here: extraction.
+"""
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pyarrow as pa
+from psycopg import sql
+
+from assets.transforms.source_schema import SourceTable, account_bucket
+from pipelines.benchmarks.chaos_world.steps import BUCKETS
+from pipelines.demo.source_tables import CREATE_TABLES
+
+KEYS = 14
+_WORDS = ("vegan recipes", "O'Brien", "", "naïve ☕", "a\nb\tc", '"quoted"', "\\", "x" * 40, "NULL", "日本", None)
+_EPOCH = datetime(2024, 1, 1, tzinfo=UTC)
+_STAMPS = {
+    "now": "now()",
+    "behind": "greatest(now() - interval '{milliseconds} milliseconds', {table}.updated_at)",
+    "ahead": "now() + interval '{milliseconds} milliseconds'",
+    "tie": "greatest(date_trunc('second', now()), now() - interval '{milliseconds} milliseconds', {table}.updated_at)",
+}
+"""How an application's clock stamps a row. One that is behind does not stamp a row earlier than it is stamped already,
+because no reader of `updated_at` could see that; two writes of one row then carry equal moments."""
+
+
+@dataclass(frozen=True)
+class Clocks:
+    """Of a run's application servers: the kinds of their stamps, and how far those are off at most, in milliseconds."""
+
+    kinds: tuple[str, ...]
+    behind_milliseconds: int = 0
+    ahead_milliseconds: int = 120
+
+
+@dataclass
+class Transaction:
+    """An open transaction, the keys that it has locked, and what it wrote so far."""
+
+    connection: "psycopg.Connection[Any]"
+    locked: set[str] = field(default_factory=set)
+
+
+@dataclass
+class Application:
+    """Writes one table of one database, as drawn from a seed."""
+
+    dsn: str
+    table: SourceTable
+    draw: random.Random
+    clocks: Clocks
+    deletes_hard: bool
+    committed: "psycopg.Connection[Any]"
+    open: list[Transaction] = field(default_factory=list)
+    done: list[str] = field(default_factory=list)
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys that rows are written under; some have to be quoted."""
+        return [f"{self.table.name[0]}'{number}" if number % 5 == 0 else f"key-{number}" for number in range(KEYS)]
+
+    @property
+    def owners(self) -> list[str]:
+        """An owner of every bucket, and two of the first."""
+        numbered = [f"owner-{number}" for number in range(40)]
+        first = [next(it for it in numbered if account_bucket(it, BUCKETS) == bucket) for bucket in range(BUCKETS)]
+        return [*first, next(it for it in numbered if it not in first and account_bucket(it, BUCKETS) == 0)]
+
+    def act(self) -> None:
+        """One thing that applications do: a transaction of its own, or a part of one that stays open a while."""
+        kind = self.draw.choices(("at once", "begin", "write late", "end"), (6, 2, 3, 3))[0]
+        if kind == "begin" and len(self.open) < 2:
+            self._begin()
+        elif kind == "write late" and self.open:
+            self._write(self.draw.choice(self.open))
+        elif kind == "end" and self.open:
+            self.end(self.draw.choice(self.open))
+        else:
+            self.commit_at_once()
+
+    def commit_at_once(self) -> None:
+        """One to four statements, committed."""
+        transaction = Transaction(self.committed)
+        with self.committed.transaction():
+            for _ in range(self.draw.randint(1, 4)):
+                self._write(transaction)
+
+    def _begin(self) -> None:
+        """A transaction that has its moment now and commits later; one in two has written something already."""
+        transaction = Transaction(psycopg.connect(self.dsn))
+        transaction.connection.execute("SELECT now()")
+        self.open.append(transaction)
+        self.done.append("begin")
+        if self.draw.random() < 0.5:
+            self._write(transaction)
+
+    def end(self, transaction: Transaction) -> None:
+        """Commit it, or roll it back one time in six."""
+        self.open.remove(transaction)
+        commits = self.draw.random() > 1 / 6
+        self.done.append("commit late" if commits else "roll back")
+        with transaction.connection as connection:
+            if not commits:
+                connection.rollback()
+
+    def end_all(self) -> None:
+        """End every open transaction."""
+        while self.open:
+            self.end(self.open[0])
+
+    def _write(self, transaction: Transaction) -> None:
+        """One statement. Rows that another transaction has locked are left alone: this process would wait for itself."""
+        locked = {key for other in self.open if other is not transaction for key in other.locked}
+        free = [key for key in self.keys if key not in locked]
+        if not free:
+            return
+        key = self.draw.choice(free)
+        kinds = {"upsert": 6, "change": 4, "move": 3, "delete": 2, "undelete": 1, "delete hard": 2 * self.deletes_hard}
+        kind = self.draw.choices(tuple(kinds), tuple(kinds.values()))[0]
+        transaction.locked.add(key)
+        self.done.append(f"{kind} {key}")
+        transaction.connection.execute(*self._statement(kind, key))
+
+    def _statement(self, kind: str, key: str) -> tuple[sql.Composed, Sequence[Any]]:
+        name, at = sql.Identifier(self.table.name), sql.Identifier(self.table.key)
+        if kind == "delete hard":
+            return sql.SQL("DELETE FROM {} WHERE {} = %s").format(name, at), (key,)
+        values = dict(self._row(key))
+        if kind == "upsert":
+            columns = list(values)
+            assignments = sql.SQL(", ").join(
+                sql.SQL("{0} = excluded.{0}").format(sql.Identifier(column)) for column in columns
+            )
+            statement = sql.SQL(
+                "INSERT INTO {} ({}, updated_at) VALUES ({}, {}) ON CONFLICT ({}) DO UPDATE SET {}, updated_at = {}"
+            ).format(
+                name,
+                sql.SQL(", ").join(map(sql.Identifier, columns)),
+                sql.SQL(", ").join([sql.Placeholder()] * len(columns)),
+                self._stamp(is_new=True),
+                at,
+                assignments,
+                self._stamp(is_new=False),
+            )
+            return statement, list(values.values())
+        changed = self._changed(kind, values)
+        statement = sql.SQL("UPDATE {} SET {}, updated_at = {} WHERE {} = %s").format(
+            name,
+            sql.SQL(", ").join(sql.SQL("{} = %s").format(sql.Identifier(column)) for column in changed),
+            self._stamp(is_new=False),
+            at,
+        )
+        return statement, [*changed.values(), key]
+
+    def _changed(self, kind: str, values: dict[str, Any]) -> dict[str, Any]:
+        if kind in ("delete", "undelete"):
+            return {"deleted_at": _EPOCH + timedelta(days=self.draw.randrange(900)) if kind == "delete" else None}
+        if kind == "move":
+            return {name: values[name] for name in self.table.owner_columns if name != self.table.key} or {
+                "network": values["network"]
+            }
+        others = [name for name in values if name not in (self.table.key, "deleted_at", *self.table.owner_columns)]
+        return {name: values[name] for name in self.draw.sample(others, self.draw.randint(1, 3))}
+
+    def _stamp(self, *, is_new: bool) -> sql.Composable:
+        kind = self.draw.choice(self.clocks.kinds)
+        most = self.clocks.ahead_milliseconds if kind == "ahead" else self.clocks.behind_milliseconds
+        table = "excluded" if is_new else self.table.name
+        text = _STAMPS[kind].format(milliseconds=self.draw.randint(0, most), table=table)
+        # A new row has no stamp yet that its own could be earlier than.
+        return sql.SQL(text.replace(", excluded.updated_at", ""))  # type: ignore[arg-type]  # made of literals above
+
+    def _row(self, key: str) -> Iterator[tuple[str, Any]]:
+        """A row's values by column, but for `updated_at`."""
+        for item in self.table.schema:
+            if item.name == self.table.key:
+                yield item.name, key
+            elif item.name in self.table.owner_columns:
+                is_required = item.name in self.table.required
+                yield item.name, self.draw.choice(self.owners if is_required else [*self.owners, None])
+            elif item.name == "network":
+                yield item.name, self.draw.choice(("youtube", "x"))
+            elif item.name == "deleted_at":
+                yield item.name, None
+            elif item.name != "updated_at":
+                yield item.name, self._value(item.name, item.type)
+
+    def _value(self, name: str, kind: pa.DataType) -> Any:
+        if pa.types.is_list(kind):
+            return self.draw.choice([None, [], ["a"], ["b", "ünï", "a"]])
+        if pa.types.is_timestamp(kind):
+            return self.draw.choice([None, _EPOCH + timedelta(microseconds=self.draw.randrange(10**14))])
+        if pa.types.is_integer(kind):
+            return self.draw.choice([None, 1, 5] if name == "rating" else [None, 0, -1, 2**53 + 1, 7])
+        return self.draw.choice(_WORDS)
+
+    def wait_for_clocks(self) -> None:
+        """Return when no row is stamped with a moment that is yet to come, and no session of a killed worker is left."""
+        self.committed.execute(
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+        )
+        newest = sql.SQL(
+            "SELECT pg_sleep(greatest(0, extract(epoch FROM max(updated_at) - clock_timestamp()) + 0.001)) FROM {}"
+        )
+        self.committed.execute(newest.format(sql.Identifier(self.table.name)))
+
+    def terminate_workers(self) -> None:
+        """End the sessions of extraction, as a failover would."""
+        mine = [found.connection.info.backend_pid for found in self.open]
+        self.committed.execute(
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = current_database() "
+            "AND pid <> pg_backend_pid() AND backend_type = 'client backend' AND NOT pid = ANY(%s)",
+            (mine,),
+        )
+
+    def rows(self) -> list[Mapping[str, Any]]:
+        """The rows as they are in the database, by key."""
+        with self.committed.cursor() as cursor:
+            cursor.execute(sql.SQL("SELECT * FROM {}").format(sql.Identifier(self.table.name)))
+            names = [column.name for column in cursor.description or ()]
+            return [dict(zip(names, row, strict=True)) for row in cursor]
+
+
+@contextmanager
+def database(admin_dsn: str, name: str) -> Iterator[str]:
+    """A database with the source's empty tables; its DSN. Dropped afterwards.
+
+    Its tables are not vacuumed: autovacuum's own transactions hold the safe mark back, each time differently.
+    """
+    dsn = f"{admin_dsn.rpartition('/')[0]}/{name}"
+    with psycopg.connect(admin_dsn, autocommit=True) as admin:
+        admin.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+        admin.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
+        try:
+            with psycopg.connect(dsn) as connection:
+                connection.execute(CREATE_TABLES)
+                for table in ("accounts", "posts", "testimonials"):
+                    connection.execute(
+                        sql.SQL("ALTER TABLE {} SET (autovacuum_enabled = false)").format(sql.Identifier(table))
+                    )
+            yield dsn
+        finally:
+            admin.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))

@@ -1,0 +1,222 @@
+"""A seeded run: applications write, extraction and lake go on, things happen to them; in the end, lake = database.
+
+Belongs here: the world that runs share, and the order of a run. Not here: its parts.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import psycopg
+
+from assets.transforms.source_schema import SOURCE_TABLES, SourceTable
+from pipelines.benchmarks.chaos_world import verdict
+from pipelines.benchmarks.chaos_world.application import Application, Clocks, database
+from pipelines.benchmarks.chaos_world.fault_proxy import fault_proxy
+from pipelines.benchmarks.chaos_world.incidents import DECKS, Bystanders, Incident, Late, What, carry_out, stop_for
+from pipelines.benchmarks.chaos_world.steps import BUCKETS, RE_READS_OVERLAP, RECONCILES_KEYS, Place, Steps
+from pipelines.benchmarks.chaos_world.worker import Outcome, Worker, nursery
+from resources.embedded import EmbeddedStack
+
+ALL = tuple(range(BUCKETS))
+OVERLAP_MILLISECONDS = 1_000
+"""How far below a complete window rows may still appear, in runs whose application clocks are behind."""
+
+
+class UnexpectedOutcomeError(AssertionError):
+    """A step that nothing was done to failed, or one failed in a way that tells nobody what happened."""
+
+
+@dataclass(frozen=True)
+class World:
+    """What runs share: two workers on lanes of their own, a database, a bucket that is emptied between runs."""
+
+    workers: tuple[Worker, Worker]
+    direct: Steps
+    dsn: str
+
+    def empty(self) -> None:
+        """Nothing in the bucket, no rows in the database."""
+        for worker in self.workers:
+            worker.lane.stop = None
+        self.direct.s3.delete(list(verdict.objects(self.direct)))
+        with psycopg.connect(self.dsn) as connection:
+            connection.execute("TRUNCATE accounts, posts, testimonials")
+
+
+@contextmanager
+def world(stack: EmbeddedStack, name: str) -> Iterator[World]:
+    """A world on an embedded stack; ``name`` is its database's and, with dashes, its bucket's."""
+    with (
+        database(stack.postgres_dsn.rpartition("/")[0] + "/postgres", name) as dsn,
+        fault_proxy(stack.s3_endpoint, lanes=2) as lanes,
+        nursery() as forking,
+    ):
+        bucket, keys = name.replace("_", "-"), (stack.s3_access_key_id, stack.s3_secret_access_key)
+        direct = Steps(Place(dsn, stack.s3_endpoint, *keys, bucket))
+        direct.s3.client.create_bucket(Bucket=bucket)
+        workers = [Worker(forking, lane, Place(dsn, lane.endpoint, *keys, bucket)) for lane in lanes]
+        try:
+            yield World((workers[0], workers[1]), direct, dsn)
+        finally:
+            for worker in workers:
+                worker.kill()
+            direct.s3.delete(list(verdict.objects(direct)))
+            direct.s3.client.delete_bucket(Bucket=bucket)
+
+
+@dataclass
+class Run:
+    """One run of a seed in a world. ``happened`` counts incidents that were reached, ``told`` errors of steps."""
+
+    world: World
+    seed: int
+    happened: Counter[str] = field(default_factory=Counter)
+    told: Counter[str] = field(default_factory=Counter)
+    diary: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.draw = random.Random(self.seed)  # noqa: S311  # a seed, no secret
+        self.table: SourceTable = SOURCE_TABLES[self.draw.choices(("posts", "testimonials", "accounts"), (3, 2, 1))[0]]
+        for worker in self.world.workers:
+            worker.place = replace(worker.place, in_pieces=self.seed % 3 == 0)
+        self.late = Late()
+        self.taken = Counter[str]()
+        self.history: dict[str, set[str]] = {}
+
+    def go(self) -> None:
+        """Everything, and the verdict. Raises BrokenPromiseError or UnexpectedOutcomeError."""
+        self.world.empty()
+        with psycopg.connect(self.world.dsn, autocommit=True) as committed:
+            committed.execute("SET lock_timeout = '5s'")  # this process would wait for itself
+            self.application = Application(
+                self.world.dsn, self.table, self.draw, _clocks(self.draw), RECONCILES_KEYS, committed
+            )
+            try:
+                self.application.commit_at_once()
+                self._act(2)
+                for _ in range(self.draw.randint(3, 4)):
+                    self._round()
+                self._end()
+            finally:
+                self.late.arrive_all()
+                for transaction in self.application.open:
+                    transaction.connection.close()
+
+    def _act(self, times: int = 1) -> None:
+        for _ in range(times):
+            self.application.act()
+            for row in self.application.rows():
+                self.history.setdefault(row[self.table.key], set()).add(verdict.state(self.table, row))
+
+    def _round(self) -> None:
+        """Writes, an extraction, writes, a merge; what happens to a step is mostly something."""
+        steps = ["extract", "merge"]
+        if RECONCILES_KEYS and self.draw.random() < 0.3:
+            steps.insert(1, "reconcile_keys")
+        for step in steps:
+            self._act(self.draw.randint(1, 2))
+            if self.draw.random() < 0.3:
+                self.late.arrive()
+            incident = self._incident(step) if self.draw.random() < 0.8 else None
+            of_all = self.draw.random() < 0.6 and not (incident and incident.what is What.OTHER)
+            buckets = ALL if of_all else tuple(sorted(self.draw.sample(ALL, 2)))
+            self._step(step, buckets, incident)
+            if self.draw.random() < 0.1:
+                self._step(step, buckets)  # a tick that came twice
+
+    def _incident(self, step: str) -> Incident:
+        """The next of the deck; seeds begin at different places of it, far from each other's."""
+        deck = DECKS[step]
+        place = self.seed * 5 + self.taken[step]
+        self.taken[step] += 1
+        return random.Random(len(deck)).sample(deck, len(deck))[place % len(deck)]  # noqa: S311
+
+    def _step(self, step: str, buckets: tuple[int, ...], incident: Incident | None = None) -> None:
+        """A step of the first worker, and what happens to it."""
+        worker = self.world.workers[0]
+        if incident is None:
+            self._judge(step, self._quietly(worker, step, buckets), disturbed=False)
+            return
+        worker.lane.stop = stop_for(incident, self.draw)
+        worker.start(step, self.table.name, buckets)
+        outcome, event = carry_out(worker, incident, self.draw, self._bystanders(step, buckets))
+        self.diary.append(f"{incident.name} at {event or 'nothing'}: {_ended(outcome)}")
+        if event:
+            self.happened[incident.name] += 1
+        self._judge(step, outcome, disturbed=bool(event) and incident.what is not What.MEANWHILE)
+
+    def _bystanders(self, step: str, buckets: tuple[int, ...]) -> Bystanders:
+        def beside(these: tuple[int, ...]) -> Callable[[], None]:
+            return lambda: self._judge(step, self._quietly(self.world.workers[1], step, these), disturbed=True)
+
+        others = tuple(bucket for bucket in ALL if bucket not in buckets)
+        return Bystanders(
+            self.late, self._act_meanwhile, beside(buckets), beside(others), self.application.terminate_workers
+        )
+
+    def _act_meanwhile(self) -> None:
+        self._act(self.draw.randint(1, 3))
+        if self.draw.random() < 0.5 and self.application.open:
+            self.application.end(self.application.open[0])
+
+    def _quietly(self, worker: Worker, step: str, buckets: tuple[int, ...]) -> Outcome:
+        worker.start(step, self.table.name, buckets)
+        outcome = worker.finish()
+        self.diary.append(f"{step} {'' if step == 'extract' else buckets}: {_ended(outcome)}")
+        return outcome
+
+    def _judge(self, step: str, outcome: Outcome, *, disturbed: bool) -> None:
+        if outcome.error:
+            self.told[f"{step}: {outcome.error}"] += 1
+        if outcome.error and not disturbed:
+            raise UnexpectedOutcomeError(f"{step} failed although nothing was done to it: {outcome.text}")
+
+    def _end(self) -> None:
+        """Nothing happens any more: one last extraction and merge, the verdict, and both again, which write nothing."""
+        self.late.arrive_all()
+        self.application.end_all()
+        self._act(0)
+        self.application.wait_for_clocks()
+        self._last_steps()
+        verdict.require_equal(self.world.direct, self.table, self.application.rows(), self.history)
+        verdict.require_contiguous(self.world.direct, self.table)
+        before = verdict.objects(self.world.direct)
+        self._last_steps()
+        if (after := verdict.objects(self.world.direct)) != before:
+            new = sorted(key for key in after if before.get(key) != after[key])
+            raise verdict.BrokenPromiseError(f"An unchanged rerun wrote {new}, deleted {sorted({*before} - {*after})}.")
+
+    def _last_steps(self) -> None:
+        for step in ("extract", "reconcile_keys", "merge") if RECONCILES_KEYS else ("extract", "merge"):
+            self._step(step, ALL)
+
+    def story(self) -> str:
+        """What happened, in order."""
+        return "\n".join([f"table {self.table.name}, clocks {self.application.clocks}, in pieces: {self.seed % 3 == 0}", *self.diary])
+
+
+def _clocks(draw: random.Random) -> Clocks:
+    """A third of the runs each: exact clocks, some ahead, some behind as well."""
+    kinds: list[tuple[str, ...]] = [("now",), ("now", "now", "ahead")]
+    if RE_READS_OVERLAP:
+        kinds.append(("now", "ahead", "behind", "tie"))
+    chosen = draw.choice(kinds)
+    return Clocks(chosen, OVERLAP_MILLISECONDS if "behind" in chosen else 0)
+
+
+def _ended(outcome: Outcome) -> str:
+    return "killed" if outcome.killed else outcome.error or "well"
+
+
+def try_seed(shared: World, seed: int) -> tuple[Run, Any]:
+    """Run a seed; the run, and the failure with the story of how it came about, or None."""
+    run = Run(shared, seed)
+    try:
+        run.go()
+    except (verdict.BrokenPromiseError, UnexpectedOutcomeError, ChildProcessError, TimeoutError) as error:
+        return run, f"{error}\n{run.story()}"
+    return run, None

@@ -1,0 +1,91 @@
+"""Whether the lake is the database, and the windows are what they promise.
+
+Belongs here: comparing. Not here: bringing either about (run.py).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+from polars.testing import assert_frame_equal
+
+from assets.lake import LAKE_TABLES
+from assets.raw import SOURCE
+from assets.transforms.source_schema import SourceTable, account_bucket
+from pipelines.benchmarks.chaos_world.steps import BUCKETS, Steps
+from resources.lake import BUCKET
+from resources.raw_store import Manifest, moment
+
+Row = Mapping[str, Any]
+
+
+class BrokenPromiseError(AssertionError):
+    """What extraction and lake promise does not hold; the message says what differs."""
+
+
+def bucket_of(table: SourceTable, row: Row) -> int:
+    """The bucket that a row of the database belongs to."""
+    owner = next((row[name] for name in table.owner_columns if row[name] is not None), None)
+    return 0 if owner is None else account_bucket(owner, BUCKETS)
+
+
+def require_equal(steps: Steps, table: SourceTable, rows: Sequence[Row], history: Mapping[str, set[str]]) -> None:
+    """Lake = database, row for row and in all columns; what else the lake holds are tombstones of what once was.
+
+    ``history`` has what every key ever held, as ``state`` writes it.
+    """
+    spec = LAKE_TABLES[table.name]
+    found = steps.lake.scan(spec).collect().select(spec.schema.names).sort(table.key)
+    twice = found.filter(pl.col(table.key).is_duplicated())
+    if twice.height:
+        raise BrokenPromiseError(f"Keys that are in the lake more than once: {twice}")
+    expected = pl.DataFrame(
+        [{**row, BUCKET: bucket_of(table, row)} for row in rows], schema=spec.polars_schema, orient="row"
+    ).sort(table.key)
+    living = found.join(expected.select(table.key), on=table.key, how="semi").sort(table.key)
+    try:
+        assert_frame_equal(living, expected)
+    except AssertionError as error:
+        raise BrokenPromiseError(f"The lake is not the database: {error}\n{_difference(living, expected)}") from None
+    for row in found.join(expected.select(table.key), on=table.key, how="anti").iter_rows(named=True):
+        if row["deleted_at"] is None:
+            raise BrokenPromiseError(f"The lake has a row that the database has not: {row}")
+        if state(table, row) not in history[row[table.key]]:
+            raise BrokenPromiseError(f"A tombstone holds what never was: {row}")
+
+
+def state(table: SourceTable, row: Row) -> str:
+    """A row without the moments that a tombstone has of its own."""
+    return repr([row[name] for name in table.schema.names if name not in ("updated_at", "deleted_at")])
+
+
+def _difference(found: pl.DataFrame, expected: pl.DataFrame) -> str:
+    """The rows that differ, as lines."""
+    lines = []
+    lake, database = ({row[0]: row for row in frame.select(found.columns).iter_rows()} for frame in (found, expected))
+    for key in sorted({*lake, *database}):
+        if lake.get(key) != database.get(key):
+            lines += [f"  lake     {lake.get(key)}", f"  database {database.get(key)}"]
+    return "\n".join(lines)
+
+
+def require_contiguous(steps: Steps, table: SourceTable) -> None:
+    """Windows are numbered from 1, begin where the one before ended, and hold what their manifest says."""
+    before: Manifest | None = None
+    for manifest in steps.raw_store.manifests(SOURCE, table.name):
+        where = f"Window {manifest.number} of {table.name}"
+        if manifest.number != (before.number + 1 if before else 1) or manifest.lower != (before and before.upper):
+            raise BrokenPromiseError(f"{where}, from {manifest.lower}, does not follow {before}.")
+        rows = steps.raw_store.read(manifest.files) if manifest.files else None
+        if rows is None or rows.height != manifest.rows:
+            raise BrokenPromiseError(f"{where} has not the rows that its manifest says.")
+        lower, upper = moment(manifest.lower), moment(manifest.upper)
+        outside = rows.filter((pl.col("updated_at") >= upper) | (pl.col("updated_at") < lower if lower else pl.lit(value=False)))
+        if outside.height:
+            raise BrokenPromiseError(f"{where} has rows outside {manifest.lower} to {manifest.upper}: {outside}")
+        before = manifest
+
+
+def objects(steps: Steps) -> dict[str, str]:
+    """Key → entity tag of everything that stands in the run's bucket."""
+    return {item.key: item.etag for item in steps.s3.list_objects("")}
