@@ -5,7 +5,6 @@ Belongs here: what is written, with what `updated_at`, and what every key has ev
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,7 +15,6 @@ from psycopg import sql
 
 from assets.transforms.source_schema import SourceTable, account_bucket
 from pipelines.benchmarks.chaos_world.steps import BUCKETS
-from pipelines.demo.source_tables import CREATE_TABLES
 
 KEYS = 14
 _WORDS = ("vegan recipes", "O'Brien", "", "naïve ☕", "a\nb\tc", '"quoted"', "\\", "x" * 40, "NULL", "日本", None)
@@ -116,7 +114,7 @@ class Application:
             self.end(self.open[0])
 
     def _write(self, transaction: Transaction) -> None:
-        """One statement. Rows that another transaction has locked are left alone: this process would wait for itself."""
+        """One statement. Rows that another transaction has locked are left alone: they would be waited for for ever."""
         locked = {key for other in self.open if other is not transaction for key in other.locked}
         free = [key for key in self.keys if key not in locked]
         if not free:
@@ -175,7 +173,7 @@ class Application:
         table = "excluded" if is_new else self.table.name
         text = _STAMPS[kind].format(milliseconds=self.draw.randint(0, most), table=table)
         # A new row has no stamp yet that its own could be earlier than.
-        return sql.SQL(text.replace(", excluded.updated_at", ""))  # type: ignore[arg-type]  # made of literals above
+        return sql.SQL(text.replace(", excluded.updated_at", ""))  # made of literals above
 
     def _row(self, key: str) -> Iterator[tuple[str, Any]]:
         """A row's values by column, but for `updated_at`."""
@@ -202,7 +200,7 @@ class Application:
         return self.draw.choice(_WORDS)
 
     def wait_for_clocks(self) -> None:
-        """Return when no row is stamped with a moment that is yet to come, and no session of a killed worker is left."""
+        """Return when no row is stamped with a moment yet to come, and no session of a killed worker is left."""
         self.committed.execute(
             "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity "
             "WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
@@ -227,25 +225,3 @@ class Application:
             cursor.execute(sql.SQL("SELECT * FROM {}").format(sql.Identifier(self.table.name)))
             names = [column.name for column in cursor.description or ()]
             return [dict(zip(names, row, strict=True)) for row in cursor]
-
-
-@contextmanager
-def database(admin_dsn: str, name: str) -> Iterator[str]:
-    """A database with the source's empty tables; its DSN. Dropped afterwards.
-
-    Its tables are not vacuumed: autovacuum's own transactions hold the safe mark back, each time differently.
-    """
-    dsn = f"{admin_dsn.rpartition('/')[0]}/{name}"
-    with psycopg.connect(admin_dsn, autocommit=True) as admin:
-        admin.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
-        admin.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
-        try:
-            with psycopg.connect(dsn) as connection:
-                connection.execute(CREATE_TABLES)
-                for table in ("accounts", "posts", "testimonials"):
-                    connection.execute(
-                        sql.SQL("ALTER TABLE {} SET (autovacuum_enabled = false)").format(sql.Identifier(table))
-                    )
-            yield dsn
-        finally:
-            admin.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))

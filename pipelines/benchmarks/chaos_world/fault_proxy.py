@@ -1,4 +1,4 @@
-"""A proxy before an S3 server that stops chosen requests, so that something can happen meanwhile, and then decides them.
+"""A proxy before an S3 server: it stops chosen requests, so that something can happen meanwhile, and then decides them.
 
 Belongs here: forwarding, stopping, the decisions. Not here: what happens meanwhile (incidents.py).
 It runs in a thread; S3 clients have to be in other processes, because delta-rs' calls hold the interpreter's lock.
@@ -16,17 +16,14 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Self
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import urlsplit
+
+from pipelines.benchmarks.chaos_world.http_messages import Message
 
 SECONDS = 60.0
 """How long something may take that is waited for: above what any client repeats for."""
-EVENT = "/_event/"
-"""A path below this is no request to S3 but an announcement of a worker's: `EVENT /_event/mark`."""
 _RESET = struct.pack("ii", 1, 0)
-_ERROR = (
-    b"HTTP/1.1 %d %s\r\nContent-Type: application/xml\r\nContent-Length: %d\r\nx-amz-request-id: CHAOS\r\n\r\n%s"
-)
+_ERROR = b"HTTP/1.1 %d %s\r\nContent-Type: application/xml\r\nContent-Length: %d\r\nx-amz-request-id: CHAOS\r\n\r\n%s"
 _ERROR_BODY = b"<Error><Code>%s</Code><Message>Made by the fault proxy.</Message><RequestId>CHAOS</RequestId></Error>"
 _NOTED = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
@@ -71,7 +68,8 @@ class Stop:
 
     def wait(self, *others: socket.socket) -> bool:
         """Wait until a request is stopped, or one of the sockets is readable. Whether it was the request."""
-        ready, _, _ = select.select([self._reached, *others], [], [], SECONDS)
+        watched: list[int | socket.socket] = [self._reached, *others]
+        ready, _, _ = select.select(watched, [], [], SECONDS)
         if not ready:
             message = f"Nothing happened for {SECONDS:.0f} s, while {self.pattern!r} was waited for."
             raise TimeoutError(message)
@@ -120,7 +118,7 @@ class Lane:
         onward: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self._serving.add(asyncio.current_task())
         try:
-            while request := await _Message.request(reader, writer):
+            while request := await Message.request(reader, writer):
                 if onward is None or onward[1].is_closing():
                     onward = await asyncio.open_connection(*self.upstream)
                 answer = await self._answer(request, *onward)
@@ -138,7 +136,7 @@ class Lane:
                 onward[1].close()
 
     async def _answer(
-        self, request: "_Message", reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self, request: "Message", reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> bytes | None:
         """The bytes of an answer, or None for a connection that is reset."""
         event = request.event
@@ -150,7 +148,7 @@ class Lane:
         if event.startswith("EVENT"):
             return _NOTED
         writer.write(request.head + request.body)
-        answer = await _Message.answer(reader, bodiless=event.startswith("HEAD"))
+        answer = await Message.answer(reader, bodiless=event.startswith("HEAD"))
         if before:
             before.settled()
         if stop := self.stopped_at(event, applied=True):
@@ -172,69 +170,6 @@ def _reset(writer: asyncio.StreamWriter) -> None:
     """Close a connection so that the client gets a reset and not an orderly end."""
     writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
     writer.transport.abort()
-
-
-@dataclass(frozen=True)
-class _Message:
-    """A request or an answer as it came: the head's bytes, its first line's words, the body's bytes."""
-
-    head: bytes
-    words: tuple[str, ...]
-    body: bytes
-
-    @property
-    def event(self) -> str:
-        """`PUT /bucket/key`; a listing is `LIST /bucket/prefix`."""
-        method, target = self.words[0], urlsplit(self.words[1])
-        if target.path.startswith(EVENT):
-            return f"EVENT {target.path}"
-        query = parse_qs(target.query)
-        if method == "GET" and "list-type" in query:
-            return f"LIST {unquote(target.path).rstrip('/')}/{query.get('prefix', [''])[0]}"
-        return f"{method} {unquote(target.path)}"
-
-    @classmethod
-    async def request(cls, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Self | None:
-        """The next request, or None at the connection's end. Who asks whether a body is welcome is told so."""
-        try:
-            head = await reader.readuntil(b"\r\n\r\n")
-        except asyncio.IncompleteReadError:
-            return None
-        lines = [line for line in head.split(b"\r\n") if not line.lower().startswith(b"expect:")]
-        if len(lines) != head.count(b"\r\n") + 1:
-            writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        head = b"\r\n".join(lines)
-        return cls(head, _words(head), await _body(reader, head))
-
-    @classmethod
-    async def answer(cls, reader: asyncio.StreamReader, *, bodiless: bool) -> Self:
-        """The next answer that is final."""
-        while True:
-            head = await reader.readuntil(b"\r\n\r\n")
-            words = _words(head)
-            if words[1].startswith("1"):
-                continue
-            return cls(head, words, b"" if bodiless or words[1] in {"204", "304"} else await _body(reader, head))
-
-
-def _words(head: bytes) -> tuple[str, ...]:
-    return tuple(head.partition(b"\r\n")[0].decode("latin-1").split(" "))
-
-
-async def _body(reader: asyncio.StreamReader, head: bytes) -> bytes:
-    """The bytes of a body as they come, chunks included."""
-    lowered = head.lower()
-    if found := re.search(rb"\r\ncontent-length: *(\d+)", lowered):
-        return await reader.readexactly(int(found.group(1)))
-    if b"\r\ntransfer-encoding: chunked" not in lowered:
-        return b""
-    parts = []
-    while True:
-        line = await reader.readuntil(b"\r\n")
-        size = int(line.partition(b";")[0], 16)
-        parts += [line, await reader.readexactly(size + 2)]
-        if not size:
-            return b"".join(parts)
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """What happens to a step: where it is stopped, and what is done to it there or goes on meanwhile.
 
-Belongs here: the deck of all incidents, and carrying one out. Not here: which steps there are, and in what order (run.py).
+Belongs here: the decks of all incidents, and carrying one out. Not here: the order of a run's steps (run.py).
 """
 
 import itertools

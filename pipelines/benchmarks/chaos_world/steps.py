@@ -1,6 +1,6 @@
 """The steps of extraction and lake that a chaos run calls: the one place that is coupled to their code.
 
-Belongs here: calling the assets' bodies without Dagster, with resources as a run makes them. Not here: when, and faults.
+Belongs here: calling the assets' bodies without Dagster, with resources as a run makes them. Not here: faults.
 """
 
 import logging
@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from dagster import AssetsDefinition
 
 from assets import lake, raw
-from pipelines.benchmarks.chaos_world.fault_proxy import EVENT
+from pipelines.benchmarks.chaos_world.http_messages import EVENT
 from resources.lake import LakeResource
 from resources.quarantine import QuarantineResource
 from resources.raw_store import RawStoreResource, WindowWriter
@@ -106,8 +106,8 @@ class Steps:
 
     def extract(self, table: str) -> None:
         """Cut and land the next window of a table."""
-        batch = {"batch_bytes": 300} if self.place.in_pieces else {}
-        source = AnnouncingPostgres(dsn=self.place.dsn, announce_to=self.place.s3_endpoint, **batch)
+        batch_bytes = 300 if self.place.in_pieces else 8 << 20
+        source = AnnouncingPostgres(dsn=self.place.dsn, announce_to=self.place.s3_endpoint, batch_bytes=batch_bytes)
         _body(raw.ASSETS, table)(_context(), source, self.raw_store)
 
     def merge(self, table: str, buckets: Sequence[int]) -> None:

@@ -46,7 +46,8 @@ def require_equal(steps: Steps, table: SourceTable, rows: Sequence[Row], history
     try:
         assert_frame_equal(living, expected)
     except AssertionError as error:
-        raise BrokenPromiseError(f"The lake is not the database: {error}\n{_difference(living, expected)}") from None
+        what = str(error).partition("\n")[0]
+        raise BrokenPromiseError(f"The lake is not the database: {what}\n{_difference(living, expected)}") from None
     for row in found.join(expected.select(table.key), on=table.key, how="anti").iter_rows(named=True):
         if row["deleted_at"] is None:
             raise BrokenPromiseError(f"The lake has a row that the database has not: {row}")
@@ -80,7 +81,9 @@ def require_contiguous(steps: Steps, table: SourceTable) -> None:
         if rows is None or rows.height != manifest.rows:
             raise BrokenPromiseError(f"{where} has not the rows that its manifest says.")
         lower, upper = moment(manifest.lower), moment(manifest.upper)
-        outside = rows.filter((pl.col("updated_at") >= upper) | (pl.col("updated_at") < lower if lower else pl.lit(value=False)))
+        outside = rows.filter(
+            (pl.col("updated_at") >= upper) | (pl.col("updated_at") < lower if lower else pl.lit(value=False))
+        )
         if outside.height:
             raise BrokenPromiseError(f"{where} has rows outside {manifest.lower} to {manifest.upper}: {outside}")
         before = manifest

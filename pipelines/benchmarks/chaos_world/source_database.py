@@ -1,0 +1,34 @@
+"""The database of a chaos run: the source's tables, empty, in a database of its own.
+
+Belongs here: making and dropping it. Not here: what is written into it (application.py).
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+from psycopg import sql
+
+from pipelines.demo.source_tables import CREATE_TABLES
+
+
+@contextmanager
+def database(admin_dsn: str, name: str) -> Iterator[str]:
+    """A database with the source's empty tables; its DSN. Dropped afterwards.
+
+    Its tables are not vacuumed: autovacuum's own transactions hold the safe mark back, each time differently.
+    """
+    dsn = f"{admin_dsn.rpartition('/')[0]}/{name}"
+    with psycopg.connect(admin_dsn, autocommit=True) as admin:
+        admin.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+        admin.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
+        try:
+            with psycopg.connect(dsn) as connection:
+                connection.execute(CREATE_TABLES)
+                for table in ("accounts", "posts", "testimonials"):
+                    connection.execute(
+                        sql.SQL("ALTER TABLE {} SET (autovacuum_enabled = false)").format(sql.Identifier(table))
+                    )
+            yield dsn
+        finally:
+            admin.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
