@@ -40,10 +40,11 @@ class Clocks:
 
 @dataclass
 class Transaction:
-    """An open transaction, the keys that it has locked, and what it wrote so far."""
+    """An open transaction, and the keys that it has locked; the name under which it was prepared, if it was."""
 
     connection: "psycopg.Connection[Any]"
     locked: set[str] = field(default_factory=set)
+    prepared_as: str = ""
 
 
 @dataclass
@@ -55,9 +56,10 @@ class Application:
     draw: random.Random
     clocks: Clocks
     deletes_hard: bool
+    prepares: bool
     committed: "psycopg.Connection[Any]"
+    diary: list[str]
     open: list[Transaction] = field(default_factory=list)
-    done: list[str] = field(default_factory=list)
 
     @property
     def keys(self) -> list[str]:
@@ -76,10 +78,14 @@ class Application:
         kind = self.draw.choices(("at once", "begin", "write late", "end"), (6, 2, 3, 3))[0]
         if kind == "begin" and len(self.open) < 2:
             self._begin()
-        elif kind == "write late" and self.open:
-            self._write(self.draw.choice(self.open))
+        elif kind == "write late" and (writing := [found for found in self.open if not found.prepared_as]):
+            self._write(self.draw.choice(writing))
         elif kind == "end" and self.open:
-            self.end(self.draw.choice(self.open))
+            chosen = self.draw.choice(self.open)
+            if self.prepares and not chosen.prepared_as and self.draw.random() < 0.25:
+                self._prepare(chosen)
+            else:
+                self.end(chosen)
         else:
             self.commit_at_once()
 
@@ -95,15 +101,26 @@ class Application:
         transaction = Transaction(psycopg.connect(self.dsn))
         transaction.connection.execute("SELECT now()")
         self.open.append(transaction)
-        self.done.append("begin")
+        self.diary.append("begin")
         if self.draw.random() < 0.5:
             self._write(transaction)
+
+    def _prepare(self, transaction: Transaction) -> None:
+        """The first half of a two-phase commit: the session is gone, the locks stay."""
+        transaction.prepared_as = f"{transaction.connection.info.dbname}-{len(self.diary)}"
+        transaction.connection.execute(sql.SQL("PREPARE TRANSACTION {}").format(transaction.prepared_as))
+        transaction.connection.close()
+        self.diary.append("prepare")
 
     def end(self, transaction: Transaction) -> None:
         """Commit it, or roll it back one time in six."""
         self.open.remove(transaction)
         commits = self.draw.random() > 1 / 6
-        self.done.append("commit late" if commits else "roll back")
+        self.diary.append("commit late" if commits else "roll back")
+        if transaction.prepared_as:
+            verb = sql.SQL("COMMIT PREPARED {}" if commits else "ROLLBACK PREPARED {}")
+            self.committed.execute(verb.format(transaction.prepared_as))
+            return
         with transaction.connection as connection:
             if not commits:
                 connection.rollback()
@@ -123,7 +140,7 @@ class Application:
         kinds = {"upsert": 6, "change": 4, "move": 3, "delete": 2, "undelete": 1, "delete hard": 2 * self.deletes_hard}
         kind = self.draw.choices(tuple(kinds), tuple(kinds.values()))[0]
         transaction.locked.add(key)
-        self.done.append(f"{kind} {key}")
+        self.diary.append(f"{kind} {key}")
         transaction.connection.execute(*self._statement(kind, key))
 
     def _statement(self, kind: str, key: str) -> tuple[sql.Composed, Sequence[Any]]:
@@ -201,10 +218,7 @@ class Application:
 
     def wait_for_clocks(self) -> None:
         """Return when no row is stamped with a moment yet to come, and no session of a killed worker is left."""
-        self.committed.execute(
-            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
-        )
+        self.terminate_workers()
         newest = sql.SQL(
             "SELECT pg_sleep(greatest(0, extract(epoch FROM max(updated_at) - clock_timestamp()) + 0.001)) FROM {}"
         )
@@ -212,7 +226,7 @@ class Application:
 
     def terminate_workers(self) -> None:
         """End the sessions of extraction, as a failover would."""
-        mine = [found.connection.info.backend_pid for found in self.open]
+        mine = [found.connection.info.backend_pid for found in self.open if not found.prepared_as]
         self.committed.execute(
             "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = current_database() "
             "AND pid <> pg_backend_pid() AND backend_type = 'client backend' AND NOT pid = ANY(%s)",

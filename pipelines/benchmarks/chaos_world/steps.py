@@ -26,6 +26,8 @@ RECONCILES_KEYS = False
 """Whether rows that vanish from the database are noticed, by ``Steps.reconcile_keys``."""
 RE_READS_OVERLAP = False
 """Whether rows that appear somewhat below a window that is complete are taken in, and equal moments are settled."""
+WAITS_FOR_PREPARED = False
+"""Whether the safe mark allows for transactions that are prepared, instead of refusing to be told."""
 BUCKETS = 4
 """Account buckets: few, because each that a window has rows of is a file."""
 
