@@ -3,7 +3,6 @@
 Belongs here: the merge. Not here: what the rows mean, or those that cannot be used (quarantine.py).
 """
 
-import polars as pl
 from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult
 
 from assets.asset import asset
@@ -19,15 +18,15 @@ from assets.transforms.source_schema import (
     lake_schema,
     newest_usable,
 )
-from assets.transforms.windows import MergeStep, plan_merges
+from assets.transforms.windows import plan_merges
 from resources.environments import bucket_count
-from resources.lake import BUCKET, Changes, LakeResource, TableSpec
+from resources.lake import LakeResource, TableSpec
 from resources.quarantine import QuarantineResource
-from resources.raw_store import Manifest, RawStoreResource, WindowFile
+from resources.raw_store import RawStoreResource
 
 GROUP = "lake"
 _MERGE_ROWS = 250_000
-"""Rows a merge holds in memory: about 400 MB of posts, several times that inside the engine's join."""
+"""Rows that a commit merges: about 100 MB of posts. A merge holds them, and the rows that they replace."""
 
 
 def _spec(table: SourceTable) -> TableSpec:
@@ -37,6 +36,8 @@ def _spec(table: SourceTable) -> TableSpec:
         lake_schema(table),
         (table.key,),
         text_columns=tuple(name for name in text if name in table.schema.names),
+        feeds=True,
+        moves=table.owner_columns != (table.key,),
     )
 
 
@@ -70,15 +71,18 @@ def _merge_windows(table: SourceTable) -> AssetsDefinition:
     ) -> MaterializeResult[None]:
         tally, buckets = Tally(), buckets_of(context)
         raw_store.require_bucket_count(SOURCE, table.name, bucket_count())
-        applied = lake.applied(spec, [application(table.name, bucket) for bucket in buckets])
-        done = {bucket: applied.get(application(table.name, bucket), 0) for bucket in buckets}
+        reached = _windows_merged(lake, spec, table)
+        done = {bucket: reached[bucket] for bucket in buckets}
         for manifest in raw_store.manifests(SOURCE, table.name, after=min(done.values())):
             due = [bucket for bucket in buckets if done[bucket] < manifest.number]
             for step in plan_merges(manifest.files, due, _MERGE_ROWS):
                 rows = raw_store.read(step.files)
                 newest, rejects = newest_usable(table, rows)
                 tally.counts["quarantined"] += quarantine.land(f"raw-{SOURCE}", table.name, table.key, rejects)
-                tally.changes += _apply(lake, spec, table, newest, step, manifest)
+                applications = {application(table.name, bucket): manifest.number for bucket in step.completes}
+                ahead = [bucket for bucket, number in reached.items() if number > manifest.number]
+                within = sorted({*step.buckets, *step.completes})
+                tally.changes += lake.merge_newer(spec, newest, within, applications, ahead)
                 context.log.info("%s: window %s, %s rows merged", spec.name, manifest.number, f"{rows.height:,}")
             tally.counts["windows"] += 1
         for bucket, contents in lake.contents(spec).items():
@@ -91,39 +95,11 @@ def _merge_windows(table: SourceTable) -> AssetsDefinition:
     return merge_windows
 
 
-def _apply(
-    lake: LakeResource,
-    spec: TableSpec,
-    table: SourceTable,
-    newest: pl.DataFrame,
-    step: MergeStep[WindowFile],
-    manifest: Manifest,
-) -> Changes:
-    """Take moved rows out of their old bucket, then merge; a crash in between is repaired by merging again."""
-    elsewhere = _standing_elsewhere(lake, spec, table, newest)
-    is_newer = pl.col("updated_at") > pl.col("updated_at_before")
-    moved, superseded = elsewhere.filter(is_newer), elsewhere.filter(~is_newer)
-    for bucket, keys in moved.group_by(f"{BUCKET}_before"):
-        quoted = ", ".join("'" + key.replace("'", "''") + "'" for key in keys[table.key])
-        lake.delete_where(spec, f"{BUCKET} = {bucket[0]} AND {table.key} IN ({quoted})")
-    # A row that moved on again in a later window, which its new bucket has already merged, must not come back here.
-    current = newest.join(superseded, on=table.key, how="anti")
-    applications = {application(table.name, bucket): manifest.number for bucket in step.completes}
-    changes = lake.merge_newer(spec, current, sorted({*step.buckets, *step.completes}), applications)
-    return changes + Changes(deleted=moved.height, unchanged=superseded.height)
-
-
-def _standing_elsewhere(lake: LakeResource, spec: TableSpec, table: SourceTable, newest: pl.DataFrame) -> pl.DataFrame:
-    """Keys that stand in another bucket, because their owner changed, with both versions' bucket and updated_at.
-
-    Reads two narrow columns of the whole table, pruned by the keys' statistics: nothing else knows the old bucket.
-    """
-    columns = [table.key, BUCKET, "updated_at"]
-    standing = lake.scan(spec).select(columns).filter(pl.col(table.key).is_in(newest[table.key].implode()))
-    if table.owner_columns == (table.key,) or newest.is_empty():
-        standing = standing.clear()
-    joined = newest.select(columns).join(standing.collect(), on=table.key, suffix="_before")
-    return joined.filter(pl.col(BUCKET) != pl.col(f"{BUCKET}_before"))
+def _windows_merged(lake: LakeResource, spec: TableSpec, table: SourceTable) -> dict[int, int]:
+    """Bucket → the last window that was merged into it, of all buckets: a row may come from any of them."""
+    of_buckets = {bucket: application(table.name, bucket) for bucket in range(bucket_count())}
+    applied = lake.applied(spec, of_buckets.values())
+    return {bucket: applied.get(name, 0) for bucket, name in of_buckets.items()}
 
 
 ASSETS = [_merge_windows(table) for table in SOURCE_TABLES.values()]

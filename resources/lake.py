@@ -1,98 +1,57 @@
-"""Delta tables on S3: opening, reading, fingerprinting, and writing only what changed.
+"""The Delta tables of the lineage on S3: opening, reading, and the one way in which any of them is written.
 
-Belongs here: every delta-rs call of the lineage. Not here: which rows a table should hold.
+Belongs here: what stages ask of a table. Not here: how it is done (lake_lookup.py, lake_edits.py, lake_rewrite.py,
+lake_log.py), or upkeep (lake_upkeep.py).
 """
 
-import hashlib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from threading import Lock
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
 from dagster import ConfigurableResource
-from deltalake import CommitProperties, DeltaTable, Schema, Transaction, write_deltalake
-from deltalake.exceptions import TableNotFoundError
+from deltalake import DeltaTable, Field, Schema
+from deltalake.exceptions import DeltaError, TableNotFoundError
+from obstore.store import S3Store
 from pydantic import PrivateAttr
 
+from resources.lake_edits import FILE, Edit, difference, newer
+from resources.lake_files import Folder, store_of
+from resources.lake_log import Action, Commit, DataFile, OutrunError, bucket_of, write_commit
+from resources.lake_lookup import Lookup, Snapshot
+from resources.lake_rewrite import carry_out
+from resources.lake_sums import add_up, named_sum
+from resources.lake_tables import ABSENT, BUCKET, WHOLE, Changes, Contents, TableSpec, fingerprint
 from resources.s3 import S3Resource
 
-BUCKET = "account_bucket"
-_LITERAL_KEYS = 1_000
-"""Up to this many changed keys are written into a merge's predicate, so that files are pruned by key statistics.
-The predicate is logged literally (20,000 keys made a 722 kB commit), and beyond this the join alone is used."""
-_COMMITS_PER_CHECKPOINT = 10
-"""Opening a table reads every commit since the last checkpoint, so there are many more of them than delta-rs' 100."""
+__all__ = [
+    "ABSENT",
+    "BUCKET",
+    "WHOLE",
+    "Changes",
+    "Contents",
+    "LakeResource",
+    "OutrunError",
+    "TableSpec",
+    "fingerprint",
+]
 
-
-@dataclass(frozen=True)
-class TableSpec:
-    """What a Delta table is: its name (also its folder, and its asset's key), columns, key, partition.
-
-    ``text_columns`` are kept out of the log's statistics, which would copy their values into it.
-    """
-
-    name: str
-    schema: pa.Schema
-    key: tuple[str, ...]
-    partitioned: bool = True
-    text_columns: tuple[str, ...] = ()
-
-    @property
-    def polars_schema(self) -> dict[str, pl.DataType]:
-        """Column name → polars type, in order."""
-        return dict(pl.from_arrow(self.schema.empty_table()).schema)  # type: ignore[union-attr]
-
-    def empty(self) -> pl.DataFrame:
-        """No rows, in this table's columns."""
-        return pl.DataFrame(schema=self.polars_schema)
-
-
-@dataclass(frozen=True)
-class Contents:
-    """What one bucket of a table or index holds: a fingerprint, rows and bytes. Equal fingerprints, equal rows.
-
-    Of a Delta table the fingerprint covers the names of the active files, which are never changed in place.
-    """
-
-    fingerprint: str
-    rows: int
-    size_bytes: int
-
-
-@dataclass(frozen=True)
-class Changes:
-    """How a table was brought to its desired rows, in rows."""
-
-    inserted: int = 0
-    updated: int = 0
-    deleted: int = 0
-    unchanged: int = 0
-
-    def __add__(self, other: "Changes") -> "Changes":
-        return Changes(
-            self.inserted + other.inserted,
-            self.updated + other.updated,
-            self.deleted + other.deleted,
-            self.unchanged + other.unchanged,
-        )
-
-    @property
-    def written(self) -> int:
-        """Rows that were inserted, updated or deleted."""
-        return self.inserted + self.updated + self.deleted
-
-
-ABSENT = Contents("absent", 0, 0)
-WHOLE = -1
-"""Stands for the bucket of a table that has none."""
+_ATTEMPTS = 20
+"""How often a change is computed anew because another writer of the same rows was first."""
+_COMMITS_PER_CHECKPOINT, _FILES_PER_COMMIT = 10, 1_000
+"""Opening a table reads every commit since the last checkpoint, and a checkpoint lists all files: one every 10 commits,
+and where there are more than 10,000 files one every so many thousands of them, so that its share of a change is small."""
 
 
 class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
     """The Delta tables of the lineage, in the bucket of an S3Resource. Reader version 1, so Athena reads them."""
 
     s3: S3Resource
-    max_spill_bytes: int = 4 << 30
     _opened: dict[str, tuple[dict[str, str], DeltaTable]] = PrivateAttr(default_factory=dict)
+    _stores: dict[str, S3Store] = PrivateAttr(default_factory=dict)
+    _lock: Any = PrivateAttr(default_factory=Lock)
 
     def open(self, spec: TableSpec) -> DeltaTable | None:
         """The table at its newest version, or None when it was never written.
@@ -116,49 +75,62 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
         """The table, made when it does not exist; columns that an older version did not have are added to it."""
         found = self.open(spec)
         if found is not None:
-            return self._with_columns(found, spec)
-        measured = [name for name in spec.schema.names if name not in (*spec.text_columns, BUCKET)]
-        flat = [name for name in measured if not pa.types.is_nested(spec.schema.field(name).type)]
-        return DeltaTable.create(
-            self.s3.uri(spec.name),
-            schema=spec.schema,
-            mode="ignore",
-            partition_by=[BUCKET] if spec.partitioned else None,
-            configuration={
-                "delta.dataSkippingStatsColumns": ",".join(flat),
-                "delta.checkpointInterval": str(_COMMITS_PER_CHECKPOINT),
-            },
-            storage_options=self.s3.delta_options,
-        )
+            return self._with_columns(found, spec.schema)
+        configuration = {
+            # Statistics are those of our own writer; another one, of a table like this, would otherwise log texts.
+            "delta.dataSkippingStatsColumns": ",".join(spec.measured),
+            "delta.checkpointInterval": str(_COMMITS_PER_CHECKPOINT),
+            **({"delta.enableChangeDataFeed": "true"} if spec.feeds else {}),
+        }
+        try:
+            DeltaTable.create(
+                self.s3.uri(spec.name),
+                schema=spec.schema,
+                mode="ignore",
+                partition_by=[BUCKET] if spec.partitioned else None,
+                configuration=configuration,
+                storage_options=self.s3.delta_options,
+            )
+        except DeltaError:
+            if self.open(spec) is None:  # otherwise another writer has just made it
+                raise
+        return self._require(spec)
 
-    def _with_columns(self, table: DeltaTable, spec: TableSpec) -> DeltaTable:
+    def _require(self, spec: TableSpec) -> DeltaTable:
+        found = self.open(spec)
+        if found is None:
+            raise TableNotFoundError(self.s3.uri(spec.name))
+        return found
+
+    def _with_columns(self, table: DeltaTable, schema: pa.Schema) -> DeltaTable:
         held = {field.name for field in table.schema().fields}
-        absent = [field for field in Schema.from_arrow(spec.schema).fields if field.name not in held]
+        absent = [Field(field.name, field.type) for field in Schema.from_arrow(schema).fields if field.name not in held]
         if absent:
             table.alter.add_columns(absent)
         return table
 
     def contents(self, spec: TableSpec) -> dict[int, Contents]:
         """Bucket → its contents, from the log alone; the key is WHOLE for a table without buckets."""
-        table = self.open(spec)
-        if table is None:
+        snapshot = self.snapshot(spec)
+        if snapshot is None:
             return {}
-        actions = pl.DataFrame(table.get_add_actions(flatten=True))
-        bucket = pl.col(f"partition.{BUCKET}").cast(pl.Int64) if spec.partitioned else pl.lit(WHOLE, pl.Int64)
-        grouped = actions.group_by(bucket.alias(BUCKET)).agg(
-            pl.col("path").sort(), pl.col("num_records").sum(), pl.col("size_bytes").sum()
+        grouped = snapshot.files.group_by("bucket").agg(
+            pl.col("path").sort(), pl.col("rows").sum(), pl.col("size_bytes").sum()
         )
         return {
-            row[BUCKET]: Contents(fingerprint(row["path"]), row["num_records"], row["size_bytes"])
+            row["bucket"]: Contents(_fingerprint(row["path"]), row["rows"], row["size_bytes"])
             for row in grouped.iter_rows(named=True)
-            if row["path"]
         }
+
+    def snapshot(self, spec: TableSpec) -> Snapshot | None:
+        """The table's files at its newest version, from the log alone; None when it was never written."""
+        with self._lock:  # a table that is shared by threads could move on between two looks at it
+            table = self.open(spec)
+            return None if table is None else Snapshot.of(table, spec)
 
     def scan(self, spec: TableSpec, bucket: int | None = None) -> pl.LazyFrame:
         """The rows of a table, or of one of its buckets; no rows when the table does not exist."""
-        return self._rows(self.open(spec), spec, bucket)
-
-    def _rows(self, table: DeltaTable | None, spec: TableSpec, bucket: int | None) -> pl.LazyFrame:
+        table = self.open(spec)
         if table is None:
             return spec.empty().lazy()
         frame = pl.scan_delta(table, storage_options=self.s3.polars_options)
@@ -170,132 +142,206 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
         )
         return frame if bucket is None else frame.filter(pl.col(BUCKET) == bucket)
 
+    def rows_of(
+        self, spec: TableSpec, keys: pl.DataFrame, columns: Sequence[str], buckets: Iterable[int] | None = None
+    ) -> pl.DataFrame:
+        """The rows whose key columns equal a row of ``keys`` (one or more of the table's, its first among them).
+
+        Bytes read are those of the row groups whose key range holds one of the keys, and of their columns only.
+        """
+        snapshot = self.snapshot(spec)
+        if snapshot is None:
+            return spec.empty().select(columns)
+        return self.lookup(spec, snapshot).rows_of(keys, columns, buckets).drop(FILE)
+
+    def lookup(self, spec: TableSpec, snapshot: Snapshot) -> Lookup:
+        """Reading rows of a snapshot by key, or all."""
+        return Lookup(self.folder(spec, snapshot), snapshot)
+
+    def folder(self, spec: TableSpec, snapshot: Snapshot) -> Folder:
+        """The files of a table in its columns at a snapshot, which may be more than the spec's."""
+        options = repr(self.s3.obstore_options)
+        if options not in self._stores:
+            self._stores.clear()  # those had credentials that expire
+            self._stores[options] = store_of(self.s3)
+        in_files = pa.schema([field for field in snapshot.schema if not (spec.partitioned and field.name == BUCKET)])
+        return Folder(self._stores[options], spec.name, in_files, tuple(spec.measured))
+
     def sync(self, spec: TableSpec, desired: pl.DataFrame, bucket: int | None = None) -> Changes:
         """Make a table, or one bucket of it, hold exactly the desired rows; writes only what differs.
 
         One commit, so a reader sees all of the change or none of it. Rows are compared by their whole content, so
         swapped contents are seen. Memory: the bucket's rows twice.
         """
-        desired = desired.select(pl.col(name).cast(dtype) for name, dtype in spec.polars_schema.items())
-        table = self.open(spec)
-        current = self._rows(table, spec, bucket).collect()
-        upserts, deletes, changes = difference(current, desired, spec.key)
-        if changes.written:
-            # The version that was compared with, so that a change which somebody else made meanwhile is a conflict.
-            table = self._with_columns(table, spec) if table is not None else self.create(spec)
-            if current.is_empty():
-                write_deltalake(table, upserts, mode="append")
-            else:
-                self._merge(table, spec, upserts, deletes, bucket)
-        return changes
+        if self.open(spec) is None and desired.is_empty():
+            return Changes()
+        buckets = None if bucket is None else [bucket]
 
-    def _merge(
-        self, table: DeltaTable, spec: TableSpec, upserts: pl.DataFrame, deletes: pl.DataFrame, bucket: int | None
-    ) -> None:
-        source = pl.concat(
-            [upserts.with_columns(_delete=pl.lit(value=False)), deletes.with_columns(_delete=pl.lit(value=True))],
-            how="diagonal",
-        )
-        within = [] if bucket is None else [f"target.{BUCKET} = {bucket}"]
-        merge = table.merge(
-            source,
-            predicate=" AND ".join([*within, *key_predicate(spec.key, source)]),
-            source_alias="source",
-            target_alias="target",
-            streamed_exec=False,
-            max_spill_size=self.max_spill_bytes,
-        )
-        merge = merge.when_matched_delete(predicate="source._delete")
-        merge = merge.when_matched_update_all(predicate="NOT source._delete", except_cols=["_delete"])
-        merge.when_not_matched_insert_all(predicate="NOT source._delete", except_cols=["_delete"]).execute()
+        def decide(snapshot: Snapshot) -> Edit:
+            standing = self.lookup(spec, snapshot).all_rows(buckets)
+            return difference(standing, _typed(desired, snapshot.schema), spec.key)
+
+        return self._change(spec, decide, buckets)
 
     def append(self, spec: TableSpec, rows: pl.DataFrame) -> None:
         """Add rows in one commit, without looking at those that are there."""
-        desired = rows.select(pl.col(name).cast(dtype) for name, dtype in spec.polars_schema.items())
-        write_deltalake(self.create(spec), desired, mode="append")
+
+        def decide(snapshot: Snapshot) -> Edit:
+            after = _typed(rows, snapshot.schema)
+            return Edit(_no_standing(after), after, Changes(inserted=after.height))
+
+        self._change(spec, decide, ())
+
+    def delete_where(self, spec: TableSpec, predicate: str) -> Changes:
+        """Delete the rows that a SQL predicate matches, in one commit."""
+        if self.open(spec) is None:
+            return Changes()
+
+        def decide(snapshot: Snapshot) -> Edit:
+            columns = [*spec.key, *([BUCKET] if spec.partitioned else [])]
+            doomed = self.scan(spec).filter(pl.sql_expr(predicate)).select(columns).collect()
+            standing = self.lookup(spec, snapshot).rows_of(doomed.select(spec.key), snapshot.schema.names)
+            before = standing.join(doomed, on=columns, how="semi", nulls_equal=True)
+            return Edit(before, before.drop(FILE).clear(), Changes(deleted=before.height))
+
+        return self._change(spec, decide, None)
 
     def applied(self, spec: TableSpec, applications: Iterable[str]) -> dict[str, int]:
         """Application id → the highest version it committed to this table; absent ids are left out."""
-        table = self.open(spec)
-        if table is None:
-            return {}
-        found = {app: table.transaction_version(app) for app in applications}
+        with self._lock:
+            table = self.open(spec)
+            found = {} if table is None else {app: table.transaction_version(app) for app in applications}
         return {app: version for app, version in found.items() if version is not None}
 
     def merge_newer(
-        self, spec: TableSpec, rows: pl.DataFrame, buckets: Sequence[int], applications: Mapping[str, int]
+        self,
+        spec: TableSpec,
+        rows: pl.DataFrame,
+        buckets: Sequence[int],
+        applications: Mapping[str, int],
+        ahead: Collection[int] = (),
     ) -> Changes:
         """Merge rows into their buckets where theirs is the later ``updated_at``, and record the applications.
 
-        Rows and applications are one commit: a crash leaves both or neither. ``rows`` has one row a key.
+        Rows and applications are one commit: a crash leaves both or neither, and a repetition changes nothing.
+        ``rows`` has one row a key; the rule, and what ``ahead`` is for, are lake_edits.newer's. A row of a table whose
+        keys move is taken out of the bucket where it stood in the same commit: for that, a key that is new in its own
+        bucket is looked for in the others, in one file of each at most where files are clustered.
         """
-        table = self.create(spec)
-        properties = CommitProperties(app_transactions=[Transaction(app, v) for app, v in applications.items()])
-        rows = rows.select(pl.col(name).cast(dtype) for name, dtype in spec.polars_schema.items())
-        occupied = set(self.contents(spec)) & set(buckets)
-        if not occupied:
-            write_deltalake(table, rows, mode="append", commit_properties=properties)
-            return Changes(inserted=rows.height)
-        literal = ", ".join(str(bucket) for bucket in sorted(buckets))
-        version = table.version()
-        merged = (
-            table.merge(
-                rows,
-                predicate=" AND ".join([f"target.{BUCKET} IN ({literal})", *key_predicate(spec.key, rows)]),
-                source_alias="source",
-                target_alias="target",
-                streamed_exec=False,
-                max_spill_size=self.max_spill_bytes,
-                commit_properties=properties,
+
+        def decide(snapshot: Snapshot) -> Edit:
+            coming = _typed(rows, snapshot.schema, only_given=True)
+            edit = newer(self._standing(spec, snapshot, coming, buckets), coming, spec.key, ahead)
+            return replace(edit, after=_typed(edit.after, snapshot.schema))
+
+        if spec.evolves:
+            self._with_columns(self.create(spec), _arrow_schema(rows.drop(spec.schema.names, strict=False)))
+        return self._change(spec, decide, buckets, applications)
+
+    def _standing(
+        self, spec: TableSpec, snapshot: Snapshot, rows: pl.DataFrame, buckets: Sequence[int]
+    ) -> pl.DataFrame:
+        lookup, keys, columns = self.lookup(spec, snapshot), rows.select(spec.key), snapshot.schema.names
+        here = lookup.rows_of(keys, columns, buckets if spec.partitioned else None)
+        if not (spec.moves and spec.partitioned):
+            return here
+        elsewhere = set(snapshot.files["bucket"].unique()) - set(buckets)
+        unseen = keys.join(here, on=list(spec.key), how="anti", nulls_equal=True)
+        return pl.concat([here, lookup.rows_of(unseen, columns, elsewhere)])
+
+    def _change(
+        self,
+        spec: TableSpec,
+        decide: Callable[[Snapshot], Edit],
+        buckets: Iterable[int] | None,
+        applications: Mapping[str, int] | None = None,
+    ) -> Changes:
+        """Decide on the newest snapshot, write, commit; again from the beginning while other writers are first.
+
+        ``buckets`` are those that were read for it, None for all. Files of an attempt that was outrun are deleted.
+        """
+        for _ in range(_ATTEMPTS):
+            self.create(spec)
+            snapshot = self.snapshot(spec)
+            if snapshot is None:
+                raise TableNotFoundError(self.s3.uri(spec.name))
+            recorded = self.applied(spec, applications or {})
+            due = {app: number for app, number in (applications or {}).items() if recorded.get(app, -1) < number}
+            edit = decide(snapshot)
+            if not (edit.changes.written or due):
+                return edit.changes
+            folder = self.folder(spec, snapshot)
+            written = carry_out(folder, snapshot, spec, edit)
+            touched = _touched(edit, snapshot, buckets if spec.partitioned or buckets == () else None)
+            commit = Commit(
+                "MERGE" if touched else "WRITE", written.adds, written.removes, written.changes, due, touched
             )
-            .when_matched_update_all(predicate="source.updated_at > target.updated_at")
-            .when_not_matched_insert_all()
-            .execute()
-        )
-        if table.version() == version:
-            # A merge that changes no row commits nothing: without this the window would be merged again every time.
-            write_deltalake(table, rows.clear(), mode="append", commit_properties=properties)
-        inserted, updated = merged["num_target_rows_inserted"], merged["num_target_rows_updated"]
-        return Changes(inserted=inserted, updated=updated, unchanged=rows.height - inserted - updated)
+            try:
+                version = write_commit(
+                    self.s3, spec.name, snapshot.version, commit, self._newcomers(spec, snapshot, edit)
+                )
+            except OutrunError:
+                self.s3.delete([f"{spec.name}/{path}" for path in written.paths])
+                continue
+            if version % max(_COMMITS_PER_CHECKPOINT, snapshot.files.height // _FILES_PER_COMMIT) == 0:
+                self._require(spec).create_checkpoint()
+            return edit.changes
+        message = f"{self.s3.uri(spec.name)}: other writers of the same rows were first {_ATTEMPTS} times in a row."
+        raise OutrunError(message)
 
-    def delete_where(self, spec: TableSpec, predicate: str) -> None:
-        """Delete the rows that a SQL predicate matches, in one commit."""
-        table = self.open(spec)
-        if table is not None:
-            table.delete(predicate)
+    def _newcomers(self, spec: TableSpec, snapshot: Snapshot, edit: Edit) -> Callable[[Sequence[Action]], bool]:
+        """Whether files that were added meanwhile, in any bucket, hold keys that were looked for and not found."""
+        keys = edit.after.select(spec.key)
 
+        def found_in(actions: Sequence[Action]) -> bool:
+            if not (spec.moves and keys.height):
+                return False
+            added = [action["add"] for action in actions if "add" in action]
+            files = [DataFile(add["path"], add["size"], 0, bucket_of(add) or 0) for add in added]
+            folder = self.folder(spec, snapshot)
+            return any(
+                next(folder.open(file).matching(keys.sort(spec.key), spec.key), None) is not None for file in files
+            )
 
-def fingerprint(parts: Iterable[str]) -> str:
-    """A 128-bit hash of a sequence of strings, in hexadecimal."""
-    digest = hashlib.blake2b(digest_size=16)
-    for part in parts:
-        digest.update(part.encode())
-        digest.update(b"\0")
-    return digest.hexdigest()
-
-
-def key_predicate(key: tuple[str, ...], source: pl.DataFrame) -> list[str]:
-    """The key's equalities, preceded by the literal keys of a small source on the first key column."""
-    equalities = [f"target.{name} = source.{name}" for name in key]
-    values = source[key[0]].unique()
-    if values.dtype != pl.String or values.len() > _LITERAL_KEYS:
-        return equalities
-    quoted = ", ".join("'" + value.replace("'", "''") + "'" for value in sorted(values.drop_nulls().to_list()))
-    return [f"target.{key[0]} IN ({quoted})", *equalities] if quoted else equalities
+        return found_in
 
 
-def difference(
-    current: pl.DataFrame, desired: pl.DataFrame, key: tuple[str, ...]
-) -> tuple[pl.DataFrame, pl.DataFrame, Changes]:
-    """What takes ``current`` to ``desired``: rows to upsert, keys to delete (with their bucket), and the counts."""
-    names = desired.columns
-    joined = desired.join(
-        current.select(*key, pl.struct(names).alias("_current")), on=list(key), how="left", nulls_equal=True
+def _fingerprint(paths: Sequence[str]) -> str:
+    """Of the rows of some files: by the sums in their names, and by the names of files that are somebody else's."""
+    sums = {path: named_sum(path) for path in paths}
+    total = add_up(value for value in sums.values() if value is not None)
+    return fingerprint([f"{total:032x}", *(path for path, value in sums.items() if value is None)])
+
+
+def _touched(edit: Edit, snapshot: Snapshot, buckets: Iterable[int] | None) -> frozenset[int]:
+    replaced = snapshot.files.filter(pl.col(FILE).is_in(edit.before[FILE].unique().implode()))["bucket"].unique()
+    read = [*snapshot.files["bucket"].unique(), WHOLE] if buckets is None else buckets
+    return frozenset({*replaced, *read})
+
+
+def _typed(rows: pl.DataFrame, schema: pa.Schema, *, only_given: bool = False) -> pl.DataFrame:
+    """Rows in the columns and types of a table; columns that they lack are null, or left out with ``only_given``."""
+    types = pl.DataFrame(pl.from_arrow(schema.empty_table())).schema
+    return rows.select(
+        (pl.col(name) if name in rows.columns else pl.lit(None)).cast(dtype).alias(name)
+        for name, dtype in types.items()
+        if name in rows.columns or not only_given
     )
-    fresh = pl.col("_current").is_null()
-    differs = ~fresh & pl.struct(names).ne_missing(pl.col("_current"))
-    new, changed = joined.filter(fresh), joined.filter(differs)
-    gone = current.join(desired, on=list(key), how="anti", nulls_equal=True)
-    counts = Changes(new.height, changed.height, gone.height, desired.height - new.height - changed.height)
-    upserts = pl.concat([new, changed]).select(names)
-    return upserts, gone.select(*key, *([BUCKET] if BUCKET in names and BUCKET not in key else [])), counts
+
+
+def _no_standing(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.clear().with_columns(pl.lit(None, pl.UInt32).alias(FILE))
+
+
+def _arrow_schema(rows: pl.DataFrame) -> pa.Schema:
+    """The columns of rows as Delta knows them: Arrow's large types are the plain ones there."""
+    table = rows.clear().to_arrow(compat_level=pl.CompatLevel.oldest())
+    plain = {pa.large_string(): pa.string(), pa.large_binary(): pa.binary()}
+    return pa.schema(
+        [
+            (field.name, pa.list_(plain.get(field.type.value_type, field.type.value_type)))
+            if pa.types.is_large_list(field.type)
+            else (field.name, plain.get(field.type, field.type))
+            for field in table.schema
+        ]
+    )

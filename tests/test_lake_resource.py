@@ -9,11 +9,8 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 import pytest
-from deltalake.exceptions import DeltaError
-from hypothesis import given
-from hypothesis import strategies as st
 
-from resources.lake import Changes, LakeResource, TableSpec, difference, key_predicate
+from resources.lake import Changes, LakeResource, OutrunError, TableSpec
 
 SPEC = TableSpec(
     "stage/things",
@@ -30,7 +27,7 @@ SPEC = TableSpec(
     text_columns=("text",),
 )
 WHOLE_SPEC = TableSpec("stage/whole", pa.schema([("key", pa.string()), ("number", pa.int64())]), ("key",), False)
-JANUARY, FEBRUARY = datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 2, 1, tzinfo=UTC)
+DECEMBER, JANUARY, FEBRUARY = (datetime(2023 + month // 12, month % 12 + 1, 1, tzinfo=UTC) for month in (11, 12, 13))
 
 
 def things(*rows: tuple[Any, ...]) -> pl.DataFrame:
@@ -111,12 +108,11 @@ def test_a_table_without_buckets_is_synced_whole(lake: LakeResource) -> None:
     assert (contents.rows, list(lake.contents(WHOLE_SPEC))) == (2, [-1])
 
 
-def test_more_keys_than_a_predicate_lists_are_merged_all_the_same(lake: LakeResource) -> None:
+def test_many_keys_are_changed_in_one_commit(lake: LakeResource) -> None:
     rows = things(*((0, f"key {number}", "one") for number in range(1_500)))
     assert lake.sync(SPEC, rows, 0) == Changes(inserted=1_500)
     assert lake.sync(SPEC, rows.with_columns(text=pl.lit("two")), 0) == Changes(updated=1_500)
     assert {row[2] for row in held(lake)} == {"two"}
-    assert len(key_predicate(("key",), rows)) == 1
 
 
 def test_equal_fingerprints_mean_equal_rows(lake: LakeResource) -> None:
@@ -155,7 +151,7 @@ def test_a_replayed_window_changes_no_row(lake: LakeResource) -> None:
 def test_applications_are_recorded_with_their_rows(lake: LakeResource) -> None:
     lake.merge_newer(SPEC, things((0, "a", "one", None, JANUARY)), [0, 1], {"posts/0": 3, "posts/1": 3})
     lake.merge_newer(SPEC, SPEC.empty(), [0], {"posts/0": 4})
-    lake.merge_newer(SPEC, things((0, "a", "stale", None, JANUARY)), [0], {"posts/0": 5})
+    lake.merge_newer(SPEC, things((0, "a", "stale", None, DECEMBER)), [0], {"posts/0": 5})
     assert lake.applied(SPEC, ["posts/0", "posts/1", "posts/2"]) == {"posts/0": 5, "posts/1": 3}
     assert [row[2] for row in held(lake)] == ["one"]
     lake.merge_newer(SPEC, SPEC.empty(), [1], {"posts/1": 4})
@@ -163,14 +159,14 @@ def test_applications_are_recorded_with_their_rows(lake: LakeResource) -> None:
 
 
 def race(*writers: Any) -> Counter[str]:
-    """Start all at once; how many succeeded and how many were refused by Delta."""
+    """Start all at once; how many succeeded and how many gave up."""
     barrier = Barrier(len(writers))
 
     def attempt(write: Any) -> str:
         barrier.wait()
         try:
             write()
-        except DeltaError:
+        except OutrunError:
             return "refused"
         return "done"
 
@@ -206,28 +202,6 @@ def test_two_writers_of_one_bucket_never_repeat_a_row(lake: LakeResource, is_see
         lake.merge_newer(SPEC, window, [0], {"app": 2})
 
     outcome = race(merge, merge, merge)
-    assert outcome["done"] >= 1
+    assert outcome == {"done": 3}, "those that were outrun looked again"
     assert [row[1:3] for row in held(lake)] == [("a", "new"), ("b", "new")]
     assert lake.applied(SPEC, ["app"]) == {"app": 2}
-
-
-keys = st.text(st.sampled_from("ab'\\x"), max_size=2)
-values = st.none() | st.sampled_from(["", "x", "y"])
-lists = st.none() | st.lists(values, max_size=2)
-tables = st.dictionaries(keys, st.tuples(values, lists, st.integers(0, 1)), max_size=8)
-
-
-def table(rows: dict[str, tuple[str | None, list[str | None] | None, int]]) -> pl.DataFrame:
-    return things(*((bucket, key, text, items) for key, (text, items, bucket) in rows.items()))
-
-
-@given(tables, tables)
-def test_applying_the_difference_to_the_current_rows_gives_the_desired_ones(current: Any, desired: Any) -> None:
-    upserts, deletes, changes = difference(table(current), table(desired), ("key",))
-    kept = table(current).join(pl.concat([upserts.select("key"), deletes.select("key")]), on="key", how="anti")
-    applied = pl.concat([kept, upserts]).sort("key")
-    assert applied.equals(table(desired).sort("key"))
-    assert changes.inserted == len(desired.keys() - current.keys())
-    assert changes.deleted == len(current.keys() - desired.keys()) == deletes.height
-    assert changes.unchanged == sum(current.get(key) == value for key, value in desired.items())
-    assert changes.inserted + changes.updated == upserts.height

@@ -1,0 +1,95 @@
+"""Which rows of a table have to change: purely, from rows that stand and rows that come.
+
+Belongs here: the rules by which a row wins. Not here: finding the rows that stand (lake_lookup.py), or writing
+(lake_rewrite.py).
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import polars as pl
+
+from resources.lake_tables import BUCKET, Changes
+
+FILE = "_file"
+"""The number of the file, in its snapshot, that a standing row is in."""
+_STANDING = "_standing"
+
+
+@dataclass(frozen=True)
+class Edit:
+    """Rows to take out, as they stand and with the FILE they are in, rows to put in, and what that is called."""
+
+    before: pl.DataFrame
+    after: pl.DataFrame
+    changes: Changes
+
+
+def newer(standing: pl.DataFrame, rows: pl.DataFrame, key: tuple[str, ...], ahead: Collection[int] = ()) -> Edit:
+    """What rows of a window change: one row a key in ``rows``, the later ``updated_at`` wins.
+
+    Of equal times the row that comes wins if it really differs, since an application may cut its times to seconds and
+    windows come in order; not over a row in a bucket of ``ahead``, where later windows may have been merged already.
+    ``standing`` holds every row of those keys in any bucket, with FILE.
+    """
+    names = [name for name in rows.columns if name in standing.columns]
+    newest = standing.sort("updated_at", descending=True, nulls_last=True).unique(list(key), keep="first")
+    joined = rows.join(
+        newest.select(*key, pl.struct(names).alias(_STANDING)), on=list(key), how="left", nulls_equal=True
+    )
+    was, is_new = pl.col(_STANDING).struct, pl.col(_STANDING).is_null()
+    later = pl.col("updated_at") > was.field("updated_at")
+    tie = (pl.col("updated_at") == was.field("updated_at")) & pl.struct(names).ne_missing(pl.col(_STANDING))
+    if BUCKET in names:
+        moved = was.field(BUCKET).ne_missing(pl.col(BUCKET))
+        tie = tie & ~(moved & was.field(BUCKET).is_in(list(ahead)))
+    else:
+        moved = pl.lit(value=False)
+    judged = joined.with_columns(_new=is_new, _wins=(is_new | later | tie).fill_null(value=False), _moved=moved)
+    after = judged.filter("_wins")
+    before = standing.join(after.select(key), on=list(key), how="semi", nulls_equal=True)
+    inserted = after.filter("_new").height
+    counts = Changes(inserted, after.height - inserted, 0, rows.height - after.height)
+    moves = after.filter(~pl.col("_new") & pl.col("_moved")).height
+    counts = counts + Changes(inserted=moves, updated=-moves, deleted=moves)
+    return Edit(before, after.select(rows.columns), counts)
+
+
+def difference(standing: pl.DataFrame, desired: pl.DataFrame, key: tuple[str, ...]) -> Edit:
+    """What makes the standing rows, with FILE, exactly the desired ones: one row a key in ``desired``.
+
+    Rows are compared by their whole content. A key that stands twice, which none should, is put right.
+    """
+    names, on = desired.columns, list(key)
+    once = standing.filter(~pl.struct(key).is_duplicated())
+    joined = desired.join(once.select(*on, pl.struct(names).alias(_STANDING)), on=on, how="left", nulls_equal=True)
+    differs = pl.col(_STANDING).is_null() | pl.struct(names).ne_missing(pl.col(_STANDING))
+    after = joined.filter(differs).select(names)
+    kept = joined.filter(~differs).select(key)
+    before = standing.join(kept, on=on, how="anti", nulls_equal=True)
+    updated = after.join(before, on=on, how="semi", nulls_equal=True).height
+    gone = before.join(after, on=on, how="anti", nulls_equal=True).height
+    return Edit(before, after, Changes(after.height - updated, updated, gone, kept.height))
+
+
+def images(edit: Edit, key: tuple[str, ...]) -> pl.DataFrame:
+    """The edit as Delta's change feed tells it: whole rows with ``_change_type``.
+
+    A row that moved to another bucket is deleted there and inserted here.
+    """
+    place = [*key, *([BUCKET] if BUCKET in edit.after.columns and BUCKET not in key else [])]
+    before, after = edit.before.drop(FILE), edit.after
+    was = pl.when(pl.col("_paired").is_null())
+    pairs = pl.lit(value=True).alias("_paired")
+    old = before.join(after.select(*place, pairs), on=place, how="left", nulls_equal=True)
+    new = after.join(before.select(*place, pairs).unique(place), on=place, how="left", nulls_equal=True)
+    # Of rows that stood twice under one key, one is updated and the others are deleted.
+    first = pl.struct(place).is_first_distinct()
+    old = old.with_columns(pl.when(first).then("_paired").alias("_paired"))
+    return pl.concat(
+        [
+            old.with_columns(_change_type=was.then(pl.lit("delete")).otherwise(pl.lit("update_preimage"))),
+            new.with_columns(_change_type=was.then(pl.lit("insert")).otherwise(pl.lit("update_postimage"))),
+        ],
+        how="diagonal",
+    ).drop("_paired")
