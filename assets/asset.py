@@ -1,39 +1,65 @@
-"""What every asset of the lineage has beside its own: figures of its S3 traffic, and one error when S3's governor ends.
+"""What every asset of the lineage has beside its own: figures of its S3 traffic, and repetition where it may help.
 
-Belongs here: the wrapper around an asset's body, and Dagster's form of the figures. Not here: counting
-(resources/s3_usage.py), what an asset reports itself (incremental.py).
+Belongs here: the wrapper around an asset's body. Not here: counting (resources/s3_usage.py), kinds of failure
+(resources/failures.py), what an asset reports itself (incremental.py).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
 import dagster
-from dagster import AssetsDefinition, MaterializeResult, MetadataValue, TableRecord
+from dagster import (
+    AssetsDefinition,
+    Backoff,
+    Failure,
+    Jitter,
+    MaterializeResult,
+    MetadataValue,
+    RetryPolicy,
+    TableRecord,
+)
 
 from resources import s3_usage
+from resources.failures import is_transient
 from resources.s3_usage import PrefixUsage, Usage
 
 _Body = Callable[..., MaterializeResult[None]]
+RETRIES = RetryPolicy(max_retries=3, delay=2, backoff=Backoff.EXPONENTIAL, jitter=Jitter.PLUS_MINUS)
+"""After a transient failure: up to 2, 4 and 8 seconds later. Clients' own repetitions come first; this is for what they
+give up on, such as a database that fails over."""
 
 
-def asset(**settings: Any) -> Callable[[_Body], AssetsDefinition]:
+def asset(*, retry_policy: RetryPolicy = RETRIES, **settings: Any) -> Callable[[_Body], AssetsDefinition]:
     """`dagster.asset`, with the requests that the body made to S3 in the materialization's metadata.
 
-    Raises GovernorGoneError in place of whatever error a client makes of it when the governor ends.
+    A transient failure is repeated by the policy. Any other stops at once, as a Failure that says what to do.
+    GovernorGoneError takes the place of whatever error a client makes of it when the governor ends.
     """
 
     def declare(body: _Body) -> AssetsDefinition:
         @wraps(body)
         def measured(*arguments: Any, **named: Any) -> MaterializeResult[None]:
-            with s3_usage.measured() as usage:
+            with stopping_unless_transient(), s3_usage.measured() as usage:
                 result = body(*arguments, **named)
             return result._replace(metadata={**(result.metadata or {}), **s3_metadata(usage)})
 
-        made: AssetsDefinition = dagster.asset(**settings)(measured)
+        made: AssetsDefinition = dagster.asset(retry_policy=retry_policy, **settings)(measured)
         return made
 
     return declare
+
+
+@contextmanager
+def stopping_unless_transient() -> Iterator[None]:
+    """Dagster repeats a step after any error; this makes all but transient ones such that it does not."""
+    try:
+        yield
+    except Exception as error:
+        if is_transient(error):
+            raise
+        raise Failure(description=str(error) or type(error).__name__, allow_retries=False) from error
 
 
 def s3_metadata(usage: Usage) -> dict[str, Any]:

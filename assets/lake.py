@@ -7,8 +7,8 @@ from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult
 
 from assets.asset import asset
 from assets.incremental import Tally
+from assets.key_reconciliation import take_out_overruled
 from assets.partitions import ALL_IN_ONE_RUN, BUCKETS, buckets_of
-from assets.raw import SOURCE
 from assets.transforms.source_schema import (
     ACCOUNTS,
     POSTS,
@@ -45,9 +45,9 @@ LAKE_ACCOUNTS, LAKE_POSTS, LAKE_TESTIMONIALS = _spec(ACCOUNTS), _spec(POSTS), _s
 LAKE_TABLES = {ACCOUNTS.name: LAKE_ACCOUNTS, POSTS.name: LAKE_POSTS, TESTIMONIALS.name: LAKE_TESTIMONIALS}
 
 
-def application(table: str, bucket: int) -> str:
+def application(source: str, table: str, bucket: int) -> str:
     """The Delta application id under which a bucket's windows are recorded: two buckets of one id would conflict."""
-    return f"{SOURCE}/{table}/{bucket}"
+    return f"{source}/{table}/{bucket}"
 
 
 def _merge_windows(table: SourceTable) -> AssetsDefinition:
@@ -70,21 +70,24 @@ def _merge_windows(table: SourceTable) -> AssetsDefinition:
         quarantine: QuarantineResource,
     ) -> MaterializeResult[None]:
         tally, buckets = Tally(), buckets_of(context)
-        raw_store.require_bucket_count(SOURCE, table.name, bucket_count())
-        reached = _windows_merged(lake, spec, table)
-        done = {bucket: reached[bucket] for bucket in buckets}
-        for manifest in raw_store.manifests(SOURCE, table.name, after=min(done.values())):
-            due = [bucket for bucket in buckets if done[bucket] < manifest.number]
-            for step in plan_merges(manifest.files, due, _MERGE_ROWS):
-                rows = raw_store.read(step.files)
-                newest, rejects = newest_usable(table, rows)
-                tally.counts["quarantined"] += quarantine.land(f"raw-{SOURCE}", table.name, table.key, rejects)
-                applications = {application(table.name, bucket): manifest.number for bucket in step.completes}
-                ahead = [bucket for bucket, number in reached.items() if number > manifest.number]
-                within = sorted({*step.buckets, *step.completes})
-                tally.changes += lake.merge_newer(spec, newest, within, applications, ahead)
-                context.log.info("%s: window %s, %s rows merged", spec.name, manifest.number, f"{rows.height:,}")
-            tally.counts["windows"] += 1
+        raw_store.require_bucket_count(table.name, bucket_count())
+        # In which order does not matter: the newer version of a row wins, whichever source it came from.
+        for source in raw_store.sources(table.name):
+            reached = _windows_merged(lake, spec, source, table)
+            done = {bucket: reached[bucket] for bucket in buckets}
+            for manifest in raw_store.manifests(source, table.name, after=min(done.values())):
+                due = [bucket for bucket in buckets if done[bucket] < manifest.number]
+                for step in plan_merges(manifest.files, due, _MERGE_ROWS):
+                    rows = raw_store.read(step.files)
+                    newest, rejects = newest_usable(table, rows)
+                    tally.counts["quarantined"] += quarantine.land(f"raw-{source}", table.name, table.key, rejects)
+                    applications = {application(source, table.name, b): manifest.number for b in step.completes}
+                    ahead = [bucket for bucket, number in reached.items() if number > manifest.number]
+                    within = sorted({*step.buckets, *step.completes})
+                    take_out_overruled(lake, spec, table.key, newest, manifest)
+                    tally.changes += lake.merge_newer(spec, newest, within, applications, ahead)
+                    context.log.info("%s: window %s, %s rows merged", spec.name, manifest.number, f"{rows.height:,}")
+                tally.counts["windows"] += 1
         for bucket, contents in lake.contents(spec).items():
             if bucket in done:
                 tally.rows += contents.rows
@@ -95,9 +98,9 @@ def _merge_windows(table: SourceTable) -> AssetsDefinition:
     return merge_windows
 
 
-def _windows_merged(lake: LakeResource, spec: TableSpec, table: SourceTable) -> dict[int, int]:
-    """Bucket → the last window that was merged into it, of all buckets: a row may come from any of them."""
-    of_buckets = {bucket: application(table.name, bucket) for bucket in range(bucket_count())}
+def _windows_merged(lake: LakeResource, spec: TableSpec, source: str, table: SourceTable) -> dict[int, int]:
+    """Bucket → the last window of a source that was merged into it, of all buckets: a row may come from any of them."""
+    of_buckets = {bucket: application(source, table.name, bucket) for bucket in range(bucket_count())}
     applied = lake.applied(spec, of_buckets.values())
     return {bucket: applied.get(name, 0) for bucket, name in of_buckets.items()}
 

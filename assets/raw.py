@@ -1,23 +1,36 @@
 """raw/*: rows as extracted, in immutable Parquet, window by window.
 
-Belongs here: cutting contiguous windows and landing them. Not here: which version of a row is current (lake.py).
+Belongs here: the assets, and what they land. Not here: how a window is cut (extraction.py), which version of a row is
+current (lake.py).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable
+from datetime import timedelta
 
-import pyarrow as pa
-from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult
+import polars as pl
+from dagster import AssetExecutionContext, AssetsDefinition, Config, MaterializeResult, ResourceParam
 
 from assets.asset import asset
+from assets.extraction import ALONG, Extracted, Extraction
 from assets.incremental import Tally
-from assets.transforms.source_schema import SOURCE_TABLES, SourceTable, with_bucket
-from resources.environments import bucket_count
-from resources.raw_store import Manifest, RawStoreResource, moment
-from resources.rds import PostgresResource, ReadWindow
+from assets.key_reconciliation import KeyReconciliation
+from assets.lake import LAKE_TABLES
+from assets.transforms.source_schema import SOURCE_TABLES, SourceTable
+from resources.environments import bucket_count, clock_skew_seconds
+from resources.lake import LakeResource
+from resources.quarantine import QuarantineResource
+from resources.raw_store import EXPORT, Manifest, RawStoreResource
+from resources.rds_export import RdsExportResource
+from resources.source import LiveSource, Source
 
 GROUP = "raw"
-SOURCE = "postgres"
 _LOG_EVERY_ROWS = 500_000
+
+
+class RawConfig(Config):
+    """What a run lands: the changes of the configured source, or one snapshot export."""
+
+    export_id: str = ""
 
 
 def _extract(table: SourceTable) -> AssetsDefinition:
@@ -27,43 +40,61 @@ def _extract(table: SourceTable) -> AssetsDefinition:
         group_name=GROUP,
         description=f"Windows of public.{table.name} along updated_at: contiguous, each complete with its manifest.",
         owners=["team:data-engineering"],
-        kinds={"postgres", "parquet", "s3"},
+        kinds={"parquet", "s3"},
     )
     def extract(
-        context: AssetExecutionContext, postgres: PostgresResource, raw_store: RawStoreResource
+        context: AssetExecutionContext,
+        config: RawConfig,
+        source: ResourceParam[Source],
+        rds_exports: RdsExportResource,
+        raw_store: RawStoreResource,
+        lake: LakeResource,
+        quarantine: QuarantineResource,
     ) -> MaterializeResult[None]:
         tally = Tally()
-        raw_store.require_bucket_count(SOURCE, table.name, bucket_count())
-        newest = raw_store.newest(SOURCE, table.name)
-        upper = postgres.safe_high_water_mark()
-        window = ReadWindow(
-            table.name, tuple(table.schema.names), "updated_at", moment(newest.upper) if newest else None, upper
-        )
-        number = newest.number + 1 if newest else 1
-        writer = raw_store.writer(SOURCE, table.name, number)
-        with postgres.read(window) as batches:
-            for rows in _bucketed(table, batches):
-                writer.add(rows)
-                tally.rows += rows.num_rows
-                if tally.rows // _LOG_EVERY_ROWS != (tally.rows - rows.num_rows) // _LOG_EVERY_ROWS:
-                    context.log.info("%s rows extracted", f"{tally.rows:,}")
-        files = writer.finish()
-        # A window without rows is not written: the next one starts where the newest ended, so none is skipped.
-        if files:
-            lower = newest.upper if newest else None
-            raw_store.complete(Manifest(SOURCE, table.name, number, lower, upper.isoformat(), bucket_count(), files))
-        tally.size_bytes = sum(file.size_bytes for file in files)
-        tally.counts.update(windows=int(bool(files)), files=len(files))
-        tally.counts["ahead_of_clock"] = postgres.count(table.name, since=upper)
+        chosen = rds_exports.open(config.export_id, [table.name]) if config.export_id else source
+
+        def on_rejects(rejects: pl.DataFrame) -> None:
+            tally.counts["quarantined"] += quarantine.land(f"cast-{chosen.name}", table.name, table.key, rejects)
+
+        skew, count = timedelta(seconds=clock_skew_seconds()), bucket_count()
+        extraction = Extraction(chosen, raw_store, table, count, on_rejects, skew, _progress(context, tally))
+        found = extraction.snapshot(config.export_id) if config.export_id else extraction.changes()
+        _report(tally, found)
+        if isinstance(chosen, LiveSource):
+            tally.counts["ahead_of_clock"] = chosen.count_ahead(table.name, ALONG, found.mark)
+        if config.export_id and _is_unjudged(raw_store.newest(chosen.name, table.name), config.export_id):
+            spec = LAKE_TABLES[table.name]
+            judged = KeyReconciliation(chosen, raw_store, lake, quarantine, table, spec, count, skew).run()
+            tally.counts["vanished"] += judged.vanished
         return tally.result()
 
     return extract
 
 
-def _bucketed(table: SourceTable, batches: pa.RecordBatchReader) -> Iterator[pa.Table]:
-    for batch in batches:
-        rows = pa.Table.from_batches([batch]).cast(table.schema)
-        yield with_bucket(table, rows, bucket_count())
+def _is_unjudged(newest: Manifest | None, export_id: str) -> bool:
+    """Whether an export was landed, and nobody has said yet which of the lake's rows it lacks.
+
+    That a table is empty proves nothing: the snapshot's age comes from its rows, and a mistaken export would delete all.
+    """
+    return newest is not None and (newest.kind, newest.origin) == (EXPORT, export_id) and bool(newest.files)
+
+
+def _progress(context: AssetExecutionContext, tally: Tally) -> Callable[[int], None]:
+    def on_rows(rows: int) -> None:
+        tally.rows += rows
+        if tally.rows // _LOG_EVERY_ROWS != (tally.rows - rows) // _LOG_EVERY_ROWS:
+            context.log.info("%s rows extracted", f"{tally.rows:,}")
+
+    return on_rows
+
+
+def _report(tally: Tally, found: Extracted) -> None:
+    tally.rows = sum(file.rows for file in found.files)
+    tally.size_bytes = sum(file.size_bytes for file in found.files)
+    tally.counts.update(
+        windows=int(found.window is not None), files=len(found.files), parts=found.parts, read_again=found.repeated
+    )
 
 
 ASSETS = [_extract(table) for table in SOURCE_TABLES.values()]

@@ -39,8 +39,8 @@ from resources.environments import (
     writable_home,
 )
 from resources.governor_process import GovernorGoneError, GovernorStartError, running
+from resources.postgres_errors import SourceUnavailableError
 from resources.qdrant import VectorIndexError
-from resources.rds import SourceUnavailableError
 from resources.s3_governor.settings import GovernorSettingError
 
 warnings.filterwarnings("ignore", category=BetaWarning)  # BackfillPolicy is beta, which is not the user's concern

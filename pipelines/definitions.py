@@ -19,7 +19,7 @@ from assets import (
     summaries,
     verticals,
 )
-from pipelines.checks import cluster, ingestion, reporting, retrieval, search
+from pipelines.checks import cluster, ingestion, reporting, retrieval, search, sources
 from pipelines.jobs import JOBS
 from pipelines.schedules import SCHEDULES
 from resources.environments import executor, resources
@@ -28,7 +28,14 @@ STAGES = (raw, lake, corpus, embeddings, labels, quarantine, verticals, summarie
 
 defs = Definitions(
     assets=[*rds.SPECS, *(definition for stage in STAGES for definition in stage.ASSETS)],
-    asset_checks=[*ingestion.CHECKS, *retrieval.CHECKS, *cluster.CHECKS, *search.CHECKS, *reporting.CHECKS],
+    asset_checks=[
+        *ingestion.CHECKS,
+        *sources.CHECKS,
+        *retrieval.CHECKS,
+        *cluster.CHECKS,
+        *search.CHECKS,
+        *reporting.CHECKS,
+    ],
     jobs=JOBS,
     schedules=SCHEDULES,
     resources=resources()._asdict(),

@@ -1,4 +1,4 @@
-"""The jobs: the whole lineage once, and all checks.
+"""The jobs: the whole lineage once, all checks, and the comparison of all keys.
 
 Belongs here: selections and run tags. Not here: when they run (schedules.py).
 """
@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dagster import AssetSelection, define_asset_job
 
 from assets.partitions import BUCKETS
+from pipelines.reconciliation import raw_key_reconciliation
 
 LINEAGE = define_asset_job(
     "lineage",
@@ -19,7 +20,7 @@ CHECKS = define_asset_job(
     selection=AssetSelection.all_asset_checks(),
     description="Every asset check, without materializing anything.",
 )
-JOBS = [LINEAGE, CHECKS]
+JOBS = [LINEAGE, CHECKS, raw_key_reconciliation]
 
 
 def all_buckets() -> Mapping[str, str]:

@@ -16,6 +16,7 @@ import httpx
 import numpy as np
 from numpy.typing import NDArray
 
+from resources.failures import PermanentFailure, TransientFailure
 from resources.tokenizer import SPECIAL_TOKENS, WordPieceTokenizer, length_batches
 
 DEFAULT_REQUEST_TOKENS = 8_192
@@ -30,11 +31,11 @@ class EndpointError(RuntimeError):
     """An embeddings endpoint did not give vectors; it is permanent or transient."""
 
 
-class PermanentEndpointError(EndpointError):
+class PermanentEndpointError(EndpointError, PermanentFailure):
     """The same request will fail again: a wrong key, model, address or text, or an answer that is none."""
 
 
-class TransientEndpointError(EndpointError):
+class TransientEndpointError(EndpointError, TransientFailure):
     """The same request may succeed later: overload, a restart, a connection that broke."""
 
     def __init__(self, message: str, retry_after_seconds: float | None = None) -> None:

@@ -7,7 +7,7 @@ import math
 import os
 from enum import StrEnum
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from dagster import EnvVar, ExecutorDefinition, in_process_executor
 
@@ -20,9 +20,12 @@ from resources.qdrant import QdrantResource
 from resources.quarantine import QuarantineResource
 from resources.raw_store import RawStoreResource
 from resources.rds import PostgresResource
+from resources.rds_export import RdsExportResource
+from resources.redshift import RedshiftResource
 from resources.s3 import S3Resource
 from resources.s3_governor.settings import GovernorSettingError, refuse_credentials
 from resources.s3_route import GovernorConfig
+from resources.source import Source
 
 
 class Environment(StrEnum):
@@ -41,8 +44,24 @@ VARIABLES = {
     "CIPPUS_ENV": "local (default), test or production",
     "CIPPUS_HOME": "folder of the embedded stack's data and the local Dagster instance (default .cippus)",
     "CIPPUS_BUCKETS": "account buckets, a power of two (default 8, in production 64)",
+    "CIPPUS_SOURCE": "where changes are extracted from: postgres (default) or redshift",
     "CIPPUS_POSTGRES_DSN": "source database; overrides the embedded one",
     "CIPPUS_POSTGRES_SECRET_ID": "Secrets Manager id of the source database's DSN",
+    "CIPPUS_STATEMENT_TIMEOUT_SECONDS": "seconds that a read of the source database may take (default 3600)",
+    "CIPPUS_CLOCK_SKEW_SECONDS": "seconds that the clock of whoever sets updated_at may be behind (default 60)",
+    "CIPPUS_REPLICA_LAG_SECONDS": "longer than any transaction of the writer takes; allows a read replica as source",
+    "CIPPUS_PREPARED_SECONDS": "longer than a transaction is open before PREPARE TRANSACTION; allows prepared ones",
+    "CIPPUS_RDS_EXPORTS": "where RDS puts snapshot exports: s3://bucket/prefix, or a prefix of the lake's bucket",
+    "CIPPUS_RDS_EXPORT_DATABASE": "the database to read, where an export has the tables in several",
+    "CIPPUS_RDS_EXPORT_OPEN_SECONDS": "longest that a transaction is open when a snapshot is taken (default 3600)",
+    "CIPPUS_REDSHIFT_WORKGROUP": "serverless workgroup of the warehouse",
+    "CIPPUS_REDSHIFT_CLUSTER": "provisioned cluster, in place of a workgroup",
+    "CIPPUS_REDSHIFT_DATABASE": "database of the warehouse",
+    "CIPPUS_REDSHIFT_SCHEMA": "schema of its tables (default public)",
+    "CIPPUS_REDSHIFT_SECRET_ARN": "secret of the login (default: the caller's IAM identity)",
+    "CIPPUS_REDSHIFT_USER": "user of a provisioned cluster, in place of a secret",
+    "CIPPUS_REDSHIFT_UNLOAD_ROLE": "ARN of the role that UNLOAD writes with (default: the warehouse's default role)",
+    "CIPPUS_REDSHIFT_LAG_SECONDS": "longer than rows take from the database into the warehouse; needed for redshift",
     "CIPPUS_S3_BUCKET": "bucket of the lake (default cippus)",
     "CIPPUS_S3_ENDPOINT": "S3 endpoint, where it is not AWS's own; overrides the embedded one",
     "CIPPUS_S3_GOVERNOR": "on (default), or off to let S3 clients go to S3 directly, whatever its limits",
@@ -66,6 +85,8 @@ VARIABLES = {
 }
 """Every variable that Cippus reads, and what it means; the README's table is held to it."""
 SECRETS = ("CIPPUS_POSTGRES_DSN", "QDRANT_API_KEY", "CIPPUS_EMBEDDINGS_API_KEY")
+SOURCES = ("postgres", "redshift")
+"""What CIPPUS_SOURCE may name; the first is the default."""
 
 
 def environment() -> Environment:
@@ -130,7 +151,8 @@ class Resources(NamedTuple):
     ledger: LedgerResource
     raw_store: RawStoreResource
     quarantine: QuarantineResource
-    postgres: PostgresResource
+    source: Source
+    rds_exports: RdsExportResource
     embedder: EmbedderResource
     qdrant: QdrantResource
 
@@ -201,35 +223,78 @@ def _stack_file() -> str:
 
 def resources() -> Resources:
     """The resources of this environment. Secrets stay EnvVars, so definitions load without any of them set."""
-    embedded, stack_file = environment() is not Environment.PRODUCTION, _stack_file()
+    embedded = environment() is not Environment.PRODUCTION
     s3 = s3_resource()
-    replaced = {name: EnvVar(name) for name in SECRETS if os.getenv(name)}
     return Resources(
         s3=s3,
         lake=LakeResource(s3=s3),
         ledger=LedgerResource(s3=s3),
         raw_store=RawStoreResource(s3=s3),
         quarantine=QuarantineResource(s3=s3),
-        postgres=PostgresResource(
-            dsn=replaced.get("CIPPUS_POSTGRES_DSN", ""),
-            secret_id=os.getenv("CIPPUS_POSTGRES_SECRET_ID", ""),
-            stack_file=stack_file,
+        source=_source(s3),
+        rds_exports=RdsExportResource(
+            s3=s3,
+            location=os.getenv("CIPPUS_RDS_EXPORTS", ""),
+            database=os.getenv("CIPPUS_RDS_EXPORT_DATABASE", ""),
+            open_transaction_seconds=_whole_number("CIPPUS_RDS_EXPORT_OPEN_SECONDS", 3600, "a number of seconds"),
         ),
         embedder=EmbedderResource(
             threads=_whole_number("CIPPUS_EMBEDDER_THREADS", 0, "a number of threads"),
             endpoint_url=os.getenv("CIPPUS_EMBEDDINGS_URL", ""),
             endpoint_model=os.getenv("CIPPUS_EMBEDDINGS_MODEL", ""),
-            endpoint_api_key=replaced.get("CIPPUS_EMBEDDINGS_API_KEY", ""),
+            endpoint_api_key=_secret("CIPPUS_EMBEDDINGS_API_KEY"),
             endpoint_requests=_whole_number("CIPPUS_EMBEDDINGS_REQUESTS", 8, "a number of requests, at least 1") or 8,
         ),
         qdrant=QdrantResource(
             url=os.getenv("QDRANT_URL", ""),
-            api_key=replaced.get("QDRANT_API_KEY", ""),
+            api_key=_secret("QDRANT_API_KEY"),
             edge_path=str(home() / "qdrant") if embedded else "",
             quantization=_quantization(),
             nodes=os.getenv("CIPPUS_QDRANT_NODES", ""),
         ),
     )
+
+
+def _source(s3: S3Resource) -> Source:
+    """The source that changes are extracted from. Raises SettingError."""
+    text = os.getenv("CIPPUS_SOURCE", SOURCES[0])
+    if text not in SOURCES:
+        message = f"CIPPUS_SOURCE is {text!r}, expected one of {', '.join(SOURCES)}."
+        raise SettingError(message)
+    if text == "redshift":
+        return _redshift(s3)
+    return PostgresResource(
+        dsn=_secret("CIPPUS_POSTGRES_DSN"),
+        secret_id=os.getenv("CIPPUS_POSTGRES_SECRET_ID", ""),
+        stack_file=_stack_file(),
+        statement_timeout_seconds=_whole_number("CIPPUS_STATEMENT_TIMEOUT_SECONDS", 3600, "a number of seconds"),
+        replica_lag_seconds=_positive("CIPPUS_REPLICA_LAG_SECONDS", "seconds"),
+        prepared_seconds=_positive("CIPPUS_PREPARED_SECONDS", "seconds"),
+    )
+
+
+def _redshift(s3: S3Resource) -> RedshiftResource:
+    return RedshiftResource(
+        s3=s3,
+        workgroup=os.getenv("CIPPUS_REDSHIFT_WORKGROUP", ""),
+        cluster=os.getenv("CIPPUS_REDSHIFT_CLUSTER", ""),
+        database=os.getenv("CIPPUS_REDSHIFT_DATABASE", ""),
+        schema_name=os.getenv("CIPPUS_REDSHIFT_SCHEMA", "public"),
+        secret_arn=os.getenv("CIPPUS_REDSHIFT_SECRET_ARN", ""),
+        user=os.getenv("CIPPUS_REDSHIFT_USER", ""),
+        unload_role=os.getenv("CIPPUS_REDSHIFT_UNLOAD_ROLE", ""),
+        lag_seconds=_positive("CIPPUS_REDSHIFT_LAG_SECONDS", "seconds"),
+    )
+
+
+def _secret(name: str) -> Any:
+    """A secret as Dagster's EnvVar, which is read when it is used and shown nowhere; blank where it is not set."""
+    return EnvVar(name) if os.getenv(name) else ""
+
+
+def clock_skew_seconds() -> int:
+    """How far the clock of whoever sets ``updated_at`` may be behind the source's. Raises SettingError."""
+    return _whole_number("CIPPUS_CLOCK_SKEW_SECONDS", 60, "a number of seconds")
 
 
 def _quantization() -> str:

@@ -17,6 +17,7 @@ from dagster import ConfigurableResource
 from numpy.typing import NDArray
 from pydantic import Field
 
+from resources.failures import TransientFailure
 from resources.index_generations import SERVING, Generations
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class VectorIndexError(RuntimeError):
     """The index refused or failed. Below it: IndexUnavailableError, CollectionMissingError, CollectionMismatchError."""
 
 
-class IndexUnavailableError(VectorIndexError):
+class IndexUnavailableError(VectorIndexError, TransientFailure):
     """The server does not answer or refuses us, or another process holds the embedded index."""
 
 
@@ -64,7 +65,7 @@ class CollectionMismatchError(VectorIndexError):
     """The collection holds another model's vectors."""
 
 
-class AliasRaceError(VectorIndexError):
+class AliasRaceError(VectorIndexError, TransientFailure):
     """Another process promoted a generation at the same time, and it is the one that is served."""
 
 

@@ -1,47 +1,48 @@
 """Immutable extraction windows on S3: Parquet files that count only once their manifest exists.
 
-Belongs here: the layout, the manifest, the bounded writer. Not here: where the rows come from or go to.
+Belongs here: the layout and the manifests. Not here: where rows come from or go to, files (window_writer.py), parts of
+a window (window_plan.py).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
-from uuid import uuid4
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from dagster import ConfigurableResource
 
+from resources.failures import PermanentFailure, TransientFailure
+from resources.lake import fingerprint
 from resources.s3 import S3Resource
+from resources.window_plan import DividedWindow, Plan
+from resources.window_writer import WindowFile, WindowWriter
 
-_BUFFER_BYTES = 64 << 20
-"""Rows held back while a window is written; when it is full, the bucket that holds most goes to a file."""
 
-
-class WindowTakenError(RuntimeError):
+class WindowTakenError(TransientFailure):
     """Another extraction completed the same window first; its rows stand and this run's are not used."""
 
 
-class BucketCountError(RuntimeError):
+class BucketCountError(PermanentFailure):
     """Rows were extracted for another number of buckets than this run uses."""
 
 
-@dataclass(frozen=True)
-class WindowFile:
-    """One Parquet file of a window, all of whose rows belong to one bucket."""
-
-    key: str
-    bucket: int
-    rows: int
-    size_bytes: int
+CHANGES, KEYS, EXPORT = "changes", "keys", "export"
+"""Kinds of window: rows that changed in an interval; what a comparison of all keys found; a whole snapshot."""
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """A complete window ``[lower, upper)`` of one source and table. Its number orders it; a lower of None is open."""
+    """A complete window of one source and table. Its number orders it, and the next begins where it ends.
+
+    A window of changes is ``[lower, upper)``, read from ``overlap_seconds`` earlier on; a lower of None is open. One of
+    keys lies between two others, ``lower`` equals ``upper``, and its rows are what the source holds for their keys,
+    whatever their ``updated_at``, unless the lake's is at or after ``judged_below``. One of an export holds everything,
+    and ``origin`` is the export's id. ``overlap`` is the key of digests of the rows that the next window reads again;
+    ``source_columns`` are column → type in the source's own words.
+    """
 
     source: str
     table: str
@@ -50,6 +51,12 @@ class Manifest:
     upper: str
     bucket_count: int
     files: tuple[WindowFile, ...] = ()
+    kind: str = CHANGES
+    origin: str = ""
+    overlap_seconds: float = 0.0
+    overlap: str = ""
+    judged_below: str = ""
+    source_columns: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -66,43 +73,6 @@ class Manifest:
         return cls(**{**value, "files": tuple(WindowFile(**file) for file in value["files"])})
 
 
-@dataclass
-class WindowWriter:
-    """Writes the rows of one window, file by file and bucket by bucket, in memory bounded by the buffer."""
-
-    s3: S3Resource
-    folder: str
-    buffer_bytes: int = _BUFFER_BYTES
-    files: list[WindowFile] = field(default_factory=list)
-    _held: dict[int, list[pa.Table]] = field(default_factory=dict)
-    _held_bytes: dict[int, int] = field(default_factory=dict)
-
-    def add(self, rows: pa.Table) -> None:
-        """Take rows that carry ``account_bucket``."""
-        for bucket in pc.unique(rows["account_bucket"]).to_pylist():
-            part = rows.filter(pc.equal(rows["account_bucket"], bucket))
-            self._held.setdefault(bucket, []).append(part)
-            self._held_bytes[bucket] = self._held_bytes.get(bucket, 0) + part.nbytes
-        while sum(self._held_bytes.values()) > self.buffer_bytes:
-            self._flush(max(self._held_bytes, key=self._held_bytes.__getitem__))
-
-    def finish(self) -> tuple[WindowFile, ...]:
-        """Write what is held back and name all files."""
-        for bucket in sorted(self._held):
-            self._flush(bucket)
-        return tuple(self.files)
-
-    def _flush(self, bucket: int) -> None:
-        rows = pa.concat_tables(self._held.pop(bucket))
-        self._held_bytes.pop(bucket)
-        # The name is the attempt's own: a crashed attempt's files are never named by a manifest.
-        key = f"{self.folder}/account_bucket={bucket}/part-{uuid4().hex}.parquet"
-        path = f"{self.s3.bucket}/{key}"
-        pq.write_table(rows, path, filesystem=self.s3.arrow_filesystem, compression="zstd", write_page_index=True)
-        size = self.s3.client.head_object(Bucket=self.s3.bucket, Key=key)["ContentLength"]
-        self.files.append(WindowFile(key, bucket, rows.num_rows, size))
-
-
 class RawStoreResource(ConfigurableResource):  # type: ignore[type-arg]
     """The windows of every source and table under ``raw/``."""
 
@@ -110,6 +80,14 @@ class RawStoreResource(ConfigurableResource):  # type: ignore[type-arg]
 
     def _folder(self, source: str, table: str) -> str:
         return f"raw/{table}/source={source}"
+
+    def _window(self, source: str, table: str, number: int) -> str:
+        return f"{self._folder(source, table)}/window={number:012d}"
+
+    def sources(self, table: str) -> list[str]:
+        """The names of the sources that a table has windows of, complete or not, sorted; one listing of folders."""
+        folders = self.s3.list_folders(f"raw/{table}/")
+        return [folder.rstrip("/").rpartition("/source=")[2] for folder in folders]
 
     def manifests(self, source: str, table: str, after: int = 0) -> Iterator[Manifest]:
         """The complete windows numbered above ``after``, in order. One listing, one read per manifest."""
@@ -122,15 +100,20 @@ class RawStoreResource(ConfigurableResource):  # type: ignore[type-arg]
         numbers = self._numbers(source, table)
         return self._read(source, table, numbers[-1]) if numbers else None
 
-    def require_bucket_count(self, source: str, table: str, count: int) -> None:
-        """Raise BucketCountError when the newest window was cut for another number of buckets."""
-        newest = self.newest(source, table)
-        if newest is not None and newest.bucket_count != count:
-            message = (
-                f"raw/{table} was extracted for {newest.bucket_count} buckets, but CIPPUS_BUCKETS is {count}: "
-                f"set it to {newest.bucket_count}, or start with an empty bucket."
-            )
-            raise BucketCountError(message)
+    def was_extracted(self, table: str) -> bool:
+        """Whether any source has a complete window."""
+        return any(self._numbers(source, table) for source in self.sources(table))
+
+    def require_bucket_count(self, table: str, count: int) -> None:
+        """Raise BucketCountError when the newest window of any source was cut for another number of buckets."""
+        for source in self.sources(table):
+            newest = self.newest(source, table)
+            if newest is not None and newest.bucket_count != count:
+                message = (
+                    f"raw/{table} was extracted for {newest.bucket_count} buckets, but CIPPUS_BUCKETS is {count}: "
+                    f"set it to {newest.bucket_count}, or start with an empty bucket."
+                )
+                raise BucketCountError(message)
 
     def _numbers(self, source: str, table: str) -> list[int]:
         listed = self.s3.list_objects(f"{self._folder(source, table)}/manifests/")
@@ -140,9 +123,9 @@ class RawStoreResource(ConfigurableResource):  # type: ignore[type-arg]
         key = f"{self._folder(source, table)}/manifests/{number:012d}.json"
         return Manifest.from_json(self.s3.get_json(key))
 
-    def writer(self, source: str, table: str, number: int) -> WindowWriter:
+    def writer(self, source: str, table: str, number: int, bucket_count: int) -> WindowWriter:
         """A writer for the window of that number; nothing that it writes counts before ``complete``."""
-        return WindowWriter(self.s3, f"{self._folder(source, table)}/window={number:012d}")
+        return WindowWriter(self.s3, self._window(source, table, number), bucket_count)
 
     def complete(self, manifest: Manifest) -> None:
         """Make a window count. Raises WindowTakenError when another extraction completed it first."""
@@ -150,6 +133,23 @@ class RawStoreResource(ConfigurableResource):  # type: ignore[type-arg]
         if not self.s3.put_json(key, manifest.to_json(), if_absent=True):
             message = f"Window {manifest.number} of {manifest.source}/{manifest.table} was completed by another run."
             raise WindowTakenError(message)
+
+    def divided(self, source: str, table: str, number: int, proposed: Plan) -> DividedWindow:
+        """The window of that number, read in parts by the plan that was made first for its columns and buckets."""
+        return DividedWindow.begin(self.s3, self._window(source, table, number), proposed)
+
+    def put_digests(self, source: str, table: str, number: int, packed: bytes) -> str:
+        """Keep digests of rows beside a window; returns their key, or blank when there are none."""
+        if not packed:
+            return ""
+        # Named by content, so that a repetition writes the same object.
+        key = f"{self._window(source, table, number)}/digests-{fingerprint([packed.hex()])}.bin"
+        self.s3.put(key, packed)
+        return key
+
+    def digests(self, key: str) -> bytes:
+        """What ``put_digests`` kept; nothing for a blank key."""
+        return (self.s3.get(key) or b"") if key else b""
 
     def read(self, files: Sequence[WindowFile], columns: list[str] | None = None) -> pl.DataFrame:
         """The rows of at least one file, all columns or those named. Memory: those rows."""

@@ -1,141 +1,223 @@
 """The source database: Postgres, read as Arrow batches.
 
-Belongs here: connections, the safe high-water mark, streamed reads. Not here: what a window or a manifest is.
+Belongs here: connections, streamed reads, ranges of keys from statistics. Not here: the safe high-water mark
+(postgres_mark.py), what a window or a manifest is.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
+from typing import Any, LiteralString
 
+import adbc_driver_manager
 import psycopg
 import pyarrow as pa
 from adbc_driver_postgresql import dbapi
 from dagster import ConfigurableResource
-from psycopg.rows import dict_row
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
 from pydantic import Field
 
+from resources import postgres_mark
 from resources.embedded import EmbeddedStack
+from resources.postgres_errors import SourceUnavailableError, refused, translated
+from resources.source import KeyRange, ReadWindow
 
-
-class SourceUnavailableError(RuntimeError):
-    """The source database cannot be reached; a later attempt may succeed."""
-
-
-class SourcePermissionError(RuntimeError):
-    """The role lacks a right that extraction needs; trying again cannot help."""
-
-
-class UnknownMarkError(RuntimeError):
-    """The server does not show what the safe high-water mark depends on; the message says what to do."""
-
-
-_MARK = """
-SELECT least(statement_timestamp(), min(xact_start)) AS mark,
-  count(*) FILTER (WHERE backend_type IS NULL) AS hidden,
-  (SELECT count(*) FROM pg_prepared_xacts WHERE database = current_database()) AS prepared,
-  pg_is_in_recovery() AS replica
-FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()
+SOURCE = "postgres"
+_SCHEMA = "public"
+_IDLE_SECONDS = 600
+"""How long a transaction may wait for this process, which meanwhile holds the database's clean-up back."""
+_RANGES: LiteralString = """
+SELECT DISTINCT bound FROM (
+  SELECT bound, ntile(%(parts)s) OVER (ORDER BY bound) AS tile FROM ({found}) AS found
+) AS tiled WHERE (tile, bound) IN (
+  SELECT tile, min(bound) FROM (
+    SELECT bound, ntile(%(parts)s) OVER (ORDER BY bound) AS tile FROM ({found}) AS found
+  ) AS tiled WHERE tile > 1 GROUP BY tile
+) ORDER BY bound
 """
-
-
-@dataclass(frozen=True)
-class ReadWindow:
-    """One half-open window ``[lower, upper)`` of a timestamp column of a table; a lower of None is open."""
-
-    table: str
-    columns: tuple[str, ...]
-    along: str
-    lower: datetime | None
-    upper: datetime
-
-    def sql(self) -> str:
-        """The query. Names come from the declared schema and moments are typed, so nothing needs escaping."""
-        columns = ", ".join(f'"{name}"' for name in self.columns)
-        lower = f""""{self.along}" >= '{self.lower.isoformat()}'::timestamptz AND """ if self.lower else ""
-        return (
-            f'SELECT {columns} FROM public."{self.table}" '  # noqa: S608
-            f"""WHERE {lower}"{self.along}" < '{self.upper.isoformat()}'::timestamptz"""
-        )
+_HISTOGRAM: LiteralString = """
+SELECT unnest(histogram_bounds::text::{type}[]) AS bound FROM pg_stats
+WHERE schemaname = %(schema)s AND tablename = %(table)s AND attname = %(key)s
+"""
+_SAMPLE: LiteralString = "SELECT {key} AS bound FROM {table} TABLESAMPLE SYSTEM (%(percent)s)"
+_SAMPLED_ROWS = 10_000
 
 
 class PostgresResource(ConfigurableResource):  # type: ignore[type-arg]
     """The Postgres database (RDS in production) that the lineage starts from.
 
     The address is, in this order: ``dsn``; the secret ``secret_id`` in Secrets Manager, whose string is the DSN;
-    the embedded stack's, looked up in ``stack_file`` when first used.
+    the embedded stack's, looked up in ``stack_file`` when first used. ``replica_lag_seconds`` is how long the writer's
+    longest transaction takes, and allows a read replica; ``prepared_seconds`` is how long a transaction may have been
+    open before PREPARE TRANSACTION, and allows prepared transactions; 0 allows neither.
     """
 
     dsn: str = Field(default="", repr=False)
     secret_id: str = ""
     stack_file: str = ""
     statement_timeout_seconds: int = 3600
+    replica_lag_seconds: float = 0.0
+    prepared_seconds: float = 0.0
     batch_bytes: int = 8 << 20
+
+    @property
+    def name(self) -> str:
+        """Names the source's windows."""
+        return SOURCE
 
     @cached_property
     def _address(self) -> str:
         if self.dsn:
-            return self.dsn
-        if self.secret_id:
+            found = self.dsn
+        elif self.secret_id:
             # Imported here: it takes 1.5 s, and only production needs it.
             from dagster_aws.secretsmanager import SecretsManagerResource
 
             with SecretsManagerResource().get_client() as secrets:
-                return str(secrets.get_secret_value(SecretId=self.secret_id)["SecretString"])
-        if not self.stack_file:
+                found = str(secrets.get_secret_value(SecretId=self.secret_id)["SecretString"])
+        elif self.stack_file:
+            found = EmbeddedStack.read(Path(self.stack_file)).postgres_dsn
+        else:
             message = "There is no source database: set CIPPUS_POSTGRES_DSN or CIPPUS_POSTGRES_SECRET_ID."
             raise SourceUnavailableError(message)
-        return EmbeddedStack.read(Path(self.stack_file)).postgres_dsn
+        return make_conninfo(found, application_name="cippus", connect_timeout=10)
+
+    @contextmanager
+    def _session(self) -> Iterator[psycopg.Connection[Any]]:
+        """A read-only session for small questions. Raises what ``refused`` makes of the server's errors."""
+        try:
+            with psycopg.connect(self._address) as connection:
+                connection.read_only = True
+                yield connection
+        except psycopg.Error as error:
+            raise refused(error) from None
 
     def safe_high_water_mark(self) -> datetime:
         """The moment before which no open transaction can still commit a row stamped with its own ``now()``.
 
-        In Postgres ``now()`` is the transaction's start, so a row may become visible after a later watermark. The
-        mark is the start of the oldest open transaction of this database. It would be a guess, and a row could be
-        missed, where the role cannot see other sessions (SourcePermissionError), on a read replica, which does not
-        show the writer's, and beside a prepared transaction, whose start is not kept (UnknownMarkError).
+        See postgres_mark.py. Raises where it would be a guess: SourcePermissionError, UnknownMarkError,
+        PreparedTransactionError, SourceUnavailableError.
         """
-        try:
-            with psycopg.connect(self._address, connect_timeout=10, row_factory=dict_row) as connection:
-                found = connection.execute(_MARK).fetchone() or {}
-        except psycopg.OperationalError as error:
-            message = f"The source database cannot be reached: {str(error).splitlines()[0]}"
-            raise SourceUnavailableError(message) from None
-        if found["replica"]:
-            message = "The source is a read replica, which does not show the writer's transactions: use the writer."
-            raise UnknownMarkError(message)
-        if found["hidden"]:
-            message = (
-                f"The source role cannot see {found['hidden']} other sessions, so rows that commit late could be "
-                "missed: GRANT pg_read_all_stats to it."
-            )
-            raise SourcePermissionError(message)
-        if found["prepared"]:
-            message = (
-                f"The source has {found['prepared']} prepared transactions, and does not say when they began: "
-                "COMMIT PREPARED or ROLLBACK PREPARED them (see pg_prepared_xacts), then run again."
-            )
-            raise UnknownMarkError(message)
-        mark: datetime = found["mark"]
-        return mark
+        with self._session() as connection:
+            return postgres_mark.read_mark(connection, self.replica_lag_seconds, self.prepared_seconds)
+
+    def columns(self, table: str) -> Mapping[str, str]:
+        """Column → type, as Postgres prints it, of a table or view; empty where there is none or the role sees none."""
+        with self._session() as connection:
+            rows = connection.execute(
+                "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute "
+                "WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
+                (f'{_SCHEMA}."{table}"',),
+            ).fetchall()
+        return {str(name): str(found) for name, found in rows}
 
     @contextmanager
     def read(self, window: ReadWindow) -> Iterator[pa.RecordBatchReader]:
         """The rows of a window as a stream of Arrow batches, in one read-only transaction. Memory: one batch."""
-        with dbapi.connect(self._address) as connection, connection.cursor() as cursor:
-            cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(self.batch_bytes)})
-            cursor.execute("SET TRANSACTION READ ONLY")
-            cursor.execute(f"SET LOCAL statement_timeout = '{self.statement_timeout_seconds}s'")
-            cursor.execute(window.sql())
-            yield cursor.fetch_record_batch()
+        with self._stream(_select(window, _bounds_of(window))) as batches:
+            yield batches
 
-    def count(self, table: str, *, since: datetime) -> int:
-        """How many rows of a table carry an ``updated_at`` at or after a moment; one index scan."""
-        with psycopg.connect(self._address, connect_timeout=10) as connection:
-            row = connection.execute(
-                f'SELECT count(*) FROM public."{table}" WHERE updated_at >= %s',  # noqa: S608
-                (since,),
-            ).fetchone()
+    @contextmanager
+    def scan_keys(self, table: str, key: str, along: str) -> Iterator[pa.RecordBatchReader]:
+        """(key, along) of every row, in no order. Memory: one batch."""
+        columns = sql.SQL(", ").join([sql.Identifier(key), sql.Identifier(along)])
+        with self._stream(sql.SQL("SELECT {} FROM {}").format(columns, _table(table))) as batches:
+            yield batches
+
+    @contextmanager
+    def rows_of(self, window: ReadWindow, keys: Sequence[str]) -> Iterator[pa.RecordBatchReader]:
+        """The rows of some keys as they are now. The keys are part of the statement: some thousands at a time."""
+        listed = sql.SQL(", ").join(map(sql.Literal, keys))
+        with self._stream(
+            _select(window, [sql.SQL("{} IN ({})").format(sql.Identifier(window.key), listed)])
+        ) as batches:
+            yield batches
+
+    @contextmanager
+    def _stream(self, query: sql.Composed) -> Iterator[pa.RecordBatchReader]:
+        text = query.as_string(None)
+        try:
+            with dbapi.connect(self._address) as connection, connection.cursor() as cursor:
+                cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(self.batch_bytes)})
+                cursor.execute("SET TRANSACTION READ ONLY")
+                cursor.execute(f"SET LOCAL statement_timeout = '{self.statement_timeout_seconds}s'")
+                cursor.execute(f"SET LOCAL idle_in_transaction_session_timeout = '{_IDLE_SECONDS}s'")
+                cursor.execute(text)
+                found = cursor.fetch_record_batch()
+                yield pa.RecordBatchReader.from_batches(found.schema, translated(found))
+        except adbc_driver_manager.Error as error:
+            raise refused(error) from None
+
+    def count_ahead(self, table: str, along: str, mark: datetime) -> int:
+        """How many rows of a table carry a moment at or after the mark; one index scan."""
+        with self._session() as connection:
+            query = sql.SQL("SELECT count(*) FROM {} WHERE {} >= %s").format(_table(table), sql.Identifier(along))
+            row = connection.execute(query, (mark,)).fetchone()
         return int(row[0]) if row else 0
+
+    def key_ranges(self, table: str, key: str, rows: int) -> Sequence[KeyRange]:
+        """Ranges that cover every key once, of about so many rows each, from the planner's statistics or a sample.
+
+        Whatever the bounds are, consecutive ranges leave nothing out: stale statistics cost balance, not rows.
+        """
+        with self._session() as connection:
+            estimate = _estimate(connection, table)
+            parts = -(-estimate // rows)
+            if parts < 2:
+                return [KeyRange()]
+            bounds = _bounds(connection, table, key, parts, estimate)
+        return [KeyRange(lower, upper) for lower, upper in zip([None, *bounds], [*bounds, None], strict=True)]
+
+
+def _table(table: str) -> sql.Identifier:
+    return sql.Identifier(_SCHEMA, table)
+
+
+def _column(name: str, *, as_text: bool) -> sql.Composable:
+    column = sql.Identifier(name)
+    return sql.SQL("{}::text AS {}").format(column, column) if as_text else column
+
+
+def _bounds_of(window: ReadWindow) -> list[sql.Composed]:
+    key, along = sql.Identifier(window.key), sql.Identifier(window.along)
+    bounds = [(along, "<", window.upper)]
+    bounds += [(along, ">=", window.lower)] if window.lower is not None else []
+    wanted = [sql.SQL("{} {} {}").format(name, sql.SQL(sign), sql.Literal(value)) for name, sign, value in bounds]
+    if window.keys.lower is not None:
+        wanted.append(sql.SQL("{} >= {}").format(key, sql.Literal(window.keys.lower)))
+    if window.keys.upper is not None:
+        wanted.append(sql.SQL("{} < {}").format(key, sql.Literal(window.keys.upper)))
+    return wanted
+
+
+def _select(window: ReadWindow, wanted: Sequence[sql.Composed]) -> sql.Composed:
+    columns = sql.SQL(", ").join(_column(name, as_text=name in window.texts) for name in window.columns)
+    return sql.SQL("SELECT {} FROM {} WHERE {}").format(columns, _table(window.table), sql.SQL(" AND ").join(wanted))
+
+
+def _estimate(connection: psycopg.Connection[Any], table: str) -> int:
+    """The planner's estimate of a table's rows, from its present size, also where it was never analyzed."""
+    row = connection.execute(sql.SQL("EXPLAIN (FORMAT JSON) SELECT 1 FROM {}").format(_table(table))).fetchone()
+    return int(row[0][0]["Plan"]["Plan Rows"]) if row else 0
+
+
+def _bounds(connection: psycopg.Connection[Any], table: str, key: str, parts: int, estimate: int) -> list[str]:
+    """The first keys of all parts but the first, in the database's own order."""
+    row = connection.execute(
+        "SELECT format_type(atttypid, NULL) FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attname = %s",
+        (f'{_SCHEMA}."{table}"', key),
+    ).fetchone()
+    kind = sql.SQL(row[0] if row else "text")
+    values = {"parts": parts, "schema": _SCHEMA, "table": table, "key": key}
+    values["percent"] = min(100.0, max(100.0 * _SAMPLED_ROWS / max(estimate, 1), 0.001))
+    for found in (
+        sql.SQL(_HISTOGRAM).format(type=kind),
+        sql.SQL(_SAMPLE).format(key=sql.Identifier(key), table=_table(table)),
+    ):
+        rows = connection.execute(sql.SQL(_RANGES).format(found=found), values).fetchall()
+        if rows:
+            return [str(bound) for (bound,) in rows]
+    return []

@@ -19,6 +19,7 @@ from pydantic import Field
 
 from resources import s3_usage, s3_witness
 from resources.embedded import EmbeddedStack
+from resources.failures import PermanentFailure
 from resources.governor_process import Governor
 from resources.s3_route import ATTEMPTS, GovernorConfig, Route, delta_options, obstore_options, polars_options
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
-class DamagedObjectError(RuntimeError):
+class DamagedObjectError(PermanentFailure):
     """An object is there, but not what was written; the message names it."""
 
 

@@ -22,7 +22,6 @@ import polars as pl
 import psycopg
 from dagster import (
     AssetSelection,
-    ConfigurableResource,
     DagsterInstance,
     Definitions,
     ExecuteInProcessResult,
@@ -42,7 +41,7 @@ from assets.quarantine import QUARANTINE
 from assets.search import Searcher
 from assets.summaries import SUMMARIES
 from assets.transforms.ranking import RankedAccount
-from assets.transforms.source_schema import account_bucket
+from assets.transforms.source_schema import SOURCE_TABLES, account_bucket
 from assets.verticals import SCORES, TAGS, THRESHOLDS
 from pipelines.definitions import defs
 from pipelines.jobs import LINEAGE
@@ -55,8 +54,10 @@ from resources.qdrant import QdrantResource, SearchFilter
 from resources.quarantine import QuarantineResource
 from resources.raw_store import RawStoreResource
 from resources.rds import PostgresResource
+from resources.rds_export import RdsExportResource
 from resources.s3 import S3Resource
 from resources.s3_route import GovernorConfig
+from resources.source import Source
 
 TABLES = (
     LAKE_ACCOUNTS,
@@ -137,6 +138,8 @@ class World:
     governor: GovernorConfig | None = field(default_factory=governor_config)
     """The request governor that S3 is behind, as users have it: by default this test process'."""
     quantization: str = "none"
+    source_resource: Source | None = None
+    """Where changes are extracted from: by default the world's database."""
 
     @property
     def dsn(self) -> str:
@@ -164,7 +167,7 @@ class World:
     def lake(self) -> LakeResource:
         return LakeResource(s3=self.s3)
 
-    def unused_resources(self) -> dict[str, ConfigurableResource[Any]]:
+    def unused_resources(self) -> dict[str, Any]:
         s3 = self._unused_s3()
         return {
             "s3": s3,
@@ -172,7 +175,8 @@ class World:
             "ledger": LedgerResource(s3=s3),
             "raw_store": RawStoreResource(s3=s3),
             "quarantine": QuarantineResource(s3=s3),
-            "postgres": PostgresResource(dsn=self.dsn),
+            "source": self.source_resource or PostgresResource(dsn=self.dsn),
+            "rds_exports": RdsExportResource(s3=s3, location="exports"),
             "embedder": self.embedding[0],
             "qdrant": self.qdrant,
         }
@@ -191,15 +195,16 @@ class World:
         with self.source() as connection:
             connection.execute(statement.encode(), parameters)
 
-    def run(self, *groups: str, buckets: tuple[int, int] = (0, BUCKETS_RUN - 1)) -> Report:
+    def run(self, *groups: str, buckets: tuple[int, int] = (0, BUCKETS_RUN - 1), export_id: str = "") -> Report:
         """All assets, or those of some groups, on an ephemeral instance; what is embedded is counted anew.
 
-        ``buckets`` are the first and the last account bucket of the run.
+        ``buckets`` are the first and the last account bucket of the run; with ``export_id`` it lands that export.
         """
         self.embedder.embedded.clear()
         names = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
         tags = {name: str(bucket) for name, bucket in zip(names, buckets, strict=True)}
         quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+        landing = {f"raw__{name}": {"config": {"export_id": export_id}} for name in SOURCE_TABLES if export_id}
         job = define_asset_job("some", AssetSelection.groups(*groups)) if groups else LINEAGE
         mine = Definitions(
             assets=defs.assets, jobs=[job], resources=self.unused_resources(), executor=in_process_executor
@@ -209,12 +214,14 @@ class World:
             warnings.filterwarnings("ignore", "InitResourceContext.dagster_run is deprecated", DeprecationWarning)
             resolved = mine.resolve_job_def(job.name)
             return Report.of(
-                resolved.execute_in_process(instance=instance, tags=tags, run_config=quiet, raise_on_error=False)
+                resolved.execute_in_process(
+                    instance=instance, tags=tags, run_config={**quiet, "ops": landing}, raise_on_error=False
+                )
             )
 
-    def run_well(self, *groups: str, buckets: tuple[int, int] = (0, BUCKETS_RUN - 1)) -> Report:
+    def run_well(self, *groups: str, buckets: tuple[int, int] = (0, BUCKETS_RUN - 1), export_id: str = "") -> Report:
         """``run``, which has to succeed."""
-        report = self.run(*groups, buckets=buckets)
+        report = self.run(*groups, buckets=buckets, export_id=export_id)
         assert report.success, report.errors
         return report
 

@@ -1,5 +1,6 @@
 """Every asset check passes on what a run leaves, and fails on each fault that it promises to find."""
 
+import io
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
@@ -31,7 +32,9 @@ from resources.qdrant import QdrantResource
 from resources.qdrant_edge import write_birth
 from resources.quarantine import QuarantineResource
 from resources.raw_store import RawStoreResource
+from resources.rds import PostgresResource
 from resources.server_generations import ServerGenerations
+from resources.window_writer import WindowFile
 
 Fault = Callable[[World], AbstractContextManager[None]]
 
@@ -59,6 +62,7 @@ def evaluate(world: World, name: str) -> AssetCheckResult:
         "quarantine": QuarantineResource(s3=world.s3),
         "qdrant": world.qdrant,
         "embedder": world.embedding[0],
+        "source": PostgresResource(dsn=world.dsn),
     }
     evaluate_check = check.op.compute_fn.decorated_fn  # type: ignore[union-attr]
     result = evaluate_check(**{key: resources[key] for key in check.required_resource_keys - {"io_manager"}})
@@ -195,6 +199,45 @@ def aliases_lost(world: World) -> Iterator[None]:
     path.write_text(aliases)
 
 
+def source_altered(change: str, back: str) -> Fault:
+    """The source's tables were altered."""
+
+    @contextmanager
+    def fault(world: World) -> Iterator[None]:
+        world.execute(change)
+        yield
+        world.execute(back)
+
+    return fault
+
+
+def another_source(table: str, files: Callable[[World, tuple[WindowFile, ...]], tuple[WindowFile, ...]]) -> Fault:
+    """A second source has a window of the same rows, with other files."""
+
+    @contextmanager
+    def fault(world: World) -> Iterator[None]:
+        store = RawStoreResource(s3=world.s3)
+        window = store.newest("postgres", table)
+        assert window is not None
+        store.complete(replace(window, source="redshift", files=files(world, window.files)))
+        yield
+        world.s3.delete([item.key for item in world.s3.list_objects(f"raw/{table}/source=redshift/")])
+
+    return fault
+
+
+def rewritten(world: World, files: tuple[WindowFile, ...]) -> tuple[WindowFile, ...]:
+    """The first file with another text in its first column but the key."""
+    first = files[0]
+    rows = pl.read_parquet(io.BytesIO(world.s3.get(first.key) or b""))
+    column = next(name for name in ("handle", "text") if name in rows.columns)
+    buffer = io.BytesIO()
+    rows.with_columns(pl.lit("another").alias(column)).write_parquet(buffer)
+    key = f"raw/{first.key.split('/')[1]}/source=redshift/rewritten.parquet"
+    world.s3.put(key, buffer.getvalue())
+    return (replace(first, key=key), *files[1:])
+
+
 def cluster_suffers(fault: str) -> Fault:
     """The index is a cluster of three nodes, and something is wrong with it."""
 
@@ -241,6 +284,24 @@ def _of_table(name: str) -> dict[str, list[Fault]]:
             object_lost(f"raw/{name}/source=postgres/window="),
             object_rewritten(f"raw/{name}/source=postgres/window=", lambda body: body[:-1]),
             window_skipped(name),
+        ],
+        f"raw/{name}:contract_holds": [
+            source_altered(f"ALTER TABLE {name} ADD reach bigint", f"ALTER TABLE {name} DROP reach"),
+            source_altered(
+                f"ALTER TABLE {name} RENAME created_at TO made_at"
+                if name != "posts"
+                else "ALTER TABLE posts RENAME posted_at TO made_at",
+                f"ALTER TABLE {name} RENAME made_at TO {'posted' if name == 'posts' else 'created'}_at",
+            ),
+            source_altered(
+                f"ALTER TABLE {name} ALTER deleted_at TYPE text",
+                f"ALTER TABLE {name} ALTER deleted_at TYPE timestamptz USING deleted_at::timestamptz",
+            ),
+        ],
+        f"raw/{name}:sources_agree": [
+            another_source(name, lambda _, files: files[1:]),
+            another_source(name, lambda _, files: (*files, files[0])),
+            another_source(name, rewritten),
         ],
         f"lake/{name}:keys_unique": [added(spec, account_bucket=2)],
         f"lake/{name}:reconciles_with_raw": [
@@ -331,7 +392,11 @@ FAULTS: dict[str, list[Fault]] = {
 }
 """Check → what it has to notice."""
 
-ADVICE = {"qdrant/promotion:newest_is_served", "search/retrieval_quality:hybrid_is_not_worse"}
+ADVICE = {
+    *("raw/accounts:contract_holds", "raw/posts:contract_holds"),
+    "qdrant/promotion:newest_is_served",
+    "search/retrieval_quality:hybrid_is_not_worse",
+}
 """Checks that advise, and do not fail a build."""
 
 

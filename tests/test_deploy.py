@@ -21,8 +21,11 @@ from dagster_k8s import k8s_job_executor
 from assets.transforms.source_schema import SOURCE_TABLES
 from resources.embedded import EmbeddedStack
 from resources.environments import VARIABLES
+from resources.postgres_errors import SourcePermissionError
 from resources.rate_control import RateSettings
-from resources.rds import PostgresResource, ReadWindow, SourcePermissionError
+from resources.rds import PostgresResource
+from resources.redshift import STAGING
+from resources.source import ReadWindow
 
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "pipelines" / "deploy"
@@ -231,6 +234,34 @@ def test_policy_grants_named_actions_on_the_charts_bucket_and_secret() -> None:
     assert secret.endswith(f":secret:{given['CIPPUS_POSTGRES_SECRET_ID']}-*")
 
 
+@pytest.mark.parametrize(("file", "actions"), [
+    ("iam-exports.json", {"s3:ListBucket", "s3:GetObject", "kms:Decrypt"}),
+    ("iam-redshift.json", {
+        "redshift-data:ExecuteStatement", "redshift-data:DescribeTable", "redshift-data:DescribeStatement",
+        "redshift-data:CancelStatement", "redshift-serverless:GetCredentials",
+    }),
+    ("iam-redshift-unload.json", {"s3:ListBucket", "s3:GetBucketLocation", "s3:PutObject", "s3:GetObject"}),
+])  # fmt: skip
+def test_policies_of_other_sources_grant_named_actions_on_named_resources(file: str, actions: set[str]) -> None:
+    statements = json.loads((DEPLOY / file).read_text())["Statement"]
+    assert {action for statement in statements for action in statement["Action"]} == actions
+    assert all(statement["Resource"] != "*" or statement["Condition"] for statement in statements)
+
+
+def test_redshift_may_write_where_windows_are_unloaded_and_nowhere_else() -> None:
+    statements = json.loads((DEPLOY / "iam-redshift-unload.json").read_text())["Statement"]
+    [bucket] = [statement["Resource"] for statement in statements if "s3:ListBucket" in statement["Action"]]
+    [written] = [statement["Resource"] for statement in statements if "s3:PutObject" in statement["Action"]]
+    assert written == f"{bucket}/{STAGING}*"
+
+
+def test_the_warehouses_role_reads_the_tables_and_no_more() -> None:
+    script = (DEPLOY / "redshift-role.sql").read_text()
+    [selected] = re.findall(r"GRANT SELECT ON (.*) TO", script)
+    assert selected.split(", ") == [f"public.{name}" for name in SOURCE_TABLES]
+    assert re.findall(r"GRANT (\w+)", script) == ["USAGE", "SELECT", "ASSUMEROLE"]
+
+
 @pytest.fixture
 def granted(stack: EmbeddedStack) -> Iterator[tuple[psycopg.Connection, PostgresResource]]:
     """The owner's connection, and the source as the role of source-role.sql sees it."""
@@ -255,10 +286,10 @@ def test_granted_role_extracts_and_no_more(granted: tuple[psycopg.Connection, Po
     mark = postgres.safe_high_water_mark()
     assert mark <= datetime.now(UTC)
     for table in SOURCE_TABLES.values():
-        window = ReadWindow(table.name, tuple(table.schema.names), "updated_at", None, mark)
+        window = ReadWindow(table.name, table.key, tuple(table.schema.names), "updated_at", None, mark)
         with postgres.read(window) as batches:
             assert set(batches.schema.names) == set(table.schema.names)
-        assert postgres.count(table.name, since=mark) >= 0
+        assert postgres.count_ahead(table.name, "updated_at", mark) >= 0
     with psycopg.connect(postgres.dsn) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
         connection.execute("DELETE FROM accounts")
 

@@ -7,6 +7,8 @@ import pytest
 
 from resources import environments
 from resources.environments import SettingError, go_without_governor, s3_resource
+from resources.rds import PostgresResource
+from resources.redshift import RedshiftResource
 from resources.s3_route import GovernorConfig
 
 
@@ -84,3 +86,35 @@ def test_what_cannot_be_used_is_one_sentence(
     monkeypatch.setenv(name, value)
     with pytest.raises(SettingError, match=f"^{re.escape(sentence)}$"):
         s3_resource()
+
+
+def test_variables_reach_the_sources(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isinstance(environments.resources().source, PostgresResource)
+    assert environments.resources().rds_exports.location == ""
+    given = {
+        "CIPPUS_RDS_EXPORTS": "s3://exports/rds",
+        "CIPPUS_RDS_EXPORT_DATABASE": "creators",
+        "CIPPUS_RDS_EXPORT_OPEN_SECONDS": "60",
+        "CIPPUS_SOURCE": "redshift",
+        "CIPPUS_REDSHIFT_WORKGROUP": "workgroup",
+        "CIPPUS_REDSHIFT_CLUSTER": "cluster",
+        "CIPPUS_REDSHIFT_DATABASE": "dev",
+        "CIPPUS_REDSHIFT_SCHEMA": "creators",
+        "CIPPUS_REDSHIFT_SECRET_ARN": "arn:secret",
+        "CIPPUS_REDSHIFT_USER": "reader",
+        "CIPPUS_REDSHIFT_UNLOAD_ROLE": "arn:role",
+        "CIPPUS_REDSHIFT_LAG_SECONDS": "900",
+    }
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    found = environments.resources()
+    exports, source = found.rds_exports, found.source
+    assert (exports.location, exports.database, exports.open_transaction_seconds) == (*list(given.values())[:2], 60)
+    assert isinstance(source, RedshiftResource)
+    named = (source.workgroup, source.cluster, source.database, source.schema_name, source.secret_arn, source.user)
+    assert (*named, source.unload_role) == tuple(given.values())[4:11]
+    assert source.lag_seconds == 900.0
+    assert source.s3.governor == exports.s3.governor == found.s3.governor
+    monkeypatch.setenv("CIPPUS_SOURCE", "oracle")
+    with pytest.raises(SettingError, match=r"^CIPPUS_SOURCE is 'oracle', expected one of postgres, redshift\.$"):
+        environments.resources()

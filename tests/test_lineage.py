@@ -28,7 +28,6 @@ from lineage_world import (
 from assets.lake import LAKE_POSTS, LAKE_TESTIMONIALS
 from assets.marts import CREATORS, MARTS
 from assets.quarantine import QUARANTINE
-from assets.raw import SOURCE
 from assets.summaries import SUMMARIES
 from assets.transforms.corpus import point_id
 from assets.transforms.source_schema import POSTS, with_bucket
@@ -37,6 +36,7 @@ from resources.embedded import EmbeddedStack
 from resources.environments import bucket_count
 from resources.quarantine import QuarantineResource
 from resources.raw_store import Manifest, RawStoreResource
+from resources.rds import SOURCE
 
 NOW = "updated_at = clock_timestamp()"
 EDITED = [f"{account}/{number}" for account in (*ACCOUNTS[4:6], *ACCOUNTS[6:9]) for number in (0, 1)]
@@ -290,9 +290,9 @@ def land_window(world: World, stale_posts: list[tuple[str, str]]) -> None:
     newest = store.newest(SOURCE, "posts")
     assert newest is not None
     number, upper, count = newest.number + 1, newest.upper, bucket_count()
-    writer = store.writer(SOURCE, "posts", number)
-    writer.add(with_bucket(POSTS, pa.Table.from_pylist(rows, POSTS.schema), count))
-    store.complete(Manifest(SOURCE, "posts", number, upper, upper, count, writer.finish()))
+    with store.writer(SOURCE, "posts", number, count) as writer:
+        writer.add(with_bucket(POSTS, pa.Table.from_pylist(rows, POSTS.schema), count))
+        store.complete(Manifest(SOURCE, "posts", number, upper, upper, count, writer.finish()))
 
 
 def test_new_labels_change_thresholds_and_tags_and_embed_nothing(world: World) -> None:

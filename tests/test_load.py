@@ -13,13 +13,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from assets.raw import SOURCE
 from assets.transforms.source_schema import LABELS_SCHEMA, SOURCE_TABLES
 from pipelines.demo.folder import InputError
 from pipelines.demo.load import LABELS_PREFIX, LoadReport, TableReport, load_folder
 from resources.embedded import EmbeddedStack
 from resources.quarantine import PREFIX, QuarantineResource
 from resources.raw_store import Manifest, RawStoreResource
+from resources.rds import SOURCE
 from resources.s3 import S3Resource
 
 OLD, NOON = datetime(2026, 6, 1, tzinfo=UTC), datetime(2026, 7, 1, 12, tzinfo=UTC)

@@ -1,10 +1,13 @@
 """Extraction windows: bounded files, complete only with a manifest, taken once."""
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from botocore.exceptions import ClientError
 
-from resources.raw_store import BucketCountError, Manifest, RawStoreResource, WindowTakenError, WindowWriter, moment
+from resources.raw_store import BucketCountError, Manifest, RawStoreResource, WindowTakenError, moment
 from resources.s3 import S3Resource
+from resources.window_writer import WindowFile, WindowWriter
 
 SOURCE, TABLE = "postgres", "posts"
 
@@ -26,8 +29,15 @@ def batch(first: int, count: int, buckets: int = 4) -> pa.Table:
     )
 
 
-def manifest(number: int, lower: str | None, upper: str, writer: WindowWriter) -> Manifest:
-    return Manifest(SOURCE, TABLE, number, lower, upper, 4, writer.finish())
+def write(store: RawStoreResource, number: int, *batches: pa.Table) -> tuple[WindowFile, ...]:
+    with store.writer(SOURCE, TABLE, number, 4) as writer:
+        for rows in batches:
+            writer.add(rows)
+        return writer.finish()
+
+
+def manifest(number: int, lower: str | None, upper: str, files: tuple[WindowFile, ...]) -> Manifest:
+    return Manifest(SOURCE, TABLE, number, lower, upper, 4, files)
 
 
 def test_there_is_nothing_before_the_first_window(store: RawStoreResource) -> None:
@@ -36,43 +46,46 @@ def test_there_is_nothing_before_the_first_window(store: RawStoreResource) -> No
 
 
 def test_many_small_batches_become_a_file_a_bucket(store: RawStoreResource) -> None:
-    writer = store.writer(SOURCE, TABLE, 1)
-    for first in range(0, 400, 10):
-        writer.add(batch(first, 10))
-    files = writer.finish()
+    files = write(store, 1, *(batch(first, 10) for first in range(0, 400, 10)))
     assert [(file.bucket, file.rows) for file in files] == [(0, 100), (1, 100), (2, 100), (3, 100)]
     read = store.read(files)
     assert sorted(read["number"]) == list(range(400))
     assert {number % 4 for number in store.read(files[1:2])["number"]} == {1}
 
 
-def test_memory_is_bounded_by_the_buffer(s3: S3Resource, store: RawStoreResource) -> None:
-    writer = WindowWriter(s3, "raw/bounded", buffer_bytes=5_000)
-    for first in range(0, 400, 10):
-        writer.add(batch(first, 10))
-        assert sum(writer._held_bytes.values()) <= 5_000
-    files = writer.finish()
-    assert len(files) > 4
-    assert sum(file.rows for file in files) == 400
-    read = store.read(files, ["number"])
-    assert read.columns == ["number"]
-    assert sorted(read["number"]) == list(range(400))
+def test_memory_is_bounded_by_rows_and_by_files(s3: S3Resource) -> None:
+    held: list[int] = []
+    with WindowWriter(s3, "raw/bounded", 4, rows_bytes=5_000, files_bytes=16_000) as writer:
+        for first in range(0, 4_000, 10):
+            writer.add(batch(first, 10))
+            held.append(writer.held_bytes)
+        files = writer.finish()
+    # Rows gathered, waiting and encoded, and files of all buckets with one row group too many each.
+    assert max(held) <= 3 * 6_200 + 2 * 16_000
+    assert len(files) > 8, "files end when they are large enough"
+    read = pa.concat_tables(pq.read_table(f"{s3.bucket}/{file.key}", filesystem=s3.arrow_filesystem) for file in files)
+    assert sorted(read["number"].to_pylist()) == list(range(4_000))
     sizes = {item.key: item.size_bytes for item in s3.list_objects("raw/bounded/")}
     assert {file.key: file.size_bytes for file in files} == sizes
 
 
+def test_an_upload_that_fails_fails_the_writing(s3: S3Resource) -> None:
+    refused = S3Resource(**{**s3.model_dump(), "access_key_id": "nobody", "secret_access_key": "nothing"})
+    with WindowWriter(refused, "raw/lost", 4) as writer:
+        writer.add(batch(0, 10))
+        with pytest.raises(ClientError, match="InvalidAccessKeyId"):
+            writer.finish()
+
+
 def test_a_window_without_rows_has_no_files(store: RawStoreResource) -> None:
-    writer = store.writer(SOURCE, TABLE, 1)
-    writer.add(batch(0, 0))
-    assert writer.finish() == ()
+    assert write(store, 1, batch(0, 0)) == ()
 
 
 def test_windows_come_back_in_order_as_they_were(store: RawStoreResource) -> None:
     made = []
     for number in (1, 2, 10):
-        writer = store.writer(SOURCE, TABLE, number)
-        writer.add(batch(number * 100, 8))
-        made.append(manifest(number, None if number == 1 else f"2024-01-0{number % 9}", "2024-02-01", writer))
+        files = write(store, number, batch(number * 100, 8))
+        made.append(manifest(number, None if number == 1 else f"2024-01-0{number % 9}", "2024-02-01", files))
         store.complete(made[-1])
     assert list(store.manifests(SOURCE, TABLE)) == made
     assert list(store.manifests(SOURCE, TABLE, after=1)) == made[1:]
@@ -83,10 +96,8 @@ def test_windows_come_back_in_order_as_they_were(store: RawStoreResource) -> Non
 
 
 def test_a_window_is_taken_once(store: RawStoreResource) -> None:
-    writers = [store.writer(SOURCE, TABLE, 1) for _ in range(2)]
-    for first, writer in enumerate(writers):
-        writer.add(batch(first * 100, 4))
-    mine, other = (manifest(1, None, "2024-01-01T00:00:00+00:00", writer) for writer in writers)
+    written = [write(store, 1, batch(first * 100, 4)) for first in range(2)]
+    mine, other = (manifest(1, None, "2024-01-01T00:00:00+00:00", files) for files in written)
     store.complete(mine)
     with pytest.raises(WindowTakenError, match="Window 1 of postgres/posts"):
         store.complete(other)
@@ -95,13 +106,9 @@ def test_a_window_is_taken_once(store: RawStoreResource) -> None:
 
 
 def test_files_of_a_crashed_attempt_do_not_count(s3: S3Resource, store: RawStoreResource) -> None:
-    crashed = store.writer(SOURCE, TABLE, 1)
-    crashed.add(batch(500, 4))
-    orphans = {file.key for file in crashed.finish()}
+    orphans = {file.key for file in write(store, 1, batch(500, 4))}
     assert store.newest(SOURCE, TABLE) is None
-    again = store.writer(SOURCE, TABLE, 1)
-    again.add(batch(0, 4))
-    store.complete(manifest(1, None, "2024-01-01T00:00:00+00:00", again))
+    store.complete(manifest(1, None, "2024-01-01T00:00:00+00:00", write(store, 1, batch(0, 4))))
     [found] = store.manifests(SOURCE, TABLE)
     assert not orphans & {file.key for file in found.files}
     assert orphans < {item.key for item in s3.list_objects("raw/")}, "they stand beside it, unread"
@@ -116,9 +123,18 @@ def test_bounds_are_moments_with_a_time_zone() -> None:
 
 
 def test_another_number_of_buckets_is_refused_before_anything_is_written(store: RawStoreResource) -> None:
-    store.require_bucket_count("postgres", "posts", 8)
-    store.complete(Manifest("postgres", "posts", 1, None, "2026-01-01T00:00:00+00:00", bucket_count=8))
-    store.require_bucket_count("postgres", "posts", 8)
-    store.require_bucket_count("postgres", "accounts", 4)
+    store.require_bucket_count("posts", 8)
+    store.complete(Manifest("redshift", "posts", 1, None, "2026-01-01T00:00:00+00:00", bucket_count=8))
+    store.require_bucket_count("posts", 8)
+    store.require_bucket_count("accounts", 4)
     with pytest.raises(BucketCountError, match="for 8 buckets, but CIPPUS_BUCKETS is 4: set it to 8"):
-        store.require_bucket_count("postgres", "posts", 4)
+        store.require_bucket_count("posts", 4)
+
+
+def test_sources_are_those_with_windows(store: RawStoreResource) -> None:
+    assert (store.sources("posts"), store.was_extracted("posts")) == ([], False)
+    write(store, 1, batch(0, 4))
+    assert (store.sources("posts"), store.was_extracted("posts")) == (["postgres"], False)
+    store.complete(Manifest("redshift", "posts", 1, None, "2026-01-01T00:00:00+00:00", bucket_count=8))
+    assert (store.sources("posts"), store.was_extracted("posts")) == (["postgres", "redshift"], True)
+    assert store.sources("accounts") == []

@@ -11,7 +11,9 @@ from lineage_world import world_name
 
 from assets.transforms.source_schema import POSTS
 from resources.embedded import EmbeddedStack
-from resources.rds import PostgresResource, ReadWindow, SourcePermissionError, SourceUnavailableError, UnknownMarkError
+from resources.postgres_errors import PreparedTransactionError, SourcePermissionError, SourceUnavailableError
+from resources.rds import PostgresResource
+from resources.source import ReadWindow
 
 Source = psycopg.Connection[Any]
 
@@ -41,7 +43,7 @@ def server_now(source: Source) -> datetime:
 
 
 def window(lower: datetime | None, upper: datetime) -> ReadWindow:
-    return ReadWindow("posts", tuple(POSTS.schema.names), "updated_at", lower, upper)
+    return ReadWindow("posts", "post_id", tuple(POSTS.schema.names), "updated_at", lower, upper)
 
 
 def test_without_open_transactions_the_mark_is_the_present(source: Source, postgres: PostgresResource) -> None:
@@ -89,7 +91,7 @@ def test_a_prepared_transaction_is_not_overlooked(
         late.execute("INSERT INTO posts (post_id, updated_at) VALUES ('late', now())")
         late.execute("PREPARE TRANSACTION 'late'")
     try:
-        with pytest.raises(UnknownMarkError, match="pg_prepared_xacts"):
+        with pytest.raises(PreparedTransactionError, match="pg_prepared_xacts"):
             postgres.safe_high_water_mark()
     finally:
         source.execute("ROLLBACK PREPARED 'late'")
@@ -142,7 +144,7 @@ def test_a_window_has_its_lower_bound_and_not_its_upper(source: Source, postgres
     assert ids(None, start + timedelta(days=2)) == ["0", "1"]
     assert ids(start + timedelta(days=1), start + timedelta(days=3)) == ["1", "2"]
     assert ids(start, start) == []
-    assert postgres.count("posts", since=start + timedelta(days=1)) == 3
+    assert postgres.count_ahead("posts", "updated_at", start + timedelta(days=1)) == 3
 
 
 def test_rows_are_streamed_in_batches_of_bounded_size(stack: EmbeddedStack, source: Source) -> None:

@@ -16,6 +16,7 @@ from typer.main import get_command
 
 from assets.asset import s3_metadata
 from assets.labels import LANDING
+from assets.raw import RawConfig
 from assets.transforms.corpus import Dropped
 from assets.transforms.source_schema import LABELS_SCHEMA, SOURCE_TABLES
 from pipelines.cli import app
@@ -25,6 +26,7 @@ from resources.catalogues import load_verticals
 from resources.environments import VARIABLES
 from resources.index_generations import PREVIOUS, SERVING, Generation, Recipe
 from resources.lake import TableSpec
+from resources.redshift import STAGING
 from resources.s3_usage import PrefixUsage, Usage
 
 ROOT = Path(__file__).parents[1]
@@ -35,7 +37,7 @@ TARGETS = set(re.findall(r"^([a-z]+):.*## ", MAKEFILE, re.MULTILINE))
 
 FOREIGN_NAMES = {
     ".cippus", ".venv", ".venv/bin/cippus", ".venv/bin/pre-commit install", "If-None-Match", "now()", "pg_monitor",
-    "pg_read_all_stats", "public", "post", "account", "…_at",
+    "pg_read_all_stats", "public", "_SUCCESS", "post", "account", "…_at",
 }  # fmt: skip
 """What the README sets in code font and is no name of this project's."""
 
@@ -189,6 +191,9 @@ def test_every_name_in_code_font_exists(commands: Mapping[str, TyperCommand]) ->
         *(name for names in checks.values() for name in names),
         *(column for table in SOURCE_TABLES.values() for column in table.schema.names),
         *LABELS_SCHEMA.names,
+        *SOURCE_TABLES,
+        *RawConfig.model_fields,
+        STAGING,
         *(f"{name}.parquet" for name in [*SOURCE_TABLES, "labels"]),
         *Dropped,
         *(schedule.name for schedule in defs.schedules or []),

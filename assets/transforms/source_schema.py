@@ -5,12 +5,25 @@ Belongs here: what a source row looks like, and the bucket that it falls into. N
 
 import hashlib
 from dataclasses import dataclass
+from enum import StrEnum
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
+
+
+class Policy(StrEnum):
+    """What happens when the source's columns are not the declared ones.
+
+    Evolve: added columns travel along. Discard: they are left out. Both: a column that is gone is null, and one of
+    another type is cast value by value. Freeze: nothing is read until a person has decided.
+    """
+
+    EVOLVE = "evolve"
+    DISCARD = "discard"
+    FREEZE = "freeze"
 
 
 @dataclass(frozen=True)
@@ -25,6 +38,7 @@ class SourceTable:
     key: str
     owner_columns: tuple[str, ...] = ("account_id",)
     required: tuple[str, ...] = ()
+    policy: Policy = Policy.FREEZE
 
 
 def _schema(**columns: pa.DataType) -> pa.Schema:
@@ -50,6 +64,7 @@ ACCOUNTS = SourceTable(
     ),
     key="account_id",
     required=("account_id", "network", "updated_at"),
+    policy=Policy.DISCARD,  # what is added to people's accounts may be personal: it comes in when somebody declares it
 )
 POSTS = SourceTable(
     "posts",
@@ -71,6 +86,7 @@ POSTS = SourceTable(
     ),
     key="post_id",
     required=("post_id", "account_id", "network", "updated_at"),
+    policy=Policy.EVOLVE,  # networks add figures all the time, and a post's are public
 )
 TESTIMONIALS = SourceTable(
     "testimonials",
@@ -89,6 +105,7 @@ TESTIMONIALS = SourceTable(
     key="testimonial_id",
     owner_columns=("account_id", "brand"),
     required=("testimonial_id", "updated_at"),
+    policy=Policy.FREEZE,  # small, hand-written, quoted to customers: a change of it is somebody's decision
 )
 SOURCE_TABLES = {table.name: table for table in (ACCOUNTS, POSTS, TESTIMONIALS)}
 

@@ -7,27 +7,32 @@ from dagster import AssetCheckResult, AssetChecksDefinition, AssetKey, asset_che
 
 from assets.lake import LAKE_TABLES
 from assets.quarantine import QUARANTINE
-from assets.raw import SOURCE
 from assets.transforms.source_schema import SOURCE_TABLES, SourceTable, newest_usable
 from pipelines.checks import verdict
 from resources.lake import BUCKET, LakeResource
 from resources.quarantine import QuarantineResource
-from resources.raw_store import RawStoreResource
+from resources.raw_store import EXPORT, KEYS, Manifest, RawStoreResource, moment
 from resources.s3 import S3Resource
 
 
 def _windows(table: SourceTable) -> AssetChecksDefinition:
     @asset_check(asset=AssetKey(["raw", table.name]), name="windows_complete")
     def windows_complete(raw_store: RawStoreResource, s3: S3Resource) -> AssetCheckResult:
-        """Windows follow one another without a gap, and every file that a manifest names is there in its size."""
-        manifests = list(raw_store.manifests(SOURCE, table.name))
-        pairs = pairwise(manifests)
-        gaps = sum(before.upper != after.lower or before.number + 1 != after.number for before, after in pairs)
+        """A source's windows follow one another without a gap, and every file that a manifest names is there whole."""
+        windows = [list(raw_store.manifests(source, table.name)) for source in raw_store.sources(table.name)]
+        manifests = [window for of_source in windows for window in of_source]
+        pairs = [pair for of_source in windows for pair in pairwise(of_source)]
+        gaps = sum(not _follows(before, after) for before, after in pairs)
         sizes = {item.key: item.size_bytes for item in s3.list_objects(f"raw/{table.name}/")}
         lost = sum(sizes.get(file.key) != file.size_bytes for manifest in manifests for file in manifest.files)
         return verdict("gaps between windows, or files lost or damaged", found=gaps + lost)
 
     return windows_complete
+
+
+def _follows(before: Manifest, after: Manifest) -> bool:
+    """Whether a window begins where the one before it ends; an export holds everything, so it begins nowhere."""
+    return before.number + 1 == after.number and (after.kind == EXPORT or before.upper == after.lower)
 
 
 def _keys(table: SourceTable) -> AssetChecksDefinition:
@@ -48,10 +53,14 @@ def _reconciles(table: SourceTable) -> AssetChecksDefinition:
         Memory grows with the table's keys: a count that trusts the merge would prove nothing.
         """
         columns = [*dict.fromkeys([table.key, "updated_at", BUCKET, *table.required, *_judged(table)])]
-        versions = []
-        for manifest in raw_store.manifests(SOURCE, table.name):
-            rows = raw_store.read(manifest.files, columns)
-            versions.append(newest_usable(table, rows)[0].select(table.key, "updated_at"))
+        versions: list[pl.DataFrame] = []
+        for source in raw_store.sources(table.name):
+            for manifest in raw_store.manifests(source, table.name):
+                if manifest.files:
+                    rows = newest_usable(table, raw_store.read(manifest.files, columns))[0]
+                    found = rows.select(table.key, "updated_at")
+                    versions = [_without_overruled(old, found, manifest) for old in versions]
+                    versions.append(found)
         spec = LAKE_TABLES[table.name]
         held = lake.scan(spec).select(table.key, "updated_at").collect()
         extracted = pl.concat([held.clear(), *versions]).group_by(table.key).agg(pl.col("updated_at").max())
@@ -60,6 +69,17 @@ def _reconciles(table: SourceTable) -> AssetChecksDefinition:
         return verdict("rows missing, stale or foreign", found=missing + foreign, metadata={"rows": held.height})
 
     return reconciles_with_raw
+
+
+def _without_overruled(earlier: pl.DataFrame, found: pl.DataFrame, manifest: Manifest) -> pl.DataFrame:
+    """Versions that a comparison of keys did not overrule: those that it judged, of keys that it found older."""
+    if manifest.kind != KEYS:
+        return earlier
+    [key, along] = found.columns
+    newer = earlier.join(found, on=key, suffix="_found").filter(
+        (pl.col(along) > pl.col(f"{along}_found")) & (pl.col(along) < pl.lit(moment(manifest.judged_below)))
+    )
+    return earlier.join(newer, on=[key, along], how="anti")
 
 
 def _judged(table: SourceTable) -> list[str]:

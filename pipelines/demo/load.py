@@ -14,7 +14,6 @@ import psycopg
 import pyarrow as pa
 from psycopg import sql
 
-from assets.raw import SOURCE
 from assets.transforms.source_schema import SOURCE_TABLES, SourceTable
 from pipelines.demo.folder import SourceFile, open_folder
 from resources.embedded import EmbeddedStack
@@ -63,7 +62,7 @@ def load_folder(folder: Path, stack: EmbeddedStack, on_rows: Callable[[str, int]
     with psycopg.connect(stack.postgres_dsn) as connection:
         for name, table in SOURCE_TABLES.items():
             if name in files:
-                was_extracted = RawStoreResource(s3=s3).newest(SOURCE, name) is not None
+                was_extracted = RawStoreResource(s3=s3).was_extracted(name)
                 loading = _TableLoad(connection, table, files[name], stamp=was_extracted)
                 reports[name], rejects[name] = loading.run(on_rows or (lambda _table, _rows: None))
         # Objects before the commit: after a crash in between, the next load puts them under the same names again.

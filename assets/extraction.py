@@ -1,0 +1,205 @@
+"""Extraction of one window from any source: where it begins and ends, its rows, its manifest. Without Dagster.
+
+Belongs here: what makes a window contiguous, repeatable and complete once. Not here: reading (resources/), assets
+(raw.py), hard deletes (key_reconciliation.py).
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+import pyarrow.compute as pc
+
+from assets.reading import Reading, Rejects
+from assets.transforms.overlap import MOST_DIGESTS, Overlap, pack, unpack
+from assets.transforms.source_schema import SourceTable, with_bucket
+from resources.raw_store import CHANGES, EXPORT, Manifest, RawStoreResource, moment
+from resources.source import KeyRange, LiveSource, ReadWindow, SnapshotSource, Source, StagedSource
+from resources.window_plan import Part, Plan
+from resources.window_writer import WindowFile
+
+ALONG = "updated_at"
+PART_ROWS = 1_000_000
+"""Rows of one part of a first load, by the source's own estimate: a crash costs that much at most."""
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """What one extraction landed. ``repeated`` rows were read again below the window and are there already.
+
+    ``window`` is None when there was nothing new, and no manifest was written.
+    """
+
+    window: Manifest | None
+    mark: datetime
+    repeated: int = 0
+    parts: int = 1
+
+    @property
+    def files(self) -> tuple[WindowFile, ...]:
+        """The files of the window."""
+        return self.window.files if self.window else ()
+
+
+@dataclass
+class Extraction:
+    """One table of one source, extracted once.
+
+    ``skew`` is how far an application's clock may be behind the source's: so much of what lies below a window is read
+    again with it. ``on_rejects`` takes the rows that cannot be cast; ``on_rows`` hears how many rows were read. Memory:
+    that of a WindowWriter, whatever the rows.
+    """
+
+    source: Source
+    raw_store: RawStoreResource
+    table: SourceTable
+    bucket_count: int
+    on_rejects: Rejects
+    skew: timedelta = timedelta(0)
+    on_rows: Callable[[int], None] = lambda _rows: None
+    part_rows: int = PART_ROWS
+    reading: Reading = field(init=False)
+    newest_moment: datetime | None = field(init=False, default=None)
+
+    def changes(self) -> Extracted:
+        """Land the rows that changed since the newest window of this source, as the next one.
+
+        The first window of a source begins where those of another end, or is open. A window without rows is not
+        written: the next one begins where the newest ended, so none is skipped. Raises what the source raises,
+        BucketCountError, and WindowTakenError where another run was faster.
+        """
+        self._begin()
+        newest = self._newest()
+        mark = self.source.safe_high_water_mark()
+        lower = moment(newest.upper) if newest else self._end_of_others()
+        if lower is not None and mark <= lower:
+            return Extracted(None, mark)
+        number = newest.number + 1 if newest else 1
+        known = unpack(self.raw_store.digests(newest.overlap if newest else ""))
+        ranges = self._ranges() if newest is None else [KeyRange()]
+        # What a source has put aside is found again only for the same window, so that is fixed before it is read.
+        if len(ranges) > 1 or isinstance(self.source, StagedSource):
+            return self._divided(number, lower, mark, ranges, known)
+        overlap = Overlap(ALONG, lower, mark - self.skew, known)
+        files = self._land(number, overlap, mark, ranges[0])
+        digests = (
+            self.raw_store.put_digests(self.source.name, self.table.name, number, pack(overlap.remembered))
+            if files
+            else ""
+        )
+        window = self._complete(number, lower, mark, files, digests)
+        return Extracted(window, mark, overlap.repeated)
+
+    def snapshot(self, origin: str) -> Extracted:
+        """Land everything that the source holds as one window, unless it was landed under that origin before."""
+        mark = self.source.safe_high_water_mark()
+        landed = list(self.raw_store.manifests(self.source.name, self.table.name))
+        if any(window.origin == origin for window in landed):
+            return Extracted(None, mark)
+        self._begin()
+        number = landed[-1].number + 1 if landed else 1
+        files = self._land(number, Overlap(ALONG, None, mark), mark, KeyRange())
+        if isinstance(self.source, SnapshotSource):
+            mark = self.source.mark_of(self.newest_moment)
+        window = self._manifest(number, None, mark, files, "")
+        self.raw_store.complete(window := replace(window, kind=EXPORT, origin=origin, overlap_seconds=0.0))
+        return Extracted(window, mark)
+
+    def _begin(self) -> None:
+        self.raw_store.require_bucket_count(self.table.name, self.bucket_count)
+        self.reading = Reading.of(self.table, self.source.columns(self.table.name))
+
+    def _newest(self) -> Manifest | None:
+        return self.raw_store.newest(self.source.name, self.table.name)
+
+    def _end_of_others(self) -> datetime | None:
+        """Where the newest window of the other sources ends: a switch costs what changed since, not all rows."""
+        found = (self.raw_store.newest(name, self.table.name) for name in self.raw_store.sources(self.table.name))
+        return max((datetime.fromisoformat(window.upper) for window in found if window), default=None)
+
+    def _ranges(self) -> list[KeyRange]:
+        if not isinstance(self.source, LiveSource):
+            return [KeyRange()]
+        return list(self.source.key_ranges(self.table.name, self.table.key, self.part_rows))
+
+    def _divided(
+        self,
+        number: int,
+        lower: datetime | None,
+        mark: datetime,
+        ranges: Iterable[KeyRange],
+        known: frozenset[bytes] = frozenset(),
+    ) -> Extracted:
+        """A window in parts, those that an earlier run finished not read again."""
+        columns = dict(self.reading.columns)
+        proposed = Plan(_text(lower), mark.isoformat(), self.bucket_count, columns, tuple(ranges))
+        divided = self.raw_store.divided(self.source.name, self.table.name, number, proposed)
+        lower, mark = moment(divided.plan.lower), datetime.fromisoformat(divided.plan.upper)
+        done = divided.parts()
+        for place, keys in enumerate(divided.plan.ranges):
+            if place not in done:
+                overlap = Overlap(ALONG, lower, mark - self.skew, known)
+                files = self._land(number, overlap, mark, keys)
+                digests = self.raw_store.put_digests(
+                    self.source.name, self.table.name, number, pack(overlap.remembered)
+                )
+                done[place] = divided.record(place, Part(files, digests))
+        parts = [done[place] for place in range(len(divided.plan.ranges))]
+        remembered = {digest for part in parts for digest in unpack(self.raw_store.digests(part.digests))}
+        packed = pack(sorted(remembered)[:MOST_DIGESTS])
+        digests = self.raw_store.put_digests(self.source.name, self.table.name, number, packed)
+        files = tuple(file for part in parts for file in part.files)
+        window = self._complete(number, lower, mark, files, digests)
+        if window is None:
+            divided.discard()  # or the next run would find this plan again, done and empty
+        if isinstance(self.source, StagedSource):
+            self.source.settle(self.table.name)
+        return Extracted(window, mark, parts=len(parts))
+
+    def _land(self, number: int, overlap: Overlap, mark: datetime, keys: KeyRange) -> tuple[WindowFile, ...]:
+        """Read rows below the mark and write those that are new."""
+        begins = overlap.lower - self.skew if overlap.lower else None
+        names, texts = self.reading.names, self.reading.texts
+        window = ReadWindow(self.table.name, self.table.key, names, ALONG, begins, mark, keys, texts)
+        writer = self.raw_store.writer(self.source.name, self.table.name, number, self.bucket_count)
+        with writer, self.source.read(window) as batches:
+            for batch in batches:
+                rows = self.reading.rows(batch, self.on_rejects)
+                self._note(pc.max(rows[ALONG]).as_py())
+                fresh = overlap.fresh(rows)
+                writer.add(with_bucket(self.table, fresh, self.bucket_count))
+                self.on_rows(batch.num_rows)
+            return writer.finish()
+
+    def _note(self, moment: datetime | None) -> None:
+        self.newest_moment = max((known for known in (self.newest_moment, moment) if known), default=None)
+
+    def _manifest(
+        self, number: int, lower: datetime | None, upper: datetime, files: tuple[WindowFile, ...], overlap: str
+    ) -> Manifest:
+        return Manifest(
+            self.source.name,
+            self.table.name,
+            number,
+            _text(lower),
+            upper.isoformat(),
+            self.bucket_count,
+            files,
+            CHANGES,
+            overlap_seconds=self.skew.total_seconds(),
+            overlap=overlap,
+            source_columns=dict(self.reading.columns),
+        )
+
+    def _complete(
+        self, number: int, lower: datetime | None, upper: datetime, files: tuple[WindowFile, ...], overlap: str
+    ) -> Manifest | None:
+        if not files:
+            return None
+        window = self._manifest(number, lower, upper, files, overlap)
+        self.raw_store.complete(window)
+        return window
+
+
+def _text(bound: datetime | None) -> str | None:
+    return bound.isoformat() if bound else None

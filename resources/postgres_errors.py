@@ -1,0 +1,68 @@
+"""Errors of the source database, from psycopg and from ADBC, as kinds of failure with one sentence.
+
+Belongs here: what went wrong and what to do about it. Not here: the table of SQLSTATEs (failures.py).
+"""
+
+from collections.abc import Iterable, Iterator
+
+import adbc_driver_manager
+import psycopg
+import pyarrow as pa
+
+from resources.failures import PermanentFailure, TransientFailure, is_transient_sqlstate
+
+_TIMED_OUT = "57014"
+_DENIED = frozenset({"42501"})
+_LOGIN = "28"
+
+
+class SourceUnavailableError(TransientFailure):
+    """The source database cannot be reached, or ended the session; a later attempt may succeed."""
+
+
+class SourcePermissionError(PermanentFailure):
+    """The role lacks a right that extraction needs; trying again cannot help."""
+
+
+class SourceTimeoutError(PermanentFailure):
+    """A statement took longer than it may; it would again."""
+
+
+class SourceQueryError(PermanentFailure):
+    """The source database refuses a statement; it would again."""
+
+
+class UnknownMarkError(PermanentFailure):
+    """The server does not show what the safe high-water mark depends on; the message says what to do."""
+
+
+class PreparedTransactionError(TransientFailure):
+    """A prepared transaction stands in the way of the safe high-water mark; most end by themselves soon."""
+
+
+def refused(error: psycopg.Error | adbc_driver_manager.Error) -> PermanentFailure | TransientFailure:
+    """The failure that an error of a client is."""
+    code = error.sqlstate
+    said = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    if code is not None and (code in _DENIED or code.startswith(_LOGIN)):
+        return SourcePermissionError(f"The source database refuses its role: {said}")
+    if code == _TIMED_OUT:
+        return SourceTimeoutError(
+            f"The source database ended a statement: {said}; raise CIPPUS_STATEMENT_TIMEOUT_SECONDS, or see why it is "
+            "slow (an index on updated_at?)."
+        )
+    if is_transient_sqlstate(code):
+        return SourceUnavailableError(f"The source database cannot be reached: {said}")
+    return SourceQueryError(f"The source database refuses a statement ({code}): {said}")
+
+
+def translated(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The batches, and in place of a client's error in the middle of them the failure that it is."""
+    try:
+        yield from batches
+    except adbc_driver_manager.Error as error:
+        raise refused(error) from None
+    except (pa.ArrowException, OSError) as error:
+        # A stream that breaks off has no SQLSTATE left: the connection is gone.
+        message = f"The source database ended the stream: {str(error).splitlines()[0]}"
+        raise SourceUnavailableError(message) from None
