@@ -23,10 +23,11 @@ _STAMPS = {
     "now": "now()",
     "behind": "greatest(now() - interval '{milliseconds} milliseconds', {table}.updated_at)",
     "ahead": "now() + interval '{milliseconds} milliseconds'",
+    "put back": "now() - interval '{milliseconds} milliseconds'",
     "tie": "greatest(date_trunc('second', now()), now() - interval '{milliseconds} milliseconds', {table}.updated_at)",
 }
-"""How an application's clock stamps a row. One that is behind does not stamp a row earlier than it is stamped already,
-because no reader of `updated_at` could see that; two writes of one row then carry equal moments."""
+"""How an application's clock stamps a row. One that is behind stamps no row earlier than it is stamped already: two
+writes of it then carry equal moments. A row that is put back is: only a comparison of all keys can see that."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +56,11 @@ class Application:
     table: SourceTable
     draw: random.Random
     clocks: Clocks
-    deletes_hard: bool
-    prepares: bool
     committed: "psycopg.Connection[Any]"
     diary: list[str]
     open: list[Transaction] = field(default_factory=list)
+    newest: datetime = _EPOCH
+    """The latest moment that any row was ever stamped with."""
 
     @property
     def keys(self) -> list[str]:
@@ -82,12 +83,19 @@ class Application:
             self._write(self.draw.choice(writing))
         elif kind == "end" and self.open:
             chosen = self.draw.choice(self.open)
-            if self.prepares and not chosen.prepared_as and self.draw.random() < 0.25:
+            if not chosen.prepared_as and self.draw.random() < 0.25:
                 self._prepare(chosen)
             else:
                 self.end(chosen)
         else:
             self.commit_at_once()
+
+    def fill(self) -> None:
+        """Rows of about two thirds of the keys, in one transaction."""
+        with self.committed.transaction():
+            for key in self.keys:
+                if self.draw.random() < 2 / 3:
+                    self._execute(self.committed, "upsert", key)
 
     def commit_at_once(self) -> None:
         """One to four statements, committed."""
@@ -137,11 +145,17 @@ class Application:
         if not free:
             return
         key = self.draw.choice(free)
-        kinds = {"upsert": 6, "change": 4, "move": 3, "delete": 2, "undelete": 1, "delete hard": 2 * self.deletes_hard}
+        kinds = {"upsert": 6, "change": 4, "move": 3, "delete": 2, "undelete": 1, "delete hard": 2}
         kind = self.draw.choices(tuple(kinds), tuple(kinds.values()))[0]
         transaction.locked.add(key)
         self.diary.append(f"{kind} {key}")
-        transaction.connection.execute(*self._statement(kind, key))
+        self._execute(transaction.connection, kind, key)
+
+    def _execute(self, connection: "psycopg.Connection[Any]", kind: str, key: str) -> None:
+        statement, values = self._statement(kind, key)
+        returning = statement + sql.SQL(" RETURNING updated_at")
+        for (stamped,) in connection.execute(returning, values).fetchall():
+            self.newest = max(self.newest, stamped)
 
     def _statement(self, kind: str, key: str) -> tuple[sql.Composed, Sequence[Any]]:
         name, at = sql.Identifier(self.table.name), sql.Identifier(self.table.key)
@@ -217,12 +231,12 @@ class Application:
         return self.draw.choice(_WORDS)
 
     def wait_for_clocks(self) -> None:
-        """Return when no row is stamped with a moment yet to come, and no session of a killed worker is left."""
+        """Return when every stamp is so far back that no clock is behind it, and no killed worker's session is left."""
         self.terminate_workers()
-        newest = sql.SQL(
-            "SELECT pg_sleep(greatest(0, extract(epoch FROM max(updated_at) - clock_timestamp()) + 0.001)) FROM {}"
+        settled = self.newest + timedelta(milliseconds=self.clocks.behind_milliseconds + 1)
+        self.committed.execute(
+            "SELECT pg_sleep(greatest(0, extract(epoch FROM %s::timestamptz - clock_timestamp())))", (settled,)
         )
-        self.committed.execute(newest.format(sql.Identifier(self.table.name)))
 
     def terminate_workers(self) -> None:
         """End the sessions of extraction, as a failover would."""

@@ -37,6 +37,10 @@ class Incident:
     what: What
     applied: bool = False
 
+    def may_tell(self, error: str) -> bool:
+        """Whether a step to which this happened may end with an error of that type."""
+        return self.step != "merge" and error in TOLD.get(self.what, ())
+
     @property
     def name(self) -> str:
         """Such as `extract: manifest, kill (applied)`."""
@@ -80,6 +84,12 @@ def _is_possible(step: str, where: str, what: What, *, applied: bool) -> bool:
     )
 
 
+TOLD = {
+    What.FAILOVER: frozenset({"SourceUnavailableError", "WindowTakenError"}),
+    **dict.fromkeys((What.TWIN, What.MEANWHILE, What.ERROR, What.RESET), frozenset({"WindowTakenError"})),
+}
+"""The errors that a step of extraction may end with: the database was gone, or another run completed the window, which
+may be this run's own request that was answered too late. A merge ends well unless it is killed: it tries again."""
 DECKS = {
     step: [
         Incident(step, where, what, applied)

@@ -1,46 +1,53 @@
-"""The steps of extraction and lake that a chaos run calls: the one place that is coupled to their code.
+"""The steps of extraction and lake that a chaos run takes: the one place that is coupled to their code.
 
-Belongs here: calling the assets' bodies without Dagster, with resources as a run makes them. Not here: faults.
+Belongs here: calling the steps without Dagster, with resources as a run makes them. Not here: faults, comparing.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import cached_property
 from http.client import HTTPConnection
 from types import SimpleNamespace
-from typing import Any
 from urllib.parse import urlsplit
 
-from dagster import AssetsDefinition
+import polars as pl
+import pyarrow as pa
 
-from assets import lake, raw
+from assets import lake
+from assets.extraction import Extraction
+from assets.key_reconciliation import KeyReconciliation
+from assets.transforms.source_schema import SOURCE_TABLES
 from pipelines.benchmarks.chaos_world.http_messages import EVENT
 from resources.lake import LakeResource
 from resources.quarantine import QuarantineResource
-from resources.raw_store import RawStoreResource, WindowWriter
-from resources.rds import PostgresResource, ReadWindow
+from resources.raw_store import RawStoreResource
+from resources.rds import PostgresResource
 from resources.s3 import S3Resource
+from resources.source import ReadWindow
+from resources.window_writer import WindowWriter
 
-RECONCILES_KEYS = False
-"""Whether rows that vanish from the database are noticed, by ``Steps.reconcile_keys``."""
-RE_READS_OVERLAP = False
-"""Whether rows that appear somewhat below a window that is complete are taken in, and equal moments are settled."""
-WAITS_FOR_PREPARED = False
-"""Whether the safe mark allows for transactions that are prepared, instead of refusing to be told."""
+STEPS = ("extract", "reconcile_keys", "merge")
 BUCKETS = 4
 """Account buckets: few, because each that a window has rows of is a file."""
+PREPARED_SECONDS = 120.0
+"""How long a run's transactions may be open before they are prepared: longer than a whole run takes anywhere."""
+_PIECE_BYTES = 300
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a run's database and lake are, as values that go to a worker."""
+    """Where a run's database and lake are, and its settings, as values that go to a worker."""
 
     dsn: str
     s3_endpoint: str
     access_key_id: str
     secret_access_key: str
     bucket: str
+    skew_milliseconds: int = 0
+    """How far an application's clock may be behind."""
     in_pieces: bool = False
     """Whether a few rows are already too many for a file or for a merge, so that a window takes several."""
 
@@ -48,10 +55,10 @@ class Place:
 class RawStoreInPieces(RawStoreResource):
     """Windows whose files hold a few hundred bytes."""
 
-    def writer(self, source: str, table: str, number: int) -> WindowWriter:
-        """As ever, but for the buffer."""
-        made = super().writer(source, table, number)
-        made.buffer_bytes = 300
+    def writer(self, source: str, table: str, number: int, bucket_count: int) -> WindowWriter:
+        """As ever, but for the buffers."""
+        made = super().writer(source, table, number, bucket_count)
+        made.rows_bytes = made.files_bytes = _PIECE_BYTES
         return made
 
 
@@ -67,13 +74,13 @@ class AnnouncingPostgres(PostgresResource):
         connection.getresponse().read()
         connection.close()
 
-    def safe_high_water_mark(self) -> Any:
+    def safe_high_water_mark(self) -> datetime:
         """As ever; announced as `mark`, when it is known and nothing was read."""
         found = super().safe_high_water_mark()
         self.announce("mark")
         return found
 
-    def read(self, window: ReadWindow) -> Any:
+    def read(self, window: ReadWindow) -> AbstractContextManager[Iterator[pa.RecordBatchReader]]:  # type: ignore[override]
         """As ever; announced as `read`, before the query is sent."""
         self.announce("read")
         return super().read(window)
@@ -81,7 +88,7 @@ class AnnouncingPostgres(PostgresResource):
 
 @dataclass(frozen=True)
 class Steps:
-    """The steps in one place. What a process would keep over runs is kept; what a run makes is made a step."""
+    """The steps in one place. What a process keeps is kept; what a run makes anew is made at every step."""
 
     place: Place
 
@@ -106,30 +113,54 @@ class Steps:
         """The Delta tables, nothing of them opened yet."""
         return LakeResource(s3=self.s3)
 
-    def extract(self, table: str) -> None:
-        """Cut and land the next window of a table."""
-        batch_bytes = 300 if self.place.in_pieces else 8 << 20
-        source = AnnouncingPostgres(dsn=self.place.dsn, announce_to=self.place.s3_endpoint, batch_bytes=batch_bytes)
-        _body(raw.ASSETS, table)(_context(), source, self.raw_store)
+    @property
+    def quarantine(self) -> QuarantineResource:
+        """Where rows go that cannot be used; a run has none."""
+        return QuarantineResource(s3=self.s3)
 
-    def merge(self, table: str, buckets: Sequence[int]) -> None:
-        """Merge every window that is due into these buckets."""
+    @property
+    def source(self) -> AnnouncingPostgres:
+        """The database."""
+        return AnnouncingPostgres(
+            dsn=self.place.dsn,
+            announce_to=self.place.s3_endpoint,
+            batch_bytes=_PIECE_BYTES if self.place.in_pieces else 8 << 20,
+            prepared_seconds=PREPARED_SECONDS,
+        )
+
+    @property
+    def _skew(self) -> timedelta:
+        return timedelta(milliseconds=self.place.skew_milliseconds)
+
+    def take(self, step: str, table: str, buckets: Sequence[int]) -> None:
+        """Take one of STEPS; only a merge is of some buckets."""
+        steps: Mapping[str, Callable[[], object]] = {
+            "extract": lambda: self._extraction(table).changes(),
+            "reconcile_keys": lambda: self._reconciliation(table).run(),
+            "merge": lambda: self._merge(table, buckets),
+        }
+        steps[step]()
+
+    def _extraction(self, table: str) -> Extraction:
+        return Extraction(self.source, self.raw_store, SOURCE_TABLES[table], BUCKETS, _no_rejects, self._skew)
+
+    def _reconciliation(self, table: str) -> KeyReconciliation:
+        resources = self.source, self.raw_store, self.lake, self.quarantine
+        return KeyReconciliation(*resources, SOURCE_TABLES[table], lake.LAKE_TABLES[table], BUCKETS, self._skew)
+
+    def _merge(self, table: str, buckets: Sequence[int]) -> None:
+        """The asset's own function: Dagster's machinery around it takes longer than what it does here."""
         if self.place.in_pieces:
-            lake._MERGE_ROWS = 3
-        _body(lake.ASSETS, table)(_context(buckets), self.raw_store, self.lake, QuarantineResource(s3=self.s3))
-
-    def reconcile_keys(self, table: str) -> None:
-        """Find the rows that vanished from the database."""
-        raise NotImplementedError(table)
-
-
-def _body(assets: Sequence[AssetsDefinition], table: str) -> Callable[..., Any]:
-    """The function of a table's asset: Dagster's machinery around it takes longer than what it does here."""
-    [found] = [asset for asset in assets if asset.key.path[1] == table]
-    function: Callable[..., Any] = found.op.compute_fn.decorated_fn  # type: ignore[union-attr]
-    return function
+            lake._MERGE_ROWS = 1
+        [asset] = [asset for asset in lake.ASSETS if asset.key.path[1] == table]
+        merge: Callable[..., object] = asset.op.compute_fn.decorated_fn  # type: ignore[union-attr]
+        context = SimpleNamespace(
+            log=logging.getLogger("cippus.chaos"), partition_keys=[str(bucket) for bucket in buckets]
+        )
+        merge(context, self.raw_store, self.lake, self.quarantine)
 
 
-def _context(buckets: Sequence[int] = ()) -> Any:
-    """What the bodies ask of Dagster: a log, and the buckets of the run."""
-    return SimpleNamespace(log=logging.getLogger("cippus.chaos"), partition_keys=[str(bucket) for bucket in buckets])
+def _no_rejects(rejects: pl.DataFrame) -> None:
+    if rejects.height:
+        message = f"A run writes no row that cannot be used, and these were rejected: {rejects}"
+        raise ValueError(message)

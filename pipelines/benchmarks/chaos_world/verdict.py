@@ -4,17 +4,18 @@ Belongs here: comparing. Not here: bringing either about (run.py).
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
 from polars.testing import assert_frame_equal
 
 from assets.lake import LAKE_TABLES
-from assets.raw import SOURCE
 from assets.transforms.source_schema import SourceTable, account_bucket
 from pipelines.benchmarks.chaos_world.steps import BUCKETS, Steps
 from resources.lake import BUCKET
-from resources.raw_store import Manifest, moment
+from resources.raw_store import CHANGES, Manifest, moment
+from resources.rds import SOURCE
 
 Row = Mapping[str, Any]
 
@@ -57,7 +58,8 @@ def require_equal(steps: Steps, table: SourceTable, rows: Sequence[Row], history
 
 def state(table: SourceTable, row: Row) -> str:
     """A row without the moments that a tombstone has of its own."""
-    return repr([row[name] for name in table.schema.names if name not in ("updated_at", "deleted_at")])
+    values = [row[name] for name in table.schema.names if name not in ("updated_at", "deleted_at")]
+    return repr([value.isoformat() if isinstance(value, datetime) else value for value in values])
 
 
 def _difference(found: pl.DataFrame, expected: pl.DataFrame) -> str:
@@ -80,13 +82,20 @@ def require_contiguous(steps: Steps, table: SourceTable) -> None:
         rows = steps.raw_store.read(manifest.files) if manifest.files else None
         if rows is None or rows.height != manifest.rows:
             raise BrokenPromiseError(f"{where} has not the rows that its manifest says.")
-        lower, upper = moment(manifest.lower), moment(manifest.upper)
-        outside = rows.filter(
-            (pl.col("updated_at") >= upper) | (pl.col("updated_at") < lower if lower else pl.lit(value=False))
-        )
+        outside = _outside(manifest, rows)
         if outside.height:
             raise BrokenPromiseError(f"{where} has rows outside {manifest.lower} to {manifest.upper}: {outside}")
         before = manifest
+
+
+def _outside(manifest: Manifest, rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows of a window of changes that are not of its interval, nor of the overlap below it."""
+    lower, upper = moment(manifest.lower), moment(manifest.upper)
+    if manifest.kind != CHANGES:
+        return rows.clear()
+    late = pl.col("updated_at") >= upper
+    early = pl.col("updated_at") < lower - timedelta(seconds=manifest.overlap_seconds) if lower else pl.lit(value=False)
+    return rows.filter(late | early)
 
 
 def objects(steps: Steps) -> dict[str, str]:

@@ -164,10 +164,7 @@ def _serve(descriptor: int) -> None:
 def _done(steps: Steps, job: dict[str, Any]) -> dict[str, str]:
     """Do a step; what it raises is an answer."""
     try:
-        if job["step"] == "merge":
-            steps.merge(job["table"], job["buckets"])
-        else:
-            getattr(steps, job["step"])(job["table"])
+        steps.take(job["step"], job["table"], job["buckets"])
     except Exception as error:
         return {"error": type(error).__name__, "text": "".join(traceback.format_exception(error)[-8:])}
     return {}
