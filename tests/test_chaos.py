@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
 from pipelines.benchmarks import chaos
 from pipelines.benchmarks.chaos import Series
 from pipelines.benchmarks.chaos_world.incidents import DECKS, PLACES, What
+from pipelines.cli import app
 from resources.embedded import EmbeddedStack
 
 RUNS = 60
@@ -64,3 +66,9 @@ def test_a_series_is_held_to_its_targets() -> None:
     found.failures.clear()
     found.happened.update(incident.name for deck in DECKS.values() for incident in deck)
     assert all(target.met for target in chaos.result(found, 6.0).targets.values())
+
+
+def test_other_benches_have_no_seeds() -> None:
+    refused = CliRunner().invoke(app, ["bench", "overhead", "--seed", "3"])
+    assert refused.exit_code == 2
+    assert "--seed is an option of `cippus bench chaos` alone." in refused.output

@@ -18,8 +18,9 @@ from rich.console import Console
 
 from pipelines.benchmarks import BenchResult, Target
 from pipelines.benchmarks.chaos_world.incidents import DECKS, What
-from pipelines.benchmarks.chaos_world.run import try_seed, world
+from pipelines.benchmarks.chaos_world.run import try_seed
 from pipelines.benchmarks.chaos_world.steps import STEPS
+from pipelines.benchmarks.chaos_world.world import world
 from pipelines.demo import stack as embedded
 from resources.cores import available_cores
 from resources.embedded import EmbeddedStack

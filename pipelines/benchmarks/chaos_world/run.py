@@ -1,25 +1,23 @@
 """A seeded run: applications write, extraction and lake go on, things happen to them; in the end, lake = database.
 
-Belongs here: the world that runs share, and the order of a run. Not here: its parts.
+Belongs here: the order of a run. Not here: its parts, the world that runs share (world.py).
 """
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import psycopg
 
 from assets.transforms.source_schema import SOURCE_TABLES, SourceTable
 from pipelines.benchmarks.chaos_world import verdict
 from pipelines.benchmarks.chaos_world.application import Application, Clocks
-from pipelines.benchmarks.chaos_world.fault_proxy import fault_proxy
 from pipelines.benchmarks.chaos_world.incidents import DECKS, Bystanders, Incident, Late, What, carry_out, stop_for
-from pipelines.benchmarks.chaos_world.source_database import database
-from pipelines.benchmarks.chaos_world.steps import BUCKETS, STEPS, Place, Steps
-from pipelines.benchmarks.chaos_world.worker import Outcome, Worker, nursery
-from resources.embedded import EmbeddedStack
+from pipelines.benchmarks.chaos_world.steps import BUCKETS, STEPS
+from pipelines.benchmarks.chaos_world.worker import Outcome, Worker
+from pipelines.benchmarks.chaos_world.world import World
 
 LAST = ("extract", "merge", "reconcile_keys", "merge")
 """How a run ends: what was extracted is merged before all keys are compared."""
@@ -30,46 +28,6 @@ OVERLAP_MILLISECONDS = 300
 
 class UnexpectedOutcomeError(AssertionError):
     """A step that nothing was done to failed, or one failed in a way that tells nobody what happened."""
-
-
-@dataclass(frozen=True)
-class World:
-    """What runs share: two workers on lanes of their own, a database, a bucket that is emptied between runs."""
-
-    workers: tuple[Worker, Worker]
-    direct: Steps
-    dsn: str
-
-    def empty(self) -> None:
-        """Nothing in the bucket, no rows in the database."""
-        for worker in self.workers:
-            worker.lane.stop = None
-            if worker.busy:  # a run that failed has left it where it was stopped
-                worker.kill()
-        self.direct.s3.delete(list(verdict.objects(self.direct)))
-        with psycopg.connect(self.dsn) as connection:
-            connection.execute("TRUNCATE accounts, posts, testimonials")
-
-
-@contextmanager
-def world(stack: EmbeddedStack, name: str) -> Iterator[World]:
-    """A world on an embedded stack; ``name`` is its database's and, with dashes, its bucket's."""
-    with (
-        database(stack.postgres_dsn.rpartition("/")[0] + "/postgres", name) as dsn,
-        fault_proxy(stack.s3_endpoint, lanes=2) as lanes,
-        nursery() as forking,
-    ):
-        bucket, keys = name.replace("_", "-"), (stack.s3_access_key_id, stack.s3_secret_access_key)
-        direct = Steps(Place(dsn, stack.s3_endpoint, *keys, bucket))
-        direct.s3.client.create_bucket(Bucket=bucket)
-        workers = [Worker(forking, lane, Place(dsn, lane.endpoint, *keys, bucket)) for lane in lanes]
-        try:
-            yield World((workers[0], workers[1]), direct, dsn)
-        finally:
-            for worker in workers:
-                worker.kill()
-            direct.s3.delete(list(verdict.objects(direct)))
-            direct.s3.client.delete_bucket(Bucket=bucket)
 
 
 @dataclass
@@ -87,12 +45,19 @@ class Run:
         self.table: SourceTable = SOURCE_TABLES[self.draw.choices(("posts", "testimonials", "accounts"), (3, 2, 1))[0]]
         self.clocks = _clocks(self.draw)
         for worker in self.world.workers:
-            worker.place = replace(
-                worker.place, in_pieces=self.seed % 3 == 0, skew_milliseconds=self.clocks.behind_milliseconds
-            )
+            worker.place = replace(worker.place, **self.settings)
         self.late = Late()
         self.taken = Counter[str]()
         self.history: dict[str, set[str]] = {}
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What is the run's own of its workers' places. One run in four has its S3 behind the request governor."""
+        return {
+            "in_pieces": self.seed % 3 == 0,
+            "skew_milliseconds": self.clocks.behind_milliseconds,
+            "governor_home": str(self.world.governors) if self.seed % 4 == 3 else "",
+        }
 
     def go(self) -> None:
         """Everything, and the verdict. Raises BrokenPromiseError or UnexpectedOutcomeError."""
@@ -216,9 +181,7 @@ class Run:
 
     def story(self) -> str:
         """What happened, in order."""
-        return "\n".join(
-            [f"table {self.table.name}, clocks {self.clocks}, in pieces: {self.seed % 3 == 0}", *self.diary]
-        )
+        return "\n".join([f"table {self.table.name}, clocks {self.clocks.kinds}, {self.settings}", *self.diary])
 
 
 def _clocks(draw: random.Random) -> Clocks:

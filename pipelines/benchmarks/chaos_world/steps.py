@@ -26,6 +26,7 @@ from resources.quarantine import QuarantineResource
 from resources.raw_store import RawStoreResource
 from resources.rds import PostgresResource
 from resources.s3 import S3Resource
+from resources.s3_route import GovernorConfig
 from resources.source import ReadWindow
 from resources.window_writer import WindowWriter
 
@@ -48,6 +49,8 @@ class Place:
     bucket: str
     skew_milliseconds: int = 0
     """How far an application's clock may be behind."""
+    governor_home: str = ""
+    """Where the request governor is found that S3 is reached through; blank to reach it directly."""
     in_pieces: bool = False
     """Whether a few rows are already too many for a file or for a merge, so that a window takes several."""
 
@@ -101,6 +104,7 @@ class Steps:
             endpoint_url=at.s3_endpoint,
             access_key_id=at.access_key_id,
             secret_access_key=at.secret_access_key,
+            governor=GovernorConfig(home=at.governor_home) if at.governor_home else None,
         )
 
     @property
