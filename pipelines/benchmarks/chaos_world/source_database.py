@@ -31,4 +31,13 @@ def database(admin_dsn: str, name: str) -> Iterator[str]:
                     )
             yield dsn
         finally:
+            roll_back_prepared(dsn)
             admin.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def roll_back_prepared(dsn: str) -> None:
+    """Roll back what a run that failed has left prepared: it would hold the next one's rows and marks."""
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        left = "SELECT gid FROM pg_prepared_xacts WHERE database = current_database()"
+        for (name,) in connection.execute(left).fetchall():
+            connection.execute(sql.SQL("ROLLBACK PREPARED {}").format(name))

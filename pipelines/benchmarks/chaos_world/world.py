@@ -13,7 +13,7 @@ import psycopg
 
 from pipelines.benchmarks.chaos_world import verdict
 from pipelines.benchmarks.chaos_world.fault_proxy import fault_proxy
-from pipelines.benchmarks.chaos_world.source_database import database
+from pipelines.benchmarks.chaos_world.source_database import database, roll_back_prepared
 from pipelines.benchmarks.chaos_world.steps import Place, Steps
 from pipelines.benchmarks.chaos_world.worker import Worker, nursery
 from resources.embedded import EmbeddedStack
@@ -36,6 +36,7 @@ class World:
             if worker.busy:  # a run that failed has left it where it was stopped
                 worker.kill()
         self.direct.s3.delete(list(verdict.objects(self.direct)))
+        roll_back_prepared(self.dsn)
         with psycopg.connect(self.dsn) as connection:
             connection.execute("TRUNCATE accounts, posts, testimonials")
 
