@@ -59,6 +59,8 @@ class Application:
     committed: "psycopg.Connection[Any]"
     diary: list[str]
     open: list[Transaction] = field(default_factory=list)
+    put_back: set[str] = field(default_factory=set)
+    """The keys that may have a version with a later moment than the one that counts."""
     newest: datetime = _EPOCH
     """The latest moment that any row was ever stamped with."""
 
@@ -163,7 +165,9 @@ class Application:
         name, at = sql.Identifier(self.table.name), sql.Identifier(self.table.key)
         if kind == "delete hard":
             return sql.SQL("DELETE FROM {} WHERE {} = %s").format(name, at), (key,)
-        values = dict(self._row(key))
+        values, clock = dict(self._row(key)), self.draw.choice(self.clocks.kinds)
+        if clock == "put back":
+            self.put_back.add(key)
         if kind == "upsert":
             columns = list(values)
             assignments = sql.SQL(", ").join(
@@ -175,17 +179,17 @@ class Application:
                 name,
                 sql.SQL(", ").join(map(sql.Identifier, columns)),
                 sql.SQL(", ").join([sql.Placeholder()] * len(columns)),
-                self._stamp(is_new=True),
+                self._stamp(clock, is_new=True),
                 at,
                 assignments,
-                self._stamp(is_new=False),
+                self._stamp(clock, is_new=False),
             )
             return statement, list(values.values())
         changed = self._changed(kind, values)
         statement = sql.SQL("UPDATE {} SET {}, updated_at = {} WHERE {} = %s").format(
             name,
             sql.SQL(", ").join(sql.SQL("{} = %s").format(sql.Identifier(column)) for column in changed),
-            self._stamp(is_new=False),
+            self._stamp(clock, is_new=False),
             at,
         )
         return statement, [*changed.values(), key]
@@ -200,11 +204,10 @@ class Application:
         others = [name for name in values if name not in (self.table.key, "deleted_at", *self.table.owner_columns)]
         return {name: values[name] for name in self.draw.sample(others, self.draw.randint(1, 3))}
 
-    def _stamp(self, *, is_new: bool) -> sql.Composable:
-        kind = self.draw.choice(self.clocks.kinds)
-        most = self.clocks.ahead_milliseconds if kind == "ahead" else self.clocks.behind_milliseconds
+    def _stamp(self, clock: str, *, is_new: bool) -> sql.Composable:
+        most = self.clocks.ahead_milliseconds if clock == "ahead" else self.clocks.behind_milliseconds
         table = "excluded" if is_new else self.table.name
-        text = _STAMPS[kind].format(milliseconds=self.draw.randint(0, most), table=table)
+        text = _STAMPS[clock].format(milliseconds=self.draw.randint(0, most), table=table)
         # A new row has no stamp yet that its own could be earlier than.
         return sql.SQL(text.replace(", excluded.updated_at", ""))  # made of literals above
 

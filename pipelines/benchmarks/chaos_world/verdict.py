@@ -3,7 +3,8 @@
 Belongs here: comparing. Not here: bringing either about (run.py).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -30,30 +31,44 @@ def bucket_of(table: SourceTable, row: Row) -> int:
     return 0 if owner is None else account_bucket(owner, BUCKETS)
 
 
-def require_equal(steps: Steps, table: SourceTable, rows: Sequence[Row], history: Mapping[str, set[str]]) -> None:
-    """Lake = database, row for row and in all columns; what else the lake holds are tombstones of what once was.
+@dataclass(frozen=True)
+class Truth:
+    """The database's rows, what every key has ever held, as ``state`` writes it, and the keys that were put back."""
 
-    ``history`` has what every key ever held, as ``state`` writes it.
+    rows: Sequence[Row]
+    history: Mapping[str, set[str]]
+    put_back: Collection[str]
+
+
+def require_equal(steps: Steps, table: SourceTable, truth: Truth, *, reconciled: bool) -> None:
+    """Lake = database, row for row and in all columns; what else the lake holds once was, and is marked as deleted.
+
+    Before keys were reconciled, that is not asked of keys that were put back, and deleted rows may stand: windows show
+    neither. All else has to be right by then, or reconciling would hide what windows miss.
     """
-    spec = LAKE_TABLES[table.name]
+    spec, key = LAKE_TABLES[table.name], pl.col(table.key)
     found = steps.lake.scan(spec).collect().select(spec.schema.names).sort(table.key)
-    twice = found.filter(pl.col(table.key).is_duplicated())
+    twice = found.filter(key.is_duplicated())
     if twice.height:
         raise BrokenPromiseError(f"Keys that are in the lake more than once: {twice}")
     expected = pl.DataFrame(
-        [{**row, BUCKET: bucket_of(table, row)} for row in rows], schema=spec.polars_schema, orient="row"
+        [{**row, BUCKET: bucket_of(table, row)} for row in truth.rows], schema=spec.polars_schema, orient="row"
     ).sort(table.key)
+    others = found.join(expected.select(table.key), on=table.key, how="anti")
+    if not reconciled:
+        seen = ~key.is_in(list(truth.put_back))
+        found, expected = found.filter(seen), expected.filter(seen)
     living = found.join(expected.select(table.key), on=table.key, how="semi").sort(table.key)
     try:
         assert_frame_equal(living, expected)
     except AssertionError as error:
-        what = str(error).partition("\n")[0]
+        what = f"{str(error).splitlines()[0]}, {'after' if reconciled else 'before'} keys were reconciled"
         raise BrokenPromiseError(f"The lake is not the database: {what}\n{_difference(living, expected)}") from None
-    for row in found.join(expected.select(table.key), on=table.key, how="anti").iter_rows(named=True):
-        if row["deleted_at"] is None:
+    for row in others.iter_rows(named=True):
+        if reconciled and row["deleted_at"] is None:
             raise BrokenPromiseError(f"The lake has a row that the database has not: {row}")
-        if state(table, row) not in history[row[table.key]]:
-            raise BrokenPromiseError(f"A tombstone holds what never was: {row}")
+        if state(table, row) not in truth.history[row[table.key]]:
+            raise BrokenPromiseError(f"The lake holds what never was: {row}")
 
 
 def state(table: SourceTable, row: Row) -> str:
