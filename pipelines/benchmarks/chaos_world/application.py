@@ -85,7 +85,6 @@ class Application:
             self._write(self.draw.choice(writing))
         elif kind == "end" and self.open:
             chosen = self.draw.choice(self.open)
-            # One at a time: the embedded server allows two, and two runs go on side by side.
             if not any(found.prepared_as for found in self.open) and self.draw.random() < 0.25:
                 self._prepare(chosen)
             else:
@@ -119,8 +118,13 @@ class Application:
     def _prepare(self, transaction: Transaction) -> None:
         """The first half of a two-phase commit: the session is gone, the locks stay."""
         name = f"{transaction.connection.info.dbname}-{len(self.diary)}"
-        transaction.connection.execute(sql.SQL("PREPARE TRANSACTION {}").format(name))
-        transaction.connection.close()
+        with transaction.connection as connection:
+            try:
+                connection.execute(sql.SQL("PREPARE TRANSACTION {}").format(name))
+            except psycopg.errors.OutOfMemory:  # the server keeps few, and other runs have them: it rolls back
+                connection.rollback()
+                self.open.remove(transaction)
+                return
         transaction.prepared_as = name
         self.diary.append("prepare")
 
