@@ -26,8 +26,6 @@ from resources.cores import available_cores
 from resources.embedded import EmbeddedStack
 
 RUNS = 60
-MOST_WORLDS = 2
-"""Each may prepare a transaction, and the embedded Postgres keeps two."""
 
 
 @dataclass
@@ -85,7 +83,7 @@ def measure(home: Path, console: Console, runs: int = RUNS, seed: int = 0) -> Be
     with own_stack() as stack:
         console.print(f"{runs} runs from seed {seed}", highlight=False)
         started = time.monotonic()
-        found = run_series(stack, "chaos", range(seed, seed + runs), console, min(MOST_WORLDS, available_cores()))
+        found = run_series(stack, "chaos", range(seed, seed + runs), console, available_cores())
         return result(found, time.monotonic() - started)
 
 

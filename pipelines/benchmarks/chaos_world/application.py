@@ -4,21 +4,17 @@ Belongs here: what is written, with what `updated_at`, and what every key has ev
 """
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg
-import pyarrow as pa
 from psycopg import sql
 
-from assets.transforms.source_schema import SourceTable, account_bucket
-from pipelines.benchmarks.chaos_world.steps import BUCKETS
+from assets.transforms.source_schema import SourceTable
+from pipelines.benchmarks.chaos_world.source_rows import EPOCH, keys_of, row
 
-KEYS = 14
-_WORDS = ("vegan recipes", "O'Brien", "", "naïve ☕", "a\nb\tc", '"quoted"', "\\", "x" * 40, "NULL", "日本", None)
-_EPOCH = datetime(2024, 1, 1, tzinfo=UTC)
 _STAMPS = {
     "now": "now()",
     "behind": "greatest(now() - interval '{milliseconds} milliseconds', {table}.updated_at)",
@@ -61,20 +57,8 @@ class Application:
     open: list[Transaction] = field(default_factory=list)
     put_back: set[str] = field(default_factory=set)
     """The keys that may have a version with a later moment than the one that counts."""
-    newest: datetime = _EPOCH
+    newest: datetime = EPOCH
     """The latest moment that any row was ever stamped with."""
-
-    @property
-    def keys(self) -> list[str]:
-        """The keys that rows are written under; some have to be quoted."""
-        return [f"{self.table.name[0]}'{number}" if number % 5 == 0 else f"key-{number}" for number in range(KEYS)]
-
-    @property
-    def owners(self) -> list[str]:
-        """An owner of every bucket, and two of the first."""
-        numbered = [f"owner-{number}" for number in range(40)]
-        first = [next(it for it in numbered if account_bucket(it, BUCKETS) == bucket) for bucket in range(BUCKETS)]
-        return [*first, next(it for it in numbered if it not in first and account_bucket(it, BUCKETS) == 0)]
 
     def act(self) -> None:
         """One thing that applications do: a transaction of its own, or a part of one that stays open a while."""
@@ -95,7 +79,7 @@ class Application:
     def fill(self) -> None:
         """Rows of about two thirds of the keys, in one transaction."""
         with self.committed.transaction():
-            for key in self.keys:
+            for key in keys_of(self.table):
                 if self.draw.random() < 2 / 3:
                     self._execute(self.committed, "upsert", key)
 
@@ -149,7 +133,7 @@ class Application:
     def _write(self, transaction: Transaction) -> None:
         """One statement. Rows that another transaction has locked are left alone: they would be waited for for ever."""
         locked = {key for other in self.open if other is not transaction for key in other.locked}
-        free = [key for key in self.keys if key not in locked]
+        free = [key for key in keys_of(self.table) if key not in locked]
         if not free:
             return
         key = self.draw.choice(free)
@@ -169,7 +153,7 @@ class Application:
         name, at = sql.Identifier(self.table.name), sql.Identifier(self.table.key)
         if kind == "delete hard":
             return sql.SQL("DELETE FROM {} WHERE {} = %s").format(name, at), (key,)
-        values, clock = dict(self._row(key)), self.draw.choice(self.clocks.kinds)
+        values, clock = row(self.table, key, self.draw), self.draw.choice(self.clocks.kinds)
         if clock == "put back":
             self.put_back.add(key)
         if kind == "upsert":
@@ -200,7 +184,7 @@ class Application:
 
     def _changed(self, kind: str, values: dict[str, Any]) -> dict[str, Any]:
         if kind in ("delete", "undelete"):
-            return {"deleted_at": _EPOCH + timedelta(days=self.draw.randrange(900)) if kind == "delete" else None}
+            return {"deleted_at": EPOCH + timedelta(days=self.draw.randrange(900)) if kind == "delete" else None}
         if kind == "move":
             return {name: values[name] for name in self.table.owner_columns if name != self.table.key} or {
                 "network": values["network"]
@@ -214,30 +198,6 @@ class Application:
         text = _STAMPS[clock].format(milliseconds=self.draw.randint(0, most), table=table)
         # A new row has no stamp yet that its own could be earlier than.
         return sql.SQL(text.replace(", excluded.updated_at", ""))  # made of literals above
-
-    def _row(self, key: str) -> Iterator[tuple[str, Any]]:
-        """A row's values by column, but for `updated_at`."""
-        for item in self.table.schema:
-            if item.name == self.table.key:
-                yield item.name, key
-            elif item.name in self.table.owner_columns:
-                is_required = item.name in self.table.required
-                yield item.name, self.draw.choice(self.owners if is_required else [*self.owners, None])
-            elif item.name == "network":
-                yield item.name, self.draw.choice(("youtube", "x"))
-            elif item.name == "deleted_at":
-                yield item.name, None
-            elif item.name != "updated_at":
-                yield item.name, self._value(item.name, item.type)
-
-    def _value(self, name: str, kind: pa.DataType) -> Any:
-        if pa.types.is_list(kind):
-            return self.draw.choice([None, [], ["a"], ["b", "ünï", "a"]])
-        if pa.types.is_timestamp(kind):
-            return self.draw.choice([None, _EPOCH + timedelta(microseconds=self.draw.randrange(10**14))])
-        if pa.types.is_integer(kind):
-            return self.draw.choice([None, 1, 5] if name == "rating" else [None, 0, -1, 2**53 + 1, 7])
-        return self.draw.choice(_WORDS)
 
     def wait_for_clocks(self) -> None:
         """Return when every stamp is so far back that no clock is behind it, and no killed worker's session is left."""
