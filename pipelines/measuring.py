@@ -25,6 +25,7 @@ class BenchName(StrEnum):
     INDEX = "index"
     ERASE = "erase"
     MERGE = "merge"
+    CHAOS = "chaos"
 
 
 _ON_THE_STACK = {BenchName.OVERHEAD, BenchName.GOVERNOR, BenchName.EMBED}
@@ -35,12 +36,17 @@ evaluation = typer.Typer(help="Measure the real parts on a collection that someb
 def bench(
     name: Annotated[BenchName, typer.Argument(help="Which benchmark.")],
     as_json: Json = False,
+    runs: Annotated[int | None, typer.Option(min=1, help="chaos: how many seeded runs (default 60).")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="chaos: the first run's seed (default 0).")] = None,
 ) -> None:
     """Measure something beside its peers, in one run."""
+    options = {option: given for option, given in (("runs", runs), ("seed", seed)) if given is not None}
+    if options and name is not BenchName.CHAOS:
+        raise typer.BadParameter(f"--{next(iter(options))} is an option of `cippus bench chaos` alone.")
     if name in _ON_THE_STACK:
         require_stack()
     measured = import_module(f"pipelines.benchmarks.{name}")
-    result = measured.measure(home(), err)
+    result = measured.measure(home(), err, **options)
     if as_json:
         print_json(result.to_json())
     else:
