@@ -217,3 +217,19 @@ def test_a_frozen_table_and_a_lost_key_stop_before_a_row_is_read(world: World) -
     assert "posts, policy evolve: updated_at is gone. No row was read" in said
     assert {key for key in report.assets if key.startswith("raw/")} == {"raw/accounts"}
     assert not list(world.s3.list_objects("raw/posts/"))
+
+
+def test_a_column_that_posts_gained_travels_into_the_lake_and_stays_through_rewrites(world: World) -> None:
+    """Posts evolve; accounts discard, so the same column of theirs is left out."""
+    world.run_well("raw", "lake", buckets=BUCKETS)
+    for table in ("posts", "accounts"):
+        world.execute(f"ALTER TABLE {table} ADD COLUMN saves bigint")
+    world.execute(f"UPDATE posts SET saves = 7, {NOW} WHERE post_id = %s", f"{FIRST}/0")
+    world.execute(f"UPDATE accounts SET saves = 7, {NOW} WHERE account_id = %s", FIRST)
+    world.run_well("raw", "lake", buckets=BUCKETS)
+    world.execute(f"UPDATE posts SET text = 'Edited', {NOW} WHERE post_id = %s", f"{FIRST}/1")
+    world.run_well("raw", "lake", buckets=BUCKETS)
+    posts = world.lake.scan(LAKE_TABLES["posts"]).select("post_id", "saves").collect()
+    assert posts.filter(pl.col("saves").is_not_null()).rows() == [(f"{FIRST}/0", 7)]
+    assert "saves" not in world.lake.scan(LAKE_TABLES["accounts"]).collect_schema()
+    assert_lake_is_the_database(world)
