@@ -37,9 +37,9 @@ def test_merges_are_measured_beside_delta_rs() -> None:
 
 
 def test_figures_are_held_to_their_targets() -> None:
-    good = Rounds([1.0] * 6, [100.0], 0)
+    good = Rounds([1.0] * 6, [1.0], [100.0], 0)
     assert all(target.met for target in result(10, good, good, good).targets.values())
-    slow, eroded = Rounds([5.0] * 6, [800.0], 0), Rounds([1.0] * 3 + [MOST_GROWTH + 0.1] * 3, [100.0], 0)
+    slow, eroded = Rounds([5.0] * 6, [1.0], [800.0], 0), Rounds([1.0] * 3 + [MOST_GROWTH + 0.1] * 3, [1.0], [100.0], 0)
     assert not result(10, slow, good, slow).targets["merge_seconds_median"].met
     assert not result(10, slow, good, slow).targets["peak_mb"].met
     assert not result(10, eroded, good, good).targets["last_over_first"].met

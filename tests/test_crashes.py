@@ -52,7 +52,7 @@ FIRST_LOAD: Moments = {
 """What happened → the event that the run is killed at, which of those, and the tables that stand by then."""
 
 CHANGE: Moments = {
-    "lake: the moved post is out of its old bucket": ("after PUT .*/lake/posts/_delta_log/", 1, []),
+    "lake: a moved post's files are written, no commit": ("before PUT .*/lake/posts/_delta_log/", 1, []),
     "lake: the merge is committed, unanswered": ("after PUT .*/lake/posts/_delta_log/", 1, []),
     "corpus: the merge is uncommitted": ("before PUT .*/corpus/cippus_text/_delta_log/", 1, ["lake/posts"]),
     "marts: the merge is committed, unanswered": ("after PUT .*/mart/creators/_delta_log/", 1, ["vertical/tags"]),

@@ -22,6 +22,7 @@ from assets.transforms.corpus import Dropped
 from assets.transforms.source_schema import LABELS_SCHEMA, SOURCE_TABLES
 from pipelines.cli import app
 from pipelines.definitions import STAGES, defs
+from pipelines.jobs import JOBS
 from pipelines.measuring import BenchName
 from resources.catalogues import load_verticals
 from resources.environments import VARIABLES
@@ -199,6 +200,7 @@ def test_every_name_in_code_font_exists(commands: Mapping[str, TyperCommand]) ->
         *Dropped,
         *(schedule.name for schedule in defs.schedules or []),
         *(sensor.name for sensor in defs.sensors or []),
+        *(found.name for found in JOBS),
         *(vertical.name for vertical in load_verticals()),
         SERVING,
         PREVIOUS,

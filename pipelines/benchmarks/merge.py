@@ -36,9 +36,10 @@ class FailedRoundError(RuntimeError):
 
 @dataclass(frozen=True)
 class Rounds:
-    """Merges in a row: seconds and peak memory of each."""
+    """Merges in a row: seconds, those of the process' own work, and peak memory of each."""
 
     seconds: Sequence[float]
+    cpu_seconds: Sequence[float]
     peak_mb: Sequence[float]
     tidied: int
 
@@ -82,7 +83,10 @@ def rounds(place: Place, how: str, first: int, count: int) -> Rounds:
     """Merges in a row in a process of their own."""
     told = _child(place, how, first, count)
     return Rounds(
-        [one["seconds"] for one in told], [one["peak_mb"] for one in told], sum(one["tidied"] for one in told)
+        [one["seconds"] for one in told],
+        [one["cpu_seconds"] for one in told],
+        [one["peak_mb"] for one in told],
+        sum(one["tidied"] for one in told),
     )
 
 
@@ -122,11 +126,14 @@ def result(files: int, ours: Rounds, theirs: Rounds, larger: Rounds) -> BenchRes
         "merge_seconds_first": ours.seconds[0],
         "merge_seconds_last": ours.seconds[-1],
         "merge_seconds_most": max(ours.seconds),
+        "merge_cpu_seconds_median": statistics.median(ours.cpu_seconds),
         "peak_mb": max(ours.peak_mb),
         "buckets_tidied": ours.tidied,
         "naive_seconds_median": theirs.median,
         "naive_peak_mb": max(theirs.peak_mb),
         "larger_seconds_median": larger.median,
+        "larger_cpu_seconds_median": statistics.median(larger.cpu_seconds),
+        "naive_cpu_seconds_median": statistics.median(theirs.cpu_seconds),
         "larger_seconds_mean": statistics.mean(larger.seconds),
         "larger_seconds_most": max(larger.seconds),
         "larger_peak_mb": max(larger.peak_mb),
