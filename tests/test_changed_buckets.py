@@ -135,11 +135,12 @@ def test_a_cursor_that_cannot_be_read_is_none(cursor: str | None) -> None:
 
 @dataclass
 class Model:
-    """A lake by bucket: its version, what a successful run brought up to date, and what the last run across saw."""
+    """A lake by bucket: its version, those that a first stage, a whole run and a run across buckets have seen."""
 
     lake: list[int]
+    first: list[int]
     brought: list[int]
-    in_one_run: bool
+    runs_a_tick: int | None
     across: list[int] = field(default_factory=list)
     running: dict[str, list[int]] = field(default_factory=dict)
     succeeded: dict[str, set[int]] = field(default_factory=dict)
@@ -149,10 +150,10 @@ class Model:
     def tick(self) -> None:
         done, bad = (of.get(self.progress.lake, set()) for of in (self.succeeded, self.failed))
         if str(self.lake) != self.progress.lake:
-            stale = [number for number, held in enumerate(self.lake) if held > self.brought[number]]
+            stale = [number for number, held in enumerate(self.lake) if held > self.first[number]]
             self.progress = begun(self.progress, str(self.lake), stale, done, is_current=False)
             done, bad = set(), set()
-        found = step(self.progress, Outcome(frozenset(done), frozenset(bad)), in_one_run=self.in_one_run)
+        found = step(self.progress, Outcome(frozenset(done), frozenset(bad)), self.runs_a_tick)
         self.progress = Progress.read(found.cursor)
         for request in found.run_requests or []:
             if request.job_name == "across_buckets":
@@ -166,18 +167,19 @@ class Model:
         state = next(iter(self.running), None)
         for bucket in self.running.pop(state or "", []):
             (self.succeeded if is_success else self.failed).setdefault(state or "", set()).add(bucket)
+            self.first[bucket] = self.lake[bucket]
             self.brought[bucket] = self.lake[bucket] if is_success else self.brought[bucket]
 
 
 @given(
     st.integers(1, 10),
-    st.booleans(),
+    st.sampled_from([None, 1, 3]),
     st.lists(st.tuples(st.sampled_from(["change", "tick", "succeed", "fail"]), st.integers(0, 9)), max_size=40),
 )
 def test_every_change_is_run_and_followed_by_a_run_across(
-    buckets: int, in_one_run: bool, events: list[tuple[str, int]]
+    buckets: int, runs_a_tick: int | None, events: list[tuple[str, int]]
 ) -> None:
-    model = Model([1] * buckets, [0] * buckets, in_one_run)
+    model = Model([1] * buckets, [0] * buckets, [0] * buckets, runs_a_tick)
     for kind, bucket in events:
         if kind == "change":
             model.lake[bucket % buckets] += 1
@@ -186,7 +188,7 @@ def test_every_change_is_run_and_followed_by_a_run_across(
         else:
             model.end(is_success=kind == "succeed")
     model.lake[0] += 1
-    for _ in range(4):
+    for _ in range(buckets + 4):
         model.tick()
         while model.running:
             model.end(is_success=True)

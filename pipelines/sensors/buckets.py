@@ -106,7 +106,7 @@ def changed_buckets(
         stale = stale_buckets(lake, ledger)
         progress = begun(progress, state, stale, outcome.succeeded, is_current=across_is_current(lake, ledger))
         outcome = _NOTHING
-    return step(progress, outcome, in_one_run=environment() is not Environment.PRODUCTION)
+    return step(progress, outcome, RUNS_A_TICK if environment() is Environment.PRODUCTION else None)
 
 
 def lake_state(lake: LakeResource) -> str | None:
@@ -146,15 +146,16 @@ def begun(
     return Progress(state, due, (), state if is_current and not due else progress.across)
 
 
-def step(progress: Progress, outcome: Outcome, *, in_one_run: bool) -> SensorResult:
+def step(progress: Progress, outcome: Outcome, runs_a_tick: int | None) -> SensorResult:
     """What to ask for next: runs of due buckets, then, when all have succeeded, the run across buckets.
 
-    Keys hold the lake's state, so that a repeated tick asks for nothing new.
+    At most ``runs_a_tick`` runs of one bucket each, or one of all due buckets where that is None. Keys hold the lake's
+    state, so that a repeated tick asks for nothing new.
     """
     if progress.due:
-        size = len(progress.due) if in_one_run else RUNS_A_TICK
-        asked, due = progress.due[:size], progress.due[size:]
-        requests = [_together(asked, progress.lake)] if in_one_run else [_alone(one, progress.lake) for one in asked]
+        asked, due = progress.due[:runs_a_tick], progress.due[runs_a_tick:] if runs_a_tick else ()
+        alone = [_alone(one, progress.lake) for one in asked]
+        requests = alone if runs_a_tick is not None else [_together(asked, progress.lake)]
         return SensorResult(requests, cursor=replace(progress, due=due, running=(*progress.running, *asked)).written())
     running = tuple(bucket for bucket in progress.running if bucket not in outcome.succeeded)
     progress = replace(progress, running=running)
