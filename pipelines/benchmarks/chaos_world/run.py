@@ -23,6 +23,7 @@ ALL = tuple(range(BUCKETS))
 OVERLAP_MILLISECONDS = 300
 """How far below a complete window rows may still appear, in runs whose application clocks are behind."""
 _LEAP = 11
+"""How far apart in a deck the incidents of one run are."""
 
 
 class UnexpectedOutcomeError(AssertionError):
