@@ -64,7 +64,7 @@ class Application:
         """One thing that applications do: a transaction of its own, or a part of one that stays open a while."""
         kind = self.draw.choices(("at once", "begin", "write late", "end"), (6, 2, 3, 4))[0]
         if kind == "begin" and len(self.open) < 2:
-            self._begin()
+            self.begin()
         elif kind == "write late" and (writing := [found for found in self.open if not found.prepared_as]):
             self._write(self.draw.choice(writing))
         elif kind == "end" and self.open:
@@ -90,7 +90,7 @@ class Application:
             for _ in range(self.draw.randint(1, 4)):
                 self._write(transaction)
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
         """A transaction that has its moment now and commits later; one in two has written something already."""
         transaction = Transaction(psycopg.connect(self.dsn))
         transaction.connection.execute("SELECT now()")

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from pipelines.benchmarks.chaos_world.http_messages import Message
 
-SECONDS = 60.0
+SECONDS = 180.0
 """How long something may take that is waited for: above what any client repeats for."""
 _RESET = struct.pack("ii", 1, 0)
 _ERROR = b"HTTP/1.1 %d %s\r\nContent-Type: application/xml\r\nContent-Length: %d\r\nx-amz-request-id: CHAOS\r\n\r\n%s"

@@ -168,5 +168,6 @@ def carry_out(worker: Worker, incident: Incident, draw: random.Random, bystander
 
 def stop_for(incident: Incident, draw: random.Random) -> Stop:
     """Where an incident stops its step; a step that has fewer such requests goes through undisturbed."""
-    nth = draw.randint(1, 16) if incident.where == "any request" else draw.choice((1, 1, 1, 2))
+    most = {"any request": 16, "raw file": 2, "lake file": 2, "lake commit": 2}.get(incident.where, 1)
+    nth = draw.randint(1, most) if most > 2 else draw.choice((1, 1, most))
     return Stop(PLACES[incident.step][incident.where], nth, incident.applied)

@@ -22,6 +22,8 @@ from pipelines.benchmarks.chaos_world.world import World
 ALL = tuple(range(BUCKETS))
 OVERLAP_MILLISECONDS = 300
 """How far below a complete window rows may still appear, in runs whose application clocks are behind."""
+_LEAP = 11
+"""How far apart in a deck the incidents of one run are."""
 
 
 class UnexpectedOutcomeError(AssertionError):
@@ -98,6 +100,8 @@ class Run:
             if step == "reconcile_keys" and (self.seed % 2 or self.draw.random() < 0.3):
                 continue
             self._act(self.draw.randint(1, 2))
+            if step == "extract" and self.draw.random() < 0.6:
+                self._leave_something()
             if self.draw.random() < 0.3:
                 self.late.arrive()
             incident = self._incident(step) if self.draw.random() < 0.8 else None
@@ -107,11 +111,21 @@ class Run:
             if self.draw.random() < 0.1:
                 self._step(step, buckets)  # a tick that came twice
 
+    def _leave_something(self) -> None:
+        """Committed rows, which no older transaction holds back; one in two times a newer one is open."""
+        self.application.end_all()
+        self.application.commit_at_once()
+        self._remember()
+        if self.draw.random() < 0.5:
+            self.application.begin()
+
     def _incident(self, step: str) -> Incident:
-        """The next of the deck, which the next seed goes on with. One that was not reached is tried again."""
+        """One of the deck: each seed begins with the next one, and goes on from there in leaps.
+
+        One that was not reached is tried again.
+        """
         deck = DECKS[step]
-        place = self.seed * 3 + self.taken[step]
-        return random.Random(len(deck)).sample(deck, len(deck))[place % len(deck)]  # noqa: S311
+        return deck[(self.seed + _LEAP * self.taken[step]) % len(deck)]
 
     def _step(self, step: str, buckets: tuple[int, ...], incident: Incident | None = None) -> None:
         """A step of the first worker, and what happens to it."""
