@@ -47,7 +47,7 @@ class Writer:
 
     def add(self, rows: pl.DataFrame) -> None:
         """Take rows; those of a row group are held back."""
-        step = max(1, rows.height * ROW_GROUP_BYTES // max(int(rows.estimated_size()), 1))
+        step = 1 + rows.height * ROW_GROUP_BYTES // max(int(rows.estimated_size()), 1)
         for part in rows.iter_slices(step):
             self._held.append(part)
             self._held_bytes += int(part.estimated_size())
