@@ -25,7 +25,9 @@ BATCH_BYTES = 8 << 20
 _WHOLE_BYTES = 256 << 10
 """A file up to this size is read in one request; of a larger one, its end first, then what is wanted."""
 _TAIL_BYTES = 64 << 10
+"""What Arrow reads of a file's end to find its metadata."""
 KEPT_BYTES = 32 << 20
+"""Of small files that were looked into, kept until they are rewritten."""
 SPOOL_BYTES = 8 << 20
 
 

@@ -45,7 +45,7 @@ class Writer:
 
     def add(self, rows: pl.DataFrame) -> None:
         """Take rows; those of a row group are held back."""
-        step = max(1, rows.height * self.folder.row_group_bytes // max(int(rows.estimated_size()), 1))
+        step = 1 + rows.height * self.folder.row_group_bytes // max(int(rows.estimated_size()), 1)
         for part in rows.iter_slices(step):
             self._held.append(part)
             self._held_bytes += int(part.estimated_size())
