@@ -61,7 +61,7 @@ class PostgresResource(ConfigurableResource):  # type: ignore[type-arg]
     statement_timeout_seconds: int = 3600
     replica_lag_seconds: float = 0.0
     prepared_seconds: float = 0.0
-    batch_bytes: int = 8 << 20
+    batch_bytes: int = 2 << 20
 
     @property
     def name(self) -> str:
