@@ -36,7 +36,7 @@ MAKEFILE = (ROOT / "Makefile").read_text()
 TARGETS = set(re.findall(r"^([a-z]+):.*## ", MAKEFILE, re.MULTILINE))
 
 FOREIGN_NAMES = {
-    ".cippus", ".venv", ".venv/bin/cippus", ".venv/bin/pre-commit install", "If-None-Match", "now()", "pg_monitor",
+    ".cippus", ".venv", ".venv/bin/cippus", ".venv/bin/pre-commit install", "If-None-Match", "pg_monitor",
     "pg_read_all_stats", "public", "_SUCCESS", "post", "account", "…_at",
 }  # fmt: skip
 """What the README sets in code font and is no name of this project's."""
@@ -197,6 +197,7 @@ def test_every_name_in_code_font_exists(commands: Mapping[str, TyperCommand]) ->
         *(f"{name}.parquet" for name in [*SOURCE_TABLES, "labels"]),
         *Dropped,
         *(schedule.name for schedule in defs.schedules or []),
+        *(job.name for job in defs.jobs or []),
         *(vertical.name for vertical in load_verticals()),
         SERVING,
         PREVIOUS,
