@@ -183,7 +183,7 @@ def test_a_mark_that_went_back_cuts_no_window(landing: Landing) -> None:
     landing.put("a", "a")
     first = landing.extract()
     earlier = AtMark(dsn=landing.stack.postgres_dsn, mark=(first.mark - timedelta(minutes=5)).isoformat())
-    landing.put("b", "b")
+    landing.put("b", "b", first.mark - timedelta(minutes=10))
     assert landing.extract(earlier).window is None
     landing.extract()
     first_window, second = landing.windows()
