@@ -11,7 +11,7 @@ export UV_PROJECT_ENVIRONMENT := $(VENV)
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test check down clean
+.PHONY: help setup demo dev peers test check down clean
 
 help: ## List these commands.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -23,6 +23,9 @@ demo: $(ready) ## From nothing to search results, on sample creators. ARGS="--da
 
 dev: $(ready) ## Serve the Dagster UI on the embedded stack, at http://127.0.0.1:3000.
 	$(bin)/cippus dev $(ARGS)
+
+peers: $(ready) ## Add what `cippus bench extract` runs beside Cippus.
+	$(bin)/uv sync --quiet --locked --all-extras --group bench --python $(bin)/python
 
 test: $(ready) ## Run the tests. ARGS="-k words" picks some.
 	$(bin)/pytest -n 2 --dist loadfile $(ARGS)

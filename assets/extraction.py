@@ -4,10 +4,11 @@ Belongs here: what makes a window contiguous, repeatable and complete once. Not 
 (raw.py), hard deletes (key_reconciliation.py).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from assets.reading import Keep, Reading, Rejects, keep_all
@@ -164,13 +165,17 @@ class Extraction:
         window = ReadWindow(self.table.name, self.table.key, names, ALONG, begins, mark, keys, texts)
         writer = self.raw_store.writer(self.source.name, self.table.name, number, self.bucket_count)
         with writer, self.source.read(window) as batches:
-            for batch in batches:
-                rows = self.reading.rows(batch, self.on_rejects)
-                self._note(pc.max(rows[ALONG]).as_py())
-                fresh = overlap.fresh(rows)
-                writer.add(with_bucket(self.table, fresh, self.bucket_count))
-                self.on_rows(batch.num_rows)
+            for rows in gathered(self._rows(batches, overlap), writer.rows_bytes):
+                writer.add(with_bucket(self.table, rows, self.bucket_count))
             return writer.finish()
+
+    def _rows(self, batches: Iterable[pa.RecordBatch], overlap: Overlap) -> Iterator[pa.Table]:
+        """Rows that can be cast and are new, batch by batch."""
+        for batch in batches:
+            rows = self.reading.rows(batch, self.on_rejects)
+            self._note(pc.max(rows[ALONG]).as_py())
+            yield overlap.fresh(rows)
+            self.on_rows(batch.num_rows)
 
     def _note(self, moment: datetime | None) -> None:
         self.newest_moment = max((known for known in (self.newest_moment, moment) if known), default=None)
@@ -200,6 +205,20 @@ class Extraction:
         window = self._manifest(number, lower, upper, files, overlap)
         self.raw_store.complete(window)
         return window
+
+
+def gathered(pieces: Iterable[pa.Table], size_bytes: int) -> Iterator[pa.Table]:
+    """The same rows in larger pieces, without a copy: what is done once a distinct value is then done less often."""
+    held: list[pa.Table] = []
+    held_bytes = 0
+    for piece in pieces:
+        held.append(piece)
+        held_bytes += piece.nbytes
+        if held_bytes >= size_bytes:
+            yield pa.concat_tables(held)
+            held, held_bytes = [], 0
+    if held:
+        yield pa.concat_tables(held)
 
 
 def _text(bound: datetime | None) -> str | None:

@@ -17,19 +17,24 @@ from assets.reading import Keep, Reading, keep_all
 from assets.transforms.key_comparison import Bounds, Differences, compare_keys, tombstones
 from assets.transforms.recasting import recast
 from assets.transforms.source_schema import TIMESTAMP, SourceTable, newest_usable, with_bucket
+from resources.failures import PermanentFailure, TransientFailure
 from resources.key_shares import KeyShares
 from resources.lake import LakeResource, TableSpec
 from resources.quarantine import QuarantineResource
-from resources.raw_store import KEYS, Manifest, RawStoreResource
+from resources.raw_store import KEYS, Manifest, RawStoreResource, WindowTakenError
 from resources.source import LiveSource, ReadWindow, SnapshotSource, Source
-from resources.window_writer import WindowWriter
+from resources.window_writer import WindowFile, WindowWriter
 
-_KEYS_PER_QUERY = 5_000
+_KEYS_PER_QUERY, _ATTEMPTS = 5_000, 5
 _VANISHED_PER_SCAN = 100_000
 """Vanished keys whose rows are looked up in one scan of the lake."""
 _OF_SOURCE = {"key": pl.String(), "updated_at": pl.Datetime("us", "UTC")}
 _OF_LAKE = {**_OF_SOURCE, "is_deleted": pl.Boolean()}
 _ALWAYS = datetime.max.replace(tzinfo=UTC)
+
+
+class UnreadableKeysError(PermanentFailure):
+    """Keys of the source have no equal in the lake's type: every row would look as if it had vanished."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,7 @@ class KeyReconciliation:
         """Land a window of kind ``keys`` with tombstones and rows that the lake lacks, if there are any.
 
         Before the first window of the source there is nothing to compare. Raises what the source raises,
-        BucketCountError, and WindowTakenError where an extraction landed a window meanwhile.
+        BucketCountError, and WindowTakenError where extractions land windows faster than this one can be written.
         """
         self.raw_store.require_bucket_count(self.table.name, self.bucket_count)
         newest = self.raw_store.newest(self.source.name, self.table.name)
@@ -99,25 +104,42 @@ class KeyReconciliation:
                     self._land(compare_keys(*share, bounds), bounds, mark, writer)
             self._land_vanished(bounds, mark, writer)
             files = writer.finish()
-        if not files:
-            return Reconciled(None, **self._counts)
-        window = Manifest(
-            self.source.name,
-            self.table.name,
-            number,
-            newest.upper,
-            newest.upper,
-            self.bucket_count,
-            files,
-            KEYS,
-            newest.origin,
-            overlap_seconds=newest.overlap_seconds,
-            overlap=newest.overlap,
-            judged_below=judged_below.isoformat(),
-            source_columns=newest.source_columns,
-        )
-        self.raw_store.complete(window)
+        window = self._complete(files, newest.origin, judged_below) if files else None
         return Reconciled(window, **self._counts)
+
+    def _complete(self, files: tuple[WindowFile, ...], origin: str, judged_below: datetime) -> Manifest:
+        """Land the window behind whatever was landed while keys were compared, which may take longer than an hour.
+
+        What it says holds wherever it stands: it is about rows below ``judged_below``, and merges in order.
+        """
+        for attempt in range(_ATTEMPTS):
+            newest = self.raw_store.newest(self.source.name, self.table.name)
+            if newest is None:
+                break
+            window = Manifest(
+                self.source.name,
+                self.table.name,
+                newest.number + 1,
+                newest.upper,
+                newest.upper,
+                self.bucket_count,
+                files,
+                KEYS,
+                origin,
+                overlap_seconds=newest.overlap_seconds,
+                overlap=newest.overlap,
+                judged_below=judged_below.isoformat(),
+                source_columns=newest.source_columns,
+            )
+            try:
+                self.raw_store.complete(window)
+            except WindowTakenError:
+                if attempt == _ATTEMPTS - 1:
+                    raise
+                continue
+            return window
+        message = f"raw/{self.table.name} of {self.source.name} has no windows any more."
+        raise TransientFailure(message)
 
     def _rows_estimate(self) -> int:
         return sum(found.rows for found in self.lake.contents(self.spec).values())
@@ -126,8 +148,14 @@ class KeyReconciliation:
         with self._scan() as batches:
             for batch in batches:
                 rows = _frame(pa.Table.from_batches([batch]))
-                moments = recast(rows[ALONG], TIMESTAMP)
-                yield pl.DataFrame({"key": recast(rows[self.table.key], pa.string()), "updated_at": moments})
+                keys, moments = recast(rows[self.table.key], pa.string()), recast(rows[ALONG], TIMESTAMP)
+                if keys.null_count() > rows[self.table.key].null_count():
+                    message = (
+                        f"Keys of {self.source.name}'s {self.table.name} cannot be read as text, so what is missing "
+                        "among them cannot be told."
+                    )
+                    raise UnreadableKeysError(message)
+                yield pl.DataFrame({"key": keys, "updated_at": moments})
 
     def _scan(self) -> AbstractContextManager[pa.RecordBatchReader]:
         key = self.table.key

@@ -6,11 +6,13 @@ Belongs here: the merge. Not here: what the rows mean, or those that cannot be u
 from collections.abc import Collection
 from datetime import datetime
 
+import polars as pl
 from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult
 
 from assets.asset import asset
 from assets.incremental import Tally
 from assets.partitions import ALL_IN_ONE_RUN, BUCKETS, buckets_of
+from assets.transforms.recasting import recast
 from assets.transforms.source_schema import (
     ACCOUNTS,
     POSTS,
@@ -86,7 +88,9 @@ def _merge_windows(table: SourceTable) -> AssetsDefinition:
                 for step in plan_merges(manifest.files, due, _MERGE_ROWS):
                     rows = raw_store.read(step.files)
                     newest, rejects = newest_usable(table, rows)
-                    tally.counts["quarantined"] += quarantine.land(f"raw-{source}", table.name, table.key, rejects)
+                    newest, misfits = _fitted(lake, spec, newest)
+                    for aside in (rejects, misfits):
+                        tally.counts["quarantined"] += quarantine.land(f"raw-{source}", table.name, table.key, aside)
                     applications = {application(source, table.name, b): manifest.number for b in step.completes}
                     within = sorted({*step.buckets, *step.completes})
                     rule = _rule(raw_store, manifest, ahead)
@@ -108,6 +112,25 @@ def _windows_merged(lake: LakeResource, spec: TableSpec, source: str, table: Sou
     of_buckets = {bucket: application(source, table.name, bucket) for bucket in range(bucket_count())}
     applied = lake.applied(spec, of_buckets.values())
     return {bucket: applied.get(name, 0) for bucket, name in of_buckets.items()}
+
+
+def _fitted(lake: LakeResource, spec: TableSpec, rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Rows whose undeclared columns have the types that the lake gave them, and those that lose a value by it.
+
+    Nobody declared the type of a column that came along, so a source may change it: the value is set aside with its row
+    and a ``reason``, and the row stands without it.
+    """
+    snapshot = lake.snapshot(spec) if set(rows.columns) - set(spec.schema.names) else None
+    held = {} if snapshot is None else {field.name: field.type for field in snapshot.schema}
+    lost = pl.Series("reason", [None] * rows.height, pl.String)
+    fitted = rows
+    for name in (name for name in rows.columns if name in held and name not in spec.schema.names):
+        cast = recast(rows[name], held[name])
+        fails = rows[name].is_not_null() & cast.is_null()
+        said = pl.lit(f"{name} is no {held[name]}, as which it came along first; the row stands without it")
+        lost = pl.select(pl.coalesce(lost, pl.when(fails).then(said))).to_series().alias("reason")
+        fitted = fitted.with_columns(cast.alias(name))
+    return fitted, rows.with_columns(lost).filter(lost.is_not_null())
 
 
 def _rule(raw_store: RawStoreResource, window: Manifest, ahead: Collection[int]) -> MergeRule:

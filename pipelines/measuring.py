@@ -26,9 +26,10 @@ class BenchName(StrEnum):
     ERASE = "erase"
     MERGE = "merge"
     CHAOS = "chaos"
+    EXTRACT = "extract"
 
 
-_ON_THE_STACK = {BenchName.OVERHEAD, BenchName.GOVERNOR, BenchName.EMBED}
+_ON_THE_STACK = {BenchName.OVERHEAD, BenchName.GOVERNOR, BenchName.EMBED, BenchName.EXTRACT}
 
 evaluation = typer.Typer(help="Measure the real parts on a collection that somebody judged.", no_args_is_help=True)
 

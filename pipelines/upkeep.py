@@ -8,7 +8,18 @@ from types import ModuleType
 
 from dagster import MetadataValue, OpExecutionContext, TableRecord, job, op
 
-from assets import corpus, embeddings, labels, lake, marts, quarantine, retrieval_quality, summaries, verticals
+from assets import (
+    audience,
+    corpus,
+    embeddings,
+    labels,
+    lake,
+    marts,
+    quarantine,
+    retrieval_quality,
+    summaries,
+    verticals,
+)
 from resources.lake import LakeResource, TableSpec
 from resources.lake_upkeep import LakeUpkeep
 
@@ -19,7 +30,9 @@ def tables_of(*modules: ModuleType) -> list[TableSpec]:
     return [found[name] for name in sorted(found)]
 
 
-TABLES = tables_of(lake, corpus, embeddings, labels, quarantine, verticals, summaries, retrieval_quality, marts)
+TABLES = tables_of(
+    lake, corpus, embeddings, labels, audience, quarantine, verticals, summaries, retrieval_quality, marts
+)
 
 
 @op(description="Put fragmented buckets in order, and delete what no reader needs any more.")

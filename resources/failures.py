@@ -19,6 +19,7 @@ from botocore.exceptions import (
     ConnectionError as BotocoreConnectionError,
 )
 from deltalake.exceptions import CommitFailedError
+from obstore.exceptions import GenericError
 
 
 class PermanentFailure(RuntimeError):  # noqa: N818 -- a kind of failure, not one error
@@ -77,6 +78,9 @@ def is_transient(error: BaseException) -> bool:
         return isinstance(error, BotocoreConnectionError | HTTPClientError | IncompleteReadError)
     if isinstance(error, CommitFailedError | ConnectionError | TimeoutError):
         return True
+    if isinstance(error, GenericError):  # obstore's, of a connection that was lost or not made, or an answer of S3's
+        said = _S3_CODE.search(str(error))
+        return said is None or said[1] in TRANSIENT_S3_CODES
     # delta-rs, polars and pyarrow have no type for what S3 answered: its code is in their message, or nothing answered.
     said = _S3_CODE.search(str(error))
     if said:

@@ -86,6 +86,7 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
             "delta.dataSkippingStatsColumns": ",".join(spec.measured),
             "delta.checkpointInterval": str(_COMMITS_PER_CHECKPOINT),
             **({"delta.enableChangeDataFeed": "true"} if spec.feeds else {}),
+            **self.retention,
         }
         try:
             DeltaTable.create(
@@ -100,6 +101,12 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
             if self.open(spec) is None:  # otherwise another writer has just made it
                 raise
         return self._require(spec)
+
+    @property
+    def retention(self) -> dict[str, str]:
+        """The table properties that keep replaced files, and the log that names them, for ``retention_hours``."""
+        interval = f"interval {self.retention_hours} hours"
+        return {"delta.deletedFileRetentionDuration": interval, "delta.logRetentionDuration": interval}
 
     def _require(self, spec: TableSpec) -> DeltaTable:
         found = self.open(spec)

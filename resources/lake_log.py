@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
+from resources.failures import TransientFailure
 from resources.lake_tables import BUCKET, WHOLE
 from resources.s3 import S3Resource
 
@@ -20,7 +21,7 @@ CHANGES = "_change_data/"
 _ENGINE = "cippus"
 
 
-class OutrunError(RuntimeError):
+class OutrunError(TransientFailure):
     """Another writer has committed to what a commit was computed from; nothing of it was committed."""
 
 

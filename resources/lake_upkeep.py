@@ -120,6 +120,9 @@ class LakeUpkeep:
         table = self.lake.open(spec)
         if table is None:
             return 0
+        held = table.metadata().configuration
+        if any(held.get(name) != value for name, value in self.lake.retention.items()):
+            table.alter.set_table_properties(self.lake.retention)
         self.lake.checkpoint(spec)
         table.cleanup_metadata()
         return len(table.vacuum(self.lake.retention_hours, dry_run=False, enforce_retention_duration=False, full=True))

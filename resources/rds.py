@@ -61,7 +61,7 @@ class PostgresResource(ConfigurableResource):  # type: ignore[type-arg]
     statement_timeout_seconds: int = 3600
     replica_lag_seconds: float = 0.0
     prepared_seconds: float = 0.0
-    batch_bytes: int = 8 << 20
+    batch_bytes: int = 2 << 20
 
     @property
     def name(self) -> str:
@@ -91,6 +91,7 @@ class PostgresResource(ConfigurableResource):  # type: ignore[type-arg]
         try:
             with psycopg.connect(self._address) as connection:
                 connection.read_only = True
+                connection.execute("SET LOCAL TimeZone = 'UTC'")  # which times without a zone are compared in
                 yield connection
         except psycopg.Error as error:
             raise refused(error) from None
@@ -123,7 +124,8 @@ class PostgresResource(ConfigurableResource):  # type: ignore[type-arg]
     @contextmanager
     def scan_keys(self, table: str, key: str, along: str) -> Iterator[pa.RecordBatchReader]:
         """(key, along) of every row, in no order. Memory: one batch."""
-        columns = sql.SQL(", ").join([sql.Identifier(key), sql.Identifier(along)])
+        # As text, as windows read a key of any type.
+        columns = sql.SQL(", ").join([_column(key, as_text=True), sql.Identifier(along)])
         with self._stream(sql.SQL("SELECT {} FROM {}").format(columns, _table(table))) as batches:
             yield batches
 
@@ -143,6 +145,7 @@ class PostgresResource(ConfigurableResource):  # type: ignore[type-arg]
             with dbapi.connect(self._address) as connection, connection.cursor() as cursor:
                 cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(self.batch_bytes)})
                 cursor.execute("SET TRANSACTION READ ONLY")
+                cursor.execute("SET LOCAL TimeZone = 'UTC'")  # which times without a zone are compared in
                 cursor.execute(f"SET LOCAL statement_timeout = '{self.statement_timeout_seconds}s'")
                 cursor.execute(f"SET LOCAL idle_in_transaction_session_timeout = '{_IDLE_SECONDS}s'")
                 cursor.execute(text)

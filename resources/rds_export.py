@@ -44,6 +44,10 @@ class ExportUnusableError(PermanentFailure):
     """An export will never be whole, or lacks a table that is needed; the message says what to do."""
 
 
+class ExportAmbiguousError(ExportUnusableError):
+    """Which part of an export is meant is a setting, so it is whole as soon as somebody says."""
+
+
 @dataclass(frozen=True)
 class ExportState:
     """Whether an export can be landed. ``reason`` is one sentence, blank when it can.
@@ -97,7 +101,7 @@ class RdsExportResource(ConfigurableResource):  # type: ignore[type-arg]
         """
         try:
             self.open(export_id, tables)
-        except ExportNotReadyError as error:
+        except (ExportNotReadyError, ExportAmbiguousError) as error:
             return ExportState(export_id, is_complete=False, is_final=False, reason=str(error))
         except ExportUnusableError as error:
             return ExportState(export_id, is_complete=False, is_final=True, reason=str(error))
@@ -165,7 +169,7 @@ class RdsExportResource(ConfigurableResource):  # type: ignore[type-arg]
         if len(found) > 1:
             names = ", ".join(sorted(entry.database for entry in found))
             message = f"Export {export_id} has {SCHEMA}.{table} in several databases ({names}): name the one to read."
-            raise ExportUnusableError(message)
+            raise ExportAmbiguousError(message)
         [entry] = found
         said = f": {entry.warning}" if entry.warning else ""
         if entry.status in ENDED or entry.status == "SKIPPED":

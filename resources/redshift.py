@@ -7,7 +7,7 @@ should be (assets/transforms/source_contract.py).
 import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
@@ -177,7 +177,9 @@ class RedshiftResource(ConfigurableResource):  # type: ignore[type-arg]
 
 def _digest(window: ReadWindow) -> str:
     """32 hexadecimal digits that name a window."""
-    return hashlib.blake2b(repr(window).encode(), digest_size=16).hexdigest()
+    # A set of strings has another order in every process.
+    named = (replace(window, texts=frozenset()), sorted(window.texts))
+    return hashlib.blake2b(repr(named).encode(), digest_size=16).hexdigest()
 
 
 def _quoted(name: str) -> str:

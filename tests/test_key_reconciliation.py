@@ -165,7 +165,8 @@ def test_what_an_open_transaction_may_still_do_is_not_judged(accounts: Accounts)
         assert found.vanished == 1
         late.execute("INSERT INTO accounts (account_id, network, bio, updated_at) VALUES ('b', 'x', 'again', now())")
         late.commit()
-    accounts.bring_up_to_date()
+    accounts.extract()
+    accounts.merge()
     assert accounts.standing() == accounts.in_source()
     assert set(accounts.standing()) == {"a", "b", "new"}
 

@@ -26,6 +26,7 @@ SPEC = TableSpec(
         ]
     ),
     ("key",),
+    row_group_bytes=70_000,
 )
 ROWS = 4_000
 
@@ -42,7 +43,6 @@ def rows(numbers: range, day: int = 1) -> pl.DataFrame:
 @pytest.fixture
 def long(lake: LakeResource, monkeypatch: pytest.MonkeyPatch) -> LakeResource:
     """A table of one file that is large for these settings: read in ranges, in many row groups."""
-    monkeypatch.setattr(lake_writer, "ROW_GROUP_BYTES", 70_000)
     monkeypatch.setattr(lake_files, "_WHOLE_BYTES", 1_000)
     monkeypatch.setattr(lake_files, "BATCH_BYTES", 70_000)
     lake.append(SPEC, rows(range(ROWS)))

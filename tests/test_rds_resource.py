@@ -1,8 +1,15 @@
 """The source database: a mark that no late commit can fall behind, streamed reads, errors that say what to do."""
 
+import os
+import pwd
+import signal
+import socket
+import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pyarrow as pa
@@ -10,10 +17,18 @@ import pytest
 from lineage_world import world_name
 
 from assets.transforms.source_schema import POSTS
+from pipelines.demo.postgres_server import as_unprivileged, binary
 from resources.embedded import EmbeddedStack
-from resources.postgres_errors import PreparedTransactionError, SourcePermissionError, SourceUnavailableError
+from resources.postgres_errors import (
+    PreparedTransactionError,
+    SourcePermissionError,
+    SourceQueryError,
+    SourceTimeoutError,
+    SourceUnavailableError,
+    UnknownMarkError,
+)
 from resources.rds import PostgresResource
-from resources.source import ReadWindow
+from resources.source import KeyRange, ReadWindow
 
 Source = psycopg.Connection[Any]
 
@@ -158,3 +173,121 @@ def test_rows_are_streamed_in_batches_of_bounded_size(stack: EmbeddedStack, sour
     assert sum(rows for rows, _ in sizes) == 2_000
     assert len(sizes) > 10
     assert max(size for _, size in sizes) < 400_000
+
+
+def test_an_allowance_puts_the_mark_below_prepared_transactions(stack: EmbeddedStack, source: Source) -> None:
+    allowing = PostgresResource(dsn=stack.postgres_dsn, prepared_seconds=60)
+    with psycopg.connect(stack.postgres_dsn) as late:
+        started = late.execute("SELECT now()").fetchone()
+        late.execute("INSERT INTO posts (post_id, updated_at) VALUES ('late', now())")
+        late.execute("PREPARE TRANSACTION 'late'")
+    try:
+        row = source.execute("SELECT prepared FROM pg_prepared_xacts").fetchone()
+        assert row is not None
+        assert started is not None
+        assert allowing.safe_high_water_mark() == row[0] - timedelta(seconds=60) < started[0]
+    finally:
+        source.execute("ROLLBACK PREPARED 'late'")
+    assert allowing.safe_high_water_mark() > started[0]
+
+
+@pytest.fixture
+def replica(stack: EmbeddedStack, source: Source, tmp_path: Path) -> Iterator[str]:
+    """The address of a read replica that follows the stack's server."""
+    tmp_path.chmod(0o755)
+    folder = tmp_path / "replica"
+    folder.mkdir(mode=0o700)
+    if os.geteuid() == 0:
+        owner = pwd.getpwnam("nobody")
+        os.chown(folder, owner.pw_uid, owner.pw_gid)
+    address = urlsplit(stack.postgres_dsn)
+    writer = urlunsplit(address._replace(path=""))
+    copying = [str(binary("pg_basebackup")), "-D", str(folder), "-R", "-X", "stream", "-c", "fast", "-d", writer]
+    subprocess.run([*as_unprivileged(), *copying], check=True, cwd="/", capture_output=True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    arguments = ["-D", str(folder), f"--port={port}", "--listen_addresses=127.0.0.1", "--unix_socket_directories="]
+    # What a replica is not allowed to have less of than its writer.
+    arguments += ["--max_prepared_transactions=2"]
+    server = subprocess.Popen(
+        [*as_unprivileged(), str(binary("postgres")), *arguments],
+        cwd="/",
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert server.stderr is not None
+        assert any("ready to accept read-only connections" in line for line in server.stderr)
+        yield urlunsplit(address._replace(netloc=f"{address.username}:{address.password}@127.0.0.1:{port}"))
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.communicate()
+
+
+def test_a_replica_needs_a_lag_that_somebody_vouches_for(replica: str, source: Source) -> None:
+    with pytest.raises(UnknownMarkError, match="use the writer, or set CIPPUS_REPLICA_LAG_SECONDS"):
+        PostgresResource(dsn=replica).safe_high_water_mark()
+    lagging = PostgresResource(dsn=replica, replica_lag_seconds=30)
+    source.execute("INSERT INTO posts (post_id, updated_at) VALUES ('replicated', now())")
+    row = source.execute("SELECT pg_current_wal_lsn()::text").fetchone()
+    assert row is not None
+    with psycopg.connect(replica, autocommit=True) as follower:
+        for _ in range(10_000):
+            reached = follower.execute("SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", row).fetchone()
+            if reached == (True,):
+                break
+        replayed = follower.execute("SELECT pg_last_xact_replay_timestamp()").fetchone()
+    assert replayed is not None
+    assert lagging.safe_high_water_mark() == replayed[0] - timedelta(seconds=30)
+    with lagging.read(window(None, server_now(source))) as batches:
+        assert batches.read_all()["post_id"].to_pylist() == ["replicated"]
+
+
+def test_a_statement_that_takes_too_long_is_permanent_and_says_what_to_do(stack: EmbeddedStack, source: Source) -> None:
+    hasty = PostgresResource(dsn=stack.postgres_dsn, statement_timeout_seconds=1)
+    with psycopg.connect(stack.postgres_dsn) as blocking:
+        blocking.execute("LOCK TABLE posts IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(SourceTimeoutError, match="raise CIPPUS_STATEMENT_TIMEOUT_SECONDS"):
+            read_all(hasty)
+
+
+def test_a_table_that_is_not_there_is_a_refused_statement(stack: EmbeddedStack, source: Source) -> None:
+    postgres = PostgresResource(dsn=stack.postgres_dsn)
+    assert postgres.columns("nowhere") == {}
+    with pytest.raises(SourceQueryError, match=r"refuses a statement \(42P01\)"):
+        read_all(postgres, "nowhere")
+
+
+def read_all(postgres: PostgresResource, table: str = "posts") -> pa.Table:
+    whole = ReadWindow(table, "post_id", ("post_id",), "updated_at", None, datetime(2030, 1, 1, tzinfo=UTC))
+    with postgres.read(whole) as batches:
+        return batches.read_all()
+
+
+@pytest.mark.parametrize("analyzed", [True, False])
+def test_ranges_cover_every_key_once(source: Source, postgres: PostgresResource, analyzed: bool) -> None:
+    source.execute(
+        "INSERT INTO posts (post_id, updated_at) "
+        "SELECT repeat(chr(32 + n % 900), 1 + n % 3) || md5(n::text), '2024-01-01' FROM generate_series(1, 5000) n"
+    )
+    source.execute("INSERT INTO posts (post_id, updated_at) VALUES ('it''s', '2024-01-01'), ('ünï', '2024-01-01')")
+    if analyzed:
+        source.execute("ANALYZE posts")
+    ranges = postgres.key_ranges("posts", "post_id", 500)
+    # Without statistics the planner guesses from the table's size, and wide columns make it guess low.
+    assert (8 if analyzed else 2) <= len(ranges) <= 16
+    upper = datetime(2030, 1, 1, tzinfo=UTC)
+    sizes, found = [], []
+    for keys in ranges:
+        with postgres.read(ReadWindow("posts", "post_id", ("post_id",), "updated_at", None, upper, keys)) as batches:
+            read = batches.read_all()["post_id"].to_pylist()
+        sizes.append(len(read))
+        found += read
+    assert len(found) == len(set(found)) == 5_002
+    assert max(sizes) < 3 * 5_002 / len(ranges)
+
+
+def test_a_small_table_is_one_range(source: Source, postgres: PostgresResource) -> None:
+    assert postgres.key_ranges("posts", "post_id", 1_000_000) == [KeyRange()]

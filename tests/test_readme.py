@@ -22,7 +22,6 @@ from assets.transforms.corpus import Dropped
 from assets.transforms.source_schema import LABELS_SCHEMA, SOURCE_TABLES
 from pipelines.cli import app
 from pipelines.definitions import STAGES, defs
-from pipelines.jobs import JOBS
 from pipelines.measuring import BenchName
 from resources.catalogues import load_verticals
 from resources.environments import VARIABLES
@@ -38,7 +37,7 @@ MAKEFILE = (ROOT / "Makefile").read_text()
 TARGETS = set(re.findall(r"^([a-z]+):.*## ", MAKEFILE, re.MULTILINE))
 
 FOREIGN_NAMES = {
-    ".cippus", ".venv", ".venv/bin/cippus", ".venv/bin/pre-commit install", "If-None-Match", "now()", "pg_monitor",
+    ".cippus", ".venv", ".venv/bin/cippus", ".venv/bin/pre-commit install", "If-None-Match", "pg_monitor",
     "erasure/", "pg_read_all_stats", "public", "_SUCCESS", "post", "account", "…_at",
 }  # fmt: skip
 """What the README sets in code font and is no name of this project's."""
@@ -200,7 +199,7 @@ def test_every_name_in_code_font_exists(commands: Mapping[str, TyperCommand]) ->
         *Dropped,
         *(schedule.name for schedule in defs.schedules or []),
         *(sensor.name for sensor in defs.sensors or []),
-        *(found.name for found in JOBS),
+        *(job.name for job in defs.jobs or []),
         *(vertical.name for vertical in load_verticals()),
         SERVING,
         PREVIOUS,

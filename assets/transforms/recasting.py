@@ -23,6 +23,8 @@ _BOUNDS = r"^\[-?\d+:-?\d+\]="
 _ARRAY = rf"(?s)^(?:\[-?\d+:-?\d+\]=)?\{{(?:{_SPACED}(?:,{_SPACED})*|{_SPACE}*)\}}$"
 """A one-dimensional array as Postgres prints it, with its bounds where they do not begin at 1."""
 _TRUTH = {"t": True, "true": True, "f": False, "false": False}
+FIRST_MOMENT, LAST_MOMENT = -62_135_596_800_000_000, 253_402_300_799_999_999
+"""The years 1 to 9999 in microseconds from 1970: Postgres' infinity and what lies beyond most readers cannot show."""
 _EXACT_FLOAT = 2**53
 """Up to here a float says which whole number was meant."""
 
@@ -34,7 +36,7 @@ def recast(values: pl.Series, declared: pa.DataType) -> pl.Series:
     whole numbers, floats, booleans, moments in UTC, and lists of text. Raises TypeError for another declared type.
     """
     [dtype] = pl.DataFrame(pl.from_arrow(pa.table({"": pa.array([], declared)}))).dtypes
-    if values.dtype in (dtype, pl.Null):
+    if values.dtype == pl.Null or (values.dtype == dtype and not isinstance(dtype, pl.Datetime)):
         return values.cast(dtype)
     if dtype == pl.String:
         return _as_text(values)
@@ -101,7 +103,9 @@ def _as_moment(values: pl.Series) -> pl.Series:
         return _nothing(values, pl.Datetime("us", "UTC"))
     zoned = values if values.dtype.time_zone else values.dt.replace_time_zone("UTC")
     found = zoned.dt.convert_time_zone("UTC").dt.cast_time_unit("us")
-    return found.set(zoned.dt.nanosecond() % 1000 != 0, None) if values.dtype.time_unit == "ns" else found
+    if values.dtype.time_unit == "ns":
+        return found.set(zoned.dt.nanosecond() % 1000 != 0, None)
+    return found.set(~found.to_physical().is_between(FIRST_MOMENT, LAST_MOMENT), None)
 
 
 def _moment_of_text(values: pl.Series) -> pl.Series:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from assets.transforms.recasting import recast
+from assets.transforms.recasting import FIRST_MOMENT, LAST_MOMENT, recast
 from assets.transforms.source_schema import TIMESTAMP, Policy, SourceTable
 
 _TEXT_WORDS = (
@@ -121,7 +122,7 @@ def recast_rows(schema: pa.Schema, rows: pa.Table) -> tuple[pa.Table, pl.DataFra
     for field in schema:
         if field.name not in rows.column_names:
             taken.append(pa.chunked_array([pa.nulls(rows.num_rows, field.type)]))
-        elif rows[field.name].type.equals(field.type):
+        elif rows[field.name].type.equals(field.type) and not _may_be_boundless(rows[field.name]):
             taken.append(rows[field.name])
         else:
             given = _series(rows[field.name])
@@ -138,6 +139,14 @@ def recast_rows(schema: pa.Schema, rows: pa.Table) -> tuple[pa.Table, pl.DataFra
     given_rows = pl.DataFrame([_legible(_series(rows[name])).alias(name) for name in rows.column_names])
     rejects = given_rows.with_columns(reason=reason).filter(reason.is_not_null())
     return cast.filter(reason.is_null().to_arrow()), rejects
+
+
+def _may_be_boundless(values: pa.ChunkedArray) -> bool:
+    """Whether moments lie outside the years 1 to 9999, as Postgres' infinity does, which most readers cannot show."""
+    if not pa.types.is_timestamp(values.type):
+        return False
+    found = pc.min_max(values.cast(pa.timestamp("us", values.type.tz)).cast(pa.int64())).as_py()
+    return found["min"] is not None and not FIRST_MOMENT <= found["min"] <= found["max"] <= LAST_MOMENT
 
 
 def _series(values: pa.ChunkedArray) -> pl.Series:

@@ -49,6 +49,12 @@ class Progress:
     due: tuple[int, ...] = ()
     running: tuple[int, ...] = ()
     across: str = ""
+    turn: int = 0
+
+    @property
+    def asked_for(self) -> str:
+        """What runs are asked for under: a lake that is again as it was before is asked for again."""
+        return f"{self.lake}.{self.turn}"
 
     @classmethod
     def read(cls, cursor: str | None) -> "Progress":
@@ -56,7 +62,7 @@ class Progress:
         try:
             found = cls(**json.loads(cursor or ""))
             due, running = (tuple(int(bucket) for bucket in part) for part in (found.due, found.running))
-            return cls(str(found.lake), due, running, str(found.across))
+            return cls(str(found.lake), due, running, str(found.across), int(found.turn))
         except (ValueError, TypeError):
             return cls()
 
@@ -101,7 +107,7 @@ def changed_buckets(
     progress, state = Progress.read(context.cursor), lake_state(lake)
     if state is None:
         return SkipReason("The lake is empty.")
-    outcome = Outcome.of(context.instance, progress.lake) if progress.running else _NOTHING
+    outcome = Outcome.of(context.instance, progress.asked_for) if progress.running else _NOTHING
     if state != progress.lake:
         stale = stale_buckets(lake, ledger)
         progress = begun(progress, state, stale, outcome.succeeded, is_current=across_is_current(lake, ledger))
@@ -143,7 +149,8 @@ def begun(
     """
     left = {bucket for bucket in progress.running if bucket not in succeeded}
     due = tuple(sorted({*stale, *progress.due, *left}))
-    return Progress(state, due, (), state if is_current and not due else progress.across)
+    across = state if is_current and not due else ""
+    return Progress(state, due, (), across, progress.turn + 1)
 
 
 def step(progress: Progress, outcome: Outcome, runs_a_tick: int | None) -> SensorResult:
@@ -154,8 +161,8 @@ def step(progress: Progress, outcome: Outcome, runs_a_tick: int | None) -> Senso
     """
     if progress.due:
         asked, due = progress.due[:runs_a_tick], progress.due[runs_a_tick:] if runs_a_tick else ()
-        alone = [_alone(one, progress.lake) for one in asked]
-        requests = alone if runs_a_tick is not None else [_together(asked, progress.lake)]
+        alone = [_alone(one, progress.asked_for) for one in asked]
+        requests = alone if runs_a_tick is not None else [_together(asked, progress.asked_for)]
         return SensorResult(requests, cursor=replace(progress, due=due, running=(*progress.running, *asked)).written())
     running = tuple(bucket for bucket in progress.running if bucket not in outcome.succeeded)
     progress = replace(progress, running=running)
@@ -166,7 +173,7 @@ def step(progress: Progress, outcome: Outcome, runs_a_tick: int | None) -> Senso
         return SensorResult(skip_reason=f"Bucket {_named(running)} is running.", cursor=progress.written())
     if progress.across == progress.lake:
         return SensorResult(skip_reason="The lake is as it was.", cursor=progress.written())
-    request = RunRequest(f"{progress.lake}/across", job_name=ACROSS_BUCKETS.name, tags=dict(all_buckets()))
+    request = RunRequest(f"{progress.asked_for}/across", job_name=ACROSS_BUCKETS.name, tags=dict(all_buckets()))
     return SensorResult([request], cursor=replace(progress, across=progress.lake).written())
 
 
