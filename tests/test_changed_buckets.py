@@ -133,6 +133,21 @@ def test_a_cursor_that_cannot_be_read_is_none(cursor: str | None) -> None:
     assert Progress.read(cursor) == Progress()
 
 
+def test_a_lake_that_is_again_as_it_was_is_asked_for_again() -> None:
+    """Dagster skips a request whose key it knows, and the runs of then did not see what came between."""
+    asked = []
+    progress = Progress()
+    for state in ("A", "B", "A"):
+        progress = begun(progress, state, [0], set(), is_current=False)
+        found = step(progress, Outcome(frozenset(), frozenset()), None)
+        [request] = found.run_requests or []
+        asked.append((request.run_key, request.tags[module.LAKE_TAG]))
+        across = step(Progress.read(found.cursor), Outcome(frozenset({0}), frozenset()), None)
+        asked += [(again.run_key, "across") for again in across.run_requests or []]
+        progress = Progress.read(across.cursor)
+    assert len(asked) == len(set(asked)) == 6
+
+
 @dataclass
 class Model:
     """A lake by bucket: its version, those that a first stage, a whole run and a run across buckets have seen."""
@@ -148,7 +163,7 @@ class Model:
     progress: Progress = field(default_factory=Progress)
 
     def tick(self) -> None:
-        done, bad = (of.get(self.progress.lake, set()) for of in (self.succeeded, self.failed))
+        done, bad = (of.get(self.progress.asked_for, set()) for of in (self.succeeded, self.failed))
         if str(self.lake) != self.progress.lake:
             stale = [number for number, held in enumerate(self.lake) if held > self.first[number]]
             self.progress = begun(self.progress, str(self.lake), stale, done, is_current=False)
