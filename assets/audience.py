@@ -11,7 +11,7 @@ import pyarrow as pa
 from dagster import AssetExecutionContext, MaterializeResult
 
 from assets.asset import asset
-from assets.incremental import Stage, Tally, refresh_table
+from assets.incremental import Stage, Tally, record_intake, refresh_table
 from assets.lake import LAKE_ACCOUNTS
 from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
 from assets.transforms.arrivals import digest, outstanding
@@ -20,7 +20,7 @@ from assets.transforms.source_schema import account_bucket
 from resources.catalogues.audience import load_audience_columns
 from resources.environments import bucket_count
 from resources.lake import BUCKET, Changes, LakeResource, TableSpec
-from resources.ledger import Intake, LedgerResource
+from resources.ledger import LedgerResource
 from resources.quarantine import QuarantineResource
 from resources.s3 import S3Object, S3Resource
 
@@ -90,7 +90,7 @@ def reports(
         context.log.info("%s files taken in, %s rows", len(batch), f"{rows.height:,}")
     ledger.untake(REPORTS.name, gone)
     taken = digest((item for item in listed if item.key not in missed), rule)
-    ledger.record_intake(REPORTS.name, Intake(taken, context.run.run_id))
+    record_intake(context, ledger, REPORTS.name, taken)
     held = lake.contents(REPORTS).values()
     tally.rows, tally.size_bytes = sum(found.rows for found in held), sum(found.size_bytes for found in held)
     tally.counts.update(files=len(listed), files_taken=len(fresh) - len(missed), files_gone=len(gone))

@@ -12,7 +12,9 @@ import polars as pl
 from dagster import AssetExecutionContext, MaterializeResult
 
 from resources.lake import ABSENT, WHOLE, Changes, Contents, LakeResource, TableSpec, fingerprint
-from resources.ledger import Entry, LedgerResource
+from resources.ledger import Entry, Intake, LedgerResource
+
+_RUN_KEY = "dagster/run_key"
 
 
 @dataclass
@@ -123,3 +125,13 @@ def refresh_table(
         return lake.sync(spec, compute(within, tally), within)
 
     return refresh(context, lake, ledger, stage, lambda _: lake.contents(spec), bring_up_to_date).result()
+
+
+def record_intake(context: AssetExecutionContext, ledger: LedgerResource, asset: str, taken: str) -> None:
+    """Record what a run took in of the dropped files, as a digest; last of all.
+
+    A run that a sensor asked for is recorded whatever it found: the sensor's next request has another key then. Another
+    run that found nothing new writes nothing.
+    """
+    if taken != ledger.intake(asset).digest or _RUN_KEY in context.run.tags:
+        ledger.record_intake(asset, Intake(taken, context.run.run_id))

@@ -11,7 +11,7 @@ import pyarrow as pa
 from dagster import AssetExecutionContext, MaterializeResult
 
 from assets.asset import asset
-from assets.incremental import Stage, Tally, refresh_table
+from assets.incremental import Stage, Tally, record_intake, refresh_table
 from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS
 from assets.transforms.arrivals import digest
 from assets.transforms.labels import agree, judge
@@ -19,7 +19,7 @@ from assets.transforms.source_schema import LABELS_SCHEMA
 from resources.catalogues import catalogue_hash, load_verticals
 from resources.erasures import ErasureResource
 from resources.lake import LakeResource, TableSpec, fingerprint
-from resources.ledger import Intake, LedgerResource
+from resources.ledger import LedgerResource
 from resources.quarantine import QuarantineResource
 from resources.s3 import S3Object, S3Resource
 
@@ -83,7 +83,7 @@ def gold(
     version = fingerprint([rule, *(part for item in dropped for part in (item.key, item.etag))])
     stage = Stage(GOLD.name, (LAKE_POSTS, LAKE_ACCOUNTS), version, partitioned=False)
     result = refresh_table(context, lake, ledger, stage, GOLD, collect)
-    ledger.record_intake(GOLD.name, Intake(digest(dropped, rule), context.run.run_id))
+    record_intake(context, ledger, GOLD.name, digest(dropped, rule))
     return result
 
 

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, HTTPClientError
 from dagster import AssetsDefinition, DagsterInstance, SkipReason, materialize
-from sensing import Sensing
+from sensing import RUN_KEY, Sensing
 
 from assets import audience, labels
 from assets.audience import REPORTS
@@ -43,7 +43,7 @@ def resources(s3: S3Resource) -> dict[str, Any]:
 def run(asset: AssetsDefinition, resources: dict[str, Any], instance: DagsterInstance) -> dict[str, Any]:
     """Materialize an asset; the metadata."""
     with pytest.warns(DeprecationWarning, match="dagster_run is deprecated"):
-        done = materialize([asset], resources=resources, instance=instance)
+        done = materialize([asset], resources=resources, instance=instance, tags={RUN_KEY: "asked for"})
     [event] = done.get_asset_materialization_events()
     return {name: value.value for name, value in event.materialization.metadata.items()}
 
