@@ -146,7 +146,7 @@ def _audience(*, with_erased: bool) -> bytes:
 
 
 def _plant_crashed_attempts(world: World) -> None:
-    """What killed runs and other writers of Delta leave: unnamed files, compacted logs, an unfinished upload."""
+    """What killed runs and other writers of Delta leave: unnamed files, compacted logs."""
     log = "lake/posts/_delta_log/"
     bodies = {item.key: world.s3.get(item.key) or b"" for item in world.s3.list_objects("lake/posts/")}
     data = next(key for key in sorted(bodies) if "account_bucket=0/" in key and "_change_data" not in key)
@@ -155,11 +155,13 @@ def _plant_crashed_attempts(world: World) -> None:
     world.s3.put(f"{log}{0:020d}.{1:020d}.compacted.json", b"".join(commits))
     raw = next(key for key in world.objects() if key.startswith("raw/posts/") and "account_bucket=0/" in key)
     world.s3.put(f"{raw.rpartition('/')[0]}/part-of-a-killed-run.parquet", world.s3.get(raw) or b"")
-    client = world.s3.client
+
+
+def leave_an_upload_unfinished(world: World) -> None:
+    """What a process that is killed while it writes a large file leaves; a clone has none."""
+    client, body = world.s3.client, b"rows of somebody"
     upload = client.create_multipart_upload(Bucket=world.s3.bucket, Key="raw/posts/unfinished.parquet")
-    client.upload_part(
-        Bucket=world.s3.bucket, Key=upload["Key"], UploadId=upload["UploadId"], PartNumber=1, Body=bodies[data]
-    )
+    client.upload_part(Bucket=world.s3.bucket, Key=upload["Key"], UploadId=upload["UploadId"], PartNumber=1, Body=body)
 
 
 def parquet_rows(world: World, key: str) -> pl.DataFrame:

@@ -20,6 +20,7 @@ from erasure_world import (
     erasing,
     erasures,
     haunted_world,
+    leave_an_upload_unfinished,
     snapshot,
     without_the_account,
 )
@@ -55,6 +56,7 @@ def haunted(stack: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> W
 @pytest.fixture(scope="module")
 def erased(haunted: World, stack: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> Erased:
     world = haunted.clone(world_name("erased"), tmp_path_factory.mktemp("erased"))
+    leave_an_upload_unfinished(world)
     receipt = erase(erasing(world), ERASED, TEXTS)
     return Erased(world, receipt, without_the_account(stack, tmp_path_factory.mktemp("unhaunted")))
 
