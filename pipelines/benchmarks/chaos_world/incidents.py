@@ -94,7 +94,7 @@ TOLD = {
 may be this run's own request that was answered too late. A merge ends well unless it is killed: it tries again."""
 _CREATION = "/_delta_log/00000000000000000000.json"
 TOLD_OF_CREATION = frozenset({"OSError", "CommitFailedError"})
-"""But delta-rs makes the table, and does not ask what became of a request that was not answered. The next merge does."""
+"""But delta-rs makes the table, and asks not what became of a request whose answer was lost. The next merge does."""
 DECKS = {
     step: [
         Incident(step, where, what, applied)
