@@ -37,9 +37,11 @@ class Incident:
     what: What
     applied: bool = False
 
-    def may_tell(self, error: str) -> bool:
-        """Whether a step to which this happened may end with an error of that type."""
-        return self.step != "merge" and error in TOLD.get(self.what, ())
+    def may_tell(self, error: str, event: str) -> bool:
+        """Whether a step to which this happened, at that event, may end with an error of that type."""
+        if self.step == "merge":
+            return event.endswith(_CREATION) and error in TOLD_OF_CREATION
+        return error in TOLD.get(self.what, ())
 
     @property
     def name(self) -> str:
@@ -90,6 +92,9 @@ TOLD = {
 }
 """The errors that a step of extraction may end with: the database was gone, or another run completed the window, which
 may be this run's own request that was answered too late. A merge ends well unless it is killed: it tries again."""
+_CREATION = "/_delta_log/00000000000000000000.json"
+TOLD_OF_CREATION = frozenset({"OSError", "CommitFailedError"})
+"""But delta-rs makes the table, and asks not what became of a request whose answer was lost. The next merge does."""
 DECKS = {
     step: [
         Incident(step, where, what, applied)

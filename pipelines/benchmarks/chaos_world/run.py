@@ -142,7 +142,7 @@ class Run:
             self.taken[step] += 1
         if outcome.error:
             self.told[f"{step}: {outcome.error}"] += 1
-            if not (event and incident.may_tell(outcome.error)):
+            if not (event and incident.may_tell(outcome.error, event)):
                 raise UnexpectedOutcomeError(f"{incident.name}, and it ended with: {outcome.text}")
 
     def _bystanders(self, step: str, buckets: tuple[int, ...]) -> Bystanders:
