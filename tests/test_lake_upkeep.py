@@ -9,7 +9,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from dagster import DagsterInstance
-from deltalake import DeltaTable, write_deltalake
+from deltalake import DeltaTable, WriterProperties, write_deltalake
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lineage_world import World, loaded_world, world_name
@@ -161,12 +161,13 @@ def test_only_due_buckets_are_put_in_order_and_nothing_changes(scattered: LakeRe
 
 def test_a_foreign_file_that_is_not_sorted_is_put_in_order(scattered: LakeResource) -> None:
     lake = scattered
-    write_deltalake(lake.create(SPEC), rows("z", "a", "m"), mode="append")
+    in_pairs = WriterProperties(max_row_group_size=2)
+    write_deltalake(lake.create(SPEC), rows("y", "z", "a", "m"), mode="append", writer_properties=in_pairs)
     assert LakeUpkeep(lake).tidy(SPEC).buckets == 1
     [path] = [file for file in lake.create(SPEC).file_uris() if "account_bucket=0" in file]
     body = lake.s3.get(path.removeprefix(lake.s3.uri(""))) or b""
     assert pl.read_parquet(body)["key"].is_sorted()
-    assert lake.contents(SPEC)[0].rows == 2 * (MOST_SMALL_FILES + 1) + 3
+    assert lake.contents(SPEC)[0].rows == 2 * (MOST_SMALL_FILES + 1) + 4
 
 
 def test_files_and_log_stay_for_the_retention(scattered: LakeResource) -> None:
