@@ -17,6 +17,7 @@ from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
 from assets.transforms.arrivals import digest, outstanding
 from assets.transforms.audience import Report, UnusableReportError, judge, read_report
 from assets.transforms.source_schema import account_bucket
+from resources.catalogues import audience as catalogue
 from resources.catalogues.audience import load_audience_columns
 from resources.environments import bucket_count
 from resources.lake import BUCKET, Changes, LakeResource, TableSpec
@@ -25,7 +26,7 @@ from resources.quarantine import QuarantineResource
 from resources.s3 import S3Object, S3Resource
 
 GROUP = "audience"
-LANDING = "landing/audience/"
+LANDING = catalogue.LANDING
 _READING = "1"
 """Another one when files are to be read again by other code; another column map has the same effect by itself."""
 _BATCH_ROWS, _BATCH_FILES = 250_000, 500

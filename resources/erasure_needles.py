@@ -148,8 +148,8 @@ class Sightings:
         if isinstance(value, Mapping):
             for key, below in value.items():
                 sign = value.get(KIND_COLUMN_OF.get(key, ""))
-                if isinstance(sign, str) and isinstance(below, str):
-                    self.named(key, (below,), KIND_COLUMNS[KIND_COLUMN_OF[key]].get(sign))
+                if isinstance(sign, str) and isinstance(below, str | int):
+                    self.named(key, (str(below),), KIND_COLUMNS[KIND_COLUMN_OF[key]].get(sign))
                 else:
                     self.document(str(key), below)
         elif isinstance(value, list):
@@ -157,6 +157,8 @@ class Sightings:
                 self.document(name, below)
         elif isinstance(value, str):
             self.named(name, (value,))
+        elif isinstance(value, int) and name in FIELD_KINDS:
+            self.named(name, (str(value),))
 
     def sql(self, text: str) -> None:
         """Look at the literals of a condition, as commits log them: each belongs to the column named before it."""
