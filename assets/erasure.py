@@ -16,7 +16,7 @@ from deltalake import DeltaTable
 from assets.corpus import CHUNKS
 from assets.embeddings import VECTORS
 from assets.erasure_index import build_anew, delete_points
-from assets.erasure_objects import erase_landed, erase_windows
+from assets.erasure_objects import erase_landed, erase_plans, erase_windows
 from assets.erasure_receipt import Clock, Receipt
 from assets.erasure_subject import subject_of
 from assets.index_points import PointWriter
@@ -135,6 +135,7 @@ def _remove(parts: Erasing, subject: Subject, before: Findings, receipt: Receipt
     with clock("raw"):
         windows = [key for key in before.under("raw/") if key.endswith(".parquet")]
         _take_all(receipt, erase_windows(parts.s3, subject, windows))
+        receipt.take("plans", files=erase_plans(parts.s3, LAKE_TABLES))
         staged = [item.key for item in parts.s3.list_objects(STAGING)]
         parts.s3.delete(staged)  # what Redshift unloaded; nothing of it counts before its window's manifest
         receipt.take("staging", files=len(staged))

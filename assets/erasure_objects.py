@@ -7,6 +7,7 @@ index (erasure.py, erasure_index.py), finding the files (resources/erasure_scan.
 import csv
 import io
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -23,6 +24,8 @@ from resources.erasures import FIELD_KINDS, KIND_COLUMN_OF, KIND_COLUMNS, Subjec
 from resources.s3 import S3Resource
 from resources.separated_text import read_separated
 
+_MANIFEST = re.compile(r"(raw/[^/]+/source=[^/]+)/manifests/(\d+)\.json")
+_PLAN = re.compile(r"(raw/[^/]+/source=[^/]+)/window=(\d+)/plan-.*")
 _JSON_COLUMN, _PARQUET = "row_json", b"PAR1"
 
 
@@ -75,6 +78,21 @@ def _rewritten_window(
     s3.put(made, written)
     counts["bytes"] -= min(len(written), len(body))  # a small file may grow
     return {key: {"key": made, "rows": kept.num_rows, "size_bytes": len(written)}}
+
+
+def erase_plans(s3: S3Resource, tables: Iterable[str]) -> int:
+    """Delete the plans of first loads, whose ranges are keys, where the window is whole; returns how many objects.
+
+    The records of the parts first: without its plan nobody would find them. A plan that is still needed stays.
+    """
+    deleted = 0
+    for table in tables:
+        listed = [item.key for item in s3.list_objects(f"raw/{table}/")]
+        whole = {found.groups() for key in listed if (found := _MANIFEST.fullmatch(key))}
+        gone = [key for key in listed if (found := _PLAN.fullmatch(key)) and found.groups() in whole]
+        s3.delete(sorted(gone, key=lambda key: key.endswith("/plan.json")))
+        deleted += len(gone)
+    return deleted
 
 
 def erase_landed(s3: S3Resource, subject: Subject, keys: Iterable[str]) -> "dict[str, Counter[str]]":

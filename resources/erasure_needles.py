@@ -20,6 +20,7 @@ from resources.erasures import ACCOUNT, FIELD_KINDS, KIND_COLUMN_OF, KIND_COLUMN
 CANARY = "canary"
 FREE_TEXT = ("text", "bio", "summary", "display_name")
 """Columns and fields in which another account may well be spoken of: that is its own text, and stays."""
+_BOUNDS = ("lower", "upper")
 _LEAST_TELLING = 6
 _TEXTS_AT_ONCE = 32 << 20
 _SQL = re.compile(r"'((?:[^']|'')*)'|([A-Za-z_]\w*)")
@@ -151,7 +152,8 @@ class Sightings:
                 if isinstance(sign, str) and isinstance(below, str | int):
                     self.named(key, (str(below),), KIND_COLUMNS[KIND_COLUMN_OF[key]].get(sign))
                 else:
-                    self.document(str(key), below)
+                    # The bounds of a plan's ranges are keys of whichever table it is of.
+                    self.document("row_key" if name == "ranges" and key in _BOUNDS else str(key), below)
         elif isinstance(value, list):
             for below in value:
                 self.document(name, below)

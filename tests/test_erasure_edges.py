@@ -2,15 +2,19 @@
 
 import io
 import json
+from collections.abc import Iterable
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from assets.erasure_objects import erase_landed, owned_rows
-from resources.catalogues.audience import LANDING
+from assets.erasure_objects import erase_landed, erase_plans, owned_rows
+from assets.tables import TABLES, is_own
+from assets.transforms.audience import read_report, without_accounts
+from resources.catalogues.audience import LANDING, load_audience_columns
 from resources.erasure_needles import CanarySearch, Needles, Sightings
-from resources.erasures import KeyedHash, Subject
+from resources.erasure_scan import Scan
+from resources.erasures import ErasureResource, KeyedHash, Subject
 from resources.s3 import S3Resource
 from resources.separated_text import read_separated
 from resources.stored_values import look_into_csv, look_into_json, look_into_parquet, text_columns
@@ -110,3 +114,53 @@ def test_ids_of_any_type_are_seen() -> None:
     seen = sightings(NUMBER)
     look_into_json(b'{"account_id": 42, "likes": 42, "min": {"post_id": 7}, "has_account": true}', seen)
     assert seen.seen == {"account": 1, "post": 1}
+
+
+class Erased:
+    """Tombstones of one account."""
+
+    def __bool__(self) -> bool:
+        return True
+
+    def accounts_among(self, ids: Iterable[str]) -> set[str]:
+        return {ID} & set(ids)
+
+
+def test_a_report_says_nothing_of_an_erased_account() -> None:
+    lines = ["account_id,country_de", f"{ID},1", f"{ID},nothing", f"x,1,{ID}", "other,2", "other,nothing", "x,1,2"]
+    report = read_report("report-2026-03-01.csv", "\n".join(lines).encode(), load_audience_columns())
+    assert (report.rows.height, report.rejects.height) == (2, 4)
+    left = without_accounts(report, Erased())
+    assert left.rows["account_id"].to_list() == ["other"]
+    assert left.rejects["line"].to_list() == [6, 7]
+
+
+def test_what_a_tombstone_names_and_another_has_now_is_that_ones(s3: S3Resource) -> None:
+    erasures = ErasureResource(s3=s3, key="k" * 32)
+    erasures.begin(erasures.subject(ID, [("post", POST), ("post", "moved")]))
+    subject = erasures.subject(ID, (), [("post", "moved"), ("testimonial", POST)])
+    assert subject.owned("post_id", [POST, "moved"]) == {POST}
+
+
+def test_plans_go_where_their_window_is_whole(s3: S3Resource) -> None:
+    folder = "raw/posts/source=postgres"
+    plan = {"ranges": [{"lower": None, "upper": POST}]}
+    for number in (1, 2):
+        s3.put_json(f"{folder}/window={number:012d}/plan-a/plan.json", plan)
+        s3.put_json(f"{folder}/window={number:012d}/plan-a/done-000000.json", {"files": []})
+    s3.put_json(f"{folder}/manifests/{1:012d}.json", {})
+    seen = sightings()
+    look_into_json(json.dumps(plan).encode(), seen)
+    assert seen.seen == {"post": 1}
+    assert erase_plans(s3, ["posts"]) == 2
+    assert {item.key.split("/")[3] for item in s3.list_objects(f"{folder}/window")} == {f"window={2:012d}"}
+
+
+def test_what_others_keep_in_the_bucket_is_told_apart(s3: S3Resource) -> None:
+    for key in ("exports/e1/a.json", "mart/foreign/_delta_log/0.json", "raw/a.json"):
+        s3.put_json(key, {"account_id": ID})
+    found = Scan(s3=s3).run(Needles(SUBJECT), is_own)
+    assert set(found.places) == {"raw/a.json"}
+    assert found.foreign == {"exports/e1/a.json", "mart/foreign/_delta_log/0.json"}
+    assert all(is_own(f"{spec.name}/x") for spec in TABLES)
+    assert {"audience/reports", "lake/posts"} <= {spec.name for spec in TABLES}
