@@ -15,17 +15,20 @@ from assets.incremental import Stage, Tally, record_intake, refresh_table
 from assets.lake import LAKE_ACCOUNTS
 from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
 from assets.transforms.arrivals import digest, outstanding
-from assets.transforms.audience import Report, UnusableReportError, judge, read_report
+from assets.transforms.audience import Report, UnusableReportError, judge, read_report, without_accounts
+from assets.transforms.erasure import ErasedAccounts
 from assets.transforms.source_schema import account_bucket
+from resources.catalogues import audience as catalogue
 from resources.catalogues.audience import load_audience_columns
 from resources.environments import bucket_count
+from resources.erasures import ErasureResource
 from resources.lake import BUCKET, Changes, LakeResource, TableSpec
 from resources.ledger import LedgerResource
 from resources.quarantine import QuarantineResource
 from resources.s3 import S3Object, S3Resource
 
 GROUP = "audience"
-LANDING = "landing/audience/"
+LANDING = catalogue.LANDING
 _READING = "1"
 """Another one when files are to be read again by other code; another column map has the same effect by itself."""
 _BATCH_ROWS, _BATCH_FILES = 250_000, 500
@@ -66,6 +69,7 @@ def reports(
     lake: LakeResource,
     ledger: LedgerResource,
     quarantine: QuarantineResource,
+    erasures: ErasureResource,
 ) -> MaterializeResult[None]:
     """Replace the rows of files that are new or were overwritten, and delete those of files that are gone.
 
@@ -79,7 +83,8 @@ def reports(
     before = {identity: ledger.taken_key(REPORTS.name, identity) for identity in sorted(gone)}
     _delete_rows(lake, sorted({key for key in before.values() if key and key not in there}))
     missed: set[str] = set()
-    for batch in _batches(_read(s3, quarantine, fresh, missed, tally)):
+    erased = erasures.tombstones()
+    for batch in _batches(_read(s3, quarantine, fresh, missed, tally, erased)):
         _delete_rows(lake, [fresh[identity].key for identity in batch])
         rows = pl.concat(batch.values())
         if rows.height:
@@ -97,6 +102,10 @@ def reports(
     return tally.result()
 
 
+def _ids(accounts: set[str]) -> pl.Series:
+    return pl.Series(sorted(accounts), dtype=pl.String).implode()
+
+
 def _delete_rows(lake: LakeResource, keys: list[str]) -> None:
     """Delete what stands of some files: of a version before, or of an attempt that did not end."""
     if keys:
@@ -105,7 +114,12 @@ def _delete_rows(lake: LakeResource, keys: list[str]) -> None:
 
 
 def _read(
-    s3: S3Resource, quarantine: QuarantineResource, fresh: Mapping[str, S3Object], missed: set[str], tally: Tally
+    s3: S3Resource,
+    quarantine: QuarantineResource,
+    fresh: Mapping[str, S3Object],
+    missed: set[str],
+    tally: Tally,
+    erased: ErasedAccounts,
 ) -> Iterator[tuple[str, pl.DataFrame]]:
     """Identity → rows of each file; what cannot be used is landed. ``missed`` gets the files that changed meanwhile."""
     columns = load_audience_columns()
@@ -121,6 +135,9 @@ def _read(
             tally.counts["files_quarantined"] += quarantine.land("audience-files", "audience files", "file", unusable)
             yield identity, REPORTS.empty()
             continue
+        said = report.rows.height + report.rejects.height
+        report = without_accounts(report, erased)
+        tally.counts["erased"] += said - report.rows.height - report.rejects.height
         tally.counts["quarantined"] += _land(quarantine, item, report)
         yield identity, _rows(item, report.rows)
 
@@ -165,14 +182,22 @@ def _batches(files: Iterable[tuple[str, pl.DataFrame]]) -> Iterator[dict[str, pl
     kinds={"delta", "polars"},
 )
 def demographics(
-    context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource, quarantine: QuarantineResource
+    context: AssetExecutionContext,
+    lake: LakeResource,
+    ledger: LedgerResource,
+    quarantine: QuarantineResource,
+    erasures: ErasureResource,
 ) -> MaterializeResult[None]:
     """Keep what is reported about the live accounts of a stale bucket; an account that comes later gets them then."""
+
+    erased = erasures.tombstones()
 
     def of_accounts(bucket: int | None, tally: Tally) -> pl.DataFrame:
         reported = lake.scan(REPORTS, bucket).collect().unique(_KEY)  # two runs may have taken one file in at a time
         accounts = lake.scan(LAKE_ACCOUNTS, bucket).select("account_id", "deleted_at").collect()
-        rows, unknown = judge(reported, accounts)
+        rows, found = judge(reported, accounts)
+        unknown = found.filter(~pl.col("account_id").is_in(_ids(erased.accounts_among(found["account_id"]))))
+        tally.counts["erased"] += found.height - unknown.height
         tally.counts["accounts_quarantined"] += quarantine.land(
             "audience-accounts", "audience accounts", "account_id", unknown
         )

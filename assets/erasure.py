@@ -16,25 +16,27 @@ from deltalake import DeltaTable
 from assets.corpus import CHUNKS
 from assets.embeddings import VECTORS
 from assets.erasure_index import build_anew, delete_points
-from assets.erasure_objects import erase_landed, erase_windows
+from assets.erasure_objects import erase_landed, erase_plans, erase_windows
 from assets.erasure_receipt import Clock, Receipt
 from assets.erasure_subject import subject_of
 from assets.index_points import PointWriter
 from assets.lake import LAKE_TABLES
 from assets.qdrant import stage_of
+from assets.tables import TABLES, WRITTEN, is_own
 from assets.transforms.source_schema import account_bucket
 from resources.embedder import EmbedderResource
 from resources.erasure_needles import Needles
 from resources.erasure_scan import Findings, Scan
 from resources.erasures import ErasureResource, Subject, Tombstone
 from resources.lake import BUCKET, LakeResource
-from resources.lake_history import delta_tables, forget_past
+from resources.lake_history import forget_past
 from resources.ledger import LedgerResource
 from resources.object_leftovers import delete_leftovers
 from resources.qdrant import QdrantResource
+from resources.redshift import STAGING
 from resources.s3 import S3Resource
 
-_HISTORIES_AT_ONCE = 4
+_HISTORIES_AT_ONCE, _FOLDERS_TOLD = 4, 10
 
 
 class UnknownAccountError(ValueError):
@@ -67,7 +69,7 @@ class Erasing:
 def look(parts: Erasing, account_id: str, canaries: Sequence[str] = ()) -> tuple[Needles, Findings]:
     """What is stored of an account now, without changing anything but making the key."""
     needles = Needles(subject_of(parts.s3, parts.lake, parts.erasures, account_id, len(parts.buckets)), tuple(canaries))
-    return needles, parts.scan.run(needles)
+    return needles, parts.scan.run(needles, is_own)
 
 
 def erase(parts: Erasing, account_id: str, canaries: Sequence[str] = (), *, ahead: bool = False) -> Receipt:
@@ -96,12 +98,18 @@ def erase(parts: Erasing, account_id: str, canaries: Sequence[str] = (), *, ahea
         return _filed(parts, receipt, tombstone)
     _remove(parts, subject, before, receipt, clock)
     with clock("scan after"):
-        receipt.found_after = parts.scan.run(needles)
+        receipt.found_after = parts.scan.run(needles, is_own)
     return _filed(parts, receipt, tombstone)
 
 
 def _filed(parts: Erasing, receipt: Receipt, tombstone: Tombstone) -> Receipt:
     receipt.notes += _kept_elsewhere(parts)
+    folders = sorted({key.rpartition("/")[0] for key in (receipt.found_after or receipt.found_before).foreign})
+    if folders:
+        told = ", ".join(folders[:_FOLDERS_TOLD]) + (
+            f" and {len(folders) - _FOLDERS_TOLD:,} more" * (len(folders) > _FOLDERS_TOLD)
+        )
+        receipt.notes.append(f"Not Cippus' own, and it names the account or cannot be read; delete the export: {told}.")
     parts.erasures.file_receipt(receipt.to_json())
     if receipt.is_clean:
         parts.erasures.complete(tombstone)
@@ -116,7 +124,7 @@ def _kept_elsewhere(parts: Erasing) -> list[str]:
             "and in its snapshots."
         )
     if parts.vacuum is None:
-        notes.append("Backups and replicas of the bucket are not looked at.")
+        notes.append("Backups and replicas of the bucket, and Dagster's own Postgres, are not looked at.")
     return notes
 
 
@@ -127,6 +135,10 @@ def _remove(parts: Erasing, subject: Subject, before: Findings, receipt: Receipt
     with clock("raw"):
         windows = [key for key in before.under("raw/") if key.endswith(".parquet")]
         _take_all(receipt, erase_windows(parts.s3, subject, windows))
+        receipt.take("plans", files=erase_plans(parts.s3, LAKE_TABLES))
+        staged = [item.key for item in parts.s3.list_objects(STAGING)]
+        parts.s3.delete(staged)  # what Redshift unloaded; nothing of it counts before its window's manifest
+        receipt.take("staging", files=len(staged))
     rows = _rows_of_tables(parts)
     with clock("lake"):
         for spec in LAKE_TABLES.values():
@@ -141,7 +153,7 @@ def _remove(parts: Erasing, subject: Subject, before: Findings, receipt: Receipt
     with clock("histories"):
         _forget_histories(parts, rows, receipt)
     with clock("leftovers"):
-        left = delete_leftovers(parts.s3, _stored_prefixes(parts))
+        left = delete_leftovers(parts.s3, WRITTEN)
         receipt.take("object versions", versions=left.versions, uploads=left.uploads)
     if parts.vacuum is not None:
         with clock("vacuum"):
@@ -173,9 +185,8 @@ def _erase_points(parts: Erasing, subject: Subject, receipt: Receipt) -> None:
 
 
 def _rows_of_tables(parts: Erasing) -> dict[str, int]:
-    """Delta table → rows of its newest version, from its log."""
-    keys = [item.key for item in parts.s3.list_objects("") if item.key.endswith(".json")]
-    tables = delta_tables(keys)
+    """Table → rows of its newest version, from its log; another team's tables in the bucket are not looked at."""
+    tables = [spec.name for spec in TABLES if parts.lake.open(spec) is not None]
     with ThreadPoolExecutor(_HISTORIES_AT_ONCE) as pool:
         return dict(zip(tables, pool.map(lambda folder: _rows(parts.s3, folder), tables), strict=True))
 
@@ -193,11 +204,6 @@ def _forget_histories(parts: Erasing, rows_before: Mapping[str, int], receipt: R
         for folder, past in zip(now, done, strict=True):
             gone = max(0, rows_before.get(folder, 0) - now[folder])
             receipt.take(folder, rows=gone, versions=past.versions, files=past.files, bytes=past.size_bytes)
-
-
-def _stored_prefixes(parts: Erasing) -> tuple[str, ...]:
-    """The top folders of the bucket that the lineage writes to, its own receipts left out."""
-    return tuple(folder for folder in parts.s3.list_folders("") if not folder.startswith("erasure/"))
 
 
 def _take_all(receipt: Receipt, removed: "Mapping[str, Counter[str]]") -> None:

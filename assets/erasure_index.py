@@ -37,8 +37,10 @@ def delete_points(generations: Generations, subject: Subject) -> int:
 
 
 def _is_owned(point: IndexPoint, subject: Subject) -> bool:
-    named = ((name, point.payload.get(name)) for name in ("account_id", "post_id"))
-    return any(isinstance(value, str) and subject.owned(name, [value]) for name, value in named)
+    owner, post = (point.payload.get(name) for name in ("account_id", "post_id"))
+    if owner:  # a post that another account has now is that one's
+        return bool(owner == subject.account_id)
+    return isinstance(post, str) and bool(subject.owned("post_id", [post]))
 
 
 def build_anew(

@@ -7,6 +7,7 @@ index (erasure.py, erasure_index.py), finding the files (resources/erasure_scan.
 import csv
 import io
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -18,11 +19,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from assets.transforms.erasure import files_named, with_files_replaced
+from resources.catalogues import audience
 from resources.erasures import FIELD_KINDS, KIND_COLUMN_OF, KIND_COLUMNS, Subject
 from resources.s3 import S3Resource
-from resources.stored_values import csv_dialect
+from resources.separated_text import read_separated
 
-_JSON_COLUMN = "row_json"
+_MANIFEST = re.compile(r"(raw/[^/]+/source=[^/]+)/manifests/(\d+)\.json")
+_PLAN = re.compile(r"(raw/[^/]+/source=[^/]+)/window=(\d+)/plan-.*")
+_JSON_COLUMN, _PARQUET = "row_json", b"PAR1"
 
 
 def erase_windows(s3: S3Resource, subject: Subject, keys: Sequence[str]) -> "dict[str, Counter[str]]":
@@ -76,18 +80,38 @@ def _rewritten_window(
     return {key: {"key": made, "rows": kept.num_rows, "size_bytes": len(written)}}
 
 
-def erase_landed(s3: S3Resource, subject: Subject, keys: Iterable[str]) -> "dict[str, Counter[str]]":
-    """Rewrite dropped files (Parquet, CSV) without the rows that name the account or something of its own.
+def erase_plans(s3: S3Resource, tables: Iterable[str]) -> int:
+    """Delete the plans of first loads, whose ranges are keys, where the window is whole; returns how many objects.
 
-    A file without any other row goes. What is in another format stays, and the scan says so. Folder → what was
-    removed. Memory: one file, which people made by hand.
+    The records of the parts first: without its plan nobody would find them. A plan that is still needed stays.
+    """
+    deleted = 0
+    for table in tables:
+        listed = [item.key for item in s3.list_objects(f"raw/{table}/")]
+        whole = {found.groups() for key in listed if (found := _MANIFEST.fullmatch(key))}
+        gone = [key for key in listed if (found := _PLAN.fullmatch(key)) and found.groups() in whole]
+        s3.delete(sorted(gone, key=lambda key: key.endswith("/plan.json")))
+        deleted += len(gone)
+    return deleted
+
+
+def erase_landed(s3: S3Resource, subject: Subject, keys: Iterable[str]) -> "dict[str, Counter[str]]":
+    """Rewrite dropped files (Parquet, separated text) without the rows that name the account or something of its own.
+
+    A file without any other row goes. What is in another format stays, or has quotes that are not in order, and the
+    scan says so. Folder → what was removed. Memory: one file, which people made by hand.
     """
     removed: dict[str, Counter[str]] = {}
     for key in keys:
         body = s3.get(key)
-        if body is None or not key.endswith((".parquet", ".csv")):
+        if body is None:
             continue
-        written, gone = _without(body, subject) if key.endswith(".parquet") else _csv_without(body, subject)
+        if body.startswith(_PARQUET):
+            written, gone = _without(body, subject)
+        elif key.startswith(audience.LANDING) or key.endswith(".csv"):
+            written, gone = _text_without(key, body, subject)
+        else:
+            continue
         if not gone:
             continue
         if written is None:
@@ -109,33 +133,64 @@ def _without(body: bytes, subject: Subject) -> tuple[bytes | None, int]:
     return (_as_parquet(kept) if kept.num_rows else None), int(owned.sum())
 
 
-def _csv_without(body: bytes, subject: Subject) -> tuple[bytes | None, int]:
-    """The lines of a CSV as they are written there, without the account's."""
-    text = body.decode(errors="surrogateescape")
-    rows = list(csv.reader(io.StringIO(text, newline=""), dialect=csv_dialect(body)))
-    names, cells = (rows[0], rows[1:]) if rows else ([], [])
-    padded = [[*row, *[""] * (len(names) - len(row))] for row in cells]
-    table = pa.table({name: pa.array([row[i] for row in padded], pa.string()) for i, name in enumerate(names)})
-    owned = owned_rows(table, subject) if cells else np.zeros(0, bool)
-    buffer = io.StringIO(newline="")
-    ending = "\r\n" if "\r\n" in text else "\n"
-    writer = csv.writer(buffer, dialect=csv_dialect(body), lineterminator=ending)
-    writer.writerow(names)
-    kept = [row for row, gone in zip(cells, owned, strict=True) if not gone]
-    writer.writerows(kept)
-    return (buffer.getvalue().encode(errors="surrogateescape") if kept else None), int(owned.sum())
+def _text_without(key: str, body: bytes, subject: Subject) -> tuple[bytes | None, int]:
+    """The lines of separated text as they are written there, without the account's."""
+    text = read_separated(key, body)
+    kept: list[str] = []
+    gone = 0
+    try:
+        for lines, cells in text.rows():
+            if _is_owned_line(text.names, cells, subject):
+                gone += 1
+            else:
+                kept.append(lines)
+    except csv.Error:
+        return body, 0
+    return (text.encoded(kept) if kept else None), gone
+
+
+def _is_owned_line(names: Sequence[str], cells: Sequence[str], subject: Subject) -> bool:
+    """Whether a line is the account's; where its cells are not those of the header, any of them may say so."""
+    stated = cells if len(cells) != len(names) else [cell for name, cell in zip(names, cells, strict=True)
+                                                     if name == "account_id"]  # fmt: skip
+    if subject.account_id in (cell.strip() for cell in stated):
+        return True
+    return _is_owned({name: cell.strip() for name, cell in zip(names, cells, strict=False)}, subject)
 
 
 def owned_rows(rows: pa.Table, subject: Subject) -> "np.ndarray[Any, np.dtype[np.bool_]]":
-    """For each row, whether it names the account or something of its own."""
-    owned = np.zeros(rows.num_rows, bool)
-    for name in rows.column_names:
-        column = rows[name]
-        if name in FIELD_KINDS and (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
-            owned |= _owned_by_name(rows, name, subject)
-        elif name == _JSON_COLUMN:
-            owned |= np.array([_names_subject(text, subject) for text in column.to_pylist()], bool)
-    return owned
+    """For each row, whether it names the account, or names something of its own and no other account.
+
+    Ids are compared as texts, whatever type a column has.
+    """
+    texts = {name: _as_texts(rows[name]) for name in rows.column_names if name in FIELD_KINDS}
+    signs = {name: rows[name].cast(pa.string()) for name in KIND_COLUMNS if name in rows.column_names}
+    named = pa.table({**{name: column for name, column in texts.items() if column is not None}, **signs})
+    owned, by_item = np.zeros(rows.num_rows, bool), np.zeros(rows.num_rows, bool)
+    owners = np.full(rows.num_rows, None, object)
+    if _JSON_COLUMN in rows.column_names:
+        documents = [_document(text) for text in rows[_JSON_COLUMN].to_pylist()]
+        owned |= np.array([_is_owned(document, subject) for document in documents], bool)
+        owners = np.array([_owner(document) for document in documents], object)
+    for name in named.column_names:
+        if name == "account_id":
+            owners = np.array(named[name].to_pylist(), object)
+            owned |= _owned_by_name(named, name, subject)
+        elif name in FIELD_KINDS:
+            by_item |= _owned_by_name(named, name, subject)
+    elsewhere = np.array([bool(owner and owner.strip()) and owner != subject.account_id for owner in owners], bool)
+    found: np.ndarray[Any, np.dtype[np.bool_]] = owned | (by_item & ~elsewhere)
+    return found
+
+
+def _as_texts(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
+    """A column of ids as texts; None for one of another kind, lists for example."""
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        values = [None if value is None else value.decode("latin-1") for value in column.to_pylist()]
+        return pa.chunked_array([pa.array(values, pa.string())])
+    is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    return column.cast(pa.string()) if is_text or pa.types.is_integer(kind) else None
 
 
 def _owned_by_name(rows: pa.Table, name: str, subject: Subject) -> "np.ndarray[Any, np.dtype[np.bool_]]":
@@ -154,18 +209,36 @@ def _among(column: pa.ChunkedArray, values: set[str]) -> "np.ndarray[Any, np.dty
     return np.asarray(pc.is_in(column, pa.array(sorted(values), column.type)), bool)
 
 
-def _names_subject(text: str | None, subject: Subject) -> bool:
-    """Whether a rejected row, as JSON, is the account's."""
+def _document(text: str | None) -> Any:
+    """A rejected row, as JSON; None when it is none."""
     try:
-        row = json.loads(text or "null")
+        return json.loads(text or "null")
     except ValueError:
+        return None
+
+
+def _owner(document: Any) -> str | None:
+    owner = document.get("account_id") if isinstance(document, dict) else None
+    return None if owner is None else str(owner)
+
+
+def _is_owned(document: Any, subject: Subject) -> bool:
+    """Whether a row, name → value, is the account's; one that names another account is not.
+
+    A rejected line of a report has its ``cells`` as JSON in it: a list where none of them has a name.
+    """
+    if not isinstance(document, dict):
         return False
-    if not isinstance(row, dict):
-        return False
-    for name, value in row.items():
+    owner = (_owner(document) or "").strip()
+    if owner:
+        return owner == subject.account_id
+    for name, value in document.items():
         sign = KIND_COLUMN_OF.get(name, "")
-        kinds = KIND_COLUMNS[sign].get(str(row[sign]), FIELD_KINDS[name]) if sign in row else None
-        if name in FIELD_KINDS and isinstance(value, str) and subject.owned(name, [value], kinds):
+        kinds = KIND_COLUMNS[sign].get(str(document[sign])) if sign in document else None
+        if name in FIELD_KINDS and isinstance(value, str | int) and subject.owned(name, [str(value)], kinds):
+            return True
+        cells = _document(value) if name == "cells" and isinstance(value, str) else None
+        if isinstance(cells, list) and subject.account_id in (str(cell).strip() for cell in cells):
             return True
     return False
 

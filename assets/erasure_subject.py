@@ -4,6 +4,7 @@ Belongs here: finding those keys in the lake and in what was extracted. Not here
 """
 
 import io
+from collections.abc import Iterator
 
 import polars as pl
 import pyarrow.compute as pc
@@ -36,7 +37,22 @@ def subject_of(
         )
         items |= {(kind, value) for value in once - set(elsewhere.select(key).collect()[key])}
     items |= {(HANDLE, handle) for handle in _own_handles(lake, account_id)}
-    return erasures.subject(account_id, items)
+    return erasures.subject(account_id, items, _of_others(lake, account_id, bucket_count))
+
+
+def _of_others(lake: LakeResource, account_id: str, bucket_count: int) -> Iterator[tuple[str, str]]:
+    """(kind, id) of everything that another account has now, a bucket at a time.
+
+    Grows with the lake: what the tombstone names are hashes, which only the same id makes again. Read when an erasure
+    is repeated, as the scan reads everything then.
+    """
+    for name, kind, key in (
+        *((table, kind, SOURCE_TABLES[table].key) for table, kind in _KIND_OF_TABLE.items()),
+        ("accounts", HANDLE, "handle"),
+    ):
+        for bucket in range(bucket_count):
+            others = lake.scan(LAKE_TABLES[name], bucket).filter(pl.col("account_id") != account_id)
+            yield from ((kind, value) for value in others.select(key).collect()[key].drop_nulls())
 
 
 def _standing_keys(lake: LakeResource, spec: TableSpec, account_id: str, bucket: int, key: str) -> set[str]:

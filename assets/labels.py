@@ -72,7 +72,7 @@ def gold(
         accounts = lake.scan(LAKE_ACCOUNTS).select("account_id").filter(pl.col("account_id").is_in(ids)).collect()
         judged = judge(labels, {v.name for v in verticals}, posts["post_id"], accounts["account_id"])
         unknown = judged.filter(pl.col("reason").is_not_null())
-        rejects = _without_erased(unknown, erasures)
+        rejects = without_labels_of_erased(unknown, erasures)
         tally.counts["erased"] += unknown.height - rejects.height
         tally.counts["quarantined"] += quarantine.land("labels", "labels", "item_id", rejects)
         tally.counts["files_quarantined"] += quarantine.land("label-files", "label files", "file", unusable)
@@ -97,7 +97,7 @@ def label_rule() -> str:
     return catalogue_hash(load_verticals())
 
 
-def _without_erased(labels: pl.DataFrame, erasures: ErasureResource) -> pl.DataFrame:
+def without_labels_of_erased(labels: pl.DataFrame, erasures: ErasureResource) -> pl.DataFrame:
     """Labels of items that no erased account owned."""
     items = labels.select("item_kind", "item_id").drop_nulls().unique()
     erased = pl.DataFrame(sorted(erasures.erased_items(items.iter_rows())), schema=items.schema, orient="row")

@@ -4,35 +4,12 @@ Belongs here: which tables, and the report. Not here: what is due (resources/lak
 """
 
 from dataclasses import asdict
-from types import ModuleType
 
 from dagster import MetadataValue, OpExecutionContext, TableRecord, job, op
 
-from assets import (
-    audience,
-    corpus,
-    embeddings,
-    labels,
-    lake,
-    marts,
-    quarantine,
-    retrieval_quality,
-    summaries,
-    verticals,
-)
-from resources.lake import LakeResource, TableSpec
+from assets.tables import TABLES
+from resources.lake import LakeResource
 from resources.lake_upkeep import LakeUpkeep
-
-
-def tables_of(*modules: ModuleType) -> list[TableSpec]:
-    """Every table that stages declare, by name."""
-    found = {spec.name: spec for module in modules for spec in vars(module).values() if isinstance(spec, TableSpec)}
-    return [found[name] for name in sorted(found)]
-
-
-TABLES = tables_of(
-    lake, corpus, embeddings, labels, audience, quarantine, verticals, summaries, retrieval_quality, marts
-)
 
 
 @op(description="Put fragmented buckets in order, and delete what no reader needs any more.")

@@ -267,6 +267,11 @@ def resources() -> Resources:
     )
 
 
+def erasure_resource(s3: S3Resource) -> ErasureResource:
+    """Tombstones in the bucket of the embedded stack, outside of Dagster."""
+    return ErasureResource(s3=s3, key=os.getenv("CIPPUS_ERASURE_KEY", ""), key_file=str(home() / "erasure.key"))
+
+
 def _source(s3: S3Resource) -> Source:
     """The source that changes are extracted from. Raises SettingError."""
     text = os.getenv("CIPPUS_SOURCE", SOURCES[0])

@@ -20,6 +20,7 @@ from resources.erasures import ACCOUNT, FIELD_KINDS, KIND_COLUMN_OF, KIND_COLUMN
 CANARY = "canary"
 FREE_TEXT = ("text", "bio", "summary", "display_name")
 """Columns and fields in which another account may well be spoken of: that is its own text, and stays."""
+_BOUNDS = ("lower", "upper")
 _LEAST_TELLING = 6
 _TEXTS_AT_ONCE = 32 << 20
 _SQL = re.compile(r"'((?:[^']|'')*)'|([A-Za-z_]\w*)")
@@ -148,15 +149,18 @@ class Sightings:
         if isinstance(value, Mapping):
             for key, below in value.items():
                 sign = value.get(KIND_COLUMN_OF.get(key, ""))
-                if isinstance(sign, str) and isinstance(below, str):
-                    self.named(key, (below,), KIND_COLUMNS[KIND_COLUMN_OF[key]].get(sign))
+                if isinstance(sign, str) and isinstance(below, str | int):
+                    self.named(key, (str(below),), KIND_COLUMNS[KIND_COLUMN_OF[key]].get(sign))
                 else:
-                    self.document(str(key), below)
+                    # The bounds of a plan's ranges are keys of whichever table it is of.
+                    self.document("row_key" if name == "ranges" and key in _BOUNDS else str(key), below)
         elif isinstance(value, list):
             for below in value:
                 self.document(name, below)
         elif isinstance(value, str):
             self.named(name, (value,))
+        elif isinstance(value, int) and name in FIELD_KINDS:
+            self.named(name, (str(value),))
 
     def sql(self, text: str) -> None:
         """Look at the literals of a condition, as commits log them: each belongs to the column named before it."""

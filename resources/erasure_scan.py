@@ -13,8 +13,10 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from botocore.exceptions import ClientError
 
 from resources import stored_values
+from resources.catalogues.audience import LANDING
 from resources.edge_files import look_into_edge_file
 from resources.erasure_needles import CanarySearch, Needles, Sightings
 from resources.qdrant import IndexPoint
@@ -28,10 +30,14 @@ _VOLUME = ".dat"
 
 @dataclass
 class Findings:
-    """What was seen where: place (S3 key, or path) → kind → how often; and the canaries that were seen anywhere."""
+    """What was seen where: place (S3 key, or path) → kind → how often; and the canaries that were seen anywhere.
+
+    ``foreign`` are keys of others' objects in which something was seen, or that cannot be read.
+    """
 
     places: dict[str, Mapping[str, int]] = field(default_factory=dict)
     canaries: set[str] = field(default_factory=set)
+    foreign: set[str] = field(default_factory=set)
     objects: int = 0
     size_bytes: int = 0
 
@@ -79,15 +85,16 @@ class Scan:
     left_out: frozenset[Path] = frozenset()
     points: Callable[[], Iterable[tuple[str, IndexPoint]]] | None = None
 
-    def run(self, needles: Needles) -> Findings:
+    def run(self, needles: Needles, is_own: Callable[[str], bool] = lambda _key: True) -> Findings:
         """Look at everything. Memory: of four objects at a time 16 MB, one text column of a row group, or a 32 MB file.
 
         Reads all that is stored, whatever was erased: a proof that looked only where it expects something would be
-        none.
+        none. What others keep in the bucket, by ``is_own``, is looked at too, and is told apart.
         """
         findings = Findings()
         objects = list(self.s3.list_objects(""))
-        tasks = [(item.key, self._object_looker(item)) for item in objects]
+        others = [item for item in objects if not is_own(item.key)]
+        tasks = [(item.key, self._object_looker(item)) for item in objects if is_own(item.key)]
         files = [(f"{name}/{path.relative_to(top)}", path) for name, top in self.folders.items() for path in
                  self._files(top)]  # fmt: skip
         tasks += [(place, _file_looker(path)) for place, path in files]
@@ -111,7 +118,25 @@ class Scan:
         waiting += self._look_at_points(needles, search)
         search.flush()
         findings.take(waiting)
+        findings.foreign = self._seen_in(others, needles)
+        findings.objects += len(others)
         return findings
+
+    def _seen_in(self, others: list[S3Object], needles: Needles) -> set[str]:
+        """Keys of others' objects in which something was seen, or that cannot be read: encrypted exports, say."""
+        found: set[str] = set()
+        for item in others:
+            search = CanarySearch(needles)
+            seen = Sightings(needles, search)
+            try:
+                self._object_looker(item)(seen)
+            except (ClientError, OSError):
+                found.add(item.key)
+                continue
+            search.flush()
+            if seen.seen:
+                found.add(item.key)
+        return found
 
     def _object_looker(self, item: S3Object) -> Callable[[Sightings], None]:
         key = item.key
@@ -119,16 +144,17 @@ class Scan:
         def look(seen: Sightings) -> None:
             if key.endswith(".parquet"):
                 self._look_into_parquet(item, seen)
-                return
+                if not key.startswith(LANDING):
+                    return
             body = self.s3.get(key)
             if body is None:
                 return  # deleted since it was listed
             if key.endswith((".json", ".jsonl")) or "/_last_checkpoint" in key:
                 stored_values.look_into_json(body, seen)
-            elif key.endswith(".csv"):
-                stored_values.look_into_csv(body, seen)
-            else:
+            elif not (key.startswith(LANDING) or key.endswith(".csv")):
                 seen.raw(body)
+            if key.endswith(".csv") or (key.startswith(LANDING) and not body.startswith(b"PAR1")):
+                stored_values.look_into_csv(key, body, seen)  # the audience stage goes by the folder, too
 
         return look
 

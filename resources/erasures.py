@@ -166,12 +166,19 @@ class ErasureResource(ConfigurableResource):  # type: ignore[type-arg]
             raise ErasureKeyError(message)
         return self.key
 
-    def subject(self, account_id: str, items: Iterable[tuple[str, str]] = ()) -> Subject:
-        """An account with the (kind, id) that are known to be its own, and those that its tombstone names."""
+    def subject(
+        self, account_id: str, items: Iterable[tuple[str, str]] = (), of_others: Iterable[tuple[str, str]] = ()
+    ) -> Subject:
+        """An account with the (kind, id) that are its own, and those that its tombstone names and no other has now.
+
+        ``of_others`` is not read where the tombstone names nothing.
+        """
         found = Subject(account_id, self.hashed)
-        standing = self._read(found.account)
-        hashes = frozenset(self.hashed(kind, value) for kind, value in items)
-        return Subject(account_id, self.hashed, standing.items | hashes)
+        standing = set(self._read(found.account).items)
+        for kind, value in of_others if standing else ():
+            standing.discard(self.hashed(kind, value))
+        hashes = {self.hashed(kind, value) for kind, value in items}
+        return Subject(account_id, self.hashed, frozenset(standing | hashes))
 
     def tombstone(self, subject: Subject) -> Tombstone:
         """What stands; without attempts when the account was never erased."""

@@ -5,8 +5,7 @@ Belongs here: one function a format, in bounded memory. Not here: Edge's files (
 """
 
 import csv
-import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import BinaryIO
 
@@ -15,7 +14,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from resources.erasure_needles import FREE_TEXT, Sightings
-from resources.erasures import FIELD_KINDS, KIND_COLUMN_OF, KIND_COLUMNS
+from resources.erasures import ACCOUNT, FIELD_KINDS, KIND_COLUMN_OF, KIND_COLUMNS
+from resources.separated_text import read_separated
 
 _CHUNK_BYTES = 8 << 20
 _CSV_ROWS = 10_000
@@ -24,7 +24,8 @@ _CSV_ROWS = 10_000
 def look_into_parquet(parquet: pq.ParquetFile, seen: Sightings) -> None:
     """Every text of every row group: values, dictionaries (unreferenced entries too), statistics, footer metadata.
 
-    ``parquet`` was opened with ``text_columns`` as dictionaries. Numbers are not read, so vectors cost nothing.
+    ``parquet`` was opened with ``text_columns`` as dictionaries. Numbers that are no ids are
+    not read, so vectors cost nothing.
     Memory: one text column of one row group, each distinct value once.
     """
     for value in (parquet.metadata.metadata or {}).values():
@@ -46,8 +47,13 @@ def text_columns(schema: pq.ParquetSchema) -> list[str]:
 
 
 def text_roots(schema: pq.ParquetSchema) -> list[str]:
-    """The top-level columns that hold texts anywhere."""
-    return list(dict.fromkeys(schema.column(i).path.split(".")[0] for i in range(len(schema)) if _is_text(schema, i)))
+    """The top-level columns that hold texts anywhere, or numbers as ids."""
+    paths = {i: schema.column(i).path.split(".") for i in range(len(schema))}
+    return list(dict.fromkeys(path[0] for i, path in paths.items() if _is_text(schema, i) or _is_id(schema, i, path)))
+
+
+def _is_id(schema: pq.ParquetSchema, index: int, path: Sequence[str]) -> bool:
+    return bool(set(path) & set(FIELD_KINDS)) and schema.column(index).physical_type in ("INT32", "INT64")
 
 
 def _is_text(schema: pq.ParquetSchema, index: int) -> bool:
@@ -59,9 +65,10 @@ def _look_at_statistics(group: pq.RowGroupMetaData, seen: Sightings) -> None:
         column = group.column(index)
         found = column.statistics
         if found is not None and found.has_min_max:
-            bounds = {value for value in (found.min, found.max) if isinstance(value, str)}
             # The rows tell which kind of item a name is of; the bounds of many rows do not.
             name = column.path_in_schema.split(".")[-1]
+            kinds = (str, int) if name in FIELD_KINDS else (str,)
+            bounds = {str(value) for value in (found.min, found.max) if isinstance(value, kinds)}
             seen.named(name, bounds, () if name in KIND_COLUMN_OF else None)
 
 
@@ -102,7 +109,11 @@ def _texts(name: str, array: pa.Array) -> Iterator[tuple[str, pa.Array]]:
     elif pa.types.is_struct(kind):
         for field, below in zip(kind, array.flatten(), strict=True):
             yield from _texts(field.name, below)
-    elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
+    elif (
+        pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or (pa.types.is_integer(kind) and name in FIELD_KINDS)
+    ):
         yield name, pc.unique(array).cast(pa.string())
     elif pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
         values = [value.decode("latin-1") for value in pc.unique(array).to_pylist() if value is not None]
@@ -119,33 +130,35 @@ def look_into_json(body: bytes, seen: Sightings) -> None:
             seen.raw(line.encode())
 
 
-def look_into_csv(body: bytes, seen: Sightings) -> None:
-    """A CSV with a header, cell by cell."""
-    for name, kinds, values in csv_columns(body):
-        seen.named(name, values, kinds)
+def look_into_csv(key: str, body: bytes, seen: Sightings) -> None:
+    """Separated text with a header, cell by cell; where quotes are not in order, line by line and as bytes too.
 
-
-def csv_columns(body: bytes) -> Iterator[tuple[str, Sequence[str] | None, set[str]]]:
-    """(column, kinds, distinct values) of a CSV, 10,000 rows at a time."""
-    reader = csv.DictReader(io.StringIO(body.decode(errors="replace"), newline=""), dialect=csv_dialect(body))
-    while rows := list(islice(reader, _CSV_ROWS)):
-        for name in reader.fieldnames or []:
-            sign = KIND_COLUMN_OF.get(name, "")
-            of_sign: dict[Sequence[str] | None, set[str]] = {}
-            for row in rows:
-                of_row: Sequence[str] | None = KIND_COLUMNS[sign].get(row[sign] or "") if row.get(sign) else None
-                of_sign.setdefault(of_row, set()).add(row[name] or "")
-            for kinds, values in of_sign.items():
-                yield name, kinds, values
-
-
-def csv_dialect(body: bytes) -> "type[csv.Dialect]":
-    """How a CSV is written, by its header; Excel's way where that does not tell."""
-    header = body.partition(b"\n")[0].decode(errors="replace")
+    10,000 rows at a time. A cell that stands under no header is an account's id where it equals it.
+    """
+    text = read_separated(key, body)
+    rows = (cells for _, cells in text.rows())
     try:
-        return csv.Sniffer().sniff(header, delimiters=",;\t|")
+        while some := list(islice(rows, _CSV_ROWS)):
+            _look_at_cells(text.names, some, seen)
     except csv.Error:
-        return csv.excel
+        _look_at_cells((), text.lines(), seen)
+        seen.raw(body)
+
+
+def _look_at_cells(names: Sequence[str], rows: Iterable[Sequence[str]], seen: Sightings) -> None:
+    found: dict[tuple[str, Sequence[str] | None], set[str]] = {}
+    for cells in rows:
+        values = dict(zip(names, cells, strict=False))
+        for name, value in zip(names, cells, strict=False):
+            sign = KIND_COLUMN_OF.get(name)
+            kinds: Sequence[str] | None = None
+            if sign and values.get(sign):
+                kinds = KIND_COLUMNS[sign].get(values[sign])
+            found.setdefault((name, kinds), set()).add(value.strip())
+        if len(cells) != len(names):
+            found.setdefault(("", (ACCOUNT,)), set()).update(cell.strip() for cell in cells)
+    for (name, of_name), texts in found.items():
+        seen.named(name, texts, of_name)
 
 
 def look_into_bytes(file: BinaryIO, seen: Sightings, *, as_word: bool) -> None:

@@ -7,11 +7,15 @@ from pathlib import Path
 import psycopg
 import pytest
 from governors import governor_config, stop_governors
+from hypothesis import settings
 
 from pipelines.demo import stack as embedded
 from resources.embedded import EmbeddedStack
 from resources.lake import LakeResource
 from resources.s3 import S3Resource
+
+settings.register_profile("untimed", deadline=None)  # how long an example takes is for benchmarks to say
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ from assets.quarantine import QUARANTINE, rows
 from assets.transforms.arrivals import digest
 from assets.transforms.source_schema import account_bucket
 from resources.environments import bucket_count
+from resources.erasures import ErasureResource
 from resources.lake import LakeResource
 from resources.ledger import LedgerResource
 from resources.quarantine import QuarantineResource
@@ -37,7 +38,12 @@ class Stage:
     ) -> dict[str, dict[str, Any]]:
         """Asset → metadata of a run of the stage, or of some assets."""
         unused = s3 or S3Resource(**self.s3.model_dump())  # Dagster takes no resource that has connected
-        kinds = {"lake": LakeResource, "ledger": LedgerResource, "quarantine": QuarantineResource}
+        kinds = {
+            "lake": LakeResource,
+            "ledger": LedgerResource,
+            "quarantine": QuarantineResource,
+            "erasures": ErasureResource,
+        }
         resources = {"s3": unused, **{name: kind(s3=unused) for name, kind in kinds.items()}}
         with pytest.warns(DeprecationWarning, match="dagster_run is deprecated"):
             done = materialize(

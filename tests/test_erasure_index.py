@@ -20,11 +20,12 @@ from resources.server_generations import ServerGenerations
 
 RECIPE = Recipe("another model", 4, "sparse")
 HASHED = KeyedHash(b"k" * 32)
-SUBJECT = Subject("erased", HASHED, frozenset([HASHED("post", "its-post")]))
+SUBJECT = Subject("erased", HASHED, frozenset([HASHED("post", "its-post"), HASHED("post", "its-post-2")]))
 PAYLOADS: tuple[dict[str, Any], ...] = (
     {"account_id": "erased", "post_id": "p1", "account_bucket": 0},
     {"account_id": "erased", "post_id": "p2", "account_bucket": 7},  # damage put it into another's bucket
-    {"account_id": "other", "post_id": "its-post", "account_bucket": 0},
+    {"account_id": "other", "post_id": "its-post", "account_bucket": 0},  # it went over to another account
+    {"account_id": "", "post_id": "its-post-2", "account_bucket": 0},
     {"account_id": "other", "post_id": "erased", "account_bucket": 0},
     {"account_id": "erased-2", "post_id": "p5", "account_bucket": 0},
 )
@@ -53,7 +54,7 @@ def test_a_server_keeps_its_generations_without_the_points() -> None:
     generations = ServerGenerations(QdrantClient(":memory:"), "memory")
     fill(generations)
     assert delete_points(generations, SUBJECT) == 6
-    assert posts_left(generations) == {f"cippus_text_v{number}": {"erased", "p5"} for number in (1, 2)}
+    assert posts_left(generations) == {f"cippus_text_v{number}": {"erased", "its-post", "p5"} for number in (1, 2)}
     assert delete_points(generations, SUBJECT) == 0
 
 

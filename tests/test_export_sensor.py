@@ -4,11 +4,13 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 import pytest
+from dagster import DagsterInstance, DagsterRunStatus
+from dagster._core.test_utils import create_run_for_test
 from hypothesis import given
 from hypothesis import strategies as st
 
 from assets.transforms.source_schema import SOURCE_TABLES
-from pipelines.sensors.exports import EXPORTS_A_TICK, Seen, look
+from pipelines.sensors.exports import EXPORTS_A_TICK, Seen, failed_runs, look
 
 WRITING, WHOLE, BROKEN = "is being written", "whole", "FAILED"
 
@@ -150,3 +152,26 @@ def test_whatever_happens_every_whole_export_is_asked_for(events: list[tuple[str
     for _ in range(4):
         world.tick()
     assert {*world.asked} == {export_id for export_id, state in world.states.items() if state == WHOLE}
+
+
+def test_an_export_whose_run_failed_is_named_until_it_is_landed() -> None:
+    world = World({"export-1": WHOLE, "export-2": WHOLE})
+    world.tick()
+    with DagsterInstance.ephemeral() as instance:
+        for export_id, status in (
+            ("export-1", DagsterRunStatus.FAILURE),
+            ("export-2", DagsterRunStatus.FAILURE),
+            ("export-2", DagsterRunStatus.STARTED),
+        ):
+            create_run_for_test(instance, status=status, tags={"cippus/rds_export": export_id})
+        assert failed_runs(instance, world.listed()) == {"export-1"}
+        assert failed_runs(instance, []) == set()
+        found = look(world.cursor, world, world, world.said.append, lambda ids: failed_runs(instance, ids))
+        assert found.skip_reason
+        assert found.skip_reason.skip_message == (
+            "Asked for and not landed, since its run failed: export-1. Execute the run again."
+        )
+        world.land("export-1")
+        found = look(world.cursor, world, world, world.said.append, lambda ids: failed_runs(instance, ids))
+        assert found.skip_reason
+        assert "landed, asked for" in (found.skip_reason.skip_message or "")

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lineage_world import World, loaded_world, world_name
 
-from pipelines.upkeep import TABLES, lake_maintenance
+from assets.tables import TABLES
+from pipelines.upkeep import lake_maintenance
 from resources.embedded import EmbeddedStack
 from resources.lake import LakeResource, TableSpec
 from resources.lake_lookup import Snapshot

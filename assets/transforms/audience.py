@@ -9,11 +9,13 @@ import io
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Protocol
 
 import polars as pl
+
+from assets.transforms.erasure import ErasedAccounts
 
 ROWS_SCHEMA = {
     "account_id": pl.String,
@@ -256,3 +258,17 @@ def judge(reports: pl.DataFrame, accounts: pl.DataFrame) -> tuple[pl.DataFrame, 
         reports.join(live, on="account_id", how="semi"),
         counted.with_columns(reason=pl.lit("account_id is not in the lake")),
     )
+
+
+def without_accounts(report: Report, erased: ErasedAccounts) -> Report:
+    """What a report says of accounts that were not erased. A line without an account is one's if any cell is its id."""
+    if not erased:
+        return report
+    gone = erased.accounts_among(report.rows["account_id"].unique())
+    ids = [
+        {account} if account is not None else {str(cell).strip() for cell in json.loads(cells)}
+        for account, cells in report.rejects.select("account_id", "cells").iter_rows()
+    ]
+    kept = pl.Series([not erased.accounts_among(of_line) for of_line in ids], dtype=pl.Boolean)
+    rows = report.rows.filter(~pl.col("account_id").is_in(pl.Series(sorted(gone), dtype=pl.String).implode()))
+    return replace(report, rows=rows, rejects=report.rejects.filter(kept))

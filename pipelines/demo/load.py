@@ -3,6 +3,7 @@
 Belongs here: the upsert and its report. Not here: what a file must look like (folder.py).
 """
 
+import io
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,9 +15,13 @@ import psycopg
 import pyarrow as pa
 from psycopg import sql
 
+from assets.labels import without_labels_of_erased
+from assets.transforms.erasure import without_erased
 from assets.transforms.source_schema import SOURCE_TABLES, SourceTable
 from pipelines.demo.folder import SourceFile, open_folder
 from resources.embedded import EmbeddedStack
+from resources.environments import erasure_resource
+from resources.erasures import ErasureResource
 from resources.lake import fingerprint
 from resources.quarantine import QuarantineResource
 from resources.raw_store import RawStoreResource
@@ -66,10 +71,12 @@ def load_folder(folder: Path, stack: EmbeddedStack, on_rows: Callable[[str, int]
                 loading = _TableLoad(connection, table, files[name], stamp=was_extracted)
                 reports[name], rejects[name] = loading.run(on_rows or (lambda _table, _rows: None))
         # Objects before the commit: after a crash in between, the next load puts them under the same names again.
+        erasures = erasure_resource(s3)
         for name, rows in rejects.items():
-            QuarantineResource(s3=s3).land("load", name, SOURCE_TABLES[name].key, rows)
+            kept = without_erased(rows.to_arrow(), SOURCE_TABLES[name].owner_columns, erasures.tombstones())
+            QuarantineResource(s3=s3).land("load", name, SOURCE_TABLES[name].key, pl.DataFrame(pl.from_arrow(kept)))
         if "labels" in files:
-            _drop_labels(s3, files["labels"].path)
+            _drop_labels(s3, files["labels"].path, erasures)
     return LoadReport(reports, labels)
 
 
@@ -82,9 +89,18 @@ def _s3(stack: EmbeddedStack) -> S3Resource:
     )
 
 
-def _drop_labels(s3: S3Resource, path: Path) -> None:
-    """Drop a label file under a name made from its content, so that dropping it again is once."""
+def _drop_labels(s3: S3Resource, path: Path, erasures: ErasureResource) -> None:
+    """Drop a label file under a name made from its content, so that dropping it again is once.
+
+    It is dropped as it is, but for labels of an erased account's.
+    """
     body = path.read_bytes()
+    labels = pl.read_parquet(body)
+    kept = without_labels_of_erased(labels, erasures)
+    if kept.height < labels.height:
+        buffer = io.BytesIO()
+        kept.write_parquet(buffer)
+        body = buffer.getvalue()
     s3.put(f"{LABELS_PREFIX}{fingerprint([body.hex()])}.parquet", body)
 
 

@@ -10,7 +10,16 @@ from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
 from typing import Protocol
 
-from dagster import RunRequest, SensorEvaluationContext, SensorResult, SkipReason, sensor
+from dagster import (
+    DagsterInstance,
+    DagsterRunStatus,
+    RunRequest,
+    RunsFilter,
+    SensorEvaluationContext,
+    SensorResult,
+    SkipReason,
+    sensor,
+)
 
 from assets.transforms.source_schema import SOURCE_TABLES
 from pipelines.jobs import EXTRACTION, all_buckets
@@ -23,6 +32,7 @@ _SETTLED, _SAID = 400, 5
 _WINDOWS_BACK = 50
 """An export that was landed longer ago and is not in the cursor is asked for again, and its run finds it landed."""
 _INTERVAL_SECONDS = 120
+_TAG = "cippus/rds_export"
 
 
 class State(Protocol):
@@ -111,10 +121,27 @@ def rds_exports(
     context: SensorEvaluationContext, rds_exports: RdsExportResource, raw_store: RawStoreResource
 ) -> SensorResult | SkipReason:
     """Look at up to five exports that are not settled: some metadata files and listings each."""
-    return look(context.cursor, rds_exports, raw_store, context.log.warning)
+    return look(
+        context.cursor, rds_exports, raw_store, context.log.warning, lambda ids: failed_runs(context.instance, ids)
+    )
 
 
-def look(cursor: str | None, exports: Exports, windows: Windows, say: Callable[[str], None]) -> SensorResult:
+def failed_runs(instance: DagsterInstance, ids: Collection[str]) -> set[str]:
+    """The exports, of the last 400 at most, whose newest run failed or was cancelled."""
+    wanted = RunsFilter(tags={_TAG: sorted(ids)[-_SETTLED:]})
+    newest: dict[str, DagsterRunStatus] = {}
+    for run in instance.get_runs(wanted, limit=_SETTLED) if ids else ():  # the newest first
+        newest.setdefault(run.tags[_TAG], run.status)
+    return {one for one, status in newest.items() if status in (DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED)}
+
+
+def look(
+    cursor: str | None,
+    exports: Exports,
+    windows: Windows,
+    say: Callable[[str], None],
+    runs_failed: Callable[[Collection[str]], set[str]] = lambda _ids: set(),
+) -> SensorResult:
     """The runs to ask for, or why there are none: a sentence for each export that was looked at, and the failed ones.
 
     ``say`` gets the sentences too: a tick that asks for runs has no place for them.
@@ -140,6 +167,11 @@ def look(cursor: str | None, exports: Exports, windows: Windows, say: Callable[[
         return SensorResult(requests, cursor=seen.written())
     still = [one for one in seen.failed if one in listed]
     failed = [f"Never to be whole: {', '.join(still)}."] if still else []
+    in_vain = runs_failed(listed)
+    in_vain -= landed_ids(windows) if in_vain else set()
+    if in_vain:
+        told = ", ".join(sorted(in_vain)[:_SAID])
+        reasons.append(f"Asked for and not landed, since its run failed: {told}. Execute the run again.")
     known = [f"All {len(listed):,} exports are landed, asked for, or never to be whole."] if not reasons else []
     return SensorResult(skip_reason=SkipReason(" ".join([*reasons, *known, *failed])), cursor=seen.written())
 
@@ -157,4 +189,4 @@ def landed_ids(windows: Windows) -> set[str]:
 def _request(export_id: str) -> RunRequest:
     tables: Sequence[str] = list(SOURCE_TABLES)
     config = {"ops": {f"raw__{table}": {"config": {"export_id": export_id}} for table in tables}}
-    return RunRequest(export_id, run_config=config, tags={"cippus/rds_export": export_id, **all_buckets()})
+    return RunRequest(export_id, run_config=config, tags={_TAG: export_id, **all_buckets()})

@@ -19,6 +19,8 @@ import yaml
 from resources.catalogues import CatalogueError
 
 AUDIENCE_COLUMNS_PATH = Path(__file__).with_name("audience_columns.yaml")
+LANDING = "landing/audience/"
+"""Where reports are dropped."""
 ROLES = ("account_id", "as_of", "dimension", "value", "share_percent")
 _SECTIONS = {"columns", "dimensions", "dates", "ignored"}
 _DIMENSION_KEYS = {"names", "values", "headers", "case"}
