@@ -48,7 +48,7 @@ CANARIES = {
 }
 AUDIENCE = "landing/audience/first.csv"
 INDEX_GROUPS = ("qdrant", "search")
-TABLE_GROUPS = ("corpus", "embedding", "label", "quarantine", "vertical", "summary", "mart", "quicksight")
+TABLE_GROUPS = ("corpus", "embedding", "label", "audience", "quarantine", "vertical", "summary", "mart", "quicksight")
 
 
 def erasures(world: World) -> ErasureResource:

@@ -18,9 +18,12 @@ from pipelines.sensors import SENSORS, drops
 from pipelines.sensors.drops import REPORTS as REPORTS_LANDING
 from pipelines.sensors.drops import audience_drops, label_drops, look
 from pipelines.sensors.reachability import skipped_while_unreachable
+from resources.erasures import ErasureResource
 from resources.lake import LakeResource
 from resources.ledger import LedgerResource
 from resources.quarantine import QuarantineResource
+from resources.raw_store import RawStoreResource
+from resources.rds_export import RdsExportResource
 from resources.s3 import ListingMarkError, S3Resource
 
 NAMES = ("a-2026-01-01", "a.b-2026-01-01", "a/b-2026-01-01", "a/b/c-2026-01-01", "é 2026-01-01", "z-2026-01-01")
@@ -36,7 +39,12 @@ def instance() -> Iterator[DagsterInstance]:
 @pytest.fixture
 def resources(s3: S3Resource) -> dict[str, Any]:
     unused = S3Resource(**s3.model_dump())  # Dagster takes no resource that has connected
-    kinds = {"lake": LakeResource, "ledger": LedgerResource, "quarantine": QuarantineResource}
+    kinds = {
+        "lake": LakeResource,
+        "ledger": LedgerResource,
+        "quarantine": QuarantineResource,
+        "erasures": ErasureResource,
+    }
     return {"s3": unused, **{name: kind(s3=unused) for name, kind in kinds.items()}}
 
 
@@ -187,7 +195,13 @@ def test_a_listing_that_cannot_go_on_begins_anew(
 @pytest.mark.parametrize("sensor", SENSORS, ids=lambda sensor: sensor.name)
 def test_a_stack_that_is_not_up_is_said_in_one_sentence(sensor: Any, instance: DagsterInstance, home: Path) -> None:
     s3 = S3Resource(bucket="none", stack_file=str(home / "stack.json"))
-    resources = {"s3": s3, "ledger": LedgerResource(s3=s3), "lake": LakeResource(s3=s3)}
+    resources = {
+        "s3": s3,
+        "ledger": LedgerResource(s3=s3),
+        "lake": LakeResource(s3=s3),
+        "raw_store": RawStoreResource(s3=s3),
+        "rds_exports": RdsExportResource(s3=s3, location="exports"),
+    }
     needed = {name: found for name, found in resources.items() if name in sensor.required_resource_keys}
     sensing = Sensing(sensor, instance, needed, cursor="kept")
     assert sensing.tick() == []

@@ -111,6 +111,7 @@ def test_points_of_generations_are_apart(generations: Generations) -> None:
 
 
 @pytest.mark.parametrize("quantization", ["scalar", "turbo"])
+@pytest.mark.filterwarnings("ignore:Local mode performs exact")  # said once a process, by whichever test is first
 def test_a_quantized_generation_is_searched(generations: Generations, quantization: str) -> None:
     from resources.qdrant import SearchFilter
 
