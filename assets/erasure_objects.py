@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from assets.transforms.erasure import files_named, with_files_replaced
 from resources.catalogues import audience
-from resources.erasures import FIELD_KINDS, KIND_COLUMN_OF, KIND_COLUMNS, Subject
+from resources.erasures import FIELD_KINDS, HANDLE, KIND_COLUMN_OF, KIND_COLUMNS, Subject
 from resources.s3 import S3Resource
 from resources.separated_text import read_separated
 
@@ -159,14 +159,14 @@ def _is_owned_line(names: Sequence[str], cells: Sequence[str], subject: Subject)
 
 
 def owned_rows(rows: pa.Table, subject: Subject) -> "np.ndarray[Any, np.dtype[np.bool_]]":
-    """For each row, whether it names the account, or names something of its own and no other account.
+    """For each row, whether it names the account or something of its own; a handle counts beside no other account.
 
-    Ids are compared as texts, whatever type a column has.
+    A post of its own was perhaps another's before, and a handle may be another's since. Ids are compared as texts, whatever type a column has.
     """
     texts = {name: _as_texts(rows[name]) for name in rows.column_names if name in FIELD_KINDS}
     signs = {name: rows[name].cast(pa.string()) for name in KIND_COLUMNS if name in rows.column_names}
     named = pa.table({**{name: column for name, column in texts.items() if column is not None}, **signs})
-    owned, by_item = np.zeros(rows.num_rows, bool), np.zeros(rows.num_rows, bool)
+    owned, by_handle = np.zeros(rows.num_rows, bool), np.zeros(rows.num_rows, bool)
     owners = np.full(rows.num_rows, None, object)
     if _JSON_COLUMN in rows.column_names:
         documents = [_document(text) for text in rows[_JSON_COLUMN].to_pylist()]
@@ -176,10 +176,12 @@ def owned_rows(rows: pa.Table, subject: Subject) -> "np.ndarray[Any, np.dtype[np
         if name == "account_id":
             owners = np.array(named[name].to_pylist(), object)
             owned |= _owned_by_name(named, name, subject)
+        elif name == HANDLE:
+            by_handle |= _owned_by_name(named, name, subject)
         elif name in FIELD_KINDS:
-            by_item |= _owned_by_name(named, name, subject)
+            owned |= _owned_by_name(named, name, subject)
     elsewhere = np.array([bool(owner and owner.strip()) and owner != subject.account_id for owner in owners], bool)
-    found: np.ndarray[Any, np.dtype[np.bool_]] = owned | (by_item & ~elsewhere)
+    found: np.ndarray[Any, np.dtype[np.bool_]] = owned | (by_handle & ~elsewhere)
     return found
 
 
@@ -223,16 +225,18 @@ def _owner(document: Any) -> str | None:
 
 
 def _is_owned(document: Any, subject: Subject) -> bool:
-    """Whether a row, name → value, is the account's; one that names another account is not.
+    """Whether a row, name → value, is the account's; a handle counts only where it names no other account.
 
     A rejected line of a report has its ``cells`` as JSON in it: a list where none of them has a name.
     """
     if not isinstance(document, dict):
         return False
     owner = (_owner(document) or "").strip()
-    if owner:
-        return owner == subject.account_id
+    if owner == subject.account_id:
+        return True
     for name, value in document.items():
+        if owner and name in {HANDLE, "cells"}:
+            continue
         sign = KIND_COLUMN_OF.get(name, "")
         kinds = KIND_COLUMNS[sign].get(str(document[sign])) if sign in document else None
         if name in FIELD_KINDS and isinstance(value, str | int) and subject.owned(name, [str(value)], kinds):

@@ -19,6 +19,8 @@ from resources.separated_text import read_separated
 
 _CHUNK_BYTES = 8 << 20
 _CSV_ROWS = 10_000
+_STATISTICS = "stats"
+"""The column of a Delta checkpoint that holds JSON as the log does."""
 
 
 def look_into_parquet(parquet: pq.ParquetFile, seen: Sightings) -> None:
@@ -88,6 +90,11 @@ def _look_at_column(rows: pa.Table, root: str, sign: str | None, seen: Sightings
 def _look_at_texts(name: str, texts: pa.Array, kinds: Sequence[str] | None, seen: Sightings) -> None:
     if name in FIELD_KINDS:
         seen.named(name, (value for value in texts.to_pylist() if value is not None), kinds)
+        return
+    if name == _STATISTICS:  # bounds by column: another's id may well hold the account's
+        for text in (value for value in texts.to_pylist() if value is not None):
+            if not seen.json_text(text):
+                seen.raw(text.encode())
         return
     seen.texts(texts.to_pylist())
     if name in FREE_TEXT:
