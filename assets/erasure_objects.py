@@ -161,7 +161,8 @@ def _is_owned_line(names: Sequence[str], cells: Sequence[str], subject: Subject)
 def owned_rows(rows: pa.Table, subject: Subject) -> "np.ndarray[Any, np.dtype[np.bool_]]":
     """For each row, whether it names the account or something of its own; a handle counts beside no other account.
 
-    A post of its own was perhaps another's before, and a handle may be another's since. Ids are compared as texts, whatever type a column has.
+    A post of its own was perhaps another's before, and a handle may be another's since. Ids are compared as texts,
+    whatever type a column has.
     """
     texts = {name: _as_texts(rows[name]) for name in rows.column_names if name in FIELD_KINDS}
     signs = {name: rows[name].cast(pa.string()) for name in KIND_COLUMNS if name in rows.column_names}

@@ -70,6 +70,8 @@ def _look_at_statistics(group: pq.RowGroupMetaData, seen: Sightings) -> None:
             # The rows tell which kind of item a name is of; the bounds of many rows do not.
             name = column.path_in_schema.split(".")[-1]
             kinds = (str, int) if name in FIELD_KINDS else (str,)
+            if name == _STATISTICS:
+                continue  # cut-off beginnings of JSON that the rows, all of them read, have whole
             bounds = {str(value) for value in (found.min, found.max) if isinstance(value, kinds)}
             seen.named(name, bounds, () if name in KIND_COLUMN_OF else None)
 
