@@ -20,8 +20,9 @@ from resources.window_plan import Part, Plan
 from resources.window_writer import WindowFile
 
 ALONG = "updated_at"
-PART_ROWS = 1_000_000
-"""Rows of one part of a first load, by the source's own estimate: a crash costs that much at most."""
+PART_ROWS = 2_000_000
+"""Rows of one part of a first load, by the source's own estimate: about a minute's work, which is what a crash costs.
+Of smaller parts each would be another scan of the whole of a table of some millions."""
 
 
 @dataclass(frozen=True)

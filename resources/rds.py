@@ -168,7 +168,7 @@ class PostgresResource(ConfigurableResource):  # type: ignore[type-arg]
         """
         with self._session() as connection:
             estimate = _estimate(connection, table)
-            parts = -(-estimate // rows)
+            parts = round(estimate / rows)
             if parts < 2:
                 return [KeyRange()]
             bounds = _bounds(connection, table, key, parts, estimate)

@@ -16,9 +16,9 @@ import pyarrow.parquet as pq
 
 from resources.s3 import S3Resource
 
-_ROWS_BYTES = 24 << 20
+_ROWS_BYTES = 16 << 20
 """Rows that are split into buckets and encoded at a time; a bucket's share of them is one row group."""
-_FILES_BYTES = 64 << 20
+_FILES_BYTES = 48 << 20
 """Encoded bytes held for all buckets together; a bucket's file ends at its share of them."""
 _UPLOADS = 2
 """Files under way to S3 while the next are encoded."""

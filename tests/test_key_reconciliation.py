@@ -1,6 +1,7 @@
 """Hard deletes and missed rows: after any history of the source, one comparison of keys makes the lake equal to it."""
 
 import logging
+import warnings
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import polars as pl
 import psycopg
 import pytest
+from dagster import AssetKey, Definitions, ExecuteInProcessResult, ResourceDefinition, in_process_executor
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lineage_world import World, empty_world, world_name
@@ -21,11 +23,13 @@ from assets.lake import LAKE_ACCOUNTS
 from assets.transforms.key_comparison import Bounds, compare_keys
 from assets.transforms.source_schema import ACCOUNTS
 from pipelines.checks.ingestion import CHECKS
+from pipelines.reconciliation import raw_key_reconciliation
 from resources.embedded import EmbeddedStack
 from resources.key_shares import KeyShares
 from resources.quarantine import QuarantineResource
 from resources.raw_store import KEYS, RawStoreResource
 from resources.rds import PostgresResource
+from resources.redshift import RedshiftResource
 
 BUCKETS = 8
 SKEW = timedelta(seconds=0)
@@ -205,6 +209,44 @@ def test_checks_pass_after_rows_were_put_back(accounts: Accounts) -> None:
                 assert found.passed, (key, found.description)
                 evaluated += 1
     assert evaluated == 2
+
+
+def run_job(world: World, **resources: Any) -> ExecuteInProcessResult:
+    given = {name: made for name, made in world.unused_resources().items()
+             if name in ("source", "raw_store", "lake", "quarantine")}  # fmt: skip
+    mine = Definitions(jobs=[raw_key_reconciliation], resources={**given, **resources}, executor=in_process_executor)
+    with warnings.catch_warnings():
+        # Dagster 1.13.27 calls its own deprecated property for nested resources.
+        warnings.filterwarnings("ignore", "InitResourceContext.dagster_run is deprecated", DeprecationWarning)
+        return mine.resolve_job_def("raw_key_reconciliation").execute_in_process(raise_on_error=False)
+
+
+def test_the_job_compares_every_table_and_its_windows_are_materializations(
+    accounts: Accounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CIPPUS_CLOCK_SKEW_SECONDS", "0")
+    accounts.put("a", "a")
+    accounts.put("b", "b")
+    accounts.bring_up_to_date()
+    accounts.delete("a")
+    result = run_job(accounts.world)
+    assert result.success
+    found = {event.asset_key: event.materialization.metadata for event in result.get_asset_materialization_events()}
+    assert set(found) == {AssetKey(["raw", name]) for name in ("accounts", "posts", "testimonials")}
+    of_accounts = found[AssetKey(["raw", "accounts"])]
+    assert (of_accounts["vanished"].value, of_accounts["windows"].value, of_accounts["rows"].value) == (1, 1, 1)
+    accounts.merge()
+    assert set(accounts.standing()) == {"b"}
+
+
+def test_a_source_that_cannot_be_asked_is_refused_at_once(accounts: Accounts) -> None:
+    result = run_job(
+        accounts.world, source=ResourceDefinition.hardcoded_resource(RedshiftResource(s3=accounts.world.s3))
+    )
+    assert not result.success
+    said = [str(event.step_failure_data.error) for event in result.get_step_failure_events()]
+    assert all("Keys of redshift cannot be compared, expected CIPPUS_SOURCE to be postgres." in error for error in said)
+    assert len(said) == 3
 
 
 ACTIONS = st.lists(

@@ -6,7 +6,6 @@ Belongs here: what a source row looks like, and the bucket that it falls into. N
 import hashlib
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import lru_cache
 
 import polars as pl
 import pyarrow as pa
@@ -113,7 +112,6 @@ SOURCE_TABLES = {table.name: table for table in (ACCOUNTS, POSTS, TESTIMONIALS)}
 LABELS_SCHEMA = _schema(item_kind=_text, item_id=_text, vertical=_text, is_member=pa.bool_(), annotator=_text)
 
 
-@lru_cache(100_000)  # about 20 MB, and a fifth of the time where accounts post more than once
 def account_bucket(owner: str, bucket_count: int) -> int:
     """The bucket of an owner id: the top bits of md5, so that SQL, Python and a later split agree.
 
@@ -126,11 +124,29 @@ def account_bucket(owner: str, bucket_count: int) -> int:
 
 def with_bucket(table: SourceTable, rows: pa.Table, bucket_count: int) -> pa.Table:
     """The rows with a column ``account_bucket`` (int32). A row without any owner falls into bucket 0."""
-    owner = pc.coalesce(*(rows[name] for name in table.owner_columns))
-    encoded = pc.dictionary_encode(owner.combine_chunks())
-    of_owner = [account_bucket(value, bucket_count) for value in encoded.dictionary.to_pylist()]
-    buckets = pc.fill_null(pc.take(pa.array(of_owner, pa.int32()), encoded.indices), 0)
-    return rows.append_column("account_bucket", buckets)
+    owners = pc.coalesce(*(rows[name] for name in table.owner_columns)).combine_chunks()
+    known, buckets = _buckets_of(owners, bucket_count)
+    found = pc.take(buckets, pc.index_in(owners, value_set=known))
+    return rows.append_column("account_bucket", pc.fill_null(found, 0))
+
+
+_known: dict[int, tuple[pa.Array, pa.Array]] = {}
+"""Bucket count → owners that were seen lately and their buckets: most posts are of an account that posted before."""
+_MOST_KNOWN = 100_000
+
+
+def _buckets_of(owners: pa.Array, bucket_count: int) -> tuple[pa.Array, pa.Array]:
+    """Owners, among them all of these, with their buckets."""
+    nobody = pa.array([], pa.string()), pa.array([], pa.int32())
+    known, buckets = _known.get(bucket_count, nobody)
+    new = pc.unique(owners.filter(pc.is_null(pc.index_in(owners, value_set=known)))).drop_null()
+    if not len(new):
+        return known, buckets
+    if len(known) + len(new) > _MOST_KNOWN:
+        (known, buckets), new = nobody, pc.unique(owners).drop_null()
+    found = pa.array([account_bucket(owner, bucket_count) for owner in new.to_pylist()], pa.int32())
+    _known[bucket_count] = pa.concat_arrays([known, new]), pa.concat_arrays([buckets, found])
+    return _known[bucket_count]
 
 
 def lake_schema(table: SourceTable) -> pa.Schema:

@@ -1,7 +1,7 @@
 """Extraction beside its peers: two million posts from the embedded Postgres, each way in a process of its own, in turn.
 
-Cippus writes raw Parquet to the embedded S3 behind its governor. The floor streams the same rows by ADBC into one
-local file; ConnectorX through polars and dlt write local files too, which spares them S3. Shares are of neighbours.
+Cippus writes raw Parquet to the embedded S3 behind its governor, ConnectorX through polars and dlt to the same S3
+directly. The floor streams the rows by ADBC into one local file. Shares are of neighbours in a round.
 """
 
 import json
