@@ -213,7 +213,7 @@ def test_checks_pass_after_rows_were_put_back(accounts: Accounts) -> None:
 
 def run_job(world: World, **resources: Any) -> ExecuteInProcessResult:
     given = {name: made for name, made in world.unused_resources().items()
-             if name in ("source", "raw_store", "lake", "quarantine")}  # fmt: skip
+             if name in ("source", "raw_store", "lake", "quarantine", "erasures")}  # fmt: skip
     mine = Definitions(jobs=[raw_key_reconciliation], resources={**given, **resources}, executor=in_process_executor)
     with warnings.catch_warnings():
         # Dagster 1.13.27 calls its own deprecated property for nested resources.
