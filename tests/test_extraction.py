@@ -258,7 +258,7 @@ def test_of_two_runs_at_once_one_completes_the_window(landing: Landing) -> None:
 
 @pytest.mark.parametrize("part_rows", [1_000_000, 4_000])
 def test_a_connection_that_is_cut_is_a_transient_failure_and_doubles_nothing(landing: Landing, part_rows: int) -> None:
-    landing.fill(8_000, "repeat(md5(n::text), 60)")
+    landing.fill(8_000, "repeat(md5(n::text), 240)")  # 30 MB a part: more than sockets hold, so the cut is noticed
     small = PostgresResource(dsn=landing.stack.postgres_dsn, batch_bytes=100_000)
     cut: list[int] = []
 

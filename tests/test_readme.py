@@ -38,7 +38,7 @@ TARGETS = set(re.findall(r"^([a-z]+):.*## ", MAKEFILE, re.MULTILINE))
 
 FOREIGN_NAMES = {
     ".cippus", ".venv", ".venv/bin/cippus", ".venv/bin/pre-commit install", "If-None-Match", "pg_monitor",
-    "erasure/", "pg_read_all_stats", "public", "_SUCCESS", "post", "account", "…_at",
+    "erasure/", "left_in", "pg_read_all_stats", "public", "_SUCCESS", "post", "account", "…_at",
 }  # fmt: skip
 """What the README sets in code font and is no name of this project's."""
 
