@@ -85,6 +85,7 @@ def _merge_windows(table: SourceTable) -> AssetsDefinition:
             for manifest in raw_store.manifests(source, table.name, after=min(done.values())):
                 due = [bucket for bucket in buckets if done[bucket] < manifest.number]
                 ahead = [bucket for bucket, number in reached.items() if number > manifest.number]
+                rule = _rule(raw_store, manifest, ahead)
                 for step in plan_merges(manifest.files, due, _MERGE_ROWS):
                     rows = raw_store.read(step.files)
                     newest, rejects = newest_usable(table, rows)
@@ -93,7 +94,6 @@ def _merge_windows(table: SourceTable) -> AssetsDefinition:
                         tally.counts["quarantined"] += quarantine.land(f"raw-{source}", table.name, table.key, aside)
                     applications = {application(source, table.name, b): manifest.number for b in step.completes}
                     within = sorted({*step.buckets, *step.completes})
-                    rule = _rule(raw_store, manifest, ahead)
                     tally.changes += lake.merge_newer(spec, newest, within, applications, rule)
                     context.log.info("%s: window %s, %s rows merged", spec.name, manifest.number, f"{rows.height:,}")
                 tally.counts["windows"] += 1

@@ -88,7 +88,6 @@ VARIABLES = {
     "embedded stack",
 }
 """Every variable that Cippus reads, and what it means; the README's table is held to it."""
-SECRETS = ("CIPPUS_POSTGRES_DSN", "QDRANT_API_KEY", "CIPPUS_EMBEDDINGS_API_KEY", "CIPPUS_ERASURE_KEY")
 SOURCES = ("postgres", "redshift")
 """What CIPPUS_SOURCE may name; the first is the default."""
 
