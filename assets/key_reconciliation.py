@@ -16,7 +16,7 @@ from assets.extraction import ALONG
 from assets.reading import Keep, Reading, keep_all
 from assets.transforms.key_comparison import Bounds, Differences, compare_keys, tombstones
 from assets.transforms.recasting import recast
-from assets.transforms.source_schema import TIMESTAMP, SourceTable, newest_usable, with_bucket
+from assets.transforms.source_schema import REASON, TIMESTAMP, SourceTable, newest_usable, with_bucket
 from resources.failures import PermanentFailure, TransientFailure
 from resources.key_shares import KeyShares
 from resources.lake import LakeResource, TableSpec
@@ -194,7 +194,7 @@ class KeyReconciliation:
 
     def _quarantine(self, rejects: pl.DataFrame) -> None:
         origin = f"keys-{self.source.name}"
-        self._counts["unusable"] += self.quarantine.land(origin, self.table.name, self.table.key, rejects)
+        self._counts["unusable"] += self.quarantine.land(origin, self.table.name, self.table.key, rejects, REASON)
 
     def _land_vanished(self, bounds: Bounds, mark: datetime, writer: WindowWriter) -> None:
         """Tombstones, made from the lake's rows: the source has nothing left to make them from."""

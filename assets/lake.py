@@ -16,6 +16,7 @@ from assets.transforms.recasting import recast
 from assets.transforms.source_schema import (
     ACCOUNTS,
     POSTS,
+    REASON,
     SOURCE_TABLES,
     TESTIMONIALS,
     Policy,
@@ -91,7 +92,9 @@ def _merge_windows(table: SourceTable) -> AssetsDefinition:
                     newest, rejects = newest_usable(table, rows)
                     newest, misfits = _fitted(lake, spec, newest)
                     for aside in (rejects, misfits):
-                        tally.counts["quarantined"] += quarantine.land(f"raw-{source}", table.name, table.key, aside)
+                        tally.counts["quarantined"] += quarantine.land(
+                            f"raw-{source}", table.name, table.key, aside, REASON
+                        )
                     applications = {application(source, table.name, b): manifest.number for b in step.completes}
                     within = sorted({*step.buckets, *step.completes})
                     tally.changes += lake.merge_newer(spec, newest, within, applications, rule)
@@ -118,17 +121,17 @@ def _fitted(lake: LakeResource, spec: TableSpec, rows: pl.DataFrame) -> tuple[pl
     """Rows whose undeclared columns have the types that the lake gave them, and those that lose a value by it.
 
     Nobody declared the type of a column that came along, so a source may change it: the value is set aside with its row
-    and a ``reason``, and the row stands without it.
+    and a REASON, and the row stands without it.
     """
     snapshot = lake.snapshot(spec) if set(rows.columns) - set(spec.schema.names) else None
     held = {} if snapshot is None else {field.name: field.type for field in snapshot.schema}
-    lost = pl.Series("reason", [None] * rows.height, pl.String)
+    lost = pl.Series(REASON, [None] * rows.height, pl.String)
     fitted = rows
     for name in (name for name in rows.columns if name in held and name not in spec.schema.names):
         cast = recast(rows[name], held[name])
         fails = rows[name].is_not_null() & cast.is_null()
         said = pl.lit(f"{name} is no {held[name]}, as which it came along first; the row stands without it")
-        lost = pl.select(pl.coalesce(lost, pl.when(fails).then(said))).to_series().alias("reason")
+        lost = pl.select(pl.coalesce(lost, pl.when(fails).then(said))).to_series().alias(REASON)
         fitted = fitted.with_columns(cast.alias(name))
     return fitted, rows.with_columns(lost).filter(lost.is_not_null())
 

@@ -19,7 +19,7 @@ from assets.key_reconciliation import KeyReconciliation
 from assets.lake import LAKE_TABLES
 from assets.reading import Keep
 from assets.transforms.erasure import ErasedAccounts, without_erased
-from assets.transforms.source_schema import SOURCE_TABLES, SourceTable
+from assets.transforms.source_schema import REASON, SOURCE_TABLES, SourceTable
 from resources.environments import bucket_count, clock_skew_seconds
 from resources.erasures import ErasureResource
 from resources.lake import LakeResource
@@ -61,7 +61,9 @@ def _extract(table: SourceTable) -> AssetsDefinition:
         chosen = rds_exports.open(config.export_id, [table.name]) if config.export_id else source
 
         def on_rejects(rejects: pl.DataFrame) -> None:
-            tally.counts["quarantined"] += quarantine.land(f"cast-{chosen.name}", table.name, table.key, rejects)
+            tally.counts["quarantined"] += quarantine.land(
+                f"cast-{chosen.name}", table.name, table.key, rejects, REASON
+            )
 
         skew, count = timedelta(seconds=clock_skew_seconds()), bucket_count()
         on_rows, keep = _progress(context, tally), keeping(erasures.tombstones(), tally.counts)

@@ -11,7 +11,7 @@ import sys
 import warnings
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from botocore.exceptions import BotoCoreError, ClientError
@@ -22,7 +22,6 @@ from pipelines import erasing, governor, indexing, measuring, presentation, sear
 from pipelines.demo import stack
 from pipelines.demo.dataset import prepare, record_load
 from pipelines.demo.folder import InputError, open_folder
-from pipelines.demo.load import LoadReport, load_folder
 from pipelines.demo.server_process import ServerError
 from pipelines.run_lock import RunInProgressError, only_run
 from pipelines.terminal import Json, err, out, print_json, require_stack
@@ -44,6 +43,9 @@ from resources.lake_history import ForeignWriterError
 from resources.postgres_errors import SourceUnavailableError
 from resources.qdrant import VectorIndexError
 from resources.s3_governor.settings import GovernorSettingError
+
+if TYPE_CHECKING:
+    from pipelines.demo.load import LoadReport
 
 warnings.filterwarnings("ignore", category=BetaWarning)  # BackfillPolicy is beta, which is not the user's concern
 
@@ -196,7 +198,9 @@ def _up() -> EmbeddedStack:
         return stack.up(home())
 
 
-def _load(directory: Path, target: EmbeddedStack, *, quiet: bool = False) -> LoadReport:
+def _load(directory: Path, target: EmbeddedStack, *, quiet: bool = False) -> "LoadReport":
+    from pipelines.demo.load import load_folder
+
     # A load beside a table's first extraction could commit rows behind the window that it cuts.
     with only_run(home()), presentation.counting_rows(err) as on_rows:
         report = load_folder(directory, target, on_rows)

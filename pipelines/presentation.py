@@ -14,11 +14,11 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from assets.transforms.ranking import RankedAccount
-from pipelines.demo.load import LoadReport
 from resources.embedded import EmbeddedStack
 
 if TYPE_CHECKING:
     from pipelines.benchmarks import BenchResult
+    from pipelines.demo.load import LoadReport
     from pipelines.lineage import CheckOutcome, LineageReport
 
 _EXCERPT_CHARACTERS = 160
@@ -59,7 +59,7 @@ def show_status(console: Console, parts: Mapping[str, bool]) -> None:
         console.print(f"{part:10} {'[green]running' if is_running else '[yellow]not running'}", highlight=False)
 
 
-def show_load(console: Console, folder: Path, report: LoadReport) -> None:
+def show_load(console: Console, folder: Path, report: "LoadReport") -> None:
     """What became of the rows of a folder."""
     names = ("read", "inserted", "updated", "unchanged", "stale", "rejected")
     table = Table("table", *names, title=f"loaded {escape(str(folder))}")

@@ -97,8 +97,9 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
                 configuration=configuration,
                 storage_options=self.s3.delta_options,
             )
-        except DeltaError:
-            if self.open(spec) is None:  # otherwise another writer has just made it
+        except (DeltaError, OSError):
+            # Another writer may have just made it, or this one, whose request was carried out and its answer lost.
+            if self.open(spec) is None:
                 raise
         return self._require(spec)
 

@@ -137,6 +137,9 @@ def write_commit(
         if s3.put(commit_key(table, version), body, if_absent=True):
             return version
         winner = read_commit(s3, table, version)
+        if winner is None:  # the log was cleaned meanwhile: what this was computed from is long past
+            message = f"{s3.uri(table)}: version {version} was taken, and is no longer in the log."
+            raise OutrunError(message)
         if any(action.get("commitInfo", {}).get("txnId") == mine[0]["commitInfo"]["txnId"] for action in winner):
             return version
         if commit.is_outrun_by(winner) or is_outrun(winner):
@@ -144,7 +147,9 @@ def write_commit(
             raise OutrunError(message)
 
 
-def read_commit(s3: S3Resource, table: str, version: int) -> list[Action]:
-    """The actions of a version."""
-    body = s3.get(commit_key(table, version)) or b""
+def read_commit(s3: S3Resource, table: str, version: int) -> list[Action] | None:
+    """The actions of a version; None when the log does not have it, any more or yet."""
+    body = s3.get(commit_key(table, version))
+    if body is None:
+        return None
     return [json.loads(line) for line in body.splitlines() if line.strip()]

@@ -21,15 +21,15 @@ class QuarantineResource(ConfigurableResource):  # type: ignore[type-arg]
 
     s3: S3Resource
 
-    def land(self, origin: str, source_table: str, key: str, rejects: pl.DataFrame) -> int:
-        """Set rows aside; ``rejects`` has a column ``reason`` beside the row's own. Returns how many."""
+    def land(self, origin: str, source_table: str, key: str, rejects: pl.DataFrame, reason: str = "reason") -> int:
+        """Set rows aside; ``reason`` is a column of ``rejects`` beside the row's own. Returns how many."""
         if rejects.is_empty():
             return 0
         rows = rejects.select(
             source_table=pl.lit(source_table),
             row_key=pl.col(key).cast(pl.String),
-            reason=pl.col("reason"),
-            row_json=pl.struct(pl.exclude("reason")).struct.json_encode(),
+            reason=pl.col(reason),
+            row_json=pl.struct(pl.exclude(reason)).struct.json_encode(),
         ).sort("row_key", "reason", "row_json", nulls_last=True)
         name = fingerprint(value or "" for row in rows.iter_rows() for value in row)
         buffer = io.BytesIO()

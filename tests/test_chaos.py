@@ -18,6 +18,10 @@ from pipelines.cli import app
 from resources.embedded import EmbeddedStack
 
 RUNS = 60
+COMMIT_STEPS = (
+    *("extract: raw file", "extract: manifest", "merge: lake file", "merge: lake commit"),
+    *("tidy: lake file", "tidy: lake commit"),
+)
 QUIET = Console(file=io.StringIO())
 
 
@@ -44,7 +48,7 @@ def test_lake_is_the_database_whatever_happened(series: Series) -> None:
     assert not series.failures, "\n\n".join(series.failures.values())
 
 
-@pytest.mark.parametrize("place", ["extract: raw file", "extract: manifest", "merge: lake file", "merge: lake commit"])
+@pytest.mark.parametrize("place", COMMIT_STEPS)
 def test_workers_were_killed_at_every_commit_step(series: Series, place: str) -> None:
     assert sum(times for name, times in series.happened.items() if name.startswith(f"{place}, {What.KILL}"))
 

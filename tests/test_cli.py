@@ -91,6 +91,16 @@ def test_bad_input_is_one_sentence_and_exit_2(
     assert not (tmp_path / "none").exists()
 
 
+def test_help_is_there_at_once_and_says_nothing_else(tmp_path: Path) -> None:
+    printed = Cippus(tmp_path).process("--help")
+    assert "Usage:" in printed.stdout
+    assert printed.stderr == ""
+    loaded = "import sys, pipelines.cli; print(*(name for name in sys.modules if name.startswith('assets.')))"
+    done = subprocess.run([sys.executable, "-c", loaded], cwd=ROOT, capture_output=True, text=True, check=True)
+    heavy = [name for name in done.stdout.split() if not name.startswith("assets.transforms")]
+    assert heavy == [], "the command imports the lineage before it is asked for something"
+
+
 def test_unknown_arguments_exit_2(call: Call, tmp_path: Path) -> None:
     assert "limit" in call(tmp_path, "search", "shoes", "--limit", "0", code=2).stderr
     assert call(tmp_path, "no-such-command", code=2).stdout == ""

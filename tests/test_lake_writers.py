@@ -62,7 +62,7 @@ def assert_orphans_go(lake: LakeResource, left: set[str]) -> None:
     removed = {
         f"{SPEC.name}/{action['remove']['path']}"
         for version in range(1, lake.create(SPEC).version() + 1)
-        for action in read_commit(lake.s3, SPEC.name, version)
+        for action in read_commit(lake.s3, SPEC.name, version) or ()
         if "remove" in action
     }
     orphans = left - active - removed
@@ -147,6 +147,22 @@ def test_a_commit_whose_answer_was_lost_is_known_again(lake: LakeResource, monke
     monkeypatch.setattr(type(lake.s3), "put", twice)
     assert write_commit(lake.s3, SPEC.name, version, Commit("WRITE", applications={"app": 1})) == version + 1
     assert keys == [commit_key(SPEC.name, version + 1)]
+
+
+def test_a_winner_that_is_no_longer_in_the_log_makes_the_writer_begin_again(
+    lake: LakeResource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = lake.create(SPEC).version()
+    put = type(lake.s3).put
+
+    def lose(s3: Any, key: str, body: bytes, *, if_absent: bool = False) -> bool:
+        put(s3, key, body, if_absent=if_absent)
+        s3.delete([key])
+        return False
+
+    monkeypatch.setattr(type(lake.s3), "put", lose)
+    with pytest.raises(OutrunError, match=f"version {version + 1} was taken, and is no longer in the log"):
+        write_commit(lake.s3, SPEC.name, version, Commit("WRITE", touched=frozenset({1})))
 
 
 FILE = DataFile("account_bucket=1/a.parquet", 1, 1, 1, "{}")

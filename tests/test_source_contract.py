@@ -11,7 +11,16 @@ import pyarrow as pa
 import pytest
 
 from assets.transforms.source_contract import compare, landed_schema, read_columns, recast_rows
-from assets.transforms.source_schema import ACCOUNTS, POSTS, SOURCE_TABLES, TESTIMONIALS, TIMESTAMP, Policy, SourceTable
+from assets.transforms.source_schema import (
+    ACCOUNTS,
+    POSTS,
+    REASON,
+    SOURCE_TABLES,
+    TESTIMONIALS,
+    TIMESTAMP,
+    Policy,
+    SourceTable,
+)
 
 POSTGRES = {
     "string": "text", "int64": "bigint", "int16": "smallint", "list<item: string>": "ARRAY",
@@ -124,11 +133,11 @@ def test_rows_are_cast_and_those_that_lose_something_are_set_aside_whole() -> No
     assert cast.to_pylist() == [{"id": "a", "likes": 1, "at": THEN, "gone": None}]
     assert rejects.to_dicts() == [
         {"id": "b", "likes": "many", "at": "2024-02-01 00:00:00+00", "unasked": 2,
-         "reason": "likes cannot be read as int64"},
+         REASON: "likes cannot be read as int64"},
         {"id": "c", "likes": None, "at": "infinity", "unasked": 3,
-         "reason": "at cannot be read as timestamp[us, tz=UTC]"},
+         REASON: "at cannot be read as timestamp[us, tz=UTC]"},
         {"id": "d", "likes": "2.5", "at": "0044-03-15 00:00:00+00 BC", "unasked": 4,
-         "reason": "likes cannot be read as int64"},
+         REASON: "likes cannot be read as int64"},
     ]  # fmt: skip
 
 
@@ -137,7 +146,7 @@ def test_whatever_type_a_rejected_row_has_it_can_be_kept_as_json() -> None:
     _, rejects = recast_rows(pa.schema([("id", pa.string()), ("likes", pa.int64()), ("text", pa.string())]), rows)
     [kept] = rejects.select(pl.struct(pl.all()).struct.json_encode()).to_series()
     assert json.loads(kept) == {
-        "id": "a", "likes": "NaN", "text": "\\xff00", "tags": "[b'\\xff']", "reason": "likes cannot be read as int64",
+        "id": "a", "likes": "NaN", "text": "\\xff00", "tags": "[b'\\xff']", REASON: "likes cannot be read as int64",
     }  # fmt: skip
 
 

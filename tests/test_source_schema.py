@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from assets.transforms.source_schema import (
     ACCOUNTS,
     POSTS,
+    REASON,
     SOURCE_TABLES,
     TESTIMONIALS,
     account_bucket,
@@ -73,7 +74,15 @@ def test_a_testimonial_without_account_falls_by_its_brand() -> None:
 def test_unusable_rows_get_a_reason(table, row: dict[str, object], reason: str) -> None:  # type: ignore[no-untyped-def]
     usable, rejects = newest_usable(table, rows(table, row))
     assert usable.is_empty()
-    assert rejects["reason"].to_list() == [reason]
+    assert rejects[REASON].to_list() == [reason]
+
+
+def test_a_column_of_the_source_named_reason_travels_along() -> None:
+    asked = pl.Series("reason", ["a campaign", None])
+    given = rows(POSTS, {"post_id": "p", "account_id": "a"}, {"post_id": None, "account_id": "a"}).with_columns(asked)
+    usable, rejects = newest_usable(POSTS, given)
+    assert usable["reason"].to_list() == ["a campaign"]
+    assert rejects.select("reason", REASON).rows() == [(None, "post_id is missing")]
 
 
 def test_usable_rows_stay_as_they_are() -> None:

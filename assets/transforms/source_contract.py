@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assets.transforms.recasting import FIRST_MOMENT, LAST_MOMENT, recast
-from assets.transforms.source_schema import TIMESTAMP, Policy, SourceTable
+from assets.transforms.source_schema import REASON, TIMESTAMP, Policy, SourceTable
 
 _TEXT_WORDS = (
     *("text", "character varying", "varchar", "character", "char", "bpchar", "name", "citext", "uuid"),
@@ -113,7 +113,7 @@ def text_columns(columns: Mapping[str, str]) -> frozenset[str]:
 
 
 def recast_rows(schema: pa.Schema, rows: pa.Table) -> tuple[pa.Table, pl.DataFrame]:
-    """Rows in a schema's columns and types, and those with a value that has no equal in its type, with a ``reason``.
+    """Rows in a schema's columns and types, and those with a value that has no equal in its type, with a REASON.
 
     A column that the rows lack is null. Rejects are as the source gave them, in types that JSON can hold. Columns that
     have their type already are not copied. Memory: the rows twice.
@@ -137,7 +137,7 @@ def recast_rows(schema: pa.Schema, rows: pa.Table) -> tuple[pa.Table, pl.DataFra
         return cast, pl.DataFrame()
     reason = pl.select(pl.coalesce(reasons)).to_series()
     given_rows = pl.DataFrame([_legible(_series(rows[name])).alias(name) for name in rows.column_names])
-    rejects = given_rows.with_columns(reason=reason).filter(reason.is_not_null())
+    rejects = given_rows.with_columns(reason.alias(REASON)).filter(reason.is_not_null())
     return cast.filter(reason.is_null().to_arrow()), rejects
 
 

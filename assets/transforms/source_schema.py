@@ -12,6 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
+REASON = "_reason"
+"""The column of rejected source rows that says why: a source may have one that is named `reason`."""
 
 
 class Policy(StrEnum):
@@ -155,7 +157,7 @@ def lake_schema(table: SourceTable) -> pa.Schema:
 
 
 def newest_usable(table: SourceTable, rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The newest version of each usable row, and the rows that cannot be used, with a column ``reason``.
+    """The newest version of each usable row, and the rows that cannot be used, with a column REASON.
 
     A row is unusable when a required column is null or blank, or when a rating lies outside 1 to 5.
     """
@@ -167,12 +169,12 @@ def newest_usable(table: SourceTable, rows: pl.DataFrame) -> tuple[pl.DataFrame,
             else []
         ),
     )
-    judged = rows.with_columns(reason=reason)
-    usable = judged.filter(pl.col("reason").is_null()).drop("reason")
+    judged = rows.with_columns(reason.alias(REASON))
+    usable = judged.filter(pl.col(REASON).is_null()).drop(REASON)
     newest = usable.sort("updated_at", descending=True, maintain_order=True).unique(
         table.key, keep="first", maintain_order=True
     )
-    return newest, judged.filter(pl.col("reason").is_not_null())
+    return newest, judged.filter(pl.col(REASON).is_not_null())
 
 
 def _missing(rows: pl.DataFrame, name: str) -> pl.Expr:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from threading import Lock
 
 from rich.console import Console
 
@@ -26,6 +27,8 @@ from resources.cores import available_cores
 from resources.embedded import EmbeddedStack
 
 RUNS = 60
+_RUNS_PER_LINE = 20
+"""Of progress; a run takes one to three seconds."""
 
 
 @dataclass
@@ -49,7 +52,7 @@ class Series:
 
 def run_series(stack: EmbeddedStack, name: str, seeds: range, console: Console, worlds: int = 1) -> Series:
     """Run every seed, in as many worlds side by side, each with a database, a bucket and workers of its own."""
-    found, waiting = Series(), SimpleQueue[int]()
+    found, waiting, one_at_a_time = Series(), SimpleQueue[int](), Lock()
     for seed in seeds:
         waiting.put(seed)
 
@@ -58,12 +61,16 @@ def run_series(stack: EmbeddedStack, name: str, seeds: range, console: Console, 
             for seed in _taken(waiting):
                 started = time.monotonic()
                 run, failure = try_seed(mine, seed)
-                found.seconds.append(time.monotonic() - started)
-                found.happened += run.happened
-                found.told += run.told
-                if failure:
-                    found.failures[seed] = failure
-                    console.print(failure, highlight=False, markup=False)
+                with one_at_a_time:
+                    found.seconds.append(time.monotonic() - started)
+                    found.happened += run.happened
+                    found.told += run.told
+                    if failure:
+                        found.failures[seed] = failure
+                        console.print(failure, highlight=False, markup=False)
+                    if len(found.seconds) % _RUNS_PER_LINE == 0:
+                        told = f"{len(found.seconds)} of {len(seeds)} runs, {len(found.failures)} failed"
+                        console.print(told, highlight=False)
 
     with ThreadPoolExecutor(worlds) as pool:
         list(pool.map(work, range(worlds)))

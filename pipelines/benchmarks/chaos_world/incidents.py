@@ -25,6 +25,7 @@ class What(StrEnum):
     MEANWHILE = "the application goes on meanwhile"
     TWIN = "the same step runs meanwhile"
     OTHER = "the step runs for the other buckets meanwhile"
+    WRITER = "the application goes on, and a merge runs, meanwhile"
     FAILOVER = "the database ends its sessions"
 
 
@@ -39,7 +40,7 @@ class Incident:
 
     def may_tell(self, error: str, event: str) -> bool:
         """Whether a step to which this happened, at that event, may end with an error of that type."""
-        if self.step == "merge":
+        if self.step in ("merge", "tidy"):
             return event.endswith(_CREATION) and error in TOLD_OF_CREATION
         return error in TOLD.get(self.what, ())
 
@@ -58,6 +59,11 @@ PLACES = {
         "any request": "^[^E]",
     },
     "merge": {
+        "lake file": "(PUT|POST) .*/lake/.*parquet",
+        "lake commit": r"PUT .*/lake/.*/_delta_log/\d+\.json",
+        "any request": "^[^E]",
+    },
+    "tidy": {
         "lake file": "(PUT|POST) .*/lake/.*parquet",
         "lake commit": r"PUT .*/lake/.*/_delta_log/\d+\.json",
         "any request": "^[^E]",
@@ -83,6 +89,7 @@ def _is_possible(step: str, where: str, what: What, *, applied: bool) -> bool:
         or (announced and (applied or what in _FAULTS))
         or (what is What.FAILOVER and not (announced or where == "raw file"))
         or (what is What.OTHER and step != "merge")
+        or (what is What.WRITER and step not in ("merge", "tidy"))
     )
 
 
@@ -91,7 +98,8 @@ TOLD = {
     **dict.fromkeys((What.TWIN, What.MEANWHILE, What.ERROR, What.RESET), frozenset({"WindowTakenError"})),
 }
 """The errors that a step of extraction may end with: the database was gone, or another run completed the window, which
-may be this run's own request that was answered too late. A merge ends well unless it is killed: it tries again."""
+may be this run's own request that was answered too late. A merge ends well unless it is killed: it tries again. Upkeep
+gives way and ends well."""
 _CREATION = "/_delta_log/00000000000000000000.json"
 TOLD_OF_CREATION = frozenset({"OSError", "CommitFailedError"})
 """But delta-rs makes the table, and asks not what became of a request whose answer was lost. The next merge does."""
@@ -133,6 +141,7 @@ class Bystanders:
     application: Callable[[], None]
     twin: Callable[[], None]
     other: Callable[[], None]
+    writer: Callable[[], None]
     failover: Callable[[], None]
 
 
@@ -162,6 +171,7 @@ def carry_out(worker: Worker, incident: Incident, draw: random.Random, bystander
             What.MEANWHILE: bystanders.application,
             What.TWIN: bystanders.twin,
             What.OTHER: bystanders.other,
+            What.WRITER: bystanders.writer,
             What.FAILOVER: bystanders.failover,
         }
         meanwhile[what]()

@@ -21,6 +21,7 @@ from assets.extraction import Extraction
 from assets.key_reconciliation import KeyReconciliation
 from assets.transforms.source_schema import SOURCE_TABLES
 from pipelines.benchmarks.chaos_world.http_messages import EVENT
+from resources import lake_upkeep
 from resources.lake import LakeResource
 from resources.quarantine import QuarantineResource
 from resources.raw_store import RawStoreResource
@@ -30,7 +31,7 @@ from resources.s3_route import GovernorConfig
 from resources.source import ReadWindow
 from resources.window_writer import WindowWriter
 
-STEPS = ("extract", "reconcile_keys", "merge")
+STEPS = ("extract", "reconcile_keys", "merge", "tidy")
 BUCKETS = 4
 """Account buckets: few, because each that a window has rows of is a file."""
 PREPARED_SECONDS = 120.0
@@ -142,6 +143,7 @@ class Steps:
             "extract": lambda: self._extraction(table).changes(),
             "reconcile_keys": lambda: self._reconciliation(table).run(),
             "merge": lambda: self._merge(table, buckets),
+            "tidy": lambda: self._tidy(table),
         }
         steps[step]()
 
@@ -162,6 +164,11 @@ class Steps:
             log=logging.getLogger("cippus.chaos"), partition_keys=[str(bucket) for bucket in buckets]
         )
         merge(context, self.raw_store, self.lake, self.quarantine)
+
+    def _tidy(self, table: str) -> None:
+        """Upkeep to which two small files of a bucket are already too many: a run makes no sixteen."""
+        lake_upkeep.MOST_SMALL_FILES = 1
+        lake_upkeep.LakeUpkeep(self.lake).tidy(lake.LAKE_TABLES[table])
 
 
 def _no_rejects(rejects: pl.DataFrame) -> None:

@@ -12,7 +12,6 @@ import socket
 import subprocess
 import sys
 import traceback
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -104,7 +103,7 @@ class Worker:
 def nursery() -> Iterator[Nursery]:
     """The forking process, ended afterwards with every worker."""
     mine, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    command = [sys.executable, "-m", __name__, str(its.fileno())]
+    command = [sys.executable, "-W", "ignore", "-m", __name__, str(its.fileno())]
     # The retries' new pauses begin at 50 ms instead of a second; the faults are single ones.
     variables = {"CIPPUS_BUCKETS": str(BUCKETS), "AWS_NEW_RETRIES_2026": "true", "POLARS_MAX_THREADS": "2"}
     environment = {"PATH": os.defpath, "LANG": "C.UTF-8", **variables}
@@ -122,7 +121,6 @@ def nursery() -> Iterator[Nursery]:
 
 def main() -> None:
     """Fork a worker for every message; end when the channel does."""
-    warnings.simplefilter("ignore")
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for workers
     _warm()
     with socket.socket(fileno=int(sys.argv[1])) as channel:
