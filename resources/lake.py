@@ -1,10 +1,10 @@
 """The Delta tables of the lineage on S3: opening, reading, and the one way in which any of them is written.
 
-Belongs here: what stages ask of a table. Not here: how it is done (lake_lookup.py, lake_edits.py, lake_rewrite.py,
-lake_log.py), or upkeep (lake_upkeep.py).
+Belongs here: what stages ask of a table. Not here: how it is done (lake_lookup.py, lake_edits.py, lake_change.py,
+lake_rewrite.py, lake_log.py), or upkeep (lake_upkeep.py).
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from threading import Lock
 from typing import Any
@@ -17,12 +17,12 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from obstore.store import S3Store
 from pydantic import PrivateAttr
 
+from resources.lake_change import COMMITS_PER_CHECKPOINT, change
 from resources.lake_columns import arrow_schema, no_standing, typed
 from resources.lake_edits import FILE, LATER_WINS, Edit, MergeRule, difference, newer
 from resources.lake_files import Folder, Kept, store_of
-from resources.lake_log import Action, Commit, DataFile, OutrunError, bucket_of, write_commit
+from resources.lake_log import OutrunError
 from resources.lake_lookup import Lookup, Snapshot
-from resources.lake_rewrite import carry_out
 from resources.lake_sums import add_up, named_sum
 from resources.lake_tables import ABSENT, BUCKET, WHOLE, Changes, Contents, TableSpec, fingerprint
 from resources.s3 import S3Resource
@@ -38,12 +38,6 @@ __all__ = [
     "TableSpec",
     "fingerprint",
 ]
-
-_ATTEMPTS = 20
-"""How often a change is computed anew because another writer of the same rows was first."""
-_COMMITS_PER_CHECKPOINT, _FILES_PER_COMMIT = 10, 1_000
-"""Opening a table reads every commit since the last checkpoint, and a checkpoint lists all files: one every 10 commits,
-and where there are more than 10,000 files one every so many thousands of them, so that a change's share is small."""
 
 
 class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
@@ -84,7 +78,7 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
         configuration = {
             # Statistics are those of our own writer; another one, of a table like this, would otherwise log texts.
             "delta.dataSkippingStatsColumns": ",".join(spec.measured),
-            "delta.checkpointInterval": str(_COMMITS_PER_CHECKPOINT),
+            "delta.checkpointInterval": str(COMMITS_PER_CHECKPOINT),
             **({"delta.enableChangeDataFeed": "true"} if spec.feeds else {}),
             **self.retention,
         }
@@ -205,7 +199,7 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
         def decide(lookup: Lookup) -> Edit:
             return difference(lookup.all_rows(buckets), typed(desired, lookup.snapshot.schema), spec.key)
 
-        return self._change(spec, decide, buckets)
+        return change(self, spec, decide, buckets)
 
     def append(self, spec: TableSpec, rows: pl.DataFrame) -> None:
         """Add rows in one commit, without looking at those that are there."""
@@ -214,7 +208,7 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
             after = typed(rows, lookup.snapshot.schema)
             return Edit(no_standing(after), after, Changes(inserted=after.height))
 
-        self._change(spec, decide, ())
+        change(self, spec, decide, ())
 
     def delete_where(self, spec: TableSpec, predicate: str) -> Changes:
         """Delete the rows that a SQL predicate matches, in one commit."""
@@ -228,7 +222,7 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
             before = standing.join(doomed, on=columns, how="semi", nulls_equal=True)
             return Edit(before, before.drop(FILE).clear(), Changes(deleted=before.height))
 
-        return self._change(spec, decide, None)
+        return change(self, spec, decide, None)
 
     def applied(self, spec: TableSpec, applications: Iterable[str]) -> dict[str, int]:
         """Application id → the highest version it committed to this table; absent ids are left out."""
@@ -260,63 +254,7 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
 
         if spec.evolves:
             self._with_columns(self.create(spec), arrow_schema(rows.drop(spec.schema.names, strict=False)))
-        return self._change(spec, decide, buckets, applications)
-
-    def _change(
-        self,
-        spec: TableSpec,
-        decide: Callable[[Lookup], Edit],
-        buckets: Iterable[int] | None,
-        applications: Mapping[str, int] | None = None,
-    ) -> Changes:
-        """Decide on the newest snapshot, write, commit; again from the beginning while other writers are first.
-
-        ``buckets`` are those that were read for it, None for all. Files of an attempt that was outrun are deleted.
-        """
-        for _ in range(_ATTEMPTS):
-            self.create(spec)
-            snapshot = self.snapshot(spec)
-            if snapshot is None:
-                raise TableNotFoundError(self.s3.uri(spec.name))
-            recorded = self.applied(spec, applications or {})
-            due = {app: number for app, number in (applications or {}).items() if recorded.get(app, -1) < number}
-            lookup = self.lookup(spec, snapshot)
-            edit = decide(lookup)
-            if not (edit.changes.written or due):
-                return edit.changes
-            written = carry_out(lookup.folder, snapshot, spec, edit)
-            touched = _touched(edit, snapshot, buckets if spec.partitioned or buckets == () else None)
-            commit = Commit(
-                "MERGE" if touched else "WRITE", written.adds, written.removes, written.changes, due, touched
-            )
-            try:
-                version = write_commit(
-                    self.s3, spec.name, snapshot.version, commit, self._newcomers(spec, snapshot, edit)
-                )
-            except OutrunError:
-                self.s3.delete([f"{spec.name}/{path}" for path in written.paths])
-                continue
-            if version % max(_COMMITS_PER_CHECKPOINT, snapshot.files.height // _FILES_PER_COMMIT) == 0:
-                self.checkpoint(spec)
-            return edit.changes
-        message = f"{self.s3.uri(spec.name)}: other writers of the same rows were first {_ATTEMPTS} times in a row."
-        raise OutrunError(message)
-
-    def _newcomers(self, spec: TableSpec, snapshot: Snapshot, edit: Edit) -> Callable[[Sequence[Action]], bool]:
-        """Whether files that were added meanwhile, in any bucket, hold keys that were looked for and not found."""
-        keys = edit.after.select(spec.key)
-
-        def found_in(actions: Sequence[Action]) -> bool:
-            if not (spec.moves and keys.height):
-                return False
-            added = [action["add"] for action in actions if "add" in action]
-            files = [DataFile(add["path"], add["size"], 0, bucket_of(add) or 0) for add in added]
-            folder = self.folder(spec, snapshot)
-            return any(
-                next(folder.open(file).matching(keys.sort(spec.key), spec.key), None) is not None for file in files
-            )
-
-        return found_in
+        return change(self, spec, decide, buckets, applications)
 
 
 def _fingerprint(paths: Sequence[str]) -> str:
@@ -324,9 +262,3 @@ def _fingerprint(paths: Sequence[str]) -> str:
     sums = {path: named_sum(path) for path in paths}
     total = add_up(value for value in sums.values() if value is not None)
     return fingerprint([f"{total:032x}", *(path for path, value in sums.items() if value is None)])
-
-
-def _touched(edit: Edit, snapshot: Snapshot, buckets: Iterable[int] | None) -> frozenset[int]:
-    replaced = snapshot.files.filter(pl.col(FILE).is_in(edit.before[FILE].unique().implode()))["bucket"].unique()
-    read = [*snapshot.files["bucket"].unique(), WHOLE] if buckets is None else buckets
-    return frozenset({*replaced, *read})

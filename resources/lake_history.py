@@ -7,7 +7,6 @@ here: which rows a table should hold (lake.py), why its past has to go (assets/e
 import io
 import json
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import unquote
 
@@ -34,11 +33,6 @@ class Forgotten:
     versions: int = 0
     files: int = 0
     size_bytes: int = 0
-
-
-def delta_tables(keys: Iterable[str]) -> list[str]:
-    """The folders of the Delta tables among some keys, sorted."""
-    return sorted({key.partition(LOG)[0] for key in keys if LOG in key})
 
 
 def forget_past(s3: S3Resource, folder: str) -> Forgotten:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from qdrant_client import QdrantClient, models
 
 from resources.qdrant import CollectionMissingError, VectorIndexError
-from resources.qdrant_server import RetryPolicy, ServerIndex
+from resources.qdrant_calls import QdrantCalls, RetryPolicy
 
 NODE_TIMEOUT_SECONDS = 5
 _ONCE = RetryPolicy(attempts=1)
@@ -111,10 +111,10 @@ def read_cluster(url: str, api_key: str, expected: Sequence[str], collection: st
 
 def _read(address: str, api_key: str, collection: str) -> Node:
     client = QdrantClient(url=address, api_key=api_key or None, timeout=NODE_TIMEOUT_SECONDS, check_compatibility=False)
-    calls = ServerIndex(client, address, collection, _ONCE)
+    call = QdrantCalls(address, collection, _ONCE)
     try:
-        version, status = calls.call(client.info).version, calls.call(client.cluster_status)
-        found = [calls.call(client.collection_cluster_info, collection)]
+        version, status = call(client.info).version, call(client.cluster_status)
+        found = [call(client.collection_cluster_info, collection)]
     except CollectionMissingError:
         found = []  # the node is there, and nothing is served yet
     except VectorIndexError as error:

@@ -1,22 +1,18 @@
 """The vector index in a Qdrant server, through qdrant-client.
 
-Belongs here: the client's calls, their retries, and the translation of their failures. Not here: what an index is
-(qdrant.py), or how a cluster is deployed.
+Belongs here: what of the client serves a VectorIndex. Not here: retries and failures of its calls (qdrant_calls.py),
+what an index is (qdrant.py), or how a cluster is deployed.
 """
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
-import httpx
 import numpy as np
 from numpy.typing import NDArray
 from qdrant_client import QdrantClient, models
-from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
-from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
 from resources.index_generations import Recipe
 from resources.qdrant import (
@@ -29,9 +25,7 @@ from resources.qdrant import (
     PAYLOAD_INDEXES,
     SPARSE,
     Candidate,
-    CollectionMissingError,
     IndexPoint,
-    IndexUnavailableError,
     PointHashes,
     SearchFilter,
     SparseVector,
@@ -39,6 +33,7 @@ from resources.qdrant import (
     best_candidates,
     in_batches,
 )
+from resources.qdrant_calls import QdrantCalls, RetryPolicy
 from resources.qdrant_models import (
     BULK_THRESHOLD,
     INDEXING_THRESHOLD,
@@ -48,17 +43,6 @@ from resources.qdrant_models import (
     point_struct,
     sparse_vector,
 )
-
-TRANSIENT_STATUS = frozenset({408, 429, 500, 502, 503, 504})
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class RetryPolicy:
-    """How often a transient failure is tried again: the waits double. Every call of the index is idempotent."""
-
-    attempts: int = 5
-    first_wait_seconds: float = 0.2
 
 
 class ServerIndex:
@@ -77,7 +61,7 @@ class ServerIndex:
         self._client = client
         self._name = name
         self._collection = collection
-        self._retry = retry or RetryPolicy()
+        self._call = QdrantCalls(name, collection, retry or RetryPolicy())
         self._optimize_timeout_seconds = optimize_timeout_seconds
         self._streams = streams
         self._is_quantized = recipe is not None and recipe.quantization != "none"
@@ -86,7 +70,7 @@ class ServerIndex:
         """Index the payload fields that filters use, where they are not indexed yet: before the points come."""
         for name in PAYLOAD_INDEXES.keys() - self._info().payload_schema.keys():
             schema = SCHEMAS[PAYLOAD_INDEXES[name]]
-            self.call(self._client.create_payload_index, self._collection, name, schema, wait=True)
+            self._call(self._client.create_payload_index, self._collection, name, schema, wait=True)
 
     def upsert(self, points: Iterable[IndexPoint]) -> int:
         """See VectorIndex. ``streams`` batches are under way at a time; twice as many are in memory."""
@@ -100,7 +84,7 @@ class ServerIndex:
 
     def _upsert_batch(self, batch: list[IndexPoint]) -> int:
         sent = [point_struct(point) for point in batch]
-        status = self.call(self._client.upsert, self._collection, sent, wait=True).status
+        status = self._call(self._client.upsert, self._collection, sent, wait=True).status
         if status != models.UpdateStatus.COMPLETED:
             message = (
                 f"{self._collection} at {self._name} took {len(batch)} points and did not finish: {status.value}, "
@@ -114,7 +98,7 @@ class ServerIndex:
         replaced = 0
         for batch in in_batches(payloads):
             ids = [id_ for id_, _ in batch]
-            found = self.call(self._client.retrieve, self._collection, ids, with_payload=False, with_vectors=False)
+            found = self._call(self._client.retrieve, self._collection, ids, with_payload=False, with_vectors=False)
             known = {str(record.id) for record in found}
             operations = [
                 models.OverwritePayloadOperation(
@@ -124,21 +108,21 @@ class ServerIndex:
                 if id_ in known
             ]
             if operations:
-                self.call(self._client.batch_update_points, self._collection, operations, wait=True)
+                self._call(self._client.batch_update_points, self._collection, operations, wait=True)
                 replaced += len(operations)
         return replaced
 
     def delete(self, ids: Iterable[str]) -> None:
         """See VectorIndex."""
         for batch in in_batches(ids):
-            self.call(self._client.delete, self._collection, models.PointIdsList(points=list(batch)), wait=True)
+            self._call(self._client.delete, self._collection, models.PointIdsList(points=list(batch)), wait=True)
 
     def scroll_hashes(self, account_bucket: int | None = None) -> Iterator[PointHashes]:
         """See VectorIndex."""
         where = filter_of(SearchFilter(account_bucket=account_bucket))
         offset: Any = None
         while True:
-            records, offset = self.call(
+            records, offset = self._call(
                 self._client.scroll,
                 self._collection,
                 scroll_filter=where,
@@ -157,7 +141,7 @@ class ServerIndex:
         where = filter_of(SearchFilter(account_bucket=account_bucket))
         offset: Any = None
         while True:
-            records, offset = self.call(
+            records, offset = self._call(
                 self._client.scroll,
                 self._collection,
                 scroll_filter=where,
@@ -189,13 +173,13 @@ class ServerIndex:
     def count(self, account_bucket: int | None = None) -> int:
         """See VectorIndex."""
         where = filter_of(SearchFilter(account_bucket=account_bucket))
-        return self.call(self._client.count, self._collection, count_filter=where, exact=True).count
+        return self._call(self._client.count, self._collection, count_filter=where, exact=True).count
 
     def retrieve(self, ids: Sequence[str]) -> list[IndexPoint]:
         """See VectorIndex."""
         found = {}
         for batch in in_batches(ids):
-            for record in self.call(
+            for record in self._call(
                 self._client.retrieve, self._collection, batch, with_payload=True, with_vectors=True
             ):
                 found[str(record.id)] = index_point(record)
@@ -206,7 +190,7 @@ class ServerIndex:
         is_loading = self._info().config.optimizer_config.indexing_threshold == BULK_THRESHOLD
         if is_loading:
             ended = models.OptimizersConfigDiff(indexing_threshold=INDEXING_THRESHOLD)
-            self.call(self._client.update_collection, self._collection, optimizers_config=ended)
+            self._call(self._client.update_collection, self._collection, optimizers_config=ended)
         deadline, greens = time.monotonic() + self._optimize_timeout_seconds, 0
         # The optimiser takes a moment to begin after bulk loading: one green answer may be from before it did.
         while (greens := greens + 1 if self._is_green(deadline) else 0) < (2 if is_loading else 1):
@@ -222,7 +206,9 @@ class ServerIndex:
             message = f"{self._collection} at {self._name} is {status.value} instead of green: {why}."
             raise VectorIndexError(message)
         if status == models.CollectionStatus.GREY:  # optimisations wait for an update after a restart
-            self.call(self._client.update_collection, self._collection, optimizers_config=models.OptimizersConfigDiff())
+            self._call(
+                self._client.update_collection, self._collection, optimizers_config=models.OptimizersConfigDiff()
+            )
         return False
 
     def health(self) -> dict[str, str | int]:
@@ -239,7 +225,7 @@ class ServerIndex:
     def inactive_replicas(self) -> list[str]:
         """See VectorIndex."""
         try:
-            info = self.call(self._client.collection_cluster_info, self._collection)
+            info = self._call(self._client.collection_cluster_info, self._collection)
         except NotImplementedError:  # qdrant-client's in-memory engine
             return []
         held = [(shard.shard_id, info.peer_id, shard.state) for shard in info.local_shards]
@@ -259,7 +245,7 @@ class ServerIndex:
         return generation
 
     def _info(self) -> models.CollectionInfo:
-        return self.call(self._client.get_collection, self._collection)
+        return self._call(self._client.get_collection, self._collection)
 
     def _search(
         self,
@@ -272,7 +258,7 @@ class ServerIndex:
         conditions = filter_of(where)
 
         def fetch(wanted: int) -> list[Candidate]:
-            answer = self.call(
+            answer = self._call(
                 self._client.query_points,
                 self._collection,
                 query=query,
@@ -285,50 +271,3 @@ class ServerIndex:
             return [Candidate(str(hit.id), hit.score, hit.payload or {}) for hit in answer.points]
 
         return best_candidates(fetch, limit)
-
-    def call(self, method: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-        """Call the client; transient failures are retried, then every failure gets the interface's type."""
-        wait_seconds = self._retry.first_wait_seconds
-        for attempt in range(1, self._retry.attempts + 1):
-            try:
-                return method(*args, **kwargs)
-            except (UnexpectedResponse, ResponseHandlingException, ResourceExhaustedResponse, ValueError) as error:
-                if attempt == self._retry.attempts or not _is_transient(error):
-                    raise self._translated(error, attempt) from error
-                asked = error.retry_after_s if isinstance(error, ResourceExhaustedResponse) else 0
-                time.sleep(max(wait_seconds, asked))
-                wait_seconds *= 2
-        raise AssertionError("a retry policy has at least one attempt")
-
-    def _translated(self, error: Exception, attempts: int) -> VectorIndexError:
-        status = error.status_code if isinstance(error, UnexpectedResponse) else None
-        if status in {401, 403}:
-            return IndexUnavailableError(f"Qdrant at {self._name} refuses the API key ({status}).")
-        # qdrant-client's in-memory engine says by ValueError what a server says by 404.
-        if status == 404 or (
-            isinstance(error, ValueError) and str(error) == f"Collection {self._collection} not found"
-        ):
-            return CollectionMissingError(f"There is no collection {self._collection} at {self._name} yet.")
-        if _is_disk_full(error):
-            return VectorIndexError(f"Qdrant at {self._name}: the disk is full. Enlarge the volume, then run again.")
-        if isinstance(error, ResponseHandlingException) and isinstance(error.source, httpx.TimeoutException):
-            return IndexUnavailableError(f"Qdrant at {self._name} timed out {attempts} times: look at its load.")
-        if isinstance(error, ResponseHandlingException) and isinstance(
-            error.source, httpx.ReadError | httpx.RemoteProtocolError
-        ):
-            return IndexUnavailableError(
-                f"Qdrant at {self._name} closed the connection {attempts} times: look at its restarts, and at proxies."
-            )
-        if _is_transient(error):
-            return IndexUnavailableError(f"Qdrant at {self._name} does not answer after {attempts} attempts: {error}")
-        return VectorIndexError(f"Qdrant at {self._name}: {error}")
-
-
-def _is_disk_full(error: Exception) -> bool:
-    return isinstance(error, UnexpectedResponse) and b"no space left" in error.content.lower()
-
-
-def _is_transient(error: Exception) -> bool:
-    if isinstance(error, UnexpectedResponse):
-        return not _is_disk_full(error) and error.status_code in TRANSIENT_STATUS
-    return isinstance(error, ResponseHandlingException | ResourceExhaustedResponse)

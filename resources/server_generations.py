@@ -14,8 +14,9 @@ from qdrant_client import QdrantClient, models
 
 from resources.index_generations import PREVIOUS, SERVING, Generation, Recipe, generation_number
 from resources.qdrant import AliasRaceError, CollectionMissingError, NoPreviousError, VectorIndexError
+from resources.qdrant_calls import QdrantCalls, RetryPolicy
 from resources.qdrant_models import collection_settings
-from resources.qdrant_server import RetryPolicy, ServerIndex
+from resources.qdrant_server import ServerIndex
 
 REQUEST_TIMEOUT_SECONDS = 60
 STREAMS = 4
@@ -28,7 +29,7 @@ class ServerGenerations:
     def __init__(self, client: QdrantClient, name: str, retry: RetryPolicy | None = None, streams: int = 1) -> None:
         self._client = client
         self._name = name
-        self._retry = retry
+        self._retry = retry or RetryPolicy()
         self._streams = streams
 
     @classmethod
@@ -42,14 +43,14 @@ class ServerGenerations:
         try:
             address = urlsplit(url)
             found = cls(client, f"{address.hostname}:{address.port or 6333}", retry, STREAMS)
-            found._calls().call(client.get_collections)
+            found._call(client.get_collections)
             yield found
         finally:
             client.close()
 
     def all(self) -> list[Generation]:
         """See Generations. Collections with other names are somebody else's."""
-        listed = self._calls().call(self._client.get_collections).collections
+        listed = self._call(self._client.get_collections).collections
         names = [found.name for found in listed if generation_number(found.name) is not None]
         return sorted((self._read(name) for name in names), key=lambda found: found.number)
 
@@ -63,26 +64,26 @@ class ServerGenerations:
 
     def create(self, recipe: Recipe) -> Generation:
         """See Generations. Needs Qdrant 1.16 or newer, whose collections carry metadata."""
-        if self._calls().call(self._client.collection_exists, SERVING) and SERVING not in self._aliases():
+        if self._call(self._client.collection_exists, SERVING) and SERVING not in self._aliases():
             message = (
                 f"{SERVING} at {self._name} is a collection, and has to be an alias: nothing that Cippus "
                 f"made. Delete or rename it."
             )
             raise VectorIndexError(message)
         made = Generation(max([0, *(found.number for found in self.all())]) + 1, str(uuid.uuid4()), recipe)
-        at = self._calls(made)
+        call = self._calls(made.name)
         try:
-            at.call(self._client.create_collection, made.name, metadata=made.to_json(), **collection_settings(recipe))
+            call(self._client.create_collection, made.name, metadata=made.to_json(), **collection_settings(recipe))
         except VectorIndexError:
             # Another process, or the lost answer of our own first try, may have been first.
-            if not at.call(self._client.collection_exists, made.name) or self._read(made.name).recipe != recipe:
+            if not call(self._client.collection_exists, made.name) or self._read(made.name).recipe != recipe:
                 raise
-        at.create_payload_indexes()
+        self._index(made).create_payload_indexes()
         return self._read(made.name)
 
     def open(self, generation: Generation) -> ServerIndex:
         """See Generations. Payload indexes that a killed creation left out are made."""
-        index = self._calls(generation)
+        index = self._index(generation)
         index.create_payload_indexes()
         return index
 
@@ -110,13 +111,20 @@ class ServerGenerations:
         if self._aliases().get(SERVING) == generation.name:
             message = f"{generation.name} is served and cannot be dropped."
             raise VectorIndexError(message)
-        self._calls(generation).call(self._client.delete_collection, generation.name)
+        self._calls(generation.name)(self._client.delete_collection, generation.name)
 
-    def _calls(self, generation: Generation | None = None) -> ServerIndex:
-        """The calls of one collection, with their retries and the translation of their failures."""
-        recipe = generation.recipe if generation else None
-        name = generation.name if generation else SERVING
-        return ServerIndex(self._client, self._name, name, self._retry, streams=self._streams, recipe=recipe)
+    def _calls(self, collection: str) -> QdrantCalls:
+        return QdrantCalls(self._name, collection, self._retry)
+
+    @property
+    def _call(self) -> QdrantCalls:
+        """Calls that are about none of the generations, or about whichever is served."""
+        return self._calls(SERVING)
+
+    def _index(self, generation: Generation) -> ServerIndex:
+        return ServerIndex(
+            self._client, self._name, generation.name, self._retry, streams=self._streams, recipe=generation.recipe
+        )
 
     def _named(self, alias: str) -> Generation | None:
         name = self._aliases().get(alias)
@@ -126,7 +134,7 @@ class ServerGenerations:
             return None
 
     def _read(self, name: str) -> Generation:
-        info = self._calls().call(self._client.get_collection, name)
+        info = self._call(self._client.get_collection, name)
         try:
             return Generation.from_json(name, info.config.metadata or {})
         except (KeyError, TypeError, ValueError) as error:
@@ -134,7 +142,7 @@ class ServerGenerations:
             raise VectorIndexError(message) from error
 
     def _aliases(self) -> dict[str, str]:
-        found = self._calls().call(self._client.get_aliases).aliases
+        found = self._call(self._client.get_aliases).aliases
         return {alias.alias_name: alias.collection_name for alias in found}
 
     def _swap(self, serving: str, previous: str | None) -> None:
@@ -148,7 +156,7 @@ class ServerGenerations:
             models.CreateAliasOperation(create_alias=models.CreateAlias(collection_name=name, alias_name=alias))
             for alias, name in wanted.items()
         ]
-        self._calls().call(self._client.update_collection_aliases, operations)
+        self._call(self._client.update_collection_aliases, operations)
         stands = self._aliases().get(SERVING)
         if stands != serving:
             message = (
@@ -159,5 +167,5 @@ class ServerGenerations:
 
     def _hold(self, generation: Generation, *, held: bool) -> Generation:
         marked = replace(self._read(generation.name), held=held)
-        self._calls().call(self._client.update_collection, generation.name, metadata=marked.to_json())
+        self._call(self._client.update_collection, generation.name, metadata=marked.to_json())
         return marked

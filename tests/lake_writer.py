@@ -14,8 +14,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from resources import lake as lake_module
-from resources import lake_log
+from resources import lake_change, lake_log
 from resources.lake import LakeResource, TableSpec
 from resources.s3 import S3Resource
 
@@ -72,7 +71,7 @@ def main(job: Job) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return commit(*arguments, **named)
 
-    vars(lake_module)["write_commit"] = counted
+    vars(lake_change)["write_commit"] = counted
     job.merge(LakeResource(s3=S3Resource(**job.s3)))
 
 

@@ -9,7 +9,7 @@ import pytest
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 
 from resources import lake_history
-from resources.lake_history import ForeignWriterError, delta_tables, forget_past
+from resources.lake_history import ForeignWriterError, forget_past
 from resources.s3 import S3Resource
 
 FOLDER = "stage/table"
@@ -124,8 +124,3 @@ def test_a_writer_meanwhile_is_told(s3: S3Resource, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(lake_history, "_is_needed", while_somebody_writes)
     with pytest.raises(ForeignWriterError, match=r"^stage/table was written to while its past was deleted"):
         forget_past(s3, FOLDER)
-
-
-def test_tables_are_found_by_their_log() -> None:
-    keys = ["a/b/_delta_log/0.json", "a/b/x.parquet", "raw/c/y.parquet", "d/_delta_log/_last_checkpoint"]
-    assert delta_tables(keys) == ["a/b", "d"]

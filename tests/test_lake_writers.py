@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from lake_writer import SPEC, Job, arguments
 
-from resources import lake as lake_module
+from resources import lake_change
 from resources.lake import LakeResource, OutrunError
 from resources.lake_log import Action, Commit, DataFile, commit_key, read_commit, write_commit
 from resources.lake_upkeep import LakeUpkeep
@@ -81,12 +81,12 @@ def rival(lake: LakeResource, monkeypatch: pytest.MonkeyPatch, act: Any) -> list
     def write(s3: Any, table: str, version: int, commit: Commit, is_outrun: Any = lambda _: False) -> int:
         attempts.append(version)
         if len(attempts) == 1:
-            monkeypatch.setattr(lake_module, "write_commit", write_commit)
+            monkeypatch.setattr(lake_change, "write_commit", write_commit)
             act(LakeResource(s3=lake.s3))
-            monkeypatch.setattr(lake_module, "write_commit", write)
+            monkeypatch.setattr(lake_change, "write_commit", write)
         return write_commit(s3, table, version, commit, is_outrun)
 
-    monkeypatch.setattr(lake_module, "write_commit", write)
+    monkeypatch.setattr(lake_change, "write_commit", write)
     return attempts
 
 
@@ -195,7 +195,7 @@ def test_a_writer_that_is_always_second_gives_up(lake: LakeResource, monkeypatch
     def never(*_: Any) -> int:
         raise OutrunError
 
-    monkeypatch.setattr(lake_module, "write_commit", never)
+    monkeypatch.setattr(lake_change, "write_commit", never)
     with pytest.raises(OutrunError, match="20 times in a row"):
         lake.merge_newer(SPEC, job(lake, 0, 0).rows(1), [0], {})
     assert [item.key for item in lake.s3.list_objects(f"{SPEC.name}/account_bucket=")] == []

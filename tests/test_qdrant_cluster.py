@@ -18,7 +18,8 @@ from resources.qdrant import (
     SparseVector,
     VectorIndexError,
 )
-from resources.qdrant_server import RetryPolicy, ServerIndex
+from resources.qdrant_calls import RetryPolicy
+from resources.qdrant_server import ServerIndex
 from resources.server_generations import ServerGenerations
 
 pytestmark = [

@@ -31,8 +31,8 @@ from resources.qdrant import (
     VectorIndexError,
     best_candidates,
 )
+from resources.qdrant_calls import RetryPolicy
 from resources.qdrant_edge import BIRTH_FILE
-from resources.qdrant_server import RetryPolicy
 from resources.server_generations import ServerGenerations
 
 POINT = IndexPoint(
