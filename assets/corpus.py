@@ -12,7 +12,6 @@ from assets.incremental import Stage, Tally, refresh_table
 from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS
 from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
 from assets.transforms import corpus
-from assets.transforms.bm25 import document_frequencies
 from assets.transforms.chunking import CHUNKING, chunk_texts
 from assets.transforms.source_schema import TIMESTAMP
 from resources.bm25 import SPARSE_ENCODING, SparseEncoder
@@ -32,10 +31,12 @@ DECISIONS = TableSpec(
             ("text_hash", pa.string()),
             ("dropped_because", pa.string()),
             ("duplicate_of", pa.string()),
+            ("imprint", pa.int64()),
         ]
     ),
     ("post_id",),
 )
+"""``imprint`` is of all that a decision depends on: while those of an account's posts stand, so do its decisions."""
 DECISION_COUNTS = TableSpec(
     "corpus/decision_counts",
     pa.schema([("account_bucket", pa.int32()), ("dropped_because", pa.string()), ("posts", pa.int64())]),
@@ -53,6 +54,7 @@ CHUNKS = TableSpec(
             ("content_hash", pa.string()),
             ("text", pa.string()),
             ("tokens", pa.int32()),
+            ("terms", pa.list_(pa.int64())),
             ("handle", pa.string()),
             ("network", pa.string()),
             ("language", pa.string()),
@@ -68,7 +70,8 @@ CHUNKS = TableSpec(
     text_columns=("text",),
 )
 """``language`` is ``text_language`` where the text tells, else the account's. ``text_hash`` is of the post's whole
-clean text; with ``recipe``, what chunks are made by, it says that they need not be made again."""
+clean text; with ``recipe``, what chunks are made by, it says that they need not be made again. ``terms`` are the ids of
+the distinct BM25 terms."""
 TERMS = TableSpec(
     "corpus/terms",
     pa.schema([("account_bucket", pa.int32()), ("term", pa.int64()), ("documents", pa.int64())]),
@@ -91,14 +94,22 @@ DECIDING = Stage(DECISIONS.name, (LAKE_POSTS, LAKE_ACCOUNTS), version=corpus.DEC
     kinds={"delta", "polars"},
 )
 def decisions(context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource) -> MaterializeResult[None]:
-    """Decide for every post of a stale bucket. Memory grows with a bucket's posts: duplicates and caps need all."""
+    """Decide for the posts of a stale bucket's accounts of which a post or the account itself changed.
+
+    Memory grows with a bucket's posts, whose imprints are compared.
+    """
 
     def decide(bucket: int | None, tally: Tally) -> pl.DataFrame:
         engagement = ["likes", "comments", "shares"]
         columns = ["account_bucket", "account_id", "post_id", "posted_at", "text", *engagement, "deleted_at"]
         posts = lake.scan(LAKE_POSTS, bucket).select(columns).collect()
         accounts = lake.scan(LAKE_ACCOUNTS, bucket).select("account_id", "deleted_at").collect()
-        decided = corpus.decide(posts, accounts)
+        held = lake.scan(DECISIONS, bucket).select(DECISIONS.schema.names).collect()
+        now = corpus.imprints(posts, accounts)
+        fresh = pl.col("account_id").is_in(corpus.undecided(now, held).implode())
+        made = corpus.decide(posts.filter(fresh), accounts).join(now, on=["account_id", "post_id"], nulls_equal=True)
+        tally.counts["posts_decided"] += made.height
+        decided = pl.concat([held.filter(~fresh), made.select(held.columns)])
         for reason, count in decided["dropped_because"].drop_nulls().value_counts().iter_rows():
             tally.counts[f"dropped_{reason}"] += count
         return decided
@@ -143,7 +154,7 @@ def chunks(
 ) -> MaterializeResult[None]:
     """Chunk the chosen posts of a stale bucket; a text that was chunked before is not read again."""
     model = embedder.model()
-    recipe = f"{CHUNKING}/{model.tokenizer_name}/{LANGUAGE_MODEL}"
+    recipe = f"{CHUNKING}/{model.tokenizer_name}/{LANGUAGE_MODEL}/{SPARSE_ENCODING}"
 
     def chunk(bucket: int | None, tally: Tally) -> pl.DataFrame:
         chosen = lake.scan(DECISIONS, bucket).filter(pl.col("dropped_because").is_null())
@@ -170,6 +181,7 @@ def _chunked(posts: pl.DataFrame, model: EmbeddingModel, recipe: str) -> pl.Data
     texts = [corpus.clean(text) for text in posts["text"]]
     cut = chunk_texts(texts, model.token_offsets(texts), model.max_content_tokens)
     of_posts = zip(posts["post_id"], posts["text_hash"], cut, identify(texts), strict=True)
+    encoder = SparseEncoder()
     rows = [
         (
             post_id,
@@ -178,6 +190,7 @@ def _chunked(posts: pl.DataFrame, model: EmbeddingModel, recipe: str) -> pl.Data
             corpus.content_hash(chunk.text),
             chunk.text,
             chunk.tokens,
+            encoder.count_terms(chunk.text).indices.tolist(),
             language,
             text_hash,
             of_post.truncated,
@@ -196,6 +209,7 @@ _OF_TEXT = (
     "content_hash",
     "text",
     "tokens",
+    "terms",
     "text_language",
     "text_hash",
     "text_truncated",
@@ -214,15 +228,14 @@ _OF_TEXT = (
     kinds={"delta"},
 )
 def terms(context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource) -> MaterializeResult[None]:
-    """Count document frequencies of a stale bucket."""
-    encoder = SparseEncoder()
+    """Count document frequencies of a stale bucket, of the terms that each chunk was found to hold."""
 
     def count(bucket: int | None, _tally: Tally) -> pl.DataFrame:
-        texts = lake.scan(CHUNKS, bucket).select("text").collect()["text"].to_list()
-        frequencies = document_frequencies(encoder.encode_documents(texts))
-        return frequencies.with_columns(account_bucket=pl.lit(bucket, pl.Int32))
+        held = lake.scan(CHUNKS, bucket).select(pl.col("terms").explode().alias("term")).drop_nulls()
+        counted = held.group_by("term").agg(pl.len().cast(pl.Int64).alias("documents"))
+        return counted.collect().with_columns(account_bucket=pl.lit(bucket, pl.Int32))
 
-    stage = Stage(TERMS.name, (CHUNKS,), version=SPARSE_ENCODING)
+    stage = Stage(TERMS.name, (CHUNKS,), version="2")
     return refresh_table(context, lake, ledger, stage, TERMS, count)
 
 

@@ -22,7 +22,7 @@ from resources.ledger import LedgerResource
 from resources.vector_store import VectorStore
 
 GROUP = "embedding"
-FLUSH_VECTORS, FLUSH_SECONDS = 16_384, 30.0
+FLUSH_VECTORS, FLUSH_SECONDS = 16_384, 60.0
 """What a commit carries, whichever is first: at most 25 MB, and so much work a crash can lose."""
 WINDOW_TEXTS = 65_536
 """Texts that are sorted by length and embedded together: about 30 MB of text."""
@@ -40,7 +40,7 @@ VECTORS = TableSpec(
     ),
     ("content_hash", "model"),
     keeps_order=True,
-    row_group_bytes=256 << 10,  # 170 vectors: an account's, or two
+    row_group_bytes=128 << 10,  # 85 vectors: those of an account are in one to three
 )
 """Each bucket holds every vector that its chunks need, so that everything downstream reads one bucket; a text that
 another bucket has embedded is copied from there."""

@@ -91,6 +91,18 @@ def refresh(
     A bucket is current while its inputs have the fingerprint that was recorded and its output is what was left.
     The record is written after the output, so a crash in between costs a recomputation that changes nothing.
     """
+    with lake.steady():
+        return _refreshed(context, lake, ledger, stage, contents, bring_up_to_date)
+
+
+def _refreshed(
+    context: AssetExecutionContext,
+    lake: LakeResource,
+    ledger: LedgerResource,
+    stage: Stage,
+    contents: Callable[[Sequence[int]], Mapping[int, Contents]],
+    bring_up_to_date: Callable[[int, Tally], Changes],
+) -> Tally:
     tally = Tally()
     buckets = sorted(int(key) for key in context.partition_keys) if stage.partitioned else [WHOLE]
     inputs = stage.input_fingerprints(lake, buckets)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from assets.corpus import CHUNKS
 from assets.embeddings import with_vectors
-from assets.transforms.points import IndexChanges, compare, payloads
+from assets.transforms.points import SHOWN, IndexChanges, compare, payloads
 from assets.verticals import TAGS
 from resources.bm25 import SPARSE_ENCODING, SparseEncoder
 from resources.embedder import EmbeddingModel
@@ -23,6 +23,8 @@ from resources.index_generations import Recipe
 from resources.lake import LakeResource
 from resources.qdrant import IndexPoint, VectorIndex
 
+Hashes = tuple[str, str, str]
+"""(point id, content hash, payload hash)"""
 _POINTS_AT_ONCE = 2_048
 """Points whose vectors are in memory together: 3 MB of vectors, and their payloads."""
 
@@ -39,6 +41,11 @@ class Desired:
     bucket: int
     chunks: pl.DataFrame
     payloads: Mapping[str, dict[str, Any]]
+
+    @property
+    def hashes(self) -> list[Hashes]:
+        """What the index holds of the bucket once it is in line."""
+        return [(point, payload["content_hash"], payload["payload_hash"]) for point, payload in self.payloads.items()]
 
 
 @dataclass(frozen=True)
@@ -58,15 +65,15 @@ class PointWriter:
 
     def desired(self, bucket: int) -> Desired:
         """What a bucket should hold by today's tables."""
-        chunks = self.lake.scan(CHUNKS, bucket).collect()
+        # In the order in which vectors lie, so that each part of what is written reads a stretch of them.
+        rows = self.lake.scan(CHUNKS, bucket).select("point_id", "posted_at", *SHOWN).collect()
+        chunks = rows.sort("account_id", "post_id", "chunk_no")
         return Desired(bucket, chunks, payloads(chunks, self.lake.scan(TAGS, bucket).collect()))
 
     def bring_up_to_date(
-        self, index: VectorIndex, bucket: int, on_progress: Callable[[int, int], None]
+        self, index: VectorIndex, desired: Desired, held: Sequence[Hashes], on_progress: Callable[[int, int], None]
     ) -> IndexChanges:
-        """Compare ids and hashes with the index and write what differs; ``on_progress(done, of)`` after each part."""
-        desired = self.desired(bucket)
-        held = ((point.id, point.content_hash, point.payload_hash) for point in index.scroll_hashes(bucket))
+        """Compare with what the index holds of a bucket and write what differs; ``on_progress(done, of)`` meanwhile."""
         todo = compare(desired.payloads, held)
         index.delete(todo.gone)
         index.set_payload((point, desired.payloads[point]) for point in todo.repayloaded)
@@ -99,7 +106,8 @@ class PointWriter:
 
     def vectors(self, bucket: int, block: int) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
         """Point ids of a bucket and their vectors in the lake, a block at a time."""
-        chunks = self.lake.scan(CHUNKS, bucket).select("point_id", "content_hash").collect()
+        place = ["account_id", "post_id", "chunk_no"]
+        chunks = self.lake.scan(CHUNKS, bucket).select("point_id", "content_hash", *place).collect().sort(place)
         for part in chunks.iter_slices(block):
             rows, vectors = with_vectors(self.lake, bucket, part, self.model)
             yield rows["point_id"].to_list(), vectors

@@ -4,7 +4,7 @@ Belongs here: choosing generations, the gate, promotion, what is dropped. Not he
 aliases (resources/*_generations.py).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from assets.corpus import CHUNKS
@@ -38,7 +38,12 @@ def written(generations: Generations, recipe: Recipe) -> list[Generation]:
     if waiting is None and (serving is None or serving.recipe != recipe):
         waiting = generations.create(recipe)
     kept = [serving] if serving is not None and serving.recipe.has_vectors_of(recipe) else []
-    return [*kept, *([waiting] if waiting is not None and not waiting.held else [])]
+    return [*kept, *([waiting] if waiting is not None and may_be_served(waiting, serving) else [])]
+
+
+def may_be_served(waiting: Generation, serving: Generation | None) -> bool:
+    """Whether a waiting generation is not held back by a rollback: where nothing is served, none is."""
+    return serving is None or not waiting.held
 
 
 @dataclass(frozen=True)
@@ -58,8 +63,10 @@ class GateVerdict:
         return not self.problems
 
 
-def gate(index: VectorIndex, writer: PointWriter) -> GateVerdict:
-    """Hold a generation to the lake: counts equal, optimisers idle, replicas active, recall@10 of at least .98.
+def gate(index: VectorIndex, writer: PointWriter, unequal: Sequence[str] = ()) -> GateVerdict:
+    """Hold a generation to the lake: counts equal, optimisers idle, replicas equal, recall@10 of at least .98.
+
+    ``unequal`` says of each shard whose replicas differ how they do: an index asks one replica of a shard.
 
     Recall is that of the search as users get it, against exact cosines with the lake's own vectors, so that a
     corrupt vector counts too. The queries are the catalogue's descriptions, about 100 sentences that are no point.
@@ -77,7 +84,7 @@ def gate(index: VectorIndex, writer: PointWriter) -> GateVerdict:
     status = str(index.health()["status"])
     if status != "green":
         problems.append(f"the collection is {status}, expected green: its optimisers are not idle")
-    problems += index.inactive_replicas()
+    problems += [*index.inactive_replicas(), *unequal]
     recall, queries = 0.0, 0
     if not problems:
         recall, queries = _recall(index, writer, sorted(held))
@@ -98,17 +105,22 @@ def _recall(index: VectorIndex, writer: PointWriter, buckets: list[int]) -> tupl
 
 
 def serve_if_ready(
-    generations: Generations, recipe: Recipe, writer: PointWriter, forget: Callable[[Generation], None]
+    generations: Generations,
+    recipe: Recipe,
+    writer: PointWriter,
+    forget: Callable[[Generation], None],
+    unequal: Callable[[str], Sequence[str]] = lambda _: (),
 ) -> tuple[Generation | None, GateVerdict | None]:
     """Index a waiting generation, hold it to the gate and serve it when it passes; then drop what is not needed.
 
+    ``unequal`` tells of a collection how the replicas of its shards differ.
     Returns the generation that waited, and the verdict on it unless it is held back by a rollback.
     """
     waiting, verdict = candidate(generations, recipe), None
-    if waiting is not None and not waiting.held:
+    if waiting is not None and may_be_served(waiting, generations.serving()):
         index = generations.open(waiting)
         index.optimize()
-        verdict = gate(index, writer)
+        verdict = gate(index, writer, unequal(waiting.name))
         if verdict.passed:
             promote(generations, waiting, forget)
     drop_unused(generations, recipe, forget)

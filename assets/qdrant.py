@@ -4,7 +4,8 @@ Belongs here: the two assets. Not here: what a point is (index_points.py), the g
 (resources/qdrant.py).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from dagster import AssetExecutionContext, MaterializeResult
 
@@ -12,11 +13,12 @@ from assets.asset import asset
 from assets.corpus import CHUNKS
 from assets.embeddings import VECTORS
 from assets.incremental import Stage, Tally, refresh
-from assets.index_points import PointWriter, recipe_of
+from assets.index_points import Hashes, PointWriter, recipe_of
 from assets.index_promotion import GateVerdict, serve_if_ready, written
 from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
 from assets.verticals import TAGS
 from resources.embedder import EmbedderResource
+from resources.environments import bucket_count
 from resources.index_generations import Generation, Generations
 from resources.lake import Changes, Contents, LakeResource, fingerprint
 from resources.ledger import LedgerResource
@@ -53,7 +55,8 @@ def points(
         for generation in written(generations, recipe):
             index = generations.open(generation)
             stage = Stage(stage_of(generation), (CHUNKS, VECTORS, TAGS), fingerprint([recipe.model, recipe.sparse]))
-            done = refresh(context, lake, ledger, stage, _contents(index), _update(context, writer, index))
+            buckets = _Buckets(context, writer, index)
+            done = refresh(context, lake, ledger, stage, buckets.among, buckets.bring_up_to_date)
             if done.changes.written and generation == generations.serving():
                 index.optimize()
             total.rows, total.skipped = done.rows, done.skipped
@@ -69,31 +72,54 @@ def stage_of(generation: Generation) -> str:
     return f"qdrant/{generation.name}"
 
 
-def _update(context: AssetExecutionContext, writer: PointWriter, index: VectorIndex) -> Callable[[int, Tally], Changes]:
-    def bring_up_to_date(bucket: int, tally: Tally) -> Changes:
-        def on_progress(done: int, of: int) -> None:
-            context.log.info("bucket %s: %s of %s points upserted", bucket, done, of)
+@dataclass
+class _Buckets(Mapping[int, Contents]):
+    """Buckets of the collection by every point's id and hashes, so that lost, foreign and stale points are seen.
 
-        todo = writer.bring_up_to_date(index, bucket, on_progress)
+    Looking at one reads no vector and no text, but every point's hashes (70,000 a second): the index keeps no
+    fingerprint of its own. The last bucket's are kept, since a stale one is compared next; after a change they are what
+    the change should have left, and the next run looks whether it did.
+    """
+
+    context: AssetExecutionContext
+    writer: PointWriter
+    index: VectorIndex
+    _last: tuple[int, list[Hashes]] | None = None
+
+    def among(self, _: Sequence[int]) -> "_Buckets":
+        """All of them, each looked at when it is asked for."""
+        return self
+
+    def held(self, bucket: int) -> list[Hashes]:
+        """(id, content hash, payload hash) of a bucket's points."""
+        if self._last is None or self._last[0] != bucket:
+            points = self.index.scroll_hashes(bucket)
+            self._last = bucket, [(point.id, point.content_hash, point.payload_hash) for point in points]
+        return self._last[1]
+
+    def __getitem__(self, bucket: int) -> Contents:
+        held = sorted(" ".join(hashes) for hashes in self.held(bucket))
+        return Contents(fingerprint([self.index.generation(), *held]), len(held), 0)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(bucket_count()))
+
+    def __len__(self) -> int:
+        return bucket_count()
+
+    def bring_up_to_date(self, bucket: int, tally: Tally) -> Changes:
+        """Write what differs between a bucket of the lake and of the collection."""
+
+        def on_progress(done: int, of: int) -> None:
+            self.context.log.info("bucket %s: %s of %s points upserted", bucket, done, of)
+
+        desired = self.writer.desired(bucket)
+        todo = self.writer.bring_up_to_date(self.index, desired, self.held(bucket), on_progress)
+        self._last = bucket, desired.hashes
         upserted = len(todo.new) + len(todo.reembedded)
         tally.counts.update(upserted=upserted, payloads_set=len(todo.repayloaded), points_deleted=len(todo.gone))
         updated = len(todo.reembedded) + len(todo.repayloaded)
         return Changes(len(todo.new), updated, len(todo.gone), todo.unchanged)
-
-    return bring_up_to_date
-
-
-def _contents(index: VectorIndex) -> Callable[[Sequence[int]], dict[int, Contents]]:
-    """Buckets of the collection by every point's id and hashes, so that lost, foreign and stale points are seen.
-
-    Reads no vector and no text, but every point's hashes (70,000 a second): the index keeps no fingerprint of its own.
-    """
-
-    def of_bucket(bucket: int) -> Contents:
-        held = sorted(f"{point.id} {point.content_hash} {point.payload_hash}" for point in index.scroll_hashes(bucket))
-        return Contents(fingerprint([index.generation(), *held]), len(held), 0)
-
-    return lambda buckets: {bucket: of_bucket(bucket) for bucket in buckets}
 
 
 @asset(
@@ -124,11 +150,13 @@ def promotion(
         context.log.info("%s dropped", generation.name)
 
     with qdrant.generations() as generations:
-        waiting, verdict = serve_if_ready(generations, recipe, writer, forget)
+        waiting, verdict = serve_if_ready(generations, recipe, writer, forget, qdrant.unequal_replicas)
         if waiting is not None and verdict is None:
             context.log.warning("%s was rolled back and waits: `cippus rollback` serves it again.", waiting.name)
+        elif waiting is not None and verdict is not None and verdict.passed:
+            context.log.info("%s passed the gate", waiting.name)
         elif waiting is not None and verdict is not None:
-            context.log.info("%s: %s", waiting.name, "; ".join(verdict.problems) or "passed the gate")
+            context.log.warning("%s is not served: %s", waiting.name, "; ".join(verdict.problems))
         tally.rows = len(generations.all())
         tally.changes = Changes(updated=int(verdict is not None and verdict.passed))
         told = {"chunks": sum(held.rows for held in lake.contents(CHUNKS).values()), **_told(generations)}
@@ -140,7 +168,6 @@ def _told(generations: Generations) -> dict[str, str | int]:
     serving, previous = generations.serving(), generations.previous()
     return {
         "serving": serving.name if serving else "none",
-        "points": generations.open(serving).count() if serving else 0,
         "quantization": serving.recipe.quantization if serving else "none",
         "previous": previous.name if previous else "none",
     }

@@ -93,7 +93,10 @@ def retrieval_quality(
         tally.counts["questions"] = len(rows)
         return pl.DataFrame(rows, schema=QUALITY.polars_schema, orient="row")
 
-    version = fingerprint([RANKING, SPARSE_ENCODING, embedder.model().name, catalogue_hash(verticals)])
+    with qdrant.generations() as generations:
+        serving = generations.serving()
+    served = serving.id if serving else "none"  # another generation may find other posts
+    version = fingerprint([RANKING, SPARSE_ENCODING, embedder.model().name, catalogue_hash(verticals), served])
     stage = Stage(QUALITY.name, (CHUNKS, VECTORS, TERMS, GOLD), version, partitioned=False)
     result = refresh_table(context, lake, ledger, stage, QUALITY, ask)
     told = summary(lake.scan(QUALITY).collect(), seconds)

@@ -18,6 +18,7 @@ from assets.transforms.verticals import (
     ACCOUNT,
     POST,
     DescribedVertical,
+    by_vertical,
     fit_thresholds,
     score,
     score_accounts,
@@ -29,22 +30,27 @@ from resources.lake import LakeResource, TableSpec, fingerprint
 from resources.ledger import LedgerResource
 
 GROUP = "vertical"
-_SCORE_COLUMNS = [
+_ITEM_COLUMNS = [
     ("account_bucket", pa.int32()),
     ("item_kind", pa.string()),
     ("item_id", pa.string()),
     ("account_id", pa.string()),
-    ("vertical", pa.string()),
-    ("score", pa.float64()),
 ]
 SCORES = TableSpec(
     "vertical/scores",
-    pa.schema([*_SCORE_COLUMNS, ("text_hash", pa.string()), ("recipe", pa.string())]),
-    ("item_id", "item_kind", "vertical"),
+    pa.schema(
+        [*_ITEM_COLUMNS, ("scores", pa.list_(pa.float64())), ("text_hash", pa.string()), ("recipe", pa.string())]
+    ),
+    ("item_id", "item_kind"),
 )
-"""``text_hash`` is of a post's text; with ``recipe``, what scores are made by, it says that a score still stands."""
+"""``scores`` are in the catalogue's order, ``by_vertical`` names them. ``text_hash`` is of a post's text; with
+``recipe``, what scores are made by, it says that they still stand."""
 TAGS = TableSpec(
-    "vertical/tags", pa.schema([*_SCORE_COLUMNS, ("threshold", pa.float64())]), ("item_id", "item_kind", "vertical")
+    "vertical/tags",
+    pa.schema(
+        [*_ITEM_COLUMNS, ("vertical", pa.string()), ("score", pa.float64()), ("threshold", pa.float64())],
+    ),
+    ("item_id", "item_kind", "vertical"),
 )
 THRESHOLDS = TableSpec(
     "vertical/thresholds",
@@ -80,7 +86,7 @@ def scores(
     """Score the posts and accounts of a stale bucket; the vectors of new or changed texts alone are read."""
     verticals, model = load_verticals(), embedder.model()
     described: list[DescribedVertical] = []
-    recipe = fingerprint(["3", catalogue_hash(verticals), model.name])
+    recipe = fingerprint(["4", catalogue_hash(verticals), model.name])
 
     def of_bucket(bucket: int | None, tally: Tally) -> pl.DataFrame:
         columns = ["account_bucket", "account_id", "post_id", "text_hash", "content_hash", "recipe"]
@@ -102,14 +108,13 @@ def scores(
 
 
 def _standing(lake: LakeResource, chunks: pl.DataFrame, bucket: int | None) -> pl.DataFrame:
-    """The scores of a bucket's posts that need not be made again: same text, account and recipe, every vertical."""
+    """The scores of a bucket's posts that need not be made again: same text, account and recipe."""
     now = chunks.select(
         "account_bucket", "account_id", "text_hash", "recipe", pl.col("post_id").alias("item_id")
     ).unique("item_id")
-    held = lake.scan(SCORES, bucket).filter(pl.col("item_kind") == POST).collect()
+    held = lake.scan(SCORES, bucket).select(SCORES.schema.names).filter(pl.col("item_kind") == POST).collect()
     same = ["account_bucket", "account_id", "item_id", "text_hash", "recipe"]
-    every = pl.len().over("item_id") == len(load_verticals())
-    return held.join(now, on=same, how="semi").filter(every).drop("recipe")
+    return held.join(now, on=same, how="semi").drop("recipe")
 
 
 def _described(embedder: EmbedderResource) -> list[DescribedVertical]:
@@ -137,7 +142,8 @@ def thresholds(context: AssetExecutionContext, lake: LakeResource, ledger: Ledge
     def of_all(_bucket: int | None, tally: Tally) -> pl.DataFrame:
         labels = lake.scan(GOLD).select("item_kind", "item_id", "vertical", "is_member").collect()
         of_labelled = lake.scan(SCORES).filter(pl.col("item_id").is_in(labels["item_id"].unique().implode()))
-        labelled = labels.join(of_labelled.collect(), on=["item_kind", "item_id", "vertical"])
+        scored = by_vertical(of_labelled, [vertical.name for vertical in verticals]).collect()
+        labelled = labels.join(scored, on=["item_kind", "item_id", "vertical"])
         fitted = fit_thresholds(labelled, {v.name: v.default_threshold for v in verticals}, [POST, ACCOUNT])
         tally.counts["fitted"] = int(fitted["fitted"].sum())
         return fitted
@@ -160,8 +166,8 @@ def tags(context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResou
     """Tag the posts and accounts of a stale bucket."""
 
     def of_bucket(bucket: int | None, _tally: Tally) -> pl.DataFrame:
-        held = lake.scan(SCORES, bucket).drop("text_hash", "recipe").collect()
-        return tag(held, lake.scan(THRESHOLDS).collect())
+        names = [vertical.name for vertical in load_verticals()]
+        return tag(lake.scan(SCORES, bucket).collect(), lake.scan(THRESHOLDS).collect(), names)
 
     stage = Stage(TAGS.name, (SCORES, THRESHOLDS))
     return refresh_table(context, lake, ledger, stage, TAGS, of_bucket)

@@ -47,8 +47,12 @@ def reconcile(
             except MissingVectorError as error:
                 raise InputError(str(error)) from None
             reports.append(report)
-        serve_if_ready(generations, recipe, writer, lambda _generation: None)
+        waiting, verdict = serve_if_ready(
+            generations, recipe, writer, lambda _generation: None, qdrant.unequal_replicas
+        )
         serving = generations.serving()
+    if waiting and verdict and not verdict.passed:
+        err.print(f"{waiting.name} is not served: {'; '.join(verdict.problems)}", highlight=False, soft_wrap=True)
     if as_json:
         print_json({"serving": serving.name if serving else None, "reconciled": [one.to_json() for one in reports]})
         return
@@ -58,21 +62,34 @@ def reconcile(
 
 
 def rollback(as_json: Json = False) -> None:
-    """Serve the generation that was served before; run it again to return."""
+    """Serve the generation that was served before, in line with the lake; run it again to return."""
+    from assets.index_points import PointWriter, recipe_of
+    from assets.index_reconciliation import Reconciled
+    from assets.index_reconciliation import reconcile as repair
+    from assets.partitions import BUCKETS
     from resources.environments import resources
     from resources.qdrant import NoPreviousError
 
     require_stack()
-    qdrant = resources().qdrant.process_config_and_initialize()
+    made = resources()
+    qdrant = made.qdrant.process_config_and_initialize()
+    writer = PointWriter(made.lake, made.embedder.model())
+    buckets = [int(key) for key in BUCKETS.get_partition_keys()]
     with only_run(home()), qdrant.generations() as generations:
-        before = generations.serving()
+        before, previous = generations.serving(), generations.previous()
+        # Runs keep what is served up to date, and nothing else: what was deleted since would be found again.
+        is_current = previous is not None and previous.recipe.has_vectors_of(recipe_of(writer.model, "none"))
+        if previous is not None and is_current:
+            repair(generations.open(previous), writer, buckets, Reconciled(previous.name), deep=False)
         try:
             serving = generations.roll_back()
         except NoPreviousError as error:
             raise InputError(str(error)) from None
     left = before.name if before else "nothing"
     if as_json:
-        print_json({"serving": serving.name, "instead_of": left, "model": serving.recipe.model})
+        told_all = {"serving": serving.name, "instead_of": left, "model": serving.recipe.model, "current": is_current}
+        print_json(told_all)
     else:
-        told = f"{serving.name} is served instead of {left}; its vectors are of {serving.recipe.model}."
+        state = "in line with the lake" if is_current else "as it was when it was last served"
+        told = f"{serving.name} is served instead of {left}, {state}; its vectors are of {serving.recipe.model}."
         out.print(told, highlight=False, soft_wrap=True)

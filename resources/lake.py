@@ -4,7 +4,8 @@ Belongs here: what stages ask of a table. Not here: how it is done (lake_lookup.
 lake_rewrite.py, lake_log.py), or upkeep (lake_upkeep.py).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from threading import Lock
 from typing import Any
@@ -51,24 +52,51 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
     _opened: dict[str, tuple[dict[str, str], DeltaTable]] = PrivateAttr(default_factory=dict)
     _stores: dict[str, S3Store] = PrivateAttr(default_factory=dict)
     _lock: Any = PrivateAttr(default_factory=Lock)
+    _looked_at: set[str] | None = PrivateAttr(default=None)
 
     def open(self, spec: TableSpec) -> DeltaTable | None:
         """The table at its newest version, or None when it was never written.
 
         Opening a table reads its log since the last checkpoint, every commit twice, so that is done once a step; after
         that only news is asked for, in two requests. Memory: the list of files of each table that was opened.
+        Within ``steady`` news is asked for once, and after each change of this process.
         """
         options = self.s3.delta_options  # with credentials that may have been renewed
         known, table = self._opened.get(spec.name, ({}, None))
         if table is not None and known == options:
-            table.update_incremental()
+            if self._looked_at is None or spec.name not in self._looked_at:
+                table.update_incremental()
+                self._note_look(spec)
             return table
         try:
             table = DeltaTable(self.s3.uri(spec.name), storage_options=options)
         except TableNotFoundError:
             return None
         self._opened[spec.name] = options, table
+        self._note_look(spec)
         return table
+
+    @contextmanager
+    def steady(self) -> Iterator[None]:
+        """Read each table at one version, as it was when it was first looked at, but for changes of this process.
+
+        A stage reads its tables bucket by bucket: it then sees one state of them, and asks once whether there is
+        another. A change is always computed from the newest version.
+        """
+        before, self._looked_at = self._looked_at, set()
+        try:
+            yield
+        finally:
+            self._looked_at = before
+
+    def look_again(self, spec: TableSpec) -> None:
+        """Ask for news of a table when it is next opened, steady or not."""
+        if self._looked_at is not None:
+            self._looked_at.discard(spec.name)
+
+    def _note_look(self, spec: TableSpec) -> None:
+        if self._looked_at is not None:
+            self._looked_at.add(spec.name)
 
     def create(self, spec: TableSpec) -> DeltaTable:
         """The table, made when it does not exist; columns that an older version did not have are added to it."""

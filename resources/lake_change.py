@@ -38,6 +38,7 @@ def change(
     ``buckets`` are those that were read for it, None for all. Files of an attempt that was outrun are deleted.
     """
     for _ in range(_ATTEMPTS):
+        lake.look_again(spec)
         lake.create(spec)
         snapshot = lake.snapshot(spec)
         if snapshot is None:
@@ -56,6 +57,7 @@ def change(
         except OutrunError:
             lake.s3.delete([f"{spec.name}/{path}" for path in written.paths])
             continue
+        lake.look_again(spec)
         if version % max(COMMITS_PER_CHECKPOINT, snapshot.files.height // _FILES_PER_COMMIT) == 0:
             lake.checkpoint(spec)
         return edit.changes

@@ -27,7 +27,7 @@ DENSE, SPARSE = "dense", "bm25"
 BATCH_POINTS = 256
 PAGE_POINTS = 1_000
 EXACT_UP_TO_POINTS = 100_000  # a full scan of 20,000 × 384 takes 3 ms; HNSW at ef 64 finds .71 of the top 10
-HNSW_EF = 256
+HNSW_EF = 512
 OVERSAMPLING = 3.0  # quantized candidates whose scores are computed anew, per wanted one
 SCORE_DECIMALS = 5  # engines agree to 1e-6; what differs less than 1e-5 is a tie and goes by id
 TIE_WIDENING = 16
@@ -233,30 +233,46 @@ class QdrantResource(ConfigurableResource):  # type: ignore[type-arg]
     quantization: str = "none"
     nodes: str = ""
 
-    def cluster(self) -> "Cluster | None":
+    def unequal_replicas(self, collection: str) -> list[str]:
+        """A sentence for each shard of a collection whose replicas hold different numbers of points."""
+        cluster = self.cluster(collection)
+        return cluster.unequal() if cluster else []
+
+    def cluster(self, collection: str = SERVING) -> "Cluster | None":
         """The nodes of the cluster as they are now, or None for the embedded engine; ``nodes`` are those expected.
 
-        Raises VectorIndexError when nothing is served, or the server does not answer.
+        Raises VectorIndexError when there is no such collection, or the server does not answer.
         """
         if not self.url:
             return None
         from resources.qdrant_health import read_cluster
 
         expected = [address.strip() for address in self.nodes.split(",") if address.strip()]
-        return read_cluster(self.url, self.api_key, expected, SERVING)
+        return read_cluster(self.url, self.api_key, expected, collection)
 
     @contextmanager
     def open(self, model: str | None = None) -> Iterator[VectorIndex]:
         """The generation that is served, for one operation. Raises IndexUnavailableError when it is not reachable.
 
         Raises CollectionMissingError before the first promotion, and CollectionMismatchError when its vectors are
-        not those of ``model``: a query of one model finds nothing sensible among vectors of another.
+        not those of ``model``, or its terms not of today's encoding: a query finds nothing sensible among others.
         """
         with self.generations() as generations:
             serving = generations.serving()
             if serving is None:
-                message = "No collection is served yet: the lineage has not run, or its collection is lost."
+                message = (
+                    "No collection is served yet: the lineage has not run, its collection is lost, or the gate refused "
+                    "it, and then qdrant/promotion says why."
+                )
                 raise CollectionMissingError(message)
+            from resources.bm25 import SPARSE_ENCODING  # which needs this module's vectors
+
+            if model is not None and serving.recipe.sparse != SPARSE_ENCODING:
+                message = (
+                    f"{serving.name} is served and holds terms of {serving.recipe.sparse}; queries are of "
+                    f"{SPARSE_ENCODING}: run the lineage, which builds a generation for it."
+                )
+                raise CollectionMismatchError(message)
             if model is not None and serving.recipe.model != model:
                 message = (
                     f"{serving.name} is served and holds vectors of {serving.recipe.model}; the encoder is {model}: "

@@ -391,7 +391,7 @@ FAULTS: dict[str, list[Fault]] = {
     "vertical/scores:every_item_scored": [
         lost(SCORES),
         added(SCORES, item_id="foreign"),
-        changed(SCORES, "score", "1000.0"),
+        changed(SCORES, "scores", "make_array(1000.0)"),
     ],
     "vertical/thresholds:every_vertical_has_threshold": [
         lost(THRESHOLDS),

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from qdrant_client import QdrantClient
 from qdrant_rest_server import running
 from search_world import recipe
 
+from resources.bm25 import SPARSE_ENCODING
 from resources.edge_generations import ALIASES_FILE, EdgeGenerations
 from resources.index_generations import Generation, Generations, Recipe, generation_number
 from resources.qdrant import (
@@ -143,7 +145,7 @@ def test_a_collection_from_before_there_were_generations_is_removed(tmp_path: Pa
 
 def test_a_promotion_outlives_the_process(tmp_path: Path) -> None:
     with EdgeGenerations.lock(tmp_path, 1.0) as edge:
-        edge.promote(edge.create(recipe(4)))
+        edge.promote(edge.create(replace(recipe(4), sparse=SPARSE_ENCODING)))
     assert json.loads((tmp_path / ALIASES_FILE).read_text()) == {"cippus_text": "cippus_text_v1"}
     with QdrantResource(edge_path=str(tmp_path)).open("test") as index:
         assert index.count() == 0
@@ -151,6 +153,14 @@ def test_a_promotion_outlives_the_process(tmp_path: Path) -> None:
         pytest.raises(CollectionMismatchError, match="holds vectors of test; the encoder is other"),
         QdrantResource(edge_path=str(tmp_path)).open("other"),
     ):
+        pass
+
+
+def test_terms_of_another_encoding_are_not_searched(tmp_path: Path) -> None:
+    with EdgeGenerations.lock(tmp_path, 1.0) as edge:
+        edge.promote(edge.create(recipe(4)))
+    told = f"holds terms of test; queries are of {SPARSE_ENCODING}"
+    with pytest.raises(CollectionMismatchError, match=told), QdrantResource(edge_path=str(tmp_path)).open("test"):
         pass
 
 

@@ -109,6 +109,30 @@ def test_a_new_recipe_is_built_beside_promoted_and_rolled_back(world: World) -> 
     assert not [key for key in world.objects() if key.startswith("ledger/qdrant/cippus_text_v1/")]
 
 
+def test_where_nothing_is_served_what_was_rolled_back_is_served_again(world: World) -> None:
+    scalar = quantized(world)
+    scalar.run_well("qdrant")
+    with scalar.qdrant.generations() as generations:
+        generations.roll_back()
+    (world.folder / ALIASES_FILE).unlink()
+    assert served(scalar) == (None, None)
+    scalar.run_well("qdrant")
+    assert served(scalar)[0] == "cippus_text_v2"
+
+
+def test_replicas_that_differ_are_refused(world: World) -> None:
+    told = ["Shard 0 holds 3 points on peer 1, 4 points on peer 2."]
+    with quantized(world).qdrant.generations() as generations:
+        recipe = recipe_of(writer_of(world).model, "scalar")
+        _, waiting = written(generations, recipe)
+        _, verdict = serve_if_ready(
+            generations, recipe, writer_of(world), lambda _: None, lambda name: told if name == waiting.name else []
+        )
+    assert verdict is not None
+    assert verdict.problems[-1:] == told
+    assert served(world) == ("cippus_text_v1", None)
+
+
 def test_a_refused_generation_waits_and_the_old_one_serves_and_is_kept_up_to_date(world: World) -> None:
     scalar = quantized(world)
     recipe = recipe_of(writer_of(world).model, "scalar")

@@ -234,3 +234,13 @@ def test_the_commands(whole: World, monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert "no damage" in told.stdout
     refused = CliRunner().invoke(app, ["rollback"], standalone_mode=False)
     assert "no generation before the one that is served" in str(refused.exception)
+
+    with whole.qdrant.generations() as generations:
+        generations.promote(generations.create(generations.all()[0].recipe))  # v1 is now the one before, as of today
+        old = generations.open(generations.all()[0])
+        old.delete(sorted(expected)[:2])
+        old.upsert([replace(next(iter(old.scroll_points())), id="00000000-0000-0000-0000-000000000001")])
+    told = CliRunner().invoke(app, ["rollback"])
+    assert told.exit_code == 0, told.output
+    assert "cippus_text_v1 is served instead of cippus_text_v2, in line with the lake" in told.stdout
+    assert dump(whole) == expected

@@ -12,6 +12,7 @@ from assets.transforms import verticals
 from assets.transforms.verticals import (
     DescribedVertical,
     best_threshold,
+    by_vertical,
     fit,
     fit_thresholds,
     score,
@@ -35,16 +36,16 @@ def test_a_post_is_its_best_chunk_and_an_account_the_mean_of_its_posts() -> None
     # p's best chunks: east 0.6, north 1.0; q: east 1.0, north 0.0. Of two numbers each is one deviation from the mean.
     posts = score(chunks, np.stack([NORTH, DIAGONAL, EAST]), catalogue)
     assert posts.columns == [
-        "account_bucket", "item_kind", "item_id", "account_id", "vertical", "score", "text_hash",
+        "account_bucket", "item_kind", "item_id", "account_id", "scores", "text_hash",
     ]  # fmt: skip
     found = pl.concat([posts, score_accounts(posts)])
-    assert found["text_hash"].to_list() == ["p", "q"] * 2 + [None] * 2
+    assert found["text_hash"].to_list() == ["p", "q", None]
     assert set(found.select("account_bucket", "account_id").iter_rows()) == {(0, "a")}
-    scores = {(*row[1:3], row[4]): row[5] for row in found.iter_rows()}
-    assert scores == {
-        ("post", "p", "east"): -1.0, ("post", "p", "north"): 1.0,
-        ("post", "q", "east"): 1.0, ("post", "q", "north"): -1.0,
-        ("account", "a", "east"): 0.0, ("account", "a", "north"): 0.0,
+    named = by_vertical(found.lazy(), ["east", "north"]).collect()
+    assert {tuple(row) for row in named.select("item_kind", "item_id", "vertical", "score").iter_rows()} == {
+        ("post", "p", "east", -1.0), ("post", "p", "north", 1.0),
+        ("post", "q", "east", 1.0), ("post", "q", "north", -1.0),
+        ("account", "a", "east", 0.0), ("account", "a", "north", 0.0),
     }  # fmt: skip
 
 
@@ -131,14 +132,16 @@ def test_a_threshold_is_fitted_where_there_are_enough_labels(members: int, other
 def test_an_item_is_tagged_at_its_threshold() -> None:
     scores = pl.DataFrame(
         {
+            "account_bucket": 0,
             "item_kind": ["post", "post", "account"],
             "item_id": ["p", "q", "a"],
-            "vertical": "food",
-            "score": [0.3, 0.29, 0.9],
+            "account_id": "a",
+            "scores": [[2.0, 0.3], [-1.0, 0.29], [0.0, 0.9]],
         }
     )
     thresholds = pl.DataFrame({"item_kind": ["post", "account"], "vertical": "food", "threshold": [0.3, 0.95]})
-    assert tag(scores, thresholds)["item_id"].to_list() == ["p"]
+    found = tag(scores, thresholds, ["cars", "food"])
+    assert found.select("item_id", "vertical", "score", "threshold").rows() == [("p", "food", 0.3, 0.3)]
 
 
 def test_scores_do_not_depend_on_the_order_or_number_of_rows() -> None:
@@ -159,7 +162,7 @@ def test_scores_do_not_depend_on_the_order_or_number_of_rows() -> None:
         posts = score(chunks, vectors, catalogue)
         return pl.concat([posts, score_accounts(posts[draw.permutation(posts.height)])]).sort(order)
 
-    order = ["item_kind", "item_id", "account_id", "vertical"]
+    order = ["item_kind", "item_id", "account_id"]
     expected = both(chunks, vectors)
     for _ in range(5):
         shuffled = draw.permutation(900)

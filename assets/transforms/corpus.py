@@ -122,6 +122,37 @@ def decide(
     return capped.select(pl.col(name).cast(dtype) for name, dtype in DECISIONS_SCHEMA.items())
 
 
+def imprints(posts: pl.DataFrame, accounts: pl.DataFrame) -> pl.DataFrame:
+    """(account_id, post_id, imprint): 64 bits of all that the decisions of an account's posts depend on, by post.
+
+    Another version of polars may hash differently; decisions are then made once more.
+    """
+    known = accounts.select("account_id", _account_deleted=pl.col("deleted_at").is_not_null())
+    of_post = posts.join(known, on="account_id", how="left", maintain_order="left").select(
+        "account_id",
+        "post_id",
+        rules=pl.lit(DECISION_RULES),
+        deleted=pl.col("deleted_at").is_not_null(),
+        of_deleted="_account_deleted",
+        posted_at="posted_at",
+        text="text",
+        tier=_tier(),
+    )
+    parts = [pl.col(name).hash(number) for number, name in enumerate(of_post.columns)]
+    return of_post.select("account_id", "post_id", imprint=pl.sum_horizontal(parts).reinterpret(signed=True))
+
+
+def undecided(now: pl.DataFrame, held: pl.DataFrame) -> pl.Series:
+    """The accounts of which a post came, went or changed since decisions were made: of posts that are decided together.
+
+    Both have (account_id, post_id, imprint).
+    """
+    on = ["account_id", "post_id", "imprint"]
+    came = now.join(held, on=on, how="anti", nulls_equal=True)["account_id"]
+    went = held.join(now, on=on, how="anti", nulls_equal=True)["account_id"]
+    return pl.concat([came, went]).unique()
+
+
 def count_decisions(decided: pl.DataFrame) -> pl.DataFrame:
     """How many posts of each bucket are in the corpus and how many each reason keeps out.
 
@@ -165,15 +196,18 @@ def _over_cap(rows: pl.DataFrame, cap: int) -> pl.DataFrame:
     engaging of the others, by tiers of a factor of four, because likes move all day and a post that comes and goes
     is embedded and deleted for nothing; within a tier to the newer.
     """
-    counted = (pl.col(name).fill_null(0).cast(pl.Int64) for name in ("likes", "comments", "shares"))
-    tier = (pl.sum_horizontal(counted).clip(0) + 1).log(ENGAGEMENT_TIER).floor()
     place = pl.int_range(pl.len()).over("account_id")
     newest_first = rows.sort("posted_at", "post_id", descending=[True, False], nulls_last=True)
-    ranked = newest_first.with_columns(_newest=place, _tier=tier).with_columns(
+    ranked = newest_first.with_columns(_newest=place, _tier=_tier()).with_columns(
         _tier=pl.when(pl.col("_newest") < math.ceil(cap * RECENT_SHARE)).then(math.inf).otherwise("_tier")
     )
     best_first = ranked.sort("_tier", "_newest", descending=[True, False])
     return best_first.filter(place >= cap).select("post_id", pl.lit(None, pl.String).alias("_repeats"))
+
+
+def _tier() -> pl.Expr:
+    counted = (pl.col(name).fill_null(0).cast(pl.Int64) for name in ("likes", "comments", "shares"))
+    return (pl.sum_horizontal(counted).clip(0) + 1).log(ENGAGEMENT_TIER).floor()
 
 
 def attributes(posts: pl.DataFrame, accounts: pl.DataFrame) -> pl.DataFrame:

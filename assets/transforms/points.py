@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-_SHOWN = (
+SHOWN = (
     "post_id",
     "chunk_no",
     "account_id",
@@ -25,10 +25,12 @@ _SHOWN = (
 )
 
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
 def payload_hash(payload: Mapping[str, Any]) -> str:
     """128 bits of BLAKE2b over the payload's canonical JSON, in hexadecimal."""
-    canonical = json.dumps(payload, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.blake2b(canonical.encode(), digest_size=16).hexdigest()
+    return hashlib.blake2b(_CANONICAL.encode(payload).encode(), digest_size=16).hexdigest()
 
 
 def payloads(chunks: pl.DataFrame, tags: pl.DataFrame) -> dict[str, dict[str, Any]]:
@@ -42,7 +44,7 @@ def payloads(chunks: pl.DataFrame, tags: pl.DataFrame) -> dict[str, dict[str, An
         of_item.setdefault((kind, item), []).append(vertical)
     made: dict[str, dict[str, Any]] = {}
     for row in chunks.iter_rows(named=True):
-        payload = {name: row[name] for name in _SHOWN if row[name] is not None}
+        payload = {name: row[name] for name in SHOWN if row[name] is not None}
         if row["posted_at"] is not None:
             payload["posted_at"] = row["posted_at"].isoformat()
         payload["verticals"] = of_item.get(("account", row["account_id"]), [])

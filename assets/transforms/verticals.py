@@ -53,7 +53,7 @@ _LEAST_SPREAD = 1e-6
 
 
 def score(chunks: pl.DataFrame, vectors: Vectors, verticals: Sequence[DescribedVertical]) -> pl.DataFrame:
-    """Scores of posts: (account_bucket, item_kind, item_id, account_id, vertical, score, text_hash).
+    """Scores of posts: (account_bucket, item_kind, item_id, account_id, scores, text_hash), one for each vertical.
 
     A post's cosine is that of its best chunk, because a long description trails off into links and thanks; its score
     is the standardised cosine, to four decimals. ``chunks`` has (account_bucket, account_id, post_id, text_hash), a
@@ -72,8 +72,7 @@ def score(chunks: pl.DataFrame, vectors: Vectors, verticals: Sequence[DescribedV
     standardised = pl.DataFrame(standardise(best.select(names).to_numpy()), schema=dict.fromkeys(names, pl.Float64))
     wide = best.drop(names).rename({"post_id": "item_id"}).hstack(standardised)
     index = ["account_bucket", "account_id", "item_id", "text_hash"]
-    long = wide.unpivot(names, index=index, variable_name="vertical", value_name="score")
-    return _scores(long.with_columns(pl.col("score").round(_DECIMALS)), POST)
+    return _scores(wide.select(*index, scores=pl.concat_list(pl.col(names).round(_DECIMALS))), POST)
 
 
 def score_accounts(posts: pl.DataFrame) -> pl.DataFrame:
@@ -81,20 +80,30 @@ def score_accounts(posts: pl.DataFrame) -> pl.DataFrame:
 
     Of the rounded ones, so that posts that were scored long ago and today make the same mean.
     """
+    verticals = range(posts["scores"].list.len().max() or 0)  # type: ignore[arg-type]
     means = (
         posts.sort("item_id")  # the last bits of a mean depend on the order of its terms
-        .group_by("account_bucket", "account_id", "vertical", maintain_order=True)
-        .agg(pl.col("score").mean().round(_DECIMALS))
+        .group_by("account_bucket", "account_id", maintain_order=True)
+        .agg(pl.col("scores").list.get(number).mean().round(_DECIMALS).alias(str(number)) for number in verticals)
     )
-    return _scores(means.with_columns(item_id="account_id", text_hash=pl.lit(None, pl.String)), ACCOUNT)
+    listed = pl.concat_list([str(number) for number in verticals]) if verticals else pl.lit([], pl.List(pl.Float64))
+    of_account = {"item_id": pl.col("account_id"), "text_hash": pl.lit(None, pl.String)}
+    return _scores(means.select("account_bucket", "account_id", scores=listed, **of_account), ACCOUNT)
 
 
-def _scores(long: pl.DataFrame, kind: str) -> pl.DataFrame:
-    columns = ["item_id", "account_id", "vertical", "score", "text_hash"]
-    return long.select("account_bucket", pl.lit(kind).alias("item_kind"), *columns)
+def _scores(items: pl.DataFrame, kind: str) -> pl.DataFrame:
+    columns = ["item_id", "account_id", "scores", "text_hash"]
+    return items.select("account_bucket", pl.lit(kind).alias("item_kind"), *columns)
+
+
+def by_vertical(scores: pl.LazyFrame, verticals: Sequence[str]) -> pl.LazyFrame:
+    """A row a vertical: (item_kind, item_id, account_id, vertical, score); ``scores`` are in the verticals' order."""
+    named = pl.lit(pl.Series([list(verticals)], dtype=pl.List(pl.String))).alias("vertical")
+    return scores.select(*_ITEM, named, score="scores").explode("vertical", "score")
 
 
 _DECIMALS = 4
+_ITEM = ("item_kind", "item_id", "account_id")
 
 
 @dataclass(frozen=True)
@@ -170,8 +179,17 @@ THRESHOLDS_SCHEMA = {
 }
 
 
-def tag(scores: pl.DataFrame, thresholds: pl.DataFrame) -> pl.DataFrame:
-    """The scores that reach their vertical's threshold, with it: what an item is tagged with."""
-    return scores.join(
-        thresholds.select("item_kind", "vertical", "threshold"), on=["item_kind", "vertical"], how="inner"
-    ).filter(pl.col("score") >= pl.col("threshold"))
+def tag(scores: pl.DataFrame, thresholds: pl.DataFrame, verticals: Sequence[str]) -> pl.DataFrame:
+    """The scores that reach their vertical's threshold, with it: what an item is tagged with.
+
+    A vertical after the other, because few items reach one, and a row for each of all would be many.
+    """
+    numbers = {name: number for number, name in enumerate(verticals)}
+    reached = [
+        scores.select("account_bucket", *_ITEM, vertical=pl.lit(name), score=pl.col("scores").list.get(numbers[name]))
+        .filter((pl.col("item_kind") == kind) & (pl.col("score") >= threshold))
+        .with_columns(threshold=pl.lit(threshold))
+        for kind, name, threshold in thresholds.select("item_kind", "vertical", "threshold").iter_rows()
+        if name in numbers
+    ]
+    return pl.concat(reached)

@@ -12,6 +12,7 @@ from assets.marts import CREATORS, MARTS, POSTS_BY_DAY, TESTIMONIALS, VERTICAL_C
 from assets.summaries import SUMMARIES
 from assets.transforms.arrivals import outstanding
 from assets.transforms.marts import live_posts
+from assets.transforms.verticals import by_vertical
 from assets.verticals import SCORES, TAGS, THRESHOLDS
 from pipelines.checks import verdict
 from resources.catalogues import load_verticals
@@ -71,13 +72,18 @@ def rows_match_reports(lake: LakeResource) -> AssetCheckResult:
 @asset_check(asset=AssetKey(["vertical", "scores"]), name="every_item_scored")
 def every_item_scored(lake: LakeResource) -> AssetCheckResult:
     """Every post and account of the corpus has one possible score for every vertical."""
-    scores, verticals = lake.scan(SCORES), len(load_verticals())
+    verticals = len(load_verticals())
     furthest = verticals**0.5  # no number lies further from the mean of n numbers than √(n − 1) standard deviations
-    per_item = scores.group_by("item_kind", "item_id").agg(
-        n=pl.col("vertical").n_unique(), rows=pl.len(), odd=(~pl.col("score").is_between(-furthest, furthest)).sum()
+    is_possible = pl.element().is_between(-furthest, furthest).fill_null(value=False)
+    scored = lake.scan(SCORES).select(
+        "item_kind",
+        "item_id",
+        possible=pl.col("scores").list.eval(is_possible).list.sum(),
+        n=pl.col("scores").list.len(),
     )
-    items = per_item.collect()
-    wrong = items.filter((pl.col("n") != verticals) | (pl.col("rows") != verticals) | (pl.col("odd") > 0)).height
+    items = scored.collect()
+    is_wrong = (pl.col("n") != verticals) | (pl.col("possible") != verticals)
+    wrong = items.filter(is_wrong.fill_null(value=True) | pl.struct("item_kind", "item_id").is_duplicated()).height
     posts = lake.scan(CHUNKS).select(item_id="post_id", item_kind=pl.lit("post")).unique()
     accounts = lake.scan(CHUNKS).select(item_id="account_id", item_kind=pl.lit("account")).unique()
     expected = pl.concat([posts, accounts]).collect()
@@ -99,7 +105,8 @@ def every_vertical_has_threshold(lake: LakeResource) -> AssetCheckResult:
 def tags_reach_thresholds(lake: LakeResource) -> AssetCheckResult:
     """Exactly the scores that reach the current threshold are tags."""
     thresholds = lake.scan(THRESHOLDS).select("vertical", "item_kind", "threshold")
-    joined = lake.scan(SCORES).join(thresholds, on=["vertical", "item_kind"])
+    every = by_vertical(lake.scan(SCORES), [vertical.name for vertical in load_verticals()])
+    joined = every.join(thresholds, on=["vertical", "item_kind"])
     key = ["item_kind", "item_id", "vertical"]
     due = joined.filter(pl.col("score") >= pl.col("threshold")).select(key).collect()
     tags = lake.scan(TAGS).select(key).collect()

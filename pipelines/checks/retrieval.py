@@ -106,11 +106,12 @@ def points_match_chunks(lake: LakeResource, qdrant: QdrantResource) -> AssetChec
 
 @asset_check(asset=AssetKey(["qdrant", "promotion"]), name="encoder_is_served")
 def encoder_is_served(embedder: EmbedderResource, qdrant: QdrantResource) -> AssetCheckResult:
-    """A generation is served, and it holds the encoder's vectors: otherwise nothing can be found."""
+    """A generation is served, and it holds the encoder's vectors and terms: otherwise nothing can be found."""
+    wanted = recipe_of(embedder.model(), qdrant.quantization)
     with qdrant.generations() as generations:
         serving = generations.serving()
     served = serving.recipe.model if serving else "none"
-    is_served = served == embedder.model().name
+    is_served = serving is not None and serving.recipe.has_vectors_of(wanted)
     return verdict("encoders without a served generation", found=int(not is_served), metadata={"served": served})
 
 
