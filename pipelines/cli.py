@@ -40,7 +40,7 @@ from resources.environments import (
 from resources.erasures import ErasureKeyError
 from resources.governor_process import GovernorGoneError, GovernorStartError, running
 from resources.lake_history import ForeignWriterError
-from resources.postgres_errors import SourceUnavailableError
+from resources.postgres_errors import SourceAddressError, SourceUnavailableError
 from resources.qdrant import VectorIndexError
 from resources.s3_governor.settings import GovernorSettingError
 
@@ -61,7 +61,10 @@ EXAMPLE_SEARCHES = ("vegan recipes", "electric car reviews", "marathon training"
 BAD_INPUT, FAILED = 2, 1
 
 
-REFUSED = (InputError, StackNotUpError, SettingError, GovernorSettingError, RunInProgressError, ErasureKeyError)
+REFUSED = (
+    *(InputError, StackNotUpError, SettingError, GovernorSettingError, SourceAddressError),
+    *(RunInProgressError, ErasureKeyError),
+)
 UNSUCCESSFUL = (
     *(ServerError, VectorIndexError, SourceUnavailableError, GovernorStartError, GovernorGoneError),
     *(BotoCoreError, ClientError, DeltaError, OSError, ForeignWriterError, erasing.StageFailedError),

@@ -47,7 +47,7 @@ VARIABLES = {
     "CIPPUS_BUCKETS": "account buckets, a power of two (default 8, in production 64)",
     "CIPPUS_SOURCE": "where changes are extracted from: postgres (default) or redshift",
     "CIPPUS_POSTGRES_DSN": "source database; overrides the embedded one",
-    "CIPPUS_POSTGRES_SECRET_ID": "Secrets Manager id of the source database's DSN",
+    "CIPPUS_POSTGRES_SECRET_ID": "Secrets Manager id of the source database's DSN, or of RDS's JSON of it",
     "CIPPUS_STATEMENT_TIMEOUT_SECONDS": "seconds that a read of the source database may take (default 3600)",
     "CIPPUS_CLOCK_SKEW_SECONDS": "seconds that the clock of whoever sets updated_at may be behind (default 60)",
     "CIPPUS_REPLICA_LAG_SECONDS": "longer than any transaction of the writer takes; allows a read replica as source",

@@ -20,6 +20,10 @@ class SourceUnavailableError(TransientFailure):
     """The source database cannot be reached, or ended the session; a later attempt may succeed."""
 
 
+class SourceAddressError(PermanentFailure):
+    """What should be the source database's address is none; the message quotes nothing of it."""
+
+
 class SourcePermissionError(PermanentFailure):
     """The role lacks a right that extraction needs; trying again cannot help."""
 

@@ -1,7 +1,7 @@
 """The source database: Postgres, read as Arrow batches.
 
-Belongs here: connections, streamed reads, ranges of keys from statistics. Not here: the safe high-water mark
-(postgres_mark.py), what a window or a manifest is.
+Belongs here: connections, streamed reads, ranges of keys from statistics. Not here: what an address looks like
+(postgres_address.py), the safe high-water mark (postgres_mark.py), what a window or a manifest is.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,10 +17,9 @@ import pyarrow as pa
 from adbc_driver_postgresql import dbapi
 from dagster import ConfigurableResource
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
 from pydantic import Field
 
-from resources import postgres_mark
+from resources import postgres_address, postgres_mark
 from resources.embedded import EmbeddedStack
 from resources.postgres_errors import SourceUnavailableError, refused, translated
 from resources.source import KeyRange, ReadWindow
@@ -49,10 +48,10 @@ _SAMPLED_ROWS = 10_000
 class PostgresResource(ConfigurableResource):  # type: ignore[type-arg]
     """The Postgres database (RDS in production) that the lineage starts from.
 
-    The address is, in this order: ``dsn``; the secret ``secret_id`` in Secrets Manager, whose string is the DSN;
-    the embedded stack's, looked up in ``stack_file`` when first used. ``replica_lag_seconds`` is how long the writer's
-    longest transaction takes, and allows a read replica; ``prepared_seconds`` is how long a transaction may have been
-    open before PREPARE TRANSACTION, and allows prepared transactions; 0 allows neither.
+    The address is, in this order: ``dsn``; the secret ``secret_id`` in Secrets Manager, whose string is the DSN or
+    RDS's JSON; the embedded stack's, looked up in ``stack_file`` when first used. ``replica_lag_seconds`` is how long
+    the writer's longest transaction takes, and allows a read replica; ``prepared_seconds`` is how long a transaction
+    may have been open before PREPARE TRANSACTION, and allows prepared transactions; 0 allows neither.
     """
 
     dsn: str = Field(default="", repr=False)
@@ -71,19 +70,18 @@ class PostgresResource(ConfigurableResource):  # type: ignore[type-arg]
     @cached_property
     def _address(self) -> str:
         if self.dsn:
-            found = self.dsn
-        elif self.secret_id:
+            return postgres_address.of_setting(self.dsn, "CIPPUS_POSTGRES_DSN")
+        if self.secret_id:
             # Imported here: it takes 1.5 s, and only production needs it.
             from dagster_aws.secretsmanager import SecretsManagerResource
 
             with SecretsManagerResource().get_client() as secrets:
                 found = str(secrets.get_secret_value(SecretId=self.secret_id)["SecretString"])
-        elif self.stack_file:
-            found = EmbeddedStack.read(Path(self.stack_file)).postgres_dsn
-        else:
-            message = "There is no source database: set CIPPUS_POSTGRES_DSN or CIPPUS_POSTGRES_SECRET_ID."
-            raise SourceUnavailableError(message)
-        return make_conninfo(found, application_name="cippus", connect_timeout=10)
+            return postgres_address.of_secret(found, f"The secret {self.secret_id}")
+        if self.stack_file:
+            return postgres_address.of_setting(EmbeddedStack.read(Path(self.stack_file)).postgres_dsn, self.stack_file)
+        message = "There is no source database: set CIPPUS_POSTGRES_DSN or CIPPUS_POSTGRES_SECRET_ID."
+        raise SourceUnavailableError(message)
 
     @contextmanager
     def _session(self) -> Iterator[psycopg.Connection[Any]]:
