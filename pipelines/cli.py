@@ -40,7 +40,7 @@ from resources.environments import (
 from resources.erasures import ErasureKeyError
 from resources.governor_process import GovernorGoneError, GovernorStartError, running
 from resources.lake_history import ForeignWriterError
-from resources.postgres_errors import SourceAddressError, SourceUnavailableError
+from resources.postgres_errors import SourceAddressError, SourcePermissionError, SourceUnavailableError
 from resources.qdrant import VectorIndexError
 from resources.s3_governor.settings import GovernorSettingError
 
@@ -66,7 +66,8 @@ REFUSED = (
     *(RunInProgressError, ErasureKeyError),
 )
 UNSUCCESSFUL = (
-    *(ServerError, VectorIndexError, SourceUnavailableError, GovernorStartError, GovernorGoneError),
+    *(ServerError, VectorIndexError, SourcePermissionError, SourceUnavailableError),
+    *(GovernorStartError, GovernorGoneError),
     *(BotoCoreError, ClientError, DeltaError, OSError, ForeignWriterError, erasing.StageFailedError),
 )
 

@@ -3,6 +3,7 @@
 Belongs here: what went wrong and what to do about it. Not here: the table of SQLSTATEs (failures.py).
 """
 
+import re
 from collections.abc import Iterable, Iterator
 
 import adbc_driver_manager
@@ -14,6 +15,17 @@ from resources.failures import PermanentFailure, TransientFailure, is_transient_
 _TIMED_OUT = "57014"
 _DENIED = frozenset({"42501"})
 _LOGIN = "28"
+_REFUSED_LOGIN = re.compile(
+    r"authentication failed for user|pg_hba\.conf|role .* (does not exist|is not permitted to log in)"
+    r"|database .* (does not exist|is not currently accepting connections)|cannot connect to invalid database"
+    r"|permission denied for database|no password supplied|empty password returned|valid client certificate"
+    r"|but SSL was required|certificate verify failed|certificate .* does not (exist|match host name)"
+)
+"""What Postgres and libpq say of a login that would be refused again.
+
+Known by its text, because neither client hands on the SQLSTATE of a connection that was not made. From a server that
+speaks another language than English such a failure stays transient, as all others without a SQLSTATE.
+"""
 
 
 class SourceUnavailableError(TransientFailure):
@@ -25,7 +37,7 @@ class SourceAddressError(PermanentFailure):
 
 
 class SourcePermissionError(PermanentFailure):
-    """The role lacks a right that extraction needs; trying again cannot help."""
+    """The role may not log in, or lacks a right that extraction needs; trying again cannot help."""
 
 
 class SourceTimeoutError(PermanentFailure):
@@ -47,8 +59,16 @@ class PreparedTransactionError(TransientFailure):
 def refused(error: psycopg.Error | adbc_driver_manager.Error) -> PermanentFailure | TransientFailure:
     """The failure that an error of a client is."""
     code = error.sqlstate
-    said = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    if code is not None and (code in _DENIED or code.startswith(_LOGIN)):
+    lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    # Of several hosts each has its line: one that is wrongly addressed is so whatever the others say.
+    refusal = next((line for line in lines if _REFUSED_LOGIN.search(line)), None) if code is None else None
+    said = refusal or lines[0]
+    if refusal or (code is not None and code.startswith(_LOGIN)):
+        return SourcePermissionError(
+            f"The source database refuses its role: {said}; correct role, password, database and sslmode in "
+            "CIPPUS_POSTGRES_DSN or its secret, or let the role in (LOGIN, CONNECT, pg_hba.conf)."
+        )
+    if code in _DENIED:
         return SourcePermissionError(f"The source database refuses its role: {said}")
     if code == _TIMED_OUT:
         return SourceTimeoutError(

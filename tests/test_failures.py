@@ -97,6 +97,34 @@ def test_a_sqlstate_is_of_a_kind_whichever_client_met_it(sqlstate: str | None, k
         assert "\n" not in str(found)
 
 
+# What an embedded server does not say by itself: with other pg_hba.conf, certificates, states of a server.
+@pytest.mark.parametrize(("said", "kind"), [
+    ('FATAL:  no pg_hba.conf entry for host "10.0.0.1", user "r", database "d", no encryption', SourcePermissionError),
+    ('FATAL:  pg_hba.conf rejects connection for host "10.0.0.1", user "r", database "d"', SourcePermissionError),
+    ('FATAL:  role "r" does not exist', SourcePermissionError),
+    ('FATAL:  PAM authentication failed for user "r"', SourcePermissionError),
+    ('FATAL:  cannot connect to invalid database "d"', SourcePermissionError),
+    ("FATAL:  connection requires a valid client certificate", SourcePermissionError),
+    ("SSL error: certificate verify failed", SourcePermissionError),
+    ('root certificate file "/nowhere" does not exist', SourcePermissionError),
+    ('server certificate for "a" does not match host name "b"', SourcePermissionError),
+    ("FATAL:  the database system is starting up", SourceUnavailableError),
+    ("FATAL:  the database system is in recovery mode", SourceUnavailableError),
+    ("FATAL:  sorry, too many clients already", SourceUnavailableError),
+    ("FATAL:  remaining connection slots are reserved for roles with the SUPERUSER attribute", SourceUnavailableError),
+    ("server closed the connection unexpectedly", SourceUnavailableError),
+    ("Connection refused", SourceUnavailableError),
+])  # fmt: skip
+def test_a_login_without_a_sqlstate_is_sorted_by_what_is_said(said: str, kind: type) -> None:
+    text = f'connection failed: connection to server at "db", port 5432 failed: {said}\n'
+    io = adbc_driver_manager.AdbcStatusCode.IO
+    for error in (psycopg.OperationalError(text), adbc_driver_manager.OperationalError(text, status_code=io)):
+        found = refused(error)
+        assert type(found) is kind
+        assert said in str(found)
+        assert "\n" not in str(found)
+
+
 @pytest.mark.parametrize(
     ("error", "times"),
     [

@@ -122,11 +122,63 @@ def test_an_unreachable_server_is_named_without_its_password() -> None:
     assert "not-to-be-seen" not in repr(unreachable)
 
 
-def test_a_wrong_password_is_not_shown(stack: EmbeddedStack) -> None:
-    at = stack.postgres_dsn.rsplit("@", 1)[1]
-    with pytest.raises(SourceUnavailableError) as caught:
-        PostgresResource(dsn=f"postgresql://cippus:not-to-be-seen@{at}").safe_high_water_mark()
-    assert "not-to-be-seen" not in str(caught.value)
+@pytest.fixture
+def barred(source: Source) -> Iterator[None]:
+    """A role that may not log in, one that may not connect anywhere it matters, and a database that lets nobody in."""
+    source.execute("CREATE ROLE no_login PASSWORD 'of-the-test'")
+    source.execute("CREATE ROLE no_connect LOGIN PASSWORD 'of-the-test'")
+    source.execute("CREATE DATABASE private")
+    source.execute("REVOKE CONNECT ON DATABASE private FROM PUBLIC")
+    source.execute("CREATE DATABASE closed ALLOW_CONNECTIONS false")
+    yield
+    for made in ("DATABASE closed", "DATABASE private", "ROLE no_connect", "ROLE no_login"):
+        source.execute(f"DROP {made}".encode())
+
+
+@pytest.mark.usefixtures("barred")
+@pytest.mark.parametrize(("login", "path", "said"), [
+    ("cippus:not-to-be-seen", "creators", 'password authentication failed for user "cippus"'),
+    ("cippus", "creators", "no password supplied"),
+    ("nobody:not-to-be-seen", "creators", 'authentication failed for user "nobody"'),
+    ("no_login:of-the-test", "creators", 'role "no_login" is not permitted to log in'),
+    ("no_connect:of-the-test", "private", 'permission denied for database "private"'),
+    ("", "nowhere", 'database "nowhere" does not exist'),
+    ("", "closed", 'database "closed" is not currently accepting connections'),
+    ("", "creators?sslmode=require", "server does not support SSL, but SSL was required"),
+])  # fmt: skip
+def test_a_refused_login_is_permanent_whichever_client_met_it_and_says_what_to_do(
+    stack: EmbeddedStack, monkeypatch: pytest.MonkeyPatch, login: str, path: str, said: str
+) -> None:
+    monkeypatch.delenv("PGPASSWORD", raising=False)
+    at = urlsplit(stack.postgres_dsn)
+    refused = PostgresResource(
+        dsn=f"postgresql://{login or f'{at.username}:{at.password}'}@{at.hostname}:{at.port}/{path}"
+    )
+    for ask in (refused.safe_high_water_mark, lambda: read_all(refused)):
+        with pytest.raises(SourcePermissionError, match=f"{said}; correct role, password, database and ssl") as caught:
+            ask()
+        assert "not-to-be-seen" not in str(caught.value)
+        assert str(at.password) not in str(caught.value)
+
+
+def test_a_refused_login_is_seen_among_hosts_that_are_down(stack: EmbeddedStack) -> None:
+    at = urlsplit(stack.postgres_dsn)
+    wrong = PostgresResource(dsn=f"postgresql://cippus:not-to-be-seen@127.0.0.1:1,127.0.0.1:{at.port}/creators")
+    for ask in (wrong.safe_high_water_mark, lambda: read_all(wrong)):
+        with pytest.raises(SourcePermissionError, match="password authentication failed"):
+            ask()
+
+
+def test_a_role_with_too_many_connections_is_transient(stack: EmbeddedStack, source: Source) -> None:
+    at = urlsplit(stack.postgres_dsn)
+    source.execute("CREATE ROLE crowded LOGIN PASSWORD 'of-the-test' CONNECTION LIMIT 0")
+    try:
+        crowded = PostgresResource(dsn=f"postgresql://crowded:of-the-test@{at.hostname}:{at.port}/creators")
+        for ask in (crowded.safe_high_water_mark, lambda: read_all(crowded)):
+            with pytest.raises(SourceUnavailableError, match="too many connections for role"):
+                ask()
+    finally:
+        source.execute("DROP ROLE crowded")
 
 
 def test_arrays_timestamps_and_nulls_keep_their_types(source: Source, postgres: PostgresResource) -> None:
