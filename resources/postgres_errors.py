@@ -86,7 +86,6 @@ def translated(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         yield from batches
     except adbc_driver_manager.Error as error:
         raise refused(error) from None
-    except (pa.ArrowException, OSError) as error:
-        # A stream that breaks off has no SQLSTATE left: the connection is gone.
+    except (pa.ArrowException, OSError) as error:  # of Arrow itself: ADBC has nothing to say of it
         message = f"The source database ended the stream: {str(error).splitlines()[0]}"
         raise SourceUnavailableError(message) from None

@@ -147,7 +147,8 @@ class PostgresResource(ConfigurableResource):  # type: ignore[type-arg]
                 cursor.execute(f"SET LOCAL statement_timeout = '{self.statement_timeout_seconds}s'")
                 cursor.execute(f"SET LOCAL idle_in_transaction_session_timeout = '{_IDLE_SECONDS}s'")
                 cursor.execute(text)
-                found = cursor.fetch_record_batch()
+                # fetch_record_batch gives out what this wraps: a reader whose errors have lost their SQLSTATE.
+                found = cursor._results.reader
                 yield pa.RecordBatchReader.from_batches(found.schema, translated(found))
         except adbc_driver_manager.Error as error:
             raise refused(error) from None

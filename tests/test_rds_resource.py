@@ -305,6 +305,29 @@ def test_a_statement_that_takes_too_long_is_permanent_and_says_what_to_do(stack:
             read_all(hasty)
 
 
+@pytest.mark.parametrize(("at_the_end", "kind", "said"), [
+    ("pg_sleep(.1) IS NOT NULL", SourceTimeoutError, "statement timeout.*; raise CIPPUS_STATEMENT_TIMEOUT_SECONDS"),
+    ("1 / (n - 5000) > 0", SourceQueryError, r"refuses a statement \(22012\).*division by zero"),
+    ("pg_terminate_backend(pg_backend_pid())", SourceUnavailableError, "terminating connection"),
+])  # fmt: skip
+def test_a_failure_in_the_middle_of_a_stream_is_of_its_kind(
+    stack: EmbeddedStack, source: Source, at_the_end: str, kind: type[Exception], said: str
+) -> None:
+    source.execute(
+        "CREATE VIEW long AS SELECT n::text AS post_id, '2024-01-01'::timestamptz AS updated_at "
+        f"FROM generate_series(1, 5000) n WHERE n < 4900 OR {at_the_end}".encode()
+    )
+    hasty = PostgresResource(dsn=stack.postgres_dsn, statement_timeout_seconds=1, batch_bytes=10_000)
+    whole = ReadWindow("long", "post_id", ("post_id",), "updated_at", None, datetime(2030, 1, 1, tzinfo=UTC))
+    read: list[int] = []
+    try:
+        with hasty.read(whole) as batches, pytest.raises(kind, match=said):
+            read.extend(batch.num_rows for batch in batches)
+    finally:
+        source.execute("DROP VIEW long")
+    assert 0 < sum(read) < 5_000
+
+
 def test_a_table_that_is_not_there_is_a_refused_statement(stack: EmbeddedStack, source: Source) -> None:
     postgres = PostgresResource(dsn=stack.postgres_dsn)
     assert postgres.columns("nowhere") == {}
