@@ -83,6 +83,10 @@ class PostgresResource(ConfigurableResource):  # type: ignore[type-arg]
         message = "There is no source database: set CIPPUS_POSTGRES_DSN or CIPPUS_POSTGRES_SECRET_ID."
         raise SourceUnavailableError(message)
 
+    @property
+    def _statement_timeout(self) -> str:
+        return f"{self.statement_timeout_seconds}s"
+
     @contextmanager
     def _session(self) -> Iterator[psycopg.Connection[Any]]:
         """A read-only session for small questions. Raises what ``refused`` makes of the server's errors."""
@@ -90,6 +94,7 @@ class PostgresResource(ConfigurableResource):  # type: ignore[type-arg]
             with psycopg.connect(self._address) as connection:
                 connection.read_only = True
                 connection.execute("SET LOCAL TimeZone = 'UTC'")  # which times without a zone are compared in
+                connection.execute(sql.SQL("SET LOCAL statement_timeout = {}").format(self._statement_timeout))
                 yield connection
         except psycopg.Error as error:
             raise refused(error) from None
@@ -144,7 +149,7 @@ class PostgresResource(ConfigurableResource):  # type: ignore[type-arg]
                 cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(self.batch_bytes)})
                 cursor.execute("SET TRANSACTION READ ONLY")
                 cursor.execute("SET LOCAL TimeZone = 'UTC'")  # which times without a zone are compared in
-                cursor.execute(f"SET LOCAL statement_timeout = '{self.statement_timeout_seconds}s'")
+                cursor.execute(f"SET LOCAL statement_timeout = '{self._statement_timeout}'")
                 cursor.execute(f"SET LOCAL idle_in_transaction_session_timeout = '{_IDLE_SECONDS}s'")
                 cursor.execute(text)
                 # fetch_record_batch gives out what this wraps: a reader whose errors have lost their SQLSTATE.

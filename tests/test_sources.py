@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import polars as pl
@@ -14,7 +15,9 @@ from assets.lake import LAKE_TABLES
 from assets.transforms.source_schema import SOURCE_TABLES
 from pipelines.demo.rds_export import write_export
 from resources.embedded import EmbeddedStack
+from resources.postgres_errors import SourceTimeoutError
 from resources.raw_store import EXPORT, RawStoreResource
+from resources.rds import PostgresResource
 from resources.redshift import STAGING, RedshiftResource
 
 BUCKETS = (0, 7)
@@ -163,6 +166,20 @@ def quarantined(world: World) -> dict[str, str]:
         pl.read_parquet(world.s3.get(item.key) or b"") for item in world.s3.list_objects("landing/quarantine/cast-")
     ]
     return {row["row_key"]: row["reason"] for frame in files for row in frame.to_dicts()}
+
+
+class Uncounting(PostgresResource):
+    """A source that is asked for its newest rows in vain."""
+
+    def count_ahead(self, table: str, along: str, mark: datetime) -> int:
+        raise SourceTimeoutError(f"{table} is too large to be counted along {along} from {mark}.")
+
+
+def test_a_window_has_landed_whether_or_not_rows_ahead_can_be_counted(world: World) -> None:
+    landed = replace(world, source_resource=Uncounting(dsn=world.dsn)).run_well("raw").counts("raw/posts")
+    assert landed["windows"] == 1
+    assert "ahead_of_clock" not in landed
+    assert world.run_well("raw").counts("raw/posts")["ahead_of_clock"] == 0
 
 
 def test_retyped_columns_are_cast_value_by_value_and_losses_are_set_aside(world: World) -> None:
