@@ -37,8 +37,13 @@ SELECT DISTINCT bound FROM (
   ) AS tiled WHERE tile > 1 GROUP BY tile
 ) ORDER BY bound
 """
+_ORDER: LiteralString = """
+SELECT format_type(atttypid, NULL), nspname, collname FROM pg_attribute
+LEFT JOIN pg_collation ON pg_collation.oid = attcollation LEFT JOIN pg_namespace ON pg_namespace.oid = collnamespace
+WHERE attrelid = to_regclass(%s) AND attname = %s
+"""
 _HISTOGRAM: LiteralString = """
-SELECT unnest(histogram_bounds::text::{type}[]) AS bound FROM pg_stats
+SELECT unnest(histogram_bounds::text::{type}[]){collation} AS bound FROM pg_stats
 WHERE schemaname = %(schema)s AND tablename = %(table)s AND attname = %(key)s
 """
 _SAMPLE: LiteralString = "SELECT {key} AS bound FROM {table} TABLESAMPLE SYSTEM (%(percent)s)"
@@ -212,19 +217,22 @@ def _estimate(connection: psycopg.Connection[Any], table: str) -> int:
 
 
 def _bounds(connection: psycopg.Connection[Any], table: str, key: str, parts: int, estimate: int) -> list[str]:
-    """The first keys of all parts but the first, in the database's own order."""
-    row = connection.execute(
-        "SELECT format_type(atttypid, NULL) FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attname = %s",
-        (f'{_SCHEMA}."{table}"', key),
-    ).fetchone()
-    kind = sql.SQL(row[0] if row else "text")
+    """The first keys of all parts but the first, in the order that the key's column has.
+
+    Statistics are text, which has the database's collation. In another order than the column's, a bound would be on the
+    wrong side of the next, and the keys between them in two parts.
+    """
+    found = connection.execute(_ORDER, (f'{_SCHEMA}."{table}"', key)).fetchone()
+    name, *collated = found or ("text", None, None)
+    kind = sql.SQL(name)
+    collation = sql.SQL(" COLLATE {}").format(sql.Identifier(*collated)) if all(collated) else sql.SQL("")
     values = {"parts": parts, "schema": _SCHEMA, "table": table, "key": key}
     values["percent"] = min(100.0, max(100.0 * _SAMPLED_ROWS / max(estimate, 1), 0.001))
-    for found in (
-        sql.SQL(_HISTOGRAM).format(type=kind),
+    for query in (
+        sql.SQL(_HISTOGRAM).format(type=kind, collation=collation),
         sql.SQL(_SAMPLE).format(key=sql.Identifier(key), table=_table(table)),
     ):
-        rows = connection.execute(sql.SQL(_RANGES).format(found=found), values).fetchall()
+        rows = connection.execute(sql.SQL(_RANGES).format(found=query), values).fetchall()
         if rows:
             return [str(bound) for (bound,) in rows]
     return []
