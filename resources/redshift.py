@@ -126,15 +126,19 @@ class RedshiftResource(ConfigurableResource):  # type: ignore[type-arg]
         """Unload a window, or go on with an attempt that a crash interrupted.
 
         An attempt is known by a random number, kept beside its files: it goes when they go. Redshift gives an old
-        statement for an old token, and one whose files were cleared away would pass for a window without rows.
+        statement for an old token, and one whose files were cleared away would pass for a window without rows. After
+        some hours it knows the token no more, and would unload again into a folder that is not empty: an attempt whose
+        manifest is there, which is written last, is over.
         """
         folder = f"{STAGING}{window.table}/{_digest(window)}/"
         note = f"{folder}attempt.json"
         self.s3.put_json(note, {"token": uuid4().hex}, if_absent=True)
         token = self.s3.get_json(note)["token"]
+        attempt = f"{folder}{token}/"
         try:
-            self._api.run(self._unload(window, f"{folder}{token}/"), token)
-            return self._verified(f"{folder}{token}/")
+            if self.s3.get_json(f"{attempt}manifest") is None:
+                self._api.run(self._unload(window, attempt), token)
+            return self._verified(attempt)
         except (DataApiUnavailableError, DataApiRefusedError):
             raise
         except (TransientFailure, PermanentFailure):

@@ -15,8 +15,14 @@ _FINISHED, _FAILED, _ABORTED = "FINISHED", "FAILED", "ABORTED"
 _SLOWEST_POLL_SECONDS = 10.0
 _BACK_OFF = 1.5
 _BUSY = ("ActiveStatementsExceededException", "ActiveSessionsExceededException", "InternalServerException")
-_PASSING = ("slowdown", "serializable isolation", "could not connect", "disk full", "internal error", "status 503")
-"""What the text of a failed statement holds, in lower case, when another attempt may do better."""
+_PASSING = (
+    *("slowdown", "serializable isolation", "could not connect", "disk full", "internal error", "status 503"),
+    "unload destination on s3 is not empty",
+)
+"""What the text of a failed statement holds, in lower case, when another attempt may do better.
+
+A destination is an attempt's own, so what lies there is of the same attempt under a token that Redshift has forgotten.
+"""
 
 
 class RedshiftUnavailableError(TransientFailure):

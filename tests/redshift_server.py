@@ -85,6 +85,11 @@ class Redshift:
         finally:
             self.faults.discard(fault)
 
+    def forget_tokens(self) -> None:
+        """What the API does by itself some hours after a statement: the same token is another statement then."""
+        with self.lock:
+            self.tokens.clear()
+
     def answer(self, operation: str, asked: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         """A status and a JSON body."""
         self.calls.append((operation, asked))

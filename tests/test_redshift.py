@@ -160,6 +160,35 @@ def test_a_statement_that_was_lost_sight_of_is_found_again(
     assert len(warehouse.unloads) == 1
 
 
+def test_a_window_that_was_unloaded_is_found_after_its_token_is_forgotten(warehouse: Redshift) -> None:
+    first = rows_of(redshift(warehouse), window())
+    warehouse.forget_tokens()
+    assert rows_of(redshift(warehouse), window()) == first
+    assert len(warehouse.unloads) == 1
+    warehouse.s3.delete([key for key in staged(warehouse) if key.endswith(".parquet")][:1])
+    with pytest.raises(RedshiftUnavailableError, match="is not whole"), redshift(warehouse).read(window()):
+        pass
+    assert rows_of(redshift(warehouse), window()) == first
+    assert len(warehouse.unloads) == 2
+
+
+def test_a_window_without_rows_is_unloaded_again_after_its_token_is_forgotten(warehouse: Redshift) -> None:
+    empty = window(THEN - HOUR, THEN)
+    assert rows_of(redshift(warehouse), empty) == []
+    warehouse.forget_tokens()
+    assert rows_of(redshift(warehouse), empty) == []
+
+
+def test_a_window_half_unloaded_under_a_token_that_is_forgotten_is_another_attempt(warehouse: Redshift) -> None:
+    first = rows_of(redshift(warehouse), window())
+    warehouse.s3.delete([key for key in staged(warehouse) if key.endswith("manifest")])
+    warehouse.forget_tokens()
+    with pytest.raises(RedshiftUnavailableError, match="destination on S3 is not empty"):  # noqa: SIM117
+        with redshift(warehouse).read(window()):
+            pass
+    assert rows_of(redshift(warehouse), window()) == first
+
+
 def test_throttling_is_repeated_before_it_is_a_failure(warehouse: Redshift, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("resources.redshift._API_ATTEMPTS", 2)
     with warehouse.suffering("throttled"), pytest.raises(RedshiftUnavailableError):
