@@ -3,6 +3,7 @@
 Belongs here: similarity to descriptions, fitting a threshold on labels, applying it. Not here: the catalogue.
 """
 
+import math
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -180,16 +181,18 @@ THRESHOLDS_SCHEMA = {
 
 
 def tag(scores: pl.DataFrame, thresholds: pl.DataFrame, verticals: Sequence[str]) -> pl.DataFrame:
-    """The scores that reach their vertical's threshold, with it: what an item is tagged with.
-
-    A vertical after the other, because few items reach one, and a row for each of all would be many.
-    """
-    numbers = {name: number for number, name in enumerate(verticals)}
-    reached = [
-        scores.select("account_bucket", *_ITEM, vertical=pl.lit(name), score=pl.col("scores").list.get(numbers[name]))
-        .filter((pl.col("item_kind") == kind) & (pl.col("score") >= threshold))
-        .with_columns(threshold=pl.lit(threshold))
-        for kind, name, threshold in thresholds.select("item_kind", "vertical", "threshold").iter_rows()
-        if name in numbers
-    ]
-    return pl.concat(reached)
+    """The scores that reach their vertical's threshold, with it: what an item is tagged with."""
+    at = {
+        (kind, name): limit for kind, name, limit in thresholds.select("item_kind", "vertical", "threshold").iter_rows()
+    }
+    of_kind = {kind: [at.get((kind, name), math.inf) for name in verticals] for kind in (POST, ACCOUNT)}
+    limits = np.array([of_kind[kind] for kind in scores["item_kind"]]).reshape(scores.height, len(verticals))
+    held = scores["scores"].list.to_array(len(verticals)).to_numpy().reshape(limits.shape)
+    items, of_item = np.nonzero(held >= limits)
+    return scores[items].select(
+        "account_bucket",
+        *_ITEM,
+        vertical=pl.Series([verticals[int(number)] for number in of_item], dtype=pl.String),
+        score=pl.Series(held[items, of_item], dtype=pl.Float64),
+        threshold=pl.Series(limits[items, of_item], dtype=pl.Float64),
+    )
