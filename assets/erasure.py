@@ -161,18 +161,26 @@ def _remove(parts: Erasing, subject: Subject, before: Findings, receipt: Receipt
 
 
 def _delete_vectors(parts: Erasing, subject: Subject, bucket: int) -> None:
-    """Delete the vectors of the account's bucket that no other account's text needs.
+    """Delete the vectors of the account's texts, in each bucket where no other account's text needs them.
 
-    Vectors that nothing needs any more go too: whose text they were of is not known. Another bucket's vector of the
-    same text is its own. Memory: the bucket's hashes.
+    Its texts are those of its chunks, and those that its bucket has a vector of and no chunk: whose text that was is
+    not known. Another bucket has a copy where somebody there had the same text once, since vectors are only ever added.
+    All of it is one commit, because another attempt could not tell the second kind. Memory: the bucket's hashes.
     """
-    chunks = parts.lake.scan(CHUNKS, bucket).filter(pl.col("account_id") != subject.account_id)
-    needed = chunks.select("content_hash").unique()
-    held = parts.lake.scan(VECTORS, bucket).select("content_hash").unique()
-    gone = held.join(needed, on="content_hash", how="anti").collect()["content_hash"].sort()
-    if gone.len():
-        literals = ", ".join(_literal(value) for value in gone)
-        parts.lake.delete_where(VECTORS, f"{BUCKET} = {bucket} AND content_hash IN ({literals})")
+    chunks, place = parts.lake.scan(CHUNKS), [BUCKET, "content_hash"]
+    is_own = pl.col("account_id") == subject.account_id
+    needed = chunks.filter(~is_own).select(place)
+    held = parts.lake.scan(VECTORS).select(place)
+    unneeded = held.filter(pl.col(BUCKET) == bucket).join(needed, on=place, how="anti").select("content_hash")
+    texts = pl.concat([chunks.filter(is_own).select("content_hash"), unneeded]).unique().collect()
+    copies = held.join(texts.lazy(), on="content_hash", how="semi").join(needed, on=place, how="anti")
+    gone = copies.unique().collect(engine="streaming").sort(place)
+    conditions = []
+    for (of_bucket,), rows in gone.group_by(BUCKET, maintain_order=True):
+        literals = ", ".join(_literal(value) for value in rows["content_hash"])
+        conditions.append(f"({BUCKET} = {of_bucket} AND content_hash IN ({literals}))")
+    if conditions:
+        parts.lake.delete_where(VECTORS, " OR ".join(conditions))
 
 
 def _erase_points(parts: Erasing, subject: Subject, receipt: Receipt) -> None:

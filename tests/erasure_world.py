@@ -39,6 +39,9 @@ MOVED_OUT, MOVED_IN = f"{ERASED}/1", f"{ACCOUNTS[1]}/1"
 """A post that was the account's and is another's now, and one that was another's."""
 NEIGHBOUR = f"{ACCOUNTS[2]}/1"
 """Another account's post in the same bucket, with the same text as one of the account's."""
+ECHO = f"{ACCOUNTS[7]}/1"
+"""A post of another bucket with the very text of one of the account's, deleted since: its vector was copied there."""
+ECHOED_TEXT = f"{ERASED} talks about origami, part 4"
 CANARIES = {
     "a text that was edited since": "canary-0-edited",
     "a text that stands": "canary-1-stands",
@@ -91,6 +94,7 @@ def haunted_world(stack: EmbeddedStack, folder: Path) -> World:
         for number, name in ((2, "a testimonial"), (3, "a testimonial that was rejected")):
             statement = b"UPDATE testimonials SET text = %s WHERE testimonial_id = %s"
             connection.execute(statement, (CANARIES[name], f"testimonial-{number}"))
+        _write(connection, ECHO, ECHOED_TEXT)
     world.s3.put(AUDIENCE, _audience(with_erased=True))
     world.run_well()
     table = world.lake.open(LAKE_POSTS)
@@ -101,6 +105,7 @@ def haunted_world(stack: EmbeddedStack, folder: Path) -> World:
         _move(connection, MOVED_OUT, LAST)
         _move(connection, MOVED_IN, ERASED)
         _write(connection, NEIGHBOUR, f"{ERASED} talks about telescope, part 2", now=True)
+        _delete(connection, ECHO)
     world.run_well()
     _plant_crashed_attempts(world)
     return world
@@ -112,6 +117,8 @@ def without_the_account(stack: EmbeddedStack, folder: Path) -> Snapshot:
     with world.source() as connection:
         _move(connection, MOVED_OUT, LAST)
         _write(connection, NEIGHBOUR, f"{ERASED} talks about telescope, part 2")
+        _write(connection, ECHO, ECHOED_TEXT)
+        _delete(connection, ECHO)
         connection.execute(b"DELETE FROM posts WHERE account_id = %s OR post_id = %s", (ERASED, MOVED_IN))
         connection.execute(b"DELETE FROM accounts WHERE account_id = %s", (ERASED,))
         connection.execute(b"DELETE FROM testimonials WHERE account_id = %s", (ERASED,))
@@ -134,6 +141,13 @@ def snapshot(world: World) -> Snapshot:
 def _write(connection: "psycopg.Connection[object]", post: str, text: str, *, now: bool = False) -> None:
     moment = b", updated_at = clock_timestamp()" if now else b""
     connection.execute(b"UPDATE posts SET text = %s" + moment + b" WHERE post_id = %s", (text, post))
+
+
+def _delete(connection: "psycopg.Connection[object]", post: str) -> None:
+    statement = (
+        b"UPDATE posts SET deleted_at = '2024-04-01T12:00:00Z', updated_at = clock_timestamp() WHERE post_id = %s"
+    )
+    connection.execute(statement, (post,))
 
 
 def _move(connection: "psycopg.Connection[object]", post: str, account: str) -> None:

@@ -13,6 +13,7 @@ from deltalake import DeltaTable
 from erasure_world import (
     AUDIENCE,
     CANARIES,
+    ECHOED_TEXT,
     ERASED,
     MOVED_IN,
     MOVED_OUT,
@@ -126,11 +127,14 @@ def test_receipt_and_tombstone_hold_no_contents(erased: Erased) -> None:
         assert not any(secret.encode() in body or json.dumps(secret).encode()[1:-1] in body for body in kept)
 
 
-def test_vectors_that_others_need_stay_and_no_others(erased: Erased) -> None:
+def test_vectors_that_others_need_stay_and_no_others(haunted: World, erased: Erased) -> None:
+    copies = haunted.table(VECTORS).filter(pl.col("content_hash") == content_hash(ECHOED_TEXT))
+    assert copies["account_bucket"].to_list() == [0, 1]
     held = set(erased.world.table(VECTORS).select("account_bucket", "content_hash").iter_rows())
     assert (1, content_hash(SHARED_TEXT)) in held
     assert (0, content_hash(SHARED_TEXT)) not in held
     assert (0, content_hash(f"{ERASED} talks about telescope, part 2")) in held
+    assert content_hash(ECHOED_TEXT) not in {text for _, text in held}, "another bucket's copy, which nobody needs"
     assert NEIGHBOUR in set(erased.world.tables(["corpus/cippus_text"])["corpus/cippus_text"]["post_id"])
 
 
