@@ -49,6 +49,9 @@ def reasons(frame: pl.DataFrame) -> dict[str, str | None]:
         ("Fish &amp; chips", "Fish & chips"),
         ("look https://t.co/x1?y=2 now", "look now"),
         ("WWW.Example.com/path end", "end"),
+        ("【新着】https://youtu.be/abc今日はラーメン", "【新着】 今日はラーメン"),
+        ("www.example.com/a?b=%E4#c、見てね", "、見てね"),
+        ("ดูhttps://t.co/x1ได้เลย", "ดู ได้เลย"),
         ("e\u0301clair", "éclair"),
         ("a\u200bb\ufeffc\u00add", "abcd"),
         ("null\x00byte", "nullbyte"),
@@ -108,6 +111,12 @@ def test_the_first_reason_that_holds_is_given() -> None:
     repeats = dict(decided.filter(pl.col("duplicate_of").is_not_null()).select("post_id", "duplicate_of").iter_rows())
     assert repeats == {"again": "kept", "nearly": "kept"}
     assert dict(decided.schema) == {name: dtype() for name, dtype in corpus.DECISIONS_SCHEMA.items()}
+
+
+def test_texts_behind_an_address_without_a_space_are_told_apart() -> None:
+    said = [f"https://youtu.be/abc{what}" for what in ("今日はラーメン", "明日は寿司です", "新しい動画")]
+    decided = decide(posts(*({"post_id": text[20:], "text": text} for text in said)), accounts(a=None))
+    assert decided["dropped_because"].to_list() == [None] * 3
 
 
 def test_of_equal_texts_the_oldest_stays_and_other_accounts_keep_theirs() -> None:

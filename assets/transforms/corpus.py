@@ -22,10 +22,12 @@ RECENT_SHARE = 0.8
 """The part of the cap that goes to the newest posts, whatever they earned."""
 ENGAGEMENT_TIER = 4
 KEPT = "kept"
-DECISION_RULES = "3"
+DECISION_RULES = "4"
 """Goes into what a stage remembers: another value means that every decision is made anew."""
 _NAMESPACE = uuid.UUID("5b0f4f0e-4a0c-5a54-9d7c-3f1f8f3a6c11")
-_URL = re.compile(r"(?:https?://|www\.)\S+", re.IGNORECASE)
+# ASCII alone, since scripts without spaces go on right behind an address: what a person wrote is worth more than the
+# rest of an address that is spelled with other letters.
+_URL = re.compile(r"(?:https?://|www\.)[!-~]+", re.IGNORECASE)
 _SPACE = re.compile(r"\s+")
 # Control characters, soft hyphens, marks and overrides of direction, byte order marks, the replacement character.
 # Zero-width joiners stay: emoji sequences and several scripts are spelled with them.
