@@ -180,6 +180,24 @@ def test_over_the_cap_most_are_the_newest_and_the_rest_the_most_engaging() -> No
     assert set(over) == {Dropped.OVER_CAP}
 
 
+def test_a_text_that_is_said_again_is_as_new_as_its_last_repetition() -> None:
+    long = "the quick brown fox jumps over the lazy dog and then it runs all the way home before the rain"
+    rows = [{"post_id": f"p{day}", "text": f"post {day}", "posted_at": NOON + timedelta(day)} for day in range(1, 6)]
+    rows += [
+        {"post_id": "motto", "text": "said again", "posted_at": NOON - timedelta(9)},
+        {"post_id": "motto again", "text": "said again", "posted_at": NOON + timedelta(8)},
+        {"post_id": "fox", "text": long, "posted_at": NOON - timedelta(8)},
+        {"post_id": "fox shouted", "text": long.upper(), "posted_at": NOON - timedelta(7)},
+        {"post_id": "fox shouted again", "text": long.upper(), "posted_at": NOON + timedelta(7)},
+        {"post_id": "deleted", "text": "said again", "posted_at": NOON + timedelta(9), "deleted_at": NOON},
+        {"post_id": "old", "text": "said once", "posted_at": NOON - timedelta(9)},
+    ]
+    decided = decide(posts(*rows), accounts(a=None), max_posts_per_account=4)
+    assert kept(decided) == {"motto", "fox", "p5", "p4"}
+    repeats = dict(decided.filter(pl.col("duplicate_of").is_not_null()).select("post_id", "duplicate_of").iter_rows())
+    assert repeats == {"motto again": "motto", "fox shouted": "fox", "fox shouted again": "fox shouted"}
+
+
 def test_a_few_more_likes_change_nothing() -> None:
     rows = [
         {"post_id": f"p{day}", "text": f"t {day}", "posted_at": NOON + timedelta(day), "likes": 70} for day in range(9)

@@ -22,7 +22,7 @@ RECENT_SHARE = 0.8
 """The part of the cap that goes to the newest posts, whatever they earned."""
 ENGAGEMENT_TIER = 4
 KEPT = "kept"
-DECISION_RULES = "4"
+DECISION_RULES = "5"
 """Goes into what a stage remembers: another value means that every decision is made anew."""
 _NAMESPACE = uuid.UUID("5b0f4f0e-4a0c-5a54-9d7c-3f1f8f3a6c11")
 # ASCII alone, since scripts without spaces go on right behind an address: what a person wrote is worth more than the
@@ -97,8 +97,8 @@ def decide(
 
     ``posts`` and ``accounts`` are lake rows of one bucket. Of equal texts of an account, and of nearly equal ones, the
     oldest stays (ties: the smaller post_id); ``duplicate_of`` names it. Of more posts than the cap, four fifths of it
-    go to the newest, and the rest of it to the most engaging of the others (``_within_cap``). Returns the columns of
-    DECISIONS_SCHEMA.
+    go to the newest, and the rest of it to the most engaging of the others (``_over_cap``); a post that others repeat
+    is as new as the newest of those. Returns the columns of DECISIONS_SCHEMA.
     """
     known = accounts.select("account_id", account_deleted=pl.col("deleted_at").is_not_null())
     cleaned = [clean(text) for text in posts["text"]]
@@ -120,7 +120,8 @@ def decide(
     )
     unique = _mark(eligible, _repeats, Dropped.DUPLICATE)
     different = _mark(unique, _near_repeats, Dropped.NEAR_DUPLICATE)
-    capped = _mark(different, lambda rest: _over_cap(rest, max_posts_per_account), Dropped.OVER_CAP)
+    dated = _with_last_said(different)
+    capped = _mark(dated, lambda rest: _over_cap(rest, max_posts_per_account), Dropped.OVER_CAP)
     return capped.select(pl.col(name).cast(dtype) for name, dtype in DECISIONS_SCHEMA.items())
 
 
@@ -191,15 +192,27 @@ def _near_repeats(rows: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(found, schema={"post_id": pl.String, "_repeats": pl.String}, orient="row")
 
 
+def _with_last_said(rows: pl.DataFrame) -> pl.DataFrame:
+    """With ``_last_said``: when a post's text was posted last, by itself or by one that repeats it.
+
+    What a post repeats may be a near-duplicate, and what that repeats is kept: there are two steps at most.
+    """
+    repeated = rows.select(duplicate_of="post_id", _kept="duplicate_of").drop_nulls()
+    ends = rows.join(repeated, on="duplicate_of", how="left", maintain_order="left")
+    stands_for = pl.coalesce("_kept", "duplicate_of", "post_id")
+    return ends.with_columns(_last_said=pl.col("posted_at").max().over(stands_for)).drop("_kept")
+
+
 def _over_cap(rows: pl.DataFrame, cap: int) -> pl.DataFrame:
     """The posts that are too many of their account.
 
-    The newest (post_id decides between equal times) fill RECENT_SHARE of the cap. What is left of it goes to the most
+    The newest by ``_last_said`` (post_id decides between equal times) fill RECENT_SHARE of the cap: by its own date, an
+    old text that is posted again and again would be in the corpus nowhere. What is left of it goes to the most
     engaging of the others, by tiers of a factor of four, because likes move all day and a post that comes and goes
     is embedded and deleted for nothing; within a tier to the newer.
     """
     place = pl.int_range(pl.len()).over("account_id")
-    newest_first = rows.sort("posted_at", "post_id", descending=[True, False], nulls_last=True)
+    newest_first = rows.sort("_last_said", "post_id", descending=[True, False], nulls_last=True)
     ranked = newest_first.with_columns(_newest=place, _tier=_tier()).with_columns(
         _tier=pl.when(pl.col("_newest") < math.ceil(cap * RECENT_SHARE)).then(math.inf).otherwise("_tier")
     )
