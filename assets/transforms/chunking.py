@@ -69,8 +69,6 @@ class _Boundary(IntEnum):
     WORD = 2  # beside punctuation or an ideograph
     SPACE = 3
     SENTENCE = 4
-    LINE = 5
-    PARAGRAPH = 6
 
 
 def chunk_texts(
@@ -89,9 +87,10 @@ def chunk_text(
     """Cut a text into chunks of at most ``max_tokens`` tokens, special tokens not counted.
 
     ``offsets`` are the (start, end) character offsets of the tokens of the whole text. Cuts fall at the end of a
-    paragraph, else a line, a sentence, a word, and make pieces of similar length. Tokenized alone, each chunk has at
-    most ``max_tokens`` tokens. Only whitespace is lost between chunks; what comes after ``max_chunks`` of them is
-    dropped and counted. A text that is only whitespace has no chunk. Raises ValueError when max_tokens is below 200.
+    sentence, else a word, and make pieces of similar length; a line's end is whitespace like any other, as clean texts
+    have none. Tokenized alone, each chunk has at most ``max_tokens`` tokens. Only whitespace is lost between chunks;
+    what comes after ``max_chunks`` of them is dropped and counted. A text that is only whitespace has no chunk. Raises
+    ValueError when max_tokens is below 200.
     """
     if max_tokens < 2 * LONGEST_WORD_TOKENS:
         raise ValueError(f"max_tokens is {max_tokens}: a chunk must have room for {2 * LONGEST_WORD_TOKENS} tokens.")
@@ -144,7 +143,7 @@ def _best_cut(boundaries: Sequence[_Boundary], start: int, room: int) -> int:
 def _boundaries(text: str, offsets: Sequence[tuple[int, int]]) -> list[_Boundary]:
     """What lies before each token; the first has the text's start before it."""
     kinds = [_boundary(text, left[1], right[0]) for left, right in pairwise(offsets)]
-    return [_Boundary.PARAGRAPH, *kinds]
+    return [_Boundary.SENTENCE, *kinds]
 
 
 def _boundary(text: str, end: int, start: int) -> _Boundary:
@@ -154,11 +153,7 @@ def _boundary(text: str, end: int, start: int) -> _Boundary:
     """
     if start < end:
         return _Boundary.NONE  # one character gave several tokens
-    gap = text[end:start]
-    newlines = gap.count("\n")
-    if newlines:
-        return _Boundary.PARAGRAPH if newlines > 1 else _Boundary.LINE
-    if any(is_space(character) for character in gap):
+    if any(is_space(character) for character in text[end:start]):
         before = text[max(0, end - 2) : end]
         ends_sentence = before[-1:] in _SENTENCE_ENDS or (before[-1:] in _CLOSERS and before[:1] in _SENTENCE_ENDS)
         return _Boundary.SENTENCE if ends_sentence else _Boundary.SPACE
