@@ -3,7 +3,6 @@
 Belongs here: the merge. Not here: what the rows mean, or those that cannot be used (quarantine.py).
 """
 
-from collections.abc import Collection
 from datetime import datetime
 
 import polars as pl
@@ -27,7 +26,7 @@ from assets.transforms.source_schema import (
 from assets.transforms.windows import plan_merges
 from resources.environments import bucket_count
 from resources.lake import LakeResource, TableSpec
-from resources.lake_edits import MergeRule
+from resources.lake_edits import BucketWindow, MergeRule
 from resources.quarantine import QuarantineResource
 from resources.raw_store import Manifest, RawStoreResource, moment
 
@@ -77,16 +76,17 @@ def _merge_windows(table: SourceTable) -> AssetsDefinition:
         lake: LakeResource,
         quarantine: QuarantineResource,
     ) -> MaterializeResult[None]:
-        tally, buckets = Tally(), buckets_of(context)
-        raw_store.require_bucket_count(table.name, bucket_count())
+        tally, buckets, count = Tally(), buckets_of(context), bucket_count()
+        raw_store.require_bucket_count(table.name, count)
         # In which order does not matter: the newer version of a row wins, whichever source it came from.
         for source in raw_store.sources(table.name):
-            reached = _windows_merged(lake, spec, source, table)
-            done = {bucket: reached[bucket] for bucket in buckets}
+            # Of all buckets: a row may come from any of them.
+            recorded_as = {bucket: application(source, table.name, bucket) for bucket in range(count)}
+            applied = lake.applied(spec, [recorded_as[bucket] for bucket in buckets])
+            done = {bucket: applied.get(recorded_as[bucket], 0) for bucket in buckets}
             for manifest in raw_store.manifests(source, table.name, after=min(done.values())):
                 due = [bucket for bucket in buckets if done[bucket] < manifest.number]
-                ahead = [bucket for bucket, number in reached.items() if number > manifest.number]
-                rule = _rule(raw_store, manifest, ahead)
+                rule, window = _rule(raw_store, manifest), BucketWindow(manifest.number, recorded_as)
                 for step in plan_merges(manifest.files, due, _MERGE_ROWS):
                     rows = raw_store.read(step.files)
                     newest, rejects = newest_usable(table, rows)
@@ -95,9 +95,9 @@ def _merge_windows(table: SourceTable) -> AssetsDefinition:
                         tally.counts["quarantined"] += quarantine.land(
                             f"raw-{source}", table.name, table.key, aside, REASON
                         )
-                    applications = {application(source, table.name, b): manifest.number for b in step.completes}
+                    applications = dict.fromkeys(window.of(step.completes), manifest.number)
                     within = sorted({*step.buckets, *step.completes})
-                    tally.changes += lake.merge_newer(spec, newest, within, applications, rule)
+                    tally.changes += lake.merge_newer(spec, newest, within, applications, rule, window)
                     context.log.info("%s: window %s, %s rows merged", spec.name, manifest.number, f"{rows.height:,}")
                 tally.counts["windows"] += 1
         for bucket, contents in lake.contents(spec).items():
@@ -108,13 +108,6 @@ def _merge_windows(table: SourceTable) -> AssetsDefinition:
         return tally.result()
 
     return merge_windows
-
-
-def _windows_merged(lake: LakeResource, spec: TableSpec, source: str, table: SourceTable) -> dict[int, int]:
-    """Bucket → the last window of a source that was merged into it, of all buckets: a row may come from any of them."""
-    of_buckets = {bucket: application(source, table.name, bucket) for bucket in range(bucket_count())}
-    applied = lake.applied(spec, of_buckets.values())
-    return {bucket: applied.get(name, 0) for bucket, name in of_buckets.items()}
 
 
 def _fitted(lake: LakeResource, spec: TableSpec, rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -136,12 +129,12 @@ def _fitted(lake: LakeResource, spec: TableSpec, rows: pl.DataFrame) -> tuple[pl
     return fitted, rows.with_columns(lost).filter(lost.is_not_null())
 
 
-def _rule(raw_store: RawStoreResource, window: Manifest, ahead: Collection[int]) -> MergeRule:
+def _rule(raw_store: RawStoreResource, window: Manifest) -> MergeRule:
     """How the rows of a window win: what another source has seen later is not overruled by an equal ``updated_at``."""
     others = [name for name in raw_store.sources(window.table) if name != window.source]
     newest = [found.upper for found in (raw_store.newest(name, window.table) for name in others) if found]
     is_latest = all(datetime.fromisoformat(window.upper) >= datetime.fromisoformat(upper) for upper in newest)
-    return MergeRule(tuple(ahead), is_latest, moment(window.judged_below or None))
+    return MergeRule(is_latest=is_latest, judged_below=moment(window.judged_below or None))
 
 
 ASSETS = [_merge_windows(table) for table in SOURCE_TABLES.values()]

@@ -20,7 +20,7 @@ from pydantic import PrivateAttr
 
 from resources.lake_change import COMMITS_PER_CHECKPOINT, change
 from resources.lake_columns import arrow_schema, no_standing, typed
-from resources.lake_edits import FILE, LATER_WINS, Edit, MergeRule, difference, newer
+from resources.lake_edits import FILE, LATER_WINS, BucketWindow, Edit, MergeRule, difference, newer
 from resources.lake_files import Folder, Kept, store_of
 from resources.lake_log import OutrunError
 from resources.lake_lookup import Lookup, Snapshot
@@ -224,7 +224,7 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
             return Changes()
         buckets = None if bucket is None else [bucket]
 
-        def decide(lookup: Lookup) -> Edit:
+        def decide(lookup: Lookup, _: Mapping[str, int]) -> Edit:
             return difference(lookup.all_rows(buckets), typed(desired, lookup.snapshot.schema), spec.key)
 
         return change(self, spec, decide, buckets)
@@ -232,7 +232,7 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
     def append(self, spec: TableSpec, rows: pl.DataFrame) -> None:
         """Add rows in one commit, without looking at those that are there."""
 
-        def decide(lookup: Lookup) -> Edit:
+        def decide(lookup: Lookup, _: Mapping[str, int]) -> Edit:
             after = typed(rows, lookup.snapshot.schema)
             return Edit(no_standing(after), after, Changes(inserted=after.height))
 
@@ -243,7 +243,7 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
         if self.open(spec) is None:
             return Changes()
 
-        def decide(lookup: Lookup) -> Edit:
+        def decide(lookup: Lookup, _: Mapping[str, int]) -> Edit:
             columns = [*spec.key, *([BUCKET] if spec.partitioned else [])]
             doomed = self.scan(spec).filter(pl.sql_expr(predicate)).select(columns).collect()
             standing = lookup.rows_of(doomed.select(spec.key), lookup.snapshot.schema.names)
@@ -266,23 +266,31 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
         buckets: Sequence[int],
         applications: Mapping[str, int],
         rule: MergeRule = LATER_WINS,
+        window: BucketWindow | None = None,
     ) -> Changes:
         """Merge rows into their buckets where theirs is the later ``updated_at``, and record the applications.
 
         Rows and applications are one commit: a crash leaves both or neither, and a repetition changes nothing.
         ``rows`` has one row a key; ``rule`` says what wins beside the later one. A row of a table whose
         keys move is taken out of the bucket where it stood in the same commit: for that, a key that is new in its own
-        bucket is looked for in the others, in one file of each at most where files are clustered.
+        bucket is looked for in the others, in one file of each at most where files are clustered. Rows of a ``window``
+        that another run merged into their bucket by now are unchanged.
         """
 
-        def decide(lookup: Lookup) -> Edit:
+        def decide(lookup: Lookup, recorded: Mapping[str, int]) -> Edit:
             coming = typed(rows, lookup.snapshot.schema, only_given=True)
-            edit = newer(lookup.standing(spec, coming), coming, spec.key, rule)
-            return replace(edit, after=typed(edit.after, lookup.snapshot.schema))
+            due = coming.filter(~pl.col(BUCKET).is_in(window.merged(recorded))) if window else coming
+            standing = lookup.standing(spec, due)
+            elsewhere = window.of({*standing[BUCKET].unique()} - {*buckets}) if window else set()
+            known = {**recorded, **(self.applied(spec, elsewhere) if elsewhere else {})}
+            in_order = replace(rule, ahead=window.ahead(known)) if window else rule
+            edit = newer(standing, due, spec.key, in_order)
+            changes = edit.changes + Changes(unchanged=coming.height - due.height)
+            return replace(edit, after=typed(edit.after, lookup.snapshot.schema), changes=changes)
 
         if spec.evolves:
             self._with_columns(self.create(spec), arrow_schema(rows.drop(spec.schema.names, strict=False)))
-        return change(self, spec, decide, buckets, applications)
+        return change(self, spec, decide, buckets, applications, window)
 
 
 def _fingerprint(paths: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 from deltalake.exceptions import TableNotFoundError
 
-from resources.lake_edits import FILE, Edit
+from resources.lake_edits import FILE, BucketWindow, Edit
 from resources.lake_log import Action, Commit, DataFile, OutrunError, bucket_of, write_commit
 from resources.lake_lookup import Lookup, Snapshot
 from resources.lake_rewrite import carry_out
@@ -19,6 +19,8 @@ from resources.lake_tables import WHOLE, Changes, TableSpec
 if TYPE_CHECKING:
     from resources.lake import LakeResource
 
+Decide = Callable[[Lookup, Mapping[str, int]], Edit]
+"""An edit of the rows of a snapshot, from them and from application → the last version of it that the table has."""
 _ATTEMPTS = 20
 """How often a change is computed anew because another writer of the same rows was first."""
 COMMITS_PER_CHECKPOINT, _FILES_PER_COMMIT = 10, 1_000
@@ -29,31 +31,35 @@ and where there are more than 10,000 files one every so many thousands of them, 
 def change(
     lake: "LakeResource",
     spec: TableSpec,
-    decide: Callable[[Lookup], Edit],
+    decide: Decide,
     buckets: Iterable[int] | None,
     applications: Mapping[str, int] | None = None,
+    window: BucketWindow | None = None,
 ) -> Changes:
     """Decide on the newest snapshot, write, commit; again from the beginning while other writers are first.
 
-    ``buckets`` are those that were read for it, None for all. Files of an attempt that was outrun are deleted.
+    ``buckets`` are those that were read for it, None for all. Files of an attempt that was outrun are deleted. How far
+    the buckets are with a ``window`` is told too, though only ``applications`` are recorded.
     """
+    asked = {*(applications or {}), *(window.of(buckets or ()) if window else ())}
     for _ in range(_ATTEMPTS):
         lake.look_again(spec)
         lake.create(spec)
         snapshot = lake.snapshot(spec)
         if snapshot is None:
             raise TableNotFoundError(lake.s3.uri(spec.name))
-        recorded = lake.applied(spec, applications or {})
+        recorded = lake.applied(spec, asked)
         due = {app: number for app, number in (applications or {}).items() if recorded.get(app, -1) < number}
         lookup = lake.lookup(spec, snapshot)
-        edit = decide(lookup)
+        edit = decide(lookup, recorded)
         if not (edit.changes.written or due):
             return edit.changes
         written = carry_out(lookup.folder, snapshot, spec, edit)
         touched = _touched(edit, snapshot, buckets if spec.partitioned or buckets == () else None)
         commit = Commit("MERGE" if touched else "WRITE", written.adds, written.removes, written.changes, due, touched)
+        is_outrun = _outrun(window.of(touched) if window else set(), _newcomers(lake, spec, snapshot, edit))
         try:
-            version = write_commit(lake.s3, spec.name, snapshot.version, commit, _newcomers(lake, spec, snapshot, edit))
+            version = write_commit(lake.s3, spec.name, snapshot.version, commit, is_outrun)
         except OutrunError:
             lake.s3.delete([f"{spec.name}/{path}" for path in written.paths])
             continue
@@ -63,6 +69,15 @@ def change(
         return edit.changes
     message = f"{lake.s3.uri(spec.name)}: other writers of the same rows were first {_ATTEMPTS} times in a row."
     raise OutrunError(message)
+
+
+def _outrun(relied_on: set[str], otherwise: Callable[[Sequence[Action]], bool]) -> Callable[[Sequence[Action]], bool]:
+    """Whether a bucket that an edit was computed from went on to another window, which may change none of its files."""
+
+    def found_in(actions: Sequence[Action]) -> bool:
+        return any(action.get("txn", {}).get("appId") in relied_on for action in actions) or otherwise(actions)
+
+    return found_in
 
 
 def _newcomers(

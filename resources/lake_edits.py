@@ -4,6 +4,7 @@ Belongs here: the rules by which a row wins. Not here: finding the rows that sta
 (lake_rewrite.py).
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -42,6 +43,30 @@ class MergeRule:
 
 LATER_WINS = MergeRule()
 """The rule of a source's newest window."""
+
+
+@dataclass(frozen=True)
+class BucketWindow:
+    """A source's window, and the application under which each bucket (of all) records the last one that it has.
+
+    Another run may merge the same window and those after it at any time, so how far a bucket is has to be asked of the
+    very version that an edit is computed from: a row is never merged over what a later window said of it.
+    """
+
+    number: int
+    applications: Mapping[int, str]
+
+    def of(self, buckets: Iterable[int]) -> set[str]:
+        """The applications of some buckets."""
+        return {self.applications[bucket] for bucket in buckets if bucket in self.applications}
+
+    def merged(self, recorded: Mapping[str, int]) -> tuple[int, ...]:
+        """The buckets that have this window; ``recorded`` is application → the last that it has."""
+        return tuple(bucket for bucket, app in self.applications.items() if recorded.get(app, 0) >= self.number)
+
+    def ahead(self, recorded: Mapping[str, int]) -> tuple[int, ...]:
+        """The buckets that have a later one."""
+        return tuple(bucket for bucket, app in self.applications.items() if recorded.get(app, 0) > self.number)
 
 
 def newer(standing: pl.DataFrame, rows: pl.DataFrame, key: tuple[str, ...], rule: MergeRule = LATER_WINS) -> Edit:

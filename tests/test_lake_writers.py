@@ -3,6 +3,7 @@
 import signal
 import subprocess
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import pytest
 from lake_writer import SPEC, Job, arguments
 
 from resources import lake_change
-from resources.lake import LakeResource, OutrunError
+from resources.lake import Changes, LakeResource, OutrunError
+from resources.lake_edits import BucketWindow, MergeRule
 from resources.lake_log import Action, Commit, DataFile, commit_key, read_commit, write_commit
 from resources.lake_upkeep import LakeUpkeep
 
@@ -115,6 +117,55 @@ def test_a_key_that_another_writer_put_elsewhere_meanwhile_is_moved(
     assert lake.scan(SPEC).select("key", "account_bucket").collect().rows() == [("own-0", 3)]
     unreferenced = {item.key for item in lake.s3.list_objects(f"{SPEC.name}/account_bucket=3")}
     assert len(unreferenced) == 1, "the outrun attempt's file is gone"
+
+
+def said(text: str, day: int, bucket: int = 0) -> pl.DataFrame:
+    at = datetime(2024, 1, day, tzinfo=UTC)
+    return pl.DataFrame([(bucket, "k", text, at)], schema=SPEC.polars_schema, orient="row")
+
+
+APPS = {bucket: f"app/{bucket}" for bucket in range(2)}
+BEFORE_5 = MergeRule(judged_below=datetime(2024, 1, 5, tzinfo=UTC))
+
+
+@pytest.mark.parametrize("completes", [{"app/0": 3}, {}], ids=["last commit of the window", "one before"])
+@pytest.mark.parametrize(
+    ("later", "rule"),
+    [(said("later", 2), MergeRule()), (said("put back", 1), BEFORE_5)],
+    ids=["a tie", "a comparison of keys"],
+)
+def test_a_late_writer_of_a_window_leaves_what_later_ones_said(
+    lake: LakeResource,
+    monkeypatch: pytest.MonkeyPatch,
+    completes: dict[str, int],
+    later: pl.DataFrame,
+    rule: MergeRule,
+) -> None:
+    third = BucketWindow(3, APPS)
+    lake.merge_newer(SPEC, said("first", 1), [0], {"app/0": 2}, window=BucketWindow(2, APPS))
+
+    def overtake(rival: LakeResource) -> None:
+        rival.merge_newer(SPEC, said("third", 2), [0], {"app/0": 3}, window=third)
+        rival.merge_newer(SPEC, later, [0], {"app/0": 4}, rule, BucketWindow(4, APPS))
+
+    attempts = rival(lake, monkeypatch, overtake)
+    assert lake.merge_newer(SPEC, said("third", 2), [0], completes, window=third) == Changes(unchanged=1)
+    assert len(attempts) == 1, "nothing is left to commit"
+    assert lake.scan(SPEC).select("text").collect().to_series().to_list() == later["text"].to_list()
+    assert lake.applied(SPEC, ["app/0"]) == {"app/0": 4}
+
+
+def test_a_row_that_a_later_window_left_in_another_bucket_is_not_moved_out_of_it(
+    lake: LakeResource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It moved here in window 3 and back in window 4, all at one moment; there, window 4 changes nothing."""
+    third, fourth = BucketWindow(3, APPS), BucketWindow(4, APPS)
+    lake.merge_newer(SPEC, said("x", 1, bucket=1), [0, 1], {"app/0": 2, "app/1": 2}, window=BucketWindow(2, {}))
+    back = said("x", 1, bucket=1)
+    attempts = rival(lake, monkeypatch, lambda rival: rival.merge_newer(SPEC, back, [1], {"app/1": 4}, window=fourth))
+    lake.merge_newer(SPEC, said("x", 1, bucket=0), [0], {"app/0": 3}, window=third)
+    assert len(attempts) == 2
+    assert lake.scan(SPEC).select("account_bucket").collect().to_series().to_list() == [1]
 
 
 def test_upkeep_gives_way_to_a_writer_of_its_bucket(lake: LakeResource, monkeypatch: pytest.MonkeyPatch) -> None:
