@@ -174,12 +174,16 @@ class Extraction:
         """Rows that can be cast and are new, batch by batch."""
         for batch in batches:
             rows = self.reading.rows(batch, self.on_rejects)
-            self._note(pc.max(rows[ALONG]).as_py())
+            self._note(rows[ALONG])
             yield overlap.fresh(rows)
             self.on_rows(batch.num_rows)
 
-    def _note(self, moment: datetime | None) -> None:
-        self.newest_moment = max((known for known in (self.newest_moment, moment) if known), default=None)
+    def _note(self, moments: pa.ChunkedArray) -> None:
+        """The newest ``updated_at`` so far; of a snapshot, but for those ahead of it, which say nothing of its age."""
+        if isinstance(self.source, SnapshotSource):
+            moments = moments.filter(pc.less_equal(moments, pa.scalar(self.source.snapshot, moments.type)))
+        newest = pc.max(moments).as_py()
+        self.newest_moment = max((known for known in (self.newest_moment, newest) if known), default=None)
 
     def _manifest(
         self, number: int, lower: datetime | None, upper: datetime, files: tuple[WindowFile, ...], overlap: str

@@ -172,6 +172,7 @@ class KeyReconciliation:
     def _land(self, found: Differences, bounds: Bounds, mark: datetime, writer: WindowWriter) -> None:
         for name in ("vanished", "missing", "stale", "ahead"):
             self._counts[name] += len(getattr(found, name))
+        self._counts["unusable"] += found.keyless
         if isinstance(self.source, LiveSource):
             self._land_rows(self.source, found.to_read, mark, writer)
         self._vanished += found.vanished.to_list()
@@ -214,10 +215,21 @@ class KeyReconciliation:
 
 
 def in_schema(rows: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Rows in a schema's order and types; a column that they lack is null."""
-    for absent in (column for column in schema if column.name not in rows.column_names):
-        rows = rows.append_column(absent, pa.nulls(rows.num_rows, absent.type))
-    return rows.select(schema.names).cast(schema)
+    """Rows in a schema's order and types; null is a column that they lack, and a value that has no equal in its type.
+
+    The source may have retyped a column that nobody declared since the lake's rows were read: what a deleted row said
+    there is worth less than knowing that it was deleted.
+    """
+    columns = []
+    for column in schema:
+        if column.name not in rows.column_names:
+            columns.append(pa.chunked_array([pa.nulls(rows.num_rows, column.type)]))
+        elif rows[column.name].type.equals(column.type):
+            columns.append(rows[column.name])
+        else:
+            cast = recast(pl.Series(pl.from_arrow(rows[column.name])), column.type)
+            columns.append(pa.chunked_array([cast.to_arrow().cast(column.type)]))
+    return pa.table(columns, schema=schema)
 
 
 def _frame(rows: pa.Table) -> pl.DataFrame:

@@ -85,5 +85,9 @@ class StagedSource(Source, Protocol):
 class SnapshotSource(Source, Protocol):
     """A source that holds one moment, whole: a snapshot export."""
 
+    @property
+    def snapshot(self) -> datetime:
+        """The moment of the snapshot, as its description has it."""
+
     def mark_of(self, newest: datetime | None) -> datetime:
-        """The safe high-water mark, given the newest ``updated_at`` of a table's rows, which it cannot be before."""
+        """The safe high-water mark, given the newest ``updated_at`` of a table's rows up to ``snapshot``."""

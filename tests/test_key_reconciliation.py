@@ -10,6 +10,7 @@ from typing import Any
 
 import polars as pl
 import psycopg
+import pyarrow as pa
 import pytest
 from dagster import AssetKey, Definitions, ExecuteInProcessResult, ResourceDefinition, in_process_executor
 from hypothesis import HealthCheck, given, settings
@@ -18,7 +19,7 @@ from lineage_world import World, empty_world, world_name
 
 from assets import lake as lake_stage
 from assets.extraction import Extraction
-from assets.key_reconciliation import KeyReconciliation, Reconciled
+from assets.key_reconciliation import KeyReconciliation, Reconciled, in_schema
 from assets.lake import LAKE_ACCOUNTS
 from assets.transforms.key_comparison import Bounds, compare_keys
 from assets.transforms.source_schema import ACCOUNTS
@@ -332,3 +333,21 @@ def test_small_tables_are_one_share_and_large_ones_many() -> None:
         shares.add("right", {"key": pl.String()}, [pl.DataFrame({"key": ["a"]})])
         [(left, right)] = shares.paired("left", "right")
         assert (left.height, right.height) == (0, 1)
+
+
+def test_rows_without_a_key_are_counted_and_compared_with_nothing() -> None:
+    at = datetime(2024, 5, 1, tzinfo=UTC)
+    source = pl.DataFrame({"key": ["a", None, None], "updated_at": [at] * 3})
+    lake = pl.DataFrame({"key": ["a"], "updated_at": [at], "is_deleted": [False]})
+    later = at + timedelta(days=1)
+    found = compare_keys(source, lake, Bounds(later, later))
+    assert (found.to_read, found.vanished.to_list(), found.keyless) == ([], [], 2)
+
+
+def test_a_tombstone_outlives_that_its_column_was_retyped() -> None:
+    rows = pa.table({"id": ["a", "b"], "price": ["1.50", "3"], "size": pa.array([1 << 40, 2], pa.int64())})
+    schema = pa.schema([("id", pa.string()), ("price", pa.int32()), ("size", pa.int32()), ("new", pa.bool_())])
+    assert in_schema(rows, schema).to_pylist() == [
+        {"id": "a", "price": None, "size": None, "new": None},
+        {"id": "b", "price": 3, "size": 2, "new": None},
+    ]

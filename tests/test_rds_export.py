@@ -8,11 +8,13 @@ import psycopg
 import pyarrow as pa
 import pytest
 
+from assets.extraction import Extraction
 from assets.transforms.source_contract import compare, landed_schema, read_columns, recast_rows
-from assets.transforms.source_schema import POSTS, SOURCE_TABLES, TESTIMONIALS, SourceTable
+from assets.transforms.source_schema import POSTS, SOURCE_TABLES, TESTIMONIALS, TIMESTAMP, SourceTable
 from pipelines.demo.rds_export import write_export
 from resources.embedded import EmbeddedStack
 from resources.export_metadata import ExportInfo, ExportMetadataError, described_ranges
+from resources.raw_store import RawStoreResource
 from resources.rds_export import (
     ExportAmbiguousError,
     ExportNotReadyError,
@@ -107,6 +109,18 @@ def test_an_export_has_the_databases_rows_in_the_declared_types(
         assert rows_of(export, table) == rows_in(source, table)
     assert export.columns("posts")["hashtags"] == "ARRAY"
     assert export.columns("unknown") == {}
+
+
+def test_a_copied_snapshot_is_as_old_as_its_rows_whatever_one_of_them_says(
+    whole: RdsExportResource, s3: S3Resource
+) -> None:
+    export = whole.open(ID, [POSTS.name])
+    extraction = Extraction(export, RawStoreResource(s3=s3), POSTS, 8, lambda _: None, timedelta())
+    original, ahead = export.snapshot - timedelta(days=5), export.snapshot + timedelta(days=27_000)
+    extraction._note(pa.chunked_array([pa.array([original, ahead, None], TIMESTAMP)]))
+    assert extraction.newest_moment == original
+    assert export.mark_of(extraction.newest_moment) == original - export.allowance
+    assert export.mark_of(None) < datetime(1971, 1, 1, tzinfo=UTC), "an empty table says nothing of its age"
 
 
 def test_a_row_group_is_all_that_is_read_at_a_time(

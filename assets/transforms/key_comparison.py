@@ -35,7 +35,8 @@ class Differences:
 
     ``vanished``: the lake's row stands and the source has none. ``missing``: the lake has none. ``stale``: the lake's
     version is older. ``ahead``: the lake's is later than the source's, because the row was put back as it was, or it is
-    a tombstone of ours. ``undated``: the source's row has no ``updated_at``, so no window takes it.
+    a tombstone of ours. ``undated``: the source's row has no ``updated_at``, so no window takes it. ``keyless`` is how
+    many rows of the source have no key.
     """
 
     vanished: pl.Series
@@ -43,6 +44,7 @@ class Differences:
     stale: pl.Series
     ahead: pl.Series
     undated: pl.Series
+    keyless: int = 0
 
     @property
     def to_read(self) -> list[str]:
@@ -52,9 +54,14 @@ class Differences:
 
 
 def compare_keys(source: pl.DataFrame, lake: pl.DataFrame, bounds: Bounds) -> Differences:
-    """Judge every key of (key, updated_at) of a source against (key, updated_at, is_deleted) of the lake."""
-    joined = source.with_columns(in_source=True).join(
-        lake.with_columns(in_lake=True), on="key", how="full", coalesce=True, suffix="_held"
+    """Judge every key of (key, updated_at) of a source against (key, updated_at, is_deleted) of the lake.
+
+    A row without a key is none that anything could be said of: ``keyless`` counts them.
+    """
+    joined = (
+        source.drop_nulls("key")
+        .with_columns(in_source=True)
+        .join(lake.with_columns(in_lake=True), on="key", how="full", coalesce=True, suffix="_held")
     )
     here, there = pl.col("in_source").is_not_null(), pl.col("in_lake").is_not_null()
     theirs, ours = pl.col("updated_at"), pl.col("updated_at_held")
@@ -69,6 +76,7 @@ def compare_keys(source: pl.DataFrame, lake: pl.DataFrame, bounds: Bounds) -> Di
         stale=keys(expected & there & (ours < theirs)),
         ahead=keys(expected & there & (ours > theirs) & (ours < bounds.judged_below)),
         undated=keys(here & theirs.is_null()),
+        keyless=source["key"].null_count(),
     )
 
 
