@@ -5,8 +5,9 @@ the generations (index_promotion.py).
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -66,7 +67,7 @@ class _Damage:
 
     def __init__(self, desired: Desired, counts: Counter[str]) -> None:
         self._desired, self._counts = desired, counts
-        self._numbers = {(row["post_id"], row["chunk_no"]) for row in desired.payloads.values()}
+        self._numbers = {_number(row) for row in desired.payloads.values()}
         self._seen: set[str] = set()
         self._wrong: set[str] = set()
         self.gone: list[str] = []
@@ -88,8 +89,7 @@ class _Damage:
         for point in held:
             wanted = self._desired.payloads.get(point.id)
             if wanted is None:
-                is_copy = (point.payload.get("post_id"), point.payload.get("chunk_no")) in self._numbers
-                self._foreign(point.id, "duplicate" if is_copy else "foreign")
+                self._foreign(point.id, "duplicate" if _number(point.payload) in self._numbers else "foreign")
                 continue
             self._seen.add(point.id)
             said = point.payload.get("payload_hash")
@@ -121,6 +121,11 @@ class _Damage:
         self._counts[kind] += 1
 
 
+def _number(payload: Mapping[str, Any]) -> str:
+    """Which chunk of which post a payload says it is of; what others wrote may be of any type."""
+    return repr((payload.get("post_id"), payload.get("chunk_no")))
+
+
 def _compare_contents(index: VectorIndex, writer: PointWriter, desired: Desired, damaged: _Damage) -> None:
     """Payloads and vectors of a bucket against the lake's, BATCH_POINTS at a time.
 
@@ -146,7 +151,8 @@ def _delete_homeless(index: VectorIndex, buckets: set[int], found: Reconciled) -
     """Delete points of no bucket, which no filter by bucket shows; looked for only when the counts differ."""
     if index.count() == sum(index.count(bucket) for bucket in buckets):
         return
-    homeless = [point.id for point in index.scroll_points() if point.payload.get("account_bucket") not in buckets]
+    homes = sorted(buckets)  # a list, as what is looked for in it may be of any type
+    homeless = [point.id for point in index.scroll_points() if point.payload.get("account_bucket") not in homes]
     index.delete(homeless)
     if homeless:
         found.damage["foreign"] += len(homeless)

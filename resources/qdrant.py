@@ -75,18 +75,10 @@ class NoPreviousError(VectorIndexError):
 
 @dataclass(frozen=True, eq=False)
 class SparseVector:
-    """Term ids (uint32, strictly ascending) and their weights (float32), of one length; may be empty."""
+    """Term ids (uint32) and their weights (float32); may be empty. What is read need not be fit to be written."""
 
     indices: NDArray[np.uint32]
     values: NDArray[np.float32]
-
-    def __post_init__(self) -> None:
-        if self.indices.shape != self.values.shape or self.indices.ndim != 1:
-            message = f"Sparse indices {self.indices.shape} and values {self.values.shape} differ in shape."
-            raise ValueError(message)
-        if (self.indices[1:] <= self.indices[:-1]).any():
-            message = "Sparse indices must be strictly ascending."
-            raise ValueError(message)
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -96,12 +88,23 @@ class SparseVector:
         """From an engine's lists."""
         return cls(np.asarray(indices, np.uint32), np.asarray(values, np.float32))
 
+    def checked(self) -> "SparseVector":
+        """Itself, to be written or asked with. Raises VectorIndexError unless ids ascend, each with a finite weight."""
+        if self.indices.shape != self.values.shape or self.indices.ndim != 1:
+            message = f"Sparse indices {self.indices.shape} and values {self.values.shape} differ in shape."
+            raise VectorIndexError(message)
+        if (self.indices[1:] <= self.indices[:-1]).any() or not np.isfinite(self.values).all():
+            message = "Sparse indices must be strictly ascending, and their values finite."
+            raise VectorIndexError(message)
+        return self
+
 
 @dataclass(frozen=True, eq=False)
 class IndexPoint:
     """One chunk in the index: ``id`` a UUID, ``dense`` float32 (dimension,), ``payload`` JSON values.
 
-    Engines keep ``dense`` at unit length. A NaN is refused here, because Edge accepts it in silence.
+    Engines keep ``dense`` at unit length. Others may write to a collection, too: what is read may have no dense vector
+    (an empty array) or one that is not finite, so that it can be found and repaired.
     """
 
     id: str
@@ -109,10 +112,20 @@ class IndexPoint:
     sparse: SparseVector
     payload: Mapping[str, Any]
 
-    def __post_init__(self) -> None:
-        if self.dense.ndim != 1 or not np.isfinite(self.dense).all():
+    @classmethod
+    def of(cls, id_: object, vectors: Mapping[str, Any] | None, payload: Mapping[str, Any] | None) -> "IndexPoint":
+        """From an engine's id, vectors by name, and payload."""
+        held = vectors or {}
+        terms = held.get(SPARSE)
+        sparse = SparseVector.of(terms.indices, terms.values) if terms else SparseVector.of([], [])
+        return cls(str(id_), np.asarray(held.get(DENSE, ()), np.float32), sparse, payload or {})
+
+    def checked(self) -> "IndexPoint":
+        """Itself, to be written. Raises VectorIndexError without a finite dense vector: Edge takes NaN in silence."""
+        if self.dense.ndim != 1 or not self.dense.size or not np.isfinite(self.dense).all():
             message = f"The dense vector of point {self.id} must be one-dimensional and finite."
-            raise ValueError(message)
+            raise VectorIndexError(message)
+        return self
 
 
 @dataclass(frozen=True)

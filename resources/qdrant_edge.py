@@ -276,21 +276,19 @@ def write_birth(folder: Path, born: Generation) -> None:
 
 
 def _edge_point(point: IndexPoint) -> edge.Point:
-    vectors: dict[str, edge.NamedVector] = {DENSE: point.dense.tolist()}
+    vectors: dict[str, edge.NamedVector] = {DENSE: point.checked().dense.tolist()}
     if len(point.sparse):
         vectors[SPARSE] = _edge_sparse(point.sparse)
     return edge.Point(point.id, vectors, dict(point.payload))
 
 
 def _edge_sparse(sparse: SparseVector) -> edge.SparseVector:
-    return edge.SparseVector(sparse.indices.tolist(), sparse.values.tolist())
+    return edge.SparseVector(sparse.checked().indices.tolist(), sparse.values.tolist())
 
 
 def _index_point(record: edge.Record) -> IndexPoint:
     vectors: Any = record.vector
-    sparse = vectors.get(SPARSE)
-    sparse_vector = SparseVector.of(sparse.indices, sparse.values) if sparse else SparseVector.of([], [])
-    return IndexPoint(str(record.id), np.asarray(vectors[DENSE], np.float32), sparse_vector, record.payload or {})
+    return IndexPoint.of(record.id, vectors, record.payload)
 
 
 def _edge_filter(where: SearchFilter) -> edge.Filter | None:

@@ -6,7 +6,6 @@ Belongs here: points, filters, and what a collection is created with. Not here: 
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from qdrant_client import models
 
 from resources.index_generations import Recipe
@@ -46,7 +45,7 @@ def collection_settings(recipe: Recipe) -> dict[str, Any]:
 
 def point_struct(point: IndexPoint) -> models.PointStruct:
     """A point as it is written; an empty sparse vector is left out."""
-    vectors: dict[str, Any] = {DENSE: point.dense.tolist()}
+    vectors: dict[str, Any] = {DENSE: point.checked().dense.tolist()}
     if len(point.sparse):
         vectors[SPARSE] = sparse_vector(point.sparse)
     return models.PointStruct(id=point.id, vector=vectors, payload=dict(point.payload))
@@ -54,15 +53,13 @@ def point_struct(point: IndexPoint) -> models.PointStruct:
 
 def sparse_vector(sparse: SparseVector) -> models.SparseVector:
     """A sparse vector as it is written and asked with."""
-    return models.SparseVector(indices=sparse.indices.tolist(), values=sparse.values.tolist())
+    return models.SparseVector(indices=sparse.checked().indices.tolist(), values=sparse.values.tolist())
 
 
 def index_point(record: models.Record) -> IndexPoint:
     """A point as it was read, with vectors and payload."""
-    vectors: Any = record.vector
-    sparse = vectors.get(SPARSE)
-    sparse_vector = SparseVector.of(sparse.indices, sparse.values) if sparse else SparseVector.of([], [])
-    return IndexPoint(str(record.id), np.asarray(vectors[DENSE], np.float32), sparse_vector, record.payload or {})
+    named: Any = record.vector  # without names only in a collection that was not made here
+    return IndexPoint.of(record.id, named, record.payload)
 
 
 def filter_of(where: SearchFilter) -> models.Filter | None:

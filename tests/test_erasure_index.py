@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fake_embedder import CountingEmbedder
-from qdrant_client import QdrantClient
+from qdrant_client import QdrantClient, models
 
 from assets.erasure_index import build_anew, delete_points, every_point
 from assets.index_points import PointWriter
@@ -56,6 +56,17 @@ def test_a_server_keeps_its_generations_without_the_points() -> None:
     assert delete_points(generations, SUBJECT) == 6
     assert posts_left(generations) == {f"cippus_text_v{number}": {"erased", "its-post", "p5"} for number in (1, 2)}
     assert delete_points(generations, SUBJECT) == 0
+
+
+@pytest.mark.filterwarnings("ignore:Payload indexes have no effect:UserWarning")
+def test_a_point_without_a_vector_is_deleted_too() -> None:
+    client = QdrantClient(":memory:")
+    generations = ServerGenerations(client, "memory")
+    fill(generations)
+    foreign = models.PointStruct(id=str(uuid.UUID(int=7)), vector={}, payload={"account_id": "erased", "post_id": "x"})
+    client.upsert("cippus_text_v1", [foreign])
+    assert delete_points(generations, SUBJECT) == 7
+    assert "x" not in posts_left(generations)["cippus_text_v1"]
 
 
 def test_another_models_generation_is_not_replaced_by_an_empty_one(tmp_path: Path, lake: LakeResource) -> None:

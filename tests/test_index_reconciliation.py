@@ -1,16 +1,20 @@
 """Reconciling: whatever is done to the collection, one reconcile gives the same points, and embeds nothing."""
 
 import json
+import math
 import random
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import qdrant_edge as edge
 from lineage_world import BUCKETS_RUN, World, loaded_world, world_name
+from qdrant_client import QdrantClient, models
 from typer.testing import CliRunner
 
 from assets.index_points import PointWriter, recipe_of
@@ -20,9 +24,13 @@ from assets.transforms.points import payload_hash
 from resources.edge_generations import ALIASES_FILE, EdgeGenerations
 from resources.embedded import EmbeddedStack
 from resources.index_generations import Generations
-from resources.qdrant import IndexPoint, SparseVector, VectorIndex
+from resources.qdrant import DENSE, IndexPoint, SparseVector, VectorIndex
+from resources.qdrant_edge import EdgeIndex
+from resources.qdrant_server import ServerIndex
+from resources.server_generations import ServerGenerations
 
 DAMAGES = 200
+DICE = random.Random(0)  # noqa: S311 -- a seed
 Dump = Mapping[str, tuple[Any, ...]]
 
 
@@ -125,8 +133,36 @@ def foreign_id(dice: random.Random) -> str:
     return f"{dice.getrandbits(32):08x}-0000-4000-8000-{dice.getrandbits(48):012x}"
 
 
+def without_dense(index: VectorIndex, points: list[IndexPoint], dice: random.Random) -> None:
+    write_raw(index, [(point, None) for point in points])
+
+
+def not_finite(index: VectorIndex, points: list[IndexPoint], dice: random.Random) -> None:
+    """Infinity, which engines bring to a unit length that is none: the vector is read as NaN."""
+    write_raw(index, [(point, [math.inf, *point.dense.tolist()[1:]]) for point in points])
+
+
+def write_raw(index: VectorIndex, points: Sequence[tuple[IndexPoint, list[float] | None]]) -> None:
+    """Write payloads with any dense vector, or none, as a client that is not ours may do."""
+    if isinstance(index, EdgeIndex):
+        made = [edge.Point(point.id, {DENSE: dense} if dense else {}, dict(point.payload)) for point, dense in points]
+        index._update(edge.UpdateOperation.upsert_points(made))
+        return
+    assert isinstance(index, ServerIndex)
+    structs = [
+        models.PointStruct(id=point.id, vector={DENSE: dense} if dense else {}, payload=dict(point.payload))
+        for point, dense in points
+    ]
+    index._client.upsert(index._collection, structs)
+
+
+def is_whole(point: IndexPoint) -> bool:
+    return point.dense.size > 0 and bool(np.isfinite(point.dense).all())
+
+
 DAMAGE: list[Callable[[VectorIndex, list[IndexPoint], random.Random], None]] = [
     drop, empty_payload, other_text, stale, other_bucket, other_dense, other_sparse, swapped, duplicated, foreign,
+    without_dense, not_finite,
 ]  # fmt: skip
 
 
@@ -145,7 +181,7 @@ def lose_collection(folder: Path, dice: random.Random) -> None:
 def damage_at_random(index: VectorIndex, ids: Sequence[str], dice: random.Random) -> None:
     """One to three kinds of damage, to up to a dozen points each."""
     for damage in dice.sample(DAMAGE, dice.randint(1, 3)):
-        points = index.retrieve(dice.sample(ids, dice.randint(2, 12)))
+        points = [point for point in index.retrieve(dice.sample(ids, dice.randint(2, 12))) if is_whole(point)]
         if points:
             damage(index, points, dice)
 
@@ -169,6 +205,42 @@ def test_seeded_damages_are_healed_without_embedding(whole: World) -> None:
         assert dump(whole) == expected, f"lost after seed {first + 23}"
     assert seen == {"missing", "stale", "corrupt_payload", "corrupt_vector", "duplicate", "foreign"}
     assert not whole.embedded_texts
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered in divide:RuntimeWarning")
+@pytest.mark.parametrize("deep", [True, False])
+@pytest.mark.filterwarnings("ignore:Payload indexes have no effect:UserWarning")
+@pytest.mark.parametrize("engine", ["edge", "memory"])
+def test_points_without_a_usable_vector_are_read_and_healed(whole: World, engine: str, deep: bool) -> None:
+    with ExitStack() as stack:
+        generations: Generations = ServerGenerations(QdrantClient(":memory:"), "memory")
+        if engine == "edge":
+            generations = stack.enter_context(whole.qdrant.generations())
+        else:
+            fill(generations, whole)
+        serving = generations.serving()
+        assert serving is not None
+        index = generations.open(serving)
+        expected = held(index)
+        first, second, third = index.retrieve(sorted(expected)[:3])
+        others: dict[str, Any] = {"account_bucket": [1], "post_id": ["of nobody"]}
+        without_dense(index, [first, replace(third, id="00000000-0000-0000-0000-000000000001", payload=others)], DICE)
+        not_finite(index, [second], DICE)
+        assert [is_whole(point) for point in index.retrieve([first.id, second.id, third.id])] == [False, False, True]
+        assert len(list(index.scroll_points())) == len(expected) + 1
+        found = repair_in(generations, whole, deep=deep).damage
+        assert found == ({"corrupt_vector": 2, "foreign": 1} if deep else {"foreign": 1})
+        assert (held(index) == expected) is deep
+    assert not whole.embedded_texts
+
+
+def fill(generations: Generations, world: World) -> None:
+    """Serve what the world's lake would have."""
+    writer = PointWriter(world.lake, world.embedding[0].model())
+    made = generations.create(recipe_of(writer.model, world.quantization))
+    for bucket in range(BUCKETS_RUN):
+        writer.bring_up_to_date(generations.open(made), bucket, lambda _done, _of: None)
+    generations.promote(made)
 
 
 def test_a_whole_collection_is_left_alone(whole: World) -> None:

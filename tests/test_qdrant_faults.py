@@ -155,16 +155,20 @@ def test_a_vector_of_another_dimension_is_refused(folder: Path) -> None:
         assert index.retrieve([POINT.id])[0].payload == POINT.payload
 
 
-@pytest.mark.parametrize("dense", [np.array([1.0, np.nan], np.float32), np.ones((2, 2), np.float32)])
-def test_points_need_one_finite_vector(dense: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> None:
-    with pytest.raises(ValueError, match="one-dimensional and finite"):
-        IndexPoint(POINT.id, dense, POINT.sparse, {})
+@pytest.mark.parametrize(
+    "dense", [np.array([1.0, np.nan], np.float32), np.ones((2, 2), np.float32), np.empty(0, np.float32)]
+)
+def test_points_are_written_with_one_finite_vector(dense: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> None:
+    with pytest.raises(VectorIndexError, match="one-dimensional and finite"):
+        IndexPoint(POINT.id, dense, POINT.sparse, {}).checked()
 
 
-@pytest.mark.parametrize(("indices", "values"), [([2, 1], [1.0, 1.0]), ([1, 1], [1.0, 1.0]), ([1], [])])
-def test_sparse_vectors_are_ascending_pairs(indices: list[int], values: list[float]) -> None:
-    with pytest.raises(ValueError, match=r"ascending|shape"):
-        SparseVector.of(indices, values)
+@pytest.mark.parametrize(
+    ("indices", "values"), [([2, 1], [1.0, 1.0]), ([1, 1], [1.0, 1.0]), ([1], []), ([1], [np.nan])]
+)
+def test_sparse_vectors_are_written_as_ascending_pairs(indices: list[int], values: list[float]) -> None:
+    with pytest.raises(VectorIndexError, match=r"ascending|shape"):
+        SparseVector.of(indices, values).checked()
 
 
 def test_a_tie_that_begins_at_the_cut_goes_by_id() -> None:
