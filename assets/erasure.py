@@ -104,16 +104,24 @@ def erase(parts: Erasing, account_id: str, canaries: Sequence[str] = (), *, ahea
 
 def _filed(parts: Erasing, receipt: Receipt, tombstone: Tombstone) -> Receipt:
     receipt.notes += _kept_elsewhere(parts)
-    folders = sorted({key.rpartition("/")[0] for key in (receipt.found_after or receipt.found_before).foreign})
-    if folders:
-        told = ", ".join(folders[:_FOLDERS_TOLD]) + (
-            f" and {len(folders) - _FOLDERS_TOLD:,} more" * (len(folders) > _FOLDERS_TOLD)
-        )
-        receipt.notes.append(f"Not Cippus' own, and it names the account or cannot be read; delete the export: {told}.")
+    receipt.notes += kept_by_others(receipt.found_after or receipt.found_before)
     parts.erasures.file_receipt(receipt.to_json())
     if receipt.is_clean:
         parts.erasures.complete(tombstone)
     return receipt
+
+
+def kept_by_others(found: Findings) -> list[str]:
+    """A note of the folders in which others keep something of the account, or something that cannot be read."""
+    reasons: dict[str, set[str]] = {}
+    for key, reason in found.foreign.items():
+        reasons.setdefault(key.rpartition("/")[0], set()).add(reason)
+    told = [f"{folder} ({', '.join(sorted(reasons[folder]))})" for folder in sorted(reasons)]
+    if not told:
+        return []
+    more = f" and {len(told) - _FOLDERS_TOLD:,} more" * (len(told) > _FOLDERS_TOLD)
+    said = "Not Cippus' own, and it names the account or cannot be read; delete the export: "
+    return [f"{said}{', '.join(told[:_FOLDERS_TOLD])}{more}."]
 
 
 def _kept_elsewhere(parts: Erasing) -> list[str]:

@@ -32,12 +32,12 @@ _VOLUME = ".dat"
 class Findings:
     """What was seen where: place (S3 key, or path) → kind → how often; and the canaries that were seen anywhere.
 
-    ``foreign`` are keys of others' objects in which something was seen, or that cannot be read.
+    ``foreign``: key of an object of others, in which something was seen or which cannot be read → which of the two.
     """
 
     places: dict[str, Mapping[str, int]] = field(default_factory=dict)
     canaries: set[str] = field(default_factory=set)
-    foreign: set[str] = field(default_factory=set)
+    foreign: dict[str, str] = field(default_factory=dict)
     objects: int = 0
     size_bytes: int = 0
 
@@ -88,8 +88,9 @@ class Scan:
     def run(self, needles: Needles, is_own: Callable[[str], bool] = lambda _key: True) -> Findings:
         """Look at everything. Memory: of four objects at a time 16 MB, one text column of a row group, or a 32 MB file.
 
-        Reads all that is stored, whatever was erased: a proof that looked only where it expects something would be
-        none. What others keep in the bucket, by ``is_own``, is looked at too, and is told apart.
+        JSON, and CSV that was dropped, is decoded whole: of our own at any size, as the stages read it, too. Reads all
+        that is stored, whatever was erased: a proof that looked only where it expects something would be none. What
+        others keep in the bucket, by ``is_own``, is looked at too, and is told apart.
         """
         findings = Findings()
         objects = list(self.s3.list_objects(""))
@@ -122,39 +123,47 @@ class Scan:
         findings.objects += len(others)
         return findings
 
-    def _seen_in(self, others: list[S3Object], needles: Needles) -> set[str]:
-        """Keys of others' objects in which something was seen, or that cannot be read: encrypted exports, say."""
-        found: set[str] = set()
+    def _seen_in(self, others: list[S3Object], needles: Needles) -> dict[str, str]:
+        """Keys of others' objects in which something was seen, or that cannot be read (encrypted exports, say) → which.
+
+        Nothing that others may keep there ends an erasure, so any error is a reason. Its message is not repeated, since
+        it may quote the object.
+        """
+        found: dict[str, str] = {}
         for item in others:
             search = CanarySearch(needles)
             seen = Sightings(needles, search)
             try:
-                self._object_looker(item)(seen)
-            except (ClientError, OSError):
-                found.add(item.key)
+                self._object_looker(item, is_own=False)(seen)
+                search.flush()
+            except Exception as error:
+                found[item.key] = f"cannot be read: {_error_code(error)}"
                 continue
-            search.flush()
             if seen.seen:
-                found.add(item.key)
+                found[item.key] = "names the account"
         return found
 
-    def _object_looker(self, item: S3Object) -> Callable[[Sightings], None]:
+    def _object_looker(self, item: S3Object, *, is_own: bool = True) -> Callable[[Sightings], None]:
+        """Looks at one object; one of others that is larger than is kept in memory at a time, as bytes alone."""
         key = item.key
+        is_json = key.endswith((".json", ".jsonl")) or "/_last_checkpoint" in key
+        is_separated = key.endswith(".csv") or key.startswith(LANDING)  # the audience stage goes by the folder, too
 
         def look(seen: Sightings) -> None:
             if key.endswith(".parquet"):
                 self._look_into_parquet(item, seen)
                 if not key.startswith(LANDING):
                     return
+            if not (is_json or is_separated) or (item.size_bytes > _WHOLE_BYTES and not is_own):
+                self._look_into_bytes(item, seen)
+                return
             body = self.s3.get(key)
             if body is None:
                 return  # deleted since it was listed
-            if key.endswith((".json", ".jsonl")) or "/_last_checkpoint" in key:
+            if is_json:
                 stored_values.look_into_json(body, seen)
-            elif not (key.startswith(LANDING) or key.endswith(".csv")):
-                seen.raw(body)
-            if key.endswith(".csv") or (key.startswith(LANDING) and not body.startswith(b"PAR1")):
-                stored_values.look_into_csv(key, body, seen)  # the audience stage goes by the folder, too
+            if key.endswith(".csv") or (is_separated and not body.startswith(b"PAR1")):
+                stored_values.look_into_csv(key, body, seen)
 
         return look
 
@@ -168,7 +177,14 @@ class Scan:
         except FileNotFoundError:
             return
         except ValueError:  # it only calls itself Parquet: a dropped file may be anything
-            seen.raw(self.s3.get(item.key) or b"")
+            self._look_into_bytes(item, seen)
+
+    def _look_into_bytes(self, item: S3Object, seen: Sightings) -> None:
+        try:
+            with self._source(item) as source:
+                stored_values.look_into_bytes(source, seen, as_word=True)
+        except FileNotFoundError:
+            return
 
     def _source(self, item: S3Object) -> pa.NativeFile:
         """An object to read from: small ones are fetched whole, which is one request; of others only what is needed."""
@@ -196,6 +212,10 @@ class Scan:
             seen = by_generation.setdefault(f"qdrant/{name}", Sightings(needles, search))
             seen.document("", dict(point.payload))
         return list(by_generation.items())
+
+
+def _error_code(error: Exception) -> str:
+    return str(error.response["Error"]["Code"]) if isinstance(error, ClientError) else type(error).__name__
 
 
 def _file_looker(path: Path) -> Callable[[Sightings], None]:

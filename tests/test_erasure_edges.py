@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from assets.erasure import kept_by_others
 from assets.erasure_objects import erase_landed, erase_plans, owned_rows
 from assets.tables import TABLES, is_own
 from assets.transforms.audience import read_report, without_accounts
@@ -163,6 +164,45 @@ def test_what_others_keep_in_the_bucket_is_told_apart(s3: S3Resource) -> None:
         s3.put_json(key, {"account_id": ID})
     found = Scan(s3=s3).run(Needles(SUBJECT), is_own)
     assert set(found.places) == {"raw/a.json"}
-    assert found.foreign == {"exports/e1/a.json", "mart/foreign/_delta_log/0.json"}
+    keys = ("exports/e1/a.json", "mart/foreign/_delta_log/0.json")
+    assert found.foreign == dict.fromkeys(keys, "names the account")
     assert all(is_own(f"{spec.name}/x") for spec in TABLES)
     assert {"audience/reports", "lake/posts"} <= {spec.name for spec in TABLES}
+
+
+def test_a_large_object_of_others_is_looked_at_in_windows(s3: S3Resource, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The id lies across two of them, and the whole object is never asked for."""
+    at = (8 << 20) - len(ID) // 2
+    padding = b"\n" * (17 << 20)
+    for name, text in (("dump.bin", ID), ("rows.jsonl", ID), ("rows.csv", ID), ("other.bin", f"{ID}2")):
+        s3.put(f"exports/{name}", padding[:at] + text.encode() + padding[at:])
+    whole = S3Resource.get
+
+    def small(self: S3Resource, key: str, etag: str = "") -> bytes | None:
+        assert not key.startswith("exports/"), "a 60 GB backup does not fit into memory"
+        return whole(self, key, etag)
+
+    monkeypatch.setattr(S3Resource, "get", small)
+    found = Scan(s3=s3).run(Needles(SUBJECT), is_own)
+    assert found.foreign == {f"exports/{name}": "names the account" for name in ("dump.bin", "rows.jsonl", "rows.csv")}
+
+
+def test_what_others_keep_and_nothing_reads_is_listed_with_the_reason(
+    s3: S3Resource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    s3.put("exports/deep.json", b"[" * 100_000)
+    s3.put("exports/odd.parquet", b"PAR1")
+    s3.put("exports/clean.json", b"{}")
+
+    def odd(*_: object, **__: object) -> None:
+        message = f"Nested data conversions not implemented, {ID}"
+        raise pa.ArrowNotImplementedError(message)
+
+    monkeypatch.setattr(pq, "ParquetFile", odd)
+    found = Scan(s3=s3).run(Needles(SUBJECT), is_own)
+    assert found.foreign == {
+        "exports/deep.json": "cannot be read: RecursionError",
+        "exports/odd.parquet": "cannot be read: ArrowNotImplementedError",
+    }
+    [note] = kept_by_others(found)
+    assert note.endswith("exports (cannot be read: ArrowNotImplementedError, cannot be read: RecursionError).")
