@@ -27,6 +27,7 @@ from pipelines.run_lock import RunInProgressError, only_run
 from pipelines.terminal import Json, err, out, print_json, require_stack
 from resources import s3_usage
 from resources.embedded import EmbeddedStack, StackNotUpError
+from resources.embedding_endpoint import EndpointError, EndpointSettingError
 from resources.environments import (
     Environment,
     SettingError,
@@ -40,6 +41,7 @@ from resources.environments import (
 from resources.erasures import ErasureKeyError
 from resources.governor_process import GovernorGoneError, GovernorStartError, running
 from resources.lake_history import ForeignWriterError
+from resources.model_files import ModelFilesError
 from resources.postgres_errors import SourceAddressError, SourcePermissionError, SourceUnavailableError
 from resources.qdrant import VectorIndexError
 from resources.s3_governor.settings import GovernorSettingError
@@ -62,12 +64,12 @@ BAD_INPUT, FAILED = 2, 1
 
 
 REFUSED = (
-    *(InputError, StackNotUpError, SettingError, GovernorSettingError, SourceAddressError),
+    *(InputError, StackNotUpError, SettingError, GovernorSettingError, EndpointSettingError, SourceAddressError),
     *(RunInProgressError, ErasureKeyError),
 )
 UNSUCCESSFUL = (
-    *(ServerError, VectorIndexError, SourcePermissionError, SourceUnavailableError),
-    *(GovernorStartError, GovernorGoneError),
+    *(EndpointError, ModelFilesError, ServerError, VectorIndexError),
+    *(SourcePermissionError, SourceUnavailableError, GovernorStartError, GovernorGoneError),
     *(BotoCoreError, ClientError, DeltaError, OSError, ForeignWriterError, erasing.StageFailedError),
 )
 

@@ -32,8 +32,9 @@ def reconcile(
 
     require_stack()
     made = resources()
-    qdrant = made.qdrant.process_config_and_initialize()  # its key is an EnvVar until then
-    writer = PointWriter(made.lake, made.embedder.model())
+    # Their keys are EnvVars until then.
+    qdrant, embedder = made.qdrant.process_config_and_initialize(), made.embedder.process_config_and_initialize()
+    writer = PointWriter(made.lake, embedder.model())
     buckets = [int(key) for key in BUCKETS.get_partition_keys()]
     recipe, reports = recipe_of(writer.model, qdrant.quantization), []
     if not writer.lake_has_chunks():

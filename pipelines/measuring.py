@@ -70,8 +70,9 @@ def evaluate_search(
     from pipelines.evaluation import search
     from resources.environments import resources
 
+    embedder = resources().embedder.process_config_and_initialize()  # its key is an EnvVar until then
     with search.evaluation_progress(err) as on_progress:
-        found = search.evaluate_search(directory, resources().embedder.model(), on_progress)
+        found = search.evaluate_search(directory, embedder.model(), on_progress)
     if as_json:
         print_json(found.to_json())
     else:

@@ -46,8 +46,9 @@ def search(  # noqa: PLR0913  # options of a command
         raise InputError(message)
     require_stack()
     made = resources()
-    qdrant = made.qdrant.process_config_and_initialize()  # its key is an EnvVar until then
-    searcher = Searcher(made.lake, made.embedder, qdrant)
+    # Their keys are EnvVars until then.
+    qdrant, embedder = made.qdrant.process_config_and_initialize(), made.embedder.process_config_and_initialize()
+    searcher = Searcher(made.lake, embedder, qdrant)
     with err.status("searching"):
         try:
             where = SearchFilter(

@@ -126,8 +126,8 @@ class EmbedderResource(dg.ConfigurableResource["EmbedderResource"]):
     def model(self) -> EmbeddingModel:
         """The open model.
 
-        Raises ModelFilesError when its files are missing or are other files, ValueError for an endpoint without a
-        model's name or with an address that is none.
+        Raises ModelFilesError when its files are missing or are other files, EndpointSettingError for an endpoint
+        without a model's name or with an address that is none.
         """
         if not self.endpoint_url:
             return _open_model(self.threads or available_cores(), self.batch_tokens or None)

@@ -27,6 +27,10 @@ _TOO_LARGE = 413
 _TRANSIENT = frozenset((408, 409, 424, 425, 429, 500, 502, 503, 504, 529))
 
 
+class EndpointSettingError(ValueError):
+    """An endpoint's address, model or key cannot be used; the message is one sentence, without the key."""
+
+
 class EndpointError(RuntimeError):
     """An embeddings endpoint did not give vectors; it is permanent or transient."""
 
@@ -51,8 +55,8 @@ class RequestTooLargeError(PermanentEndpointError):
 class Endpoint:
     """Where an embeddings endpoint is, and the model that is asked for there.
 
-    ``url`` is what comes before ``/embeddings``, such as ``http://host:8080/v1``. Raises ValueError for another kind
-    of address, or without a model.
+    ``url`` is what comes before ``/embeddings``, such as ``http://host:8080/v1``. Raises EndpointSettingError for
+    another kind of address, without a model, or for a key that no header can carry.
     """
 
     url: str
@@ -60,15 +64,24 @@ class Endpoint:
     api_key: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
-        address = httpx.URL(self.url)
-        if address.scheme not in ("http", "https") or not address.host or address.userinfo:
-            shown = address.copy_with(username=None, password=None)
-            message = (
-                f"The embeddings endpoint is {str(shown)!r}, expected http:// or https:// and a host without a key."
-            )
-            raise ValueError(message)
+        if not _is_address(self.url):
+            shown = self.url.rpartition("@")[2]  # what comes before it may be a password
+            message = f"The embeddings endpoint is {shown!r}, expected http:// or https:// and a host without a key."
+            raise EndpointSettingError(message)
         if not self.model:
-            raise ValueError(f"The embeddings endpoint {self.url} has no model, expected the name that it serves.")
+            message = f"The embeddings endpoint {self.url} has no model, expected the name that it serves."
+            raise EndpointSettingError(message)
+        if not (self.api_key.isascii() and self.api_key.isprintable()):
+            message = f"The key of the embeddings endpoint {self.url} is not printable ASCII in one line."
+            raise EndpointSettingError(message)
+
+
+def _is_address(url: str) -> bool:
+    try:
+        address = httpx.URL(url)
+    except httpx.InvalidURL:
+        return False
+    return address.scheme in ("http", "https") and bool(address.host) and not address.userinfo
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import boto3
@@ -18,7 +19,10 @@ from pipelines.cli import main
 from pipelines.demo import stack as embedded
 from pipelines.demo.creators import generate
 from pipelines.run_lock import only_run
+from resources import embedding_endpoint, model_files
 from resources.embedded import EmbeddedStack
+from resources.embedder import MiniLmModel
+from resources.embedding_endpoint import RetryPolicy
 from resources.environments import SettingError, bucket_count
 from resources.governor_process import running
 from resources.s3 import S3Resource
@@ -269,6 +273,44 @@ def test_search_ranks_accounts_with_evidence(demo: tuple[Cippus, str], call: Cal
         == []
     )
     assert "The query is empty" in call(cippus.home, "search", "  ", code=2).stderr
+
+
+@pytest.mark.parametrize("arguments", [("search", "music concert"), ("reconcile",)])
+@pytest.mark.parametrize(
+    ("url", "model", "code", "sentence"),
+    [
+        ("http://127.0.0.1:9/v1", MiniLmModel.name, 1, "/embeddings did not answer: ConnectError"),
+        ("http://host:abc", MiniLmModel.name, 2, "The embeddings endpoint is 'http://host:abc', expected http://"),
+        ("http://127.0.0.1:9/v1", "", 2, "has no model, expected the name that it serves."),
+    ],
+)
+def test_an_endpoint_that_gives_no_vectors_is_one_sentence(
+    demo: tuple[Cippus, str],
+    call: Call,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    url: str,
+    model: str,
+    code: int,
+    sentence: str,
+) -> None:
+    monkeypatch.setattr(embedding_endpoint, "RetryPolicy", partial(RetryPolicy, attempts=1))
+    settings = {"URL": url, "MODEL": model, "API_KEY": "sk-of-the-test"}
+    for name, value in settings.items():
+        monkeypatch.setenv(f"CIPPUS_EMBEDDINGS_{name}", value)
+    done = call(demo[0].home, *arguments, code=code)
+    assert sentence in done.stderr
+    assert done.stderr.strip().count("\n") == 0
+    assert "sk-of-the-test" not in done.stderr
+
+
+def test_missing_weights_are_one_sentence(
+    demo: tuple[Cippus, str], call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model_files, "WEIGHTS_PACKAGE", "no-such-weights")
+    monkeypatch.setenv("CIPPUS_EMBEDDER_THREADS", "3")  # a model that this process has not opened yet
+    done = call(demo[0].home, "search", "music concert", code=1)
+    assert "The embedding model's weights are not installed" in done.stderr
 
 
 def test_erase_takes_an_account_out_of_the_whole_stack(demo: tuple[Cippus, str]) -> None:

@@ -20,6 +20,7 @@ from resources.embedding_endpoint import (
     AnswerShapeError,
     Endpoint,
     EndpointModel,
+    EndpointSettingError,
     PermanentEndpointError,
     RequestTooLargeError,
     RetryPolicy,
@@ -284,15 +285,28 @@ def test_texts_are_cut_to_what_the_tokenizer_takes(tokenizer: WordPieceTokenizer
     assert [len(offsets) for offsets in found.token_offsets(["a b"])] == [2]
 
 
-@pytest.mark.parametrize("url", ["", "host:8080/v1", "ftp://host/v1", "http://", "http://user:pass@host/v1"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("", "host:8080/v1", "ftp://host/v1", "http://", "http://user:pass@host/v1"),
+        *("http://host:abc", "http://[::1", "http://user:pass@host:abc/v1"),
+    ],
+)
 def test_an_address_that_is_none_is_refused(url: str) -> None:
-    with pytest.raises(ValueError, match="expected http:// or https:// and a host without a key") as raised:
+    with pytest.raises(EndpointSettingError, match="expected http:// or https:// and a host without a key") as raised:
         Endpoint(url, "m")
     assert "pass" not in str(raised.value)
 
 
+@pytest.mark.parametrize("key", ["sk-pasted\n", "sk-pasté"])
+def test_a_key_that_no_header_can_carry_is_refused_and_not_shown(key: str) -> None:
+    with pytest.raises(EndpointSettingError, match="is not printable ASCII in one line") as raised:
+        Endpoint("http://127.0.0.1:9/v1", "m", key)
+    assert "pasted" not in str(raised.value)
+
+
 def test_an_endpoint_without_a_model_is_refused() -> None:
-    with pytest.raises(ValueError, match="expected the name that it serves"):
+    with pytest.raises(EndpointSettingError, match="expected the name that it serves"):
         EmbedderResource(endpoint_url="http://127.0.0.1:9/v1").model()
 
 
