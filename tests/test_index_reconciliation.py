@@ -239,7 +239,7 @@ def fill(generations: Generations, world: World) -> None:
     writer = PointWriter(world.lake, world.embedding[0].model())
     made = generations.create(recipe_of(writer.model, world.quantization))
     for bucket in range(BUCKETS_RUN):
-        writer.bring_up_to_date(generations.open(made), bucket, lambda _done, _of: None)
+        writer.bring_up_to_date(generations.open(made), writer.desired(bucket), [], lambda _done, _of: None)
     generations.promote(made)
 
 
