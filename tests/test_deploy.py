@@ -13,8 +13,9 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 import pytest
 import yaml
+from dagster import DagsterInstance
 from dagster._config import process_config
-from dagster._core.instance.config import dagster_instance_config_schema
+from dagster._core.instance.config import PoolGranularity, dagster_instance_config_schema
 from dagster._core.instance.ref import InstanceRef
 from dagster_k8s import k8s_job_executor
 
@@ -108,9 +109,8 @@ def test_chart_and_instance_say_the_same(instance: dict[str, Any]) -> None:
     assert extra["run_retries"] == instance["run_retries"]
     assert extra["nux"] == instance["nux"]
     assert values["telemetry"] == instance["telemetry"] == {"enabled": False}
-    assert daemon["runMonitoring"]["enabled"] is instance["run_monitoring"]["enabled"] is True
-    assert daemon["runMonitoring"]["startTimeoutSeconds"] == instance["run_monitoring"]["start_timeout_seconds"]
-    assert daemon["runMonitoring"]["pollIntervalSeconds"] == instance["run_monitoring"]["poll_interval_seconds"]
+    assert extra["run_monitoring"] == instance["run_monitoring"]
+    assert daemon["runMonitoring"] == daemon["runRetries"] == {"enabled": False}, "the chart would write them twice"
     queue = daemon["runCoordinator"]["config"]["queuedRunCoordinator"]
     assert queue["maxConcurrentRuns"] == instance["concurrency"]["runs"]["max_concurrent_runs"]
     assert queue["tagConcurrencyLimits"] == instance["concurrency"]["runs"]["tag_concurrency_limits"]
@@ -124,6 +124,36 @@ def test_chart_and_instance_say_the_same(instance: dict[str, Any]) -> None:
     assert launcher["runK8sConfig"]["podTemplateSpecMetadata"] == own["run_k8s_config"]["pod_template_spec_metadata"]
     assert values["global"]["serviceAccountName"] == own["service_account_name"]
     assert values["global"]["postgresqlSecretName"] == own["postgres_password_secret"]
+
+
+def _chart_instance() -> dict[str, Any]:
+    """What of the chart's dagster.yaml limits runs and steps, as its templates write it."""
+    values = _yaml("values.yaml")
+    queue = values["dagsterDaemon"]["runCoordinator"]["config"]["queuedRunCoordinator"]
+    config = {
+        "max_concurrent_runs": queue["maxConcurrentRuns"],
+        "tag_concurrency_limits": queue["tagConcurrencyLimits"],
+    }
+    coordinator = {"module": "dagster.core.run_coordinator", "class": "QueuedRunCoordinator", "config": config}
+    return {"run_coordinator": coordinator, **values["additionalInstanceConfig"]}
+
+
+@pytest.mark.parametrize("chart", [True, False])
+def test_one_step_at_a_time_is_in_a_pool_and_a_lost_pod_leaves_it(
+    instance: dict[str, Any], tmp_path: Path, chart: bool
+) -> None:
+    elsewhere = ("storage", "compute_logs", "run_launcher")
+    settings = _chart_instance() if chart else {name: of for name, of in instance.items() if name not in elsewhere}
+    (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(settings))
+    with DagsterInstance.from_config(str(tmp_path)) as opened:
+        found = opened.get_concurrency_config()
+        assert found.pool_config.default_pool_limit == 1
+        assert found.pool_config.pool_granularity in (None, PoolGranularity.OP)  # by steps is Dagster's default
+        assert found.run_queue_config
+        assert found.run_queue_config.max_concurrent_runs == 10
+        assert found.run_queue_config.tag_concurrency_limits
+        assert opened.run_monitoring_enabled
+        assert opened.run_monitoring_settings["free_slots_after_run_end_seconds"] == 60
 
 
 def test_run_pods_ask_for_resources_and_are_not_evicted(instance: dict[str, Any]) -> None:
