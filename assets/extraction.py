@@ -15,7 +15,7 @@ from assets.reading import Keep, Reading, Rejects, keep_all
 from assets.transforms.overlap import MOST_DIGESTS, Overlap, pack, unpack
 from assets.transforms.source_schema import SourceTable, with_bucket
 from resources.raw_store import CHANGES, EXPORT, Manifest, RawStoreResource, moment
-from resources.source import KeyRange, LiveSource, ReadWindow, SnapshotSource, Source, StagedSource
+from resources.source import BEFORE_ALL, KeyRange, LiveSource, ReadWindow, SnapshotSource, Source, StagedSource
 from resources.window_plan import Part, Plan
 from resources.window_writer import WindowFile
 
@@ -118,7 +118,8 @@ class Extraction:
     def _end_of_others(self) -> datetime | None:
         """Where the newest window of the other sources ends: a switch costs what changed since, not all rows."""
         found = (self.raw_store.newest(name, self.table.name) for name in self.raw_store.sources(self.table.name))
-        return max((datetime.fromisoformat(window.upper) for window in found if window), default=None)
+        ends = (datetime.fromisoformat(window.upper) for window in found if window)
+        return max((end for end in ends if end > BEFORE_ALL), default=None)
 
     def _ranges(self) -> list[KeyRange]:
         if not isinstance(self.source, LiveSource):
@@ -179,11 +180,11 @@ class Extraction:
             self.on_rows(batch.num_rows)
 
     def _note(self, moments: pa.ChunkedArray) -> None:
-        """The newest ``updated_at`` so far; of a snapshot, but for those ahead of it, which say nothing of its age."""
+        """Remember the newest moment that says how old a snapshot is: one after it is a mistake, or a plan."""
         if isinstance(self.source, SnapshotSource):
-            moments = moments.filter(pc.less_equal(moments, pa.scalar(self.source.snapshot, moments.type)))
-        newest = pc.max(moments).as_py()
-        self.newest_moment = max((known for known in (self.newest_moment, newest) if known), default=None)
+            said = pc.less_equal(moments, pa.scalar(self.source.snapshot, moments.type))
+            newest = pc.max(moments.filter(said)).as_py()
+            self.newest_moment = max((known for known in (self.newest_moment, newest) if known), default=None)
 
     def _manifest(
         self, number: int, lower: datetime | None, upper: datetime, files: tuple[WindowFile, ...], overlap: str

@@ -7,7 +7,7 @@ Belongs here: the layout, completeness, reading Parquet. Not here: what the stri
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 
 import pyarrow as pa
@@ -24,13 +24,11 @@ from resources.export_metadata import (
 from resources.failures import PermanentFailure, TransientFailure
 from resources.parquet_stream import open_parquet, stream
 from resources.s3 import DamagedObjectError, S3Object, S3Resource
-from resources.source import KeyRange, ReadWindow
+from resources.source import BEFORE_ALL, KeyRange, ReadWindow
 
 SOURCE = "rds_export"
 SCHEMA = "public"
 _SUCCESS = "_SUCCESS"
-_NO_TIME = datetime(1970, 1, 1, tzinfo=UTC)
-"""Where a window ends that says nothing of the rows after it."""
 _SKIPPED = (
     "AWS leaves out, without an error, a table with a column whose name holds a space or one of , ; { } ( ) = tab or "
     "newline, a table with / in its name, an unlogged table, and one with a row near 2 GB: rename or convert it, and "
@@ -209,9 +207,9 @@ class SnapshotExport:
     def mark_of(self, newest: datetime | None) -> datetime:
         """The same, from the rows themselves where they are older: a copied snapshot carries the copy's time.
 
-        The snapshot cannot be from before its newest row. Where no row says how old it is, it vouches for no time.
+        The snapshot cannot be from before its newest row. Without a row it may be of any age, so nothing is claimed.
         """
-        return _NO_TIME if newest is None else min(self.snapshot, newest) - self.allowance
+        return min(self.snapshot, newest) - self.allowance if newest else BEFORE_ALL
 
     def columns(self, table: str) -> Mapping[str, str]:
         """Column → Postgres type of a table, from its ``originalTypeMappings``; empty without such a table."""

@@ -7,10 +7,14 @@ Belongs here: the contract and its values. Not here: connections (rds.py, redshi
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Protocol, runtime_checkable
 
 import pyarrow as pa
+
+
+BEFORE_ALL = datetime(1970, 1, 1, tzinfo=UTC)
+"""Where the window of a snapshot ends whose rows do not say how old it is: it claims nothing."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,10 @@ class SnapshotSource(Source, Protocol):
 
     @property
     def snapshot(self) -> datetime:
-        """The moment of the snapshot, as its description has it."""
+        """The moment, as its metadata have it; a copy may carry the time of copying."""
 
     def mark_of(self, newest: datetime | None) -> datetime:
-        """The safe high-water mark, given the newest ``updated_at`` of a table's rows up to ``snapshot``."""
+        """The safe high-water mark, given the newest ``updated_at`` of a table's rows that is not after ``snapshot``.
+
+        BEFORE_ALL where there is none.
+        """

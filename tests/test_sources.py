@@ -160,6 +160,33 @@ def test_what_a_whole_export_lacks_is_deleted_where_that_is_proven_and_comes_bac
     assert standing() == [True, False, True, True]
 
 
+def test_a_copied_snapshot_deletes_nothing_that_came_after_the_original_whatever_time_a_row_claims(world: World) -> None:
+    """The export here says that it was taken now: the time of the copy. Its rows say that it is older."""
+    world.execute("UPDATE posts SET updated_at = now() - interval '100 hours'")
+    world.execute("UPDATE posts SET updated_at = '2099-01-01' WHERE post_id = %s", f"{FIRST}/0")
+    write_export(world.dsn, world.s3, "exports/", "copy")
+    world.execute(
+        "INSERT INTO posts (post_id, account_id, network, updated_at) "
+        "VALUES ('between', %s, 'x', now() - interval '2 hours')", FIRST,
+    )  # fmt: skip
+    world.run_well("raw", "lake", buckets=BUCKETS)
+    report = world.run_well("raw", "lake", buckets=BUCKETS, export_id="copy")
+    assert report.counts("raw/posts")["vanished"] == 0
+    assert world.table(LAKE_TABLES["posts"]).filter(post_id="between")["deleted_at"].to_list() == [None]
+
+
+def test_an_empty_table_of_an_export_does_not_say_from_when_it_is(world: World) -> None:
+    world.execute("DELETE FROM testimonials")
+    write_export(world.dsn, world.s3, "exports/", "copy")
+    world.execute(
+        "INSERT INTO testimonials (testimonial_id, brand, updated_at) "
+        "VALUES ('between', 'b', now() - interval '2 hours')"
+    )
+    world.run_well("raw", "lake", buckets=BUCKETS, export_id="copy")
+    world.run_well("raw", "lake", buckets=BUCKETS)
+    assert world.table(LAKE_TABLES["testimonials"])["testimonial_id"].to_list() == ["between"]
+
+
 def quarantined(world: World) -> dict[str, str]:
     """Key → reason, of the rows set aside when they were cast."""
     files = [
