@@ -29,13 +29,15 @@ Of smaller parts each would be another scan of the whole of a table of some mill
 class Extracted:
     """What one extraction landed. ``repeated`` rows were read again below the window and are there already.
 
-    ``window`` is None when there was nothing new, and no manifest was written.
+    ``window`` is None when there was nothing new, and no manifest was written. An export that came after a later one,
+    ``superseded_by``, has a window without rows.
     """
 
     window: Manifest | None
     mark: datetime
     repeated: int = 0
     parts: int = 1
+    superseded_by: str = ""
 
     @property
     def files(self) -> tuple[WindowFile, ...]:
@@ -94,7 +96,10 @@ class Extraction:
         return Extracted(window, mark, overlap.repeated)
 
     def snapshot(self, origin: str) -> Extracted:
-        """Land everything that the source holds as one window, unless it was landed under that origin before."""
+        """Land everything that a source holds as one window, unless it was landed under that origin before.
+
+        Of a snapshot older than one that was landed, no row is: one that was deleted between them would stand again.
+        """
         mark = self.source.safe_high_water_mark()
         landed = list(self.raw_store.manifests(self.source.name, self.table.name))
         if any(window.origin == origin for window in landed):
@@ -104,9 +109,17 @@ class Extraction:
         files = self._land(number, Overlap(ALONG, None, mark), mark, KeyRange())
         if isinstance(self.source, SnapshotSource):
             mark = self.source.mark_of(self.newest_moment)
+            taken_at = self.source.snapshot
+        else:
+            taken_at = mark
         window = self._manifest(number, None, mark, files, "")
-        self.raw_store.complete(window := replace(window, kind=EXPORT, origin=origin, overlap_seconds=0.0))
-        return Extracted(window, mark)
+        window = replace(window, kind=EXPORT, origin=origin, overlap_seconds=0.0, taken_at=taken_at.isoformat())
+        later = next((one for one in landed if _is_later(one, taken_at, mark)), None)
+        if later is not None:
+            self.raw_store.discard(files)
+            window = replace(window, lower=landed[-1].upper, upper=landed[-1].upper, files=())
+        self.raw_store.complete(window)
+        return Extracted(window, mark, superseded_by=later.origin if later else "")
 
     def _begin(self) -> None:
         self.raw_store.require_bucket_count(self.table.name, self.bucket_count)
@@ -211,6 +224,19 @@ class Extraction:
         window = self._manifest(number, lower, upper, files, overlap)
         self.raw_store.complete(window)
         return window
+
+
+def _is_later(export: Manifest, taken_at: datetime, mark: datetime) -> bool:
+    """Whether a landed export is later than another, by what both say of their age and by their rows.
+
+    A copy says that it was taken when it was copied, so that alone does not count; the rows of a quiet table are the
+    same in both.
+    """
+    if export.kind != EXPORT or datetime.fromisoformat(export.upper) < mark:
+        return False
+    if not export.taken_at:  # one that an older version landed
+        return datetime.fromisoformat(export.upper) > mark
+    return datetime.fromisoformat(export.taken_at) > taken_at
 
 
 def gathered(pieces: Iterable[pa.Table], size_bytes: int) -> Iterator[pa.Table]:

@@ -71,6 +71,10 @@ def _extract(table: SourceTable) -> AssetsDefinition:
         extraction = Extraction(chosen, raw_store, table, count, on_rejects, skew, on_rows, keep=keep)
         found = extraction.snapshot(config.export_id) if config.export_id else extraction.changes()
         _report(tally, found)
+        if found.superseded_by:
+            tally.counts["superseded"] = 1
+            told = "%s of export %s: no row was landed, since the later export %s was landed before."
+            context.log.warning(told, table.name, config.export_id, found.superseded_by)
         if isinstance(chosen, LiveSource):
             _count_ahead(context, tally, chosen, table, found)
         if config.export_id and _is_unjudged(raw_store.newest(chosen.name, table.name), config.export_id):

@@ -40,8 +40,9 @@ class Manifest:
     A window of changes is ``[lower, upper)``, read from ``overlap_seconds`` earlier on; a lower of None is open. One of
     keys lies between two others, ``lower`` equals ``upper``, and its rows are what the source holds for their keys,
     whatever their ``updated_at``, unless the lake's is at or after ``judged_below``. One of an export holds everything,
-    and ``origin`` is the export's id. ``overlap`` is the key of digests of the rows that the next window reads again;
-    ``source_columns`` are column → type in the source's own words.
+    ``origin`` is the export's id, and ``taken_at`` what it says of its own age; without files it may be one that came
+    after a later one, whose end it has. ``overlap`` is the key of digests of the rows that the next window reads again,
+    and ``source_columns`` are column → type in the source's own words.
     """
 
     source: str
@@ -57,6 +58,7 @@ class Manifest:
     overlap: str = ""
     judged_below: str = ""
     source_columns: Mapping[str, str] = field(default_factory=dict)
+    taken_at: str = ""
 
     @property
     def rows(self) -> int:
@@ -133,6 +135,10 @@ class RawStoreResource(ConfigurableResource):  # type: ignore[type-arg]
         if not self.s3.put_json(key, manifest.to_json(), if_absent=True):
             message = f"Window {manifest.number} of {manifest.source}/{manifest.table} was completed by another run."
             raise WindowTakenError(message)
+
+    def discard(self, files: Sequence[WindowFile]) -> None:
+        """Delete files that no manifest is going to name."""
+        self.s3.delete([file.key for file in files])
 
     def divided(self, source: str, table: str, number: int, proposed: Plan) -> DividedWindow:
         """The window of that number, read in parts by the plan that was made first for its columns and buckets."""

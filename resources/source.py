@@ -12,7 +12,6 @@ from typing import Protocol, runtime_checkable
 
 import pyarrow as pa
 
-
 BEFORE_ALL = datetime(1970, 1, 1, tzinfo=UTC)
 """Where the window of a snapshot ends whose rows do not say how old it is: it claims nothing."""
 
