@@ -72,10 +72,14 @@ def instance_folder(home: Path) -> Path:
 
 
 def _close_abandoned(instance: DagsterInstance) -> None:
-    """Mark runs as failed whose process was killed; the run lock says that nobody else is running."""
+    """Mark runs as failed whose process was killed; the run lock says that nobody else is running.
+
+    A killed step keeps its place in its pool, for which the next run would wait for ever.
+    """
     for run in instance.get_runs(RunsFilter(statuses=[DagsterRunStatus.STARTED, DagsterRunStatus.STARTING])):
         if _PID_TAG in run.tags:
             instance.report_run_failed(run, f"Process {run.tags[_PID_TAG]} ended without finishing this run.")
+            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
 
 
 def _execute(home: Path, job_name: str, console: Console, tags: dict[str, str]) -> tuple[ExecuteInProcessResult, float]:

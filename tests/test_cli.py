@@ -14,10 +14,13 @@ import boto3
 import psycopg
 import pytest
 from botocore.config import Config
+from dagster import DagsterInstance, DagsterRunStatus
+from dagster._core.test_utils import create_run_for_test
 
 from pipelines.cli import main
 from pipelines.demo import stack as embedded
 from pipelines.demo.creators import generate
+from pipelines.lineage import _PID_TAG, _close_abandoned, instance_folder
 from pipelines.run_lock import only_run
 from resources import embedding_endpoint, model_files
 from resources.embedded import EmbeddedStack
@@ -360,3 +363,15 @@ def test_status_load_and_a_demo_that_would_mix(demo: tuple[Cippus, str], call: C
     assert row is not None
     assert row[0] >= 6
     assert "run `cippus down --wipe` first" in call(cippus.home, "demo", "--accounts", "6", code=2).stderr
+
+
+def test_a_killed_run_gives_its_place_in_a_pool_back(tmp_path: Path) -> None:
+    with DagsterInstance.from_config(str(instance_folder(tmp_path))) as instance:
+        killed = create_run_for_test(instance, "lineage", status=DagsterRunStatus.STARTED, tags={_PID_TAG: "1"})
+        pools = instance.event_log_storage
+        pools.initialize_concurrency_limit_to_default("qdrant")
+        assert pools.claim_concurrency_slot("qdrant", killed.run_id, "step").is_claimed
+        assert not pools.claim_concurrency_slot("qdrant", "next", "step").is_claimed
+        _close_abandoned(instance)
+        assert [run.status for run in instance.get_runs()] == [DagsterRunStatus.FAILURE]
+        assert pools.claim_concurrency_slot("qdrant", "next", "step").is_claimed
