@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 
 import polars as pl
 import pyarrow as pa
@@ -17,6 +18,7 @@ from assets.reading import Keep, Reading, keep_all
 from assets.transforms.key_comparison import Bounds, Differences, compare_keys, tombstones
 from assets.transforms.recasting import recast
 from assets.transforms.source_schema import REASON, TIMESTAMP, SourceTable, newest_usable, with_bucket
+from assets.unmerged import Unmerged
 from resources.failures import PermanentFailure, TransientFailure
 from resources.key_shares import KeyShares
 from resources.lake import LakeResource, TableSpec
@@ -58,8 +60,9 @@ class Reconciled:
 class KeyReconciliation:
     """One table of one source, compared with the lake once.
 
-    One narrow scan of each side, (key, updated_at), and the rows of those keys that differ. A source that is not live,
-    such as an export, was landed whole: of it only what vanished is told. Memory: one share of the keys of both sides,
+    One narrow scan of each side, (key, updated_at), and the rows of those keys that differ. What is landed and not yet
+    merged counts as the lake's: a row that was deleted since would stand once it is. A source that is not live, such as
+    an export, was landed whole: of it only what vanished is told. Memory: one share of the keys of both sides,
     and the keys that vanished, up to 100,000. What grows with the table is the scan itself and, on local disk, its keys
     (about 40 bytes each while it runs): a delete leaves no trace in the source but the missing key.
     """
@@ -76,6 +79,7 @@ class KeyReconciliation:
     _counts: dict[str, int] = field(default_factory=dict)
     _vanished: list[str] = field(default_factory=list)
     _reading: Reading = field(init=False)
+    _unmerged: Unmerged = field(init=False)
 
     def run(self) -> Reconciled:
         """Land a window of kind ``keys`` with tombstones and rows that the lake lacks, if there are any.
@@ -95,6 +99,9 @@ class KeyReconciliation:
         landed_below = min(judged_below, datetime.fromisoformat(newest.upper) - self.skew)
         bounds = Bounds(judged_below, landed_below)
         number = newest.number + 1
+        # Before the lake is read, or what is merged meanwhile would be in neither. Of a snapshot, all is in the source.
+        but = newest if is_snapshot else None
+        self._unmerged = Unmerged.of(self.raw_store, self.lake, self.table, self.spec, self.bucket_count, but)
         self._counts = dict.fromkeys(("scanned", "held", "vanished", "missing", "stale", "ahead", "unusable"), 0)
         with self.raw_store.writer(self.source.name, self.table.name, number, self.bucket_count) as writer:
             with KeyShares.of(self._rows_estimate()) as shares:
@@ -142,7 +149,7 @@ class KeyReconciliation:
         raise TransientFailure(message)
 
     def _rows_estimate(self) -> int:
-        return sum(found.rows for found in self.lake.contents(self.spec).values())
+        return self._unmerged.rows + sum(found.rows for found in self.lake.contents(self.spec).values())
 
     def _source_keys(self) -> Iterator[pl.DataFrame]:
         with self._scan() as batches:
@@ -167,7 +174,7 @@ class KeyReconciliation:
         narrow = self.lake.scan(self.spec).select(
             key=pl.col(self.table.key), updated_at=pl.col(ALONG), is_deleted=pl.col("deleted_at").is_not_null()
         )
-        yield from narrow.collect_batches(maintain_order=False)
+        yield from chain(self._unmerged.keys(), narrow.collect_batches(maintain_order=False))
 
     def _land(self, found: Differences, bounds: Bounds, mark: datetime, writer: WindowWriter) -> None:
         for name in ("vanished", "missing", "stale", "ahead"):
@@ -198,15 +205,30 @@ class KeyReconciliation:
         self._counts["unusable"] += self.quarantine.land(origin, self.table.name, self.table.key, rejects, REASON)
 
     def _land_vanished(self, bounds: Bounds, mark: datetime, writer: WindowWriter) -> None:
-        """Tombstones, made from the lake's rows: the source has nothing left to make them from."""
-        if self._vanished:
-            gone = pl.LazyFrame({self.table.key: self._vanished})
-            self._vanished = []
-            rows = self.lake.scan(self.spec).join(gone, on=self.table.key, how="semi")
-            for batch in rows.collect_batches(maintain_order=False):
-                # What was merged meanwhile is later than what was compared.
-                judged = batch.filter(pl.col("deleted_at").is_null() & (pl.col(ALONG) < bounds.tombstone))
-                self._write(tombstones(judged, bounds, mark), writer)
+        """Tombstones, made from the lake's rows or unmerged ones: the source has nothing left to make them from."""
+        if not self._vanished:
+            return
+        key, gone = self.table.key, pl.DataFrame({self.table.key: self._vanished})
+        self._vanished = []
+        empty = _frame(self._reading.schema.empty_table())
+        unmerged = pl.concat([empty, *map(self._landed, self._unmerged.rows_of(gone))])
+        rows = self.lake.scan(self.spec).join(gone.lazy(), on=key, how="semi")
+        for batch in rows.collect_batches(maintain_order=False):
+            of_batch = unmerged.join(batch, on=key, how="semi")
+            unmerged = unmerged.join(batch, on=key, how="anti")
+            self._bury(pl.concat([self._landed(batch), of_batch]), bounds, mark, writer)
+        self._bury(unmerged, bounds, mark, writer)
+
+    def _bury(self, versions: pl.DataFrame, bounds: Bounds, mark: datetime, writer: WindowWriter) -> None:
+        """Tombstones of the latest versions. What was merged meanwhile is later than what was compared."""
+        latest, _ = newest_usable(self.table, versions)
+        judged = latest.filter(pl.col("deleted_at").is_null() & (pl.col(ALONG) < bounds.tombstone))
+        self._write(tombstones(judged, bounds, mark), writer)
+
+    def _landed(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Rows in the columns and types that are landed now."""
+        held = rows.select(name for name in self._reading.schema.names if name in rows.columns).to_arrow()
+        return _frame(in_schema(held, self._reading.schema))
 
     def _write(self, rows: pl.DataFrame, writer: WindowWriter) -> None:
         if rows.height:

@@ -155,6 +155,26 @@ def test_rows_that_no_window_reached_are_landed(accounts: Accounts) -> None:
     assert accounts.bring_up_to_date().window is None
 
 
+def test_a_row_that_was_landed_and_deleted_before_it_was_merged_does_not_stand(accounts: Accounts) -> None:
+    """Others are in the lake, and changed in the same unmerged window; one is there already, as deleted."""
+    for key in "abcd":
+        accounts.put(key, key)
+    accounts.bring_up_to_date()
+    accounts.delete("d")
+    accounts.bring_up_to_date()
+    for key in ("a", "b", "d", "e", "f"):
+        accounts.put(key, "again")
+    accounts.extract()
+    for key in ("b", "d", "e"):
+        accounts.delete(key)
+    assert accounts.compare().vanished == 3
+    assert accounts.compare().vanished == 0, "the tombstones wait with the rows"
+    accounts.merge()
+    assert accounts.standing() == accounts.in_source()
+    deleted = {key: text for key, (text, _, is_deleted) in accounts.held().items() if is_deleted}
+    assert deleted == dict.fromkeys("bde", "again")
+
+
 def test_what_an_open_transaction_may_still_do_is_not_judged(accounts: Accounts) -> None:
     accounts.put("a", "a")
     accounts.put("b", "b")

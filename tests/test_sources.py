@@ -199,6 +199,19 @@ def test_an_export_that_lands_after_a_later_one_brings_nothing_back(world: World
     assert "superseded" not in again.counts("raw/posts")
 
 
+def test_what_vanished_between_two_exports_that_are_merged_together_does_not_stand(world: World) -> None:
+    world.execute("UPDATE posts SET updated_at = now() - interval '3 hours'")
+    lost = f"{FIRST}/0"
+    write_export(world.dsn, world.s3, "exports/", "export-1")
+    world.run_well("raw", buckets=BUCKETS, export_id="export-1")
+    world.execute("DELETE FROM posts WHERE post_id = %s", lost)
+    world.execute(f"UPDATE posts SET {NOW} WHERE post_id = %s", f"{FIRST}/1")
+    write_export(world.dsn, world.s3, "exports/", "export-2")
+    report = world.run_well("raw", "lake", buckets=BUCKETS, export_id="export-2")
+    assert report.counts("raw/posts")["vanished"] == 1
+    assert world.table(LAKE_TABLES["posts"]).filter(pl.col("deleted_at").is_not_null())["post_id"].to_list() == [lost]
+
+
 def test_an_empty_table_of_an_export_does_not_say_from_when_it_is(world: World) -> None:
     world.execute("DELETE FROM testimonials")
     write_export(world.dsn, world.s3, "exports/", "copy")

@@ -56,12 +56,14 @@ class Differences:
 def compare_keys(source: pl.DataFrame, lake: pl.DataFrame, bounds: Bounds) -> Differences:
     """Judge every key of (key, updated_at) of a source against (key, updated_at, is_deleted) of the lake.
 
-    A row without a key is none that anything could be said of: ``keyless`` counts them.
+    A row without a key is none that anything could be said of: ``keyless`` counts them. Of several versions in the
+    lake, as there are before all windows are merged, the latest counts.
     """
+    latest = lake.sort("updated_at").unique("key", keep="last")
     joined = (
         source.drop_nulls("key")
         .with_columns(in_source=True)
-        .join(lake.with_columns(in_lake=True), on="key", how="full", coalesce=True, suffix="_held")
+        .join(latest.with_columns(in_lake=True), on="key", how="full", coalesce=True, suffix="_held")
     )
     here, there = pl.col("in_source").is_not_null(), pl.col("in_lake").is_not_null()
     theirs, ours = pl.col("updated_at"), pl.col("updated_at_held")
