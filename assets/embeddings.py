@@ -3,6 +3,7 @@
 Belongs here: finding what is not embedded yet, embedding it, writing as it goes. Not here: the model.
 """
 
+import hashlib
 import time
 from collections.abc import Iterator, Sequence
 
@@ -19,7 +20,7 @@ from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
 from resources.embedder import EmbedderResource, EmbeddingModel
 from resources.lake import Changes, LakeResource, TableSpec
 from resources.ledger import LedgerResource
-from resources.vector_store import VectorStore
+from resources.vector_store import SLICE, VectorStore
 
 GROUP = "embedding"
 FLUSH_VECTORS, FLUSH_SECONDS = 16_384, 60.0
@@ -33,17 +34,19 @@ VECTORS = TableSpec(
     pa.schema(
         [
             ("account_bucket", pa.int32()),
+            (SLICE, pa.int32()),
             ("content_hash", pa.string()),
             ("model", pa.string()),
             ("vector", pa.list_(pa.float32())),
         ]
     ),
-    ("content_hash", "model"),
-    keeps_order=True,
-    row_group_bytes=128 << 10,  # 85 vectors: those of an account are in one to three
+    (SLICE, "content_hash", "model"),
+    text_columns=("content_hash", "model"),
+    row_group_bytes=256 << 10,  # 170 vectors: those of an account are in one to three
 )
 """Each bucket holds every vector that its chunks need, so that everything downstream reads one bucket; a text that
-another bucket has embedded is copied from there."""
+another bucket has embedded is copied from there. The slice is of the account that a text was embedded for, so an
+account's vectors lie together; another account with the same text in that bucket uses the same vector."""
 
 
 @asset(
@@ -66,7 +69,10 @@ def vectors(
     def embed(bucket: int, tally: Tally) -> Changes:
         if not places:
             places.append(store.known(_hashes(lake, [int(key) for key in context.partition_keys]), model.name))
-        pending, elsewhere = _pending(_hashes(lake, [bucket]), places[0], bucket)
+        missing = _sliced(
+            lake, bucket, _hashes(lake, [bucket]).join(_of(places[0], bucket), on="content_hash", how="anti")
+        )
+        pending, elsewhere = _pending(missing, places[0])
         copied = [pl.Series("content_hash", [], pl.String)]
         for rows in _copies(store, elsewhere, bucket, model.name):
             store.append(rows)
@@ -85,7 +91,7 @@ def vectors(
         return Changes(inserted=len(written))
 
     stage = Stage(VECTORS.name, (CHUNKS,), version=model.name)
-    tally = refresh(context, lake, ledger, stage, lambda _: lake.contents(VECTORS), embed)
+    tally = refresh(context, lake, ledger, stage, lambda buckets: lake.contents(VECTORS, buckets), embed)
     tally.counts.update(embedded=0, copied=0)
     return tally.result()
 
@@ -96,41 +102,51 @@ def _hashes(lake: LakeResource, buckets: Sequence[int]) -> pl.DataFrame:
     return chunks.select("content_hash", "tokens").unique("content_hash").collect()
 
 
-def _pending(hashes: pl.DataFrame, places: pl.DataFrame, bucket: int) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """What a bucket lacks: (content_hash, tokens) to be embedded, and that with an account_bucket to copy it from."""
-    in_bucket = pl.col("account_bucket") == bucket
-    missing = hashes.join(places.filter(in_bucket), on="content_hash", how="anti")
-    others = places.filter(~in_bucket).sort("account_bucket").unique("content_hash", keep="first")
-    elsewhere = missing.join(others, on="content_hash").sort("account_bucket", "content_hash")
+def _of(places: pl.DataFrame, bucket: int) -> pl.DataFrame:
+    return places.filter(pl.col("account_bucket") == bucket)
+
+
+def _pending(missing: pl.DataFrame, places: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Of what a bucket lacks, what has to be embedded, and what can be copied, with its account_bucket."""
+    firsts = places.sort("account_bucket").unique("content_hash", keep="first")
+    elsewhere = missing.join(firsts, on="content_hash").sort("account_bucket", SLICE, "content_hash")
     return missing.join(elsewhere, on="content_hash", how="anti"), elsewhere
 
 
+def _sliced(lake: LakeResource, bucket: int, texts: pl.DataFrame) -> pl.DataFrame:
+    """Texts, by content_hash, of a bucket's chunks, with the slice of the first account that has them."""
+    if texts.is_empty():
+        return texts.with_columns(pl.lit(None, pl.Int32).alias(SLICE))
+    places = lake.scan(CHUNKS, bucket).select(*_PLACE, "content_hash")
+    found = places.join(texts.lazy(), on="content_hash", how="semi").collect()
+    firsts = found.sort(_PLACE).unique("content_hash", keep="first")
+    return texts.join(firsts.select("content_hash", slices(firsts["account_id"])), on="content_hash")
+
+
 def _copies(store: VectorStore, elsewhere: pl.DataFrame, bucket: int, model: str) -> Iterator[pl.DataFrame]:
-    """Rows of VECTORS for texts that other buckets have embedded, a commit's worth at a time."""
+    """Rows of VECTORS for texts, by slice and content_hash, that an account_bucket has; a commit's worth at a time."""
     for of_bucket in elsewhere.partition_by("account_bucket", maintain_order=True):
         for part in of_bucket.iter_slices(FLUSH_VECTORS):
-            rows = store.read(part["account_bucket"][0], part["content_hash"], model)
-            yield _rows(bucket, rows["content_hash"], model, rows["vector"])
+            found = store.read(part["account_bucket"][0], part, model)
+            yield _rows(bucket, part.join(found, on="content_hash"), model)
 
 
 def _embedded(
     context: AssetExecutionContext, lake: LakeResource, pending: pl.DataFrame, model: EmbeddingModel, bucket: int
 ) -> Iterator[pl.DataFrame]:
-    """Rows of VECTORS for (content_hash, tokens), a commit's worth at a time.
+    """Rows of VECTORS for (content_hash, tokens, account_slice), a commit's worth at a time.
 
-    Windows are large, since a batch of texts of one length needs no padding, and bounded, since texts are in memory.
+    Windows are large, since a batch of texts of one length needs no padding, and bounded, since texts are in memory;
+    and they are of accounts that lie together, as their vectors will.
     """
     progress = _Progress(context, bucket, pending)
-    for window in pending.sort("content_hash").iter_slices(WINDOW_TEXTS):
-        chunks = lake.scan(CHUNKS, bucket).select(*_PLACE, "content_hash", "text", "tokens")
-        found = chunks.join(window.lazy(), on="content_hash", how="semi").collect()
-        texts = found.sort(_PLACE).unique("content_hash", keep="first")
+    for window in pending.sort(SLICE, "content_hash").iter_slices(WINDOW_TEXTS):
+        chunks = lake.scan(CHUNKS, bucket).select("content_hash", "text")
+        texts = chunks.join(window.lazy(), on="content_hash").collect().unique("content_hash")
         texts = texts.sort("tokens", "content_hash", descending=[True, False])
         for indices, made in _flushes(model.embed(texts["text"].to_list())):
-            # An account's vectors are read together, so they are written together.
-            order = texts[indices].with_row_index("_made").sort(_PLACE)["_made"].to_numpy()
-            rows, made = texts[np.asarray(indices)[order]], made[order]
-            yield _rows(bucket, rows["content_hash"], model.name, pl.Series(made, dtype=pl.List(pl.Float32)))
+            rows = texts[indices].with_columns(vector=pl.Series(made, dtype=pl.List(pl.Float32)))
+            yield _rows(bucket, rows, model.name)
             progress.report(rows)
 
 
@@ -171,20 +187,37 @@ class _Progress:
         self._context.log.info(message, self._bucket, done, self._texts, rate, left)
 
 
-def _rows(bucket: int, hashes: pl.Series, model: str, vectors: pl.Series) -> pl.DataFrame:
-    here = pl.repeat(bucket, len(hashes), dtype=pl.Int32, eager=True)
-    of_model = pl.repeat(model, len(hashes), eager=True)
-    return pl.DataFrame({"account_bucket": here, "content_hash": hashes, "model": of_model, "vector": vectors})
+def _rows(bucket: int, texts: pl.DataFrame, model: str) -> pl.DataFrame:
+    return texts.select(
+        pl.lit(bucket, pl.Int32).alias("account_bucket"), SLICE, "content_hash", pl.lit(model).alias("model"), "vector"
+    )
+
+
+def slices(accounts: pl.Series) -> pl.Series:
+    """The slice of each account id: 16 bits of its md5, others than those that its bucket is made of.
+
+    A coarse one, so that it tells nothing of an account that was erased.
+    """
+    known = accounts.unique().to_list()
+    of_account = [hashlib.md5((name or "").encode(), usedforsecurity=False).digest()[4:6] for name in known]
+    numbers = [int.from_bytes(digest, "big") for digest in of_account]
+    return accounts.replace_strict(known, numbers, return_dtype=pl.Int32).alias(SLICE)
+
+
+def as_vectors_lie(chunks: pl.DataFrame) -> pl.DataFrame:
+    """Rows with an ``account_id`` and a ``content_hash`` in the order of VECTORS: a part of them reads a stretch."""
+    return chunks.with_columns(slices(chunks["account_id"])).sort(SLICE, "content_hash", "point_id").drop(SLICE)
 
 
 def with_vectors(
     lake: LakeResource, bucket: int, rows: pl.DataFrame, model: EmbeddingModel
 ) -> tuple[pl.DataFrame, npt.NDArray[np.float32]]:
-    """Rows that have a ``content_hash``, and their vectors, shape (rows, dimension).
+    """Rows that have an ``account_id`` and a ``content_hash``, and their vectors, shape (rows, dimension).
 
     Raises MissingVectorError when a text has none: the stage before has not run for this bucket.
     """
-    found = VectorStore(lake, VECTORS).read(bucket, rows["content_hash"], model.name)
+    wanted = rows.select(slices(rows["account_id"]), "content_hash")
+    found = VectorStore(lake, VECTORS).read(bucket, wanted, model.name)
     joined = rows.join(found, on="content_hash", how="left", maintain_order="left")
     missing = joined["vector"].null_count()
     if missing:

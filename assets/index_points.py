@@ -14,7 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from assets.corpus import CHUNKS
-from assets.embeddings import with_vectors
+from assets.embeddings import as_vectors_lie, with_vectors
 from assets.transforms.points import SHOWN, IndexChanges, compare, payloads
 from assets.verticals import TAGS
 from resources.bm25 import SPARSE_ENCODING, SparseEncoder
@@ -66,8 +66,7 @@ class PointWriter:
     def desired(self, bucket: int) -> Desired:
         """What a bucket should hold by today's tables."""
         # In the order in which vectors lie, so that each part of what is written reads a stretch of them.
-        rows = self.lake.scan(CHUNKS, bucket).select("point_id", "posted_at", *SHOWN).collect()
-        chunks = rows.sort("account_id", "post_id", "chunk_no")
+        chunks = as_vectors_lie(self.lake.scan(CHUNKS, bucket).select("point_id", "posted_at", *SHOWN).collect())
         return Desired(bucket, chunks, payloads(chunks, self.lake.scan(TAGS, bucket).collect()))
 
     def bring_up_to_date(
@@ -106,8 +105,9 @@ class PointWriter:
 
     def vectors(self, bucket: int, block: int) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
         """Point ids of a bucket and their vectors in the lake, a block at a time."""
-        place = ["account_id", "post_id", "chunk_no"]
-        chunks = self.lake.scan(CHUNKS, bucket).select("point_id", "content_hash", *place).collect().sort(place)
+        chunks = as_vectors_lie(
+            self.lake.scan(CHUNKS, bucket).select("point_id", "content_hash", "account_id").collect()
+        )
         for part in chunks.iter_slices(block):
             rows, vectors = with_vectors(self.lake, bucket, part, self.model)
             yield rows["point_id"].to_list(), vectors

@@ -25,8 +25,7 @@ class TableSpec:
     none, and neither have ``text_columns``: the log would copy their values. ``feeds`` turns Delta's change feed on.
     ``evolves``: columns of merged rows that the table does not have are added to it. ``moves``: a key may turn up in
     another bucket, which takes it out of the one where it stood. A file of ``target_bytes`` is continued in another: a
-    change rewrites whole files, so they are smaller than those of tables that are only read. With ``keeps_order`` rows
-    lie as they were appended and not by their key, which tells nothing of what is read together.
+    change rewrites whole files, so they are smaller than those of tables that are only read.
     """
 
     name: str
@@ -38,7 +37,6 @@ class TableSpec:
     evolves: bool = False
     moves: bool = False
     target_bytes: int = 32 << 20
-    keeps_order: bool = False
     row_group_bytes: int = ROW_GROUP_BYTES
 
     @property
@@ -48,7 +46,7 @@ class TableSpec:
 
     def in_order(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Rows as they are to lie in a file."""
-        return rows if self.keeps_order else rows.sort(self.key, nulls_last=False)
+        return rows.sort(self.key, nulls_last=False)
 
     @property
     def measured(self) -> list[str]:

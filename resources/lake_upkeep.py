@@ -6,7 +6,6 @@ here: when it runs (pipelines/jobs.py), or checkpoints, which writers make (lake
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 
 import polars as pl
 
@@ -59,14 +58,13 @@ def is_small(spec: TableSpec) -> pl.Expr:
 def fragmentation(snapshot: Snapshot, spec: TableSpec) -> list[Fragmentation]:
     """Every bucket's, from the log alone."""
     large = snapshot.files.filter(~is_small(spec))
-    known = large.clear() if spec.keeps_order else large.drop_nulls(["least", "greatest"])
+    known = large.drop_nulls(["least", "greatest"])
     # Sweeping over the keys, a file counts from its least to its greatest one, both included.
     starts = known.select("bucket", at="least", order=pl.lit(0), step=pl.lit(1))
     ends = known.select("bucket", at="greatest", order=pl.lit(1), step=pl.lit(-1))
     swept = pl.concat([starts, ends]).sort("bucket", "at", "order")
     deepest = swept.with_columns(pl.col("step").cum_sum().over("bucket")).group_by("bucket").agg(pl.col("step").max())
-    unsorted = large.clear() if spec.keeps_order else large
-    silent = unsorted.group_by("bucket").agg(silent=pl.col("least").is_null().sum())
+    silent = large.group_by("bucket").agg(silent=pl.col("least").is_null().sum())
     counted = snapshot.files.group_by("bucket").agg(files=pl.len(), small=is_small(spec).sum())
     joined = counted.join(deepest, on="bucket", how="left").join(silent, on="bucket", how="left").sort("bucket")
     rows = joined.select("bucket", "files", "small", (pl.col("step").fill_null(0) + pl.col("silent").fill_null(0)))
@@ -136,7 +134,7 @@ def chosen_files(snapshot: Snapshot, spec: TableSpec, bucket: int) -> Iterator[D
     """
     files = snapshot.in_buckets([bucket])
     small = files.filter(is_small(spec))[FILE].to_list()
-    large = files.clear() if spec.keeps_order else files.filter(~is_small(spec))
+    large = files.filter(~is_small(spec))
     runs = sorted(_runs(large), key=lambda run: run[0])
     most = len(runs) - MOST_OVERLAP // 2 if len(runs) > MOST_OVERLAP else 0
     for number in [*small, *(number for _, run in runs[:most] for number in run)]:
@@ -168,7 +166,7 @@ def sorted_files(folder: Folder, spec: TableSpec, files: Sequence[DataFile]) -> 
     """
     writer = Writer.of(folder, files[0].bucket)
     sources = [_sorted(folder, spec, file) for file in files]
-    for rows in chain.from_iterable(sources) if spec.keeps_order else merged(spec.key, sources):
+    for rows in merged(spec.key, sources):
         writer.add(rows)
     made = writer.finish()
     if sum(file.rows for file in made) != sum(file.rows for file in files):
@@ -179,7 +177,7 @@ def sorted_files(folder: Folder, spec: TableSpec, files: Sequence[DataFile]) -> 
 
 def _sorted(folder: Folder, spec: TableSpec, file: DataFile) -> Iterator[pl.DataFrame]:
     opened = folder.open(file)
-    if spec.keeps_order or opened.ascends(spec.key[0]):
+    if opened.ascends(spec.key[0]):
         yield from opened.row_groups(spec.key)
     else:
         yield pl.concat(list(opened.row_groups(spec.key))).sort(spec.key)

@@ -111,7 +111,7 @@ class TestStage:
         assert run(s3, embedding)["embedded"] == 2
         assert held(lake, 0) == before
         assert held(lake, 0, "fake@2").keys() == before.keys()
-        rows = pl.DataFrame({"content_hash": [content_hash("one")]})
+        rows = pl.DataFrame({"account_id": ["a"], "content_hash": [content_hash("one")]})
         _, of_new = with_vectors(lake, 0, rows, embedding[1])
         np.testing.assert_array_equal(of_new, np.eye(384, dtype=np.float32)[[3]])
         monkeypatch.setattr(embedding[1], "name", "fake@1")
@@ -181,17 +181,17 @@ def test_vectors_come_in_the_rows_order(lake: LakeResource) -> None:
     fake = CountingEmbedder()
     texts = [f"text {number}" for number in range(6)]
     for part in (texts[:4], texts[4:]):
-        rows = [(0, content_hash(text), fake.name, fake.vector(text).tolist()) for text in part]
+        rows = [(0, 1, content_hash(text), fake.name, fake.vector(text).tolist()) for text in part]
         lake.append(VECTORS, pl.DataFrame(rows, schema=VECTORS.polars_schema, orient="row"))
     wanted = [texts[5], texts[0], texts[5], texts[3]]
-    hashes = pl.DataFrame({"content_hash": list(map(content_hash, wanted))})
+    hashes = pl.DataFrame({"account_id": ["a", "b", "a", "c"], "content_hash": list(map(content_hash, wanted))})
     returned, found = with_vectors(lake, 0, hashes, fake)
     assert returned.equals(hashes)
     np.testing.assert_array_equal(found, np.stack([fake.vector(text) for text in wanted]))
 
 
 def test_a_missing_vector_is_named(lake: LakeResource) -> None:
-    rows = pl.DataFrame({"content_hash": ["nowhere", "nor there"]})
+    rows = pl.DataFrame({"account_id": ["a", "b"], "content_hash": ["nowhere", "nor there"]})
     with pytest.raises(MissingVectorError, match="2 texts of bucket 3 have no vector: materialize embedding"):
         with_vectors(lake, 3, rows, CountingEmbedder())
     _, none = with_vectors(lake, 3, rows.clear(), CountingEmbedder())

@@ -14,11 +14,16 @@ from resources.vector_store import VectorStore
 DIMENSION = 64
 
 
+def slice_of(name: str) -> int:
+    """Ten texts in a row are of one account."""
+    return int(name, 16) // 10 if name.isdigit() else 7
+
+
 def rows(hashes: list[str], bucket: int = 0, model: str = "m", start: float = 0.0) -> pl.DataFrame:
     vectors = [[start + number] * DIMENSION for number in range(len(hashes))]
     return pl.DataFrame(
-        {"account_bucket": [bucket] * len(hashes), "content_hash": hashes, "model": [model] * len(hashes),
-         "vector": vectors},
+        {"account_bucket": [bucket] * len(hashes), "account_slice": list(map(slice_of, hashes)),
+         "content_hash": hashes, "model": [model] * len(hashes), "vector": vectors},
         schema=VECTORS.polars_schema,
     )  # fmt: skip
 
@@ -37,8 +42,13 @@ def store(lake: LakeResource) -> VectorStore:
     return found
 
 
+def wanted(hashes: list[str]) -> pl.DataFrame:
+    types = {"account_slice": pl.Int32, "content_hash": pl.String}
+    return pl.DataFrame([list(map(slice_of, hashes)), hashes], schema=types)
+
+
 def read(store: VectorStore, bucket: int, hashes: list[str], model: str = "m") -> dict[str, float]:
-    found = store.read(bucket, pl.Series("content_hash", hashes, pl.String), model)
+    found = store.read(bucket, wanted(hashes), model)
     return {name: vector[0] for name, vector in found.iter_rows()}
 
 
@@ -70,45 +80,67 @@ def test_known_hashes_say_their_buckets(store: VectorStore) -> None:
     assert sorted(found.rows()) == [(0, f"{4:032x}"), (0, f"{5:032x}"), (1, f"{4:032x}")]
 
 
-def test_what_was_just_written_is_read_without_the_older_files(
-    store: VectorStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store.append(rows(names(200, 202), start=200.0))
-    opened: list[str] = []
-    scan = pl.scan_parquet
-
-    def noted(path: str, **options: object) -> pl.LazyFrame:
-        opened.append(path)
-        return scan(path, **options)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(pl, "scan_parquet", noted)
-    assert read(store, 0, names(200, 202)) == {f"{number:032x}": float(number) for number in (200, 201)}
-    assert len(opened) == 1
-    opened.clear()
-    assert len(read(store, 0, names(0, 1))) == 1
-    assert len(opened) == 7, "all files of the bucket, newest first, until it was found"
+def test_a_text_that_another_account_had_first_is_found(store: VectorStore) -> None:
+    """It lies where that account's vectors are, and has another slice there."""
+    other = pl.DataFrame(
+        {"account_slice": [900], "content_hash": names(33, 34)}, schema_overrides={"account_slice": pl.Int32}
+    )
+    assert store.read(0, other, "m")["vector"].to_list() == [[33.0] * DIMENSION]
+    both = pl.concat([other, wanted([*names(33, 35), "unknown"])])
+    assert sorted(store.read(0, both, "m")["content_hash"]) == names(33, 35)
 
 
-def bytes_down(s3: S3Resource) -> int:
-    """What came of a test's bucket through the governors so far."""
+def asked(s3: S3Resource) -> tuple[int, int]:
+    """Requests and bytes that came of a test's bucket through the governors so far."""
     told = [prefix for governor in running(governor_home()) for prefix in governor.status()["prefixes"]]
-    return sum(prefix["bytes_down"] for prefix in told if prefix["bucket"] == s3.bucket)
+    ours = [prefix for prefix in told if prefix["bucket"] == s3.bucket and prefix["verb"] == "read"]
+    return sum(prefix["requests"] for prefix in ours), sum(prefix["bytes_down"] for prefix in ours)
 
 
-def test_vectors_that_were_written_together_are_read_without_the_others(s3: S3Resource, governed: S3Resource) -> None:
+def test_what_was_just_written_is_read_without_the_older_files(store: VectorStore, governed: S3Resource) -> None:
+    store.append(rows(names(200, 202), start=200.0))
+    lake = LakeResource(s3=governed)
+    looking = VectorStore(lake, VECTORS)
+    with lake.steady():
+        lake.open(VECTORS)
+        before, _ = asked(governed)
+        assert read(looking, 0, names(200, 202)) == {f"{number:032x}": float(number) for number in (200, 201)}
+        between, _ = asked(governed)
+        assert between - before == 1, "the newest file, whole"
+        assert len(read(looking, 0, names(0, 1))) == 1
+        after, _ = asked(governed)
+        assert after - between == 7, "all files of the bucket, newest first, until it was found"
+
+
+def test_an_accounts_vectors_are_read_without_the_others(s3: S3Resource, governed: S3Resource) -> None:
     """Three accounts' hundred vectors each, of 6,000 in one file."""
     random = np.random.default_rng(5)
     hashes = [f"{number:032x}" for number in random.permutation(6_000)]
     vectors = random.normal(size=(6_000, 384)).astype(np.float32)
+    of_account = [number // 100 for number in range(6_000)]
     VectorStore(LakeResource(s3=s3), VECTORS).append(
         pl.DataFrame(
-            {"account_bucket": 0, "content_hash": hashes, "model": "m", "vector": vectors}, schema=VECTORS.polars_schema
+            {
+                "account_bucket": 0,
+                "account_slice": of_account,
+                "content_hash": hashes,
+                "model": "m",
+                "vector": vectors,
+            },
+            schema=VECTORS.polars_schema,
         )
     )
-    store = VectorStore(LakeResource(s3=governed), VECTORS)
-    wanted = [name for first in (0, 2_950, 5_900) for name in hashes[first : first + 100]]
-    before = bytes_down(governed)
-    found = store.read(0, pl.Series("content_hash", wanted, pl.String), "m")
-    down = bytes_down(governed) - before
-    assert dict(found.iter_rows()).keys() == set(wanted)
-    assert 300 * 4 * 384 < down < 0.35 * vectors.nbytes
+    lake = LakeResource(s3=governed)
+    store = VectorStore(lake, VECTORS)
+    chosen = pl.DataFrame(
+        {"account_slice": of_account, "content_hash": hashes}, schema_overrides={"account_slice": pl.Int32}
+    )
+    chosen = chosen.filter(pl.col("account_slice").is_in([0, 29, 59]))
+    with lake.steady():
+        lake.open(VECTORS)
+        requests, before = asked(governed)
+        found = store.read(0, chosen, "m")
+        after, down = asked(governed)
+    assert set(found["content_hash"]) == set(chosen["content_hash"])
+    assert 300 * 4 * 384 < down - before < 0.25 * vectors.nbytes
+    assert after - requests < 25, "the end of the file, and three columns of some of its row groups"
