@@ -104,7 +104,7 @@ def decisions(context: AssetExecutionContext, lake: LakeResource, ledger: Ledger
         columns = ["account_bucket", "account_id", "post_id", "posted_at", "text", *engagement, "deleted_at"]
         posts = lake.scan(LAKE_POSTS, bucket).select(columns).collect()
         accounts = lake.scan(LAKE_ACCOUNTS, bucket).select("account_id", "deleted_at").collect()
-        held = lake.scan(DECISIONS, bucket).select(DECISIONS.schema.names).collect()
+        held = lake.held(DECISIONS, bucket).select(DECISIONS.schema.names)
         now = corpus.imprints(posts, accounts)
         fresh = pl.col("account_id").is_in(corpus.undecided(now, held).implode())
         made = corpus.decide(posts.filter(fresh), accounts).join(now, on=["account_id", "post_id"], nulls_equal=True)
@@ -159,8 +159,8 @@ def chunks(
     def chunk(bucket: int | None, tally: Tally) -> pl.DataFrame:
         chosen = lake.scan(DECISIONS, bucket).filter(pl.col("dropped_because").is_null())
         hashes = chosen.select("post_id", "text_hash").collect()
-        held = lake.scan(CHUNKS, bucket).filter(pl.col("recipe") == recipe).select(_OF_TEXT)
-        kept = held.collect().join(hashes, on=["post_id", "text_hash"], how="semi")
+        held = lake.held(CHUNKS, bucket).filter(pl.col("recipe") == recipe).select(_OF_TEXT)
+        kept = held.join(hashes, on=["post_id", "text_hash"], how="semi")
         fresh = hashes.join(kept, on="post_id", how="anti").lazy()
         texts = lake.scan(LAKE_POSTS, bucket).select("post_id", "text").join(fresh, on="post_id").collect()
         pieces = pl.concat([kept, _chunked(texts, model, recipe)])

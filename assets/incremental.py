@@ -5,16 +5,20 @@ Belongs here: the comparison of fingerprints and the shape of metadata. Not here
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import polars as pl
 from dagster import AssetExecutionContext, MaterializeResult
 
+from resources.cores import available_cores
 from resources.lake import ABSENT, WHOLE, Changes, Contents, LakeResource, TableSpec, fingerprint
 from resources.ledger import Entry, Intake, LedgerResource
 
 _RUN_KEY = "dagster/run_key"
+_MOST_AT_ONCE = 2
+_SECONDS_BETWEEN_LINES = 1.0
 
 
 @dataclass
@@ -28,6 +32,19 @@ class Tally:
     changes: Changes = field(default_factory=Changes)
     counts: Counter[str] = field(default_factory=Counter)
     started: float = field(default_factory=time.monotonic)
+
+    @classmethod
+    def of_current(cls, found: Contents) -> "Tally":
+        """Of a bucket that was not looked into."""
+        return cls(found.rows, found.size_bytes, skipped=found.rows, buckets_skipped=1)
+
+    def __iadd__(self, other: "Tally") -> "Tally":
+        """Take in what another did, of other buckets."""
+        self.rows, self.size_bytes = self.rows + other.rows, self.size_bytes + other.size_bytes
+        self.skipped, self.buckets_skipped = self.skipped + other.skipped, self.buckets_skipped + other.buckets_skipped
+        self.changes = self.changes + other.changes
+        self.counts.update(other.counts)
+        return self
 
     def result(self) -> MaterializeResult[None]:
         """The tally as asset metadata; ``seconds`` is wall time."""
@@ -83,43 +100,66 @@ def refresh(
     stage: Stage,
     contents: Callable[[Sequence[int]], Mapping[int, Contents]],
     bring_up_to_date: Callable[[int, Tally], Changes],
+    threads: int = 1,
 ) -> Tally:
     """Bring every stale bucket up to date and record it; skip the others without reading a row.
 
-    ``contents`` says what some buckets of the output hold; it may say more.
+    ``contents`` says what some buckets of the output hold; it may say more. With ``threads``, that and
+    ``bring_up_to_date`` are called from as many threads, for one bucket each, with a tally of its own.
 
     A bucket is current while its inputs have the fingerprint that was recorded and its output is what was left.
     The record is written after the output, so a crash in between costs a recomputation that changes nothing.
     """
+    total = Tally()
     with lake.steady():
-        return _refreshed(context, lake, ledger, stage, contents, bring_up_to_date)
+        buckets = sorted(int(key) for key in context.partition_keys) if stage.partitioned else [WHOLE]
+        refreshing = _Refreshing(ledger, stage, contents, bring_up_to_date, stage.input_fingerprints(lake, buckets))
+        for tally in refreshing.run(context, buckets, threads):
+            total += tally
+    return total
 
 
-def _refreshed(
-    context: AssetExecutionContext,
-    lake: LakeResource,
-    ledger: LedgerResource,
-    stage: Stage,
-    contents: Callable[[Sequence[int]], Mapping[int, Contents]],
-    bring_up_to_date: Callable[[int, Tally], Changes],
-) -> Tally:
-    tally = Tally()
-    buckets = sorted(int(key) for key in context.partition_keys) if stage.partitioned else [WHOLE]
-    inputs = stage.input_fingerprints(lake, buckets)
-    entries, held = ledger.entries(stage.name, buckets), contents(buckets)
-    for bucket in buckets:
-        found = held.get(bucket, ABSENT)
-        if entries.get(bucket) == Entry(inputs[bucket], found.fingerprint):
-            tally.skipped += found.rows
-            tally.buckets_skipped += 1
-        else:
-            tally.changes += bring_up_to_date(bucket, tally)
-            found = contents([bucket]).get(bucket, ABSENT)
-            ledger.record(stage.name, bucket, Entry(inputs[bucket], found.fingerprint))
-            context.log.info("%s bucket %s: %s rows stand", stage.name, bucket, found.rows)
-        tally.rows += found.rows
-        tally.size_bytes += found.size_bytes
-    return tally
+@dataclass
+class _Refreshing:
+    """One stage's buckets, as ``refresh`` was asked for them."""
+
+    ledger: LedgerResource
+    stage: Stage
+    contents: Callable[[Sequence[int]], Mapping[int, Contents]]
+    bring_up_to_date: Callable[[int, Tally], Changes]
+    inputs: Mapping[int, str]
+
+    def run(self, context: AssetExecutionContext, buckets: Sequence[int], threads: int) -> Iterator[Tally]:
+        """What was done about each bucket, in order; told about now and then."""
+        entries, held = self.ledger.entries(self.stage.name, buckets), self.contents(buckets)
+
+        def done(bucket: int) -> Tally:
+            found = held.get(bucket, ABSENT)
+            is_current = entries.get(bucket) == Entry(self.inputs[bucket], found.fingerprint)
+            return Tally.of_current(found) if is_current else self._made(bucket)
+
+        told, rows = time.monotonic(), 0
+        with ThreadPoolExecutor(max_workers=threads) as pool:
+            for number, tally in enumerate(pool.map(done, buckets) if threads > 1 else map(done, buckets), start=1):
+                rows += tally.rows
+                if number == len(buckets) or time.monotonic() - told > _SECONDS_BETWEEN_LINES:
+                    told = time.monotonic()
+                    message = "%s: %s of %s buckets are up to date, %s rows stand"
+                    context.log.info(message, self.stage.name, number, len(buckets), f"{rows:,}")
+                yield tally
+
+    def _made(self, bucket: int) -> Tally:
+        tally = Tally()
+        tally.changes = self.bring_up_to_date(bucket, tally)
+        found = self.contents([bucket]).get(bucket, ABSENT)
+        self.ledger.record(self.stage.name, bucket, Entry(self.inputs[bucket], found.fingerprint))
+        tally.rows, tally.size_bytes = found.rows, found.size_bytes
+        return tally
+
+
+def at_once() -> int:
+    """How many buckets of a stage are made at a time, each in memory whole: one waits for S3, the other computes."""
+    return min(_MOST_AT_ONCE, available_cores())
 
 
 def refresh_table(
@@ -130,13 +170,19 @@ def refresh_table(
     spec: TableSpec,
     compute: Callable[[int | None, Tally], pl.DataFrame],
 ) -> MaterializeResult[None]:
-    """``refresh`` for a Delta table: ``compute`` gives a bucket's desired rows, and only differences are written."""
+    """``refresh`` for a Delta table: ``compute`` gives a bucket's desired rows, and only differences are written.
+
+    A few buckets are computed at a time, each in a thread.
+    """
 
     def bring_up_to_date(bucket: int, tally: Tally) -> Changes:
         within = None if bucket == WHOLE else bucket
         return lake.sync(spec, compute(within, tally), within)
 
-    return refresh(context, lake, ledger, stage, lambda _: lake.contents(spec), bring_up_to_date).result()
+    def contents(buckets: Sequence[int]) -> Mapping[int, Contents]:
+        return lake.contents(spec, buckets)
+
+    return refresh(context, lake, ledger, stage, contents, bring_up_to_date, at_once()).result()
 
 
 def record_intake(context: AssetExecutionContext, ledger: LedgerResource, asset: str, taken: str) -> None:

@@ -192,11 +192,7 @@ def exports(
             return Changes(updated=len(wanted))
 
         stage = Stage(f"quicksight/{spec.name.removeprefix('mart/')}", (spec,), partitioned=False)
-        done = refresh(context, lake, ledger, stage, contents, export)
-        total.rows, total.size_bytes = total.rows + done.rows, total.size_bytes + done.size_bytes
-        total.skipped, total.changes = total.skipped + done.skipped, total.changes + done.changes
-        total.buckets_skipped += done.buckets_skipped
-        total.counts.update(done.counts)
+        total += refresh(context, lake, ledger, stage, contents, export)
     return total.result()
 
 

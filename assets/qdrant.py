@@ -4,15 +4,16 @@ Belongs here: the two assets. Not here: what a point is (index_points.py), the g
 (resources/qdrant.py).
 """
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dagster import AssetExecutionContext, MaterializeResult
 
 from assets.asset import asset
 from assets.corpus import CHUNKS
 from assets.embeddings import VECTORS
-from assets.incremental import Stage, Tally, refresh
+from assets.incremental import Stage, Tally, at_once, refresh
 from assets.index_points import Hashes, PointWriter, recipe_of
 from assets.index_promotion import GateVerdict, serve_if_ready, written
 from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
@@ -56,7 +57,7 @@ def points(
             index = generations.open(generation)
             stage = Stage(stage_of(generation), (CHUNKS, VECTORS, TAGS), fingerprint([recipe.model, recipe.sparse]))
             buckets = _Buckets(context, writer, index)
-            done = refresh(context, lake, ledger, stage, buckets.among, buckets.bring_up_to_date)
+            done = refresh(context, lake, ledger, stage, buckets.among, buckets.bring_up_to_date, at_once())
             if done.changes.written and generation == generations.serving():
                 index.optimize()
             total.rows, total.skipped = done.rows, done.skipped
@@ -77,25 +78,28 @@ class _Buckets(Mapping[int, Contents]):
     """Buckets of the collection by every point's id and hashes, so that lost, foreign and stale points are seen.
 
     Looking at one reads no vector and no text, but every point's hashes (70,000 a second): the index keeps no
-    fingerprint of its own. The last bucket's are kept, since a stale one is compared next; after a change they are what
-    the change should have left, and the next run looks whether it did.
+    fingerprint of its own. A thread's last bucket's are kept, since a stale one is compared next; after a change they
+    are what the change should have left, and the next run looks whether it did.
     """
 
     context: AssetExecutionContext
     writer: PointWriter
     index: VectorIndex
-    _last: tuple[int, list[Hashes]] | None = None
+    _last: threading.local = field(default_factory=threading.local)
 
     def among(self, _: Sequence[int]) -> "_Buckets":
         """All of them, each looked at when it is asked for."""
         return self
 
-    def held(self, bucket: int) -> list[Hashes]:
+    def held(self, bucket: int) -> Sequence[Hashes]:
         """(id, content hash, payload hash) of a bucket's points."""
-        if self._last is None or self._last[0] != bucket:
-            points = self.index.scroll_hashes(bucket)
-            self._last = bucket, [(point.id, point.content_hash, point.payload_hash) for point in points]
-        return self._last[1]
+        if getattr(self._last, "bucket", None) != bucket:
+            self._keep(bucket, list(self.index.scroll_hashes(bucket)))
+        found: Sequence[Hashes] = self._last.hashes
+        return found
+
+    def _keep(self, bucket: int, hashes: Sequence[Hashes]) -> None:
+        self._last.bucket, self._last.hashes = bucket, hashes
 
     def __getitem__(self, bucket: int) -> Contents:
         held = sorted(" ".join(hashes) for hashes in self.held(bucket))
@@ -115,7 +119,7 @@ class _Buckets(Mapping[int, Contents]):
 
         desired = self.writer.desired(bucket)
         todo = self.writer.bring_up_to_date(self.index, desired, self.held(bucket), on_progress)
-        self._last = bucket, desired.hashes
+        self._keep(bucket, desired.hashes)
         upserted = len(todo.new) + len(todo.reembedded)
         tally.counts.update(upserted=upserted, payloads_set=len(todo.repayloaded), points_deleted=len(todo.gone))
         updated = len(todo.reembedded) + len(todo.repayloaded)

@@ -60,7 +60,7 @@ def account_summaries(
         columns = ["account_bucket", "account_id", "post_id", "chunk_no", "text", "content_hash"]
         chunks = lake.scan(CHUNKS, bucket).select(columns).collect()
         texts = text_names(chunks)
-        held = lake.scan(SUMMARIES, bucket).filter(pl.col("recipe") == recipe).collect()
+        held = lake.held(SUMMARIES, bucket).filter(pl.col("recipe") == recipe).select(SUMMARIES.schema.names)
         standing = held.join(still_standing(held, texts), on="account_id", how="semi")
         fresh = chunks.join(standing, on="account_id", how="anti")
         tally.counts["accounts_summarised"] += fresh["account_id"].n_unique()

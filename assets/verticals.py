@@ -3,6 +3,10 @@
 Belongs here: scores against the catalogue, thresholds fitted on gold labels, tags. Not here: the catalogue's texts.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from threading import Lock
+
 import numpy as np
 import polars as pl
 import pyarrow as pa
@@ -24,7 +28,7 @@ from assets.transforms.verticals import (
     score_accounts,
     tag,
 )
-from resources.catalogues import catalogue_hash, load_verticals
+from resources.catalogues import Vertical, catalogue_hash, load_verticals
 from resources.embedder import EmbedderResource
 from resources.lake import LakeResource, TableSpec, fingerprint
 from resources.ledger import LedgerResource
@@ -85,7 +89,7 @@ def scores(
 ) -> MaterializeResult[None]:
     """Score the posts and accounts of a stale bucket; the vectors of new or changed texts alone are read."""
     verticals, model = load_verticals(), embedder.model()
-    described: list[DescribedVertical] = []
+    described = _Described(embedder)
     recipe = fingerprint(["4", catalogue_hash(verticals), model.name])
 
     def of_bucket(bucket: int | None, tally: Tally) -> pl.DataFrame:
@@ -94,9 +98,8 @@ def scores(
         chunks = chunks.with_columns(recipe=pl.concat_str(pl.lit(recipe), "recipe", separator="/"))
         standing = _standing(lake, chunks, bucket)
         fresh = chunks.join(standing, left_on="post_id", right_on="item_id", how="anti")
-        if fresh.height and not described:
-            described.extend(_described(embedder))
-        made = score(*with_vectors(lake, bucket or 0, fresh, model), described) if fresh.height else standing.clear()
+        vectors = with_vectors(lake, bucket or 0, fresh, model)
+        made = score(*vectors, described.verticals()) if fresh.height else standing.clear()
         recipes = chunks.select(pl.col("post_id").alias("item_id"), "recipe").unique("item_id")
         posts = pl.concat([standing, made.drop("recipe", strict=False).select(standing.columns)])
         tally.counts["posts_scored"] += fresh["post_id"].n_unique()
@@ -112,19 +115,30 @@ def _standing(lake: LakeResource, chunks: pl.DataFrame, bucket: int | None) -> p
     now = chunks.select(
         "account_bucket", "account_id", "text_hash", "recipe", pl.col("post_id").alias("item_id")
     ).unique("item_id")
-    held = lake.scan(SCORES, bucket).select(SCORES.schema.names).filter(pl.col("item_kind") == POST).collect()
+    held = lake.held(SCORES, bucket).select(SCORES.schema.names).filter(pl.col("item_kind") == POST)
     same = ["account_bucket", "account_id", "item_id", "text_hash", "recipe"]
     return held.join(now, on=same, how="semi").drop("recipe")
 
 
-def _described(embedder: EmbedderResource) -> list[DescribedVertical]:
-    described = []
-    for vertical in load_verticals():
-        vectors = np.empty((len(vertical.descriptions), embedder.model().dimension), dtype=np.float32)
-        for indices, batch in embedder.model().embed(vertical.descriptions):
+@dataclass
+class _Described:
+    """The catalogue's descriptions as vectors, embedded once, when a post has to be scored."""
+
+    embedder: EmbedderResource
+    _verticals: list[DescribedVertical] = field(default_factory=list)
+    _lock: Lock = field(default_factory=Lock)
+
+    def verticals(self) -> Sequence[DescribedVertical]:
+        """In the catalogue's order."""
+        with self._lock:
+            self._verticals = self._verticals or [self._embedded(vertical) for vertical in load_verticals()]
+        return self._verticals
+
+    def _embedded(self, vertical: Vertical) -> DescribedVertical:
+        vectors = np.empty((len(vertical.descriptions), self.embedder.model().dimension), dtype=np.float32)
+        for indices, batch in self.embedder.model().embed(vertical.descriptions):
             vectors[indices] = batch
-        described.append(DescribedVertical(vertical.name, vectors))
-    return described
+        return DescribedVertical(vertical.name, vectors)
 
 
 @asset(

@@ -7,7 +7,7 @@ lake_rewrite.py, lake_log.py), or upkeep (lake_upkeep.py).
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from threading import Lock
+from threading import Lock, local
 from typing import Any
 
 import polars as pl
@@ -23,7 +23,7 @@ from resources.lake_columns import arrow_schema, no_standing, typed
 from resources.lake_edits import FILE, LATER_WINS, BucketWindow, Edit, MergeRule, difference, newer
 from resources.lake_files import Folder, Kept, store_of
 from resources.lake_log import OutrunError
-from resources.lake_lookup import Lookup, Snapshot
+from resources.lake_lookup import BucketRows, Lookup, Snapshot
 from resources.lake_sums import add_up, named_sum
 from resources.lake_tables import ABSENT, BUCKET, WHOLE, Changes, Contents, TableSpec, fingerprint
 from resources.s3 import S3Resource
@@ -50,7 +50,9 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
     s3: S3Resource
     retention_hours: int = 7 * 24
     _opened: dict[str, tuple[dict[str, str], DeltaTable]] = PrivateAttr(default_factory=dict)
+    _snapshots: dict[str, tuple[DeltaTable, Snapshot]] = PrivateAttr(default_factory=dict)
     _stores: dict[str, S3Store] = PrivateAttr(default_factory=dict)
+    _held: Any = PrivateAttr(default_factory=local)
     _lock: Any = PrivateAttr(default_factory=Lock)
     _looked_at: set[str] | None = PrivateAttr(default=None)
 
@@ -81,7 +83,7 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
         """Read each table at one version, as it was when it was first looked at, but for changes of this process.
 
         A stage reads its tables bucket by bucket: it then sees one state of them, and asks once whether there is
-        another. A change is always computed from the newest version.
+        another. A change that another process outruns is computed anew from the newest version.
         """
         before, self._looked_at = self._looked_at, set()
         try:
@@ -148,13 +150,15 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
         """Write what the log says by now in one file, from which the table is opened."""
         self._require(spec).create_checkpoint()
 
-    def contents(self, spec: TableSpec) -> dict[int, Contents]:
-        """Bucket → its contents, from the log alone; the key is WHOLE for a table without buckets."""
+    def contents(self, spec: TableSpec, buckets: Sequence[int] | None = None) -> dict[int, Contents]:
+        """Bucket (of some, or of all) → its contents, from the log alone; WHOLE is the key of a table without."""
         snapshot = self.snapshot(spec)
         if snapshot is None:
             return {}
-        grouped = snapshot.files.group_by("bucket").agg(
-            pl.col("path").sort(), pl.col("rows").sum(), pl.col("size_bytes").sum()
+        grouped = (
+            snapshot.in_buckets(buckets)
+            .group_by("bucket")
+            .agg(pl.col("path").sort(), pl.col("rows").sum(), pl.col("size_bytes").sum())
         )
         return {
             row["bucket"]: Contents(_fingerprint(row["path"]), row["rows"], row["size_bytes"])
@@ -165,7 +169,12 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
         """The table's files at its newest version, from the log alone; None when it was never written."""
         with self._lock:  # a table that is shared by threads could move on between two looks at it
             table = self.open(spec)
-            return None if table is None else Snapshot.of(table, spec)
+            if table is None:
+                return None
+            known = self._snapshots.get(spec.name)
+            if known is None or known[0] is not table or known[1].version != table.version():
+                known = self._snapshots[spec.name] = table, Snapshot.of(table, spec)
+            return known[1]
 
     def scan(self, spec: TableSpec, bucket: int | None = None) -> pl.LazyFrame:
         """The rows of a table, or of one of its buckets; no rows when the table does not exist."""
@@ -214,6 +223,26 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
             spec.row_group_bytes,
         )
 
+    def held(self, spec: TableSpec, bucket: int | None = None) -> pl.DataFrame:
+        """The rows of a table, or of one of its buckets, for whoever brings them up to date: ``sync`` is next.
+
+        Memory: those rows, until this thread syncs or asks for others.
+        """
+        snapshot = self.snapshot(spec)
+        if snapshot is None:
+            return spec.empty()
+        rows = self.lookup(spec, snapshot).all_rows(None if bucket is None else [bucket])
+        self._held.of = spec.name, BucketRows(snapshot, bucket, rows)
+        absent = {name: dtype for name, dtype in spec.polars_schema.items() if name not in rows.columns}
+        return rows.drop(FILE).with_columns(pl.lit(None, dtype).alias(name) for name, dtype in absent.items())
+
+    def _standing(self, spec: TableSpec, bucket: int | None, lookup: Lookup) -> pl.DataFrame:
+        """All rows of a bucket with FILE; those that this thread has just read are not read again."""
+        name, known = getattr(self._held, "of", ("", None))
+        self._held.of = "", None
+        found = known.at(lookup.snapshot) if known and (name, known.bucket) == (spec.name, bucket) else None
+        return lookup.all_rows(None if bucket is None else [bucket]) if found is None else found
+
     def sync(self, spec: TableSpec, desired: pl.DataFrame, bucket: int | None = None) -> Changes:
         """Make a table, or one bucket of it, hold exactly the desired rows; writes only what differs.
 
@@ -225,7 +254,7 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
         buckets = None if bucket is None else [bucket]
 
         def decide(lookup: Lookup, _: Mapping[str, int]) -> Edit:
-            return difference(lookup.all_rows(buckets), typed(desired, lookup.snapshot.schema), spec.key)
+            return difference(self._standing(spec, bucket, lookup), typed(desired, lookup.snapshot.schema), spec.key)
 
         return change(self, spec, decide, buckets)
 

@@ -36,14 +36,15 @@ def change(
     applications: Mapping[str, int] | None = None,
     window: BucketWindow | None = None,
 ) -> Changes:
-    """Decide on the newest snapshot, write, commit; again from the beginning while other writers are first.
+    """Decide, write, commit; again from the beginning, on the newest snapshot, while other writers are first.
 
     ``buckets`` are those that were read for it, None for all. Files of an attempt that was outrun are deleted. How far
     the buckets are with a ``window`` is told too, though only ``applications`` are recorded.
     """
     asked = {*(applications or {}), *(window.of(buckets or ()) if window else ())}
-    for _ in range(_ATTEMPTS):
-        lake.look_again(spec)
+    for attempt in range(_ATTEMPTS):
+        if attempt:
+            lake.look_again(spec)
         lake.create(spec)
         snapshot = lake.snapshot(spec)
         if snapshot is None:

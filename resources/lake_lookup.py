@@ -160,6 +160,29 @@ class Lookup:
         return sum(in_threads(is_altered, self.snapshot.files[FILE].to_list()))
 
 
+@dataclass(frozen=True)
+class BucketRows:
+    """All rows of a bucket, with the FILE that they are in at a snapshot."""
+
+    snapshot: Snapshot
+    bucket: int | None
+    rows: pl.DataFrame
+
+    def at(self, snapshot: Snapshot) -> pl.DataFrame | None:
+        """The rows with their FILE at another version; None where the bucket has other files there."""
+        before, after = (
+            found.in_buckets(_one(self.bucket)).select("path", FILE) for found in (self.snapshot, snapshot)
+        )
+        paired = before.join(after, on="path", how="full", suffix="_now")
+        if self.snapshot.schema != snapshot.schema or paired.null_count().sum_horizontal().item():
+            return None
+        return self.rows.with_columns(pl.col(FILE).replace_strict(paired[FILE], paired[f"{FILE}_now"]))
+
+
+def _one(bucket: int | None) -> list[int] | None:
+    return None if bucket is None else [bucket]
+
+
 def _tasks(files: pl.DataFrame, keys: pl.DataFrame) -> list[tuple[int, pl.DataFrame]]:
     """FILE and the keys that it may hold, of each file that may hold one."""
     ordered = keys.unique().sort(keys.columns[0])

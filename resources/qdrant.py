@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from dagster import ConfigurableResource
@@ -128,8 +128,7 @@ class IndexPoint:
         return self
 
 
-@dataclass(frozen=True)
-class PointHashes:
+class PointHashes(NamedTuple):
     """What a point says it holds; an empty hash where the payload has none."""
 
     id: str

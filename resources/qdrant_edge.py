@@ -5,6 +5,7 @@ folder is served, the lock (edge_generations.py).
 """
 
 import json
+import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -66,6 +67,7 @@ class EdgeIndex:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._shard: edge.EdgeShard | None = None
+        self._loading = threading.Lock()
 
     def upsert(self, points: Iterable[IndexPoint]) -> int:
         """See VectorIndex."""
@@ -185,18 +187,23 @@ class EdgeIndex:
             shard.close()
 
     def _loaded(self) -> edge.EdgeShard:
-        """The open shard. Lost segments load as an empty shard without indexes: that is another collection."""
-        if self._shard is None:
-            born = self._born()
-            try:
-                self._shard = edge.EdgeShard.load(str(self._folder))
-            except Exception as error:  # Edge raises nothing more specific
-                message = f"{self._folder} cannot be loaded: {error}. Move it away and the next run builds it anew."
-                raise VectorIndexError(message) from error
-            if not PAYLOAD_INDEXES.keys() <= self._shard.info().payload_schema.keys():
-                create_payload_indexes(self._shard)
-                write_birth(self._folder, replace(born, id=str(uuid.uuid4())))
-        return self._shard
+        """The open shard, for any thread. Lost segments load as an empty shard without indexes: another collection."""
+        with self._loading:
+            if self._shard is None:
+                self._shard = self._load()
+            return self._shard
+
+    def _load(self) -> edge.EdgeShard:
+        born = self._born()
+        try:
+            shard = edge.EdgeShard.load(str(self._folder))
+        except Exception as error:  # Edge raises nothing more specific
+            message = f"{self._folder} cannot be loaded: {error}. Move it away and the next run builds it anew."
+            raise VectorIndexError(message) from error
+        if not PAYLOAD_INDEXES.keys() <= shard.info().payload_schema.keys():
+            create_payload_indexes(shard)
+            write_birth(self._folder, replace(born, id=str(uuid.uuid4())))
+        return shard
 
     def _born(self) -> Generation:
         if not self._folder.exists():

@@ -6,7 +6,7 @@ Belongs here: clients, storage options, small-object reads and writes. Not here:
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +58,12 @@ class S3Connection:
         return f"S3Connection({self.endpoint_url or 'AWS'}, {self.region})"
 
 
+@lru_cache(maxsize=8)
+def _session(access_key_id: str, secret_access_key: str, region: str) -> boto3.Session:
+    """One for all resources of a process, which Dagster copies at will."""
+    return boto3.Session(access_key_id, secret_access_key, region_name=region)
+
+
 class S3Resource(ConfigurableResource):  # type: ignore[type-arg]
     """One bucket of an S3 service, for every client that the lineage uses.
 
@@ -96,7 +102,9 @@ class S3Resource(ConfigurableResource):  # type: ignore[type-arg]
     def session(self) -> boto3.Session:
         """Where clients come from; those of one session share what they parse, which takes a third of a second."""
         at = self.connection
-        return boto3.Session(at.access_key_id or None, at.secret_access_key or None, region_name=at.region)
+        if at.access_key_id:
+            return _session(at.access_key_id, at.secret_access_key, at.region)
+        return boto3.Session(region_name=at.region)  # whose credentials may be others by now
 
     @cached_property
     def _joined(self) -> Governor | None:

@@ -31,14 +31,16 @@ def test_filling_gives_its_figures() -> None:
 
 
 def test_a_change_is_held_to_its_targets() -> None:
-    whole, unchanged = Run(100.0, 1_000, {}), Run(1.0, 0, {})
-    again = Run(2.0, 10, {"a": 1.5, "b": 0.5})
+    whole, unchanged = Run(100.0, 1_000, {"embedding/cippus_text": 80.0, "mart/creators": 9.0}), Run(1.0, 0, {})
+    again = Run(2.0, 10, {"embedding/cippus_text": 1.25, "corpus/terms": 0.25, "mart/creators": 0.25})
     vectors = 1_000 * index_change.model_bytes()
     found = result(1_000, 10, 10, whole, unchanged, again, read=int(vectors * 0.03))
     assert {name: target.met for name, target in found.targets.items()} == {
         "texts_embedded_changed": True, "changed_run_share": True, "vector_bytes_read_share": True,
     }  # fmt: skip
-    assert found.figures["changed_seconds a"] == 1.5
+    assert found.figures["changed_seconds embedding/cippus_text"] == 1.25
+    assert found.figures["changed_index_share"] == 1.5 / 80
+    assert found.figures["changed_seconds_outside_assets"] == 0.25
     worse = result(1_000, 10, 9, whole, unchanged, Run(4.0, 10, {}), read=int(vectors * 0.05))
     assert not any(target.met for target in worse.targets.values())
 

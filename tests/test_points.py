@@ -52,6 +52,13 @@ def test_the_hash_never_changes() -> None:
     )
 
 
+def test_a_payload_that_is_none_of_ours_has_a_hash_too() -> None:
+    """Anybody may write to a collection, and a number beyond 64 bits is no JSON to everyone."""
+    assert payload_hash({"a": 2**70}) == payload_hash({"a": 2**70})
+    assert payload_hash({"a": 2**70}) != payload_hash({"a": 2**71})
+    assert payload_hash({"a": float("nan")}) != payload_hash({"a": 0.0})
+
+
 hashes = st.dictionaries(st.sampled_from("pqrstu"), st.tuples(st.sampled_from("12"), st.sampled_from("89")))
 
 

@@ -4,11 +4,11 @@ Belongs here: payloads, their hashes, the comparison of (id, hash) pairs. Not he
 """
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
 import polars as pl
 
 SHOWN = (
@@ -25,12 +25,16 @@ SHOWN = (
 )
 
 
-_CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-
-
 def payload_hash(payload: Mapping[str, Any]) -> str:
-    """128 bits of BLAKE2b over the payload's canonical JSON, in hexadecimal."""
-    return hashlib.blake2b(_CANONICAL.encode(payload).encode(), digest_size=16).hexdigest()
+    """128 bits of BLAKE2b over the payload's JSON in UTF-8, keys sorted and without spaces, in hexadecimal."""
+    return hashlib.blake2b(_canonical(payload), digest_size=16).hexdigest()
+
+
+def _canonical(payload: Mapping[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(payload, option=orjson.OPT_SORT_KEYS)
+    except TypeError:  # of a foreign point: a number beyond 64 bits, which none of ours has
+        return repr(sorted(payload.items())).encode(errors="surrogatepass")
 
 
 def payloads(chunks: pl.DataFrame, tags: pl.DataFrame) -> dict[str, dict[str, Any]]:

@@ -96,7 +96,7 @@ def points_match_chunks(lake: LakeResource, qdrant: QdrantResource) -> AssetChec
     with qdrant.open() as index:
         for bucket in sorted(int(key) for key in BUCKETS.get_partition_keys()):
             desired = payloads(lake.scan(CHUNKS, bucket).collect(), lake.scan(TAGS, bucket).collect())
-            held = [(point.id, point.content_hash, point.payload_hash) for point in index.scroll_hashes(bucket)]
+            held = list(index.scroll_hashes(bucket))
             found = compare(desired, held)
             differing += len(found.new) + len(found.reembedded) + len(found.repayloaded) + len(found.gone)
             points += len(held)
