@@ -27,7 +27,8 @@ FLUSH_VECTORS, FLUSH_SECONDS = 16_384, 60.0
 """What a commit carries, whichever is first: at most 25 MB, and so much work a crash can lose."""
 WINDOW_TEXTS = 65_536
 """Texts that are sorted by length and embedded together: about 30 MB of text."""
-_PLACE = ["account_id", "post_id", "chunk_no"]
+PLACE = ["account_id", "post_id", "chunk_no"]
+"""The first chunk in this order says for which account a text is embedded."""
 
 VECTORS = TableSpec(
     "embedding/cippus_text",
@@ -117,9 +118,9 @@ def _sliced(lake: LakeResource, bucket: int, texts: pl.DataFrame) -> pl.DataFram
     """Texts, by content_hash, of a bucket's chunks, with the slice of the first account that has them."""
     if texts.is_empty():
         return texts.with_columns(pl.lit(None, pl.Int32).alias(SLICE))
-    places = lake.scan(CHUNKS, bucket).select(*_PLACE, "content_hash")
+    places = lake.scan(CHUNKS, bucket).select(*PLACE, "content_hash")
     found = places.join(texts.lazy(), on="content_hash", how="semi").collect()
-    firsts = found.sort(_PLACE).unique("content_hash", keep="first")
+    firsts = found.sort(PLACE).unique("content_hash", keep="first")
     return texts.join(firsts.select("content_hash", slices(firsts["account_id"])), on="content_hash")
 
 
@@ -201,7 +202,8 @@ def slices(accounts: pl.Series) -> pl.Series:
     known = accounts.unique().to_list()
     of_account = [hashlib.md5((name or "").encode(), usedforsecurity=False).digest()[4:6] for name in known]
     numbers = [int.from_bytes(digest, "big") for digest in of_account]
-    return accounts.replace_strict(known, numbers, return_dtype=pl.Int32).alias(SLICE)
+    # The cast is for no accounts at all: polars then leaves the type as it is.
+    return accounts.replace_strict(known, numbers, return_dtype=pl.Int32).cast(pl.Int32).alias(SLICE)
 
 
 def as_vectors_lie(chunks: pl.DataFrame) -> pl.DataFrame:

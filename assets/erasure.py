@@ -5,7 +5,7 @@ Belongs here: what is done in which order, the lake's tables and vectors, the re
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ import polars as pl
 from deltalake import DeltaTable
 
 from assets.corpus import CHUNKS
-from assets.embeddings import VECTORS
+from assets.embeddings import PLACE, VECTORS, slices
 from assets.erasure_index import build_anew, delete_points
 from assets.erasure_objects import erase_landed, erase_plans, erase_windows
 from assets.erasure_receipt import Clock, Receipt
@@ -35,6 +35,7 @@ from resources.object_leftovers import delete_leftovers
 from resources.qdrant import QdrantResource
 from resources.redshift import STAGING
 from resources.s3 import S3Resource
+from resources.vector_store import SLICE
 
 _HISTORIES_AT_ONCE, _FOLDERS_TOLD = 4, 10
 
@@ -173,7 +174,8 @@ def _delete_vectors(parts: Erasing, subject: Subject, bucket: int) -> None:
 
     Its texts are those of its chunks, and those that its bucket has a vector of and no chunk: whose text that was is
     not known. Another bucket has a copy where somebody there had the same text once, since vectors are only ever added.
-    All of it is one commit, because another attempt could not tell the second kind. Memory: the bucket's hashes.
+    What stays lies with the account that needs it from now on. All of it is one commit, because another attempt could
+    not tell the second kind. Memory: the bucket's hashes, and the vectors that stay.
     """
     chunks, place = parts.lake.scan(CHUNKS), [BUCKET, "content_hash"]
     is_own = pl.col("account_id") == subject.account_id
@@ -183,12 +185,29 @@ def _delete_vectors(parts: Erasing, subject: Subject, bucket: int) -> None:
     texts = pl.concat([chunks.filter(is_own).select("content_hash"), unneeded]).unique().collect()
     copies = held.join(texts.lazy(), on="content_hash", how="semi").join(needed, on=place, how="anti")
     gone = copies.unique().collect(engine="streaming").sort(place)
-    conditions = []
-    for (of_bucket,), rows in gone.group_by(BUCKET, maintain_order=True):
-        literals = ", ".join(_literal(value) for value in rows["content_hash"])
-        conditions.append(f"({BUCKET} = {of_bucket} AND content_hash IN ({literals}))")
+    conditions = list(_conditions(gone))
+    own_slice = slices(pl.Series([subject.account_id]))[0]
+    staying = _resliced(parts.lake, own_slice, chunks.filter(~is_own))
+    conditions += [f"({SLICE} = {own_slice} AND {condition})" for condition in _conditions(staying)]
     if conditions:
-        parts.lake.delete_where(VECTORS, " OR ".join(conditions))
+        parts.lake.delete_where(VECTORS, " OR ".join(conditions), staying)
+
+
+def _conditions(vectors: pl.DataFrame) -> Iterator[str]:
+    """What the vectors of some buckets and hashes are, in SQL."""
+    for (of_bucket,), rows in vectors.group_by(BUCKET, maintain_order=True):
+        literals = ", ".join(_literal(value) for value in rows["content_hash"])
+        yield f"({BUCKET} = {of_bucket} AND content_hash IN ({literals}))"
+
+
+def _resliced(lake: LakeResource, own_slice: int, others: pl.LazyFrame) -> pl.DataFrame:
+    """The vectors of a slice that chunks of other accounts need, in the slice of the first of those."""
+    place = [BUCKET, "content_hash"]
+    lying = lake.scan(VECTORS).filter(pl.col(SLICE) == own_slice)
+    needing = others.join(lying.select(place), on=place, how="semi").select(*place, *PLACE).collect()
+    firsts = needing.sort(PLACE).unique(place, keep="first", maintain_order=True)
+    moved = firsts.select(*place, slices(firsts["account_id"])).filter(pl.col(SLICE) != own_slice)
+    return lying.drop(SLICE).join(moved.lazy(), on=place).select(VECTORS.schema.names).collect()
 
 
 def _erase_points(parts: Erasing, subject: Subject, receipt: Receipt) -> None:

@@ -4,10 +4,11 @@ Belongs here: what stages ask of a table. Not here: how it is done (lake_lookup.
 lake_rewrite.py, lake_log.py), or upkeep (lake_upkeep.py).
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from threading import Lock, local
+from threading import RLock, local
 from typing import Any
 
 import polars as pl
@@ -53,8 +54,9 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
     _snapshots: dict[str, tuple[DeltaTable, Snapshot]] = PrivateAttr(default_factory=dict)
     _stores: dict[str, S3Store] = PrivateAttr(default_factory=dict)
     _held: Any = PrivateAttr(default_factory=local)
-    _lock: Any = PrivateAttr(default_factory=Lock)
-    _looked_at: set[str] | None = PrivateAttr(default=None)
+    _lock: Any = PrivateAttr(default_factory=RLock)
+    _news: Counter[str] = PrivateAttr(default_factory=Counter)
+    _looked_at: dict[str, int] | None = PrivateAttr(default=None)
 
     def open(self, spec: TableSpec) -> DeltaTable | None:
         """The table at its newest version, or None when it was never written.
@@ -63,20 +65,22 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
         that only news is asked for, in two requests. Memory: the list of files of each table that was opened.
         Within ``steady`` news is asked for once, and after each change of this process.
         """
-        options = self.s3.delta_options  # with credentials that may have been renewed
-        known, table = self._opened.get(spec.name, ({}, None))
-        if table is not None and known == options:
-            if self._looked_at is None or spec.name not in self._looked_at:
-                table.update_incremental()
-                self._note_look(spec)
+        with self._lock:  # or another thread moves the table on between two looks at it
+            options = self.s3.delta_options  # with credentials that may have been renewed
+            news = self._news[spec.name]  # as it is before looking: another thread may commit meanwhile
+            known, table = self._opened.get(spec.name, ({}, None))
+            if table is not None and known == options:
+                if self._looked_at is None or self._looked_at.get(spec.name) != news:
+                    table.update_incremental()
+                    self._note_look(spec, news)
+                return table
+            try:
+                table = DeltaTable(self.s3.uri(spec.name), storage_options=options)
+            except TableNotFoundError:
+                return None
+            self._opened[spec.name] = options, table
+            self._note_look(spec, news)
             return table
-        try:
-            table = DeltaTable(self.s3.uri(spec.name), storage_options=options)
-        except TableNotFoundError:
-            return None
-        self._opened[spec.name] = options, table
-        self._note_look(spec)
-        return table
 
     @contextmanager
     def steady(self) -> Iterator[None]:
@@ -85,7 +89,7 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
         A stage reads its tables bucket by bucket: it then sees one state of them, and asks once whether there is
         another. A change that another process outruns is computed anew from the newest version.
         """
-        before, self._looked_at = self._looked_at, set()
+        before, self._looked_at = self._looked_at, {}
         try:
             yield
         finally:
@@ -93,12 +97,12 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
 
     def look_again(self, spec: TableSpec) -> None:
         """Ask for news of a table when it is next opened, steady or not."""
-        if self._looked_at is not None:
-            self._looked_at.discard(spec.name)
+        with self._lock:
+            self._news[spec.name] += 1
 
-    def _note_look(self, spec: TableSpec) -> None:
+    def _note_look(self, spec: TableSpec, news: int) -> None:
         if self._looked_at is not None:
-            self._looked_at.add(spec.name)
+            self._looked_at[spec.name] = news
 
     def create(self, spec: TableSpec) -> DeltaTable:
         """The table, made when it does not exist; columns that an older version did not have are added to it."""
@@ -167,7 +171,7 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
 
     def snapshot(self, spec: TableSpec) -> Snapshot | None:
         """The table's files at its newest version, from the log alone; None when it was never written."""
-        with self._lock:  # a table that is shared by threads could move on between two looks at it
+        with self._lock:
             table = self.open(spec)
             if table is None:
                 return None
@@ -267,8 +271,8 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
 
         change(self, spec, decide, ())
 
-    def delete_where(self, spec: TableSpec, predicate: str) -> Changes:
-        """Delete the rows that a SQL predicate matches, in one commit."""
+    def delete_where(self, spec: TableSpec, predicate: str, instead: pl.DataFrame | None = None) -> Changes:
+        """Delete the rows that a SQL predicate matches, and put others in, in one commit."""
         if self.open(spec) is None:
             return Changes()
 
@@ -277,7 +281,8 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
             doomed = self.scan(spec).filter(pl.sql_expr(predicate)).select(columns).collect()
             standing = lookup.rows_of(doomed.select(spec.key), lookup.snapshot.schema.names)
             before = standing.join(doomed, on=columns, how="semi", nulls_equal=True)
-            return Edit(before, before.drop(FILE).clear(), Changes(deleted=before.height))
+            after = typed(spec.empty() if instead is None else instead, lookup.snapshot.schema)
+            return Edit(before, after, Changes(inserted=after.height, deleted=before.height))
 
         return change(self, spec, decide, None)
 

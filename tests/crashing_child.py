@@ -12,6 +12,7 @@ import re
 import signal
 import sys
 import threading
+import traceback
 import warnings
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -150,7 +151,11 @@ def main() -> None:
     for line in sys.stdin:
         pid = os.fork()
         if pid == 0:
-            run(json.loads(line))
+            try:
+                run(json.loads(line))
+            finally:  # an error, too: threads of the proxy's would keep the process waiting
+                traceback.print_exc()
+                os._exit(1)
         _, status = os.waitpid(pid, 0)
         sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
         sys.stdout.flush()

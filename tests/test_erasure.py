@@ -129,7 +129,7 @@ def test_receipt_and_tombstone_hold_no_contents(erased: Erased) -> None:
 
 def test_vectors_that_others_need_stay_and_no_others(haunted: World, erased: Erased) -> None:
     copies = haunted.table(VECTORS).filter(pl.col("content_hash") == content_hash(ECHOED_TEXT))
-    assert copies["account_bucket"].to_list() == [0, 1]
+    assert sorted(copies["account_bucket"]) == [0, 1]
     held = set(erased.world.table(VECTORS).select("account_bucket", "content_hash").iter_rows())
     assert (1, content_hash(SHARED_TEXT)) in held
     assert (0, content_hash(SHARED_TEXT)) not in held
