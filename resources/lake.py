@@ -144,10 +144,13 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
         return found
 
     def _with_columns(self, table: DeltaTable, schema: pa.Schema) -> DeltaTable:
-        held = {field.name for field in table.schema().fields}
-        absent = [Field(field.name, field.type) for field in Schema.from_arrow(schema).fields if field.name not in held]
-        if absent:
-            table.alter.add_columns(absent)
+        with self._lock:  # two buckets of a table may be written at a time
+            held = {field.name for field in table.schema().fields}
+            absent = [
+                Field(field.name, field.type) for field in Schema.from_arrow(schema).fields if field.name not in held
+            ]
+            if absent:
+                table.alter.add_columns(absent)
         return table
 
     def checkpoint(self, spec: TableSpec) -> None:
