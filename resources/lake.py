@@ -55,6 +55,7 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
     _stores: dict[str, S3Store] = PrivateAttr(default_factory=dict)
     _held: Any = PrivateAttr(default_factory=local)
     _lock: Any = PrivateAttr(default_factory=RLock)
+    _commits: Any = PrivateAttr(default_factory=RLock)
     _news: Counter[str] = PrivateAttr(default_factory=Counter)
     _looked_at: dict[str, int] | None = PrivateAttr(default=None)
 
@@ -99,6 +100,15 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
         """Ask for news of a table when it is next opened, steady or not."""
         with self._lock:
             self._news[spec.name] += 1
+
+    @contextmanager
+    def committing(self) -> Iterator[None]:
+        """One thread of this process at a time: they would race for the same version.
+
+        S3 settles that, too, but SeaweedFS keeps the loser's body as an object of no key, which never goes.
+        """
+        with self._commits:
+            yield
 
     def _note_look(self, spec: TableSpec, news: int) -> None:
         if self._looked_at is not None:

@@ -60,7 +60,8 @@ def change(
         commit = Commit("MERGE" if touched else "WRITE", written.adds, written.removes, written.changes, due, touched)
         is_outrun = _outrun(window.of(touched) if window else set(), _newcomers(lake, spec, snapshot, edit))
         try:
-            version = write_commit(lake.s3, spec.name, snapshot.version, commit, is_outrun)
+            with lake.committing():
+                version = write_commit(lake.s3, spec.name, snapshot.version, commit, is_outrun)
         except OutrunError:
             lake.s3.delete([f"{spec.name}/{path}" for path in written.paths])
             continue
