@@ -3,7 +3,6 @@
 Belongs here: how little of the table has to be read. Not here: which vectors are needed, or how they are made.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import polars as pl
@@ -39,29 +38,25 @@ class VectorStore:
         what the bucket holds; of an older file only the row groups of their slices are read. What is in none of these
         was embedded for an account of another slice: it is looked for in the hashes of all row groups.
         """
+        snapshot = self.lake.snapshot(self.spec)
         files = self._files(bucket)
-        if wanted.height > _FEW * sum(file.rows for file in files):
+        if snapshot is None or wanted.height > _FEW * sum(file.rows for file in files):
             return _matching(self.lake.scan(self.spec, bucket), wanted, model)
+        folder = self.lake.folder(self.spec, snapshot)
         found = [pl.DataFrame(schema={name: self.spec.polars_schema[name] for name in _FOUND})]
         keys = wanted.select(SLICE, "content_hash").unique()
         for key in ([SLICE, "content_hash"], ["content_hash"]):
             for file in files:
                 if keys.is_empty():
                     break
-                found.extend(self._in_file(file, keys.select(key).unique().sort(key), model))
+                for rows in folder.open(file).matching(keys.select(key).unique().sort(key), ["model", *_FOUND]):
+                    found.append(rows.filter(pl.col("model") == model).select(_FOUND))
                 keys = keys.join(pl.concat(found), on="content_hash", how="anti")
         return pl.concat(found).unique("content_hash")
 
     def append(self, rows: pl.DataFrame) -> None:
         """Add rows in one commit."""
         self.lake.append(self.spec, rows)
-
-    def _in_file(self, file: DataFile, keys: pl.DataFrame, model: str) -> Iterator[pl.DataFrame]:
-        snapshot = self.lake.snapshot(self.spec)
-        if snapshot is not None:
-            opened = self.lake.folder(self.spec, snapshot).open(file)
-            for rows in opened.matching(keys, ["model", *_FOUND]):
-                yield rows.filter(pl.col("model") == model).select(_FOUND)
 
     def _files(self, bucket: int) -> list[DataFile]:
         """A bucket's files, newest first."""
