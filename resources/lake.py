@@ -226,12 +226,13 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
     def folder(self, spec: TableSpec, snapshot: Snapshot) -> Folder:
         """The files of a table in its columns at a snapshot, which may be more than the spec's."""
         options = repr(self.s3.obstore_options)
-        if options not in self._stores:
+        store = self._stores.get(options)
+        if store is None:
             self._stores.clear()  # those had credentials that expire
-            self._stores[options] = store_of(self.s3)
+            store = self._stores[options] = store_of(self.s3)
         in_files = pa.schema([field for field in snapshot.schema if not (spec.partitioned and field.name == BUCKET)])
         return Folder(
-            self._stores[options],
+            store,
             spec.name,
             in_files,
             tuple(spec.measured),
