@@ -70,9 +70,8 @@ def vectors(
     def embed(bucket: int, tally: Tally) -> Changes:
         if not places:
             places.append(store.known(_hashes(lake, [int(key) for key in context.partition_keys]), model.name))
-        missing = _sliced(
-            lake, bucket, _hashes(lake, [bucket]).join(_of(places[0], bucket), on="content_hash", how="anti")
-        )
+        here = places[0].filter(pl.col("account_bucket") == bucket)
+        missing = _sliced(lake, bucket, _hashes(lake, [bucket]).join(here, on="content_hash", how="anti"))
         pending, elsewhere = _pending(missing, places[0])
         copied = [pl.Series("content_hash", [], pl.String)]
         for rows in _copies(store, elsewhere, bucket, model.name):
@@ -85,10 +84,10 @@ def vectors(
             store.append(rows)
             tally.counts["embedded"] += rows.height
         written = pl.concat([pending["content_hash"], *copied])
-        here = pl.DataFrame(
+        added = pl.DataFrame(
             {"account_bucket": pl.repeat(bucket, len(written), dtype=pl.Int32, eager=True), "content_hash": written}
         )
-        places[0] = pl.concat([places[0], here])
+        places[0] = pl.concat([places[0], added])
         return Changes(inserted=len(written))
 
     stage = Stage(VECTORS.name, (CHUNKS,), version=model.name)
@@ -101,10 +100,6 @@ def _hashes(lake: LakeResource, buckets: Sequence[int]) -> pl.DataFrame:
     """(content_hash, tokens) of the distinct texts of some buckets, in no order."""
     chunks = lake.scan(CHUNKS).filter(pl.col("account_bucket").is_in(list(buckets)))
     return chunks.select("content_hash", "tokens").unique("content_hash").collect()
-
-
-def _of(places: pl.DataFrame, bucket: int) -> pl.DataFrame:
-    return places.filter(pl.col("account_bucket") == bucket)
 
 
 def _pending(missing: pl.DataFrame, places: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -73,8 +73,8 @@ def rollback(as_json: Json = False) -> None:
 
     require_stack()
     made = resources()
-    qdrant = made.qdrant.process_config_and_initialize()
-    writer = PointWriter(made.lake, made.embedder.model())
+    qdrant, embedder = made.qdrant.process_config_and_initialize(), made.embedder.process_config_and_initialize()
+    writer = PointWriter(made.lake, embedder.model())
     buckets = [int(key) for key in BUCKETS.get_partition_keys()]
     with only_run(home()), qdrant.generations() as generations:
         before, previous = generations.serving(), generations.previous()
