@@ -68,7 +68,7 @@ def build_anew(
         index = generations.open(made)
         for bucket in buckets:
             desired = writer.desired(bucket)
-            writer.write(index, desired, list(desired.payloads), lambda _done, _of: None)
+            writer.write(index, desired, desired.ids, lambda _done, _of: None)
         index.optimize()
         points, chunks = index.count(), sum(held.rows for held in writer.lake.contents(CHUNKS).values())
         if points != chunks:

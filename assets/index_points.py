@@ -4,10 +4,9 @@ Belongs here: what is desired of a bucket, writing it, comparing by hashes. Not 
 really held behind the hashes (index_reconciliation.py), which generation is served (index_promotion.py).
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from assets.corpus import CHUNKS
 from assets.embeddings import as_vectors_lie, with_vectors
-from assets.transforms.points import SHOWN, IndexChanges, compare, payloads
+from assets.transforms.points import SHOWN, IndexChanges, compare, desired_points, payloads
 from assets.verticals import TAGS
 from resources.bm25 import SPARSE_ENCODING, SparseEncoder
 from resources.embedder import EmbeddingModel
@@ -23,8 +22,6 @@ from resources.index_generations import Recipe
 from resources.lake import LakeResource
 from resources.qdrant import IndexPoint, VectorIndex
 
-Hashes = tuple[str, str, str]
-"""(point id, content hash, payload hash)"""
 _POINTS_AT_ONCE = 2_048
 """Points whose vectors are in memory together: 3 MB of vectors, and their payloads."""
 
@@ -36,16 +33,28 @@ def recipe_of(model: EmbeddingModel, quantization: str) -> Recipe:
 
 @dataclass(frozen=True)
 class Desired:
-    """What a bucket should hold: its rows of the corpus, and point id → payload. Memory: the bucket's texts twice."""
+    """What a bucket should hold: ``desired_points`` in the order in which vectors lie. Memory: the bucket's texts."""
 
     bucket: int
-    chunks: pl.DataFrame
-    payloads: Mapping[str, dict[str, Any]]
+    points: pl.DataFrame
 
     @property
-    def hashes(self) -> list[Hashes]:
-        """What the index holds of the bucket once it is in line."""
-        return [(point, payload["content_hash"], payload["payload_hash"]) for point, payload in self.payloads.items()]
+    def ids(self) -> list[str]:
+        """Every point's."""
+        return self.points["point_id"].to_list()
+
+    def of(self, ids: Sequence[str]) -> pl.DataFrame:
+        """Some of the points, in their order."""
+        return self.points.filter(pl.col("point_id").is_in(pl.Series(ids, dtype=pl.String).implode()))
+
+
+@dataclass(frozen=True)
+class Written:
+    """How many points were written whole, how many kept their vectors, and what they had to be brought in line with."""
+
+    upserted: int
+    payloads_set: int
+    todo: IndexChanges
 
 
 @dataclass(frozen=True)
@@ -67,34 +76,42 @@ class PointWriter:
         """What a bucket should hold by today's tables."""
         # In the order in which vectors lie, so that each part of what is written reads a stretch of them.
         chunks = as_vectors_lie(self.lake.scan(CHUNKS, bucket).select("point_id", "posted_at", *SHOWN).collect())
-        return Desired(bucket, chunks, payloads(chunks, self.lake.scan(TAGS, bucket).collect()))
+        return Desired(bucket, desired_points(chunks, self.lake.scan(TAGS, bucket).collect()))
 
     def bring_up_to_date(
-        self, index: VectorIndex, desired: Desired, held: Sequence[Hashes], on_progress: Callable[[int, int], None]
-    ) -> IndexChanges:
-        """Compare with what the index holds of a bucket and write what differs; ``on_progress(done, of)`` meanwhile."""
-        todo = compare(desired.payloads, held)
+        self, index: VectorIndex, desired: Desired, held: pl.DataFrame, on_progress: Callable[[int, int], None]
+    ) -> Written:
+        """Compare with the ``held_points`` of a bucket and write what differs; ``on_progress(done, of)`` meanwhile.
+
+        A point whose text is what the index has keeps its vectors: only the payload is replaced.
+        """
+        todo = compare(desired.points, held)
         index.delete(todo.gone)
-        index.set_payload((point, desired.payloads[point]) for point in todo.repayloaded)
-        self.write(index, desired, [*todo.new, *todo.reembedded], on_progress)
-        return todo
+        contents = {point.id: point.content_hash for point in index.hashes(todo.changed)}
+        changed = desired.of(todo.changed)
+        known = pl.Series([contents.get(point) for point in changed["point_id"]], dtype=pl.String)
+        kept = changed.filter(changed["content_hash"].eq_missing(known))
+        index.set_payload(zip(kept["point_id"], payloads(kept), strict=True))
+        reembedded = changed.join(kept, on="point_id", how="anti")["point_id"]
+        self.write(index, desired, [*todo.new, *reembedded], on_progress)
+        return Written(len(todo.new) + len(reembedded), kept.height, todo)
 
     def write(
         self, index: VectorIndex, desired: Desired, ids: Sequence[str], on_progress: Callable[[int, int], None]
     ) -> None:
         """Write some points of a bucket whole. Raises MissingVectorError when a text was never embedded."""
-        chosen = desired.chunks.filter(pl.col("point_id").is_in(pl.Series(ids, dtype=pl.String).implode()))
+        chosen = desired.of(ids)
         for start in range(0, chosen.height, _POINTS_AT_ONCE):
             part = chosen[start : start + _POINTS_AT_ONCE]
-            index.upsert(self.points(desired, part))
+            index.upsert(self.points(desired.bucket, part))
             on_progress(start + part.height, chosen.height)
 
-    def points(self, desired: Desired, chunks: pl.DataFrame) -> Iterator[IndexPoint]:
-        """The points of some of a bucket's chunks, in their order, with the vectors that the lake holds."""
-        rows, vectors = with_vectors(self.lake, desired.bucket, chunks, self.model)
+    def points(self, bucket: int, points: pl.DataFrame) -> Iterator[IndexPoint]:
+        """Some of a bucket's ``desired_points``, in their order, with the vectors that the lake holds."""
+        rows, vectors = with_vectors(self.lake, bucket, points, self.model)
         sparse = self._encoder.encode_documents(rows["text"].to_list())
-        for point, dense, terms in zip(rows["point_id"], vectors, sparse, strict=True):
-            yield IndexPoint(point, dense, terms, desired.payloads[point])
+        for point, dense, terms, payload in zip(rows["point_id"], vectors, sparse, payloads(rows), strict=True):
+            yield IndexPoint(point, dense, terms, payload)
 
     def embedded(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Unit vectors of a few texts that are not of the corpus, shape (texts, dimension)."""

@@ -7,12 +7,13 @@ the generations (index_promotion.py).
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from assets.index_points import Desired, PointWriter
-from assets.transforms.points import payload_hash
+from assets.transforms.points import DIGEST, compare, held_points, payload_digest, payloads
 from resources.qdrant import BATCH_POINTS, IndexPoint, PointHashes, VectorIndex, in_batches
 
 _DENSE_TOLERANCE, _SPARSE_TOLERANCE = 1e-5, 1e-5
@@ -43,8 +44,8 @@ def reconcile(
 ) -> None:
     """Compare every point with the lake, bucket by bucket, and repair it with what the lake holds; embeds nothing.
 
-    Without ``deep`` ids and the hashes that points carry are compared; with it payloads and vectors themselves, so
-    that what was changed behind an equal hash is seen. Raises MissingVectorError when a text was never embedded.
+    Without ``deep`` ids and the hashes that payloads carry are compared; with it payloads and vectors themselves, so
+    that what was changed behind equal hashes is seen. Raises MissingVectorError when a text was never embedded.
     """
     done = set()
     for bucket in buckets:
@@ -57,7 +58,7 @@ def reconcile(
         index.delete(damaged.gone)
         # Upserted whole: a payload that cannot be trusted may stand beside a vector that cannot be.
         writer.write(index, desired, damaged.to_write(), lambda _done, _of: None)
-        found.points += len(desired.payloads)
+        found.points += desired.points.height
         done.add(bucket)
     _delete_homeless(index, done, found)
 
@@ -67,35 +68,38 @@ class _Damage:
 
     def __init__(self, desired: Desired, counts: Counter[str]) -> None:
         self._desired, self._counts = desired, counts
-        self._numbers = {_number(row) for row in desired.payloads.values()}
         self._seen: set[str] = set()
         self._wrong: set[str] = set()
         self.gone: list[str] = []
 
+    @cached_property
+    def _numbers(self) -> set[str]:
+        return {_number(row) for row in self._desired.points.select("post_id", "chunk_no").iter_rows(named=True)}
+
     def compare_hashes(self, held: Iterator[PointHashes]) -> None:
-        """By what the points say of themselves."""
-        for point in held:
-            wanted = self._desired.payloads.get(point.id)
-            if wanted is None:
-                self._foreign(point.id, "foreign")
-                continue
-            self._seen.add(point.id)
-            if (point.content_hash, point.payload_hash) != (wanted["content_hash"], wanted["payload_hash"]):
-                self._add(point.id, "stale")
+        """By what the payloads say of themselves."""
+        found = compare(self._desired.points, held_points(held, with_content=True))
+        self._seen.update(set(self._desired.ids).difference(found.new))
+        for point in found.gone:
+            self._foreign(point, "foreign")
+        for point in found.changed:
+            self._add(point, "stale")
 
     def compare_payloads(self, held: Sequence[IndexPoint]) -> list[IndexPoint]:
         """By the payloads themselves; returns the points that are right so far."""
         right = []
+        found = self._desired.of([point.id for point in held])
+        expected = dict(zip(found["point_id"], payloads(found), strict=True))
         for point in held:
-            wanted = self._desired.payloads.get(point.id)
+            wanted = expected.get(point.id)
             if wanted is None:
                 self._foreign(point.id, "duplicate" if _number(point.payload) in self._numbers else "foreign")
                 continue
             self._seen.add(point.id)
-            said = point.payload.get("payload_hash")
+            said = point.payload.get(DIGEST)
             if dict(point.payload) == wanted:
                 right.append(point)
-            elif payload_hash({k: v for k, v in point.payload.items() if k != "payload_hash"}) == said:
+            elif payload_digest({name: value for name, value in point.payload.items() if name != DIGEST}) == said:
                 self._add(point.id, "stale")
             else:
                 self._add(point.id, "corrupt_payload")
@@ -107,7 +111,7 @@ class _Damage:
 
     def to_write(self) -> list[str]:
         """Every point to be written whole: wrong or missing."""
-        missing = self._desired.payloads.keys() - self._seen
+        missing = set(self._desired.ids) - self._seen
         if missing:
             self._counts["missing"] += len(missing)
         return sorted(missing | self._wrong)
@@ -131,7 +135,7 @@ def _compare_contents(index: VectorIndex, writer: PointWriter, desired: Desired,
 
     The lake's vectors are read for the whole bucket: 150 MB for 100,000 points.
     """
-    expected = {point.id: point for point in writer.points(desired, desired.chunks)}
+    expected = {point.id: point for point in writer.points(desired.bucket, desired.points)}
     for batch in in_batches(index.scroll_points(desired.bucket), BATCH_POINTS):
         for point in damaged.compare_payloads(batch):
             if not _same_vectors(point, expected[point.id]):

@@ -8,15 +8,17 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import polars as pl
 from dagster import AssetExecutionContext, MaterializeResult
 
 from assets.asset import asset
 from assets.corpus import CHUNKS
 from assets.embeddings import VECTORS
 from assets.incremental import Stage, Tally, at_once, refresh
-from assets.index_points import Hashes, PointWriter, recipe_of
+from assets.index_points import PointWriter, recipe_of
 from assets.index_promotion import GateVerdict, serve_if_ready, written
 from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
+from assets.transforms.points import DIGEST, held_points
 from assets.verticals import TAGS
 from resources.embedder import EmbedderResource
 from resources.environments import bucket_count
@@ -75,11 +77,11 @@ def stage_of(generation: Generation) -> str:
 
 @dataclass
 class _Buckets(Mapping[int, Contents]):
-    """Buckets of the collection by every point's id and hashes, so that lost, foreign and stale points are seen.
+    """Buckets of the collection by every point's id and digest, so that lost, foreign and stale points are seen.
 
-    Looking at one reads no vector and no text, but every point's hashes (70,000 a second): the index keeps no
-    fingerprint of its own. A thread's last bucket's are kept, since a stale one is compared next; after a change they
-    are what the change should have left, and the next run looks whether it did.
+    Looking at one reads no vector and no payload, but every point's digest: the index keeps no fingerprint of its
+    own. A thread's last bucket's are kept, since a stale one is compared next; after a change they are what the change
+    should have left, and the next run looks whether it did.
     """
 
     context: AssetExecutionContext
@@ -91,19 +93,20 @@ class _Buckets(Mapping[int, Contents]):
         """All of them, each looked at when it is asked for."""
         return self
 
-    def held(self, bucket: int) -> Sequence[Hashes]:
-        """(id, content hash, payload hash) of a bucket's points."""
+    def held(self, bucket: int) -> pl.DataFrame:
+        """``held_points`` of a bucket."""
         if getattr(self._last, "bucket", None) != bucket:
-            self._keep(bucket, list(self.index.scroll_hashes(bucket)))
-        found: Sequence[Hashes] = self._last.hashes
+            self._keep(bucket, held_points(self.index.scroll_digests(bucket)))
+        found: pl.DataFrame = self._last.points
         return found
 
-    def _keep(self, bucket: int, hashes: Sequence[Hashes]) -> None:
-        self._last.bucket, self._last.hashes = bucket, hashes
+    def _keep(self, bucket: int, points: pl.DataFrame) -> None:
+        self._last.bucket, self._last.points = bucket, points
 
     def __getitem__(self, bucket: int) -> Contents:
-        held = sorted(" ".join(hashes) for hashes in self.held(bucket))
-        return Contents(fingerprint([self.index.generation(), *held]), len(held), 0)
+        held = self.held(bucket)
+        parts = held.select(pl.concat_str("point_id", DIGEST, separator=" ")).to_series()
+        return Contents(fingerprint([self.index.generation(), *parts]), held.height, 0)
 
     def __iter__(self) -> Iterator[int]:
         return iter(range(bucket_count()))
@@ -118,12 +121,11 @@ class _Buckets(Mapping[int, Contents]):
             self.context.log.info("bucket %s: %s of %s points upserted", bucket, done, of)
 
         desired = self.writer.desired(bucket)
-        todo = self.writer.bring_up_to_date(self.index, desired, self.held(bucket), on_progress)
-        self._keep(bucket, desired.hashes)
-        upserted = len(todo.new) + len(todo.reembedded)
-        tally.counts.update(upserted=upserted, payloads_set=len(todo.repayloaded), points_deleted=len(todo.gone))
-        updated = len(todo.reembedded) + len(todo.repayloaded)
-        return Changes(len(todo.new), updated, len(todo.gone), todo.unchanged)
+        written = self.writer.bring_up_to_date(self.index, desired, self.held(bucket), on_progress)
+        self._keep(bucket, held_points(desired.points.select("point_id", DIGEST).iter_rows()))
+        todo = written.todo
+        tally.counts.update(upserted=written.upserted, payloads_set=written.payloads_set, points_deleted=len(todo.gone))
+        return Changes(len(todo.new), len(todo.changed), len(todo.gone), todo.unchanged)
 
 
 @asset(

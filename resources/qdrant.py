@@ -32,7 +32,7 @@ OVERSAMPLING = 3.0  # quantized candidates whose scores are computed anew, per w
 SCORE_DECIMALS = 5  # engines agree to 1e-6; what differs less than 1e-5 is a tie and goes by id
 TIE_WIDENING = 16
 
-IndexKind = Literal["tenant", "keyword", "integer", "datetime"]
+IndexKind = Literal["tenant", "keyword", "integer", "ordered", "datetime"]
 PAYLOAD_INDEXES: Mapping[str, IndexKind] = {
     "account_id": "tenant",
     "account_bucket": "integer",
@@ -42,9 +42,9 @@ PAYLOAD_INDEXES: Mapping[str, IndexKind] = {
     "verticals": "keyword",
     "post_verticals": "keyword",
     "posted_at": "datetime",
-    "content_hash": "keyword",
-    "payload_hash": "keyword",
+    "payload_digest": "ordered",
 }
+NO_DIGEST = -1
 
 T = TypeVar("T")
 
@@ -129,17 +129,22 @@ class IndexPoint:
 
 
 class PointHashes(NamedTuple):
-    """What a point says it holds; an empty hash where the payload has none."""
+    """What a point says it holds: an empty hash, or NO_DIGEST, where its payload has none."""
 
     id: str
     content_hash: str
-    payload_hash: str
+    digest: int
 
     @classmethod
     def of(cls, id_: object, payload: Mapping[str, Any] | None) -> "PointHashes":
-        """From an engine's id and payload."""
+        """From an engine's id and payload, in which others may have put values of any type."""
         held = payload or {}
-        return cls(str(id_), held.get("content_hash", ""), held.get("payload_hash", ""))
+        content, digest = held.get("content_hash"), held.get("payload_digest")
+        return cls(
+            str(id_),
+            content if isinstance(content, str) else "",
+            digest if type(digest) is int and 0 <= digest < 2**63 else NO_DIGEST,
+        )
 
 
 @dataclass(frozen=True)
@@ -200,8 +205,14 @@ class VectorIndex(Protocol):
     def delete(self, ids: Iterable[str]) -> None:
         """Remove points; unknown ids are no error."""
 
+    def scroll_digests(self, account_bucket: int | None = None) -> Iterator[tuple[str, int]]:
+        """Id and digest, or NO_DIGEST, of every point (of one bucket), as quickly as can be, in no promised order.
+
+        One whose payload has several, which none of ours has, may be told of several times.
+        """
+
     def scroll_hashes(self, account_bucket: int | None = None) -> Iterator[PointHashes]:
-        """The hashes of every point (of one bucket), page by page, in no promised order."""
+        """The hashes in the payload of every point (of one bucket), page by page, in no promised order."""
 
     def scroll_points(self, account_bucket: int | None = None) -> Iterator[IndexPoint]:
         """Every point whole, vectors and payload, page by page, in no promised order."""
@@ -217,6 +228,9 @@ class VectorIndex(Protocol):
 
     def retrieve(self, ids: Sequence[str]) -> list[IndexPoint]:
         """The points with vectors and payload, in the order asked for; unknown ids are left out."""
+
+    def hashes(self, ids: Sequence[str]) -> list[PointHashes]:
+        """The hashes in the payloads of some points; unknown ids are left out."""
 
     def optimize(self) -> None:
         """End bulk loading, build or wait for the HNSW graph; returns when searches are at full speed."""

@@ -24,6 +24,7 @@ from resources.qdrant import (
     DENSE,
     EXACT_UP_TO_POINTS,
     HNSW_EF,
+    NO_DIGEST,
     OVERSAMPLING,
     PAGE_POINTS,
     PAYLOAD_INDEXES,
@@ -41,6 +42,7 @@ from resources.qdrant import (
 )
 
 BIRTH_FILE = "generation.json"
+_HASHES = edge.PayloadSelector.Include(["content_hash", "payload_digest"])
 
 _QUANTIZATIONS: "Mapping[str, Callable[[], Any]]" = {
     "none": lambda: None,
@@ -53,6 +55,7 @@ _SCHEMAS: "Mapping[IndexKind, Callable[[], edge.PayloadSchemaParams]]" = {
     "tenant": lambda: edge.KeywordIndexParams(is_tenant=True),
     "keyword": edge.KeywordIndexParams,
     "integer": lambda: edge.IntegerIndexParams(lookup=True, range=False),
+    "ordered": lambda: edge.IntegerIndexParams(lookup=False, range=True),
     "datetime": edge.DatetimeIndexParams,
 }
 
@@ -93,14 +96,36 @@ class EdgeIndex:
         for batch in in_batches(ids):
             self._update(edge.UpdateOperation.delete_points(list(batch)))
 
+    def scroll_digests(self, account_bucket: int | None = None) -> Iterator[tuple[str, int]]:
+        """See VectorIndex. Memory: ids and digests of all of them.
+
+        They come from the digests' index, by whose order points are scrolled, in a third of the time that it takes to
+        read payloads. What is not in it comes after.
+        """
+        where = _edge_filter(SearchFilter(account_bucket=account_bucket))
+        known = edge.FieldCondition("payload_digest", range=edge.RangeFloat(gte=0))
+        must = [*((where.must if where else None) or [])]
+        for matching, order in (
+            (edge.Filter(must=[*must, known]), edge.OrderBy("payload_digest")),
+            (edge.Filter(must=must, must_not=[known]), None),
+        ):
+            shard = self._loaded()
+            with engine_errors():
+                all_of_them = max(1, shard.info().points_count)
+                request = edge.ScrollRequest(
+                    limit=all_of_them, filter=matching, with_payload=False, with_vector=False, order_by=order
+                )
+                records, _ = shard.scroll(request)
+            for record in records:
+                yield str(record.id), NO_DIGEST if record.order_value is None else int(record.order_value)
+
     def scroll_hashes(self, account_bucket: int | None = None) -> Iterator[PointHashes]:
         """See VectorIndex. The iterator lives no longer than the opened index."""
-        fields = edge.PayloadSelector.Include(["content_hash", "payload_hash"])
         where = _edge_filter(SearchFilter(account_bucket=account_bucket))
         offset: edge.PointId | None = None
         while True:
             request = edge.ScrollRequest(
-                offset=offset, limit=PAGE_POINTS, filter=where, with_payload=fields, with_vector=False
+                offset=offset, limit=PAGE_POINTS, filter=where, with_payload=_HASHES, with_vector=False
             )
             with engine_errors():
                 records, offset = self._loaded().scroll(request)
@@ -154,6 +179,13 @@ class EdgeIndex:
             for record in self._records(batch, payload=True, vectors=True):
                 found[str(record.id)] = _index_point(record)
         return [found[id_] for id_ in ids if id_ in found]
+
+    def hashes(self, ids: Sequence[str]) -> list[PointHashes]:
+        """See VectorIndex."""
+        records = (
+            record for batch in in_batches(ids) for record in self._records(batch, payload=_HASHES, vectors=False)
+        )
+        return [PointHashes.of(record.id, record.payload) for record in records]
 
     def optimize(self) -> None:
         """See VectorIndex. Blocks: 14 s for 20,000 points of 384 numbers, 845 s for 500,000, on two cores."""
@@ -215,7 +247,7 @@ class EdgeIndex:
         with engine_errors():
             self._loaded().update(operation)
 
-    def _records(self, ids: Sequence[str], *, payload: bool, vectors: bool) -> list[edge.Record]:
+    def _records(self, ids: Sequence[str], *, payload: bool | edge.PayloadSelector, vectors: bool) -> list[edge.Record]:
         with engine_errors():
             return self._loaded().retrieve(list(ids), with_payload=payload, with_vector=vectors)
 

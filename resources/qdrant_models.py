@@ -17,6 +17,7 @@ SCHEMAS: Mapping[IndexKind, models.PayloadSchemaType | models.KeywordIndexParams
     "tenant": models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True),
     "keyword": models.PayloadSchemaType.KEYWORD,
     "integer": models.IntegerIndexParams(type=models.IntegerIndexType.INTEGER, lookup=True, range=False),
+    "ordered": models.IntegerIndexParams(type=models.IntegerIndexType.INTEGER, lookup=False, range=True),
     "datetime": models.PayloadSchemaType.DATETIME,
 }
 """How a payload field of each kind is indexed."""

@@ -44,6 +44,8 @@ from resources.qdrant_models import (
     sparse_vector,
 )
 
+_HASHES = ["content_hash", "payload_digest"]
+
 
 class ServerIndex:
     """A VectorIndex in one collection of the server behind ``client``; ``name`` names that server in errors."""
@@ -117,6 +119,10 @@ class ServerIndex:
         for batch in in_batches(ids):
             self._call(self._client.delete, self._collection, models.PointIdsList(points=list(batch)), wait=True)
 
+    def scroll_digests(self, account_bucket: int | None = None) -> Iterator[tuple[str, int]]:
+        """See VectorIndex. From the payloads, a page at a time."""
+        return ((point.id, point.digest) for point in self.scroll_hashes(account_bucket))
+
     def scroll_hashes(self, account_bucket: int | None = None) -> Iterator[PointHashes]:
         """See VectorIndex."""
         where = filter_of(SearchFilter(account_bucket=account_bucket))
@@ -128,7 +134,7 @@ class ServerIndex:
                 scroll_filter=where,
                 limit=PAGE_POINTS,
                 offset=offset,
-                with_payload=["content_hash", "payload_hash"],
+                with_payload=_HASHES,
                 with_vectors=False,
             )
             for record in records:
@@ -184,6 +190,16 @@ class ServerIndex:
             ):
                 found[str(record.id)] = index_point(record)
         return [found[id_] for id_ in ids if id_ in found]
+
+    def hashes(self, ids: Sequence[str]) -> list[PointHashes]:
+        """See VectorIndex."""
+        found = []
+        for batch in in_batches(ids):
+            for record in self._call(
+                self._client.retrieve, self._collection, batch, with_payload=_HASHES, with_vectors=False
+            ):
+                found.append(PointHashes.of(record.id, record.payload))
+        return found
 
     def optimize(self) -> None:
         """See VectorIndex. Waits for green; VectorIndexError after ``optimize_timeout_seconds`` or when red."""

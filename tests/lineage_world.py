@@ -130,7 +130,7 @@ class Snapshot:
     """What a world shows at its end: every table's rows, the points, the marts' files."""
 
     tables: Mapping[str, pl.DataFrame]
-    points: Mapping[str, tuple[str, str]]
+    points: Mapping[str, tuple[str, int]]
     files: Mapping[str, bytes]
 
 
@@ -270,10 +270,10 @@ class World:
         frame = self.lake.scan(spec).collect()
         return frame.select(spec.schema.names).sort(*spec.key, *spec.schema.names[:1], nulls_last=True)
 
-    def points(self) -> dict[str, tuple[str, str]]:
-        """Point id → (content hash, payload hash)."""
+    def points(self) -> dict[str, tuple[str, int]]:
+        """Point id → (content hash, payload digest)."""
         with self.qdrant.open() as index:
-            return {point.id: (point.content_hash, point.payload_hash) for point in index.scroll_hashes()}
+            return {point.id: (point.content_hash, point.digest) for point in index.scroll_hashes()}
 
     def tables(self, names: Sequence[str] | None = None) -> dict[str, pl.DataFrame]:
         """Name → rows of all tables, or of those named."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from assets.transforms.points import payload_hash
+from assets.transforms.points import DIGEST, payload_digest
 from pipelines.benchmarks import index, index_change
 from pipelines.benchmarks.index_change import Run, result
 
@@ -20,7 +20,7 @@ def test_blocks_repeat_and_are_points_of_the_lineage() -> None:
     for point in first:
         assert np.linalg.norm(point.dense) == pytest.approx(1, abs=1e-5)
         said = dict(point.payload)
-        assert said.pop("payload_hash") == payload_hash(said)
+        assert said.pop(DIGEST) == payload_digest(said)
 
 
 def test_filling_gives_its_figures() -> None:

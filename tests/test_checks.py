@@ -359,7 +359,7 @@ FAULTS: dict[str, list[Fault]] = {
         point_lost,
         point_foreign,
         point_stale("content_hash", "stale"),
-        point_stale("payload_hash", "stale"),
+        point_stale("payload_digest", 1),
         point_stale("account_bucket", 7),
     ],
     "qdrant/promotion:encoder_is_served": [

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from assets.index_points import PointWriter, recipe_of
 from assets.index_promotion import serve_if_ready, written
 from assets.index_reconciliation import Reconciled, reconcile
-from assets.transforms.points import payload_hash
+from assets.transforms.points import DIGEST, held_points, payload_digest
 from resources.edge_generations import ALIASES_FILE, EdgeGenerations
 from resources.embedded import EmbeddedStack
 from resources.index_generations import Generations
@@ -98,8 +98,8 @@ def other_text(index: VectorIndex, points: list[IndexPoint], dice: random.Random
 
 def stale(index: VectorIndex, points: list[IndexPoint], dice: random.Random) -> None:
     for point in points:
-        older = {key: value for key, value in point.payload.items() if key != "payload_hash"} | {"country": "ZZ"}
-        index.set_payload([(point.id, {**older, "payload_hash": payload_hash(older)})])
+        older = {key: value for key, value in point.payload.items() if key != DIGEST} | {"country": "ZZ"}
+        index.set_payload([(point.id, {**older, DIGEST: payload_digest(older)})])
 
 
 def other_bucket(index: VectorIndex, points: list[IndexPoint], dice: random.Random) -> None:
@@ -239,7 +239,9 @@ def fill(generations: Generations, world: World) -> None:
     writer = PointWriter(world.lake, world.embedding[0].model())
     made = generations.create(recipe_of(writer.model, world.quantization))
     for bucket in range(BUCKETS_RUN):
-        writer.bring_up_to_date(generations.open(made), writer.desired(bucket), [], lambda _done, _of: None)
+        writer.bring_up_to_date(
+            generations.open(made), writer.desired(bucket), held_points([]), lambda _done, _of: None
+        )
     generations.promote(made)
 
 
@@ -271,7 +273,7 @@ def test_without_deep_ids_and_hashes_are_put_right(whole: World) -> None:
     with whole.qdrant.open() as index:
         points = index.retrieve(sorted(expected)[:3])
         index.delete([points[0].id])
-        index.set_payload([(points[1].id, {**points[1].payload, "payload_hash": "older"})])
+        index.set_payload([(points[1].id, {**points[1].payload, DIGEST: 1})])
         index.upsert([replace(points[2], id="00000000-0000-0000-0000-000000000001", payload={})])
     assert repair(whole, deep=False).damage == {"missing": 1, "stale": 1, "foreign": 1}
     assert dump(whole) == expected

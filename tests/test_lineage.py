@@ -362,7 +362,7 @@ def test_a_collection_with_as_many_points_but_others_is_brought_back(world: Worl
         lost, retagged = index.retrieve(sorted(before)[:2])
         index.delete([lost.id])
         index.upsert([replace(lost, id="00000000-0000-0000-0000-000000000001")])
-        index.set_payload([(retagged.id, {**retagged.payload, "payload_hash": "stale"})])
+        index.set_payload([(retagged.id, {**retagged.payload, "payload_digest": 1})])
     assert world.points() != before
     report = world.run_well()
     assert world.points() == before

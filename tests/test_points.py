@@ -1,4 +1,4 @@
-"""Payloads, their hashes, and the comparison of (id, hash) pairs."""
+"""Payloads, their digests, and the comparison of (id, digest) pairs."""
 
 from datetime import UTC, datetime
 
@@ -6,7 +6,7 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assets.transforms.points import compare, payload_hash, payloads
+from assets.transforms.points import DIGEST, compare, desired_points, held_points, payload_digest, payloads
 
 TAG_SCHEMA = {"item_kind": pl.String, "item_id": pl.String, "vertical": pl.String}
 CHUNK = {
@@ -17,13 +17,15 @@ CHUNK = {
 
 
 def made(*tags: tuple[str, str, str], **changed: object) -> dict[str, object]:
-    chunks = pl.DataFrame([{**CHUNK, **changed}])
-    return payloads(chunks, pl.DataFrame(list(tags), schema=TAG_SCHEMA, orient="row"))["u"]
+    chunks = pl.DataFrame([{**CHUNK, **changed}], schema_overrides={"posted_at": pl.Datetime("us", "UTC")})
+    points = desired_points(chunks, pl.DataFrame(list(tags), schema=TAG_SCHEMA, orient="row"))
+    (payload,) = payloads(points)
+    return payload
 
 
 def test_a_payload_has_what_is_filtered_and_shown() -> None:
     found = made(("account", "a", "music"), ("account", "a", "food"), ("post", "p", "pets"), ("post", "other", "food"))
-    assert found.pop("payload_hash") == payload_hash(found)
+    assert found.pop(DIGEST) == payload_digest(found)
     assert found == {
         "post_id": "p", "chunk_no": 0, "account_id": "a", "account_bucket": 3, "network": "x", "language": "en",
         "text": "hi", "content_hash": "c", "posted_at": "2026-07-01T00:00:00+00:00",
@@ -31,13 +33,13 @@ def test_a_payload_has_what_is_filtered_and_shown() -> None:
     }  # fmt: skip
 
 
-def test_the_hash_sees_every_field_and_no_order() -> None:
-    base = made()["payload_hash"]
+def test_the_digest_sees_every_field_and_no_order() -> None:
+    base = made()[DIGEST]
     for field, value in {"country": "FR", "text": "ho", "posted_at": None, "handle": "@a", "network": "y"}.items():
-        assert made(**{field: value})["payload_hash"] != base, field
-    assert made(("post", "p", "food"))["payload_hash"] != base
+        assert made(**{field: value})[DIGEST] != base, field
+    assert made(("post", "p", "food"))[DIGEST] != base
     assert made(("account", "a", "b"), ("account", "a", "c")) == made(("account", "a", "c"), ("account", "a", "b"))
-    assert made(tokens=2)["payload_hash"] == base
+    assert made(tokens=2)[DIGEST] == base
 
 
 def test_no_tags_are_empty_lists() -> None:
@@ -45,37 +47,57 @@ def test_no_tags_are_empty_lists() -> None:
     assert (found["verticals"], found["post_verticals"]) == ([], [])
 
 
-def test_the_hash_never_changes() -> None:
-    # A stored hash is compared with those of later versions: another way to hash would rewrite every point.
-    assert (
-        payload_hash({"a": 1, "b": ["é"]}) == payload_hash({"b": ["é"], "a": 1}) == "1c39fe90994e8471c7dec2b05671d837"
-    )
+def test_the_digest_never_changes() -> None:
+    # A stored digest is compared with those of later versions: another way to hash would rewrite every point.
+    assert payload_digest({"a": 1, "b": ["é"]}) == payload_digest({"b": ["é"], "a": 1}) == 2374595006753166
+    assert made()[DIGEST] == 5487004321687251
 
 
-def test_a_payload_that_is_none_of_ours_has_a_hash_too() -> None:
-    """Anybody may write to a collection, and a number beyond 64 bits is no JSON to everyone."""
-    assert payload_hash({"a": 2**70}) == payload_hash({"a": 2**70})
-    assert payload_hash({"a": 2**70}) != payload_hash({"a": 2**71})
-    assert payload_hash({"a": float("nan")}) != payload_hash({"a": 0.0})
+texts = st.text(st.characters(exclude_categories=["Cs"]))
 
 
-hashes = st.dictionaries(st.sampled_from("pqrstu"), st.tuples(st.sampled_from("12"), st.sampled_from("89")))
-
-
-@given(hashes, hashes)
-def test_doing_what_compare_says_makes_them_equal(
-    want: dict[str, tuple[str, str]], have: dict[str, tuple[str, str]]
+@given(texts, st.none() | texts, st.datetimes(timezones=st.just(UTC)), st.lists(texts, max_size=3, unique=True))
+def test_the_digest_of_a_row_is_that_of_its_payload(
+    text: str, handle: str | None, posted_at: datetime, tags: list[str]
 ) -> None:
-    desired = {point: {"content_hash": c, "payload_hash": p} for point, (c, p) in want.items()}
-    todo = compare(desired, [(point, c, p) for point, (c, p) in have.items()])
+    """Rows are hashed by the column and payloads one by one: two writers of JSON must agree."""
+    payload = made(*(("post", "p", tag) for tag in tags), text=text, handle=handle, posted_at=posted_at)
+    assert payload.pop(DIGEST) == payload_digest(payload) < 2**53
+    assert datetime.fromisoformat(str(payload["posted_at"])) == posted_at
+
+
+def test_a_payload_that_is_none_of_ours_has_a_digest_too() -> None:
+    """Anybody may write to a collection, and a number beyond 64 bits is no JSON to everyone."""
+    assert payload_digest({"a": 2**70}) == payload_digest({"a": 2**70})
+    assert payload_digest({"a": 2**70}) != payload_digest({"a": 2**71})
+    assert payload_digest({"a": float("nan")}) != payload_digest({"a": 0.0})
+
+
+said = st.dictionaries(st.sampled_from("pqrstu"), st.tuples(st.sampled_from("12"), st.sampled_from([8, 9])))
+
+
+def points(of: dict[str, tuple[str, int]]) -> pl.DataFrame:
+    return held_points(((point, *pair) for point, pair in of.items()), with_content=True)
+
+
+@given(said, said)
+def test_doing_what_compare_says_makes_them_equal(
+    want: dict[str, tuple[str, int]], have: dict[str, tuple[str, int]]
+) -> None:
+    todo = compare(points(want), points(have))
     after = {point: pair for point, pair in have.items() if point not in todo.gone}
-    after |= {point: want[point] for point in [*todo.new, *todo.reembedded, *todo.repayloaded]}
+    after |= {point: want[point] for point in [*todo.new, *todo.changed]}
     assert after == want
     assert todo.unchanged == sum(have.get(point) == pair for point, pair in want.items())
-    assert all(want[point][0] == have[point][0] for point in todo.repayloaded)
+    assert todo.changed == sorted(todo.changed)
 
 
 def test_swapped_contents_are_seen() -> None:
-    desired = {"p": {"content_hash": "1", "payload_hash": "x"}, "q": {"content_hash": "2", "payload_hash": "y"}}
-    todo = compare(desired, [("p", "2", "y"), ("q", "1", "x")])
-    assert todo.reembedded == ["p", "q"]
+    wanted, held = points({"p": ("1", 8), "q": ("2", 9)}), points({"p": ("2", 9), "q": ("1", 8)})
+    assert compare(wanted, held).changed == ["p", "q"]
+    assert compare(wanted, held.drop("content_hash")).changed == ["p", "q"]
+    assert compare(wanted, points({"p": ("2", 8), "q": ("2", 9)})).changed == ["p"]
+
+
+def test_an_id_that_is_told_twice_counts_once() -> None:
+    assert held_points([("p", 8), ("p", 8), ("o", -1)]).rows() == [("o", -1), ("p", 8)]

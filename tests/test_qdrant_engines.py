@@ -20,6 +20,7 @@ from search_world import recipe
 from resources.edge_generations import EdgeGenerations
 from resources.index_generations import Generation
 from resources.qdrant import (
+    NO_DIGEST,
     Candidate,
     CollectionMissingError,
     IndexPoint,
@@ -61,7 +62,7 @@ def point(
         "post_verticals": ["Food & Drink"],
         "posted_at": (NEW_YEAR + timedelta(days=number)).isoformat(),
         "content_hash": f"c{number}",
-        "payload_hash": f"p{number}",
+        "payload_digest": number,
         "text": "ラーメン 🍕 café " * (number % 3),
         "nested": {"null": None, "list": [1, 2.5, "x"]},
     }
@@ -236,7 +237,7 @@ def test_set_payload_replaces_it_and_keeps_the_vectors(engines: Engines) -> None
     found = same_candidates(engines, lambda index: index.search_dense(query, SearchFilter(network="x"), 5))
     assert [candidate.id for candidate in found] == [id_of(1)]
     assert same(engines, lambda index: sorted(index.scroll_hashes(), key=lambda h: h.id)) == sorted(
-        [PointHashes(id_of(1), "", ""), PointHashes(id_of(2), "c2", "p2")], key=lambda h: h.id
+        [PointHashes(id_of(1), "", NO_DIGEST), PointHashes(id_of(2), "c2", 2)], key=lambda h: h.id
     )
 
 
@@ -251,10 +252,25 @@ def test_scroll_reads_every_page_once(engines: Engines) -> None:
     numbers = range(2_100)  # three pages
     assert same(engines, lambda index: index.upsert(point(number) for number in numbers)) == 2_100
     hashes = same(engines, lambda index: sorted(index.scroll_hashes(), key=lambda h: h.id))
-    assert hashes == sorted((PointHashes(id_of(n), f"c{n}", f"p{n}") for n in numbers), key=lambda h: h.id)
+    assert hashes == sorted((PointHashes(id_of(n), f"c{n}", n) for n in numbers), key=lambda h: h.id)
     one_bucket = same(engines, lambda index: sorted(h.content_hash for h in index.scroll_hashes(3)))
     assert one_bucket == sorted(f"c{n}" for n in numbers if n % 4 == 3)
     assert same(engines, lambda index: (index.count(), index.count(3), index.count(9))) == (2_100, 525, 0)
+    assert same(engines, lambda index: sorted(index.scroll_digests())) == sorted((id_of(n), n) for n in numbers)
+    assert same(engines, lambda index: sorted(n for _, n in index.scroll_digests(3))) == list(range(3, 2_100, 4))
+    some = [id_of(n) for n in (7, 2_099, 5_000, 0)]
+    found = same(engines, lambda index: sorted(index.hashes(some)))
+    assert found == sorted(PointHashes(id_of(n), f"c{n}", n) for n in (0, 7, 2_099))
+
+
+@pytest.mark.parametrize("odd", [None, "12", 1.5, -3, True, [], {"a": 1}, 2**70])
+def test_a_digest_that_is_none_is_told_as_none(engines: Engines, odd: Any) -> None:
+    """Others may write to a collection: such a point is seen, and once, whatever they put there."""
+    same(engines, lambda index: index.upsert([point(1), point(2, payload_digest=odd), point(3, account_bucket=1)]))
+    digests = same(engines, lambda index: sorted(index.scroll_digests()))
+    assert digests == sorted([(id_of(1), 1), (id_of(2), NO_DIGEST), (id_of(3), 3)])
+    assert same(engines, lambda index: [*index.scroll_digests(2)]) == [(id_of(2), NO_DIGEST)]
+    assert same(engines, lambda index: [*index.scroll_hashes(2)]) == [PointHashes(id_of(2), "c2", NO_DIGEST)]
 
 
 @pytest.mark.parametrize(
@@ -306,6 +322,8 @@ CALLS: Mapping[str, Callable[[VectorIndex], object]] = {
     "set_payload": lambda index: index.set_payload([(id_of(1), {})]),
     "delete": lambda index: index.delete([id_of(1)]),
     "scroll_hashes": lambda index: list(index.scroll_hashes()),
+    "scroll_digests": lambda index: list(index.scroll_digests()),
+    "hashes": lambda index: index.hashes([id_of(1)]),
     "search_dense": lambda index: index.search_dense(point(1).dense, ANY, 1),
     "search_sparse": lambda index: index.search_sparse(point(1).sparse, ANY, 1),
     "search_sparse nothing": lambda index: index.search_sparse(SparseVector.of([], []), ANY, 1),

@@ -1,10 +1,10 @@
 """What the index should hold, and what differs from what it holds.
 
-Belongs here: payloads, their hashes, the comparison of (id, hash) pairs. Not here: an engine.
+Belongs here: payloads, their digests, the comparison of (id, digest) pairs. Not here: an engine.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,11 +23,16 @@ SHOWN = (
     "text",
     "content_hash",
 )
+DIGEST = "payload_digest"
+_FIELDS = sorted([*SHOWN, "posted_at", "verticals", "post_verticals"])
+_ABSENT = dict.fromkeys(_FIELDS)
+_DIGEST_BITS = 53
+"""A JSON number up to this size is the same to every reader."""
 
 
-def payload_hash(payload: Mapping[str, Any]) -> str:
-    """128 bits of BLAKE2b over the payload's JSON in UTF-8, keys sorted and without spaces, in hexadecimal."""
-    return hashlib.blake2b(_canonical(payload), digest_size=16).hexdigest()
+def payload_digest(payload: Mapping[str, Any]) -> int:
+    """53 bits of BLAKE2b over a payload's JSON in UTF-8, keys sorted, without spaces, null where it lacks a field."""
+    return _digest_of(_canonical({**_ABSENT, **payload}))
 
 
 def _canonical(payload: Mapping[str, Any]) -> bytes:
@@ -37,24 +42,36 @@ def _canonical(payload: Mapping[str, Any]) -> bytes:
         return repr(sorted(payload.items())).encode(errors="surrogatepass")
 
 
-def payloads(chunks: pl.DataFrame, tags: pl.DataFrame) -> dict[str, dict[str, Any]]:
-    """Point id → payload, with its ``content_hash`` and ``payload_hash``.
+def _digest_of(text: bytes) -> int:
+    head = hashlib.blake2b(text, digest_size=8).digest()
+    return int.from_bytes(head, "big") >> (64 - _DIGEST_BITS)
+
+
+def desired_points(chunks: pl.DataFrame, tags: pl.DataFrame) -> pl.DataFrame:
+    """Rows of ``point_id``, the payload's fields and its DIGEST, in the order of ``chunks``.
 
     ``chunks`` are rows of the corpus, ``tags`` of vertical/tags. Counts that move all day are left out: they would
-    rewrite every point every day. Absent values are left out too, so that engines agree on what a filter matches.
+    rewrite every point every day.
     """
-    of_item: dict[tuple[str, str], list[str]] = {}
-    for kind, item, vertical in tags.select("item_kind", "item_id", "vertical").sort("vertical").iter_rows():
-        of_item.setdefault((kind, item), []).append(vertical)
-    made: dict[str, dict[str, Any]] = {}
-    for row in chunks.iter_rows(named=True):
-        payload = {name: row[name] for name in SHOWN if row[name] is not None}
-        if row["posted_at"] is not None:
-            payload["posted_at"] = row["posted_at"].isoformat()
-        payload["verticals"] = of_item.get(("account", row["account_id"]), [])
-        payload["post_verticals"] = of_item.get(("post", row["post_id"]), [])
-        made[row["point_id"]] = {**payload, "payload_hash": payload_hash(payload)}
-    return made
+    points = chunks.select("point_id", *SHOWN, posted_at=pl.col("posted_at").dt.strftime("%Y-%m-%dT%H:%M:%S%.f%:z"))
+    for name, kind, item in (("verticals", "account", "account_id"), ("post_verticals", "post", "post_id")):
+        of_kind = tags.filter(pl.col("item_kind") == kind).group_by(pl.col("item_id").alias(item))
+        earned = of_kind.agg(pl.col("vertical").sort().alias(name))
+        points = points.join(earned, on=item, how="left", maintain_order="left").with_columns(
+            pl.col(name).fill_null(pl.lit([], pl.List(pl.String)))
+        )
+    encoded = points.select(json=pl.struct(_FIELDS).struct.json_encode())["json"]
+    digests = [_digest_of(text.encode()) for text in encoded.to_list()]
+    return points.with_columns(pl.Series(DIGEST, digests, pl.Int64))
+
+
+def payloads(points: pl.DataFrame) -> Iterator[dict[str, Any]]:
+    """The payload of each row of ``desired_points``.
+
+    Absent values are left out, so that engines agree on what a filter matches.
+    """
+    for row in points.select(*_FIELDS, DIGEST).iter_rows(named=True):
+        yield {name: value for name, value in row.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -62,23 +79,30 @@ class IndexChanges:
     """Point ids by what has to happen to them; sorted, so that a rerun does the same."""
 
     new: list[str]
-    reembedded: list[str]
-    repayloaded: list[str]
+    changed: list[str]
     gone: list[str]
     unchanged: int
 
 
-def compare(desired: Mapping[str, Mapping[str, Any]], held: Iterable[tuple[str, str, str]]) -> IndexChanges:
-    """Compare desired payloads with (id, content_hash, payload_hash) of what the index holds."""
-    known = {point: (content, payload) for point, content, payload in held}
-    new = [point for point in desired if point not in known]
-    shared = [point for point in desired if point in known]
-    reembedded = [point for point in shared if known[point][0] != desired[point]["content_hash"]]
-    repayloaded = [
-        point
-        for point in shared
-        if known[point][0] == desired[point]["content_hash"] and known[point][1] != desired[point]["payload_hash"]
-    ]
-    gone = [point for point in known if point not in desired]
-    unchanged = len(shared) - len(reembedded) - len(repayloaded)
-    return IndexChanges(sorted(new), sorted(reembedded), sorted(repayloaded), sorted(gone), unchanged)
+def compare(desired: pl.DataFrame, held: pl.DataFrame) -> IndexChanges:
+    """Compare ``desired_points`` with ``held_points``: a point is changed where one of the latter's columns differs."""
+    said = [name for name in held.columns if name != "point_id"]
+    wanted = desired.select("point_id", *said)
+    known = wanted.join(held, on="point_id", suffix="_held")
+    changed = known.filter(pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"{name}_held")) for name in said))
+    return IndexChanges(
+        _ids(wanted.join(held, on="point_id", how="anti")),
+        _ids(changed),
+        _ids(held.join(wanted, on="point_id", how="anti")),
+        known.height - changed.height,
+    )
+
+
+def held_points(said: Iterable[tuple[str, int] | tuple[str, str, int]], *, with_content: bool = False) -> pl.DataFrame:
+    """What points of an index say they hold, by id: (point_id, DIGEST), or those and the ``content_hash`` between."""
+    schema = {"point_id": pl.String, **({"content_hash": pl.String} if with_content else {}), DIGEST: pl.Int64}
+    return pl.DataFrame(list(said), schema=schema, orient="row").unique("point_id").sort("point_id")
+
+
+def _ids(points: pl.DataFrame) -> list[str]:
+    return points["point_id"].sort().to_list()

@@ -17,7 +17,7 @@ import qdrant_edge as edge
 from numpy.typing import NDArray
 from rich.console import Console
 
-from assets.transforms.points import payload_hash
+from assets.transforms.points import DIGEST, payload_digest
 from assets.transforms.recall import ExactNeighbours
 from pipelines.benchmarks import BenchResult, Target
 from pipelines.benchmarks.index_change import measure_change
@@ -59,7 +59,7 @@ def block_of_points(number: int, count: int) -> list[IndexPoint]:
             "post_verticals": [],
         }
         sparse = SparseVector(terms, np.ones(len(terms), np.float32))
-        payload["payload_hash"] = payload_hash(payload)
+        payload[DIGEST] = payload_digest(payload)
         points.append(IndexPoint(str(uuid.uuid5(uuid.NAMESPACE_OID, post)), dense[row], sparse, payload))
     return points
 

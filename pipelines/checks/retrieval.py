@@ -11,7 +11,7 @@ from assets.index_promotion import candidate
 from assets.lake import LAKE_POSTS
 from assets.partitions import BUCKETS
 from assets.transforms.corpus import count_decisions
-from assets.transforms.points import compare, payloads
+from assets.transforms.points import compare, desired_points, held_points
 from assets.verticals import TAGS
 from pipelines.checks import verdict
 from resources.embedder import EmbedderResource
@@ -91,15 +91,15 @@ def every_chunk_has_vector(lake: LakeResource, embedder: EmbedderResource) -> As
 
 @asset_check(asset=AssetKey(["qdrant", "cippus_text"]), name="points_match_chunks")
 def points_match_chunks(lake: LakeResource, qdrant: QdrantResource) -> AssetCheckResult:
-    """The collection holds exactly the corpus' chunks: the same ids, content hashes and payload hashes."""
+    """The collection holds exactly the corpus' chunks: the same ids, content hashes and payload digests."""
     differing = points = 0
     with qdrant.open() as index:
         for bucket in sorted(int(key) for key in BUCKETS.get_partition_keys()):
-            desired = payloads(lake.scan(CHUNKS, bucket).collect(), lake.scan(TAGS, bucket).collect())
-            held = list(index.scroll_hashes(bucket))
+            desired = desired_points(lake.scan(CHUNKS, bucket).collect(), lake.scan(TAGS, bucket).collect())
+            held = held_points(index.scroll_hashes(bucket), with_content=True)
             found = compare(desired, held)
-            differing += len(found.new) + len(found.reembedded) + len(found.repayloaded) + len(found.gone)
-            points += len(held)
+            differing += len(found.new) + len(found.changed) + len(found.gone)
+            points += held.height
         foreign = index.count() - points
     return verdict("points missing, stale or foreign", found=differing + foreign, metadata={"points": points})
 
