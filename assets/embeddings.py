@@ -98,8 +98,8 @@ def vectors(
 
 def _hashes(lake: LakeResource, buckets: Sequence[int]) -> pl.DataFrame:
     """(content_hash, tokens) of the distinct texts of some buckets, in no order."""
-    chunks = lake.scan(CHUNKS).filter(pl.col("account_bucket").is_in(list(buckets)))
-    return chunks.select("content_hash", "tokens").unique("content_hash").collect()
+    chunks = pl.concat([lake.scan(CHUNKS, bucket).select("content_hash", "tokens") for bucket in buckets])
+    return chunks.unique("content_hash").collect()
 
 
 def _pending(missing: pl.DataFrame, places: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:

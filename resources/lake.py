@@ -22,7 +22,7 @@ from pydantic import PrivateAttr
 from resources.lake_change import COMMITS_PER_CHECKPOINT, change
 from resources.lake_columns import arrow_schema, no_standing, typed
 from resources.lake_edits import FILE, LATER_WINS, BucketWindow, Edit, MergeRule, difference, newer
-from resources.lake_files import Folder, Kept, store_of
+from resources.lake_files import MOST_WHOLE_BYTES, Folder, store_of
 from resources.lake_log import OutrunError
 from resources.lake_lookup import BucketRows, Lookup, Snapshot
 from resources.lake_sums import add_up, named_sum
@@ -194,11 +194,17 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
             return known[1]
 
     def scan(self, spec: TableSpec, bucket: int | None = None) -> pl.LazyFrame:
-        """The rows of a table, or of one of its buckets; no rows when the table does not exist."""
+        """The rows of a table, or of one of its buckets; no rows when the table does not exist.
+
+        Within ``steady`` a bucket of not more than MOST_WHOLE_BYTES is read whole, a request a file, and kept for the
+        stages that follow; else only what the query needs is read.
+        """
         table = self.open(spec)
         if table is None:
             return spec.empty().lazy()
-        frame = pl.scan_delta(table, storage_options=self.s3.polars_options)
+        frame = None if bucket is None or self._looked_at is None else self._query(spec, bucket)
+        if frame is None:
+            frame = pl.scan_delta(table, storage_options=self.s3.polars_options)
         # A table that an older version wrote gets its new columns when it is next written to; until then they are null.
         held = frame.collect_schema()
         absent = {name: dtype for name, dtype in spec.polars_schema.items() if name not in held}
@@ -206,6 +212,12 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
             frame.with_columns(pl.lit(None, dtype).alias(name) for name, dtype in absent.items()) if absent else frame
         )
         return frame if bucket is None else frame.filter(pl.col(BUCKET) == bucket)
+
+    def _query(self, spec: TableSpec, bucket: int) -> pl.LazyFrame | None:
+        snapshot = self.snapshot(spec)
+        if snapshot is None or snapshot.in_buckets([bucket])["size_bytes"].sum() > MOST_WHOLE_BYTES:
+            return None
+        return self.lookup(spec, snapshot).query(bucket)
 
     def rows_of(
         self, spec: TableSpec, keys: pl.DataFrame, columns: Sequence[str], buckets: Iterable[int] | None = None
@@ -237,7 +249,6 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
             in_files,
             tuple(spec.measured),
             spec.target_bytes,
-            Kept(),
             spec.row_group_bytes,
         )
 

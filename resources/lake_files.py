@@ -5,7 +5,7 @@ Belongs here: bytes from and to S3, row groups. Not here: which rows (lake_looku
 
 import io
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import IO, Any
 
@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from obstore.store import S3Store
 
+from resources.lake_bodies import BODIES, Bodies
 from resources.lake_log import DataFile
 from resources.lake_tables import BUCKET, ROW_GROUP_BYTES, WHOLE
 from resources.s3 import S3Resource
@@ -24,25 +25,11 @@ BATCH_BYTES = 8 << 20
 """About what is in memory of a file that is rewritten, and of each of the few that are at a time."""
 _WHOLE_BYTES = 256 << 10
 """A file up to this size is read in one request; of a larger one, its end first, then what is wanted."""
+MOST_WHOLE_BYTES = 16 << 20
+"""Up to this size a file of which all row groups are wanted is read in one request, and kept for the next reader."""
 _TAIL_BYTES = 64 << 10
 """What Arrow reads of a file's end to find its metadata."""
-KEPT_BYTES = 32 << 20
-"""Of small files that were looked into, kept until they are rewritten."""
 SPOOL_BYTES = 8 << 20
-
-
-@dataclass
-class Kept:
-    """Small files in which rows were found, for the rewriting that is likely to follow; bounded by KEPT_BYTES."""
-
-    bodies: dict[str, Any] = field(default_factory=dict)
-    size_bytes: int = 0
-
-    def keep(self, file: DataFile, body: Any) -> None:
-        """Keep a file's bytes while there is room."""
-        if self.size_bytes + file.size_bytes <= KEPT_BYTES:
-            self.size_bytes += file.size_bytes
-            self.bodies[file.path] = body
 
 
 @dataclass(frozen=True)
@@ -54,23 +41,49 @@ class Folder:
     schema: pa.Schema
     measured: tuple[str, ...]
     target_bytes: int
-    kept: "Kept"
     row_group_bytes: int = ROW_GROUP_BYTES
+    bodies: Bodies = BODIES
 
     def open(self, file: DataFile) -> "OpenFile":
-        """A file, to read from; what is read of it is requested then."""
+        """A file, to read from; what is read of a large one is requested then.
+
+        A small one is kept when rows are found in it, for the rewriting that is likely to follow.
+        """
         at = f"{self.name}/{file.path}"
-        if file.size_bytes > _WHOLE_BYTES:
+        body = self.bodies.get(at)
+        if body is None and file.size_bytes > _WHOLE_BYTES:
             source: Any = pa.PythonFile(_Ranges(self.store, at, file.size_bytes), mode="r")
             return OpenFile(pq.ParquetFile(source), file, self.schema)
-        body = self.kept.bodies.pop(file.path, None) or obstore.get(self.store, at).bytes()
-        opened = pq.ParquetFile(pa.BufferReader(body))
-        return OpenFile(opened, file, self.schema, lambda: self.kept.keep(file, body))
+        found = body or self._fetch(at)
+        return self._opened(file, found, lambda: self.bodies.keep(at, found))
+
+    def open_whole(self, file: DataFile) -> "OpenFile":
+        """A file of which all rows are wanted: one that is not too large is read in one request, and kept."""
+        if file.size_bytes > MOST_WHOLE_BYTES:
+            return self.open(file)
+        return self._opened(file, self.body(file))
+
+    def body(self, file: DataFile) -> bytes:
+        """All of a file's bytes, which are kept for the next reader."""
+        at = f"{self.name}/{file.path}"
+        return self.bodies.read(at, lambda: self._fetch(at))
+
+    def _fetch(self, at: str) -> bytes:
+        return obstore.get(self.store, at).bytes().to_bytes()
+
+    def _opened(self, file: DataFile, body: bytes, keep: Callable[[], None] = lambda: None) -> "OpenFile":
+        return OpenFile(pq.ParquetFile(pa.BufferReader(body)), file, self.schema, keep)
 
     def put(self, path: str, body: IO[bytes], size: int) -> None:
-        """Write a new object; a large one in parts."""
-        content: Any = body if size > SPOOL_BYTES else body.read()
-        obstore.put(self.store, f"{self.name}/{path}", content, use_multipart=size > SPOOL_BYTES)
+        """Write a new object; a large one in parts, and one that is not is kept for its reader."""
+        at = f"{self.name}/{path}"
+        if size > SPOOL_BYTES:
+            content: Any = body
+            obstore.put(self.store, at, content, use_multipart=True)
+            return
+        small = body.read()
+        obstore.put(self.store, at, small, use_multipart=False)
+        self.bodies.keep(at, small)
 
 
 def store_of(s3: S3Resource) -> S3Store:

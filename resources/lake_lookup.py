@@ -5,13 +5,14 @@ Belongs here: a table at one version, and reading no more of it than the keys as
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import polars as pl
 import pyarrow as pa
 from deltalake import DeltaTable
 
+from resources.lake_bodies import Bodies
 from resources.lake_edits import FILE
 from resources.lake_files import Folder
 from resources.lake_log import DataFile
@@ -140,19 +141,28 @@ class Lookup:
         columns = self.snapshot.schema.names
 
         def read(number: int) -> list[pl.DataFrame]:
-            batches = self.folder.open(self.snapshot.file(number)).batches()
+            batches = self.folder.open_whole(self.snapshot.file(number)).batches()
             return [batch.select(columns).with_columns(pl.lit(number, pl.UInt32).alias(FILE)) for batch in batches]
 
         read_files = in_threads(read, self.snapshot.in_buckets(buckets)[FILE].to_list())
         return pl.concat([self.none(columns), *(batch for batches in read_files for batch in batches)])
 
+    def query(self, bucket: int) -> pl.LazyFrame:
+        """The rows of a bucket, in the table's columns, over files that are read whole. Memory: those files."""
+        files = [self.snapshot.file(number) for number in self.snapshot.in_buckets([bucket])[FILE]]
+        schema = pl.DataFrame(pl.from_arrow(self.folder.schema.empty_table())).schema
+        bodies = in_threads(self.folder.body, files)
+        rows = pl.scan_parquet(bodies, schema=schema, missing_columns="insert", extra_columns="ignore")
+        return rows.with_columns(pl.lit(bucket, pl.Int32).alias(BUCKET)).select(self.snapshot.schema.names)
+
     def altered_files(self) -> int:
         """How many files hold other rows than their names say, or none that can be read, or are somebody else's."""
+        as_they_are = replace(self.folder, bodies=Bodies(0))
 
         def is_altered(number: int) -> bool:
             file = self.snapshot.file(number)
             try:
-                found = add_up(content_sum(batch) for batch in self.folder.open(file).batches())
+                found = add_up(content_sum(batch) for batch in as_they_are.open(file).batches())
             except (pa.ArrowException, FileNotFoundError):
                 return True
             return named_sum(file.path) != found

@@ -107,7 +107,7 @@ def _rewrite(
     keys, first = removed.select(spec.key).unique(), spec.key[0]
     waiting = (removed.clear() if put_in is None else put_in).drop(FILE, _HOME, strict=False).sort(spec.key)
     writer = Writer.of(folder, file.bucket, replaced=file)
-    for batch in folder.open(file).batches():
+    for batch in folder.open_whole(file).batches():
         kept = batch.join(keys, on=list(spec.key), how="anti", nulls_equal=True)
         last = batch[first].max()
         due = waiting.filter(pl.col(first) <= last).height if last is not None else 0

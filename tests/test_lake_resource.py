@@ -205,3 +205,30 @@ def test_two_writers_of_one_bucket_never_repeat_a_row(lake: LakeResource, is_see
     assert outcome == {"done": 3}, "those that were outrun looked again"
     assert [row[1:3] for row in held(lake)] == [("a", "new"), ("b", "new")]
     assert lake.applied(SPEC, ["app"]) == {"app": 2}
+
+
+def test_a_stage_reads_a_bucket_whole_and_once(lake: LakeResource) -> None:
+    lake.sync(SPEC, things((0, "a", "one", ["x"], JANUARY), (0, "b", None, None, None)), 0)
+    lake.sync(SPEC, things((1, "c", "three")), 1)
+    with lake.steady():
+        for bucket in (0, 1, 2):
+            by_query = lake.scan(SPEC, bucket).collect()
+            by_delta = lake.scan(SPEC).filter(pl.col("account_bucket") == bucket).collect()
+            assert by_query.schema == by_delta.schema
+            assert by_query.equals(by_delta)
+    lake.s3.delete([item.key for item in lake.s3.list_objects("stage/things/account_bucket=0/")])
+    with lake.steady():
+        assert lake.scan(SPEC, 0).select("key").collect().to_series().to_list() == ["a", "b"], "from memory"
+    with pytest.raises(OSError, match=r"(?i)not.?found|no such"):
+        lake.scan(SPEC, 0).collect()
+    snapshot = lake.snapshot(SPEC)
+    assert snapshot is not None
+    assert lake.lookup(SPEC, snapshot).altered_files() == 1, "what is looked for in S3 is looked for there"
+
+
+def test_a_bucket_that_is_too_large_is_not_read_whole(lake: LakeResource, monkeypatch: pytest.MonkeyPatch) -> None:
+    lake.sync(SPEC, things((0, "a", "one")), 0)
+    monkeypatch.setattr("resources.lake.MOST_WHOLE_BYTES", 10)
+    monkeypatch.setattr("resources.lake_lookup.Lookup.query", None)
+    with lake.steady():
+        assert lake.scan(SPEC, 0).collect()["text"].to_list() == ["one"]
