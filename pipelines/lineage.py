@@ -24,6 +24,7 @@ from rich.console import Console
 
 from pipelines.console import LineageProgress
 from pipelines.definitions import defs
+from pipelines.event_log import event_log_settings
 from pipelines.jobs import CHECKS, LINEAGE, all_buckets
 from pipelines.run_lock import only_run
 from resources import s3_usage
@@ -67,7 +68,8 @@ def instance_folder(home: Path) -> Path:
     """The folder of the home's Dagster instance, with its settings written; `dagster dev` uses it as DAGSTER_HOME."""
     folder = home / "dagster"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "dagster.yaml").write_text(yaml.safe_dump(INSTANCE_SETTINGS))
+    settings = {**INSTANCE_SETTINGS, **event_log_settings(folder)}
+    (folder / "dagster.yaml").write_text(yaml.safe_dump(settings))
     return folder
 
 
