@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from resources.s3_governor.body import HIGH_BYTES, Body, ConnectionLostError
@@ -161,6 +161,9 @@ async def _cut_off(parts: list[bytes]) -> bytes:
 
 @settings(deadline=None, max_examples=60)
 @given(st.binary(min_size=1, max_size=30), st.lists(st.integers(0), max_size=6))
+@example(b"H", [])
+@example(b"HTTP/1.1 200 OK", [])
+@example(b"\r\nHT", [3])
 def test_what_comes_unasked_never_reaches_the_next_request(more: bytes, cuts: list[int]) -> None:
     sent = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc" + more
     status, body, reusable, broken = asyncio.run(_answered(_split(sent, cuts), head=False))

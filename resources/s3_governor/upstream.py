@@ -142,6 +142,8 @@ class UpstreamConnection(Connection):
 
     def on_message_begin(self) -> None:
         """Parser callback; trailers and what comes unasked must not get into a head that was handed over."""
+        if self._parser is None:  # a beginning that may come to be an answer is no error to the parser
+            self._out_of_step()
         self._fields, self._lines = {}, []
 
     def on_header(self, name: bytes, value: bytes) -> None:
