@@ -52,3 +52,4 @@ def test_a_change_is_measured_on_a_lineage_of_its_own() -> None:
     assert found.figures["texts_embedded_changed"] >= 1
     assert found.targets["texts_embedded_changed"].met
     assert found.figures["vector_bytes_read_share"] > 0
+    assert found.figures["requests_whole"] > found.figures["requests_changed"] > found.figures["requests_unchanged"] > 0

@@ -112,9 +112,12 @@ def result(  # the whole measurement
         "texts_embedded_whole": whole.embedded,
         "texts_embedded_changed": again.embedded,
         "vector_bytes_read_share": read / (posts * model_bytes()),
-        # Beside the targets: the stages from the corpus to the collection, and what Dagster's event log takes.
+        # Beside the targets: the stages from the corpus to the collection, what is not in assets, and what S3 is asked.
         "changed_index_share": again.of_groups(_INDEX) / max(whole.of_groups(_INDEX), 1e-9),
         "changed_seconds_outside_assets": again.seconds - sum(again.by_asset.values()),
+        "requests_whole": whole.requests,
+        "requests_unchanged": unchanged.requests,
+        "requests_changed": again.requests,
         **{f"changed_seconds {asset}": seconds for asset, seconds in again.slowest(8).items()},
     }
     share, bytes_share = figures["changed_run_share"], figures["vector_bytes_read_share"]
@@ -135,11 +138,12 @@ def model_bytes() -> int:
 
 @dataclass(frozen=True)
 class Run:
-    """One run of the lineage: wall seconds, texts embedded, seconds by asset."""
+    """One run of the lineage: wall seconds, texts embedded, seconds by asset, requests to S3."""
 
     seconds: float
     embedded: int
     by_asset: dict[str, float]
+    requests: int = 0
 
     def of_groups(self, groups: tuple[str, ...]) -> float:
         """Seconds of the assets of some groups."""
@@ -175,7 +179,9 @@ class EmbeddedLineage:
         self.command("run", "--json", str(report_file))
         report = json.loads(report_file.read_text())
         by_asset = {key: float(found.get("seconds", 0.0)) for key, found in report["assets"].items()}
-        return Run(report["wall_seconds"], report["assets"]["embedding/cippus_text"]["embedded"], by_asset)
+        embedded = report["assets"]["embedding/cippus_text"]["embedded"]
+        requests = sum(found.get("s3_requests", 0) for found in report["assets"].values())
+        return Run(report["wall_seconds"], embedded, by_asset, requests)
 
     def change(self, posts: list[int], texts: list[str]) -> None:
         """Give some posts other texts, as an application would."""
