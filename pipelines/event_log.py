@@ -72,6 +72,6 @@ def event_log_settings(instance: Path) -> dict[str, Any]:
         "event_log_storage": {
             "module": __name__,
             "class": KeptEventLog.__name__,
-            "config": {"base_dir": str(instance / "history" / "runs")},
+            "config": {"base_dir": str(instance.resolve() / "history" / "runs")},
         }
     }

@@ -4,7 +4,7 @@ Belongs here: their arguments and how they look. Not here: what they do (assets/
 assets/index_promotion.py).
 """
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import Progress
@@ -13,6 +13,10 @@ from pipelines.demo.folder import InputError
 from pipelines.run_lock import only_run
 from pipelines.terminal import Json, err, out, print_json, require_stack
 from resources.environments import home
+
+if TYPE_CHECKING:
+    from assets.index_points import PointWriter
+    from resources.qdrant import QdrantResource
 
 
 def reconcile(
@@ -23,18 +27,13 @@ def reconcile(
 ) -> None:
     """Compare the collection with the lake, point by point, and repair what differs; nothing is embedded."""
     from assets.embeddings import MissingVectorError
-    from assets.index_points import PointWriter, recipe_of
+    from assets.index_points import recipe_of
     from assets.index_promotion import serve_if_ready, written
     from assets.index_reconciliation import KINDS, Reconciled
     from assets.index_reconciliation import reconcile as repair
     from assets.partitions import BUCKETS
-    from resources.environments import resources
 
-    require_stack()
-    made = resources()
-    # Their keys are EnvVars until then.
-    qdrant, embedder = made.qdrant.process_config_and_initialize(), made.embedder.process_config_and_initialize()
-    writer = PointWriter(made.lake, embedder.model())
+    qdrant, writer = _of_this_environment()
     buckets = [int(key) for key in BUCKETS.get_partition_keys()]
     recipe, reports = recipe_of(writer.model, qdrant.quantization), []
     if not writer.lake_has_chunks():
@@ -64,17 +63,13 @@ def reconcile(
 
 def rollback(as_json: Json = False) -> None:
     """Serve the generation that was served before, in line with the lake; run it again to return."""
-    from assets.index_points import PointWriter, recipe_of
+    from assets.index_points import recipe_of
     from assets.index_reconciliation import Reconciled
     from assets.index_reconciliation import reconcile as repair
     from assets.partitions import BUCKETS
-    from resources.environments import resources
     from resources.qdrant import NoPreviousError
 
-    require_stack()
-    made = resources()
-    qdrant, embedder = made.qdrant.process_config_and_initialize(), made.embedder.process_config_and_initialize()
-    writer = PointWriter(made.lake, embedder.model())
+    qdrant, writer = _of_this_environment()
     buckets = [int(key) for key in BUCKETS.get_partition_keys()]
     with only_run(home()), qdrant.generations() as generations:
         before, previous = generations.serving(), generations.previous()
@@ -94,3 +89,15 @@ def rollback(as_json: Json = False) -> None:
         state = "in line with the lake" if is_current else "as it was when it was last served"
         told = f"{serving.name} is served instead of {left}, {state}; its vectors are of {serving.recipe.model}."
         out.print(told, highlight=False, soft_wrap=True)
+
+
+def _of_this_environment() -> "tuple[QdrantResource, PointWriter]":
+    """The index, and what writes to it. Raises InputError when the stack is not up."""
+    from assets.index_points import PointWriter
+    from resources.environments import resources
+
+    require_stack()
+    made = resources()
+    # Their keys are EnvVars until then.
+    qdrant, embedder = made.qdrant.process_config_and_initialize(), made.embedder.process_config_and_initialize()
+    return qdrant, PointWriter(made.lake, embedder.model())

@@ -15,9 +15,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from resources.edge_shard import create_shard, read_birth, write_birth
 from resources.index_generations import PREVIOUS, SERVING, Generation, Recipe, generation_number
 from resources.qdrant import CollectionMissingError, IndexUnavailableError, NoPreviousError, VectorIndexError
-from resources.qdrant_edge import EdgeIndex, create_shard, read_birth, write_birth
+from resources.qdrant_edge import EdgeIndex
 
 ALIASES_FILE = "aliases.json"
 _LOCK_POLL_SECONDS = 0.05

@@ -1,14 +1,12 @@
 """The vector index in Qdrant Edge: Qdrant's own engine in this process, one shard folder, no server.
 
-Belongs here: Edge's calls, and what a shard's folder says of itself. Not here: what an index is (qdrant.py), which
-folder is served, the lock (edge_generations.py).
+Belongs here: Edge's calls. Not here: what an index is (qdrant.py), making a shard (edge_shard.py), which folder is
+served, the lock (edge_generations.py).
 """
 
-import json
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +16,8 @@ import numpy as np
 import qdrant_edge as edge
 from numpy.typing import NDArray
 
-from resources.index_generations import Generation, Recipe
+from resources.edge_shard import create_payload_indexes, engine_errors, read_birth, write_birth
+from resources.index_generations import Generation
 from resources.qdrant import (
     BATCH_POINTS,
     DENSE,
@@ -31,7 +30,6 @@ from resources.qdrant import (
     SPARSE,
     Candidate,
     CollectionMissingError,
-    IndexKind,
     IndexPoint,
     PointHashes,
     SearchFilter,
@@ -41,23 +39,7 @@ from resources.qdrant import (
     in_batches,
 )
 
-BIRTH_FILE = "generation.json"
 _HASHES = edge.PayloadSelector.Include(["content_hash", "payload_digest"])
-
-_QUANTIZATIONS: "Mapping[str, Callable[[], Any]]" = {
-    "none": lambda: None,
-    "scalar": lambda: edge.ScalarQuantizationConfig(edge.ScalarType.Int8, quantile=0.99),
-    "turbo": edge.TurboQuantQuantizationConfig,
-}
-
-# Quoted: the alias exists in the stubs alone.
-_SCHEMAS: "Mapping[IndexKind, Callable[[], edge.PayloadSchemaParams]]" = {
-    "tenant": lambda: edge.KeywordIndexParams(is_tenant=True),
-    "keyword": edge.KeywordIndexParams,
-    "integer": lambda: edge.IntegerIndexParams(lookup=True, range=False),
-    "ordered": lambda: edge.IntegerIndexParams(lookup=False, range=True),
-    "datetime": edge.DatetimeIndexParams,
-}
 
 
 class EdgeIndex:
@@ -264,54 +246,6 @@ class EdgeIndex:
                 return [Candidate(str(hit.id), hit.score, hit.payload or {}) for hit in shard.query(request)]
 
         return best_candidates(fetch, limit)
-
-
-@contextmanager
-def engine_errors() -> Iterator[None]:
-    """Edge raises bare Exceptions (and TypeError for values that are not JSON): give them the interface's type."""
-    try:
-        yield
-    except VectorIndexError:
-        raise
-    except Exception as error:
-        message = f"Qdrant Edge: {error}"
-        raise VectorIndexError(message) from error
-
-
-def create_shard(folder: Path, recipe: Recipe) -> None:
-    """An empty shard with its payload indexes."""
-    vectors = edge.EdgeVectorParams(
-        size=recipe.dimension, distance=edge.Distance.Cosine, quantization_config=_QUANTIZATIONS[recipe.quantization]()
-    )
-    config = edge.EdgeConfig(
-        vectors={DENSE: vectors}, sparse_vectors={SPARSE: edge.EdgeSparseVectorParams()}, wal_enabled=True
-    )
-    with engine_errors():
-        shard = edge.EdgeShard.create(str(folder), config)
-        create_payload_indexes(shard)
-        shard.close()
-
-
-def create_payload_indexes(shard: edge.EdgeShard) -> None:
-    """Index the payload fields that filters use."""
-    for name, kind in PAYLOAD_INDEXES.items():
-        shard.update(edge.UpdateOperation.create_field_index(name, _SCHEMAS[kind]()))
-
-
-def read_birth(folder: Path) -> Generation:
-    """What a generation's folder says of itself. Raises VectorIndexError when it does not."""
-    try:
-        return Generation.from_json(folder.name, json.loads((folder / BIRTH_FILE).read_text()))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        message = f"{folder} has no readable {BIRTH_FILE}. Move it away and the next run builds it anew."
-        raise VectorIndexError(message) from error
-
-
-def write_birth(folder: Path, born: Generation) -> None:
-    """Write it in one step."""
-    temporary = folder / f"{BIRTH_FILE}.tmp"
-    temporary.write_text(json.dumps(born.to_json()))
-    temporary.replace(folder / BIRTH_FILE)
 
 
 def _edge_point(point: IndexPoint) -> edge.Point:

@@ -26,12 +26,12 @@ from assets.summaries import SUMMARIES
 from assets.verticals import SCORES, TAGS, THRESHOLDS
 from pipelines.definitions import defs
 from resources.edge_generations import ALIASES_FILE
+from resources.edge_shard import write_birth
 from resources.embedded import EmbeddedStack
 from resources.index_generations import Recipe
 from resources.lake import TableSpec
 from resources.ledger import LedgerResource
 from resources.qdrant import QdrantResource
-from resources.qdrant_edge import write_birth
 from resources.quarantine import QuarantineResource
 from resources.raw_store import RawStoreResource
 from resources.rds import PostgresResource

@@ -19,6 +19,7 @@ import pytest
 from search_world import recipe
 
 from resources.edge_generations import EdgeGenerations
+from resources.edge_shard import BIRTH_FILE
 from resources.index_generations import SERVING
 from resources.qdrant import (
     Candidate,
@@ -32,7 +33,6 @@ from resources.qdrant import (
     best_candidates,
 )
 from resources.qdrant_calls import RetryPolicy
-from resources.qdrant_edge import BIRTH_FILE
 from resources.server_generations import ServerGenerations
 
 POINT = IndexPoint(

@@ -22,9 +22,9 @@ from assets.transforms.recall import ExactNeighbours
 from pipelines.benchmarks import BenchResult, Target
 from pipelines.benchmarks.index_change import measure_change
 from resources.edge_generations import EdgeGenerations
+from resources.edge_shard import create_shard
 from resources.index_generations import Recipe
 from resources.qdrant import BATCH_POINTS, DENSE, SPARSE, IndexPoint, SearchFilter, SparseVector, VectorIndex
-from resources.qdrant_edge import create_shard
 
 POINTS, BLOCK, QUERIES = 200_000, 10_000, 100
 DIMENSION, CLUSTERS, K = 384, 2_000, 10
