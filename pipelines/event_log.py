@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._core.storage.event_log.sqlite import sqlite_event_log
 from dagster._core.storage.sql import create_engine
 
 _INDEX = "index"
@@ -59,11 +60,32 @@ class KeptEventLog(SqliteEventLogStorage):
         self._engines.move_to_end(shard)
         return self._engines[shard]
 
+    def watch(self, run_id: str, cursor: str | None, callback: Any) -> None:
+        """Tell a callback of a run's events as they come, which the UI shows."""
+        observer: Any = self._obs
+        if not observer:
+            self._obs = observer = sqlite_event_log.Observer()  # type: ignore[assignment, attr-defined]  # Dagster's own is declared as None
+            observer.start()
+        watchdog = _Watchdog(self, run_id, callback, cursor)
+        self._watchers[run_id][callback] = watchdog, observer.schedule(watchdog, self._base_dir, recursive=True)
+
     def dispose(self) -> None:
         """Close the databases."""
         super().dispose()
         while self._engines:
             self._engines.popitem()[1].dispose()
+
+
+class _Watchdog(sqlite_event_log.SqliteEventLogStorageWatchdog):
+    """Watches the write-ahead log too: while databases are open, events are there before they are in their file."""
+
+    def __init__(self, log: KeptEventLog, run_id: str, callback: Any, cursor: str | None) -> None:
+        super().__init__(log, run_id, callback, cursor)
+        self._patterns = [self._log_path, f"{self._log_path}-wal"]
+
+    def on_modified(self, _: Any) -> None:
+        """Called when one of the two files was written to."""
+        self._process_log()
 
 
 def event_log_settings(instance: Path) -> dict[str, Any]:

@@ -22,6 +22,14 @@ from resources.lake_tables import BUCKET, WHOLE, TableSpec
 THREADS = 8
 """Files that are read or written at a time; each holds a batch of rows in memory."""
 
+_CASTS = pl.ScanCastOptions(
+    integer_cast="upcast",
+    float_cast=["upcast", "downcast"],
+    datetime_cast=["nanosecond-downcast", "millisecond-upcast", "convert-timezone"],
+    categorical_to_string="allow",
+)
+"""For files of other writers, as polars reads Delta."""
+
 A = TypeVar("A")
 B = TypeVar("B")
 
@@ -152,7 +160,9 @@ class Lookup:
         files = [self.snapshot.file(number) for number in self.snapshot.in_buckets([bucket])[FILE]]
         schema = pl.DataFrame(pl.from_arrow(self.folder.schema.empty_table())).schema
         bodies = in_threads(self.folder.body, files)
-        rows = pl.scan_parquet(bodies, schema=schema, missing_columns="insert", extra_columns="ignore")
+        rows = pl.scan_parquet(
+            bodies, schema=schema, missing_columns="insert", extra_columns="ignore", cast_options=_CASTS
+        )
         return rows.with_columns(pl.lit(bucket, pl.Int32).alias(BUCKET)).select(self.snapshot.schema.names)
 
     def altered_files(self) -> int:

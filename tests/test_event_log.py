@@ -1,12 +1,15 @@
 """The local instance's event log: the same log as Dagster's default, with databases left open."""
 
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
+from queue import Empty, Queue
 from typing import Any
 
 import pytest
 from dagster import AssetExecutionContext, AssetKey, DagsterInstance, asset, materialize
 from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._core.test_utils import create_run_for_test
 
 from pipelines.event_log import KeptEventLog
 from pipelines.lineage import instance_folder
@@ -72,3 +75,21 @@ def test_two_processes_see_what_the_other_wrote(tmp_path: Path) -> None:
             for writer, reader in ((one, other), (other, one)):
                 assert "line 4" in told(reader.event_log_storage, run(writer))
                 assert len(reader.get_runs()) == len(writer.get_runs())
+
+
+def test_events_are_told_as_they_come_while_databases_are_open(tmp_path: Path) -> None:
+    """What the UI shows of a run that goes on in another process."""
+    folder = str(instance_folder(tmp_path))
+    with DagsterInstance.from_config(folder) as writer, DagsterInstance.from_config(folder) as reader:
+        made = create_run_for_test(writer)
+        writer.report_engine_event("before", made)
+        assert told(reader.event_log_storage, made.run_id), "both have it open"
+        come: Queue[str] = Queue()
+        reader.watch_event_logs(made.run_id, None, lambda entry, _: come.put(entry.message))
+        found = []
+        for number in range(20):  # one that is written before the files are watched comes with the next
+            writer.report_engine_event(f"event {number}", made)
+            with suppress(Empty):
+                found.append(come.get(timeout=1))
+                break
+        assert found, "told before the databases are closed"

@@ -8,9 +8,11 @@ from typing import Any
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from resources.lake import Changes, LakeResource, OutrunError, TableSpec
+from resources.lake_bodies import BODIES
 
 SPEC = TableSpec(
     "stage/things",
@@ -232,3 +234,21 @@ def test_a_bucket_that_is_too_large_is_not_read_whole(lake: LakeResource, monkey
     monkeypatch.setattr("resources.lake_lookup.Lookup.query", None)
     with lake.steady():
         assert lake.scan(SPEC, 0).collect()["text"].to_list() == ["one"]
+
+
+def test_a_stage_reads_files_of_another_writer_as_everybody_does(lake: LakeResource) -> None:
+    """Such as one with coarser times, whose table the log says is of microseconds."""
+    lake.sync(SPEC, things((0, "a", "one", ["x"], JANUARY)), 0)
+    table = lake.open(SPEC)
+    assert table is not None
+    action = pl.DataFrame(table.get_add_actions(flatten=True))["path"][0]
+    key = f"{SPEC.name}/{action}"
+    body = pq.read_table(pa.BufferReader(lake.s3.get(key)))
+    column = body.schema.get_field_index("updated_at")
+    other = body.set_column(column, "updated_at", body["updated_at"].cast(pa.timestamp("ms", tz="UTC")))
+    made = pa.BufferOutputStream()
+    pq.write_table(other, made)
+    lake.s3.put(key, made.getvalue().to_pybytes())
+    BODIES.keep(key, made.getvalue().to_pybytes())
+    with lake.steady():
+        assert lake.scan(SPEC, 0).collect().equals(things((0, "a", "one", ["x"], JANUARY)))
