@@ -86,7 +86,8 @@ class PointWriter:
         A point whose text is what the index has keeps its vectors: only the payload is replaced.
         """
         todo = compare(desired.points, held)
-        index.delete(todo.gone)
+        # By bucket, too: what moved to another one, which is made at the same time, may be written there by now.
+        index.delete(todo.gone, desired.bucket)
         contents = {point.id: point.content_hash for point in index.hashes(todo.changed)}
         changed = desired.of(todo.changed)
         known = pl.Series([contents.get(point) for point in changed["point_id"]], dtype=pl.String)

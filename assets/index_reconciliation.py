@@ -55,12 +55,13 @@ def reconcile(
             _compare_contents(index, writer, desired, damaged)
         else:
             damaged.compare_hashes(index.scroll_hashes(bucket))
-        index.delete(damaged.gone)
+        index.delete(damaged.gone, bucket)
         # Upserted whole: a payload that cannot be trusted may stand beside a vector that cannot be.
         writer.write(index, desired, damaged.to_write(), lambda _done, _of: None)
         found.points += desired.points.height
         done.add(bucket)
-    _delete_homeless(index, done, found)
+    if homeless := index.delete_homeless(done):
+        found.damage["foreign"] += homeless
 
 
 class _Damage:
@@ -149,14 +150,3 @@ def _same_vectors(held: IndexPoint, expected: IndexPoint) -> bool:
         and np.array_equal(held.sparse.indices, expected.sparse.indices)
         and np.allclose(held.sparse.values, expected.sparse.values, rtol=_SPARSE_TOLERANCE, atol=0)
     )
-
-
-def _delete_homeless(index: VectorIndex, buckets: set[int], found: Reconciled) -> None:
-    """Delete points of no bucket, which no filter by bucket shows; looked for only when the counts differ."""
-    if index.count() == sum(index.count(bucket) for bucket in buckets):
-        return
-    homes = sorted(buckets)  # a list, as what is looked for in it may be of any type
-    homeless = [point.id for point in index.scroll_points() if point.payload.get("account_bucket") not in homes]
-    index.delete(homeless)
-    if homeless:
-        found.damage["foreign"] += len(homeless)

@@ -60,13 +60,16 @@ def points(
             stage = Stage(stage_of(generation), (CHUNKS, VECTORS, TAGS), fingerprint([recipe.model, recipe.sparse]))
             buckets = _Buckets(context, writer, index)
             done = refresh(context, lake, ledger, stage, buckets.among, buckets.bring_up_to_date, at_once())
+            if set(buckets).issubset(int(key) for key in context.partition_keys):
+                # Not before every bucket wrote what is its own: a damaged point of one may be among them.
+                done.counts["homeless_deleted"] += index.delete_homeless(buckets)
             if done.changes.written and generation == generations.serving():
                 index.optimize()
             total.rows, total.skipped = done.rows, done.skipped
             total.buckets_skipped, total.changes = done.buckets_skipped, total.changes + done.changes
             total.counts.update(done.counts)
             total.counts["generation"] = generation.number
-    total.counts.update(upserted=0, payloads_set=0, points_deleted=0)
+    total.counts.update(upserted=0, payloads_set=0, points_deleted=0, homeless_deleted=0)
     return total.result()
 
 

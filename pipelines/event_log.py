@@ -27,6 +27,7 @@ class KeptEventLog(SqliteEventLogStorage):
 
     def __init__(self, base_dir: str, inst_data: Any = None) -> None:
         self._engines: OrderedDict[str, Any] = OrderedDict()
+        self._files: dict[str, int] = {}
         super().__init__(base_dir, inst_data)
 
     @classmethod
@@ -44,6 +45,11 @@ class KeptEventLog(SqliteEventLogStorage):
 
     @contextmanager
     def _kept(self, shard: str, first: AbstractContextManager[Any]) -> Iterator[Any]:
+        with self._db_lock:
+            if shard in self._engines and self._file(shard) != self._files[shard]:
+                # Deleted, by `wipe` or by hand: what is written to a file without a name is lost in silence.
+                self._engines.pop(shard).dispose()
+                self._initialized_dbs.discard(shard)
         if shard not in self._engines:
             with first:  # makes the database where there is none
                 pass
@@ -54,11 +60,19 @@ class KeptEventLog(SqliteEventLogStorage):
         if shard not in self._engines:
             timeout = {"timeout": _BUSY_TIMEOUT_SECONDS}
             self._engines[shard] = create_engine(self.conn_string_for_shard(shard), connect_args=timeout)
+            self._files[shard] = self._file(shard)
             runs = [name for name in self._engines if name != _INDEX]
             for name in runs[:-_RUNS_KEPT]:
                 self._engines.pop(name).dispose()
         self._engines.move_to_end(shard)
         return self._engines[shard]
+
+    def _file(self, shard: str) -> int:
+        """Which file has a database's name; 0 when none has."""
+        try:
+            return Path(self.path_for_shard(shard)).stat().st_ino
+        except FileNotFoundError:
+            return 0
 
     def watch(self, run_id: str, cursor: str | None, callback: Any) -> None:
         """Tell a callback of a run's events as they come, which the UI shows."""

@@ -160,6 +160,8 @@ class Candidate:
 class SearchFilter:
     """Which points may be found; None means any. ``vertical`` is one of the account's earned tags (``verticals``).
 
+    ``account_bucket`` finds points that are of this bucket alone: one whose payload names several is of none of them.
+
     ``account_ids`` are the only accounts that may be found; an empty set finds nothing. ``posted_after`` is inclusive,
     ``posted_before`` exclusive; a date without a time zone is a ValueError.
     """
@@ -181,7 +183,7 @@ class SearchFilter:
                 raise ValueError(message)
 
     def matches(self) -> dict[str, str | int]:
-        """Payload field → the value it must hold."""
+        """Payload field → the value that it must hold, or have among others."""
         wanted = {
             "verticals": self.vertical,
             "network": self.network,
@@ -202,8 +204,11 @@ class VectorIndex(Protocol):
     def set_payload(self, payloads: Iterable[tuple[str, Mapping[str, Any]]]) -> int:
         """Replace whole payloads and leave the vectors; unknown ids are skipped; returns how many were replaced."""
 
-    def delete(self, ids: Iterable[str]) -> None:
-        """Remove points; unknown ids are no error."""
+    def delete(self, ids: Iterable[str], account_bucket: int | None = None) -> None:
+        """Remove points (those that are of one bucket by then); unknown ids are no error."""
+
+    def delete_homeless(self, buckets: Iterable[int]) -> int:
+        """Remove the points that no look at one of these buckets shows; returns how many there were."""
 
     def scroll_digests(self, account_bucket: int | None = None) -> Iterator[tuple[str, int]]:
         """Id and digest, or NO_DIGEST, of every point (of one bucket), as quickly as can be, in no promised order.

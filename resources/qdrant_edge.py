@@ -73,10 +73,23 @@ class EdgeIndex:
                     replaced += 1
         return replaced
 
-    def delete(self, ids: Iterable[str]) -> None:
+    def delete(self, ids: Iterable[str], account_bucket: int | None = None) -> None:
         """See VectorIndex."""
+        where = _edge_filter(SearchFilter(account_bucket=account_bucket))
+        of_bucket = (where.must if where else None) or []
         for batch in in_batches(ids):
-            self._update(edge.UpdateOperation.delete_points(list(batch)))
+            chosen = edge.Filter(must=[*of_bucket, edge.HasIdCondition(set(batch))])
+            self._update(edge.UpdateOperation.delete_points_by_filter(chosen))
+
+    def delete_homeless(self, buckets: Iterable[int]) -> int:
+        """See VectorIndex."""
+        of_any = edge.FieldCondition("account_bucket", match=edge.MatchAny(sorted(buckets)))
+        homeless = edge.Filter(must_not=[edge.Filter(must=[of_any, _one_bucket()])])
+        with engine_errors():
+            found = self._loaded().count(edge.CountRequest(exact=True, filter=homeless))
+        if found:
+            self._update(edge.UpdateOperation.delete_points_by_filter(homeless))
+        return found
 
     def scroll_digests(self, account_bucket: int | None = None) -> Iterator[tuple[str, int]]:
         """See VectorIndex. Memory: ids and digests of all of them.
@@ -268,12 +281,19 @@ def _edge_filter(where: SearchFilter) -> edge.Filter | None:
     must: list[edge.ConditionType] = [
         edge.FieldCondition(key, match=edge.MatchValue(value)) for key, value in where.matches().items()
     ]
+    if where.account_bucket is not None:
+        must.append(_one_bucket())
     if where.account_ids is not None:
         must.append(edge.FieldCondition("account_id", match=edge.MatchAny(sorted(where.account_ids))))
     if where.posted_after or where.posted_before:
         bounds = edge.RangeDateTime(gte=_rfc3339(where.posted_after), lt=_rfc3339(where.posted_before))
         must.append(edge.FieldCondition("posted_at", range=bounds))
     return edge.Filter(must=must) if must else None
+
+
+def _one_bucket() -> edge.FieldCondition:
+    """No other bucket beside it: a match alone finds a list that holds what it looks for, too."""
+    return edge.FieldCondition("account_bucket", values_count=edge.ValuesCount(gte=1, lte=1))
 
 
 def _rfc3339(moment: datetime | None) -> str | None:

@@ -3,7 +3,7 @@
 Belongs here: points, filters, and what a collection is created with. Not here: calls (qdrant_server.py).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from qdrant_client import models
@@ -21,6 +21,8 @@ SCHEMAS: Mapping[IndexKind, models.PayloadSchemaType | models.KeywordIndexParams
     "datetime": models.PayloadSchemaType.DATETIME,
 }
 """How a payload field of each kind is indexed."""
+_ONE_BUCKET = models.FieldCondition(key="account_bucket", values_count=models.ValuesCount(gte=1, lte=1))
+"""No other bucket beside it: a match alone finds a list that holds what it looks for, too."""
 _QUANTIZATIONS: Mapping[str, models.ScalarQuantization | models.TurboQuantization | None] = {
     "none": None,
     "scalar": models.ScalarQuantization(
@@ -68,6 +70,8 @@ def filter_of(where: SearchFilter) -> models.Filter | None:
     must: list[models.Condition] = [
         models.FieldCondition(key=key, match=models.MatchValue(value=value)) for key, value in where.matches().items()
     ]
+    if where.account_bucket is not None:
+        must.append(_ONE_BUCKET)
     if where.account_ids is not None:
         any_of = models.MatchAny(any=sorted(where.account_ids))
         must.append(models.FieldCondition(key="account_id", match=any_of))
@@ -75,3 +79,16 @@ def filter_of(where: SearchFilter) -> models.Filter | None:
         bounds = models.DatetimeRange(gte=where.posted_after, lt=where.posted_before)
         must.append(models.FieldCondition(key="posted_at", range=bounds))
     return models.Filter(must=must) if must else None
+
+
+def homeless(buckets: Iterable[int]) -> models.Filter:
+    """What no filter by one of these buckets finds."""
+    of_any = models.FieldCondition(key="account_bucket", match=models.MatchAny(any=sorted(buckets)))
+    return models.Filter(must_not=[models.Filter(must=[of_any, _ONE_BUCKET])])
+
+
+def chosen(ids: Sequence[str], account_bucket: int | None) -> models.Filter:
+    """Some points, where they are of this bucket."""
+    where = filter_of(SearchFilter(account_bucket=account_bucket)) or models.Filter()
+    of_bucket = where.must if isinstance(where.must, list) else []
+    return models.Filter(must=[*of_bucket, models.HasIdCondition(has_id=[*ids])])

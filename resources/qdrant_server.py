@@ -38,7 +38,9 @@ from resources.qdrant_models import (
     BULK_THRESHOLD,
     INDEXING_THRESHOLD,
     SCHEMAS,
+    chosen,
     filter_of,
+    homeless,
     index_point,
     point_struct,
     sparse_vector,
@@ -114,10 +116,21 @@ class ServerIndex:
                 replaced += len(operations)
         return replaced
 
-    def delete(self, ids: Iterable[str]) -> None:
+    def delete(self, ids: Iterable[str], account_bucket: int | None = None) -> None:
         """See VectorIndex."""
         for batch in in_batches(ids):
-            self._call(self._client.delete, self._collection, models.PointIdsList(points=list(batch)), wait=True)
+            self._delete(chosen(batch, account_bucket))
+
+    def delete_homeless(self, buckets: Iterable[int]) -> int:
+        """See VectorIndex."""
+        where = homeless(buckets)
+        found = self._call(self._client.count, self._collection, count_filter=where, exact=True).count
+        if found:
+            self._delete(where)
+        return found
+
+    def _delete(self, where: models.Filter) -> None:
+        self._call(self._client.delete, self._collection, models.FilterSelector(filter=where), wait=True)
 
     def scroll_digests(self, account_bucket: int | None = None) -> Iterator[tuple[str, int]]:
         """See VectorIndex. From the payloads, a page at a time."""

@@ -198,7 +198,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self.cluster.client.count(name, count_filter=models.CountRequest(**body).filter, exact=True)
 
     def delete(self, body: dict[str, Any], name: str) -> Any:
-        return self.cluster.client.delete(name, models.PointIdsList(points=body["points"]))
+        return self.cluster.client.delete(name, models.FilterSelector(**body))
 
     def batch(self, body: dict[str, Any], name: str) -> Any:
         operations = [models.OverwritePayloadOperation(**operation) for operation in body["operations"]]

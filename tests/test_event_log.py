@@ -77,6 +77,25 @@ def test_two_processes_see_what_the_other_wrote(tmp_path: Path) -> None:
                 assert len(reader.get_runs()) == len(writer.get_runs())
 
 
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_what_is_written_after_the_databases_were_deleted_is_kept(tmp_path: Path, by_hand: bool) -> None:
+    folder = instance_folder(tmp_path)
+    with DagsterInstance.from_config(str(folder)) as instance:
+        made = create_run_for_test(instance)
+        instance.report_engine_event("before", made)
+        if by_hand:
+            for file in (folder / "history" / "runs").glob("*.db*"):
+                if made.run_id in file.name:
+                    file.unlink()
+        else:
+            instance.event_log_storage.wipe()
+        instance.report_engine_event("after", made)
+        instance.report_engine_event("later", made)
+        assert len(run(instance)) > 0
+    records = SqliteEventLogStorage(str(folder / "history" / "runs")).get_records_for_run(made.run_id).records
+    assert [record.event_log_entry.message for record in records] == ["after", "later"]
+
+
 def test_events_are_told_as_they_come_while_databases_are_open(tmp_path: Path) -> None:
     """What the UI shows of a run that goes on in another process."""
     folder = str(instance_folder(tmp_path))

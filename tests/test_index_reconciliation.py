@@ -106,6 +106,13 @@ def other_bucket(index: VectorIndex, points: list[IndexPoint], dice: random.Rand
     index.set_payload((point.id, {**point.payload, "account_bucket": dice.choice([0, 1, 2, 77])}) for point in points)
 
 
+def several_buckets(index: VectorIndex, points: list[IndexPoint], dice: random.Random) -> None:
+    """Matched by a filter by any of them: equal in one bucket, and nobody's in the others."""
+    for point in points:
+        buckets = [point.payload.get("account_bucket"), *dice.sample([0, 1, 2, 77, "x", None], 2)]
+        index.set_payload([(point.id, {**point.payload, "account_bucket": dice.sample(buckets, 3)})])
+
+
 def other_dense(index: VectorIndex, points: list[IndexPoint], dice: random.Random) -> None:
     turned = [np.roll(point.dense, dice.randint(1, 100)) for point in points]
     index.upsert(replace(point, dense=dense) for point, dense in zip(points, turned, strict=True))
@@ -161,8 +168,8 @@ def is_whole(point: IndexPoint) -> bool:
 
 
 DAMAGE: list[Callable[[VectorIndex, list[IndexPoint], random.Random], None]] = [
-    drop, empty_payload, other_text, stale, other_bucket, other_dense, other_sparse, swapped, duplicated, foreign,
-    without_dense, not_finite,
+    drop, empty_payload, other_text, stale, other_bucket, several_buckets, other_dense, other_sparse, swapped,
+    duplicated, foreign, without_dense, not_finite,
 ]  # fmt: skip
 
 
@@ -266,6 +273,34 @@ def test_what_is_changed_behind_its_hash_takes_a_deep_look(whole: World) -> None
     assert dump(whole) != expected
     assert repair(whole).damage == {"corrupt_payload": 1, "corrupt_vector": 1}
     assert dump(whole) == expected
+
+
+@pytest.mark.parametrize("deep", [True, False])
+def test_a_point_of_several_buckets_is_not_deleted_for_one_of_them(whole: World, deep: bool) -> None:
+    expected = dump(whole)
+    with whole.qdrant.open() as index:
+        points = index.retrieve(sorted(expected)[:9])
+        index.set_payload((point.id, {**point.payload, "account_bucket": [0, 1, 2]}) for point in points)
+        index.upsert(
+            [replace(points[0], id="00000000-0000-0000-0000-000000000001", payload={"account_bucket": [1, 2]})]
+        )
+    found = repair(whole, deep=deep).damage
+    assert dump(whole) == expected
+    assert found == {"missing": 9, "foreign": 1}
+    assert not whole.embedded_texts
+
+
+def test_a_point_that_moved_between_buckets_outlives_the_late_cleaning_of_the_old_one(whole: World) -> None:
+    """Buckets are made two at a time: the new one may be written between the look at the old one and its deletion."""
+    writer, expected = PointWriter(whole.lake, whole.embedding[0].model()), dump(whole)
+    with whole.qdrant.open() as index:
+        moved = [point for point in index.retrieve(sorted(expected)) if point.payload["account_bucket"] == 1][:5]
+        index.set_payload((point.id, {**point.payload, "account_bucket": 0}) for point in moved)
+        old, new = (held_points(index.scroll_digests(bucket)) for bucket in (0, 1))
+        for bucket, seen in ((1, new), (0, old)):
+            done = writer.bring_up_to_date(index, writer.desired(bucket), seen, lambda _done, _of: None)
+            assert (len(done.todo.new), len(done.todo.gone)) == ((5, 0) if bucket == 1 else (0, 5))
+        assert held(index) == expected
 
 
 def test_without_deep_ids_and_hashes_are_put_right(whole: World) -> None:

@@ -370,6 +370,23 @@ def test_a_collection_with_as_many_points_but_others_is_brought_back(world: Worl
     assert world.embedded_texts == {}
 
 
+def test_points_of_no_bucket_or_several_are_put_right_by_a_run_of_all_buckets(world: World) -> None:
+    before = world.points()
+    with world.qdrant.open() as index:
+        several, none, other = index.retrieve(sorted(before)[:3])
+        for point, buckets in ((several, [0, 1, 2]), (none, None)):
+            index.set_payload([(point.id, {**point.payload, "account_bucket": buckets})])
+        payload = {**other.payload, "account_bucket": [0, 1]}
+        index.upsert([replace(other, id="00000000-0000-0000-0000-000000000001", payload=payload)])
+    world.run_well("qdrant")
+    assert world.points().keys() - before.keys(), "while some buckets are not looked at, it may be of theirs"
+    report = world.run_well("qdrant", buckets=(0, 7))
+    assert world.points() == before
+    counts = report.counts("qdrant/cippus_text")
+    assert (counts["points_deleted"], counts["homeless_deleted"]) == (0, 1)
+    assert world.embedded_texts == {}
+
+
 def test_equal_rejects_are_one_row_with_their_number(world: World) -> None:
     twice = pl.DataFrame({"post_id": ["p", "p"], "text": ["same", "same"], "reason": ["too odd", "too odd"]})
     assert QuarantineResource(s3=world.s3).land("test", "posts", "post_id", twice) == 2

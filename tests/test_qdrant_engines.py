@@ -248,6 +248,35 @@ def test_delete(engines: Engines) -> None:
     assert same_contents(engines, [id_of(1), id_of(3)]) == []
 
 
+def test_delete_within_a_bucket_leaves_what_is_of_another_by_then(engines: Engines) -> None:
+    same(engines, lambda index: index.upsert(point(number) for number in range(5)))  # 1 is of bucket 1, 0 and 4 of 0
+    same(engines, lambda index: index.delete([id_of(0), id_of(1), id_of(99)], 0))
+    assert same(engines, lambda index: sorted(n for _, n in index.scroll_digests())) == [1, 2, 3, 4]
+
+
+def seen(index: VectorIndex, bucket: int | None) -> list[list[str]]:
+    """The ids that each way of going through a bucket shows."""
+    return [
+        sorted(id_ for id_, _ in index.scroll_digests(bucket)),
+        sorted(found.id for found in index.scroll_hashes(bucket)),
+        sorted(found.id for found in index.scroll_points(bucket)),
+    ]
+
+
+@pytest.mark.parametrize("odd", [[2, 6], [6, None], [6, "x"], [6, 6], None, [], "6", {"a": 6}, 99, -6])
+def test_a_point_of_several_buckets_or_none_is_of_no_bucket(engines: Engines, odd: Any) -> None:
+    """Others may write to a collection: what a look at two buckets shows, one would keep and the other delete."""
+    same(engines, lambda index: index.upsert([point(1, account_bucket=odd), point(2), point(6, account_bucket=6)]))
+    for bucket in (2, 6):
+        assert same(engines, lambda index: seen(index, bucket)) == [[id_of(bucket)]] * 3  # noqa: B023 - called at once
+        assert same(engines, lambda index: index.count(bucket)) == 1  # noqa: B023
+        same(engines, lambda index: index.delete([id_of(1)], bucket))  # noqa: B023
+    assert same(engines, lambda index: seen(index, None)) == [sorted(id_of(number) for number in (1, 2, 6))] * 3
+    assert same(engines, lambda index: index.delete_homeless([0, 1, 2, 3, 6])) == 1
+    assert same(engines, lambda index: sorted(n for _, n in index.scroll_digests())) == [2, 6]
+    assert same(engines, lambda index: index.delete_homeless([0, 1, 2, 3, 6])) == 0
+
+
 def test_scroll_reads_every_page_once(engines: Engines) -> None:
     numbers = range(2_100)  # three pages
     assert same(engines, lambda index: index.upsert(point(number) for number in numbers)) == 2_100
@@ -321,6 +350,7 @@ CALLS: Mapping[str, Callable[[VectorIndex], object]] = {
     "upsert": lambda index: index.upsert([point(1)]),
     "set_payload": lambda index: index.set_payload([(id_of(1), {})]),
     "delete": lambda index: index.delete([id_of(1)]),
+    "delete_homeless": lambda index: index.delete_homeless([1]),
     "scroll_hashes": lambda index: list(index.scroll_hashes()),
     "scroll_digests": lambda index: list(index.scroll_digests()),
     "hashes": lambda index: index.hashes([id_of(1)]),
