@@ -12,7 +12,7 @@ from assets.index_points import PointWriter
 from resources.bm25 import SPARSE_ENCODING
 from resources.erasures import Subject
 from resources.index_generations import Generation, Generations
-from resources.qdrant import IndexPoint, VectorIndexError
+from resources.index_values import IndexPoint, VectorIndexError
 
 
 def every_point(generations: Generations) -> Iterator[tuple[str, IndexPoint]]:

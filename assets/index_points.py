@@ -19,8 +19,9 @@ from assets.verticals import TAGS
 from resources.bm25 import SPARSE_ENCODING, SparseEncoder
 from resources.embedder import EmbeddingModel
 from resources.index_generations import Recipe
+from resources.index_values import IndexPoint
 from resources.lake import LakeResource
-from resources.qdrant import IndexPoint, VectorIndex
+from resources.vector_index import VectorIndex
 
 _POINTS_AT_ONCE = 2_048
 """Points whose vectors are in memory together: 3 MB of vectors, and their payloads."""

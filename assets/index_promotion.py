@@ -12,7 +12,8 @@ from assets.index_points import PointWriter
 from assets.transforms.recall import ExactNeighbours
 from resources.catalogues import load_verticals
 from resources.index_generations import Generation, Generations, Recipe
-from resources.qdrant import SearchFilter, VectorIndex
+from resources.index_values import SearchFilter
+from resources.vector_index import VectorIndex
 
 LEAST_RECALL = 0.98
 RECALL_AT = 10

@@ -14,7 +14,8 @@ import numpy as np
 
 from assets.index_points import Desired, PointWriter
 from assets.transforms.points import DIGEST, compare, held_points, payload_digest, payloads
-from resources.qdrant import BATCH_POINTS, IndexPoint, PointHashes, VectorIndex, in_batches
+from resources.index_values import IndexPoint, PointHashes
+from resources.vector_index import BATCH_POINTS, VectorIndex, in_batches
 
 _DENSE_TOLERANCE, _SPARSE_TOLERANCE = 1e-5, 1e-5
 """An engine brings vectors to unit length anew, which moves their last digits."""

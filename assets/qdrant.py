@@ -1,7 +1,7 @@
 """qdrant/*: the collection that search reads, in generations, and the promotion of the newest.
 
 Belongs here: the two assets. Not here: what a point is (index_points.py), the gate (index_promotion.py), engines
-(resources/qdrant.py).
+(resources/vector_index.py).
 """
 
 import threading
@@ -25,7 +25,8 @@ from resources.environments import bucket_count
 from resources.index_generations import Generation, Generations
 from resources.lake import Changes, Contents, LakeResource, fingerprint
 from resources.ledger import LedgerResource
-from resources.qdrant import QdrantResource, VectorIndex
+from resources.qdrant import QdrantResource
+from resources.vector_index import VectorIndex
 
 GROUP = "qdrant"
 

@@ -24,9 +24,11 @@ from assets.transforms.retrieval_metrics import RECALL_AT, Quality, better_retri
 from resources.bm25 import SPARSE_ENCODING
 from resources.catalogues import catalogue_hash, load_verticals
 from resources.embedder import EmbedderResource
+from resources.index_values import SearchFilter
 from resources.lake import LakeResource, TableSpec, fingerprint
 from resources.ledger import LedgerResource
-from resources.qdrant import QdrantResource, SearchFilter, VectorIndex
+from resources.qdrant import QdrantResource
+from resources.vector_index import VectorIndex
 
 GROUP = "search"
 LIMIT_TIMED = 10  # accounts of a search whose latency is measured: the command's default

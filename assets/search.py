@@ -27,8 +27,10 @@ from assets.transforms.ranking import (
 )
 from resources.bm25 import SparseEncoder
 from resources.embedder import EmbedderResource
+from resources.index_values import SearchFilter, SparseVector
 from resources.lake import LakeResource
-from resources.qdrant import QdrantResource, SearchFilter, SparseVector, VectorIndex
+from resources.qdrant import QdrantResource
+from resources.vector_index import VectorIndex
 
 
 @dataclass(frozen=True)

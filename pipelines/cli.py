@@ -40,10 +40,10 @@ from resources.environments import (
 )
 from resources.erasures import ErasureKeyError
 from resources.governor_process import GovernorGoneError, GovernorStartError, running
+from resources.index_values import VectorIndexError
 from resources.lake_history import ForeignWriterError
 from resources.model_files import ModelFilesError
 from resources.postgres_errors import SourceAddressError, SourcePermissionError, SourceUnavailableError
-from resources.qdrant import VectorIndexError
 from resources.s3_governor.settings import GovernorSettingError
 
 if TYPE_CHECKING:

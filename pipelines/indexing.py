@@ -67,7 +67,7 @@ def rollback(as_json: Json = False) -> None:
     from assets.index_reconciliation import Reconciled
     from assets.index_reconciliation import reconcile as repair
     from assets.partitions import BUCKETS
-    from resources.qdrant import NoPreviousError
+    from resources.index_values import NoPreviousError
 
     qdrant, writer = _of_this_environment()
     buckets = [int(key) for key in BUCKETS.get_partition_keys()]

@@ -38,7 +38,7 @@ def search(  # noqa: PLR0913  # options of a command
     """Rank accounts for a query, each with its best posts as evidence."""
     from assets.search import Followers, Searcher
     from resources.environments import resources
-    from resources.qdrant import CollectionMissingError, SearchFilter
+    from resources.index_values import CollectionMissingError, SearchFilter
 
     _require_known(vertical)
     if any("\ud800" <= character <= "\udfff" for character in query):

@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 import qdrant_edge as edge
 
-from resources.qdrant import SparseVector
+from resources.index_values import SparseVector
 
 # Goes into content hashes: another value means that every sparse vector has to be made anew.
 SPARSE_ENCODING = "bm25-word-bigram-fold-stem-grid-2"

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from resources.edge_shard import create_shard, read_birth, write_birth
 from resources.index_generations import PREVIOUS, SERVING, Generation, Recipe, generation_number
-from resources.qdrant import CollectionMissingError, IndexUnavailableError, NoPreviousError, VectorIndexError
+from resources.index_values import CollectionMissingError, IndexUnavailableError, NoPreviousError, VectorIndexError
 from resources.qdrant_edge import EdgeIndex
 
 ALIASES_FILE = "aliases.json"

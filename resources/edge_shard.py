@@ -13,7 +13,8 @@ from typing import Any
 import qdrant_edge as edge
 
 from resources.index_generations import Generation, Recipe
-from resources.qdrant import DENSE, PAYLOAD_INDEXES, SPARSE, IndexKind, VectorIndexError
+from resources.index_values import DENSE, SPARSE, VectorIndexError
+from resources.vector_index import PAYLOAD_INDEXES, IndexKind
 
 BIRTH_FILE = "generation.json"
 _QUANTIZATIONS: "Mapping[str, Callable[[], Any]]" = {

@@ -19,7 +19,7 @@ from resources import stored_values
 from resources.catalogues.audience import LANDING
 from resources.edge_files import look_into_edge_file
 from resources.erasure_needles import CanarySearch, Needles, Sightings
-from resources.qdrant import IndexPoint
+from resources.index_values import IndexPoint
 from resources.s3 import S3Object, S3Resource
 
 _THREADS, _PLACES_AT_ONCE = 4, 1_000

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from resources.qdrant import VectorIndex
+    from resources.vector_index import VectorIndex
 
 SERVING = "cippus_text"
 PREVIOUS = f"{SERVING}_previous"

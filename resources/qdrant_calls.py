@@ -13,7 +13,7 @@ import httpx
 from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
-from resources.qdrant import CollectionMissingError, IndexUnavailableError, VectorIndexError
+from resources.index_values import CollectionMissingError, IndexUnavailableError, VectorIndexError
 
 TRANSIENT_STATUS = frozenset({408, 429, 500, 502, 503, 504})
 T = TypeVar("T")

@@ -1,7 +1,7 @@
 """The vector index in Qdrant Edge: Qdrant's own engine in this process, one shard folder, no server.
 
-Belongs here: Edge's calls. Not here: what an index is (qdrant.py), making a shard (edge_shard.py), which folder is
-served, the lock (edge_generations.py).
+Belongs here: Edge's calls. Not here: what an index is (vector_index.py), making a shard (edge_shard.py), which folder
+is served, the lock (edge_generations.py).
 """
 
 import threading
@@ -18,15 +18,9 @@ from numpy.typing import NDArray
 
 from resources.edge_shard import create_payload_indexes, engine_errors, read_birth, write_birth
 from resources.index_generations import Generation
-from resources.qdrant import (
-    BATCH_POINTS,
+from resources.index_values import (
     DENSE,
-    EXACT_UP_TO_POINTS,
-    HNSW_EF,
     NO_DIGEST,
-    OVERSAMPLING,
-    PAGE_POINTS,
-    PAYLOAD_INDEXES,
     SPARSE,
     Candidate,
     CollectionMissingError,
@@ -35,6 +29,14 @@ from resources.qdrant import (
     SearchFilter,
     SparseVector,
     VectorIndexError,
+)
+from resources.vector_index import (
+    BATCH_POINTS,
+    EXACT_UP_TO_POINTS,
+    HNSW_EF,
+    OVERSAMPLING,
+    PAGE_POINTS,
+    PAYLOAD_INDEXES,
     best_candidates,
     in_batches,
 )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from qdrant_client import QdrantClient, models
 
-from resources.qdrant import CollectionMissingError, VectorIndexError
+from resources.index_values import CollectionMissingError, VectorIndexError
 from resources.qdrant_calls import QdrantCalls, RetryPolicy
 
 NODE_TIMEOUT_SECONDS = 5

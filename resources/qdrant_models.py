@@ -9,7 +9,8 @@ from typing import Any
 from qdrant_client import models
 
 from resources.index_generations import Recipe
-from resources.qdrant import DENSE, SPARSE, IndexKind, IndexPoint, SearchFilter, SparseVector
+from resources.index_values import DENSE, SPARSE, IndexPoint, SearchFilter, SparseVector
+from resources.vector_index import IndexKind
 
 BULK_THRESHOLD, INDEXING_THRESHOLD = 0, 10_000
 """Kilobytes of a segment from which it is indexed: none while loading, then Qdrant's own default."""

@@ -1,7 +1,7 @@
 """The vector index in a Qdrant server, through qdrant-client.
 
 Belongs here: what of the client serves a VectorIndex. Not here: retries and failures of its calls (qdrant_calls.py),
-what an index is (qdrant.py), or how a cluster is deployed.
+what an index is (vector_index.py), or how a cluster is deployed.
 """
 
 import time
@@ -15,14 +15,8 @@ from numpy.typing import NDArray
 from qdrant_client import QdrantClient, models
 
 from resources.index_generations import Recipe
-from resources.qdrant import (
-    BATCH_POINTS,
+from resources.index_values import (
     DENSE,
-    EXACT_UP_TO_POINTS,
-    HNSW_EF,
-    OVERSAMPLING,
-    PAGE_POINTS,
-    PAYLOAD_INDEXES,
     SPARSE,
     Candidate,
     IndexPoint,
@@ -30,8 +24,6 @@ from resources.qdrant import (
     SearchFilter,
     SparseVector,
     VectorIndexError,
-    best_candidates,
-    in_batches,
 )
 from resources.qdrant_calls import QdrantCalls, RetryPolicy
 from resources.qdrant_models import (
@@ -44,6 +36,16 @@ from resources.qdrant_models import (
     index_point,
     point_struct,
     sparse_vector,
+)
+from resources.vector_index import (
+    BATCH_POINTS,
+    EXACT_UP_TO_POINTS,
+    HNSW_EF,
+    OVERSAMPLING,
+    PAGE_POINTS,
+    PAYLOAD_INDEXES,
+    best_candidates,
+    in_batches,
 )
 
 _HASHES = ["content_hash", "payload_digest"]

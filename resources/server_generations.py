@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from qdrant_client import QdrantClient, models
 
 from resources.index_generations import PREVIOUS, SERVING, Generation, Recipe, generation_number
-from resources.qdrant import AliasRaceError, CollectionMissingError, NoPreviousError, VectorIndexError
+from resources.index_values import AliasRaceError, CollectionMissingError, NoPreviousError, VectorIndexError
 from resources.qdrant_calls import QdrantCalls, RetryPolicy
 from resources.qdrant_models import collection_settings
 from resources.qdrant_server import ServerIndex

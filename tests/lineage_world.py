@@ -51,9 +51,10 @@ from resources.catalogues import load_verticals
 from resources.embedded import EmbeddedStack
 from resources.environments import bucket_count
 from resources.erasures import ErasureResource
+from resources.index_values import SearchFilter
 from resources.lake import LakeResource, TableSpec
 from resources.ledger import LedgerResource
-from resources.qdrant import QdrantResource, SearchFilter
+from resources.qdrant import QdrantResource
 from resources.quarantine import QuarantineResource
 from resources.raw_store import RawStoreResource
 from resources.rds import PostgresResource

@@ -20,8 +20,9 @@ from assets.transforms.bm25 import document_frequencies, weigh_query
 from resources.bm25 import SparseEncoder
 from resources.edge_generations import EdgeGenerations
 from resources.index_generations import Recipe
-from resources.qdrant import IndexPoint, SparseVector, VectorIndex
+from resources.index_values import IndexPoint, SparseVector
 from resources.server_generations import ServerGenerations
+from resources.vector_index import VectorIndex
 
 VOCABULARY = 400
 COPIED = 0.2  # of the posts have the text of another one, often another account's

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from assets.transforms.bm25 import combined, document_frequencies, idf, weigh_query
 from resources.bm25 import AVERAGE_TERMS, LENGTH_B, SATURATION_K, SparseEncoder
-from resources.qdrant import SparseVector
+from resources.index_values import SparseVector
 
 ENCODER = SparseEncoder()
 DOCUMENTS = ["cheap ramen in tokyo", "ramen ramen ramen", "a long walk in the park with the dog", "", "🍕"]

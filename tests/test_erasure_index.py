@@ -14,8 +14,8 @@ from assets.index_points import PointWriter
 from resources.edge_generations import EdgeGenerations
 from resources.erasures import KeyedHash, Subject
 from resources.index_generations import Generations, Recipe
+from resources.index_values import IndexPoint, SparseVector, VectorIndexError
 from resources.lake import LakeResource
-from resources.qdrant import IndexPoint, SparseVector, VectorIndexError
 from resources.server_generations import ServerGenerations
 
 RECIPE = Recipe("another model", 4, "sparse")

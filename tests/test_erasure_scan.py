@@ -21,7 +21,7 @@ from resources.erasure_needles import CanarySearch, Needles, Sightings
 from resources.erasure_scan import Findings, Scan
 from resources.erasures import KeyedHash, Subject
 from resources.index_generations import Recipe
-from resources.qdrant import IndexPoint, SparseVector
+from resources.index_values import IndexPoint, SparseVector
 from resources.s3 import S3Resource
 
 HASHED = KeyedHash(b"k" * 32)

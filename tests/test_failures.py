@@ -13,6 +13,7 @@ from deltalake.exceptions import CommitFailedError
 from assets.asset import asset
 from resources.embedding_endpoint import PermanentEndpointError, TransientEndpointError
 from resources.failures import PermanentFailure, TransientFailure, is_transient
+from resources.index_values import CollectionMismatchError, IndexUnavailableError
 from resources.postgres_errors import (
     SourcePermissionError,
     SourceQueryError,
@@ -20,7 +21,6 @@ from resources.postgres_errors import (
     SourceUnavailableError,
     refused,
 )
-from resources.qdrant import CollectionMismatchError, IndexUnavailableError
 from resources.raw_store import BucketCountError, WindowTakenError
 from resources.s3 import DamagedObjectError
 

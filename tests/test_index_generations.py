@@ -15,15 +15,15 @@ from search_world import recipe
 from resources.bm25 import SPARSE_ENCODING
 from resources.edge_generations import ALIASES_FILE, EdgeGenerations
 from resources.index_generations import Generation, Generations, Recipe, generation_number
-from resources.qdrant import (
+from resources.index_values import (
     CollectionMismatchError,
     CollectionMissingError,
     IndexPoint,
     NoPreviousError,
-    QdrantResource,
     SparseVector,
     VectorIndexError,
 )
+from resources.qdrant import QdrantResource
 from resources.server_generations import STREAMS, ServerGenerations
 
 pytestmark = pytest.mark.filterwarnings("ignore:Payload indexes have no effect in the local Qdrant")
@@ -115,7 +115,7 @@ def test_points_of_generations_are_apart(generations: Generations) -> None:
 @pytest.mark.parametrize("quantization", ["scalar", "turbo"])
 @pytest.mark.filterwarnings("ignore:Local mode performs exact")  # said once a process, by whichever test is first
 def test_a_quantized_generation_is_searched(generations: Generations, quantization: str) -> None:
-    from resources.qdrant import SearchFilter
+    from resources.index_values import SearchFilter
 
     index = generations.open(generations.create(Recipe("test", 4, "test", quantization)))
     index.upsert([POINT])

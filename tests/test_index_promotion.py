@@ -15,7 +15,7 @@ from assets.index_points import PointWriter, recipe_of
 from assets.index_promotion import GateVerdict, candidate, gate, serve_if_ready, written
 from resources.edge_generations import ALIASES_FILE, EdgeGenerations
 from resources.embedded import EmbeddedStack
-from resources.qdrant import VectorIndex
+from resources.vector_index import VectorIndex
 
 
 @pytest.fixture

@@ -24,10 +24,11 @@ from assets.transforms.points import DIGEST, held_points, payload_digest
 from resources.edge_generations import ALIASES_FILE, EdgeGenerations
 from resources.embedded import EmbeddedStack
 from resources.index_generations import Generations
-from resources.qdrant import DENSE, IndexPoint, SparseVector, VectorIndex
+from resources.index_values import DENSE, IndexPoint, SparseVector
 from resources.qdrant_edge import EdgeIndex
 from resources.qdrant_server import ServerIndex
 from resources.server_generations import ServerGenerations
+from resources.vector_index import VectorIndex
 
 DAMAGES = 200
 DICE = random.Random(0)  # noqa: S311 -- a seed

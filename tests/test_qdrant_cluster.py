@@ -10,14 +10,8 @@ from search_world import recipe
 
 from resources import qdrant_health
 from resources.index_generations import Recipe
-from resources.qdrant import (
-    AliasRaceError,
-    IndexPoint,
-    IndexUnavailableError,
-    QdrantResource,
-    SparseVector,
-    VectorIndexError,
-)
+from resources.index_values import AliasRaceError, IndexPoint, IndexUnavailableError, SparseVector, VectorIndexError
+from resources.qdrant import QdrantResource
 from resources.qdrant_calls import RetryPolicy
 from resources.qdrant_server import ServerIndex
 from resources.server_generations import ServerGenerations

@@ -19,7 +19,7 @@ from search_world import recipe
 
 from resources.edge_generations import EdgeGenerations
 from resources.index_generations import Generation
-from resources.qdrant import (
+from resources.index_values import (
     NO_DIGEST,
     Candidate,
     CollectionMissingError,
@@ -27,11 +27,11 @@ from resources.qdrant import (
     PointHashes,
     SearchFilter,
     SparseVector,
-    VectorIndex,
 )
 from resources.qdrant_edge import EdgeIndex
 from resources.qdrant_server import ServerIndex
 from resources.server_generations import STREAMS, ServerGenerations
+from resources.vector_index import VectorIndex
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Payload indexes have no effect in the local Qdrant"),

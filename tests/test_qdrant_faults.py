@@ -21,19 +21,18 @@ from search_world import recipe
 from resources.edge_generations import EdgeGenerations
 from resources.edge_shard import BIRTH_FILE
 from resources.index_generations import SERVING
-from resources.qdrant import (
+from resources.index_values import (
     Candidate,
     IndexPoint,
     IndexUnavailableError,
-    QdrantResource,
     SearchFilter,
     SparseVector,
-    VectorIndex,
     VectorIndexError,
-    best_candidates,
 )
+from resources.qdrant import QdrantResource
 from resources.qdrant_calls import RetryPolicy
 from resources.server_generations import ServerGenerations
+from resources.vector_index import VectorIndex, best_candidates
 
 POINT = IndexPoint(
     "00000000-0000-0000-0000-000000000001", np.ones(4, np.float32), SparseVector.of([1], [1.0]), {"account_bucket": 1}
@@ -45,7 +44,7 @@ KILLED_WRITER = """
 import os, signal, sys
 from pathlib import Path
 import numpy as np
-from resources.qdrant import IndexPoint, SparseVector
+from resources.index_values import IndexPoint, SparseVector
 from resources.edge_generations import EdgeGenerations
 from resources.index_generations import Recipe
 with EdgeGenerations.lock(Path(sys.argv[1]), 5.0) as generations:

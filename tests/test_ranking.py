@@ -24,7 +24,7 @@ from assets.transforms.ranking import (
     rank_accounts,
     rank_posts,
 )
-from resources import qdrant
+from resources import index_values
 
 
 @dataclass(frozen=True)
@@ -196,8 +196,8 @@ def test_chunks_of_a_post_count_once_and_further_posts_a_little() -> None:
 
 
 def test_an_account_shows_its_handle_and_why_it_was_found() -> None:
-    found = qdrant.Candidate("1", 0.5, {"account_id": "ann", "post_id": "p1", "handle": "@ann", "chunk_no": 2})
-    in_bm25 = qdrant.Candidate("1", 7.0, found.payload)
+    found = index_values.Candidate("1", 0.5, {"account_id": "ann", "post_id": "p1", "handle": "@ann", "chunk_no": 2})
+    in_bm25 = index_values.Candidate("1", 7.0, found.payload)
     (account,) = rank_accounts(Candidates([found], [chunk("p2", 9.0, "bob"), in_bm25]), limit=1)
     assert (account.account_id, account.handle) == ("ann", "@ann")
     assert account.evidence == [
@@ -223,6 +223,6 @@ def test_nothing_found_ranks_nothing(limit: int) -> None:
 
 
 def test_the_index_s_candidates_can_be_ranked() -> None:
-    found: Sequence[Candidate] = [qdrant.Candidate("1", 0.5, {"account_id": "ann", "post_id": "p1"})]
+    found: Sequence[Candidate] = [index_values.Candidate("1", 0.5, {"account_id": "ann", "post_id": "p1"})]
     (account,) = rank_accounts(Candidates(found, found), limit=1)
     assert (account.evidence[0].text, account.evidence[0].chunk_no) == ("", None)

@@ -24,8 +24,8 @@ from assets.transforms.ranking import Retriever, rank_accounts
 from pipelines.checks.search import every_question_measured, hybrid_is_not_worse
 from resources.catalogues import load_verticals
 from resources.embedded import EmbeddedStack
+from resources.index_values import SearchFilter
 from resources.lake import LakeResource
-from resources.qdrant import SearchFilter
 
 ANYONE = SearchFilter()
 

@@ -8,7 +8,8 @@ from search_world import Corpus, edge_shards, in_memory
 
 from assets.search import Question, find
 from assets.transforms.ranking import SCORE_DECIMALS, Candidates, RankedAccount, rank_accounts
-from resources.qdrant import SearchFilter, VectorIndex
+from resources.index_values import SearchFilter
+from resources.vector_index import VectorIndex
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Payload indexes have no effect in the local Qdrant"),

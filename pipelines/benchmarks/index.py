@@ -24,7 +24,8 @@ from pipelines.benchmarks.index_change import measure_change
 from resources.edge_generations import EdgeGenerations
 from resources.edge_shard import create_shard
 from resources.index_generations import Recipe
-from resources.qdrant import BATCH_POINTS, DENSE, SPARSE, IndexPoint, SearchFilter, SparseVector, VectorIndex
+from resources.index_values import DENSE, SPARSE, IndexPoint, SearchFilter, SparseVector
+from resources.vector_index import BATCH_POINTS, VectorIndex
 
 POINTS, BLOCK, QUERIES = 200_000, 10_000, 100
 DIMENSION, CLUSTERS, K = 384, 2_000, 10

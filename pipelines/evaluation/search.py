@@ -29,7 +29,8 @@ from resources.bm25 import SPARSE_ENCODING, SparseEncoder
 from resources.edge_generations import EdgeGenerations
 from resources.embedder import EmbeddingModel
 from resources.index_generations import Recipe
-from resources.qdrant import IndexPoint, SearchFilter, SparseVector, VectorIndex
+from resources.index_values import IndexPoint, SearchFilter, SparseVector
+from resources.vector_index import VectorIndex
 
 _LOCK_SECONDS = 1.0  # of a folder that nobody else knows
 OnProgress = Callable[[str, int, int], None]

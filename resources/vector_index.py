@@ -1,0 +1,120 @@
+"""The one interface of a collection in an engine, and what every engine agrees on, the order of candidates included.
+
+Belongs here: the calls and the figures that both engines go by. Not here: an engine's own calls (qdrant_edge.py,
+qdrant_server.py), sparse encoding (bm25.py), fusion (assets/transforms/ranking.py).
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, Literal, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resources.index_values import Candidate, IndexPoint, PointHashes, SearchFilter, SparseVector
+
+BATCH_POINTS = 256
+PAGE_POINTS = 1_000
+EXACT_UP_TO_POINTS = 100_000  # a full scan of 20,000 × 384 takes 3 ms; HNSW at ef 64 finds .71 of the top 10
+HNSW_EF = 512
+OVERSAMPLING = 3.0  # quantized candidates whose scores are computed anew, per wanted one
+SCORE_DECIMALS = 5  # engines agree to 1e-6; what differs less than 1e-5 is a tie and goes by id
+TIE_WIDENING = 16
+
+IndexKind = Literal["tenant", "keyword", "integer", "ordered", "datetime"]
+PAYLOAD_INDEXES: Mapping[str, IndexKind] = {
+    "account_id": "tenant",
+    "account_bucket": "integer",
+    "network": "keyword",
+    "language": "keyword",
+    "country": "keyword",
+    "verticals": "keyword",
+    "post_verticals": "keyword",
+    "posted_at": "datetime",
+    "payload_digest": "ordered",
+}
+
+T = TypeVar("T")
+
+
+class VectorIndex(Protocol):
+    """One collection in one engine. Every call is idempotent; every failure is a VectorIndexError."""
+
+    def upsert(self, points: Iterable[IndexPoint]) -> int:
+        """Write whole points (vectors and payload replaced) in batches; returns how many."""
+
+    def set_payload(self, payloads: Iterable[tuple[str, Mapping[str, Any]]]) -> int:
+        """Replace whole payloads and leave the vectors; unknown ids are skipped; returns how many were replaced."""
+
+    def delete(self, ids: Iterable[str], account_bucket: int | None = None) -> None:
+        """Remove points (those that are of one bucket by then); unknown ids are no error."""
+
+    def delete_homeless(self, buckets: Iterable[int]) -> int:
+        """Remove the points that no look at one of these buckets shows; returns how many there were."""
+
+    def scroll_digests(self, account_bucket: int | None = None) -> Iterator[tuple[str, int]]:
+        """Id and digest, or NO_DIGEST, of every point (of one bucket), as quickly as can be, in no promised order.
+
+        One whose payload has several, which none of ours has, may be told of several times.
+        """
+
+    def scroll_hashes(self, account_bucket: int | None = None) -> Iterator[PointHashes]:
+        """The hashes in the payload of every point (of one bucket), page by page, in no promised order."""
+
+    def scroll_points(self, account_bucket: int | None = None) -> Iterator[IndexPoint]:
+        """Every point whole, vectors and payload, page by page, in no promised order."""
+
+    def search_dense(self, vector: NDArray[np.float32], where: SearchFilter, limit: int) -> list[Candidate]:
+        """The best by cosine, by (-score, id); exact up to EXACT_UP_TO_POINTS points, unless they are quantized."""
+
+    def search_sparse(self, query: SparseVector, where: SearchFilter, limit: int) -> list[Candidate]:
+        """The best by dot product among points sharing a term with ``query``, by (-score, id); always exact."""
+
+    def count(self, account_bucket: int | None = None) -> int:
+        """Points in the collection (or bucket), exactly."""
+
+    def retrieve(self, ids: Sequence[str]) -> list[IndexPoint]:
+        """The points with vectors and payload, in the order asked for; unknown ids are left out."""
+
+    def hashes(self, ids: Sequence[str]) -> list[PointHashes]:
+        """The hashes in the payloads of some points; unknown ids are left out."""
+
+    def optimize(self) -> None:
+        """End bulk loading, build or wait for the HNSW graph; returns when searches are at full speed."""
+
+    def health(self) -> dict[str, str | int]:
+        """``engine, status`` (green, yellow, grey or red), ``points, indexed_vectors, segments``."""
+
+    def inactive_replicas(self) -> list[str]:
+        """A sentence for each replica of a shard that is not active; none where there is no cluster."""
+
+    def generation(self) -> str:
+        """An id made with the collection: another value means that the collection was lost and made anew."""
+
+
+def best_candidates(fetch: Callable[[int], list[Candidate]], limit: int) -> list[Candidate]:
+    """The best ``limit`` by (-score, id), whichever of several tied points an engine returns first.
+
+    ``fetch(n)`` asks the engine for its best n. A tie across the cut is resolved by asking for more, up to
+    TIE_WIDENING times the limit; a longer tie is cut by id among those seen.
+    """
+    wanted = limit + 1
+    while True:
+        found = sorted(fetch(wanted), key=_candidate_order)
+        is_tied_at_cut = (
+            len(found) == wanted and _candidate_order(found[limit - 1])[0] == _candidate_order(found[-1])[0]
+        )
+        if not is_tied_at_cut or wanted >= limit * TIE_WIDENING:
+            return found[:limit]
+        wanted = min(wanted * 4, limit * TIE_WIDENING)
+
+
+def in_batches(items: Iterable[T], size: int = BATCH_POINTS) -> Iterator[list[T]]:
+    """The items in lists of ``size``; the last may be shorter. (itertools.batched came with Python 3.12.)"""
+    remaining = iter(items)
+    while batch := list(islice(remaining, size)):
+        yield batch
+
+
+def _candidate_order(candidate: Candidate) -> tuple[float, str]:
+    return -round(candidate.score, SCORE_DECIMALS), candidate.id
