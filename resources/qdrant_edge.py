@@ -1,14 +1,13 @@
 """The vector index in Qdrant Edge: Qdrant's own engine in this process, one shard folder, no server.
 
-Belongs here: Edge's calls. Not here: what an index is (vector_index.py), making a shard (edge_shard.py), which folder
-is served, the lock (edge_generations.py).
+Belongs here: Edge's calls. Not here: what an index is (vector_index.py), its values in Edge's classes (edge_models.py),
+making a shard (edge_shard.py), which folder is served, the lock (edge_generations.py).
 """
 
 import threading
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import numpy as np
 import qdrant_edge as edge
 from numpy.typing import NDArray
 
+from resources.edge_models import chosen, conditions_of, edge_point, edge_sparse, filter_of, homeless, index_point
 from resources.edge_shard import create_payload_indexes, engine_errors, read_birth, write_birth
 from resources.index_generations import Generation
 from resources.index_values import (
@@ -60,7 +60,7 @@ class EdgeIndex:
         """See VectorIndex."""
         written = 0
         for batch in in_batches(points):
-            self._update(edge.UpdateOperation.upsert_points([_edge_point(point) for point in batch]))
+            self._update(edge.UpdateOperation.upsert_points([edge_point(point) for point in batch]))
             written += len(batch)
         return written
 
@@ -77,20 +77,16 @@ class EdgeIndex:
 
     def delete(self, ids: Iterable[str], account_bucket: int | None = None) -> None:
         """See VectorIndex."""
-        where = _edge_filter(SearchFilter(account_bucket=account_bucket))
-        of_bucket = (where.must if where else None) or []
         for batch in in_batches(ids):
-            chosen = edge.Filter(must=[*of_bucket, edge.HasIdCondition(set(batch))])
-            self._update(edge.UpdateOperation.delete_points_by_filter(chosen))
+            self._update(edge.UpdateOperation.delete_points_by_filter(chosen(batch, account_bucket)))
 
     def delete_homeless(self, buckets: Iterable[int]) -> int:
         """See VectorIndex."""
-        of_any = edge.FieldCondition("account_bucket", match=edge.MatchAny(sorted(buckets)))
-        homeless = edge.Filter(must_not=[edge.Filter(must=[of_any, _one_bucket()])])
+        where = homeless(buckets)
         with engine_errors():
-            found = self._loaded().count(edge.CountRequest(exact=True, filter=homeless))
+            found = self._loaded().count(edge.CountRequest(exact=True, filter=where))
         if found:
-            self._update(edge.UpdateOperation.delete_points_by_filter(homeless))
+            self._update(edge.UpdateOperation.delete_points_by_filter(where))
         return found
 
     def scroll_digests(self, account_bucket: int | None = None) -> Iterator[tuple[str, int]]:
@@ -99,9 +95,8 @@ class EdgeIndex:
         They come from the digests' index, by whose order points are scrolled, in a third of the time that it takes to
         read payloads. What is not in it comes after.
         """
-        where = _edge_filter(SearchFilter(account_bucket=account_bucket))
         known = edge.FieldCondition("payload_digest", range=edge.RangeFloat(gte=0))
-        must = [*((where.must if where else None) or [])]
+        must = conditions_of(SearchFilter(account_bucket=account_bucket))
         for matching, order in (
             (edge.Filter(must=[*must, known]), edge.OrderBy("payload_digest")),
             (edge.Filter(must=must, must_not=[known]), None),
@@ -118,7 +113,7 @@ class EdgeIndex:
 
     def scroll_hashes(self, account_bucket: int | None = None) -> Iterator[PointHashes]:
         """See VectorIndex. The iterator lives no longer than the opened index."""
-        where = _edge_filter(SearchFilter(account_bucket=account_bucket))
+        where = filter_of(SearchFilter(account_bucket=account_bucket))
         offset: edge.PointId | None = None
         while True:
             request = edge.ScrollRequest(
@@ -133,7 +128,7 @@ class EdgeIndex:
 
     def scroll_points(self, account_bucket: int | None = None) -> Iterator[IndexPoint]:
         """See VectorIndex. The iterator lives no longer than the opened index."""
-        where = _edge_filter(SearchFilter(account_bucket=account_bucket))
+        where = filter_of(SearchFilter(account_bucket=account_bucket))
         offset: edge.PointId | None = None
         while True:
             request = edge.ScrollRequest(
@@ -142,7 +137,7 @@ class EdgeIndex:
             with engine_errors():
                 records, offset = self._loaded().scroll(request)
             for record in records:
-                yield _index_point(record)
+                yield index_point(record)
             if offset is None:
                 return
 
@@ -161,11 +156,11 @@ class EdgeIndex:
         self._loaded()
         if not len(query):
             return []
-        return self._search(edge.Query.Nearest(_edge_sparse(query), using=SPARSE), where, limit, None)
+        return self._search(edge.Query.Nearest(edge_sparse(query), using=SPARSE), where, limit, None)
 
     def count(self, account_bucket: int | None = None) -> int:
         """See VectorIndex."""
-        where = _edge_filter(SearchFilter(account_bucket=account_bucket))
+        where = filter_of(SearchFilter(account_bucket=account_bucket))
         with engine_errors():
             return self._loaded().count(edge.CountRequest(exact=True, filter=where))
 
@@ -174,7 +169,7 @@ class EdgeIndex:
         found = {}
         for batch in in_batches(ids):
             for record in self._records(batch, payload=True, vectors=True):
-                found[str(record.id)] = _index_point(record)
+                found[str(record.id)] = index_point(record)
         return [found[id_] for id_ in ids if id_ in found]
 
     def hashes(self, ids: Sequence[str]) -> list[PointHashes]:
@@ -251,7 +246,7 @@ class EdgeIndex:
     def _search(
         self, query: edge.Query, where: SearchFilter, limit: int, params: edge.SearchParams | None
     ) -> list[Candidate]:
-        shard, conditions = self._loaded(), _edge_filter(where)
+        shard, conditions = self._loaded(), filter_of(where)
 
         def fetch(wanted: int) -> list[Candidate]:
             request = edge.QueryRequest(
@@ -261,42 +256,3 @@ class EdgeIndex:
                 return [Candidate(str(hit.id), hit.score, hit.payload or {}) for hit in shard.query(request)]
 
         return best_candidates(fetch, limit)
-
-
-def _edge_point(point: IndexPoint) -> edge.Point:
-    vectors: dict[str, edge.NamedVector] = {DENSE: point.checked().dense.tolist()}
-    if len(point.sparse):
-        vectors[SPARSE] = _edge_sparse(point.sparse)
-    return edge.Point(point.id, vectors, dict(point.payload))
-
-
-def _edge_sparse(sparse: SparseVector) -> edge.SparseVector:
-    return edge.SparseVector(sparse.checked().indices.tolist(), sparse.values.tolist())
-
-
-def _index_point(record: edge.Record) -> IndexPoint:
-    vectors: Any = record.vector
-    return IndexPoint.of(record.id, vectors, record.payload)
-
-
-def _edge_filter(where: SearchFilter) -> edge.Filter | None:
-    must: list[edge.ConditionType] = [
-        edge.FieldCondition(key, match=edge.MatchValue(value)) for key, value in where.matches().items()
-    ]
-    if where.account_bucket is not None:
-        must.append(_one_bucket())
-    if where.account_ids is not None:
-        must.append(edge.FieldCondition("account_id", match=edge.MatchAny(sorted(where.account_ids))))
-    if where.posted_after or where.posted_before:
-        bounds = edge.RangeDateTime(gte=_rfc3339(where.posted_after), lt=_rfc3339(where.posted_before))
-        must.append(edge.FieldCondition("posted_at", range=bounds))
-    return edge.Filter(must=must) if must else None
-
-
-def _one_bucket() -> edge.FieldCondition:
-    """No other bucket beside it: a match alone finds a list that holds what it looks for, too."""
-    return edge.FieldCondition("account_bucket", values_count=edge.ValuesCount(gte=1, lte=1))
-
-
-def _rfc3339(moment: datetime | None) -> str | None:
-    return moment.isoformat() if moment else None

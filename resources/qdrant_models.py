@@ -68,6 +68,23 @@ def index_point(record: models.Record) -> IndexPoint:
 
 def filter_of(where: SearchFilter) -> models.Filter | None:
     """A filter, or None when anything may be found."""
+    must = _conditions(where)
+    return models.Filter(must=must) if must else None
+
+
+def chosen(ids: Sequence[str], account_bucket: int | None) -> models.Filter:
+    """Some points, where they are of this bucket."""
+    of_bucket = _conditions(SearchFilter(account_bucket=account_bucket))
+    return models.Filter(must=[*of_bucket, models.HasIdCondition(has_id=[*ids])])
+
+
+def homeless(buckets: Iterable[int]) -> models.Filter:
+    """What no filter by one of these buckets finds."""
+    of_any = models.FieldCondition(key="account_bucket", match=models.MatchAny(any=sorted(buckets)))
+    return models.Filter(must_not=[models.Filter(must=[of_any, _ONE_BUCKET])])
+
+
+def _conditions(where: SearchFilter) -> list[models.Condition]:
     must: list[models.Condition] = [
         models.FieldCondition(key=key, match=models.MatchValue(value=value)) for key, value in where.matches().items()
     ]
@@ -79,17 +96,4 @@ def filter_of(where: SearchFilter) -> models.Filter | None:
     if where.posted_after or where.posted_before:
         bounds = models.DatetimeRange(gte=where.posted_after, lt=where.posted_before)
         must.append(models.FieldCondition(key="posted_at", range=bounds))
-    return models.Filter(must=must) if must else None
-
-
-def homeless(buckets: Iterable[int]) -> models.Filter:
-    """What no filter by one of these buckets finds."""
-    of_any = models.FieldCondition(key="account_bucket", match=models.MatchAny(any=sorted(buckets)))
-    return models.Filter(must_not=[models.Filter(must=[of_any, _ONE_BUCKET])])
-
-
-def chosen(ids: Sequence[str], account_bucket: int | None) -> models.Filter:
-    """Some points, where they are of this bucket."""
-    where = filter_of(SearchFilter(account_bucket=account_bucket)) or models.Filter()
-    of_bucket = where.must if isinstance(where.must, list) else []
-    return models.Filter(must=[*of_bucket, models.HasIdCondition(has_id=[*ids])])
+    return must

@@ -1,0 +1,74 @@
+"""Our values in Qdrant Edge's classes, and back.
+
+Belongs here: points and filters. Not here: calls (qdrant_edge.py), what a shard is created with (edge_shard.py).
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+import qdrant_edge as edge
+
+from resources.index_values import DENSE, SPARSE, IndexPoint, SearchFilter, SparseVector
+
+
+def edge_point(point: IndexPoint) -> edge.Point:
+    """A point as it is written; an empty sparse vector is left out."""
+    vectors: dict[str, edge.NamedVector] = {DENSE: point.checked().dense.tolist()}
+    if len(point.sparse):
+        vectors[SPARSE] = edge_sparse(point.sparse)
+    return edge.Point(point.id, vectors, dict(point.payload))
+
+
+def edge_sparse(sparse: SparseVector) -> edge.SparseVector:
+    """A sparse vector as it is written and asked with."""
+    return edge.SparseVector(sparse.checked().indices.tolist(), sparse.values.tolist())
+
+
+def index_point(record: edge.Record) -> IndexPoint:
+    """A point as it was read."""
+    vectors: Any = record.vector
+    return IndexPoint.of(record.id, vectors, record.payload)
+
+
+def filter_of(where: SearchFilter) -> edge.Filter | None:
+    """A filter, or None when anything may be found."""
+    must = conditions_of(where)
+    return edge.Filter(must=must) if must else None
+
+
+# Quoted here and below: the alias exists in the stubs alone.
+def conditions_of(where: SearchFilter) -> "list[edge.ConditionType]":
+    """What must be true of a point."""
+    must: list[edge.ConditionType] = [
+        edge.FieldCondition(key, match=edge.MatchValue(value)) for key, value in where.matches().items()
+    ]
+    if where.account_bucket is not None:
+        must.append(_one_bucket())
+    if where.account_ids is not None:
+        must.append(edge.FieldCondition("account_id", match=edge.MatchAny(sorted(where.account_ids))))
+    if where.posted_after or where.posted_before:
+        bounds = edge.RangeDateTime(gte=_rfc3339(where.posted_after), lt=_rfc3339(where.posted_before))
+        must.append(edge.FieldCondition("posted_at", range=bounds))
+    return must
+
+
+def chosen(ids: Sequence[str], account_bucket: int | None) -> edge.Filter:
+    """Some points, where they are of this bucket."""
+    of_bucket = conditions_of(SearchFilter(account_bucket=account_bucket))
+    return edge.Filter(must=[*of_bucket, edge.HasIdCondition(set(ids))])
+
+
+def homeless(buckets: Iterable[int]) -> edge.Filter:
+    """What no filter by one of these buckets finds."""
+    of_any = edge.FieldCondition("account_bucket", match=edge.MatchAny(sorted(buckets)))
+    return edge.Filter(must_not=[edge.Filter(must=[of_any, _one_bucket()])])
+
+
+def _one_bucket() -> edge.FieldCondition:
+    """No other bucket beside it: a match alone finds a list that holds what it looks for, too."""
+    return edge.FieldCondition("account_bucket", values_count=edge.ValuesCount(gte=1, lte=1))
+
+
+def _rfc3339(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None
