@@ -9,16 +9,9 @@ from dataclasses import dataclass, field
 
 from assets.corpus import CHUNKS
 from assets.index_points import PointWriter
-from assets.transforms.recall import ExactNeighbours
-from resources.catalogues import load_verticals
+from assets.index_recall import LEAST_RECALL, RECALL_AT, Recall, RecallOf, measured_recall
 from resources.index_generations import Generation, Generations, Recipe
-from resources.index_values import SearchFilter
 from resources.vector_index import VectorIndex
-
-LEAST_RECALL = 0.98
-RECALL_AT = 10
-_BLOCK = 16_384
-"""Vectors that are compared with the queries together: 25 MB, and as many cosines a query."""
 
 
 def candidate(generations: Generations, recipe: Recipe) -> Generation | None:
@@ -64,14 +57,13 @@ class GateVerdict:
         return not self.problems
 
 
-def gate(index: VectorIndex, writer: PointWriter, unequal: Sequence[str] = ()) -> GateVerdict:
+def gate(
+    index: VectorIndex, writer: PointWriter, unequal: Sequence[str] = (), recall_of: RecallOf = measured_recall
+) -> GateVerdict:
     """Hold a generation to the lake: counts equal, optimisers idle, replicas equal, recall@10 of at least .98.
 
     ``unequal`` says of each shard whose replicas differ how they do: an index asks one replica of a shard.
-
-    Recall is that of the search as users get it, against exact cosines with the lake's own vectors, so that a
-    corrupt vector counts too. The queries are the catalogue's descriptions, about 100 sentences that are no point.
-    Reads every vector of the lake, block by block: done for a generation that is to be served, not on every run.
+    Recall is asked for last, of what is whole: it takes every vector of the lake.
     """
     held = {bucket: contents.rows for bucket, contents in writer.lake.contents(CHUNKS).items()}
     problems = [
@@ -86,23 +78,12 @@ def gate(index: VectorIndex, writer: PointWriter, unequal: Sequence[str] = ()) -
     if status != "green":
         problems.append(f"the collection is {status}, expected green: its optimisers are not idle")
     problems += [*index.inactive_replicas(), *unequal]
-    recall, queries = 0.0, 0
+    recall = Recall(0.0, 0)
     if not problems:
-        recall, queries = _recall(index, writer, sorted(held))
-        if recall < LEAST_RECALL:
-            problems.append(f"recall@{RECALL_AT} is {recall:.4f}, expected at least {LEAST_RECALL:g}")
-    return GateVerdict(points, chunks, status, recall, queries, problems)
-
-
-def _recall(index: VectorIndex, writer: PointWriter, buckets: list[int]) -> tuple[float, int]:
-    texts = [text for vertical in load_verticals() for text in vertical.descriptions]
-    queries = writer.embedded(texts)
-    found = [[hit.id for hit in index.search_dense(query, SearchFilter(), RECALL_AT)] for query in queries]
-    exact = ExactNeighbours(queries, found, RECALL_AT)
-    for bucket in buckets:
-        for ids, vectors in writer.vectors(bucket, _BLOCK):
-            exact.add(ids, vectors)
-    return exact.recall(), len(texts)
+        recall = recall_of(index, writer)
+        if not recall.is_enough:
+            problems.append(f"recall@{RECALL_AT} is {recall.found:.4f}, expected at least {LEAST_RECALL:g}")
+    return GateVerdict(points, chunks, status, recall.found, recall.queries, problems)
 
 
 def serve_if_ready(
@@ -111,6 +92,7 @@ def serve_if_ready(
     writer: PointWriter,
     forget: Callable[[Generation], None],
     unequal: Callable[[str], Sequence[str]] = lambda _: (),
+    recall_of: RecallOf = measured_recall,
 ) -> tuple[Generation | None, GateVerdict | None]:
     """Index a waiting generation, hold it to the gate and serve it when it passes; then drop what is not needed.
 
@@ -121,7 +103,7 @@ def serve_if_ready(
     if waiting is not None and may_be_served(waiting, generations.serving()):
         index = generations.open(waiting)
         index.optimize()
-        verdict = gate(index, writer, unequal(waiting.name))
+        verdict = gate(index, writer, unequal(waiting.name), recall_of)
         if verdict.passed:
             promote(generations, waiting, forget)
     drop_unused(generations, recipe, forget)

@@ -17,6 +17,7 @@ from assets.embeddings import VECTORS
 from assets.incremental import Stage, Tally, at_once, refresh
 from assets.index_points import PointWriter, recipe_of
 from assets.index_promotion import GateVerdict, serve_if_ready, written
+from assets.index_recall import remembering
 from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
 from assets.transforms.points import DIGEST, held_points
 from assets.verticals import TAGS
@@ -160,7 +161,9 @@ def promotion(
         context.log.info("%s dropped", generation.name)
 
     with qdrant.generations() as generations:
-        waiting, verdict = serve_if_ready(generations, recipe, writer, forget, qdrant.unequal_replicas)
+        waiting, verdict = serve_if_ready(
+            generations, recipe, writer, forget, qdrant.unequal_replicas, remembering(ledger)
+        )
         if waiting is not None and verdict is None:
             context.log.warning("%s was rolled back and waits: `cippus rollback` serves it again.", waiting.name)
         elif waiting is not None and verdict is not None and verdict.passed:

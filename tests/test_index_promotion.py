@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from crash_runner import Child, crash_runner
-from lineage_world import World, assert_same, loaded_world, world_name
+from lineage_world import DESCRIPTIONS, FIRST, World, assert_same, loaded_world, world_name
 
 from assets.index_points import PointWriter, recipe_of
 from assets.index_promotion import GateVerdict, candidate, gate, serve_if_ready, written
+from assets.index_reconciliation import Reconciled, reconcile
 from resources.edge_generations import ALIASES_FILE, EdgeGenerations
 from resources.embedded import EmbeddedStack
 from resources.vector_index import VectorIndex
@@ -52,14 +53,19 @@ def test_what_a_run_leaves_passes_the_gate(world: World) -> None:
     assert verdict.queries > 50
 
 
+def kept(world: World) -> object:
+    """What the ledger says of the recall that was not enough."""
+    return world.s3.get_json("ledger/qdrant/promotion/-1.json")
+
+
+def shuffle(index: VectorIndex) -> None:
+    """Give the points each other's vectors."""
+    points = list(index.scroll_points())
+    order = np.random.default_rng(5).permutation(len(points))
+    index.upsert(replace(point, dense=points[other].dense) for point, other in zip(points, order, strict=True))
+
+
 def test_a_planted_recall_loss_is_refused(world: World) -> None:
-    random = np.random.default_rng(5)
-
-    def shuffle(index: VectorIndex) -> None:
-        points = list(index.scroll_points())
-        order = random.permutation(len(points))
-        index.upsert(replace(point, dense=points[other].dense) for point, other in zip(points, order, strict=True))
-
     verdict = damaged_gate(world, shuffle)
     assert verdict.recall < 0.9
     assert verdict.problems == [f"recall@10 is {verdict.recall:.4f}, expected at least 0.98"]
@@ -147,6 +153,35 @@ def test_a_refused_generation_waits_and_the_old_one_serves_and_is_kept_up_to_dat
     assert scalar.search("sourdough")
     scalar.run_well("qdrant")
     assert served(scalar) == ("cippus_text_v2", "cippus_text_v1")
+
+
+def test_what_was_refused_for_its_recall_is_measured_again_only_after_a_change(world: World) -> None:
+    scalar, writer = quantized(world), writer_of(world)
+    recipe = recipe_of(writer.model, "scalar")
+    with scalar.qdrant.generations() as generations:
+        _, waiting = written(generations, recipe)
+        for bucket in (0, 1):
+            desired = writer.desired(bucket)
+            writer.write(generations.open(waiting), desired, desired.ids, lambda _done, _of: None)
+        shuffle(generations.open(waiting))
+
+    def judged() -> tuple[float, int, int]:
+        told = scalar.run_well().counts("qdrant/promotion")
+        assert (told["judged"], told["serving"]) == (waiting.name, "cippus_text_v1")
+        return told["recall_at_10"], told["queries"], told["promoted"]
+
+    first, measured = judged(), kept(scalar)
+    assert 0 < first[0] < 0.98
+    assert scalar.embedder.embedded.keys() == DESCRIPTIONS
+    assert judged() == first
+    assert not scalar.embedder.embedded, "nothing has changed, and nothing is measured"
+    scalar.execute("UPDATE posts SET text = 'another', updated_at = clock_timestamp() WHERE account_id = %s", FIRST)
+    judged()
+    assert kept(scalar) != measured
+    with scalar.qdrant.generations() as generations:
+        reconcile(generations.open(waiting), writer, range(3), Reconciled(waiting.name), deep=True)
+        serve_if_ready(generations, recipe, writer, lambda _: None)
+    assert served(scalar) == (waiting.name, "cippus_text_v1"), "a reconcile measures anew"
 
 
 def test_a_lost_collection_is_built_anew_without_embedding(world: World) -> None:
