@@ -55,6 +55,7 @@ class EdgeIndex:
         self._folder = folder
         self._shard: edge.EdgeShard | None = None
         self._loading = threading.Lock()
+        self._is_closed = False
 
     def upsert(self, points: Iterable[IndexPoint]) -> int:
         """See VectorIndex."""
@@ -205,14 +206,19 @@ class EdgeIndex:
         return self._born().id
 
     def close(self) -> None:
-        """Close the shard; the next call opens it again."""
-        if self._shard is not None:
+        """Close the shard for good: a thread that goes on must not touch a folder that may be another's by then."""
+        with self._loading:
+            self._is_closed = True
             shard, self._shard = self._shard, None
+        if shard is not None:
             shard.close()
 
     def _loaded(self) -> edge.EdgeShard:
         """The open shard, for any thread. Lost segments load as an empty shard without indexes: another collection."""
         with self._loading:
+            if self._is_closed:
+                message = f"{self._folder} was closed with the lock of its folder."
+                raise VectorIndexError(message)
             if self._shard is None:
                 self._shard = self._load()
             return self._shard

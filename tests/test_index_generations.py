@@ -156,6 +156,16 @@ def test_a_promotion_outlives_the_process(tmp_path: Path) -> None:
         pass
 
 
+def test_an_index_does_not_outlive_the_lock_of_its_folder(tmp_path: Path) -> None:
+    """A thread that goes on after its run was interrupted must not write beside the next holder of the lock."""
+    with EdgeGenerations.lock(tmp_path, 1.0) as edge:
+        index, unopened = edge.open(edge.create(recipe(4))), edge.open(edge.create(recipe(4)))
+        index.upsert([POINT])
+    for closed in (index, unopened):
+        with pytest.raises(VectorIndexError, match="was closed with the lock of its folder"):
+            closed.upsert([POINT])
+
+
 def test_terms_of_another_encoding_are_not_searched(tmp_path: Path) -> None:
     with EdgeGenerations.lock(tmp_path, 1.0) as edge:
         edge.promote(edge.create(recipe(4)))
