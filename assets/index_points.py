@@ -18,9 +18,11 @@ from assets.transforms.points import SHOWN, IndexChanges, compare, desired_point
 from assets.verticals import TAGS
 from resources.bm25 import SPARSE_ENCODING, SparseEncoder
 from resources.embedder import EmbeddingModel
+from resources.environments import bucket_count
 from resources.index_generations import Recipe
 from resources.index_values import IndexPoint
 from resources.lake import LakeResource
+from resources.raw_store import BucketCountError
 from resources.vector_index import VectorIndex
 
 _POINTS_AT_ONCE = 2_048
@@ -72,6 +74,19 @@ class PointWriter:
     def lake_has_chunks(self) -> bool:
         """Whether the corpus was ever made."""
         return self.lake.open(CHUNKS) is not None
+
+    def require_bucket_count(self) -> None:
+        """Raise BucketCountError when the corpus has buckets that today's setting has not.
+
+        Nobody would look at them, and their points would be taken for points of no bucket.
+        """
+        last, count = max(self.lake.contents(CHUNKS), default=0), bucket_count()
+        if last >= count:
+            message = (
+                f"{CHUNKS.name} has rows of bucket {last}, but CIPPUS_BUCKETS is {count}: "
+                "set it to the number of buckets that the lake was written with."
+            )
+            raise BucketCountError(message)
 
     def desired(self, bucket: int) -> Desired:
         """What a bucket should hold by today's tables."""

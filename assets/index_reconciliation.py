@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from assets.index_points import Desired, PointWriter
-from assets.transforms.points import DIGEST, compare, held_points, payload_digest, payloads
+from assets.transforms.points import DIGEST, compare, held_points, is_payload, payload_digest, payloads
 from resources.index_values import IndexPoint, PointHashes
 from resources.vector_index import BATCH_POINTS, VectorIndex, in_batches
 
@@ -46,8 +46,10 @@ def reconcile(
     """Compare every point with the lake, bucket by bucket, and repair it with what the lake holds; embeds nothing.
 
     Without ``deep`` ids and the hashes that payloads carry are compared; with it payloads and vectors themselves, so
-    that what was changed behind equal hashes is seen. Raises MissingVectorError when a text was never embedded.
+    that what was changed behind equal hashes is seen. Raises MissingVectorError when a text was never embedded, and
+    BucketCountError when the lake has other buckets.
     """
+    writer.require_bucket_count()
     done = set()
     for bucket in buckets:
         desired = writer.desired(bucket)
@@ -99,7 +101,7 @@ class _Damage:
                 continue
             self._seen.add(point.id)
             said = point.payload.get(DIGEST)
-            if dict(point.payload) == wanted:
+            if is_payload(dict(point.payload), wanted):
                 right.append(point)
             elif payload_digest({name: value for name, value in point.payload.items() if name != DIGEST}) == said:
                 self._add(point.id, "stale")

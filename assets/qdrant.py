@@ -55,6 +55,7 @@ def points(
     Another model, sparse encoding or quantization is another generation, built beside the one that is served.
     """
     writer, total = PointWriter(lake, embedder.model()), Tally()
+    writer.require_bucket_count()
     recipe = recipe_of(writer.model, qdrant.quantization)
     with qdrant.generations() as generations:
         for generation in written(generations, recipe):

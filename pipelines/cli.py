@@ -40,7 +40,7 @@ from resources.environments import (
 )
 from resources.erasures import ErasureKeyError
 from resources.governor_process import GovernorGoneError, GovernorStartError, running
-from resources.index_values import VectorIndexError
+from resources.index_values import QdrantAddressError, VectorIndexError
 from resources.lake_history import ForeignWriterError
 from resources.model_files import ModelFilesError
 from resources.postgres_errors import SourceAddressError, SourcePermissionError, SourceUnavailableError
@@ -65,7 +65,7 @@ BAD_INPUT, FAILED = 2, 1
 
 REFUSED = (
     *(InputError, StackNotUpError, SettingError, GovernorSettingError, EndpointSettingError, SourceAddressError),
-    *(RunInProgressError, ErasureKeyError),
+    *(RunInProgressError, ErasureKeyError, QdrantAddressError),
 )
 UNSUCCESSFUL = (
     *(EndpointError, ModelFilesError, ServerError, VectorIndexError),

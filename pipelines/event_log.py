@@ -48,7 +48,7 @@ class KeptEventLog(SqliteEventLogStorage):
         with self._db_lock:
             if shard in self._engines and self._file(shard) != self._files[shard]:
                 # Deleted, by `wipe` or by hand: what is written to a file without a name is lost in silence.
-                self._engines.pop(shard).dispose()
+                self._close(shard)
                 self._initialized_dbs.discard(shard)
         if shard not in self._engines:
             with first:  # makes the database where there is none
@@ -63,9 +63,13 @@ class KeptEventLog(SqliteEventLogStorage):
             self._files[shard] = self._file(shard)
             runs = [name for name in self._engines if name != _INDEX]
             for name in runs[:-_RUNS_KEPT]:
-                self._engines.pop(name).dispose()
+                self._close(name)
         self._engines.move_to_end(shard)
         return self._engines[shard]
+
+    def _close(self, shard: str) -> None:
+        del self._files[shard]
+        self._engines.pop(shard).dispose()
 
     def _file(self, shard: str) -> int:
         """Which file has a database's name; 0 when none has."""
@@ -86,8 +90,8 @@ class KeptEventLog(SqliteEventLogStorage):
     def dispose(self) -> None:
         """Close the databases."""
         super().dispose()
-        while self._engines:
-            self._engines.popitem()[1].dispose()
+        for shard in [*self._engines]:
+            self._close(shard)
 
 
 class _Watchdog(sqlite_event_log.SqliteEventLogStorageWatchdog):

@@ -32,6 +32,7 @@ def reconcile(
     from assets.index_reconciliation import KINDS, Reconciled
     from assets.index_reconciliation import reconcile as repair
     from assets.partitions import BUCKETS
+    from resources.raw_store import BucketCountError
 
     qdrant, writer = _of_this_environment()
     buckets = [int(key) for key in BUCKETS.get_partition_keys()]
@@ -44,7 +45,7 @@ def reconcile(
             report, steps = Reconciled(generation.name), progress.track(buckets, description=generation.name)
             try:
                 repair(generations.open(generation), writer, steps, report, deep=deep)
-            except MissingVectorError as error:
+            except (MissingVectorError, BucketCountError) as error:
                 raise InputError(str(error)) from None
             reports.append(report)
         waiting, verdict = serve_if_ready(
@@ -63,11 +64,13 @@ def reconcile(
 
 def rollback(as_json: Json = False) -> None:
     """Serve the generation that was served before, in line with the lake; run it again to return."""
+    from assets.embeddings import MissingVectorError
     from assets.index_points import recipe_of
     from assets.index_reconciliation import Reconciled
     from assets.index_reconciliation import reconcile as repair
     from assets.partitions import BUCKETS
     from resources.index_values import NoPreviousError
+    from resources.raw_store import BucketCountError
 
     qdrant, writer = _of_this_environment()
     buckets = [int(key) for key in BUCKETS.get_partition_keys()]
@@ -76,7 +79,10 @@ def rollback(as_json: Json = False) -> None:
         # Runs keep what is served up to date, and nothing else: what was deleted since would be found again.
         is_current = previous is not None and previous.recipe.has_vectors_of(recipe_of(writer.model, "none"))
         if previous is not None and is_current:
-            repair(generations.open(previous), writer, buckets, Reconciled(previous.name), deep=False)
+            try:
+                repair(generations.open(previous), writer, buckets, Reconciled(previous.name), deep=False)
+            except (MissingVectorError, BucketCountError) as error:
+                raise InputError(str(error)) from None
         try:
             serving = generations.roll_back()
         except NoPreviousError as error:

@@ -61,10 +61,7 @@ def search(  # noqa: PLR0913  # options of a command
             )
             followers = Followers(min_followers, max_followers)
             ranked = searcher.accounts(query, where, limit, followers=followers, retriever=retriever)
-        except CollectionMissingError:
-            message = "There is nothing to search yet: run `cippus run` first."
-            raise InputError(message) from None
-        except ValueError as error:
+        except (CollectionMissingError, ValueError) as error:
             raise InputError(str(error)) from None
     if as_json:
         print_json({"query": query, "accounts": [asdict(account) for account in ranked]})

@@ -116,12 +116,16 @@ class EdgeGenerations:
     def _aliases(self) -> dict[str, str]:
         path = self._folder / ALIASES_FILE
         try:
-            return {str(alias): str(name) for alias, name in json.loads(path.read_text()).items()}
+            found = {str(alias): str(name) for alias, name in json.loads(path.read_text()).items()}
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, AttributeError) as error:
             message = f"{path} cannot be read. Delete it, and the next run promotes a generation anew."
             raise VectorIndexError(message) from error
+        if any(generation_number(name) is None for name in found.values()):  # it would be taken for a path
+            message = f"{path} names what is no generation. Delete it, and the next run promotes a generation anew."
+            raise VectorIndexError(message)
+        return found
 
     def _swap(self, serving: str, previous: str | None) -> None:
         temporary = self._folder / f"{ALIASES_FILE}.tmp"

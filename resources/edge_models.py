@@ -9,7 +9,7 @@ from typing import Any
 
 import qdrant_edge as edge
 
-from resources.index_values import DENSE, SPARSE, IndexPoint, SearchFilter, SparseVector
+from resources.index_values import DENSE, SPARSE, IndexPoint, SearchFilter, SparseVector, id_in_engine
 
 
 def edge_point(point: IndexPoint) -> edge.Point:
@@ -17,7 +17,7 @@ def edge_point(point: IndexPoint) -> edge.Point:
     vectors: dict[str, edge.NamedVector] = {DENSE: point.checked().dense.tolist()}
     if len(point.sparse):
         vectors[SPARSE] = edge_sparse(point.sparse)
-    return edge.Point(point.id, vectors, dict(point.payload))
+    return edge.Point(id_in_engine(point.id), vectors, dict(point.payload))
 
 
 def edge_sparse(sparse: SparseVector) -> edge.SparseVector:
@@ -56,7 +56,7 @@ def conditions_of(where: SearchFilter) -> "list[edge.ConditionType]":
 def chosen(ids: Sequence[str], account_bucket: int | None) -> edge.Filter:
     """Some points, where they are of this bucket."""
     of_bucket = conditions_of(SearchFilter(account_bucket=account_bucket))
-    return edge.Filter(must=[*of_bucket, edge.HasIdCondition(set(ids))])
+    return edge.Filter(must=[*of_bucket, edge.HasIdCondition({id_in_engine(id_) for id_ in ids})])
 
 
 def homeless(buckets: Iterable[int]) -> edge.Filter:

@@ -40,9 +40,16 @@ def engine_errors() -> Iterator[None]:
         yield
     except VectorIndexError:
         raise
-    except Exception as error:
+    except BaseException as error:
+        if not is_of_engine(error):
+            raise
         message = f"Qdrant Edge: {error}"
         raise VectorIndexError(message) from error
+
+
+def is_of_engine(error: BaseException) -> bool:
+    """Whether a call failed, and was not interrupted: a panic in Rust is no Exception, and has no class to import."""
+    return isinstance(error, Exception) or type(error).__name__ == "PanicException"
 
 
 def create_shard(folder: Path, recipe: Recipe) -> None:

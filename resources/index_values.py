@@ -11,18 +11,22 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from resources.failures import TransientFailure
+from resources.failures import PermanentFailure, TransientFailure
 
 DENSE, SPARSE = "dense", "bm25"
 NO_DIGEST = -1
 
 
 class VectorIndexError(RuntimeError):
-    """The index refused or failed. Below it: IndexUnavailableError, CollectionMissingError, CollectionMismatchError."""
+    """The index refused or failed. Those below say how."""
 
 
 class IndexUnavailableError(VectorIndexError, TransientFailure):
     """The server does not answer or refuses us, or another process holds the embedded index."""
+
+
+class QdrantAddressError(VectorIndexError, PermanentFailure):
+    """A setting is no address of a Qdrant server; the message is one sentence, without a user's name or password."""
 
 
 class CollectionMissingError(VectorIndexError):
@@ -39,6 +43,11 @@ class AliasRaceError(VectorIndexError, TransientFailure):
 
 class NoPreviousError(VectorIndexError):
     """There is no generation to roll back to."""
+
+
+def id_in_engine(id_: str) -> str | int:
+    """Ours are UUIDs; what others wrote may have a number, which an engine takes for no other id."""
+    return int(id_) if id_.isascii() and id_.isdigit() else id_
 
 
 @dataclass(frozen=True, eq=False)

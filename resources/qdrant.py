@@ -25,7 +25,8 @@ class QdrantResource(ConfigurableResource):  # type: ignore[type-arg]
     """The vector index of this environment: a Qdrant server at ``url``, or else Edge in the folder ``edge_path``.
 
     ``url`` without a port means 6333, as in Qdrant's own clients. Edge belongs to one process at a time: both calls
-    wait for it up to ``lock_timeout_seconds``. ``quantization`` is that of new generations.
+    wait for it up to ``lock_timeout_seconds``. ``quantization`` is that of new generations. Every call raises
+    QdrantAddressError when ``url``, or one of the ``nodes``, is no address.
     """
 
     url: str = ""
@@ -63,8 +64,8 @@ class QdrantResource(ConfigurableResource):  # type: ignore[type-arg]
             serving = generations.serving()
             if serving is None:
                 message = (
-                    "No collection is served yet: the lineage has not run, its collection is lost, or the gate refused "
-                    "it, and then qdrant/promotion says why."
+                    "No collection is served: run the lineage (`cippus run`). If it has run, its collection is lost "
+                    "and is built anew, or the gate refused it, and qdrant/promotion says why."
                 )
                 raise CollectionMissingError(message)
             if model is not None and serving.recipe.sparse != SPARSE_ENCODING:
@@ -86,9 +87,6 @@ class QdrantResource(ConfigurableResource):  # type: ignore[type-arg]
         """Every generation, for one operation. Raises IndexUnavailableError when they are held or not reachable."""
         # Imported here: loading definitions should not pay 1.6 s for the engine that it does not use.
         if self.url:
-            if not self.url.startswith(("http://", "https://")):
-                message = f"QDRANT_URL is {self.url!r}, expected an address that begins with http:// or https://."
-                raise IndexUnavailableError(message)
             from resources.server_generations import ServerGenerations
 
             with ServerGenerations.connect(self.url, self.api_key) as server:

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from qdrant_client import QdrantClient, models
+from qdrant_client import models
 
 from resources.index_values import CollectionMissingError, VectorIndexError
+from resources.qdrant_address import client_of, shown_address
 from resources.qdrant_calls import QdrantCalls, RetryPolicy
 
 NODE_TIMEOUT_SECONDS = 5
@@ -104,13 +105,15 @@ class Cluster:
 def read_cluster(url: str, api_key: str, expected: Sequence[str], collection: str) -> Cluster:
     """Ask every expected node, or the one at ``url`` where none is named; none is waited for more than some seconds."""
     addresses = list(expected) or [url]
+    for address in addresses:
+        shown_address("CIPPUS_QDRANT_NODES" if expected else "QDRANT_URL", address)
     with ThreadPoolExecutor(len(addresses)) as pool:
         nodes = pool.map(lambda address: _read(address, api_key, collection), addresses)
         return Cluster(tuple(nodes), is_complete=bool(expected))
 
 
 def _read(address: str, api_key: str, collection: str) -> Node:
-    client = QdrantClient(url=address, api_key=api_key or None, timeout=NODE_TIMEOUT_SECONDS, check_compatibility=False)
+    client = client_of(address, api_key, NODE_TIMEOUT_SECONDS)
     call = QdrantCalls(address, collection, _ONCE)
     try:
         version, status = call(client.info).version, call(client.cluster_status)

@@ -9,7 +9,7 @@ from typing import Any
 from qdrant_client import models
 
 from resources.index_generations import Recipe
-from resources.index_values import DENSE, SPARSE, IndexPoint, SearchFilter, SparseVector
+from resources.index_values import DENSE, SPARSE, IndexPoint, SearchFilter, SparseVector, id_in_engine
 from resources.vector_index import IndexKind
 
 BULK_THRESHOLD, INDEXING_THRESHOLD = 0, 10_000
@@ -52,7 +52,7 @@ def point_struct(point: IndexPoint) -> models.PointStruct:
     vectors: dict[str, Any] = {DENSE: point.checked().dense.tolist()}
     if len(point.sparse):
         vectors[SPARSE] = sparse_vector(point.sparse)
-    return models.PointStruct(id=point.id, vector=vectors, payload=dict(point.payload))
+    return models.PointStruct(id=id_in_engine(point.id), vector=vectors, payload=dict(point.payload))
 
 
 def sparse_vector(sparse: SparseVector) -> models.SparseVector:
@@ -75,7 +75,7 @@ def filter_of(where: SearchFilter) -> models.Filter | None:
 def chosen(ids: Sequence[str], account_bucket: int | None) -> models.Filter:
     """Some points, where they are of this bucket."""
     of_bucket = _conditions(SearchFilter(account_bucket=account_bucket))
-    return models.Filter(must=[*of_bucket, models.HasIdCondition(has_id=[*ids])])
+    return models.Filter(must=[*of_bucket, models.HasIdCondition(has_id=[id_in_engine(id_) for id_ in ids])])
 
 
 def homeless(buckets: Iterable[int]) -> models.Filter:

@@ -24,6 +24,7 @@ from resources.index_values import (
     SearchFilter,
     SparseVector,
     VectorIndexError,
+    id_in_engine,
 )
 from resources.qdrant_calls import QdrantCalls, RetryPolicy
 from resources.qdrant_models import (
@@ -44,6 +45,7 @@ from resources.vector_index import (
     OVERSAMPLING,
     PAGE_POINTS,
     PAYLOAD_INDEXES,
+    Payloads,
     best_candidates,
     in_batches,
 )
@@ -103,12 +105,10 @@ class ServerIndex:
         """See VectorIndex. A server answers 404 to unknown ids, so they are looked up first."""
         replaced = 0
         for batch in in_batches(payloads):
-            ids = [id_ for id_, _ in batch]
-            found = self._call(self._client.retrieve, self._collection, ids, with_payload=False, with_vectors=False)
-            known = {str(record.id) for record in found}
+            known = {str(record.id) for record in self._records([id_ for id_, _ in batch], payload=False)}
             operations = [
                 models.OverwritePayloadOperation(
-                    overwrite_payload=models.SetPayload(payload=dict(payload), points=[id_])
+                    overwrite_payload=models.SetPayload(payload=dict(payload), points=[id_in_engine(id_)])
                 )
                 for id_, payload in batch
                 if id_ in known
@@ -198,23 +198,20 @@ class ServerIndex:
 
     def retrieve(self, ids: Sequence[str]) -> list[IndexPoint]:
         """See VectorIndex."""
-        found = {}
-        for batch in in_batches(ids):
-            for record in self._call(
-                self._client.retrieve, self._collection, batch, with_payload=True, with_vectors=True
-            ):
-                found[str(record.id)] = index_point(record)
+        found = {str(record.id): index_point(record) for record in self._records(ids, payload=True, vectors=True)}
         return [found[id_] for id_ in ids if id_ in found]
 
     def hashes(self, ids: Sequence[str]) -> list[PointHashes]:
         """See VectorIndex."""
-        found = []
-        for batch in in_batches(ids):
-            for record in self._call(
-                self._client.retrieve, self._collection, batch, with_payload=_HASHES, with_vectors=False
-            ):
-                found.append(PointHashes.of(record.id, record.payload))
-        return found
+        return [PointHashes.of(record.id, record.payload) for record in self._records(ids, payload=_HASHES)]
+
+    def _records(
+        self, ids: Sequence[str], *, payload: bool | list[str], vectors: bool = False
+    ) -> Iterator[models.Record]:
+        for batch in in_batches(map(id_in_engine, ids)):
+            yield from self._call(
+                self._client.retrieve, self._collection, batch, with_payload=payload, with_vectors=vectors
+            )
 
     def optimize(self) -> None:
         """See VectorIndex. Waits for green; VectorIndexError after ``optimize_timeout_seconds`` or when red."""
@@ -288,7 +285,7 @@ class ServerIndex:
     ) -> list[Candidate]:
         conditions = filter_of(where)
 
-        def fetch(wanted: int) -> list[Candidate]:
+        def fetch(wanted: int, shown: bool) -> list[Candidate]:
             answer = self._call(
                 self._client.query_points,
                 self._collection,
@@ -297,8 +294,11 @@ class ServerIndex:
                 query_filter=conditions,
                 search_params=params,
                 limit=wanted,
-                with_payload=True,
+                with_payload=shown,
             )
             return [Candidate(str(hit.id), hit.score, hit.payload or {}) for hit in answer.points]
 
-        return best_candidates(fetch, limit)
+        return best_candidates(fetch, self._payloads, limit)
+
+    def _payloads(self, ids: Sequence[str]) -> Payloads:
+        return {str(record.id): record.payload or {} for record in self._records(ids, payload=True)}

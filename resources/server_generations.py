@@ -8,12 +8,12 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from urllib.parse import urlsplit
 
 from qdrant_client import QdrantClient, models
 
 from resources.index_generations import PREVIOUS, SERVING, Generation, Recipe, generation_number
 from resources.index_values import AliasRaceError, CollectionMissingError, NoPreviousError, VectorIndexError
+from resources.qdrant_address import client_of, shown_address
 from resources.qdrant_calls import QdrantCalls, RetryPolicy
 from resources.qdrant_models import collection_settings
 from resources.qdrant_server import ServerIndex
@@ -35,14 +35,14 @@ class ServerGenerations:
     @classmethod
     @contextmanager
     def connect(cls, url: str, api_key: str = "", retry: RetryPolicy | None = None) -> Iterator["ServerGenerations"]:
-        """Through a client of its own. Raises IndexUnavailableError if the server does not answer."""
-        # The client's own compatibility check runs in a thread and only warns: ours is the first real call.
-        client = QdrantClient(
-            url=url, api_key=api_key or None, timeout=REQUEST_TIMEOUT_SECONDS, check_compatibility=False
-        )
+        """Through a client of its own. Raises IndexUnavailableError if the server does not answer.
+
+        Raises QdrantAddressError for what is no address.
+        """
+        name = shown_address("QDRANT_URL", url)
+        client = client_of(url, api_key, REQUEST_TIMEOUT_SECONDS)
         try:
-            address = urlsplit(url)
-            found = cls(client, f"{address.hostname}:{address.port or 6333}", retry, STREAMS)
+            found = cls(client, name, retry, STREAMS)
             found._call(client.get_collections)
             yield found
         finally:

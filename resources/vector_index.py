@@ -4,7 +4,9 @@ Belongs here: the calls and the figures that both engines go by. Not here: an en
 qdrant_server.py), sparse encoding (bm25.py), fusion (assets/transforms/ranking.py).
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -19,7 +21,6 @@ EXACT_UP_TO_POINTS = 100_000  # a full scan of 20,000 × 384 takes 3 ms; HNSW at
 HNSW_EF = 512
 OVERSAMPLING = 3.0  # quantized candidates whose scores are computed anew, per wanted one
 SCORE_DECIMALS = 5  # engines agree to 1e-6; what differs less than 1e-5 is a tie and goes by id
-TIE_WIDENING = 16
 
 IndexKind = Literal["tenant", "keyword", "integer", "ordered", "datetime"]
 PAYLOAD_INDEXES: Mapping[str, IndexKind] = {
@@ -35,6 +36,9 @@ PAYLOAD_INDEXES: Mapping[str, IndexKind] = {
 }
 
 T = TypeVar("T")
+Payloads = Mapping[str, Mapping[str, Any]]
+"""Point id → payload."""
+_WIDENING = 4
 
 
 class VectorIndex(Protocol):
@@ -53,10 +57,7 @@ class VectorIndex(Protocol):
         """Remove the points that no look at one of these buckets shows; returns how many there were."""
 
     def scroll_digests(self, account_bucket: int | None = None) -> Iterator[tuple[str, int]]:
-        """Id and digest, or NO_DIGEST, of every point (of one bucket), as quickly as can be, in no promised order.
-
-        One whose payload has several, which none of ours has, may be told of several times.
-        """
+        """Id and digest, or NO_DIGEST, of every point (of one bucket), as quickly as can be, in no promised order."""
 
     def scroll_hashes(self, account_bucket: int | None = None) -> Iterator[PointHashes]:
         """The hashes in the payload of every point (of one bucket), page by page, in no promised order."""
@@ -92,21 +93,29 @@ class VectorIndex(Protocol):
         """An id made with the collection: another value means that the collection was lost and made anew."""
 
 
-def best_candidates(fetch: Callable[[int], list[Candidate]], limit: int) -> list[Candidate]:
+def best_candidates(
+    fetch: Callable[[int, bool], list[Candidate]], payloads: Callable[[Sequence[str]], Payloads], limit: int
+) -> list[Candidate]:
     """The best ``limit`` by (-score, id), whichever of several tied points an engine returns first.
 
-    ``fetch(n)`` asks the engine for its best n. A tie across the cut is resolved by asking for more, up to
-    TIE_WIDENING times the limit; a longer tie is cut by id among those seen.
+    ``fetch(n, shown)`` asks the engine for its best n, with their payloads or without. A tie across the cut is resolved
+    by asking for more until its end is seen, and then for the ``payloads`` of the best: it costs an id and a score a
+    tied point. What has no finite score, because somebody wrote a vector that has none, is left out.
     """
-    wanted = limit + 1
+    wanted, shown = limit + 1, True
     while True:
-        found = sorted(fetch(wanted), key=_candidate_order)
-        is_tied_at_cut = (
-            len(found) == wanted and _candidate_order(found[limit - 1])[0] == _candidate_order(found[-1])[0]
-        )
-        if not is_tied_at_cut or wanted >= limit * TIE_WIDENING:
-            return found[:limit]
-        wanted = min(wanted * 4, limit * TIE_WIDENING)
+        answer = fetch(wanted, shown)
+        found = sorted((one for one in answer if math.isfinite(one.score)), key=_candidate_order)
+        if len(answer) < wanted or (
+            len(found) > limit and _candidate_order(found[limit - 1])[0] != _candidate_order(found[-1])[0]
+        ):
+            break
+        wanted, shown = wanted * _WIDENING, False
+    best = found[:limit]
+    if shown:
+        return best
+    held = payloads([one.id for one in best])
+    return [replace(one, payload=held[one.id]) for one in best if one.id in held]
 
 
 def in_batches(items: Iterable[T], size: int = BATCH_POINTS) -> Iterator[list[T]]:

@@ -174,8 +174,9 @@ def test_terms_of_another_encoding_are_not_searched(tmp_path: Path) -> None:
         pass
 
 
-def test_unreadable_aliases_are_one_clear_error(tmp_path: Path) -> None:
-    (tmp_path / ALIASES_FILE).write_text("{")
+@pytest.mark.parametrize("damaged", ["{", '{"cippus_text": ".."}', "[]", '{"cippus_text": 5}'])
+def test_unreadable_aliases_are_one_clear_error(tmp_path: Path, damaged: str) -> None:
+    (tmp_path / ALIASES_FILE).write_text(damaged)
     with EdgeGenerations.lock(tmp_path, 1.0) as edge, pytest.raises(VectorIndexError, match="Delete it"):
         edge.serving()
 
@@ -184,7 +185,7 @@ def test_nothing_is_served_before_the_first_promotion(tmp_path: Path) -> None:
     with EdgeGenerations.lock(tmp_path, 1.0) as edge:
         edge.create(recipe(4))
     with (
-        pytest.raises(CollectionMissingError, match="No collection is served yet"),
+        pytest.raises(CollectionMissingError, match="No collection is served: run the lineage"),
         QdrantResource(edge_path=str(tmp_path)).open(),
     ):
         pass

@@ -114,6 +114,13 @@ def several_buckets(index: VectorIndex, points: list[IndexPoint], dice: random.R
         index.set_payload([(point.id, {**point.payload, "account_bucket": dice.sample(buckets, 3)})])
 
 
+def other_types(index: VectorIndex, points: list[IndexPoint], dice: random.Random) -> None:
+    """Numbers that Python takes for equal, and JSON does not."""
+    for point in points:
+        name = dice.choice(["chunk_no", DIGEST])
+        index.set_payload([(point.id, {**point.payload, name: float(point.payload.get(name, 0))})])
+
+
 def other_dense(index: VectorIndex, points: list[IndexPoint], dice: random.Random) -> None:
     turned = [np.roll(point.dense, dice.randint(1, 100)) for point in points]
     index.upsert(replace(point, dense=dense) for point, dense in zip(points, turned, strict=True))
@@ -138,7 +145,9 @@ def foreign(index: VectorIndex, points: list[IndexPoint], dice: random.Random) -
 
 
 def foreign_id(dice: random.Random) -> str:
-    return f"{dice.getrandbits(32):08x}-0000-4000-8000-{dice.getrandbits(48):012x}"
+    """A UUID, or a number, which is Qdrant's other kind of id."""
+    made = f"{dice.getrandbits(32):08x}-0000-4000-8000-{dice.getrandbits(48):012x}"
+    return dice.choice([made, str(dice.getrandbits(40))])
 
 
 def without_dense(index: VectorIndex, points: list[IndexPoint], dice: random.Random) -> None:
@@ -169,8 +178,8 @@ def is_whole(point: IndexPoint) -> bool:
 
 
 DAMAGE: list[Callable[[VectorIndex, list[IndexPoint], random.Random], None]] = [
-    drop, empty_payload, other_text, stale, other_bucket, several_buckets, other_dense, other_sparse, swapped,
-    duplicated, foreign, without_dense, not_finite,
+    drop, empty_payload, other_text, stale, other_bucket, several_buckets, other_types, other_dense, other_sparse,
+    swapped, duplicated, foreign, without_dense, not_finite,
 ]  # fmt: skip
 
 
@@ -318,6 +327,7 @@ def test_without_deep_ids_and_hashes_are_put_right(whole: World) -> None:
 def test_the_commands(whole: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from pipelines import indexing
     from pipelines.cli import app
+    from pipelines.demo.folder import InputError
     from resources import environments
 
     made = environments.resources()._replace(
@@ -342,6 +352,12 @@ def test_the_commands(whole: World, monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert dump(whole) == expected
     told = CliRunner().invoke(app, ["reconcile"])
     assert "no damage" in told.stdout
+    with monkeypatch.context() as fewer:
+        fewer.setenv("CIPPUS_BUCKETS", "1")
+        refused = CliRunner().invoke(app, ["reconcile"], standalone_mode=False)
+        assert isinstance(refused.exception, InputError)
+        assert "has rows of bucket 1, but CIPPUS_BUCKETS is 1: set it to" in str(refused.exception)
+        assert dump(whole) == expected
     refused = CliRunner().invoke(app, ["rollback"], standalone_mode=False)
     assert "no generation before the one that is served" in str(refused.exception)
 
@@ -350,6 +366,10 @@ def test_the_commands(whole: World, monkeypatch: pytest.MonkeyPatch, tmp_path: P
         old = generations.open(generations.all()[0])
         old.delete(sorted(expected)[:2])
         old.upsert([replace(next(iter(old.scroll_points())), id="00000000-0000-0000-0000-000000000001")])
+    with monkeypatch.context() as fewer:
+        fewer.setenv("CIPPUS_BUCKETS", "1")
+        refused = CliRunner().invoke(app, ["rollback"], standalone_mode=False)
+        assert isinstance(refused.exception, InputError)
     told = CliRunner().invoke(app, ["rollback"])
     assert told.exit_code == 0, told.output
     assert "cippus_text_v1 is served instead of cippus_text_v2, in line with the lake" in told.stdout

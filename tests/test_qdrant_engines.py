@@ -5,6 +5,7 @@ import os
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -248,6 +249,18 @@ def test_delete(engines: Engines) -> None:
     assert same_contents(engines, [id_of(1), id_of(3)]) == []
 
 
+def test_a_point_with_a_number_for_an_id_is_read_and_deleted(engines: Engines) -> None:
+    """Others may write to a collection, and number their points."""
+    for deleted in (None, 1):
+        same(engines, lambda index: index.upsert([replace(point(1), id="42"), point(5)]))
+        assert same(engines, lambda index: [found.id for found in index.retrieve(["42"])]) == ["42"]
+        assert same(engines, lambda index: sorted(index.hashes(["42", "43"]))) == [PointHashes("42", "c1", 1)]
+        assert same(engines, lambda index: index.set_payload([("42", point(1).payload), ("43", {})])) == 1
+        assert same(engines, lambda index: seen(index, 1)) == [sorted(["42", id_of(5)])] * 3
+        same(engines, lambda index: index.delete(["42", "43"], deleted))  # noqa: B023 - called at once
+        assert same(engines, lambda index: seen(index, 1)) == [[id_of(5)]] * 3
+
+
 def test_delete_within_a_bucket_leaves_what_is_of_another_by_then(engines: Engines) -> None:
     same(engines, lambda index: index.upsert(point(number) for number in range(5)))  # 1 is of bucket 1, 0 and 4 of 0
     same(engines, lambda index: index.delete([id_of(0), id_of(1), id_of(99)], 0))
@@ -292,7 +305,7 @@ def test_scroll_reads_every_page_once(engines: Engines) -> None:
     assert found == sorted(PointHashes(id_of(n), f"c{n}", n) for n in (0, 7, 2_099))
 
 
-@pytest.mark.parametrize("odd", [None, "12", 1.5, -3, True, [], {"a": 1}, 2**70])
+@pytest.mark.parametrize("odd", [None, "12", 1.5, -3, True, [], {"a": 1}, 2**70, [4, 5], [*range(50)]])
 def test_a_digest_that_is_none_is_told_as_none(engines: Engines, odd: Any) -> None:
     """Others may write to a collection: such a point is seen, and once, whatever they put there."""
     same(engines, lambda index: index.upsert([point(1), point(2, payload_digest=odd), point(3, account_bucket=1)]))

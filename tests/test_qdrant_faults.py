@@ -1,13 +1,14 @@
 """What the index does when something is wrong: locks, kills, losses, unreachable servers, secrets."""
 
 import json
+import math
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,11 +21,13 @@ from search_world import recipe
 
 from resources.edge_generations import EdgeGenerations
 from resources.edge_shard import BIRTH_FILE
+from resources.failures import PermanentFailure
 from resources.index_generations import SERVING
 from resources.index_values import (
     Candidate,
     IndexPoint,
     IndexUnavailableError,
+    QdrantAddressError,
     SearchFilter,
     SparseVector,
     VectorIndexError,
@@ -32,7 +35,7 @@ from resources.index_values import (
 from resources.qdrant import QdrantResource
 from resources.qdrant_calls import RetryPolicy
 from resources.server_generations import ServerGenerations
-from resources.vector_index import VectorIndex, best_candidates
+from resources.vector_index import Payloads, VectorIndex, best_candidates
 
 POINT = IndexPoint(
     "00000000-0000-0000-0000-000000000001", np.ones(4, np.float32), SparseVector.of([1], [1.0]), {"account_bucket": 1}
@@ -170,21 +173,41 @@ def test_sparse_vectors_are_written_as_ascending_pairs(indices: list[int], value
         SparseVector.of(indices, values).checked()
 
 
+def payloads(ids: Sequence[str]) -> Payloads:
+    return {id_: {"of": id_} for id_ in ids}
+
+
 def test_a_tie_that_begins_at_the_cut_goes_by_id() -> None:
     engine = [Candidate("a", 1.0, {}), Candidate("z", 0.5, {}), Candidate("y", 0.5, {}), Candidate("b", 0.5, {})]
-    assert [candidate.id for candidate in best_candidates(lambda wanted: engine[:wanted], 2)] == ["a", "b"]
+    found = best_candidates(lambda wanted, _: engine[:wanted], payloads, 2)
+    assert [candidate.id for candidate in found] == ["a", "b"]
 
 
-def test_a_tie_longer_than_the_widening_is_cut_by_id_among_those_seen() -> None:
+def test_a_tie_goes_by_id_however_long_it_is_and_costs_the_payloads_of_the_best() -> None:
     asked = []
+    engine = [Candidate("best", 0.9, {}), *(Candidate(f"{n:05d}", 0.5, {}) for n in reversed(range(20_000)))]
 
-    def fetch(wanted: int) -> list[Candidate]:
-        asked.append(wanted)
-        return [Candidate(f"{1_000_000 - n:07d}", 0.5, {}) for n in range(wanted)]
+    def fetch(wanted: int, shown: bool) -> list[Candidate]:
+        asked.append((wanted, shown))
+        return engine[:wanted]
 
-    found = best_candidates(fetch, 10)
-    assert asked == [11, 44, 160]
-    assert [candidate.id for candidate in found] == [f"{1_000_000 - n:07d}" for n in range(159, 149, -1)]
+    found = best_candidates(fetch, lambda ids: {id_: {"of": id_} for id_ in ids if id_ != "00001"}, 4)
+    assert [candidate.id for candidate in found] == ["best", "00000", "00002"], "and one was deleted meanwhile"
+    assert found[1].payload == {"of": "00000"}
+    assert asked[:2] == [(5, True), (20, False)]
+    assert asked[-1] == (20_480, False)
+
+
+def test_what_has_no_finite_score_is_left_out() -> None:
+    engine = [
+        Candidate("z", math.nan, {}),
+        Candidate("b", 0.5, {}),
+        Candidate("y", math.inf, {}),
+        Candidate("a", 0.9, {}),
+    ]
+    for limit in (1, 2, 3):
+        found = best_candidates(lambda wanted, _: engine[:wanted], payloads, limit)
+        assert [candidate.id for candidate in found] == ["a", "b"][:limit]
 
 
 @contextmanager
@@ -247,6 +270,15 @@ def test_no_server_is_one_clear_error() -> None:
             pass
 
 
+def test_a_panic_of_the_engine_is_one_clear_error(folder: Path) -> None:
+    """It is no Exception, and has no class that could be imported."""
+    [status] = (folder / f"{SERVING}_v1" / "segments").glob("*/vector_storage-dense/vectors/status.dat")
+    status.write_bytes(status.read_bytes()[: status.stat().st_size // 2])
+    told = "cannot be loaded: index out of bounds.*Move it away and the next run builds it anew"
+    with pytest.raises(VectorIndexError, match=told), QdrantResource(edge_path=str(folder)).open() as index:
+        index.count()
+
+
 def test_the_resource_opens_edge_and_hides_its_key(folder: Path) -> None:
     resource = QdrantResource(edge_path=str(folder), api_key=SECRET)
     with resource.open() as index:
@@ -260,10 +292,33 @@ def test_the_resource_prefers_the_server(folder: Path) -> None:
 
 
 def test_the_resource_needs_an_address() -> None:
-    with pytest.raises(IndexUnavailableError, match=r"'cluster:6333'.* begins with http"):
-        QdrantResource(url="cluster:6333").open().__enter__()
     with pytest.raises(IndexUnavailableError, match="set QDRANT_URL"), QdrantResource().open():
         pass
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("cluster:6333", "'cluster:6333'"),
+        (f"user:{SECRET}@cluster:6333", "'cluster:6333'"),
+        (f"https://user:{SECRET}@cluster:6333", "'cluster:6333'"),
+        ("http://127.0.0.1:port", "'http://127.0.0.1:port'"),
+        ("http://127.0.0.1:99999", "'http://127.0.0.1:99999'"),
+        ("http://[::1", "'http://[::1'"),
+        ("http://", "'http://'"),
+        ("ftp://cluster", "'ftp://cluster'"),
+    ],
+)
+def test_what_is_no_address_is_one_sentence_without_a_password(url: str, shown: str) -> None:
+    for resource, setting in (
+        (QdrantResource(url=url), "QDRANT_URL"),
+        (QdrantResource(url="http://127.0.0.1:1", nodes=f"http://127.0.0.1:2,{url}"), "CIPPUS_QDRANT_NODES"),
+    ):
+        with pytest.raises(QdrantAddressError) as raised:
+            resource.open().__enter__() if setting == "QDRANT_URL" else resource.cluster()
+        assert str(raised.value).startswith(f"{setting} is {shown}, expected http:// or https:// and a host")
+        assert SECRET not in str(raised.value)
+    assert isinstance(raised.value, PermanentFailure)
 
 
 def test_dates_need_a_time_zone() -> None:

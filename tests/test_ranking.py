@@ -217,6 +217,29 @@ def test_only_three_posts_count() -> None:
     assert [found.weight for found in six.evidence] == [1.0, 0.1, 0.01, 0.0, 0.0, 0.0]
 
 
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {},
+        {"account_id": ["ann"], "post_id": "p"},
+        {"account_id": "ann", "post_id": None},
+        {"account_id": 5, "post_id": "p"},
+    ],
+)
+def test_a_point_of_no_account_and_post_changes_nothing(payload: dict[str, Any]) -> None:
+    """Somebody else may write to the collection, and is found until a run or a reconcile removes it."""
+    ours, theirs = [chunk("p1", 0.9), chunk("p2", 0.4, "bob")], Chunk("0", 0.95, payload)
+    expected = rank_accounts(Candidates(ours, ours), limit=5)
+    assert rank_accounts(Candidates([theirs, *ours], [*ours, theirs]), limit=5) == expected
+    assert rank_posts(Candidates([theirs, *ours], [theirs])) == ["p1", "p2"]
+
+
+def test_a_text_that_is_none_is_not_shown() -> None:
+    odd = Chunk("1", 0.9, {"account_id": "ann", "post_id": "p1", "text": 5, "handle": ["@ann"]})
+    (account,) = rank_accounts(Candidates([odd], []), limit=1)
+    assert (account.handle, account.evidence[0].text) == (None, "")
+
+
 @pytest.mark.parametrize("limit", [0, 1, 10])
 def test_nothing_found_ranks_nothing(limit: int) -> None:
     assert rank_accounts(Candidates([], []), limit=limit) == []

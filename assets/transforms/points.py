@@ -35,6 +35,11 @@ def payload_digest(payload: Mapping[str, Any]) -> int:
     return _digest_of(_canonical({**_ABSENT, **payload}))
 
 
+def is_payload(payload: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether they are one JSON; ``==`` is not enough, since Python takes 5.0 for 5, and False for 0."""
+    return _canonical(payload) == _canonical(wanted)
+
+
 def _canonical(payload: Mapping[str, Any]) -> bytes:
     try:
         return orjson.dumps(payload, option=orjson.OPT_SORT_KEYS)

@@ -149,10 +149,10 @@ def fuse(found: Candidates, k: int = RRF_K) -> list[FusedChunk]:
     """Reciprocal rank fusion: Σ 1 / (k + rank) over the lists that have the chunk; by (-score, id).
 
     Ranks are ours, by (-score, id), whatever order the lists come in. A BM25 score of 0 or less shares no term with
-    the query and does not count.
+    the query and does not count, nor does a point that is of no account and post: somebody else's, until it is removed.
     """
-    in_dense = _ranked(found.dense, found.cosines)
-    in_bm25 = _ranked((candidate for candidate in found.bm25 if candidate.score > 0), {})
+    in_dense = _ranked(filter(_is_of_a_post, found.dense), found.cosines)
+    in_bm25 = _ranked((one for one in found.bm25 if one.score > 0 and _is_of_a_post(one)), {})
     fused = []
     for id_ in in_dense.keys() | in_bm25.keys():
         dense_rank, dense_score, by_dense = in_dense.get(id_, (None, None, None))
@@ -198,9 +198,18 @@ def rank_accounts(found: Candidates, limit: int, evidence: int = 3) -> list[Rank
         dense_part = sum(chunk.dense_part * weight for chunk, weight in weighed)
         bm25_part = sum(chunk.bm25_part * weight for chunk, weight in weighed)
         shown = [_evidence(chunk, number) for number, chunk in enumerate(best_first[:evidence])]
-        handle = best_first[0].candidate.payload.get("handle")
+        handle = _text(best_first[0].candidate.payload.get("handle"))
         accounts.append(RankedAccount(account_id, handle, dense_part + bm25_part, dense_part, bm25_part, shown))
     return sorted(accounts, key=lambda account: (-account.score, account.account_id))[:limit]
+
+
+def _is_of_a_post(candidate: Candidate) -> bool:
+    return all(isinstance(candidate.payload.get(name), str) for name in ("account_id", "post_id"))
+
+
+def _text(value: object) -> str | None:
+    """What is shown of a payload that others may have written to."""
+    return value if isinstance(value, str) else None
 
 
 def _ranked(candidates: Iterable[Candidate], settled: Mapping[str, float]) -> dict[str, tuple[int, float, Candidate]]:
@@ -223,5 +232,5 @@ def _evidence(chunk: FusedChunk, number: int) -> Evidence:
         bm25_part=chunk.bm25_part,
         bm25_score=chunk.bm25_score,
         bm25_rank=chunk.bm25_rank,
-        text=payload.get("text", ""),
+        text=_text(payload.get("text")) or "",
     )
