@@ -63,8 +63,9 @@ def points(
             stage = Stage(stage_of(generation), (CHUNKS, VECTORS, TAGS), fingerprint([recipe.model, recipe.sparse]))
             buckets = _Buckets(context, writer, index)
             done = refresh(context, lake, ledger, stage, buckets.among, buckets.bring_up_to_date, at_once())
-            if set(buckets).issubset(int(key) for key in context.partition_keys):
-                # Not before every bucket wrote what is its own: a damaged point of one may be among them.
+            is_whole = set(buckets).issubset(int(key) for key in context.partition_keys)
+            # Not before every bucket wrote what is its own: a damaged point of one may be among them.
+            if is_whole and index.count() != done.rows:
                 done.counts["homeless_deleted"] += index.delete_homeless(buckets)
             if done.changes.written and generation == generations.serving():
                 index.optimize()

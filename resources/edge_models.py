@@ -65,6 +65,16 @@ def homeless(buckets: Iterable[int]) -> edge.Filter:
     return edge.Filter(must_not=[edge.Filter(must=[of_any, _one_bucket()])])
 
 
+def in_bucket(account_bucket: int) -> edge.FieldCondition:
+    """In this bucket, and perhaps in others."""
+    return edge.FieldCondition("account_bucket", match=edge.MatchValue(account_bucket))
+
+
+def is_one(value: Any) -> bool:
+    """What the engine counts as one value."""
+    return not isinstance(value, list) or len(value) == 1
+
+
 def _one_bucket() -> edge.FieldCondition:
     """No other bucket beside it: a match alone finds a list that holds what it looks for, too."""
     return edge.FieldCondition("account_bucket", values_count=edge.ValuesCount(gte=1, lte=1))

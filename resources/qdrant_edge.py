@@ -15,7 +15,17 @@ import numpy as np
 import qdrant_edge as edge
 from numpy.typing import NDArray
 
-from resources.edge_models import chosen, conditions_of, edge_point, edge_sparse, filter_of, homeless, index_point
+from resources.edge_models import (
+    chosen,
+    conditions_of,
+    edge_point,
+    edge_sparse,
+    filter_of,
+    homeless,
+    in_bucket,
+    index_point,
+    is_one,
+)
 from resources.edge_shard import create_payload_indexes, engine_errors, is_of_engine, read_birth, write_birth
 from resources.index_generations import Generation
 from resources.index_values import (
@@ -44,6 +54,7 @@ from resources.vector_index import (
 )
 
 _HASHES = edge.PayloadSelector.Include(["content_hash", "payload_digest"])
+_BUCKET = edge.PayloadSelector.Include(["account_bucket"])
 
 
 class EdgeIndex:
@@ -98,28 +109,35 @@ class EdgeIndex:
         """See VectorIndex. Memory: ids and digests of all of them.
 
         They come from the digests' index, by whose order points are scrolled, in a third of the time that it takes to
-        read payloads. What is not in it, or several times, comes after.
+        read payloads: a row a digest. Only what is not in it, which is nothing of ours, is asked for its payload.
         """
-        known = edge.Filter(
-            must=[
-                edge.FieldCondition("payload_digest", range=edge.RangeFloat(gte=0)),
-                edge.FieldCondition("payload_digest", values_count=edge.ValuesCount(gte=1, lte=1)),
-            ]
-        )
-        must = conditions_of(SearchFilter(account_bucket=account_bucket))
-        for matching, order in (
-            (edge.Filter(must=[*must, known]), edge.OrderBy("payload_digest")),
-            (edge.Filter(must=must, must_not=[known]), None),
-        ):
-            shard = self._loaded()
-            with engine_errors():
-                all_of_them = max(1, shard.info().points_count)
+        has_digest = edge.FieldCondition("payload_digest", range=edge.RangeFloat(gte=0))
+        found: dict[str, int] = {}
+        where = edge.Filter(must=[*conditions_of(SearchFilter(account_bucket=account_bucket)), has_digest])
+        for record in self._all_rows(where, payload=False, order=edge.OrderBy("payload_digest")):
+            id_ = str(record.id)
+            found[id_] = NO_DIGEST if id_ in found or record.order_value is None else int(record.order_value)
+        yield from found.items()
+        matched: list[edge.ConditionType] = [] if account_bucket is None else [in_bucket(account_bucket)]
+        rest = self._all_rows(edge.Filter(must=matched, must_not=[has_digest]), payload=_BUCKET)
+        for record in rest:
+            if account_bucket is None or is_one((record.payload or {}).get("account_bucket")):
+                yield str(record.id), NO_DIGEST
+
+    def _all_rows(
+        self, where: edge.Filter, *, payload: bool | edge.PayloadSelector, order: edge.OrderBy | None = None
+    ) -> list[edge.Record]:
+        shard = self._loaded()
+        with engine_errors():
+            limit = shard.info().points_count + 1
+            while True:
                 request = edge.ScrollRequest(
-                    limit=all_of_them, filter=matching, with_payload=False, with_vector=False, order_by=order
+                    limit=limit, filter=where, with_payload=payload, with_vector=False, order_by=order
                 )
                 records, _ = shard.scroll(request)
-            for record in records:
-                yield str(record.id), NO_DIGEST if record.order_value is None else int(record.order_value)
+                if len(records) < limit:
+                    return records
+                limit *= 2  # a point with several values is a row for each
 
     def scroll_hashes(self, account_bucket: int | None = None) -> Iterator[PointHashes]:
         """See VectorIndex. The iterator lives no longer than the opened index."""
