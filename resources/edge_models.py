@@ -70,9 +70,20 @@ def in_bucket(account_bucket: int) -> edge.FieldCondition:
     return edge.FieldCondition("account_bucket", match=edge.MatchValue(account_bucket))
 
 
-def is_one(value: Any) -> bool:
-    """What the engine counts as one value."""
-    return not isinstance(value, list) or len(value) == 1
+def every_bucket() -> edge.FacetRequest:
+    """How many points are in each."""
+    return edge.FacetRequest("account_bucket", limit=2**31, exact=True)
+
+
+def in_any_of(hits: Sequence[edge.FacetHit]) -> edge.Filter:
+    """In one or more of the buckets that there are."""
+    found = [hit.value for hit in hits if isinstance(hit.value, int)]
+    return edge.Filter(must=[edge.FieldCondition("account_bucket", match=edge.MatchAny(found))])
+
+
+def in_several_buckets() -> edge.Filter:
+    """In more than one, whichever they are."""
+    return edge.Filter(must=[edge.FieldCondition("account_bucket", values_count=edge.ValuesCount(gt=1))])
 
 
 def _one_bucket() -> edge.FieldCondition:

@@ -57,7 +57,10 @@ class VectorIndex(Protocol):
         """Remove the points that no look at one of these buckets shows; returns how many there were."""
 
     def scroll_digests(self, account_bucket: int | None = None) -> Iterator[tuple[str, int]]:
-        """Id and digest, or NO_DIGEST, of every point (of one bucket), as quickly as can be, in no promised order."""
+        """Id and digest, or NO_DIGEST, of every point (of one bucket), as quickly as can be, in no promised order.
+
+        One whose payload names something beside the bucket that is none may be among them.
+        """
 
     def scroll_hashes(self, account_bucket: int | None = None) -> Iterator[PointHashes]:
         """The hashes in the payload of every point (of one bucket), page by page, in no promised order."""

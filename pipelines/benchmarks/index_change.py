@@ -167,7 +167,7 @@ class EmbeddedLineage:
         self._console.print(f"cippus {arguments[0]}", highlight=False)
         program = [sys.executable, "-m", "pipelines.cli", *arguments]
         done = subprocess.run(program, env=self._environment, capture_output=True, text=True, check=False)
-        if done.returncode not in (0, *also):
+        if done.returncode not in (0, *also) or (done.returncode and not done.stdout):
             told = "\n".join(done.stderr.splitlines()[-5:])
             message = f"cippus {arguments[0]} ended with {done.returncode}: {told}"
             raise FailedRunError(message)
