@@ -78,14 +78,11 @@ def rollback(as_json: Json = False) -> None:
         before, previous = generations.serving(), generations.previous()
         # Runs keep what is served up to date, and nothing else: what was deleted since would be found again.
         is_current = previous is not None and previous.recipe.has_vectors_of(recipe_of(writer.model, "none"))
-        if previous is not None and is_current:
-            try:
-                repair(generations.open(previous), writer, buckets, Reconciled(previous.name), deep=False)
-            except (MissingVectorError, BucketCountError) as error:
-                raise InputError(str(error)) from None
         try:
+            if previous is not None and is_current:
+                repair(generations.open(previous), writer, buckets, Reconciled(previous.name), deep=False)
             serving = generations.roll_back()
-        except NoPreviousError as error:
+        except (MissingVectorError, BucketCountError, NoPreviousError) as error:
             raise InputError(str(error)) from None
     left = before.name if before else "nothing"
     if as_json:

@@ -33,12 +33,12 @@ def index_point(record: edge.Record) -> IndexPoint:
 
 def filter_of(where: SearchFilter) -> edge.Filter | None:
     """A filter, or None when anything may be found."""
-    must = conditions_of(where)
+    must = _conditions(where)
     return edge.Filter(must=must) if must else None
 
 
 # Quoted here and below: the alias exists in the stubs alone.
-def conditions_of(where: SearchFilter) -> "list[edge.ConditionType]":
+def _conditions(where: SearchFilter) -> "list[edge.ConditionType]":
     """What must be true of a point."""
     must: list[edge.ConditionType] = [
         edge.FieldCondition(key, match=edge.MatchValue(value)) for key, value in where.matches().items()
@@ -55,14 +55,13 @@ def conditions_of(where: SearchFilter) -> "list[edge.ConditionType]":
 
 def chosen(ids: Sequence[str], account_bucket: int | None) -> edge.Filter:
     """Some points, where they are of this bucket."""
-    of_bucket = conditions_of(SearchFilter(account_bucket=account_bucket))
+    of_bucket = _conditions(SearchFilter(account_bucket=account_bucket))
     return edge.Filter(must=[*of_bucket, edge.HasIdCondition({id_in_engine(id_) for id_ in ids})])
 
 
 def homeless(buckets: Iterable[int]) -> edge.Filter:
     """What no filter by one of these buckets finds."""
-    of_any = edge.FieldCondition("account_bucket", match=edge.MatchAny(sorted(buckets)))
-    return edge.Filter(must_not=[edge.Filter(must=[of_any, _one_bucket()])])
+    return edge.Filter(must_not=[edge.Filter(must=[in_any_of(buckets), _one_bucket()])])
 
 
 def in_bucket(account_bucket: int) -> edge.FieldCondition:
@@ -75,10 +74,9 @@ def every_bucket() -> edge.FacetRequest:
     return edge.FacetRequest("account_bucket", limit=2**31, exact=True)
 
 
-def in_any_of(hits: Sequence[edge.FacetHit]) -> edge.Filter:
-    """In one or more of the buckets that there are."""
-    found = [hit.value for hit in hits if isinstance(hit.value, int)]
-    return edge.Filter(must=[edge.FieldCondition("account_bucket", match=edge.MatchAny(found))])
+def in_any_of(buckets: Iterable[int]) -> edge.FieldCondition:
+    """In one or more of these."""
+    return edge.FieldCondition("account_bucket", match=edge.MatchAny(sorted(buckets)))
 
 
 def in_several_buckets() -> edge.Filter:

@@ -141,7 +141,8 @@ class EdgeIndex:
     def _is_any_in_two_buckets(self) -> bool:
         with engine_errors():
             hits = self._loaded().facet(every_bucket()).hits
-            points = self._loaded().count(edge.CountRequest(exact=True, filter=in_any_of(hits)))
+            of_any = edge.Filter(must=[in_any_of(hit.value for hit in hits if isinstance(hit.value, int))])
+            points = self._loaded().count(edge.CountRequest(exact=True, filter=of_any))
         return sum(hit.count for hit in hits) > points
 
     def _note_several(self, payloads: Iterable[Mapping[str, Any]]) -> None:
