@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipelines.demo import stack
 from pipelines.demo.folder import InputError
 from pipelines.run_lock import only_run
 from pipelines.terminal import Json, err, out, print_json, require_stack
@@ -125,7 +124,7 @@ def _settle(job_name: str) -> None:
 def _vacuum() -> int:
     from pipelines.demo.s3_volumes import vacuum
 
-    return vacuum(stack.s3_server(home()))
+    return vacuum(home())
 
 
 def _show_scan(found: dict[str, Any], places: list[str], *, as_json: bool) -> None:

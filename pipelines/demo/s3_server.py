@@ -1,11 +1,13 @@
 """The embedded S3: SeaweedFS in the home folder, every port on loopback, telemetry off.
 
-Belongs here: its arguments and the bucket. Not here: clients (resources/s3.py).
+Belongs here: its arguments, the bucket, and its own shell. Not here: clients (resources/s3.py).
 """
 
 import json
+import re
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,9 +24,12 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 BUCKET = "cippus"
+_PORT_ARGUMENTS = (".port", ""), (".port.grpc", ".grpc")
 PORT_NAMES = ("s3", "s3.grpc", "master", "master.grpc", "volume", "volume.grpc", "filer", "filer.grpc")
 _VOLUME_MB = 1024
 _PROBE = "landing/.ready"
+_PROBE_SECONDS = 5.0
+LIST_VOLUMES = "volume.list"
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,11 @@ class S3Server:
     def start(self) -> None:
         """Start the server and make the bucket where it is missing."""
         self.data.mkdir(mode=0o700, exist_ok=True)
-        self.process.start(self._command(), self.data, {"HOME": str(self.data)}, self._is_ready)
+        self.process.start([*self._storage(), *self._gateway()], self.data, {"HOME": str(self.data)}, self._is_ready)
+
+    def start_without_gateway(self) -> None:
+        """Start what stores objects, and nothing that clients could reach them by."""
+        self.process.start(self._storage(), self.data, {"HOME": str(self.data)}, self._has_all_volumes)
 
     def stop(self) -> None:
         """End the server; what it acknowledged is in its files.
@@ -70,10 +79,35 @@ class S3Server:
         """Whether the server runs and answers."""
         return self.process.pid() is not None and self._answers(lambda s3: s3.head_object(Bucket=BUCKET, Key=_PROBE))
 
-    def _command(self) -> list[str]:
-        ports = [f"-{name}.port={port}" for name, port in zip(PORT_NAMES, self.ports, strict=True) if "." not in name]
-        grpc = [f"-{name.split('.')[0]}.port.grpc={port}" for name, port in zip(PORT_NAMES, self.ports, strict=True)
-                if "." in name]  # fmt: skip
+    def shell(self, *commands: str, patience_seconds: float = 600.0) -> str:
+        """What the server's own shell says to some commands. Raises ServerError when it does not end."""
+        port = self._port
+        addresses = {part: f"127.0.0.1:{port[part]}.{port[f'{part}.grpc']}" for part in ("master", "filer")}
+        try:
+            done = subprocess.run(
+                [str(server_binary()), "shell", *(f"-{part}={address}" for part, address in addresses.items())],
+                input="".join(f"{command}\n" for command in commands),
+                env={"HOME": str(self.data), "PATH": ""},
+                capture_output=True,
+                text=True,
+                timeout=patience_seconds,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            message = f"The embedded S3's shell did not end {commands[0]} within {patience_seconds:g} s."
+            raise ServerError(message) from None
+        return done.stdout + done.stderr
+
+    @property
+    def _port(self) -> dict[str, int]:
+        return dict(zip(PORT_NAMES, self.ports, strict=True))
+
+    def _listening(self, *parts: str) -> list[str]:
+        port = self._port
+        return [f"-{part}{kind}={port[part + suffix]}" for part in parts for kind, suffix in _PORT_ARGUMENTS]
+
+    def _storage(self) -> list[str]:
+        """Master, volumes and filer."""
         return [
             str(server_binary()),
             "-logtostderr=true",
@@ -90,14 +124,19 @@ class S3Server:
             "-volume.preStopSeconds=0",
             "-filer",
             "-filer.localSocket=filer.sock",
+            *self._listening("master", "volume", "filer"),
+        ]
+
+    def _gateway(self) -> list[str]:
+        """What clients speak S3 with."""
+        return [
             "-s3",
             "-s3.localSocket=s3.sock",
             "-s3.ip.bind=127.0.0.1",
             f"-s3.config={self._identities()}",
             "-s3.port.iceberg=0",
             "-s3.port.lance=0",
-            *ports,
-            *grpc,
+            *self._listening("s3"),
         ]
 
     def _identities(self) -> Path:
@@ -114,14 +153,30 @@ class S3Server:
         return path
 
     def _is_ready(self) -> bool:
-        """Whether the bucket is there and takes an object; SeaweedFS lists before it can write."""
+        """Whether the bucket is there and takes an object, and its volumes are; SeaweedFS lists before it can write."""
 
         def write(s3: "S3Client") -> None:
             if BUCKET not in [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]]:
                 s3.create_bucket(Bucket=BUCKET)
             s3.put_object(Bucket=BUCKET, Key=_PROBE, Body=b"")
 
-        return self._answers(write)
+        return self._answers(write) and self._has_all_volumes()
+
+    def _has_all_volumes(self) -> bool:
+        """Whether the filer answers, and the master knows of all volumes.
+
+        It learns of them a moment after it answers; until then what is in them cannot be read, and is not checked.
+        """
+        try:
+            said = self.shell(LIST_VOLUMES, "fs.ls /", patience_seconds=_PROBE_SECONDS)
+        except ServerError:
+            return False
+        return "buckets" in said and not self.unlisted_volumes(said)
+
+    def unlisted_volumes(self, said: str) -> set[int]:
+        """The volumes that there are files of, and that the shell did not list."""
+        listed = {int(number) for number in re.findall(r"\bvolume Id:(\d+)", said)}
+        return {int(path.stem.rpartition("_")[2]) for path in self.data.glob("*.idx")} - listed
 
     def _answers(self, ask: Callable[["S3Client"], object]) -> bool:
         client = boto3.client(

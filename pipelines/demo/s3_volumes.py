@@ -1,40 +1,34 @@
 """Overwriting what was deleted from the embedded S3: it appends objects to volume files and only marks deleted ones.
 
 Belongs here: vacuuming the volumes, and proof from their indexes that nothing deleted is left. Not here: the server's
-arguments (s3_server.py).
+arguments and its shell (s3_server.py).
 """
 
 import re
-import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pipelines.demo.s3_server import PORT_NAMES, S3Server, server_binary
+from pipelines.demo import stack
+from pipelines.demo.s3_server import LIST_VOLUMES, S3Server
 from pipelines.demo.server_process import ServerError
 
-_WAIT_SECONDS, _POLL_SECONDS = 60.0, 0.2
-_COMMAND_SECONDS = 600.0
+_PATIENCE_SECONDS, _POLL_SECONDS = 10.0, 0.2
 _ENTRY_BYTES, _SIZE_AT = 17, 13
 """An entry of a volume's index: the object's key (8), its offset (5), its size (4, negative when it was deleted)."""
 
 
-def vacuum(server: S3Server) -> int:
-    """Rewrite the server's volumes without deleted objects; returns the bytes that it freed.
+def vacuum(home: Path, patience_seconds: float = _PATIENCE_SECONDS) -> int:
+    """Rewrite the volumes of a home's server without deleted objects; returns the bytes that it freed.
 
-    The server deletes in the background, so its own check is asked until every object in the volumes belongs to a
-    key. Nothing is deleted here: a check may see an upload that is under way. Raises ServerError when deleted
-    objects are left, because something is still being deleted or the server failed.
+    Each step is given so long in which nothing gets better. Raises ServerError when deleted objects are left, because
+    something is being deleted just now or the server failed.
     """
-    before, deadline = _volume_bytes(server), time.monotonic() + _WAIT_SECONDS
-    while _orphans(server):
-        if time.monotonic() > deadline:
-            message = f"The embedded S3 still had deleted objects to clear after {_WAIT_SECONDS:g} s: try again."
-            raise ServerError(message)
-        time.sleep(_POLL_SECONDS)
-    _shell(server, "volume.vacuum -garbageThreshold=0")
-    left = sum(1 for index in server.data.glob("*.idx") for size in index_sizes(index) if size < 0)
-    if left:
+    server = stack.s3_server(home)
+    before = _volume_bytes(server)
+    if _lowest(lambda: _unclear(server), patience_seconds):
+        _clear(home)
+    if left := _lowest(lambda: _left_by_vacuum(server), patience_seconds):
         message = f"The embedded S3 kept {left} deleted objects in its volumes: try again, or look at its log."
         raise ServerError(message)
     return max(0, before - _volume_bytes(server))
@@ -47,34 +41,57 @@ def index_sizes(index: Path) -> Iterator[int]:
         yield int.from_bytes(entries[start + _SIZE_AT : start + _ENTRY_BYTES], "big", signed=True)
 
 
-def _volume_bytes(server: S3Server) -> int:
-    return sum(path.stat().st_size for path in server.data.glob("*.dat"))
+def _lowest(count: Callable[[], int], patience_seconds: float) -> int:
+    """What is left of a number once it has not fallen any more for so long."""
+    fewest, deadline = count(), time.monotonic() + patience_seconds
+    while fewest and time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
+        if (counted := count()) < fewest:
+            fewest, deadline = counted, time.monotonic() + patience_seconds
+    return fewest
 
 
-def _orphans(server: S3Server) -> int:
-    said = _shell(server, "volume.fsck -cutoffTimeAgo=0s")
+def _left_by_vacuum(server: S3Server) -> int:
+    """The deleted objects that a vacuum leaves: it passes over a volume that it cannot take without a word."""
+    _locked(server, "volume.vacuum -garbageThreshold=0")
+    return sum(1 for index in server.data.glob("*.idx") for size in index_sizes(index) if size < 0)
+
+
+def _clear(home: Path) -> None:
+    """Delete the objects that belong to no key.
+
+    The server remembers what it has to clear in its memory alone, so they stay for good when it is killed, and for
+    minutes to hours when it fails at one. An upload under way belongs to no key either: so nobody may be served
+    meanwhile.
+    """
+    with stack.s3_without_clients(home) as server:
+        said = _locked(server, "volume.fsck -cutoffTimeAgo=0s -reallyDeleteFromVolume")
+        if left := _unclear(server):
+            message = f"The embedded S3 could not clear {left} deleted objects or volumes: {_last_line(said)}"
+            raise ServerError(message)
+
+
+def _unclear(server: S3Server) -> int:
+    """The objects in the volumes that belong to no key, and the volumes that were not looked at.
+
+    The server clears the objects of deleted keys in the background.
+    """
+    said = _locked(server, LIST_VOLUMES, "volume.fsck -cutoffTimeAgo=0s")
     found = re.search(r"^Total\s+entries:\d+\s+orphan:(\d+)", said, re.MULTILINE)
     if found is None:
-        message = f"The embedded S3's check of its volumes failed: {(said.splitlines() or ['it said nothing'])[-1]}"
+        message = f"The embedded S3's check of its volumes failed: {_last_line(said)}"
         raise ServerError(message)
-    return int(found[1])
+    return int(found[1]) + len(server.unlisted_volumes(said))
 
 
-def _shell(server: S3Server, command: str) -> str:
-    """What the server's own shell says to a command, which needs the cluster's lock."""
-    port = dict(zip(PORT_NAMES, server.ports, strict=True))
-    done = subprocess.run(
-        [
-            str(server_binary()),
-            "shell",
-            f"-master=127.0.0.1:{port['master']}.{port['master.grpc']}",
-            f"-filer=127.0.0.1:{port['filer']}.{port['filer.grpc']}",
-        ],
-        input=f"lock\n{command}\nunlock\n",
-        env={"HOME": str(server.data), "PATH": ""},
-        capture_output=True,
-        text=True,
-        timeout=_COMMAND_SECONDS,
-        check=False,
-    )
-    return done.stdout + done.stderr
+def _locked(server: S3Server, *commands: str) -> str:
+    """What the shell says to commands that nobody else may give meanwhile."""
+    return server.shell("lock", *commands, "unlock")
+
+
+def _last_line(said: str) -> str:
+    return (said.strip().splitlines() or ["it said nothing"])[-1]
+
+
+def _volume_bytes(server: S3Server) -> int:
+    return sum(path.stat().st_size for path in server.data.glob("*.dat"))

@@ -135,6 +135,23 @@ def s3_server(home: Path) -> S3Server:
     return _Settings.of(home.resolve()).servers(home.resolve())[1]
 
 
+@contextmanager
+def s3_without_clients(home: Path) -> Iterator[S3Server]:
+    """The embedded S3 while nobody can reach it: whatever was under way has ended, and nothing begins.
+
+    Others who find it gone wait until it is back.
+    """
+    server = s3_server(home)
+    with _exclusively(home):
+        server.stop()
+        try:
+            server.start_without_gateway()
+            yield server
+        finally:
+            server.stop()
+            server.start()
+
+
 def status(home: Path) -> dict[str, bool]:
     """Part → whether it runs and answers."""
     home = home.resolve()
