@@ -28,7 +28,7 @@ peers: $(ready) ## Add what `cippus bench extract` runs beside Cippus.
 	$(bin)/uv sync --quiet --locked --all-extras --group bench --python $(bin)/python
 
 test: $(ready) ## Run the tests. ARGS="-k words" picks some.
-	$(bin)/pytest -n 2 --dist loadfile $(ARGS)
+	$(bin)/pytest -n 3 --dist loadfile $(ARGS)
 
 check: $(ready) ## Formatting, lint, types, layers, lock.
 	$(bin)/uv lock --check --quiet
