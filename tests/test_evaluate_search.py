@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from fake_embedder import CountingEmbedder
 from numpy.typing import NDArray
@@ -152,7 +154,8 @@ def test_figures_are_those_of_exact_search_and_of_plain_bm25(tmp_path: Path) -> 
     assert bm25 == pytest.approx(by_plain_bm25(collection), abs=0.01)
     assert 0.2 < min(dense, bm25) <= max(dense, bm25) < 0.95
     assert hybrid > max(dense, bm25)
-    assert (found.default, found.note) == ("hybrid", "")
+    assert (found.default, found.queries_without_text) == ("hybrid", 1)
+    assert found.note == "Judged and not asked, for want of a text in the test split: 1."
     assert set(phases) == {"counting terms", "indexing documents", "asking queries"}
     assert (found.documents, found.queries) == (DOCUMENTS, len(collection.grades) - 1)
 
@@ -221,6 +224,9 @@ def parquet(name: str, **columns: list[object]) -> tuple[str, bytes | None]:
         ),
         (("qrels_test.tsv", b"q1 d1 1\n"), "qrels_test.tsv line 1 is not query-id, corpus-id and a whole grade, separ"),
         (("qrels_test.tsv", b"q1\td1\tgood\n"), "line 1 is not query-id, corpus-id and a whole grade, separated by t"),
+        (("qrels_test.tsv", b"q1\td1\t--1\n"), "qrels_test.tsv line 1 is not query-id, corpus-id and a whole grade"),
+        (("qrels_test.tsv", b"q1\td1\t" + b"9" * 5_000), "separated by tabs (a grade has up to six digits)."),
+        (("qrels_test.tsv", b"q1\t \t1\n"), "qrels_test.tsv line 1 is not query-id, corpus-id and a whole grade"),
         (("qrels_test.tsv", b"q1\td1\t0\n"), "judges no query of the test split of queries.parquet; expected a grade"),
         (("qrels_test.tsv", b""), "judges no query of the test split of queries.parquet; expected a grade above 0"),
         (("qrels_test.tsv", b"q1\t\xff\t1\n"), "qrels_test.tsv is not UTF-8 text; expected lines of query-id, corpus"),
@@ -235,6 +241,33 @@ def test_a_bad_folder_is_one_sentence(tmp_path: Path, file: tuple[str, bytes | N
         evaluate(folder)
     assert sentence in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_a_column_that_is_there_twice_is_one_sentence(tmp_path: Path) -> None:
+    folder = GOOD.write(tmp_path / "twice")
+    table = pa.table([["d1"], ["a"], ["b"], ["c"]], names=["doc_id", "title", "text", "text"])
+    pq.write_table(table, folder / "corpus.parquet")
+    with pytest.raises(InputError, match=r"corpus.parquet has more than one column text; expected each once\.$"):
+        evaluate(folder)
+
+
+def test_a_query_with_nothing_to_find_counts_as_nothing_found(tmp_path: Path) -> None:
+    documents, queries = [("d1", None, "pelican"), ("d2", None, "heron")], ["q1", "q2", "q3", "q4"]
+    grades = {"q1": {"d1": 1}, "q2": {"d1": 0}, "q3": {"d2": 1, "gone": 1}, "q4": {"d2": -1, "d1": 0}}
+    asked = [(query, "pelican" if query == "q1" else "heron", "test") for query in queries]
+    found = evaluate(Collection(documents, asked, grades).write(tmp_path / "zero"))
+    assert found.queries == 4
+    assert found.quality[Retriever.BM25].recall_at_100 == pytest.approx((1 + 0 + 0.5 + 0) / 4)
+    assert found.documents_missing == found.to_json()["documents_missing"] == 1
+    assert found.note == "Judged and not in the corpus, so never found: 1 documents."
+
+
+def test_marks_and_blanks_around_ids_are_no_part_of_them(tmp_path: Path) -> None:
+    folder = GOOD.write(tmp_path / "blanks")
+    for head in (b"", b"query-id\tcorpus-id\tscore\r\n"):
+        (folder / "qrels_test.tsv").write_bytes(b"\xef\xbb\xbf" + head + b"q1 \t d1\t1 \r\n")
+        collection = open_collection(folder)
+        assert (collection.queries, collection.grades) == ({"q1": "b"}, {"q1": {"d1": 1}})
 
 
 def test_no_folder_is_one_sentence(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ Belongs here: corpus.parquet (doc_id, title, text), queries.parquet (query_id, t
 searching them.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from pipelines.demo.folder import InputError
 _BATCH_ROWS = 2_048
 _EXPECTED = "expected one with corpus.parquet, queries.parquet and qrels_test.tsv"
 _HEADERS = {"query-id", "query_id", "qid"}
+_GRADE = re.compile(r"-?[0-9]{1,6}")
 
 
 @dataclass(frozen=True)
@@ -28,15 +30,17 @@ class Document:
 
 @dataclass(frozen=True)
 class JudgedCollection:
-    """A validated folder. ``queries`` are those of the test split that have something to find: id → text.
+    """A validated folder. ``queries`` are the judged ones of the test split: id → text.
 
-    ``grades`` are query id → document id → grade; ``documents_expected`` is what the corpus file says it holds.
+    ``grades`` are query id → document id → grade; ``documents_expected`` is what the corpus file says it holds;
+    ``queries_without_text`` are judged and no question of the test split, so nobody can ask them.
     """
 
     corpus: Path
     documents_expected: int
     queries: Mapping[str, str]
     grades: Mapping[str, Mapping[str, int]]
+    queries_without_text: int
 
     def batches(self) -> Iterator[list[Document]]:
         """The documents in turn, 2,048 at a time; InputError for an id that is missing."""
@@ -61,20 +65,21 @@ def open_collection(folder: Path) -> JudgedCollection:
     if not documents:
         message = f"{corpus} has no rows; expected a document in each."
         raise InputError(message)
-    grades = {query: held for query, held in _grades(qrels).items() if max(held.values()) > 0}
-    asked = _queries(folder / "queries.parquet")
+    grades, asked = _grades(qrels), _queries(folder / "queries.parquet")
     queries = {query: asked[query] for query in grades if query in asked}
-    if not queries:
+    if not any(grade > 0 for query in queries for grade in grades[query].values()):
         message = f"{qrels} judges no query of the test split of queries.parquet; expected a grade above 0 for some."
         raise InputError(message)
-    return JudgedCollection(corpus, documents, queries, {query: grades[query] for query in queries})
+    return JudgedCollection(
+        corpus, documents, queries, {query: grades[query] for query in queries}, len(grades) - len(queries)
+    )
 
 
 def _queries(path: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     for rows in _rows(path, ("query_id", "text", "split")):
         for query_id, text, split in rows:
-            if split == "test" and text and text.strip():
+            if split and split.strip().lower() == "test" and text and text.strip():
                 key = _id(path, "query_id", query_id)
                 if found.setdefault(key, text) != text:
                     message = f"{path} has query {key} twice with different texts; expected each id once."
@@ -85,13 +90,16 @@ def _queries(path: Path) -> dict[str, str]:
 def _grades(path: Path) -> dict[str, dict[str, int]]:
     found: dict[str, dict[str, int]] = {}
     try:
-        with path.open(encoding="utf-8") as lines:
+        with path.open(encoding="utf-8-sig") as lines:
             for number, line in enumerate(lines, start=1):
-                fields = line.rstrip("\r\n").split("\t")
+                fields = [field.strip() for field in line.split("\t")]
                 if fields == [""] or (number == 1 and fields[0].lower() in _HEADERS):
                     continue
-                if len(fields) != 3 or not fields[2].strip().lstrip("-").isdecimal():
-                    message = f"{path} line {number} is not query-id, corpus-id and a whole grade, separated by tabs."
+                if len(fields) != 3 or not all(fields) or not _GRADE.fullmatch(fields[2]):
+                    message = (
+                        f"{path} line {number} is not query-id, corpus-id and a whole grade, separated by tabs "
+                        "(a grade has up to six digits)."
+                    )
                     raise InputError(message)
                 query, document, grade = fields
                 found.setdefault(query, {})[document] = int(grade)
@@ -110,6 +118,10 @@ def _opened(path: Path, columns: Sequence[str]) -> pq.ParquetFile:
     missing = [name for name in columns if name not in parquet.schema_arrow.names]
     if missing:
         message = f"{path} has no column {missing[0]}; expected {', '.join(columns)}."
+        raise InputError(message)
+    repeated = [name for name in columns if parquet.schema_arrow.names.count(name) > 1]
+    if repeated:
+        message = f"{path} has more than one column {repeated[0]}; expected each once."
         raise InputError(message)
     return parquet
 
@@ -136,7 +148,7 @@ def _rows(path: Path, columns: Sequence[str]) -> Iterator[list[tuple[str | None,
 
 
 def _id(path: Path, column: str, value: str | None) -> str:
-    if not value:
+    if not value or not value.strip():
         message = f"{path} has a row without {column}; expected one in every row."
         raise InputError(message)
-    return value
+    return value.strip()

@@ -6,7 +6,7 @@ figures (assets/transforms/retrieval_metrics.py).
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +46,8 @@ class SearchEvaluation:
     average_terms: float
     latency_ms: dict[str, float]
     index_seconds: float
+    queries_without_text: int
+    documents_missing: int
 
     @property
     def default(self) -> str:
@@ -54,14 +56,19 @@ class SearchEvaluation:
 
     @property
     def note(self) -> str:
-        """A sentence when hybrid is not the default; else empty."""
-        if self.default == Retriever.HYBRID:
-            return ""
-        ahead = self.quality[Retriever(self.default)].ndcg_at_10 - self.quality[Retriever.HYBRID].ndcg_at_10
-        return (
-            f"Hybrid is {ahead:.3f} nDCG@10 below {self.default} on this collection, more than {TOLERANCE:g}: "
-            f"search it with {self.default}."
-        )
+        """A sentence each when hybrid is not the default, and when judgements are of what is not there; else empty."""
+        said = []
+        if self.default != Retriever.HYBRID:
+            ahead = self.quality[Retriever(self.default)].ndcg_at_10 - self.quality[Retriever.HYBRID].ndcg_at_10
+            said.append(
+                f"Hybrid is {ahead:.3f} nDCG@10 below {self.default} on this collection, more than {TOLERANCE:g}: "
+                f"search it with {self.default}."
+            )
+        if self.queries_without_text:
+            said.append(f"Judged and not asked, for want of a text in the test split: {self.queries_without_text:,}.")
+        if self.documents_missing:
+            said.append(f"Judged and not in the corpus, so never found: {self.documents_missing:,} documents.")
+        return " ".join(said)
 
     def to_json(self) -> dict[str, Any]:
         """The report as JSON values."""
@@ -74,6 +81,8 @@ class SearchEvaluation:
             "note": self.note,
             "documents": self.documents,
             "queries": self.queries,
+            "queries_without_text": self.queries_without_text,
+            "documents_missing": self.documents_missing,
             "average_terms": round(self.average_terms, 2),
             "latency_ms": self.latency_ms,
             "index_seconds": round(self.index_seconds, 2),
@@ -114,6 +123,8 @@ def evaluate_search(folder: Path, model: EmbeddingModel, on_progress: OnProgress
         statistics.average_terms,
         percentiles(seconds),
         index_seconds,
+        collection.queries_without_text,
+        statistics.documents_missing,
     )
 
 
@@ -122,20 +133,23 @@ class _Statistics:
     documents: int
     average_terms: float
     frequencies: dict[int, int]
+    documents_missing: int
 
 
 def _count(collection: JudgedCollection, on_progress: OnProgress) -> _Statistics:
-    """Documents, their mean length in terms, and how many documents hold each term."""
+    """Documents, their mean length in terms, how many hold each term, and how many that are judged are not there."""
     encoder, documents, terms, held = SparseEncoder(), 0, 0.0, combined([])
+    missing = {document for grades in collection.grades.values() for document in grades}
     for done, batch in _counted(collection):
         counts = [encoder.count_terms(clean(document.text)) for document in batch]
         documents, terms = done, terms + sum(float(found.values.sum()) for found in counts)
         held = combined([held, document_frequencies(counts)])
+        missing.difference_update(document.doc_id for document in batch)
         on_progress("counting terms", done, collection.documents_expected)
     if not terms:
         message = f"{collection.corpus} holds no words; expected documents to search."
         raise InputError(message)
-    return _Statistics(documents, terms / documents, dict(held.iter_rows()))
+    return _Statistics(documents, terms / documents, dict(held.iter_rows()), len(missing))
 
 
 def _counted(collection: JudgedCollection) -> Iterator[tuple[int, list[Document]]]:
@@ -187,9 +201,14 @@ def _ask(
         for retriever, ranked in rankings.items():
             # A document that is the query itself is no answer, as in BEIR: in some collections queries are documents.
             others = [doc_id for doc_id in ranked if doc_id != query_id or grades.get(doc_id, 0) > 0]
-            found[retriever].append(Quality.of(others, grades))
+            found[retriever].append(_quality(others, grades))
         on_progress("asking queries", done, len(collection.queries))
     return {retriever: Quality.mean(each) for retriever, each in found.items()}, seconds
+
+
+def _quality(ranked: list[str], grades: Mapping[str, int]) -> Quality:
+    """Nothing when there was nothing to find: such a query counts in the mean, as trec_eval has it."""
+    return Quality.of(ranked, grades) if max(grades.values()) > 0 else Quality(0.0, 0.0)
 
 
 @contextmanager
