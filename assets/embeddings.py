@@ -20,7 +20,7 @@ from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
 from resources.embedder import EmbedderResource, EmbeddingModel
 from resources.lake import Changes, LakeResource, TableSpec
 from resources.ledger import LedgerResource
-from resources.vector_store import SLICE, VectorStore
+from resources.vector_store import SLICE, VectorLengthError, VectorStore
 
 GROUP = "embedding"
 FLUSH_VECTORS, FLUSH_SECONDS = 16_384, 60.0
@@ -136,11 +136,18 @@ def _embedded(
     and they are of accounts that lie together, as their vectors will.
     """
     progress = _Progress(context, bucket, pending)
+    held = VectorStore(lake, VECTORS).dimension(model.name) if pending.height else None
     for window in pending.sort(SLICE, "content_hash").iter_slices(WINDOW_TEXTS):
         chunks = lake.scan(CHUNKS, bucket).select("content_hash", "text")
         texts = chunks.join(window.lazy(), on="content_hash").collect().unique("content_hash")
         texts = texts.sort("tokens", "content_hash", descending=[True, False])
         for indices, made in _flushes(model.embed(texts["text"].to_list())):
+            if made.shape[1] != (held or made.shape[1]):
+                message = (
+                    f"{model.name} gives vectors of {made.shape[1]} numbers, and those that are stored have {held}: "
+                    "another model has this name now, so give it another one here too."
+                )
+                raise VectorLengthError(message)
             rows = texts[indices].with_columns(vector=pl.Series(made, dtype=pl.List(pl.Float32)))
             yield _rows(bucket, rows, model.name)
             progress.report(rows)
@@ -211,7 +218,8 @@ def with_vectors(
 ) -> tuple[pl.DataFrame, npt.NDArray[np.float32]]:
     """Rows that have an ``account_id`` and a ``content_hash``, and their vectors, shape (rows, dimension).
 
-    Raises MissingVectorError when a text has none: the stage before has not run for this bucket.
+    Raises MissingVectorError when a text has none, as the stage before has not run for this bucket, or one of another
+    model of the same name.
     """
     wanted = rows.select(slices(rows["account_id"]), "content_hash")
     found = VectorStore(lake, VECTORS).read(bucket, wanted, model.name)
@@ -219,6 +227,13 @@ def with_vectors(
     missing = joined["vector"].null_count()
     if missing:
         message = f"{missing} texts of bucket {bucket} have no vector: materialize embedding/cippus_text first."
+        raise MissingVectorError(message)
+    odd = joined.filter(pl.col("vector").list.len() != model.dimension).height
+    if odd:
+        message = (
+            f"{odd} texts of bucket {bucket} have vectors of another length than {model.name}'s {model.dimension}: "
+            "two models had this name, so give the one that is served another name."
+        )
         raise MissingVectorError(message)
     vectors_of = joined["vector"].explode(empty_as_null=False).to_numpy() if joined.height else np.empty(0, np.float32)
     return rows, vectors_of.reshape(rows.height, model.dimension).astype(np.float32, copy=False)

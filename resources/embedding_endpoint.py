@@ -23,8 +23,8 @@ DEFAULT_REQUEST_TOKENS = 8_192
 MAX_TEXTS = 32  # TEI's default limit (max_client_batch_size); more is refused with 413
 _SHOWN_CHARACTERS = 300
 _TOO_LARGE = 413
-# 424 is TEI's answer when its backend failed, 425 and 529 are proxies' "not now".
-_TRANSIENT = frozenset((408, 409, 424, 425, 429, 500, 502, 503, 504, 529))
+# 424 is TEI's answer when its backend failed; 425, 520 to 524 and 529 are proxies' "not now".
+_TRANSIENT = frozenset((408, 409, 424, 425, 429, 500, 502, 503, 504, *range(520, 525), 529))
 
 
 class EndpointSettingError(ValueError):
@@ -125,6 +125,7 @@ class EndpointModel:
         self._requests = requests
         self._request_tokens = request_tokens or DEFAULT_REQUEST_TOKENS
         self._retries = retries or RetryPolicy()
+        self._first, self._numbers = threading.Lock(), 0
 
     @cached_property
     def dimension(self) -> int:
@@ -196,16 +197,29 @@ class EndpointModel:
         body = {"model": self._endpoint.model, "input": list(texts), "encoding_format": "float"}
         try:
             response = client.post(url, json=body)
-        except httpx.TransportError as error:
+        except (httpx.TransportError, httpx.DecodingError) as error:
             raise TransientEndpointError(f"{url} did not answer: {type(error).__name__} {error}.") from None
         if response.status_code != httpx.codes.OK:
             raise self._failure(url, response)
         try:
-            return unit_vectors(response.json(), len(texts))
+            return self._as_before(unit_vectors(response.json(), len(texts)))
+        except RecursionError:
+            raise PermanentEndpointError(f"{url} answered lists in lists without end, expected vectors.") from None
         except ValueError as error:
             # Cut off or a proxy's page: the server may be restarting. A complete answer of another shape will not heal.
             kind = PermanentEndpointError if isinstance(error, AnswerShapeError) else TransientEndpointError
             raise kind(f"{url} answered {error}.") from None
+
+    def _as_before(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Raises AnswerShapeError for vectors of another length than the first: another model has the name now."""
+        numbers = int(vectors.shape[1])
+        with self._first:
+            self._numbers = self._numbers or numbers
+        if numbers != self._numbers:
+            raise AnswerShapeError(
+                f"with vectors of {numbers} numbers, expected {self._numbers} as in its first answer"
+            )
+        return vectors
 
     def _failure(self, url: str, response: httpx.Response) -> EndpointError:
         shown = response.text[:_SHOWN_CHARACTERS].strip()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from resources.failures import PermanentFailure
 from resources.lake import BUCKET, LakeResource, TableSpec
 from resources.lake_log import DataFile
 
@@ -14,6 +15,10 @@ SLICE = "account_slice"
 _FEW = 0.25
 """Up to this part of a bucket's vectors is looked for file by file; for more, one scan of all files is quicker."""
 _FOUND = ["content_hash", "vector"]
+
+
+class VectorLengthError(PermanentFailure):
+    """A model gives vectors of another length than those that are held of it."""
 
 
 @dataclass(frozen=True)
@@ -54,19 +59,36 @@ class VectorStore:
                 keys = keys.join(pl.concat(found), on="content_hash", how="anti")
         return pl.concat(found).unique("content_hash")
 
+    def dimension(self, model: str) -> int | None:
+        """Numbers in the vectors that are held of a model; None without any. Reads the end of its newest file."""
+        snapshot = self.lake.snapshot(self.spec)
+        if snapshot is None:
+            return None
+        folder = self.lake.folder(self.spec, snapshot)
+        for file in self._files():
+            parquet = folder.open(file).parquet
+            for number in range(parquet.num_row_groups):
+                if parquet.read_row_group(number, ["model"])["model"].unique().to_pylist() == [model]:
+                    group = parquet.metadata.row_group(number)
+                    columns = [group.column(place) for place in range(group.num_columns)]
+                    [vectors] = [column for column in columns if column.path_in_schema.startswith("vector.")]
+                    return int(vectors.num_values // group.num_rows)
+        return None
+
     def append(self, rows: pl.DataFrame) -> None:
         """Add rows in one commit."""
         self.lake.append(self.spec, rows)
 
-    def _files(self, bucket: int) -> list[DataFile]:
-        """A bucket's files, newest first."""
+    def _files(self, bucket: int | None = None) -> list[DataFile]:
+        """The table's files or a bucket's, newest first."""
         table = self.lake.open(self.spec)
         if table is None:
             return []
-        files = pl.DataFrame(table.get_add_actions(flatten=True)).filter(pl.col(f"partition.{BUCKET}") == bucket)
-        newest_first = files.sort("modification_time", "path", descending=[True, False])
-        rows = newest_first.select("path", "size_bytes", "num_records").iter_rows()
-        return [DataFile(path, size, count or 0, bucket) for path, size, count in rows]
+        files, of = pl.DataFrame(table.get_add_actions(flatten=True)), f"partition.{BUCKET}"
+        held = files if bucket is None else files.filter(pl.col(of) == bucket)
+        newest_first = held.sort("modification_time", "path", descending=[True, False])
+        rows = newest_first.select("path", "size_bytes", "num_records", of).iter_rows()
+        return [DataFile(path, size, count or 0, where) for path, size, count, where in rows]
 
 
 def _matching(frame: pl.LazyFrame, wanted: pl.DataFrame, model: str) -> pl.DataFrame:

@@ -194,6 +194,9 @@ def test_so_many_requests_are_under_way_and_never_more(server: Server, tokenizer
         (0, b'{"data": [', {}),
         (200, b"<html>restarting</html>", {}),
         (200, b'{"data": [{"index": 0, "embed', {}),
+        (200, b"no gzip", {"Content-Encoding": "gzip"}),
+        (520, b"unknown error", {}),
+        (524, b"a timeout occurred", {}),
     ],
 )
 def test_what_may_pass_is_tried_again(server: Server, tokenizer: WordPieceTokenizer, fault: Answer) -> None:
@@ -338,3 +341,17 @@ def test_vectors_are_placed_by_their_index(order: list[int]) -> None:
     np.testing.assert_allclose(unit_vectors(answered, 5), raw / np.linalg.norm(raw, axis=1, keepdims=True), rtol=1e-6)
     with pytest.raises(AnswerShapeError):
         unit_vectors(answered, 6)
+
+
+def test_a_model_that_is_another_one_meanwhile_is_refused(server: Server, tokenizer: WordPieceTokenizer) -> None:
+    found = model(server, tokenizer)
+    embed_all(found, ["a"])
+    server.respond = lambda texts: {"data": [{"index": n, "embedding": [1.0] * 4} for n, _ in enumerate(texts)]}
+    with pytest.raises(PermanentEndpointError, match="vectors of 4 numbers, expected 3 as in its first answer"):
+        embed_all(found, ["b"])
+
+
+def test_lists_without_end_are_refused(server: Server, tokenizer: WordPieceTokenizer) -> None:
+    server.faults = [(200, b"[" * 200_000, {})]
+    with pytest.raises(PermanentEndpointError, match="answered lists in lists without end"):
+        embed_all(model(server, tokenizer), ["a"])

@@ -17,6 +17,7 @@ from assets.transforms.corpus import content_hash
 from resources.lake import LakeResource
 from resources.ledger import LedgerResource
 from resources.s3 import S3Resource
+from resources.vector_store import VectorStore
 
 Embedding = tuple[CountingEmbedderResource, CountingEmbedder]
 
@@ -175,6 +176,26 @@ class TestStage:
         monkeypatch.setattr(embedding[1], "embed", embed)
         assert run(s3, embedding)["embedded"] == 10
         assert len(held(lake, 0)) == 30
+
+
+def test_vectors_of_another_length_are_named(lake: LakeResource) -> None:
+    fake = CountingEmbedder()
+    rows = [(0, 1, content_hash(text), fake.name, [1.0] * length) for text, length in (("a", 384), ("b", 8))]
+    lake.append(VECTORS, pl.DataFrame(rows, schema=VECTORS.polars_schema, orient="row"))
+    hashes = pl.DataFrame({"account_id": ["a", "a"], "content_hash": [content_hash("a"), content_hash("b")]})
+    with pytest.raises(
+        MissingVectorError, match="1 texts of bucket 0 have vectors of another length than fake@1's 384"
+    ):
+        with_vectors(lake, 0, hashes, fake)
+
+
+def test_the_length_of_a_models_vectors_is_known(lake: LakeResource) -> None:
+    store = VectorStore(lake, VECTORS)
+    assert store.dimension("one@1") is None
+    for model, length in (("one@1", 8), ("two@1", 5)):
+        rows = [(number % 2, 1, content_hash(f"{number}"), model, [1.0] * length) for number in range(6)]
+        store.append(pl.DataFrame(rows, schema=VECTORS.polars_schema, orient="row"))
+    assert [store.dimension(name) for name in ("one@1", "two@1", "three@1")] == [8, 5, None]
 
 
 def test_vectors_come_in_the_rows_order(lake: LakeResource) -> None:
