@@ -172,7 +172,8 @@ def chunks(
         language = pl.coalesce("text_language", "language")
         return pieces.join(described, on="post_id").with_columns(language=language)
 
-    stage = Stage(CHUNKS.name, (DECISIONS, LAKE_POSTS, LAKE_ACCOUNTS), version=recipe)
+    version = f"{recipe}/{corpus.ATTRIBUTE_RULES}"
+    stage = Stage(CHUNKS.name, (DECISIONS, LAKE_POSTS, LAKE_ACCOUNTS), version=version)
     return refresh_table(context, lake, ledger, stage, CHUNKS, chunk)
 
 

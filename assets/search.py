@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from assets.corpus import CHUNKS, TERMS
 from assets.lake import LAKE_ACCOUNTS
 from assets.transforms.bm25 import weigh_query
-from assets.transforms.corpus import clean
+from assets.transforms.corpus import clean, spelled
 from assets.transforms.ranking import (
     FETCHED,
     Candidates,
@@ -119,7 +119,8 @@ class Searcher:
         return [Question(vectors[number], terms) for number, terms in enumerate(weighed)]
 
     def _narrowed(self, where: SearchFilter, followers: Followers | None) -> SearchFilter:
-        """The filter, with the accounts of so many followers in it."""
+        """The filter in the spelling of the points, with the accounts of so many followers in it."""
+        where = _spelled(where)
         if followers is None or followers == Followers():
             return where
         count, bounds = pl.col("followers"), pl.col("deleted_at").is_null() & pl.col("followers").is_not_null()
@@ -145,3 +146,14 @@ class Searcher:
     @cached_property
     def _encoder(self) -> SparseEncoder:
         return SparseEncoder()
+
+
+def _spelled(where: SearchFilter) -> SearchFilter:
+    """A filter whose language, country and network are spelled as in the points."""
+    stated = {name: getattr(where, name) for name in ("language", "country", "network")}
+    given = {name: value for name, value in stated.items() if value is not None}
+    if not given:
+        return where
+    one = pl.DataFrame({name: [value] for name, value in given.items()}).select(spelled(name) for name in given)
+    # A blank is no value of any point, and must not become "any".
+    return replace(where, **{name: value or given[name] for name, value in one.row(0, named=True).items()})

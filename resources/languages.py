@@ -11,7 +11,8 @@ from importlib.metadata import version
 from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
 # Goes into the corpus' recipe: another value means that every text is looked at again.
-LANGUAGE_MODEL = f"py3langid-{version('py3langid')}"
+LANGUAGE_MODEL = f"py3langid-{version('py3langid')}/2"
+_NO_LANGUAGE = "zxx"  # ISO 639 for what is no language, such as a row of numbers
 MIN_PROBABILITY = 0.3
 """Below it the language is unknown."""
 MIN_LETTERS = 8
@@ -35,7 +36,7 @@ def _identify(text: str) -> str | None:
     if sum(character.isalpha() for character in read) < (MIN_LETTERS if read.isascii() else MIN_LETTERS // 2):
         return None
     language, probability = _model().classify(read)
-    return language if probability >= MIN_PROBABILITY else None
+    return language if probability >= MIN_PROBABILITY and language != _NO_LANGUAGE else None
 
 
 @lru_cache(maxsize=1)

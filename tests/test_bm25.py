@@ -161,3 +161,11 @@ def test_scores_are_exact_in_any_order(corpus: list[str], extra: list[int], rand
             total = np.float32(total + np.float32(product))
         sums.append(float(total))
     assert sums == [math.fsum(products)] * 2
+
+
+def test_weights_of_a_very_long_query_are_not_rounded_away() -> None:
+    terms = np.arange(3_000, dtype=np.uint32)
+    held = {int(term): int(term) * 30 for term in terms}
+    _, weights = weigh_query(terms, held, 100_000)
+    exact = np.array([idf(held[int(term)], 100_000) for term in terms])
+    assert np.abs(weights - exact).max() <= 0.25

@@ -62,6 +62,10 @@ def reasons(frame: pl.DataFrame) -> dict[str, str | None]:
         ("\u202eabc\u202c \u2066d\u2069\u200f", "abc d"),
         ("𝗡𝗲𝘄 𝓿𝓲𝓭𝓮𝓸 𝟚𝟘𝟚𝟞", "New video 2026"),
         ("half\ud83d", "half"),
+        ("\u2800", ""),
+        ("one\u2800\u2800two\u3164\u115f\u1160\uffa0", "one two"),
+        ("rock&notroll AT&TIMES ?a=1&copy=2", "rock&notroll AT&TIMES ?a=1&copy=2"),
+        ("&not; &#39;a&#x27; &nbsp;&lt;b", "¬ 'a' <b"),
         (
             "🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f ⚽\ufe0f",
             "🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f ⚽\ufe0f",
@@ -267,6 +271,20 @@ def test_ids_and_hashes_never_change() -> None:
     assert corpus.point_id("p1", 0) != corpus.point_id("p", 10)
     assert corpus.point_id("p", 1) != corpus.point_id("p", 2)
     assert corpus.content_hash("hello") == "46fb7408d4f285228f4af516ea25851b"
+
+
+def test_what_is_filtered_by_has_one_spelling() -> None:
+    said = [("en-US", "us"), ("EN", "US"), ("pt_BR", " br "), ("zh-Hant", ""), (" ", None)]
+    owners = pl.DataFrame(
+        [(f"a{n}", "@a", language, country) for n, (language, country) in enumerate(said)],
+        schema=["account_id", "handle", "language", "country"],
+        orient="row",
+    )
+    rows = [{"post_id": f"p{n}", "account_id": f"a{n}", "text": "t", "network": "YouTube "} for n in range(5)]
+    found = corpus.attributes(posts(*rows), owners).sort("post_id")
+    assert found["language"].to_list() == ["en", "en", "pt", "zh", None]
+    assert found["country"].to_list() == ["US", "US", "BR", None, None]
+    assert set(found["network"]) == {"youtube"}
 
 
 def test_attributes_join_the_owner() -> None:

@@ -28,7 +28,9 @@ def test_a_sentence_tells_its_language(text: str, language: str) -> None:
     assert identify([text]) == [language]
 
 
-@pytest.mark.parametrize("text", ["", "🎉🎉🎉", "Ok!", "@anna @bob #running", "2024 1234567890", "Haha"])
+@pytest.mark.parametrize(
+    "text", ["", "🎉🎉🎉", "Ok!", "@anna @bob #running", "2024 1234567890", "Haha", "12345 aaaa bbbb cccc"]
+)
 def test_what_is_too_short_tells_nothing(text: str) -> None:
     assert identify([text]) == [None]
 

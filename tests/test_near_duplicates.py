@@ -99,3 +99,21 @@ def test_nearly_all_pairs_are_found() -> None:
 def test_a_similarity_that_is_none_is_refused() -> None:
     with pytest.raises(ValueError, match="similarity is 0, expected more than 0 and at most 1"):
         near_duplicates(["a"], 0)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.randoms(use_true_random=False), st.integers(3, 9))
+def test_posts_that_fill_in_a_template_are_compared_one_by_one(random: random.Random, changed: int) -> None:
+    """So many resemble each other that they are counted at once; what comes out is the definition, exactly."""
+    head, tail = SENTENCE, "only today and only here, for all who follow us and who come to the shop before noon"
+    texts = [" ".join((head, *random.sample(WORDS, changed), tail)) for _ in range(150)]
+    found, kept = near_duplicates(texts), list[int]()
+    for number, of in enumerate(found):
+        alike = [other for other in kept if jaccard(texts[number], texts[other]) >= SIMILARITY]
+        if of is None:
+            kept.append(number)
+        else:
+            assert of in alike
+        if len(kept) > 100:
+            assert (of is None) == (not alike)
+            assert of == min(alike, default=None)

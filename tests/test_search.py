@@ -17,6 +17,7 @@ from deltalake import write_deltalake
 from lineage_world import ACCOUNTS, LABELLED, SHARED_TEXT, TOPICS, World, loaded_world, world_name
 
 from assets import retrieval_quality
+from assets.corpus import CHUNKS
 from assets.labels import GOLD
 from assets.retrieval_quality import QUALITY, summary
 from assets.search import Followers, Searcher, find
@@ -66,6 +67,18 @@ def test_followers_and_named_accounts_both_hold(searcher: Searcher) -> None:
     assert names(searcher, None, named) == set(ACCOUNTS[2:5])
     assert names(searcher, Followers(at_least=400), named) == {ACCOUNTS[4]}
     assert names(searcher, None, SearchFilter(account_ids=frozenset())) == set()
+
+
+def test_filters_are_spelled_as_people_do(searcher: Searcher) -> None:
+    found = searcher.accounts(TOPICS[0], ANYONE, 1)[0].account_id
+    of_account = pl.col("account_id") == found
+    stored = searcher.lake.scan(CHUNKS).filter(of_account).select("network", "country", "language").collect()
+    network, country, language = stored.row(0)
+    asked = SearchFilter(network=f" {network.upper()}", country=country.lower(), language=f"{language.upper()}-US")
+    as_stored = SearchFilter(network=network, country=country, language=language)
+    assert found in names(searcher, None, as_stored)
+    assert names(searcher, None, asked) == names(searcher, None, as_stored)
+    assert names(searcher, None, SearchFilter(country=" ")) == set()
 
 
 def test_a_range_that_holds_nobody_is_an_error() -> None:

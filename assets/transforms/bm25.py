@@ -12,6 +12,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 DOCUMENT_WEIGHT_BELOW, DOCUMENT_WEIGHT_BITS, FLOAT32_BITS = 2.2, 10, 24
+_LARGEST_STEP = 0.25
+"""What weights are rounded to at most. Beyond some 400 terms a query's scores are therefore exact no more: each engine
+rounds their sum as it adds, to 24 bits, and accounts that differ by less may change places between engines."""
 FREQUENCY_SCHEMA = pl.Schema({"term": pl.Int64(), "documents": pl.Int64()})
 
 
@@ -53,13 +56,13 @@ def weigh_query(
     """A query's terms and their IDF weights (float32); a term that no document holds keeps the highest weight.
 
     ``document_frequency`` needs the query's terms alone. The dot product with a document's vector is its BM25 score.
-    Weights are positive multiples of a power of two, which is as small as keeps that product exact: a document's
-    weights are below 2.2 and multiples of 2⁻¹⁰ (resources/bm25.py), a 32-bit float holds 24 bits.
+    Weights are positive multiples of a power of two, which is as small as keeps that product exact (of up to some 400
+    terms): a document's weights are below 2.2 and multiples of 2⁻¹⁰ (resources/bm25.py), a 32-bit float holds 24 bits.
     """
     exact = np.array([idf(document_frequency.get(int(term), 0), documents) for term in term_ids], np.float64)
     if not len(exact):
         return term_ids, exact.astype(np.float32)
     highest_score = DOCUMENT_WEIGHT_BELOW * float(exact.sum() + len(exact))
     step = 2.0 ** (math.ceil(math.log2(highest_score)) + DOCUMENT_WEIGHT_BITS - FLOAT32_BITS)
-    step = min(step, 1.0)  # beyond a few hundred terms a score is exact no more, but still good to six digits
+    step = min(step, _LARGEST_STEP)
     return term_ids, (np.maximum(np.rint(exact / step), 1) * step).astype(np.float32)

@@ -22,13 +22,19 @@ RECENT_SHARE = 0.8
 """The part of the cap that goes to the newest posts, whatever they earned."""
 ENGAGEMENT_TIER = 4
 KEPT = "kept"
-DECISION_RULES = "5"
+ATTRIBUTE_RULES = "2"
+"""Goes into what a stage remembers: another value means that what chunks are filtered by is made anew."""
+DECISION_RULES = "6"
 """Goes into what a stage remembers: another value means that every decision is made anew."""
 _NAMESPACE = uuid.UUID("5b0f4f0e-4a0c-5a54-9d7c-3f1f8f3a6c11")
 # ASCII alone, since scripts without spaces go on right behind an address: what a person wrote is worth more than the
 # rest of an address that is spelled with other letters.
 _URL = re.compile(r"(?:https?://|www\.)[!-~]+", re.IGNORECASE)
-_SPACE = re.compile(r"\s+")
+# With the blanks that Unicode has among letters and symbols, with which people space out captions: Hangul's fillers,
+# and the pattern of Braille without dots.
+_SPACE = re.compile("[\\s\u115f\u1160\u2800\u3164\uffa0]+")
+# Only what ends in ";": browsers also resolve "&not" in "rock&notroll", which nobody meant who wrote that.
+_ENTITY = re.compile("&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 # Control characters, soft hyphens, marks and overrides of direction, byte order marks, the replacement character.
 # Zero-width joiners stay: emoji sequences and several scripts are spelled with them.
 _INVISIBLE = re.compile(
@@ -69,7 +75,7 @@ def clean(text: str | None) -> str:
     """
     if not text:
         return ""
-    text = html.unescape(text) if "&" in text else text
+    text = _ENTITY.sub(lambda found: html.unescape(found[0]), text)
     text = _STYLED.sub(lambda found: unicodedata.normalize("NFKC", found[0]), _SURROGATE.sub("", text))
     text = unicodedata.normalize("NFC", _INVISIBLE.sub("", text))
     return _SPACE.sub(" ", _URL.sub(" ", text)).strip()
@@ -228,9 +234,20 @@ def _tier() -> pl.Expr:
 def attributes(posts: pl.DataFrame, accounts: pl.DataFrame) -> pl.DataFrame:
     """What a chunk is filtered and shown by: (post_id, account_id, handle, network, language, country, posted_at).
 
-    The language is the account's own statement; a text whose language is known has its own.
+    The language is the account's own statement; a text whose language is known has its own. Each is in one spelling.
     """
-    owners = accounts.select("account_id", "handle", "language", "country")
-    return posts.select("post_id", "account_id", "account_bucket", "network", "posted_at").join(
+    owners = accounts.select("account_id", "handle", *(spelled(name) for name in ("language", "country")))
+    return posts.select("post_id", "account_id", "account_bucket", spelled("network"), "posted_at").join(
         owners, on="account_id", how="left"
     )
+
+
+def spelled(name: str) -> pl.Expr:
+    """A language, country or network in the one spelling that points and filters have; null for a blank.
+
+    ``en`` for "en-US" and "EN", ``DE`` for "de", ``youtube`` for "YouTube".
+    """
+    stated = pl.col(name).cast(pl.String).str.strip_chars()
+    one = stated.str.to_uppercase() if name == "country" else stated.str.to_lowercase()
+    one = one.str.extract("^([^-_]+)") if name == "language" else one
+    return pl.when(one != "").then(one).alias(name)

@@ -185,8 +185,11 @@ def rank_accounts(found: Candidates, limit: int, evidence: int = 3) -> list[Rank
     """The best ``limit`` accounts by (-score, account_id), each with up to ``evidence`` posts.
 
     A post scores as its best chunk. An account scores as its best post, plus a tenth of its second, plus a hundredth
-    of its third: another relevant post never hurts and never outweighs a clearly better one.
+    of its third: another relevant post never hurts and never outweighs a clearly better one. Raises ValueError for a
+    limit below 0.
     """
+    if limit < 0:
+        raise ValueError(f"limit is {limit}, expected 0 or more.")
     posts: dict[str, dict[str, FusedChunk]] = {}
     for chunk in fuse(found):  # best first, so the first chunk of a post is its best
         payload = chunk.candidate.payload
