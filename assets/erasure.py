@@ -87,7 +87,7 @@ def erase(parts: Erasing, account_id: str, canaries: Sequence[str] = (), *, ahea
     standing = parts.erasures.tombstone(subject)
     receipt = Receipt(subject.account, len(standing.attempts) + 1, started, before, seconds=clock.seconds)
     receipt.canaries = len(needles.canaries)
-    if not standing.attempts and not before.places and not subject.items and not ahead:
+    if not standing.attempts and not before.names_account and not subject.items and not ahead:
         message = f"Nothing of account {account_id!r} is stored, and it was never erased; expected an account id."
         raise UnknownAccountError(message)
     if standing.complete and not before.places:

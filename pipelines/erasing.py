@@ -48,6 +48,7 @@ def erase(
         message = "The account id is empty; expected one of the source's."
         raise InputError(message)
     texts = [*(canary or []), *_lines(canaries)]
+    _require_text(account_id, texts)
     require_stack()
     with only_run(home()), _parts() as parts:
         if scan_only:
@@ -61,6 +62,15 @@ def erase(
     _show(receipt, as_json=as_json)
     if not receipt.is_clean:
         raise typer.Exit(_FAILED)
+
+
+def _require_text(account_id: str, texts: list[str]) -> None:
+    if any("\ud800" <= character <= "\udfff" for text in (account_id, *texts) for character in text):
+        message = "The account id or a canary is not valid text; expected UTF-8."
+        raise InputError(message)
+    if not all(text.strip() and "\0" not in text for text in texts):
+        message = "A canary is empty or has a zero byte; expected a text that stands in the account's data alone."
+        raise InputError(message)
 
 
 def _lines(path: Path | None) -> list[str]:

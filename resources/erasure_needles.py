@@ -18,8 +18,10 @@ import polars as pl
 from resources.erasures import ACCOUNT, FIELD_KINDS, KIND_COLUMN_OF, KIND_COLUMNS, Subject
 
 CANARY = "canary"
-FREE_TEXT = ("text", "bio", "summary", "display_name")
-"""Columns and fields in which another account may well be spoken of: that is its own text, and stays."""
+FREE_TEXT = frozenset(
+    ("text", "bio", "summary", "display_name", "hashtags", "brand", "campaign", "vertical", "verticals")
+)
+"""Columns and fields in which another account may well be spoken of, or that hold a word like its id: they stay."""
 _BOUNDS = ("lower", "upper")
 _LEAST_TELLING = 6
 _TEXTS_AT_ONCE = 32 << 20

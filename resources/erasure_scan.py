@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError
 from resources import stored_values
 from resources.catalogues.audience import LANDING
 from resources.edge_files import look_into_edge_file
-from resources.erasure_needles import CanarySearch, Needles, Sightings
+from resources.erasure_needles import CANARY, CanarySearch, Needles, Sightings
 from resources.index_values import IndexPoint
 from resources.s3 import S3Object, S3Resource
 
@@ -48,6 +48,11 @@ class Findings:
             if found := seen.seen:
                 self.places[place] = found
             self.canaries |= seen.canaries
+
+    @property
+    def names_account(self) -> bool:
+        """Whether something of the account was seen, and not only texts that somebody says are its."""
+        return any(kind != CANARY for found in self.places.values() for kind in found)
 
     def under(self, prefix: str) -> list[str]:
         """The places that begin so, sorted."""

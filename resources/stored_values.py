@@ -68,7 +68,8 @@ def _look_at_statistics(group: pq.RowGroupMetaData, seen: Sightings) -> None:
         found = column.statistics
         if found is not None and found.has_min_max:
             # The rows tell which kind of item a name is of; the bounds of many rows do not.
-            name = column.path_in_schema.split(".")[-1]
+            path = column.path_in_schema.split(".")
+            name = path[0] if path[0] in FREE_TEXT else path[-1]
             kinds = (str, int) if name in FIELD_KINDS else (str,)
             if name == _STATISTICS:
                 continue  # cut-off beginnings of JSON that the rows, all of them read, have whole

@@ -209,6 +209,8 @@ def test_an_unknown_account_is_refused_and_nothing_is_written(again: World) -> N
     objects = again.objects()
     with pytest.raises(UnknownAccountError, match=r"Nothing of account 'creator' is stored"):
         erase(erasing(again), "creator")
+    with pytest.raises(UnknownAccountError, match=r"Nothing of account 'creator' is stored"):
+        erase(erasing(again), "creator", ["talks about"])  # another's text, and no account
     assert again.objects() == objects
 
 

@@ -99,6 +99,9 @@ def test_json_csv_and_rejected_rows(s3: S3Resource) -> None:
 
 def test_others_who_speak_of_the_account_are_not_the_account(s3: S3Resource, tmp_path: Path) -> None:
     said = f"I like {ID}"
+    tagged = {"account_id": ["other"], "hashtags": [[ID, "fun"]], "brand": [ID], "campaign": [ID]}
+    assert found(s3, "tagged.parquet", parquet(tagged)) == {}
+    assert found(s3, "tagged.json", json.dumps({"account_id": "other", "hashtags": [ID]}).encode()) == {}
     assert found(s3, "a.parquet", parquet({"account_id": ["other"], "text": [said]})) == {}
     assert found(s3, "a.json", json.dumps({"account_id": "other", "text": said}).encode()) == {}
     assert found(s3, "a.csv", f"account_id,text\nother,{said}\n".encode()) == {}

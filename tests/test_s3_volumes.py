@@ -9,6 +9,7 @@ import pytest
 
 from pipelines.demo import stack as embedded
 from pipelines.demo.s3_volumes import index_sizes, vacuum
+from pipelines.demo.server_process import ServerError
 from resources.s3 import S3Resource
 
 
@@ -69,3 +70,11 @@ def test_what_a_killed_server_had_still_to_delete_leaves_too(home_of_own: Path) 
     assert stored(home_of_own) == {19}
     assert s3.get("lake/19") == body(19)
     assert server.is_running()
+
+
+def test_a_shell_without_its_server_ends(home_of_own: Path) -> None:
+    embedded.up(home_of_own)
+    server = embedded.s3_server(home_of_own)
+    server.process.stop(signal.SIGKILL)
+    with pytest.raises(ServerError, match=r"The embedded S3 did not end volume\.list: it was killed, or took 60 s"):
+        server.shell("volume.list", patience_seconds=60.0)

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ _PORT_ARGUMENTS = (".port", ""), (".port.grpc", ".grpc")
 PORT_NAMES = ("s3", "s3.grpc", "master", "master.grpc", "volume", "volume.grpc", "filer", "filer.grpc")
 _VOLUME_MB = 1024
 _PROBE = "landing/.ready"
-_PROBE_SECONDS = 5.0
+_PROBE_SECONDS, _LOOK_SECONDS = 5.0, 1.0
 LIST_VOLUMES = "volume.list"
 
 
@@ -80,23 +81,32 @@ class S3Server:
         return self.process.pid() is not None and self._answers(lambda s3: s3.head_object(Bucket=BUCKET, Key=_PROBE))
 
     def shell(self, *commands: str, patience_seconds: float = 600.0) -> str:
-        """What the server's own shell says to some commands. Raises ServerError when it does not end."""
+        """What the server's own shell says to some commands.
+
+        Raises ServerError when it does not end, or the server does: without one it waits.
+        """
         port = self._port
         addresses = {part: f"127.0.0.1:{port[part]}.{port[f'{part}.grpc']}" for part in ("master", "filer")}
-        try:
-            done = subprocess.run(
-                [str(server_binary()), "shell", *(f"-{part}={address}" for part, address in addresses.items())],
-                input="".join(f"{command}\n" for command in commands),
-                env={"HOME": str(self.data), "PATH": ""},
-                capture_output=True,
-                text=True,
-                timeout=patience_seconds,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            message = f"The embedded S3's shell did not end {commands[0]} within {patience_seconds:g} s."
-            raise ServerError(message) from None
-        return done.stdout + done.stderr
+        given: str | None = "".join(f"{command}\n" for command in commands)
+        deadline = time.monotonic() + patience_seconds
+        with subprocess.Popen(
+            [str(server_binary()), "shell", *(f"-{part}={address}" for part, address in addresses.items())],
+            env={"HOME": str(self.data), "PATH": ""},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as shell:
+            while True:
+                try:
+                    return shell.communicate(given, timeout=_LOOK_SECONDS)[0]
+                except subprocess.TimeoutExpired:
+                    given = None
+                    if self.process.pid() is not None and time.monotonic() < deadline:
+                        continue
+                    shell.kill()
+                message = f"The embedded S3 did not end {commands[0]}: it was killed, or took {patience_seconds:g} s."
+                raise ServerError(message)
 
     @property
     def _port(self) -> dict[str, int]:
