@@ -202,10 +202,11 @@ def test_a_query_that_outlives_its_postmaster_does_not_bar_the_next_start(
         watched.pgconn.send_query(b"SELECT count(*) FROM (SELECT generate_series(1, 1e12)) AS long")
         backend = watched.info.backend_pid
         active = "SELECT state FROM pg_stat_activity WHERE pid = %s"
-        while watcher.execute(active, (backend,)).fetchone() != ("active",):
+        title = Path(f"/proc/{backend}/cmdline")
+        # It is active a moment before its title says so.
+        while watcher.execute(active, (backend,)).fetchone() != ("active",) or b"SELECT" not in title.read_bytes():
             pass
         os.kill(pids(module_home)["Postgres"] or 0, signal.SIGKILL)
-        title = Path(f"/proc/{backend}/cmdline")
         assert b"SELECT" in title.read_bytes()
         assert embedded.revive(module_home) == own
         assert not title.exists() or not title.read_bytes()
