@@ -20,7 +20,7 @@ from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
 from resources.embedder import EmbedderResource, EmbeddingModel
 from resources.lake import Changes, LakeResource, TableSpec
 from resources.ledger import LedgerResource
-from resources.vector_store import SLICE, VectorLengthError, VectorStore
+from resources.vector_store import SLICE, VectorStore
 
 GROUP = "embedding"
 FLUSH_VECTORS, FLUSH_SECONDS = 16_384, 60.0
@@ -136,18 +136,11 @@ def _embedded(
     and they are of accounts that lie together, as their vectors will.
     """
     progress = _Progress(context, bucket, pending)
-    held = VectorStore(lake, VECTORS).dimension(model.name) if pending.height else None
     for window in pending.sort(SLICE, "content_hash").iter_slices(WINDOW_TEXTS):
         chunks = lake.scan(CHUNKS, bucket).select("content_hash", "text")
         texts = chunks.join(window.lazy(), on="content_hash").collect().unique("content_hash")
         texts = texts.sort("tokens", "content_hash", descending=[True, False])
         for indices, made in _flushes(model.embed(texts["text"].to_list())):
-            if made.shape[1] != (held or made.shape[1]):
-                message = (
-                    f"{model.name} gives vectors of {made.shape[1]} numbers, and those that are stored have {held}: "
-                    "another model has this name now, so give it another one here too."
-                )
-                raise VectorLengthError(message)
             rows = texts[indices].with_columns(vector=pl.Series(made, dtype=pl.List(pl.Float32)))
             yield _rows(bucket, rows, model.name)
             progress.report(rows)

@@ -12,7 +12,7 @@ import typer
 
 from pipelines.demo.folder import InputError
 from pipelines.run_lock import only_run
-from pipelines.terminal import Json, err, out, print_json, require_stack
+from pipelines.terminal import Json, err, out, print_json, require_stack, require_utf8
 from resources.environments import Environment, environment, home
 
 if TYPE_CHECKING:
@@ -65,9 +65,7 @@ def erase(
 
 
 def _require_text(account_id: str, texts: list[str]) -> None:
-    if any("\ud800" <= character <= "\udfff" for text in (account_id, *texts) for character in text):
-        message = "The account id or a canary is not valid text; expected UTF-8."
-        raise InputError(message)
+    require_utf8("The account id or a canary", account_id, *texts)
     if not all(text.strip() and "\0" not in text for text in texts):
         message = "A canary is empty or has a zero byte; expected a text that stands in the account's data alone."
         raise InputError(message)

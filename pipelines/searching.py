@@ -12,7 +12,7 @@ import typer
 from assets.transforms.ranking import Retriever
 from pipelines import presentation
 from pipelines.demo.folder import InputError
-from pipelines.terminal import Json, err, out, print_json, require_stack
+from pipelines.terminal import Json, err, out, print_json, require_stack, require_utf8
 
 _DAYS = ["%Y-%m-%d"]
 
@@ -41,9 +41,7 @@ def search(  # noqa: PLR0913  # options of a command
     from resources.index_values import CollectionMissingError, SearchFilter
 
     _require_known(vertical)
-    if any("\ud800" <= character <= "\udfff" for character in query):
-        message = "The query is not valid text; expected UTF-8."
-        raise InputError(message)
+    require_utf8("The query", query)
     require_stack()
     made = resources()
     # Their keys are EnvVars until then.

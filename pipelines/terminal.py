@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from pipelines.demo import stack
+from pipelines.demo.folder import InputError
 from resources.environments import Environment, environment, home, writable_home
 
 out = Console()
@@ -21,6 +22,13 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a tabl
 def print_json(value: Any) -> None:
     """Print a value as JSON."""
     out.print_json(json.dumps(value, default=str))
+
+
+def require_utf8(what: str, *texts: str) -> None:
+    """InputError for a text with lone surrogates, which is what the shell's other bytes become."""
+    if any("\ud800" <= character <= "\udfff" for text in texts for character in text):
+        message = f"{what} is not valid text; expected UTF-8."
+        raise InputError(message)
 
 
 def require_stack() -> None:

@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import httpx
@@ -127,11 +126,13 @@ class EndpointModel:
         self._retries = retries or RetryPolicy()
         self._first, self._numbers = threading.Lock(), 0
 
-    @cached_property
+    @property
     def dimension(self) -> int:
-        """Numbers in a vector, by asking for one. Raises EndpointError."""
-        with self._client() as client:
-            return int(self._vectors(client, ["dimension"], threading.Event()).shape[1])
+        """Numbers in a vector, as in the first answer; without any yet, by asking for one. Raises EndpointError."""
+        if not self._numbers:
+            with self._client() as client:
+                self._vectors(client, ["dimension"], threading.Event())
+        return self._numbers
 
     def token_counts(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each whole text, special tokens not counted."""

@@ -3,7 +3,7 @@
 Belongs here: how little of the table has to be read. Not here: which vectors are needed, or how they are made.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import polars as pl
 
@@ -27,6 +27,7 @@ class VectorStore:
 
     lake: LakeResource
     spec: TableSpec
+    _lengths: dict[str, int] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     def known(self, hashes: pl.DataFrame, model: str) -> pl.DataFrame:
         """(account_bucket, content_hash) of those ``hashes`` (a column content_hash) that have a vector anywhere.
@@ -76,8 +77,21 @@ class VectorStore:
         return None
 
     def append(self, rows: pl.DataFrame) -> None:
-        """Add rows in one commit."""
+        """Add rows in one commit. Raises VectorLengthError for vectors of another length than a model's others."""
+        for (model,), of_model in rows.group_by("model"):
+            for length in of_model["vector"].list.len().unique():
+                self._require_length(str(model), length)
         self.lake.append(self.spec, rows)
+
+    def _require_length(self, model: str, length: int) -> None:
+        held = self._lengths.get(model) or self.dimension(model) or length
+        self._lengths[model] = held
+        if length != held:
+            message = (
+                f"{model} gives vectors of {length} numbers, and those that are stored have {held}: "
+                "another model has this name now, so give it another one here too."
+            )
+            raise VectorLengthError(message)
 
     def _files(self, bucket: int | None = None) -> list[DataFile]:
         """The table's files or a bucket's, newest first."""

@@ -17,7 +17,7 @@ from assets.transforms.corpus import content_hash
 from resources.lake import LakeResource
 from resources.ledger import LedgerResource
 from resources.s3 import S3Resource
-from resources.vector_store import VectorStore
+from resources.vector_store import VectorLengthError, VectorStore
 
 Embedding = tuple[CountingEmbedderResource, CountingEmbedder]
 
@@ -196,6 +196,13 @@ def test_the_length_of_a_models_vectors_is_known(lake: LakeResource) -> None:
         rows = [(number % 2, 1, content_hash(f"{number}"), model, [1.0] * length) for number in range(6)]
         store.append(pl.DataFrame(rows, schema=VECTORS.polars_schema, orient="row"))
     assert [store.dimension(name) for name in ("one@1", "two@1", "three@1")] == [8, 5, None]
+    odd = pl.DataFrame([(0, 1, content_hash("odd"), "one@1", [1.0] * 9)], schema=VECTORS.polars_schema, orient="row")
+    for asked in (store, VectorStore(lake, VECTORS)):
+        with pytest.raises(
+            VectorLengthError, match="one@1 gives vectors of 9 numbers, and those that are stored have 8"
+        ):
+            asked.append(odd)
+    assert lake.scan(VECTORS).collect().height == 12
 
 
 def test_vectors_come_in_the_rows_order(lake: LakeResource) -> None:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 BUCKET = "cippus"
-_PORT_ARGUMENTS = (".port", ""), (".port.grpc", ".grpc")
 PORT_NAMES = ("s3", "s3.grpc", "master", "master.grpc", "volume", "volume.grpc", "filer", "filer.grpc")
 _VOLUME_MB = 1024
 _PROBE = "landing/.ready"
@@ -72,7 +71,7 @@ class S3Server:
         Asked to end, it waits 15 s for streams that its own parts hold open, so it is given two seconds and killed.
         """
         self.process.stop(signal.SIGTERM, patience_seconds=2.0)
-        for name, port in zip(PORT_NAMES, self.ports, strict=True):
+        for name, port in self._port.items():
             if name.endswith(".grpc"):  # sockets that it leaves outside its folder
                 Path(f"/tmp/seaweedfs-{name.replace('.', '-')}-{port}.sock").unlink(missing_ok=True)  # noqa: S108
 
@@ -97,24 +96,22 @@ class S3Server:
             stderr=subprocess.STDOUT,
             text=True,
         ) as shell:
-            while True:
+            while self.process.pid() is not None and time.monotonic() < deadline:
                 try:
                     return shell.communicate(given, timeout=_LOOK_SECONDS)[0]
                 except subprocess.TimeoutExpired:
                     given = None
-                    if self.process.pid() is not None and time.monotonic() < deadline:
-                        continue
-                    shell.kill()
-                message = f"The embedded S3 did not end {commands[0]}: it was killed, or took {patience_seconds:g} s."
-                raise ServerError(message)
+            shell.kill()
+        message = f"The embedded S3 did not end {commands[0]}: it was killed, or took {patience_seconds:g} s."
+        raise ServerError(message)
 
     @property
     def _port(self) -> dict[str, int]:
         return dict(zip(PORT_NAMES, self.ports, strict=True))
 
     def _listening(self, *parts: str) -> list[str]:
-        port = self._port
-        return [f"-{part}{kind}={port[part + suffix]}" for part in parts for kind, suffix in _PORT_ARGUMENTS]
+        named = [(*name.partition("."), port) for name, port in self._port.items()]
+        return [f"-{part}.port{dot}{kind}={port}" for part, dot, kind, port in named if part in parts]
 
     def _storage(self) -> list[str]:
         """Master, volumes and filer."""
