@@ -11,7 +11,7 @@ export UV_PROJECT_ENVIRONMENT := $(VENV)
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev peers test check down clean
+.PHONY: help setup demo dev peers test bench check down clean
 
 help: ## List these commands.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -24,11 +24,14 @@ demo: $(ready) ## From nothing to search results, on sample creators. ARGS="--da
 dev: $(ready) ## Serve the Dagster UI on the embedded stack, at http://127.0.0.1:3000.
 	$(bin)/cippus dev $(ARGS)
 
-peers: $(ready) ## Add what `cippus bench extract` runs beside Cippus.
+peers: $(ready) ## Add what `make bench NAME=extract` runs beside Cippus.
 	$(bin)/uv sync --quiet --locked --all-extras --group bench --python $(bin)/python
 
 test: $(ready) ## Run the tests. ARGS="-k words" picks some.
 	$(bin)/pytest -n 3 --dist loadfile $(ARGS)
+
+bench: $(ready) ## Run a benchmark. NAME=throttle picks it; ARGS=--json prints JSON.
+	$(bin)/python -m tests.benchmarks $(NAME) $(ARGS)
 
 check: $(ready) ## Formatting, lint, types, layers, lock.
 	$(bin)/uv lock --check --quiet

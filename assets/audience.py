@@ -1,8 +1,4 @@
-"""audience/*: who follows the accounts, from reports that people drop as CSV.
-
-Belongs here: taking each dropped file in once, and what stands about the lake's accounts. Not here: reading a file
-(transforms/audience.py), when that happens (pipelines/sensors/).
-"""
+"""audience/*: who follows the accounts, from reports that people drop as CSV."""
 
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -10,22 +6,22 @@ import polars as pl
 import pyarrow as pa
 from dagster import AssetExecutionContext, MaterializeResult
 
-from assets.asset import asset
-from assets.incremental import Stage, Tally, record_intake, refresh_table
+from assets.framework.asset import asset
+from assets.framework.incremental import Stage, Tally, record_intake, refresh_table
 from assets.lake import LAKE_ACCOUNTS
 from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
-from assets.transforms.arrivals import digest, outstanding
 from assets.transforms.audience import Report, UnusableReportError, judge, read_report, without_accounts
 from assets.transforms.erasure import ErasedAccounts
-from assets.transforms.source_schema import account_bucket
+from assets.transforms.source.arrivals import digest, outstanding
+from assets.transforms.source.schema import account_bucket
 from resources.catalogues import audience as catalogue
 from resources.catalogues.audience import load_audience_columns
-from resources.environments import bucket_count
-from resources.erasures import ErasureResource
-from resources.lake import BUCKET, Changes, LakeResource, TableSpec
-from resources.ledger import LedgerResource
-from resources.quarantine import QuarantineResource
-from resources.s3 import S3Object, S3Resource
+from resources.delta.state import LedgerResource
+from resources.delta.table import BUCKET, Changes, LakeResource, TableSpec
+from resources.erasure.tombstones import ErasureResource
+from resources.raw.quarantine import QuarantineResource
+from resources.s3.client import S3Object, S3Resource
+from resources.wiring import bucket_count
 
 GROUP = "audience"
 LANDING = catalogue.LANDING

@@ -1,24 +1,21 @@
-"""corpus/*: the text worth embedding, chunk by chunk, and a decision for every post.
-
-Belongs here: which posts are in, and their chunks. Not here: vectors.
-"""
+"""corpus/*: the text worth embedding, chunk by chunk, and a decision for every post."""
 
 import polars as pl
 import pyarrow as pa
 from dagster import AssetExecutionContext, MaterializeResult
 
-from assets.asset import asset
-from assets.incremental import Stage, Tally, refresh_table
+from assets.framework.asset import asset
+from assets.framework.incremental import Stage, Tally, refresh_table
 from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS
 from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
-from assets.transforms import corpus
-from assets.transforms.chunking import CHUNKING, chunk_texts
-from assets.transforms.source_schema import TIMESTAMP
-from resources.bm25 import SPARSE_ENCODING, SparseEncoder
-from resources.embedder import EmbedderResource, EmbeddingModel
-from resources.lake import LakeResource, TableSpec
-from resources.languages import LANGUAGE_MODEL, identify
-from resources.ledger import LedgerResource
+from assets.transforms.source.schema import TIMESTAMP
+from assets.transforms.text import corpus
+from assets.transforms.text.chunking import CHUNKING, chunk_texts
+from resources.delta.state import LedgerResource
+from resources.delta.table import LakeResource, TableSpec
+from resources.models.embedder import EmbedderResource, EmbeddingModel
+from resources.models.languages import LANGUAGE_MODEL, identify
+from resources.vectors.bm25 import SPARSE_ENCODING, SparseEncoder
 
 GROUP = "corpus"
 DECISIONS = TableSpec(

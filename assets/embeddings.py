@@ -1,7 +1,4 @@
-"""embedding/*: one vector per (content hash, model), computed once wherever the text turns up.
-
-Belongs here: finding what is not embedded yet, embedding it, writing as it goes. Not here: the model.
-"""
+"""embedding/*: one vector per (content hash, model), computed once wherever the text turns up."""
 
 import hashlib
 import time
@@ -13,14 +10,14 @@ import polars as pl
 import pyarrow as pa
 from dagster import AssetExecutionContext, MaterializeResult
 
-from assets.asset import asset
 from assets.corpus import CHUNKS
-from assets.incremental import Stage, Tally, refresh
+from assets.framework.asset import asset
+from assets.framework.incremental import Stage, Tally, refresh
 from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
-from resources.embedder import EmbedderResource, EmbeddingModel
-from resources.lake import Changes, LakeResource, TableSpec
-from resources.ledger import LedgerResource
-from resources.vector_store import SLICE, VectorStore
+from resources.delta.state import LedgerResource
+from resources.delta.table import Changes, LakeResource, TableSpec
+from resources.models.embedder import EmbedderResource, EmbeddingModel
+from resources.vectors.store import SLICE, VectorStore
 
 GROUP = "embedding"
 FLUSH_VECTORS, FLUSH_SECONDS = 16_384, 60.0

@@ -1,7 +1,4 @@
-"""label/*: what people say that posts and accounts are about.
-
-Belongs here: gold labels from dropped files. Not here: fitting anything on them (verticals.py).
-"""
+"""label/*: what people say that posts and accounts are about."""
 
 import io
 from collections.abc import Sequence
@@ -10,18 +7,18 @@ import polars as pl
 import pyarrow as pa
 from dagster import AssetExecutionContext, MaterializeResult
 
-from assets.asset import asset
-from assets.incremental import Stage, Tally, record_intake, refresh_table
+from assets.framework.asset import asset
+from assets.framework.incremental import Stage, Tally, record_intake, refresh_table
 from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS
-from assets.transforms.arrivals import digest
 from assets.transforms.labels import agree, judge
-from assets.transforms.source_schema import LABELS_SCHEMA
+from assets.transforms.source.arrivals import digest
+from assets.transforms.source.schema import LABELS_SCHEMA
 from resources.catalogues import catalogue_hash, load_verticals
-from resources.erasures import ErasureResource
-from resources.lake import LakeResource, TableSpec, fingerprint
-from resources.ledger import LedgerResource
-from resources.quarantine import QuarantineResource
-from resources.s3 import S3Object, S3Resource
+from resources.delta.state import LedgerResource
+from resources.delta.table import LakeResource, TableSpec, fingerprint
+from resources.erasure.tombstones import ErasureResource
+from resources.raw.quarantine import QuarantineResource
+from resources.s3.client import S3Object, S3Resource
 
 GROUP = "label"
 LANDING = "landing/labels/"

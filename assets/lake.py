@@ -1,18 +1,15 @@
-"""lake/*: current truth. One row a key, merged from the windows of raw/* exactly once.
-
-Belongs here: the merge. Not here: what the rows mean, or those that cannot be used (quarantine.py).
-"""
+"""lake/*: current truth. One row a key, merged from the windows of raw/* exactly once."""
 
 from datetime import datetime
 
 import polars as pl
 from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult
 
-from assets.asset import asset
-from assets.incremental import Tally
+from assets.framework.asset import asset
+from assets.framework.incremental import Tally
 from assets.partitions import ALL_IN_ONE_RUN, BUCKETS, buckets_of
-from assets.transforms.recasting import recast
-from assets.transforms.source_schema import (
+from assets.transforms.source.recasting import recast
+from assets.transforms.source.schema import (
     ACCOUNTS,
     POSTS,
     REASON,
@@ -23,12 +20,12 @@ from assets.transforms.source_schema import (
     lake_schema,
     newest_usable,
 )
-from assets.transforms.windows import plan_merges
-from resources.environments import bucket_count
-from resources.lake import LakeResource, TableSpec
-from resources.lake_edits import BucketWindow, MergeRule
-from resources.quarantine import QuarantineResource
-from resources.raw_store import Manifest, RawStoreResource, moment
+from assets.transforms.source.windows import plan_merges
+from resources.delta.merge import BucketWindow, MergeRule
+from resources.delta.table import LakeResource, TableSpec
+from resources.raw.quarantine import QuarantineResource
+from resources.raw.store import Manifest, RawStoreResource, moment
+from resources.wiring import bucket_count
 
 GROUP = "lake"
 _MERGE_ROWS = 250_000

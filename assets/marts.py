@@ -1,26 +1,22 @@
-"""mart/*, quicksight/*: what analysts see, as Delta tables and as CSV with a manifest.
+"""mart/*: tables for analysts."""
 
-Belongs here: the marts and their export. Not here: data sets or refreshes inside QuickSight.
-"""
-
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import polars as pl
 import pyarrow as pa
 from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult
 
-from assets.asset import asset
-from assets.incremental import Stage, Tally, refresh, refresh_table
+from assets.framework.asset import asset
+from assets.framework.incremental import Stage, Tally, refresh_table
 from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS, LAKE_TESTIMONIALS
 from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
 from assets.summaries import SUMMARIES
 from assets.transforms import marts
-from assets.transforms.source_schema import TIMESTAMP
+from assets.transforms.source.schema import TIMESTAMP
 from assets.verticals import TAGS, THRESHOLDS
 from resources.catalogues import catalogue_hash, load_verticals
-from resources.lake import WHOLE, Changes, Contents, LakeResource, TableSpec, fingerprint
-from resources.ledger import LedgerResource
-from resources.s3 import S3Resource
+from resources.delta.state import LedgerResource
+from resources.delta.table import LakeResource, TableSpec
 
 GROUP = "mart"
 _TEXT, _LONG, _REAL = pa.string(), pa.int64(), pa.float64()
@@ -159,43 +155,6 @@ def _mart(
     return mart
 
 
-@asset(
-    key=["quicksight", "exports"],
-    deps=[spec.name.split("/") for spec in MARTS],
-    group_name="quicksight",
-    description="Each mart as CSV, a file a bucket, with a QuickSight manifest: QuickSight does not read Parquet.",
-    owners=["team:analytics"],
-    kinds={"csv", "quicksight"},
-)
-def exports(
-    context: AssetExecutionContext, s3: S3Resource, lake: LakeResource, ledger: LedgerResource
-) -> MaterializeResult[None]:
-    """Export the marts that changed. Memory: one bucket of one mart."""
-    total = Tally()
-    for spec in MARTS:
-        prefix = f"quicksight/{spec.name.removeprefix('mart/')}/"
-
-        def contents(_: Sequence[int], prefix: str = prefix) -> dict[int, Contents]:
-            found = sorted((item.key, item.etag, item.size_bytes) for item in s3.list_objects(prefix))
-            of_files = fingerprint(f"{key} {etag}" for key, etag, _ in found)
-            return {WHOLE: Contents(of_files, len(found), sum(size for _, _, size in found))}
-
-        def export(_bucket: int, tally: Tally, spec: TableSpec = spec, prefix: str = prefix) -> Changes:
-            buckets = sorted(lake.contents(spec)) or [WHOLE]
-            wanted = [f"{prefix}data/{'all' if bucket == WHOLE else bucket:0>4}.csv" for bucket in buckets]
-            for bucket, key in zip(buckets, wanted, strict=True):
-                rows = lake.scan(spec, None if bucket == WHOLE else bucket).collect().sort(spec.key, nulls_last=True)
-                s3.put(key, marts.as_csv(rows))
-                tally.counts["rows_exported"] += rows.height
-            s3.delete([item.key for item in s3.list_objects(f"{prefix}data/") if item.key not in wanted])
-            s3.put_json(f"{prefix}manifest.json", marts.quicksight_manifest(s3.uri(f"{prefix}data/")))
-            return Changes(updated=len(wanted))
-
-        stage = Stage(f"quicksight/{spec.name.removeprefix('mart/')}", (spec,), partitioned=False)
-        total += refresh(context, lake, ledger, stage, contents, export)
-    return total.result()
-
-
 ASSETS = [
     _mart(
         CREATORS,
@@ -211,5 +170,4 @@ ASSETS = [
         "Tagged posts and accounts by vertical, with threshold and F1.",
     ),
     _mart(TESTIMONIALS, LISTING_TESTIMONIALS, _testimonials, "Live testimonials, with the account's handle."),
-    exports,
 ]

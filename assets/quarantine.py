@@ -1,18 +1,15 @@
-"""quarantine/*: every row that could not be used, whichever stage set it aside.
-
-Belongs here: collecting landed rejects in one table. Not here: judging rows (the stages' transforms).
-"""
+"""quarantine/*: every row that could not be used, whichever stage set it aside."""
 
 import polars as pl
 import pyarrow as pa
 from dagster import AssetExecutionContext, AssetKey, MaterializeResult
 
-from assets.asset import asset
-from assets.incremental import Stage, Tally, refresh
-from assets.transforms.source_schema import SOURCE_TABLES
-from resources.lake import Changes, LakeResource, TableSpec
-from resources.ledger import LedgerResource
-from resources.quarantine import QuarantineResource
+from assets.framework.asset import asset
+from assets.framework.incremental import Stage, Tally, refresh
+from assets.transforms.source.schema import SOURCE_TABLES
+from resources.delta.state import LedgerResource
+from resources.delta.table import Changes, LakeResource, TableSpec
+from resources.raw.quarantine import QuarantineResource
 
 GROUP = "quarantine"
 QUARANTINE = TableSpec(

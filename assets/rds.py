@@ -1,11 +1,8 @@
-"""rds/*: the source tables, as external assets. The graph starts here.
-
-Belongs here: what the source is. Not here: reading it (raw.py).
-"""
+"""rds/*: the source tables, as external assets. The graph starts here."""
 
 from dagster import AssetSpec
 
-from assets.transforms.source_schema import SOURCE_TABLES, SourceTable
+from assets.transforms.source.schema import SOURCE_TABLES, SourceTable
 
 GROUP = "rds"
 
@@ -21,4 +18,4 @@ def _external(table: SourceTable) -> AssetSpec:
     )
 
 
-SPECS = [_external(table) for table in SOURCE_TABLES.values()]
+ASSETS = [_external(table) for table in SOURCE_TABLES.values()]

@@ -1,21 +1,18 @@
-"""summary/*: accounts in a few posts of their own.
-
-Belongs here: extractive account summaries. Not here: choosing posts (transforms/summaries.py).
-"""
+"""summary/*: accounts in a few posts of their own."""
 
 import polars as pl
 import pyarrow as pa
 from dagster import AssetExecutionContext, MaterializeResult
 
-from assets.asset import asset
 from assets.corpus import CHUNKS
 from assets.embeddings import VECTORS, with_vectors
-from assets.incremental import Stage, Tally, refresh_table
+from assets.framework.asset import asset
+from assets.framework.incremental import Stage, Tally, refresh_table
 from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
 from assets.transforms.summaries import still_standing, summarise, text_names
-from resources.embedder import EmbedderResource
-from resources.lake import LakeResource, TableSpec, fingerprint
-from resources.ledger import LedgerResource
+from resources.delta.state import LedgerResource
+from resources.delta.table import LakeResource, TableSpec, fingerprint
+from resources.models.embedder import EmbedderResource
 
 GROUP = "summary"
 SUMMARIES = TableSpec(

@@ -1,7 +1,4 @@
-"""vertical/*: what posts and accounts are about, and how sure that is.
-
-Belongs here: scores against the catalogue, thresholds fitted on gold labels, tags. Not here: the catalogue's texts.
-"""
+"""vertical/*: what posts and accounts are about, and how sure that is."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,10 +9,10 @@ import polars as pl
 import pyarrow as pa
 from dagster import AssetExecutionContext, MaterializeResult
 
-from assets.asset import asset
 from assets.corpus import CHUNKS
 from assets.embeddings import VECTORS, with_vectors
-from assets.incremental import Stage, Tally, refresh_table
+from assets.framework.asset import asset
+from assets.framework.incremental import Stage, Tally, refresh_table
 from assets.labels import GOLD
 from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
 from assets.transforms.verticals import (
@@ -29,9 +26,9 @@ from assets.transforms.verticals import (
     tag,
 )
 from resources.catalogues import Vertical, catalogue_hash, load_verticals
-from resources.embedder import EmbedderResource
-from resources.lake import LakeResource, TableSpec, fingerprint
-from resources.ledger import LedgerResource
+from resources.delta.state import LedgerResource
+from resources.delta.table import LakeResource, TableSpec, fingerprint
+from resources.models.embedder import EmbedderResource
 
 GROUP = "vertical"
 _ITEM_COLUMNS = [

@@ -1,1 +1,5 @@
-"""When and where it runs: definitions, jobs, schedules, checks, the command line, the embedded stack."""
+"""When and where the stages run.
+
+Belongs here: definitions, automation, checks, jobs, the command, the embedded stack.
+Not here: what a stage does (assets/), connections (resources/).
+"""

@@ -1,57 +1,18 @@
-"""Start here: the stages in lineage order, and what they run on.
+"""Start here: what the project consists of. `assets/stages.py` lists the stages in lineage order."""
 
-Belongs here: the map. Not here: what a stage does (assets/), what a resource is (resources/). Loads without network.
-"""
+from dagster import Definitions, load_asset_checks_from_package_module
 
-from dagster import Definitions
-
-from assets import (
-    audience,
-    corpus,
-    embeddings,
-    labels,
-    lake,
-    marts,
-    qdrant,
-    quarantine,
-    raw,
-    rds,
-    retrieval_quality,
-    summaries,
-    verticals,
-)
-from pipelines.checks import cluster, ingestion, reporting, retrieval, search, sources
-from pipelines.freshness import with_freshness
-from pipelines.jobs import JOBS, OP_JOBS
-from pipelines.schedules import SCHEDULES
-from pipelines.sensors import SENSORS
-from resources.environments import executor, resources
-
-STAGES = (
-    raw,
-    lake,
-    corpus,
-    embeddings,
-    labels,
-    audience,
-    quarantine,
-    verticals,
-    summaries,
-    qdrant,
-    retrieval_quality,
-    marts,
-)
+from assets.stages import ASSETS
+from pipelines import checks
+from pipelines.automation.freshness import with_freshness
+from pipelines.automation.schedules import SCHEDULES
+from pipelines.automation.sensors import SENSORS
+from pipelines.jobs.asset_jobs import JOBS, OP_JOBS
+from resources.wiring import executor, resources
 
 defs = Definitions(
-    assets=with_freshness([*rds.SPECS, *(definition for stage in STAGES for definition in stage.ASSETS)]),
-    asset_checks=[
-        *ingestion.CHECKS,
-        *sources.CHECKS,
-        *retrieval.CHECKS,
-        *cluster.CHECKS,
-        *search.CHECKS,
-        *reporting.CHECKS,
-    ],
+    assets=with_freshness(ASSETS),
+    asset_checks=load_asset_checks_from_package_module(checks),
     jobs=[*JOBS, *OP_JOBS],
     schedules=SCHEDULES,
     sensors=SENSORS,

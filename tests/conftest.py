@@ -6,13 +6,13 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from governors import governor_config, stop_governors
 from hypothesis import settings
 
-from pipelines.demo import stack as embedded
-from resources.embedded import EmbeddedStack
-from resources.lake import LakeResource
-from resources.s3 import S3Resource
+from pipelines.local import stack as embedded
+from resources.delta.table import LakeResource
+from resources.local_stack import EmbeddedStack
+from resources.s3.client import S3Resource
+from tests.worlds.governor_launcher import governor_config, stop_governors
 
 settings.register_profile("untimed", deadline=None)  # how long an example takes is for benchmarks to say
 settings.load_profile("untimed")

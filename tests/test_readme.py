@@ -14,21 +14,22 @@ from dagster import AssetKey
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-from assets.asset import s3_metadata
 from assets.audience import LANDING as AUDIENCE_LANDING
+from assets.framework.asset import s3_metadata
 from assets.labels import LANDING
-from assets.raw import RawConfig
-from assets.transforms.corpus import Dropped
-from assets.transforms.source_schema import LABELS_SCHEMA, SOURCE_TABLES
-from pipelines.cli import app
-from pipelines.definitions import STAGES, defs
-from pipelines.measuring import BenchName
+from assets.raw.windows import RawConfig
+from assets.stages import STAGES
+from assets.transforms.source.schema import LABELS_SCHEMA, SOURCE_TABLES
+from assets.transforms.text.corpus import Dropped
+from pipelines.cli.main import app
+from pipelines.definitions import defs
 from resources.catalogues import load_verticals
-from resources.environments import VARIABLES
-from resources.index_generations import PREVIOUS, SERVING, Generation, Recipe
-from resources.lake import TableSpec
-from resources.redshift import STAGING
-from resources.s3_usage import PrefixUsage, Usage
+from resources.delta.table import TableSpec
+from resources.s3.usage import PrefixUsage, Usage
+from resources.sources.redshift import STAGING
+from resources.vectors.generations import PREVIOUS, SERVING, Generation, Recipe
+from resources.wiring import VARIABLES
+from tests.benchmarks.__main__ import BENCHES
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -147,22 +148,21 @@ def test_picture_has_the_groups_and_their_dependencies() -> None:
 def test_stage_table_is_the_definitions() -> None:
     rows = _table("group")
     groups = [_names(row[0])[0] for row in rows]
-    files = {Path(module.__file__ or "").name for module in STAGES} | {"rds.py"}
+    files = {module.__name__.replace(".", "/") + ".py" for module in STAGES}
     assert sorted(groups) == sorted(_assets())
     for group, (_, reads, writes, file, checks) in zip(groups, rows, strict=True):
         assert set(_names(reads)) == _group_reads()[group], group
         assert set(_names(writes)) == _assets()[group], group
         assert set(_names(checks)) == _checks()[group], group
         [path] = _names(file)
-        assert path.removeprefix("assets/") in files
+        assert path in files
         assert f"{group}/*" in (ROOT / path).read_text().partition("\n")[0], path
-    assert {_names(row[3])[0].removeprefix("assets/") for row in rows} == files
+    assert {_names(row[3])[0] for row in rows} == files
 
 
 def test_stage_table_is_in_the_order_of_the_definitions() -> None:
     files = list(dict.fromkeys(_names(row[3])[0] for row in _table("group")))
-    listed = [f"assets/{Path(module.__file__ or '').name}" for module in STAGES]
-    assert files == ["assets/rds.py", *listed]
+    assert files == [module.__name__.replace(".", "/") + ".py" for module in STAGES]
 
 
 def test_variables_are_the_declared_ones() -> None:
@@ -228,10 +228,9 @@ def test_foreign_names_are_named() -> None:
 
 def test_command_examples_are_valid(commands: Mapping[str, TyperCommand]) -> None:
     named = [name.split() for row in _table("command") for name in _names(row[0])]
-    assert {words[2] for words in named if words[:2] == ["cippus", "bench"]} == set(BenchName)
     assert {words[2] for words in named if words[:2] == ["cippus", "evaluate"]} == {"search"}
-    for name in BenchName:
-        assert (ROOT / "pipelines" / "benchmarks" / f"{name}.py").exists()
+    benches = {name.removeprefix("NAME=") for words in named if words[:2] == ["make", "bench"] for name in words[2:]}
+    assert benches == set(BENCHES)
     for words, said in ((_names(row[0])[0].split(), row[1]) for row in _table("command")):
         if words[0] == "cippus" and (named_options := set(re.findall(r"`(--[a-z-]+)`", said))):
             assert named_options <= {name for option in commands[words[1]].params for name in option.opts}

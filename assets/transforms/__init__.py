@@ -1,1 +1,5 @@
-"""How things are computed: data in, data out. No Dagster, no clients, no resources, no files."""
+"""How data is computed: data in, data out.
+
+Belongs here: pure functions over tables, texts and numbers.
+Not here: Dagster, clients, resources.
+"""

@@ -1,8 +1,4 @@
-"""From a dropped audience report, as bytes, to one row an account, dimension and value.
-
-Belongs here: encodings, separators, numbers, and judging rows. Not here: what a header means
-(resources/catalogues/audience.py), which accounts there are (assets/audience.py).
-"""
+"""From a dropped audience report, as bytes, to one row an account, dimension and value."""
 
 import csv
 import io

@@ -1,8 +1,4 @@
-"""Leaving erased accounts out, and documents that name files which were rewritten.
-
-Belongs here: pure decisions about rows and documents. Not here: keys and hashes (resources/erasures.py), files
-(erasure_objects.py).
-"""
+"""Leaving erased accounts out, and documents that name files which were rewritten."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol

@@ -1,7 +1,4 @@
-"""From dropped label files to one judgement an item and vertical.
-
-Belongs here: judging label rows and agreeing on a majority. Not here: where files are dropped.
-"""
+"""From dropped label files to one judgement an item and vertical."""
 
 import polars as pl
 

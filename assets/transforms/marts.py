@@ -1,7 +1,4 @@
-"""The tables that analysts see: flat types, short texts, no surprises.
-
-Belongs here: aggregations and the shape of a CSV. Not here: where they are written.
-"""
+"""The tables that analysts see: flat types, short texts, no surprises."""
 
 import re
 

@@ -1,7 +1,4 @@
-"""Extractive summaries: an account in its own most representative posts.
-
-Belongs here: choosing posts by vector. Not here: asking a language model.
-"""
+"""Extractive summaries: an account in its own most representative posts."""
 
 import hashlib
 

@@ -1,7 +1,4 @@
-"""Vertical scores, thresholds and tags.
-
-Belongs here: similarity to descriptions, fitting a threshold on labels, applying it. Not here: the catalogue.
-"""
+"""Vertical scores, thresholds and tags."""
 
 import math
 import zlib

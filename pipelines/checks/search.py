@@ -5,13 +5,13 @@ from dagster import AssetCheckResult, AssetCheckSeverity, AssetKey, asset_check
 
 from assets.corpus import CHUNKS
 from assets.labels import GOLD
-from assets.retrieval_quality import FIGURES, QUALITY
-from assets.transforms.judgements import judged_accounts
-from assets.transforms.ranking import Retriever
-from assets.transforms.retrieval_metrics import better_retriever
+from assets.search.retrieval_quality import FIGURES, QUALITY
+from assets.transforms.search.judgements import judged_accounts
+from assets.transforms.search.ranking import Retriever
+from assets.transforms.search.retrieval_metrics import better_retriever
 from pipelines.checks import verdict
 from resources.catalogues import load_verticals
-from resources.lake import LakeResource
+from resources.delta.table import LakeResource
 
 _QUALITY = AssetKey(["search", "retrieval_quality"])
 
@@ -49,6 +49,3 @@ def hybrid_is_not_worse(lake: LakeResource) -> AssetCheckResult:
         description=f"nDCG@10: {figures}; the better default is {best}.",
         metadata=dict(ndcg_of),
     )
-
-
-CHECKS = [every_question_measured, hybrid_is_not_worse]

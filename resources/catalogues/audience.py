@@ -1,8 +1,4 @@
-"""The columns of dropped audience reports, read from `audience_columns.yaml`: what a header or a cell means.
-
-Belongs here: checking the catalogue, and looking words up in it. Not here: reading reports
-(assets/transforms/audience.py).
-"""
+"""The columns of dropped audience reports, read from `audience_columns.yaml`: what a header or a cell means."""
 
 import hashlib
 import json

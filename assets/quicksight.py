@@ -1,0 +1,55 @@
+"""quicksight/*: every mart as CSV with a manifest, because QuickSight does not read Parquet."""
+
+from collections.abc import Sequence
+
+from dagster import AssetExecutionContext, MaterializeResult
+
+from assets.framework.asset import asset
+from assets.framework.incremental import Stage, Tally, refresh
+from assets.marts import MARTS
+from assets.transforms import marts
+from resources.delta.state import LedgerResource
+from resources.delta.table import WHOLE, Changes, Contents, LakeResource, TableSpec, fingerprint
+from resources.s3.client import S3Resource
+
+GROUP = "quicksight"
+
+
+@asset(
+    key=["quicksight", "exports"],
+    deps=[spec.name.split("/") for spec in MARTS],
+    group_name=GROUP,
+    description="Each mart as CSV, a file a bucket, with a QuickSight manifest: QuickSight does not read Parquet.",
+    owners=["team:analytics"],
+    kinds={"csv", "quicksight"},
+)
+def exports(
+    context: AssetExecutionContext, s3: S3Resource, lake: LakeResource, ledger: LedgerResource
+) -> MaterializeResult[None]:
+    """Export the marts that changed. Memory: one bucket of one mart."""
+    total = Tally()
+    for spec in MARTS:
+        prefix = f"quicksight/{spec.name.removeprefix('mart/')}/"
+
+        def contents(_: Sequence[int], prefix: str = prefix) -> dict[int, Contents]:
+            found = sorted((item.key, item.etag, item.size_bytes) for item in s3.list_objects(prefix))
+            of_files = fingerprint(f"{key} {etag}" for key, etag, _ in found)
+            return {WHOLE: Contents(of_files, len(found), sum(size for _, _, size in found))}
+
+        def export(_bucket: int, tally: Tally, spec: TableSpec = spec, prefix: str = prefix) -> Changes:
+            buckets = sorted(lake.contents(spec)) or [WHOLE]
+            wanted = [f"{prefix}data/{'all' if bucket == WHOLE else bucket:0>4}.csv" for bucket in buckets]
+            for bucket, key in zip(buckets, wanted, strict=True):
+                rows = lake.scan(spec, None if bucket == WHOLE else bucket).collect().sort(spec.key, nulls_last=True)
+                s3.put(key, marts.as_csv(rows))
+                tally.counts["rows_exported"] += rows.height
+            s3.delete([item.key for item in s3.list_objects(f"{prefix}data/") if item.key not in wanted])
+            s3.put_json(f"{prefix}manifest.json", marts.quicksight_manifest(s3.uri(f"{prefix}data/")))
+            return Changes(updated=len(wanted))
+
+        stage = Stage(f"quicksight/{spec.name.removeprefix('mart/')}", (spec,), partitioned=False)
+        total += refresh(context, lake, ledger, stage, contents, export)
+    return total.result()
+
+
+ASSETS = [exports]

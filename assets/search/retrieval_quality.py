@@ -1,0 +1,135 @@
+"""search/*: how good the search is on people's judgements, and how fast."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+from dagster import AssetExecutionContext, MaterializeResult, MetadataValue
+
+from assets.corpus import CHUNKS, TERMS
+from assets.embeddings import VECTORS
+from assets.framework.asset import asset
+from assets.framework.incremental import Stage, Tally, refresh_table
+from assets.labels import GOLD
+from assets.search.query import Question, Searcher, find
+from assets.transforms.search.judgements import judged_accounts
+from assets.transforms.search.ranking import RANKING, Retriever, rank_accounts
+from assets.transforms.search.retrieval_metrics import RECALL_AT, Quality, better_retriever, percentiles
+from resources.catalogues import catalogue_hash, load_verticals
+from resources.delta.state import LedgerResource
+from resources.delta.table import LakeResource, TableSpec, fingerprint
+from resources.models.embedder import EmbedderResource
+from resources.vectors.bm25 import SPARSE_ENCODING
+from resources.vectors.protocol import VectorIndex
+from resources.vectors.resource import QdrantResource
+from resources.vectors.values import SearchFilter
+
+GROUP = "search"
+LIMIT_TIMED = 10  # accounts of a search whose latency is measured: the command's default
+QUESTIONS_TIMED = 20  # about so many are searched for whole, each reading its own terms' counts
+FIGURES = [f"{retriever}_{figure}" for retriever in Retriever for figure in ("ndcg_at_10", "recall_at_100")]
+QUALITY = TableSpec(
+    "search/retrieval_quality",
+    pa.schema(
+        [
+            ("vertical", pa.string()),
+            ("query", pa.string()),
+            ("judged", pa.int64()),
+            ("relevant", pa.int64()),
+            *((name, pa.float64()) for name in FIGURES),
+        ]
+    ),
+    ("vertical", "query"),
+    partitioned=False,
+)
+
+
+@asset(
+    key=["search", "retrieval_quality"],
+    deps=[["qdrant", "promotion"], ["corpus", "terms"], ["label", "gold"]],
+    pool="qdrant",
+    group_name=GROUP,
+    description="nDCG@10 and recall@100 of dense, BM25 and hybrid search, a row a question, on gold labels.",
+    owners=["team:search"],
+    kinds={"qdrant", "delta"},
+)
+def retrieval_quality(
+    context: AssetExecutionContext,
+    lake: LakeResource,
+    ledger: LedgerResource,
+    embedder: EmbedderResource,
+    qdrant: QdrantResource,
+) -> MaterializeResult[None]:
+    """Ask the search every description of every vertical that has gold labels, as an analyst would.
+
+    Relevant are the accounts that gold says are of the vertical; an account without a judgement of its own is
+    relevant when one of its judged posts is. Only judged accounts are ranked (Sakai 2007, condensed lists): gold
+    covers a small part of the corpus, and an account that nobody looked at is not wrong. So the figures compare
+    retrievers and releases on one corpus, and say nothing across corpora. Latencies are of whole hybrid searches in
+    this process, embedding included; they are metadata of the run that measured them, not of the table.
+    """
+    verticals, searcher = load_verticals(), Searcher(lake, embedder, qdrant)
+    seconds: list[float] = []
+
+    def ask(_bucket: int | None, tally: Tally) -> pl.DataFrame:
+        posts = lake.scan(CHUNKS).select("post_id", "account_id").unique().collect()
+        grades = judged_accounts(lake.scan(GOLD).collect(), posts)
+        rows: list[dict[str, Any]] = []
+        asked = [(v.name, text) for v in verticals if v.name in grades for text in v.descriptions]
+        questions = searcher.questions([text for _, text in asked])
+        with qdrant.open(embedder.model().name) as index:
+            for _, text in asked[:: max(1, len(asked) // QUESTIONS_TIMED)]:
+                started = time.perf_counter()
+                rank_accounts(find([index], searcher.question(text), SearchFilter()), LIMIT_TIMED)
+                seconds.append(time.perf_counter() - started)
+            for (name, text), question in zip(asked, questions, strict=True):
+                of_vertical = grades[name]
+                counts = {"judged": len(of_vertical), "relevant": sum(of_vertical.values())}
+                rows.append({"vertical": name, "query": text, **counts, **_answered(index, question, of_vertical)})
+        tally.counts["questions"] = len(rows)
+        return pl.DataFrame(rows, schema=QUALITY.polars_schema, orient="row")
+
+    with qdrant.generations() as generations:
+        serving = generations.serving()
+    served = serving.id if serving else "none"  # another generation may find other posts
+    version = fingerprint([RANKING, SPARSE_ENCODING, embedder.model().name, catalogue_hash(verticals), served])
+    stage = Stage(QUALITY.name, (CHUNKS, VECTORS, TERMS, GOLD), version, partitioned=False)
+    result = refresh_table(context, lake, ledger, stage, QUALITY, ask)
+    told = summary(lake.scan(QUALITY).collect(), seconds)
+    return MaterializeResult(metadata={**(result.metadata or {}), **told})
+
+
+def _answered(index: VectorIndex, question: Question, grades: Mapping[str, int]) -> dict[str, float]:
+    """The figures of one question, by every retriever."""
+    found = find([index], question, SearchFilter(account_ids=frozenset(grades)))
+    figures: dict[str, float] = {}
+    for retriever in Retriever:
+        ranked = [account.account_id for account in rank_accounts(found.of(retriever), RECALL_AT)]
+        quality = Quality.of(ranked, grades)
+        figures[f"{retriever}_ndcg_at_10"] = round(quality.ndcg_at_10, 6)
+        figures[f"{retriever}_recall_at_100"] = round(quality.recall_at_100, 6)
+    return figures
+
+
+def summary(rows: pl.DataFrame, seconds: Sequence[float]) -> dict[str, Any]:
+    """Asset metadata of the table: mean figures, the retriever that should be the default, latencies, the rows."""
+    if rows.is_empty():
+        return {}
+    means = {name: round(float(rows[name].mean()), 4) for name in FIGURES}  # type: ignore[arg-type]
+    ndcg_of = {retriever.value: means[f"{retriever}_ndcg_at_10"] for retriever in Retriever}
+    latencies = {f"milliseconds_{name}": value for name, value in percentiles(seconds).items()}
+    best = better_retriever(ndcg_of, Retriever.HYBRID.value)
+    return {**means, **latencies, "best_retriever": best, "questions_asked": MetadataValue.md(_markdown(rows))}
+
+
+def _markdown(rows: pl.DataFrame) -> str:
+    lines = [f"| {' | '.join(rows.columns)} |", f"|{'---|' * rows.width}"]
+    for row in rows.sort("hybrid_ndcg_at_10", "vertical", "query").iter_rows():
+        cells = (f"{value:.3f}" if isinstance(value, float) else str(value).replace("|", "/") for value in row)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+ASSETS = [retrieval_quality]

@@ -1,0 +1,55 @@
+"""The stages in lineage order. A new stage is registered here, and nowhere else.
+
+Assets, Delta tables, jobs and checks are derived from this list: a stage's module has `ASSETS`, its table specs are
+module constants, and its checks are `pipelines/checks/<stage>.py`.
+"""
+
+from dagster import AssetsDefinition, AssetSpec
+
+from assets import (
+    audience,
+    corpus,
+    embeddings,
+    labels,
+    lake,
+    marts,
+    quarantine,
+    quicksight,
+    rds,
+    summaries,
+    verticals,
+)
+from assets.qdrant import collection
+from assets.raw import windows
+from assets.search import retrieval_quality
+from resources.delta.table import TableSpec
+from resources.erasure import tombstones
+from resources.sources.redshift import STAGING
+
+STAGES = (
+    rds,
+    windows,
+    lake,
+    corpus,
+    embeddings,
+    labels,
+    audience,
+    quarantine,
+    verticals,
+    summaries,
+    collection,
+    retrieval_quality,
+    marts,
+    quicksight,
+)
+ASSETS: list[AssetsDefinition | AssetSpec] = [definition for stage in STAGES for definition in stage.ASSETS]
+_SPECS = {spec.name: spec for stage in STAGES for spec in vars(stage).values() if isinstance(spec, TableSpec)}
+TABLES = [_SPECS[name] for name in sorted(_SPECS)]
+"""Every Delta table, by name."""
+WRITTEN = ("raw/", "landing/", "ledger/", "quicksight/", STAGING, *(f"{spec.name}/" for spec in TABLES))
+"""Prefixes that the lineage writes to. Tombstones are not among them."""
+
+
+def is_own(key: str) -> bool:
+    """Return whether Cippus wrote this object. An RDS export or another team's table is not its own."""
+    return key.startswith((*WRITTEN, tombstones.PREFIX))

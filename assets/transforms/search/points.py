@@ -1,0 +1,110 @@
+"""What the index should hold, and what differs from what it holds."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import polars as pl
+
+SHOWN = (
+    "post_id",
+    "chunk_no",
+    "account_id",
+    "account_bucket",
+    "handle",
+    "network",
+    "language",
+    "country",
+    "text",
+    "content_hash",
+)
+DIGEST = "payload_digest"
+_FIELDS = sorted([*SHOWN, "posted_at", "verticals", "post_verticals"])
+_ABSENT = dict.fromkeys(_FIELDS)
+_DIGEST_BITS = 53
+"""A JSON number up to this size is the same to every reader."""
+
+
+def payload_digest(payload: Mapping[str, Any]) -> int:
+    """53 bits of BLAKE2b over a payload's JSON in UTF-8, keys sorted, without spaces, null where it lacks a field."""
+    return _digest_of(_canonical({**_ABSENT, **payload}))
+
+
+def is_payload(payload: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether they are one JSON; ``==`` is not enough, since Python takes 5.0 for 5, and False for 0."""
+    return _canonical(payload) == _canonical(wanted)
+
+
+def _canonical(payload: Mapping[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(payload, option=orjson.OPT_SORT_KEYS)
+    except TypeError:  # of a foreign point: a number beyond 64 bits, which none of ours has
+        return repr(sorted(payload.items())).encode(errors="surrogatepass")
+
+
+def _digest_of(text: bytes) -> int:
+    head = hashlib.blake2b(text, digest_size=8).digest()
+    return int.from_bytes(head, "big") >> (64 - _DIGEST_BITS)
+
+
+def desired_points(chunks: pl.DataFrame, tags: pl.DataFrame) -> pl.DataFrame:
+    """Rows of ``point_id``, the payload's fields and its DIGEST, in the order of ``chunks``.
+
+    ``chunks`` are rows of the corpus, ``tags`` of vertical/tags. Counts that move all day are left out: they would
+    rewrite every point every day.
+    """
+    points = chunks.select("point_id", *SHOWN, posted_at=pl.col("posted_at").dt.strftime("%Y-%m-%dT%H:%M:%S%.f%:z"))
+    for name, kind, item in (("verticals", "account", "account_id"), ("post_verticals", "post", "post_id")):
+        of_kind = tags.filter(pl.col("item_kind") == kind).group_by(pl.col("item_id").alias(item))
+        earned = of_kind.agg(pl.col("vertical").sort().alias(name))
+        points = points.join(earned, on=item, how="left", maintain_order="left").with_columns(
+            pl.col(name).fill_null(pl.lit([], pl.List(pl.String)))
+        )
+    encoded = points.select(json=pl.struct(_FIELDS).struct.json_encode())["json"]
+    digests = [_digest_of(text.encode()) for text in encoded.to_list()]
+    return points.with_columns(pl.Series(DIGEST, digests, pl.Int64))
+
+
+def payloads(points: pl.DataFrame) -> Iterator[dict[str, Any]]:
+    """The payload of each row of ``desired_points``.
+
+    Absent values are left out, so that engines agree on what a filter matches.
+    """
+    for row in points.select(*_FIELDS, DIGEST).iter_rows(named=True):
+        yield {name: value for name, value in row.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class IndexChanges:
+    """Point ids by what has to happen to them; sorted, so that a rerun does the same."""
+
+    new: list[str]
+    changed: list[str]
+    gone: list[str]
+    unchanged: int
+
+
+def compare(desired: pl.DataFrame, held: pl.DataFrame) -> IndexChanges:
+    """Compare ``desired_points`` with ``held_points``: a point is changed where one of the latter's columns differs."""
+    said = [name for name in held.columns if name != "point_id"]
+    wanted = desired.select("point_id", *said)
+    known = wanted.join(held, on="point_id", suffix="_held")
+    changed = known.filter(pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"{name}_held")) for name in said))
+    return IndexChanges(
+        _ids(wanted.join(held, on="point_id", how="anti")),
+        _ids(changed),
+        _ids(held.join(wanted, on="point_id", how="anti")),
+        known.height - changed.height,
+    )
+
+
+def held_points(said: Iterable[tuple[str, int] | tuple[str, str, int]], *, with_content: bool = False) -> pl.DataFrame:
+    """What points of an index say they hold, by id: (point_id, DIGEST), or those and the ``content_hash`` between."""
+    schema = {"point_id": pl.String, **({"content_hash": pl.String} if with_content else {}), DIGEST: pl.Int64}
+    return pl.DataFrame(list(said), schema=schema, orient="row").unique("point_id").sort("point_id")
+
+
+def _ids(points: pl.DataFrame) -> list[str]:
+    return points["point_id"].sort().to_list()

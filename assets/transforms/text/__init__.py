@@ -1,0 +1,5 @@
+"""Pure parts of the corpus: cleaning, deduplication, chunking.
+
+Belongs here: decisions about texts.
+Not here: the tokenizer and the encoder (resources/models/).
+"""

@@ -1,0 +1,7 @@
+"""Sensors: start runs when data arrives. They are off until somebody turns them on."""
+
+from pipelines.automation.sensors.buckets import changed_buckets
+from pipelines.automation.sensors.drops import audience_drops, label_drops
+from pipelines.automation.sensors.exports import rds_exports
+
+SENSORS = [rds_exports, label_drops, audience_drops, changed_buckets]

@@ -1,0 +1,188 @@
+"""Buckets whose lake data changed: a run for each, and one across buckets when those have succeeded."""
+
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+
+from dagster import (
+    DagsterInstance,
+    DagsterRunStatus,
+    RunRequest,
+    RunsFilter,
+    SensorEvaluationContext,
+    SensorResult,
+    SkipReason,
+    sensor,
+)
+
+from assets.corpus import DECIDING
+from assets.framework.incremental import Stage
+from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS, LAKE_TESTIMONIALS
+from assets.marts import LISTING_TESTIMONIALS, TOTALLING
+from assets.partitions import BUCKETS
+from pipelines.automation.sensors.reachability import skipped_while_unreachable
+from pipelines.jobs.asset_jobs import ACROSS_BUCKETS, BUCKET, WRITES_TAG, all_buckets, bucket_range
+from resources.delta.state import LedgerResource
+from resources.delta.table import WHOLE, LakeResource, fingerprint
+from resources.wiring import Environment, environment
+
+RUNS_A_TICK = 16
+LAKE_TAG, BUCKETS_TAG = "cippus/lake", "cippus/buckets"
+FIRST_STAGES = (DECIDING, LISTING_TESTIMONIALS)
+"""Between them they read all of the lake, and nothing else."""
+_ENDED_BADLY = (DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED)
+_INTERVAL_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Progress:
+    """The sensor's cursor: what was asked for because of which state of the lake. About 5 bytes a bucket.
+
+    ``due`` buckets are to be asked for; ``running`` ones were, under the state ``lake``, and are not known to have
+    succeeded; ``across`` is the state that the assets across buckets were last asked for.
+    """
+
+    lake: str = ""
+    due: tuple[int, ...] = ()
+    running: tuple[int, ...] = ()
+    across: str = ""
+    turn: int = 0
+
+    @property
+    def asked_for(self) -> str:
+        """What runs are asked for under: a lake that is again as it was before is asked for again."""
+        return f"{self.lake}.{self.turn}"
+
+    @classmethod
+    def read(cls, cursor: str | None) -> "Progress":
+        """The progress of a cursor; none, where there is none or it cannot be read, which costs runs that only look."""
+        try:
+            found = cls(**json.loads(cursor or ""))
+            due, running = (tuple(int(bucket) for bucket in part) for part in (found.due, found.running))
+            return cls(str(found.lake), due, running, str(found.across), int(found.turn))
+        except (ValueError, TypeError):
+            return cls()
+
+    def written(self) -> str:
+        """The progress as a cursor."""
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of the runs that were asked for under one state of the lake, as buckets."""
+
+    succeeded: frozenset[int]
+    failed: frozenset[int]
+
+    @classmethod
+    def of(cls, instance: DagsterInstance, lake: str) -> "Outcome":
+        """By the runs' tags, which a repeated run has too: a bucket whose repetition succeeded has succeeded."""
+        runs = instance.get_runs(RunsFilter(tags={LAKE_TAG: lake}))
+        buckets = {status: set[int]() for status in DagsterRunStatus}
+        for run in runs:
+            buckets[run.status].update(int(bucket) for bucket in run.tags.get(BUCKETS_TAG, "").split(",") if bucket)
+        succeeded = buckets[DagsterRunStatus.SUCCESS]
+        under_way = set().union(*(found for status, found in buckets.items() if status not in _ENDED_BADLY))
+        failed = set().union(*(buckets[status] for status in _ENDED_BADLY)) - under_way
+        return cls(frozenset(succeeded), frozenset(failed))
+
+
+_NOTHING = Outcome(frozenset(), frozenset())
+
+
+@sensor(
+    jobs=[BUCKET, ACROSS_BUCKETS],
+    minimum_interval_seconds=_INTERVAL_SECONDS,
+    description="Runs for the buckets whose lake data changed; then, once, for what is made of all buckets.",
+)
+@skipped_while_unreachable
+def changed_buckets(
+    context: SensorEvaluationContext, lake: LakeResource, ledger: LedgerResource
+) -> SensorResult | SkipReason:
+    """Read three tables' logs; read ledger entries, one a bucket, only when the lake is another than before."""
+    progress, state = Progress.read(context.cursor), lake_state(lake)
+    if state is None:
+        return SkipReason("The lake is empty.")
+    outcome = Outcome.of(context.instance, progress.asked_for) if progress.running else _NOTHING
+    if state != progress.lake:
+        stale = stale_buckets(lake, ledger)
+        progress = begun(progress, state, stale, outcome.succeeded, is_current=across_is_current(lake, ledger))
+        outcome = _NOTHING
+    return step(progress, outcome, RUNS_A_TICK if environment() is Environment.PRODUCTION else None)
+
+
+def lake_state(lake: LakeResource) -> str | None:
+    """A fingerprint of the lake and of the rules of FIRST_STAGES; None while there is nothing."""
+    held = [lake.contents(spec) for spec in (LAKE_ACCOUNTS, LAKE_POSTS, LAKE_TESTIMONIALS)]
+    if not any(held):
+        return None
+    parts = (f"{bucket}:{found.fingerprint}" for contents in held for bucket, found in sorted(contents.items()))
+    return fingerprint([*(stage.version for stage in FIRST_STAGES), *parts])
+
+
+def stale_buckets(lake: LakeResource, ledger: LedgerResource) -> set[int]:
+    """The buckets that one of FIRST_STAGES was last made for from another lake than there is."""
+    buckets = [int(key) for key in BUCKETS.get_partition_keys()]
+    return {bucket for stage in FIRST_STAGES for bucket in _stale(stage, buckets, lake, ledger)}
+
+
+def across_is_current(lake: LakeResource, ledger: LedgerResource) -> bool:
+    """Whether a run of the whole lineage, or one across buckets, has seen the lake as it is."""
+    return not _stale(TOTALLING, [WHOLE], lake, ledger)
+
+
+def _stale(stage: Stage, buckets: Sequence[int], lake: LakeResource, ledger: LedgerResource) -> set[int]:
+    inputs, entries = stage.input_fingerprints(lake, buckets), ledger.entries(stage.name, buckets)
+    return {bucket for bucket in buckets if bucket not in entries or entries[bucket].inputs != inputs[bucket]}
+
+
+def begun(
+    progress: Progress, state: str, stale: Iterable[int], succeeded: Collection[int], *, is_current: bool
+) -> Progress:
+    """The progress when the lake is another: what is stale is due, and what was asked for and has not succeeded.
+
+    A run that failed behind its first stage leaves a bucket that does not look stale.
+    """
+    left = {bucket for bucket in progress.running if bucket not in succeeded}
+    due = tuple(sorted({*stale, *progress.due, *left}))
+    across = state if is_current and not due else ""
+    return Progress(state, due, (), across, progress.turn + 1)
+
+
+def step(progress: Progress, outcome: Outcome, runs_a_tick: int | None) -> SensorResult:
+    """What to ask for next: runs of due buckets, then, when all have succeeded, the run across buckets.
+
+    At most ``runs_a_tick`` runs of one bucket each, or one of all due buckets where that is None. Keys hold the lake's
+    state, so that a repeated tick asks for nothing new.
+    """
+    if progress.due:
+        asked, due = progress.due[:runs_a_tick], progress.due[runs_a_tick:] if runs_a_tick else ()
+        alone = [_alone(one, progress.asked_for) for one in asked]
+        requests = alone if runs_a_tick is not None else [_together(asked, progress.asked_for)]
+        return SensorResult(requests, cursor=replace(progress, due=due, running=(*progress.running, *asked)).written())
+    running = tuple(bucket for bucket in progress.running if bucket not in outcome.succeeded)
+    progress = replace(progress, running=running)
+    if failed := sorted(outcome.failed & set(running)):
+        reason = f"Bucket {_named(failed)} failed: repeat its run; what is made of all buckets waits for it."
+        return SensorResult(skip_reason=reason, cursor=progress.written())
+    if running:
+        return SensorResult(skip_reason=f"Bucket {_named(running)} is running.", cursor=progress.written())
+    if progress.across == progress.lake:
+        return SensorResult(skip_reason="The lake is as it was.", cursor=progress.written())
+    request = RunRequest(f"{progress.asked_for}/across", job_name=ACROSS_BUCKETS.name, tags=dict(all_buckets()))
+    return SensorResult([request], cursor=replace(progress, across=progress.lake).written())
+
+
+def _alone(bucket: int, state: str) -> RunRequest:
+    tags = {LAKE_TAG: state, BUCKETS_TAG: str(bucket), WRITES_TAG: f"bucket {bucket}"}
+    return RunRequest(f"{state}/{bucket}", job_name=BUCKET.name, partition_key=str(bucket), tags=tags)
+
+
+def _together(buckets: Sequence[int], state: str) -> RunRequest:
+    tags: Mapping[str, str] = {LAKE_TAG: state, BUCKETS_TAG: ",".join(map(str, buckets)), **bucket_range(buckets)}
+    return RunRequest(f"{state}/{'-'.join(map(str, buckets))}", job_name=BUCKET.name, tags=dict(tags))
+
+
+def _named(buckets: Iterable[int]) -> str:
+    return ", ".join(map(str, buckets))

@@ -1,0 +1,70 @@
+"""Files that people drop: labels under landing/labels/, audience reports under landing/audience/."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dagster import RunRequest, SensorDefinition, SensorEvaluationContext, SensorResult, SkipReason, sensor
+
+from assets import audience, labels
+from assets.transforms.source.arrivals import Sweep, request_key
+from pipelines.automation.sensors.reachability import skipped_while_unreachable
+from pipelines.jobs.asset_jobs import ACROSS_BUCKETS, AUDIENCE, all_buckets
+from resources.delta.state import LedgerResource
+from resources.s3.client import ListingMarkError, S3Object, S3Resource
+
+PAGE_KEYS = 1_000
+_INTERVAL_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Landing:
+    """Where files are dropped: the prefix, which objects count, the rule that they are taken in by, and the asset."""
+
+    prefix: str
+    counts: Callable[[S3Object], bool]
+    rule: Callable[[], str]
+    asset: str
+
+
+def _sensor(name: str, landing: Landing, job_name: str, description: str) -> SensorDefinition:
+    @sensor(name=name, job_name=job_name, minimum_interval_seconds=_INTERVAL_SECONDS, description=description)
+    @skipped_while_unreachable
+    def drops(context: SensorEvaluationContext, s3: S3Resource, ledger: LedgerResource) -> SensorResult | SkipReason:
+        return look(context.cursor, landing, s3, ledger)
+
+    return drops
+
+
+def look(cursor: str | None, landing: Landing, s3: S3Resource, ledger: LedgerResource) -> SensorResult:
+    """One page further; after the last one, a run if other files are there than were taken in. Two requests."""
+    sweep = Sweep.read(cursor)
+    try:
+        objects, mark = s3.list_page(landing.prefix, sweep.page, PAGE_KEYS)
+    except ListingMarkError as error:
+        return _skip(Sweep(), f"{error} The sweep begins anew.")
+    swept = sweep.with_page([item for item in objects if landing.counts(item)], mark, landing.rule())
+    if mark:
+        return _skip(swept, f"{swept.seen:,} files of {landing.prefix} are looked at so far.")
+    intake = ledger.intake(landing.asset)
+    key = request_key(swept.digest, intake.digest, intake.run_id)
+    if key is None:
+        return _skip(Sweep(), f"All {swept.seen:,} files of {landing.prefix} are taken in.")
+    return SensorResult([RunRequest(run_key=key, tags=dict(all_buckets()))], cursor=Sweep().written())
+
+
+def _skip(sweep: Sweep, reason: str) -> SensorResult:
+    return SensorResult(skip_reason=SkipReason(reason), cursor=sweep.written())
+
+
+LABELS = Landing(labels.LANDING, labels.is_label_file, labels.label_rule, labels.GOLD.name)
+REPORTS = Landing(audience.LANDING, audience.is_report, audience.report_rule, audience.REPORTS.name)
+
+label_drops = _sensor(
+    "label_drops",
+    LABELS,
+    ACROSS_BUCKETS.name,
+    "Label files that came, changed or went: labels, and what is fitted on them.",
+)
+audience_drops = _sensor(
+    "audience_drops", REPORTS, AUDIENCE.name, "Audience reports that came, changed or went: the audience's tables."
+)

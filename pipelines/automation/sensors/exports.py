@@ -1,0 +1,188 @@
+"""Snapshot exports of RDS: a run for each that is whole, keyed on its id."""
+
+import json
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from hashlib import blake2b
+from typing import Protocol
+
+from dagster import (
+    DagsterInstance,
+    DagsterRunStatus,
+    RunRequest,
+    RunsFilter,
+    SensorEvaluationContext,
+    SensorResult,
+    SkipReason,
+    sensor,
+)
+
+from assets.transforms.source.schema import SOURCE_TABLES
+from pipelines.automation.sensors.reachability import skipped_while_unreachable
+from pipelines.jobs.asset_jobs import EXTRACTION, all_buckets
+from resources.raw.store import RawStoreResource
+from resources.sources.rds_export import SOURCE, RdsExportResource
+
+EXPORTS_A_TICK = 5
+_SETTLED, _SAID = 400, 5
+_WINDOWS_BACK = 50
+"""An export that was landed longer ago and is not in the cursor is asked for again, and its run finds it landed."""
+_INTERVAL_SECONDS = 120
+_TAG = "cippus/rds_export"
+
+
+class State(Protocol):
+    """Whether an export is whole; if not, why, in one sentence, and whether waiting can change that."""
+
+    @property
+    def is_complete(self) -> bool: ...  # noqa: D102
+    @property
+    def is_final(self) -> bool: ...  # noqa: D102
+    @property
+    def reason(self) -> str: ...  # noqa: D102
+
+
+class Exports(Protocol):
+    """The exports under one prefix."""
+
+    def listed(self) -> list[str]: ...  # noqa: D102
+    def completeness(self, export_id: str, tables: Collection[str]) -> State: ...  # noqa: D102
+
+
+class Window(Protocol):
+    """A landed window: its number, and the export that it came from."""
+
+    @property
+    def number(self) -> int: ...  # noqa: D102
+    @property
+    def origin(self) -> str: ...  # noqa: D102
+
+
+class Windows(Protocol):
+    """The landed windows of a source and table."""
+
+    def newest(self, source: str, table: str) -> Window | None: ...  # noqa: D102
+    def manifests(self, source: str, table: str, after: int = 0) -> Iterator[Window]: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The sensor's cursor, below 10 kB whatever the history.
+
+    ``settled`` are short hashes of the ids that need no look any more: asked for, landed, or never to be whole; of
+    more than 400 the oldest are forgotten, and looked at again. ``failed`` are the last ids that never will be whole.
+    ``after`` is the id that was looked at last, so that those still being written do not hold up the others.
+    """
+
+    settled: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()
+    after: str = ""
+
+    @classmethod
+    def read(cls, cursor: str | None) -> "Seen":
+        """What a cursor says; nothing, where there is none or it cannot be read, which costs looks."""
+        try:
+            found = cls(**json.loads(cursor or ""))
+            return cls(tuple(map(str, found.settled)), tuple(map(str, found.failed)), str(found.after))
+        except (ValueError, TypeError):
+            return cls()
+
+    def written(self) -> str:
+        """The cursor."""
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+    def waiting(self, listed: Iterable[str]) -> list[str]:
+        """The ids to look at, beginning behind the one that was looked at last."""
+        settled = set(self.settled)
+        ids = sorted(one for one in listed if _short(one) not in settled)
+        return [*(one for one in ids if one > self.after), *(one for one in ids if one <= self.after)]
+
+    def settle(self, export_id: str, *, has_failed: bool = False) -> "Seen":
+        """The same, with an id that needs no look any more."""
+        settled = (*self.settled, _short(export_id))[-_SETTLED:]
+        return replace(self, settled=settled, failed=(*self.failed, export_id)[-_SAID:] if has_failed else self.failed)
+
+
+def _short(export_id: str) -> str:
+    return blake2b(export_id.encode(), digest_size=8).hexdigest()
+
+
+@sensor(
+    job=EXTRACTION,
+    minimum_interval_seconds=_INTERVAL_SECONDS,
+    description="A run for each snapshot export of RDS that is whole and was not landed.",
+)
+@skipped_while_unreachable
+def rds_exports(
+    context: SensorEvaluationContext, rds_exports: RdsExportResource, raw_store: RawStoreResource
+) -> SensorResult | SkipReason:
+    """Look at up to five exports that are not settled: some metadata files and listings each."""
+    return look(
+        context.cursor, rds_exports, raw_store, context.log.warning, lambda ids: failed_runs(context.instance, ids)
+    )
+
+
+def failed_runs(instance: DagsterInstance, ids: Collection[str]) -> set[str]:
+    """The exports, of the last 400 at most, whose newest run failed or was cancelled."""
+    wanted = RunsFilter(tags={_TAG: sorted(ids)[-_SETTLED:]})
+    newest: dict[str, DagsterRunStatus] = {}
+    for run in instance.get_runs(wanted, limit=_SETTLED) if ids else ():  # the newest first
+        newest.setdefault(run.tags[_TAG], run.status)
+    return {one for one, status in newest.items() if status in (DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED)}
+
+
+def look(
+    cursor: str | None,
+    exports: Exports,
+    windows: Windows,
+    say: Callable[[str], None],
+    runs_failed: Callable[[Collection[str]], set[str]] = lambda _ids: set(),
+) -> SensorResult:
+    """The runs to ask for, or why there are none: a sentence for each export that was looked at, and the failed ones.
+
+    ``say`` gets the sentences too: a tick that asks for runs has no place for them.
+    """
+    seen, listed = Seen.read(cursor), exports.listed()
+    waiting = seen.waiting(listed)[:EXPORTS_A_TICK]
+    landed = landed_ids(windows) if waiting else set()
+    requests, reasons = [], []
+    for export_id in waiting:
+        seen = replace(seen, after=export_id)
+        if export_id in landed:
+            seen = seen.settle(export_id)
+            continue
+        state = exports.completeness(export_id, list(SOURCE_TABLES))
+        if state.is_complete:
+            seen = seen.settle(export_id)
+            requests.append(_request(export_id))
+        else:
+            reasons.append(state.reason)
+            say(state.reason)
+            seen = seen.settle(export_id, has_failed=True) if state.is_final else seen
+    if requests:
+        return SensorResult(requests, cursor=seen.written())
+    still = [one for one in seen.failed if one in listed]
+    failed = [f"Never to be whole: {', '.join(still)}."] if still else []
+    in_vain = runs_failed(listed)
+    in_vain -= landed_ids(windows) if in_vain else set()
+    if in_vain:
+        told = ", ".join(sorted(in_vain)[:_SAID])
+        reasons.append(f"Asked for and not landed, since its run failed: {told}. Execute the run again.")
+    known = [f"All {len(listed):,} exports are landed, asked for, or never to be whole."] if not reasons else []
+    return SensorResult(skip_reason=SkipReason(" ".join([*reasons, *known, *failed])), cursor=seen.written())
+
+
+def landed_ids(windows: Windows) -> set[str]:
+    """The exports of which every table was landed, among the newest windows: it does not matter which run did it."""
+    found: list[set[str]] = []
+    for table in SOURCE_TABLES:
+        newest = windows.newest(SOURCE, table)
+        after = max(newest.number - _WINDOWS_BACK, 0) if newest else 0
+        found.append({window.origin for window in windows.manifests(SOURCE, table, after)} if newest else set())
+    return set.intersection(*found)
+
+
+def _request(export_id: str) -> RunRequest:
+    tables: Sequence[str] = list(SOURCE_TABLES)
+    config = {"ops": {f"raw__{table}": {"config": {"export_id": export_id}} for table in tables}}
+    return RunRequest(export_id, run_config=config, tags={_TAG: export_id, **all_buckets()})

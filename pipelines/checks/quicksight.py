@@ -1,0 +1,23 @@
+"""Checks of quicksight/*."""
+
+import polars as pl
+from dagster import AssetCheckResult, AssetKey, asset_check
+
+from assets.marts import MARTS
+from pipelines.checks import verdict
+from resources.delta.table import LakeResource
+from resources.s3.client import S3Resource
+
+
+@asset_check(asset=AssetKey(["quicksight", "exports"]), name="csv_matches_marts")
+def csv_matches_marts(lake: LakeResource, s3: S3Resource) -> AssetCheckResult:
+    """Every CSV file parses to its mart's columns, and together they have the mart's rows. One file at a time."""
+    odd = 0
+    for spec in MARTS:
+        rows = 0
+        for item in s3.list_objects(f"quicksight/{spec.name.removeprefix('mart/')}/data/"):
+            table = pl.read_csv(s3.get(item.key) or b"", infer_schema=False)
+            odd += table.columns != spec.schema.names
+            rows += table.height
+        odd += abs(rows - sum(contents.rows for contents in lake.contents(spec).values()))
+    return verdict("CSV files with other columns, or rows more or fewer than in the marts", found=odd)

@@ -1,0 +1,151 @@
+"""Checks of raw/*: windows, contract, agreement of sources."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
+
+import polars as pl
+from dagster import AssetCheckResult, AssetChecksDefinition, AssetCheckSeverity, AssetKey, ResourceParam, asset_check
+
+from assets.raw.extraction import ALONG
+from assets.transforms.source.agreement import DOUBLED, VERSIONS, covered, disagreements, moved_elsewhere
+from assets.transforms.source.contract import compare
+from assets.transforms.source.schema import SOURCE_TABLES, SourceTable
+from pipelines.checks import verdict
+from resources.raw.store import EXPORT, KEYS, Manifest, RawStoreResource
+from resources.raw.writer import WindowFile
+from resources.s3.client import S3Resource
+from resources.sources.protocol import Source
+
+
+def _windows(table: SourceTable) -> AssetChecksDefinition:
+    @asset_check(asset=AssetKey(["raw", table.name]), name="windows_complete")
+    def windows_complete(raw_store: RawStoreResource, s3: S3Resource) -> AssetCheckResult:
+        """A source's windows follow one another without a gap, and every file that a manifest names is there whole."""
+        windows = [list(raw_store.manifests(source, table.name)) for source in raw_store.sources(table.name)]
+        manifests = [window for of_source in windows for window in of_source]
+        pairs = [pair for of_source in windows for pair in pairwise(of_source)]
+        gaps = sum(not _follows(before, after) for before, after in pairs)
+        sizes = {item.key: item.size_bytes for item in s3.list_objects(f"raw/{table.name}/")}
+        lost = sum(sizes.get(file.key) != file.size_bytes for manifest in manifests for file in manifest.files)
+        return verdict("gaps between windows, or files lost or damaged", found=gaps + lost)
+
+    return windows_complete
+
+
+def _follows(before: Manifest, after: Manifest) -> bool:
+    """Whether a window begins where the one before it ends; an export holds everything, so it begins nowhere."""
+    return before.number + 1 == after.number and (after.kind == EXPORT or before.upper == after.lower)
+
+
+_EXAMPLES = 5
+
+
+_Windows = Mapping[str, Sequence[Manifest]]
+
+
+def _contract(table: SourceTable) -> AssetChecksDefinition:
+    @asset_check(asset=AssetKey(["raw", table.name]), name="contract_holds")
+    def contract_holds(raw_store: RawStoreResource, source: ResourceParam[Source]) -> AssetCheckResult:
+        """The columns of the source as it is now, and of each source as it was last read, are the declared ones."""
+        columns = {source.name: source.columns(table.name)}
+        for name in raw_store.sources(table.name):
+            newest = raw_store.newest(name, table.name)
+            if newest is not None and name != source.name:
+                columns[name] = newest.source_columns
+        found = {name: compare(table, held) for name, held in columns.items()}
+        differing = {name: difference for name, difference in found.items() if not difference.is_empty}
+        is_refused = any(difference.is_refused for difference in differing.values())
+        return AssetCheckResult(
+            passed=not differing,
+            severity=AssetCheckSeverity.ERROR if is_refused else AssetCheckSeverity.WARN,
+            description=" ".join(f"{name}: {found[name].describe()}" for name in (differing or found)),
+            metadata={
+                "policy": str(table.policy),
+                **{
+                    f"{name}_{kind}": ", ".join(sorted(changes)) or "none"
+                    for name, difference in found.items()
+                    for kind, changes in (
+                        ("added", difference.added),
+                        ("dropped", difference.dropped),
+                        ("retyped", difference.retyped),
+                    )
+                },
+            },
+        )
+
+    return contract_holds
+
+
+def _agreement(table: SourceTable) -> AssetChecksDefinition:
+    @asset_check(asset=AssetKey(["raw", table.name]), name="sources_agree")
+    def sources_agree(raw_store: RawStoreResource) -> AssetCheckResult:
+        """Where windows of two sources cover the same interval, both have the same rows, each once.
+
+        Reads every row that was ever landed, bucket by bucket. Memory: the keys of a bucket, and what was found.
+        """
+        windows = {name: list(raw_store.manifests(name, table.name)) for name in raw_store.sources(table.name)}
+        windows = {name: held for name, held in windows.items() if held}
+        intervals = {name: covered([(window.lower, window.upper) for window in held]) for name, held in windows.items()}
+        found, rows = [], 0
+        for bucket in sorted({file.bucket for held in windows.values() for window in held for file in window.files}):
+            versions = _versions(raw_store, table, windows, bucket)
+            rows += versions.height
+            judged = disagreements(versions, intervals)
+            found.append(moved_elsewhere(judged, _elsewhere(raw_store, table, windows, bucket, judged["key"])))
+        problems = pl.concat(found) if found else disagreements(pl.DataFrame(schema=VERSIONS), {})
+        counts = {str(name): int(count) for name, count in problems["problem"].value_counts().iter_rows()}
+        metadata: dict[str, int | float | str] = {"sources": ", ".join(windows), "rows": rows, **counts}
+        if problems.height:
+            metadata["examples"] = "; ".join(_said(row) for row in problems.head(_EXAMPLES).to_dicts())
+        return verdict("rows on which sources disagree", found=problems.height, metadata=metadata)
+
+    return sources_agree
+
+
+def _versions(raw_store: RawStoreResource, table: SourceTable, windows: _Windows, bucket: int) -> pl.DataFrame:
+    """The versions that all windows landed in a bucket, with a hash of the columns that every source has."""
+    known = [set(held[-1].source_columns or table.schema.names) for held in windows.values()]
+    shared = [name for name in table.schema.names if all(name in columns for columns in known)]
+    frames = [pl.DataFrame(schema=VERSIONS)]
+    for window, files in _files(windows, lambda held: held == bucket):
+        rows = raw_store.read(files, [*dict.fromkeys([*shared, table.key, ALONG, "deleted_at"])])
+        frames.append(
+            rows.filter(pl.col(table.key).is_not_null()).select(
+                pl.lit(window.source).alias("source"),
+                pl.lit(window.number, pl.Int64).alias("window"),
+                pl.col(table.key).alias("key"),
+                pl.col(ALONG).alias("updated_at"),
+                ((pl.lit(window.kind) == KEYS) & pl.col("deleted_at").is_not_null()).alias("is_tombstone"),
+                pl.struct(shared).hash().alias("content"),
+            )
+        )
+    return pl.concat(frames)
+
+
+def _elsewhere(
+    raw_store: RawStoreResource, table: SourceTable, windows: _Windows, bucket: int, keys: pl.Series
+) -> pl.DataFrame:
+    """(source, key, updated_at) of some keys in the other buckets: an account that changed takes its rows along."""
+    frames = [pl.DataFrame(schema={name: VERSIONS[name] for name in ("source", "key", "updated_at")})]
+    if not keys.is_empty():
+        for window, files in _files(windows, lambda held: held != bucket):
+            rows = raw_store.read(files, [table.key, ALONG]).filter(pl.col(table.key).is_in(keys.implode()))
+            frames.append(rows.select(pl.lit(window.source).alias("source"), key=table.key, updated_at=ALONG))
+    return pl.concat(frames)
+
+
+def _files(windows: _Windows, wanted: Callable[[int], bool]) -> Iterator[tuple[Manifest, list[WindowFile]]]:
+    """Each window with its files of the buckets that are wanted, where it has some."""
+    for held in windows.values():
+        for window in held:
+            files = [file for file in window.files if wanted(file.bucket)]
+            if files:
+                yield window, files
+
+
+def _said(row: Mapping[str, object]) -> str:
+    pair = row["source"] if row["problem"] == DOUBLED else f"{row['source']} and {row['other']}"
+    return f"{row['key']} of {row['updated_at']} {row['problem']}: {pair}"
+
+
+CHECKS = [make(table) for table in SOURCE_TABLES.values() for make in (_windows, _contract, _agreement)]

@@ -1,0 +1,5 @@
+"""`python -m pipelines.cli` is the `cippus` command."""
+
+from pipelines.cli.main import main
+
+main()

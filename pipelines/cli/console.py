@@ -1,0 +1,59 @@
+"""What a person sees while the lineage runs in this process: one bar, and only the messages that matter."""
+
+import logging
+from collections.abc import Callable
+
+from dagster import DagsterEventType, InitLoggerContext, LoggerDefinition
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+STEP_ENDS = {DagsterEventType.STEP_SUCCESS, DagsterEventType.STEP_FAILURE, DagsterEventType.STEP_SKIPPED}
+
+
+class _ProgressHandler(logging.Handler):
+    def __init__(self, on_event: Callable[[str, DagsterEventType | None, str], None]) -> None:
+        super().__init__(logging.INFO)
+        self.on_event = on_event
+        self.setLevel(logging.DEBUG)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        meta = getattr(record, "dagster_meta", None) or {}
+        event = meta.get("dagster_event")
+        self.on_event(meta.get("step_key") or "", event.event_type if event else None, str(meta.get("orig_message")))
+
+
+class LineageProgress:
+    """A live bar over the steps of a run, with the running step's last message; silent without a terminal."""
+
+    def __init__(self, console: Console, steps: int) -> None:
+        self.progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed}/{task.total}"),
+            TimeElapsedColumn(),
+            TextColumn("[dim]{task.fields[message]}"),
+            console=console,
+            transient=True,
+        )
+        self.task = self.progress.add_task("lineage", total=steps, message="")
+
+    def on_event(self, step: str, kind: DagsterEventType | None, message: str) -> None:
+        """Take one event of the run."""
+        name = step.replace("__", "/")
+        if kind is DagsterEventType.STEP_START:
+            self.progress.update(self.task, description=name, message="")
+        elif kind in STEP_ENDS:
+            self.progress.advance(self.task)
+        elif kind is None and step:
+            self.progress.update(self.task, message=message)
+
+    def logger(self) -> LoggerDefinition:
+        """A Dagster logger that feeds this bar and prints nothing else."""
+
+        def make(_: InitLoggerContext) -> logging.Logger:
+            made = logging.Logger("cippus", logging.DEBUG)
+            made.addHandler(_ProgressHandler(self.on_event))
+            return made
+
+        return LoggerDefinition(make)

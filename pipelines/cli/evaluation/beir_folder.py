@@ -1,0 +1,150 @@
+"""A test collection in BEIR's shape, as Parquet and TSV: what it must look like, and its documents in batches."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.samples.folder import InputError
+
+_BATCH_ROWS = 2_048
+_EXPECTED = "expected one with corpus.parquet, queries.parquet and qrels_test.tsv"
+_HEADERS = {"query-id", "query_id", "qid"}
+_GRADE = re.compile(r"-?[0-9]{1,6}")
+
+
+@dataclass(frozen=True)
+class Document:
+    """One document; ``text`` is its title and its text."""
+
+    doc_id: str
+    text: str
+
+
+@dataclass(frozen=True)
+class JudgedCollection:
+    """A validated folder. ``queries`` are the judged ones of the test split: id → text.
+
+    ``grades`` are query id → document id → grade; ``documents_expected`` is what the corpus file says it holds;
+    ``queries_without_text`` are judged and no question of the test split, so nobody can ask them.
+    """
+
+    corpus: Path
+    documents_expected: int
+    queries: Mapping[str, str]
+    grades: Mapping[str, Mapping[str, int]]
+    queries_without_text: int
+
+    def batches(self) -> Iterator[list[Document]]:
+        """The documents in turn, 2,048 at a time; InputError for an id that is missing."""
+        for rows in _rows(self.corpus, ("doc_id", "title", "text")):
+            yield [
+                Document(_id(self.corpus, "doc_id", doc_id), " ".join(part for part in (title, text) if part))
+                for doc_id, title, text in rows
+            ]
+
+
+def open_collection(folder: Path) -> JudgedCollection:
+    """The collection of a folder; raises InputError at the first thing that is wrong."""
+    if not folder.is_dir():
+        message = f"{folder} is not a folder; {_EXPECTED}."
+        raise InputError(message)
+    for name in ("corpus.parquet", "queries.parquet", "qrels_test.tsv"):
+        if not (folder / name).is_file():
+            message = f"{folder} has no {name}; {_EXPECTED}."
+            raise InputError(message)
+    corpus, qrels = folder / "corpus.parquet", folder / "qrels_test.tsv"
+    documents = _opened(corpus, ("doc_id", "title", "text")).metadata.num_rows
+    if not documents:
+        message = f"{corpus} has no rows; expected a document in each."
+        raise InputError(message)
+    grades, asked = _grades(qrels), _queries(folder / "queries.parquet")
+    queries = {query: asked[query] for query in grades if query in asked}
+    if not any(grade > 0 for query in queries for grade in grades[query].values()):
+        message = f"{qrels} judges no query of the test split of queries.parquet; expected a grade above 0 for some."
+        raise InputError(message)
+    return JudgedCollection(
+        corpus, documents, queries, {query: grades[query] for query in queries}, len(grades) - len(queries)
+    )
+
+
+def _queries(path: Path) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for rows in _rows(path, ("query_id", "text", "split")):
+        for query_id, text, split in rows:
+            if split and split.strip().lower() == "test" and text and text.strip():
+                key = _id(path, "query_id", query_id)
+                if found.setdefault(key, text) != text:
+                    message = f"{path} has query {key} twice with different texts; expected each id once."
+                    raise InputError(message)
+    return found
+
+
+def _grades(path: Path) -> dict[str, dict[str, int]]:
+    found: dict[str, dict[str, int]] = {}
+    try:
+        with path.open(encoding="utf-8-sig") as lines:
+            for number, line in enumerate(lines, start=1):
+                fields = [field.strip() for field in line.split("\t")]
+                if fields == [""] or (number == 1 and fields[0].lower() in _HEADERS):
+                    continue
+                if len(fields) != 3 or not all(fields) or not _GRADE.fullmatch(fields[2]):
+                    message = (
+                        f"{path} line {number} is not query-id, corpus-id and a whole grade, separated by tabs "
+                        "(a grade has up to six digits)."
+                    )
+                    raise InputError(message)
+                query, document, grade = fields
+                found.setdefault(query, {})[document] = int(grade)
+    except UnicodeDecodeError:
+        message = f"{path} is not UTF-8 text; expected lines of query-id, corpus-id and grade, separated by tabs."
+        raise InputError(message) from None
+    return found
+
+
+def _opened(path: Path, columns: Sequence[str]) -> pq.ParquetFile:
+    try:
+        parquet = pq.ParquetFile(path)
+    except (pa.ArrowException, OSError) as error:
+        message = f"{path} cannot be read as Parquet: {str(error).splitlines()[0]}"
+        raise InputError(message) from None
+    missing = [name for name in columns if name not in parquet.schema_arrow.names]
+    if missing:
+        message = f"{path} has no column {missing[0]}; expected {', '.join(columns)}."
+        raise InputError(message)
+    repeated = [name for name in columns if parquet.schema_arrow.names.count(name) > 1]
+    if repeated:
+        message = f"{path} has more than one column {repeated[0]}; expected each once."
+        raise InputError(message)
+    return parquet
+
+
+def _rows(path: Path, columns: Sequence[str]) -> Iterator[list[tuple[str | None, ...]]]:
+    """The rows of some columns as text, in batches; ids may be whole numbers in the file."""
+    parquet = _opened(path, columns)
+    for name in columns:
+        held = parquet.schema_arrow.field(name).type
+        held = held.value_type if pa.types.is_dictionary(held) else held
+        is_text = pa.types.is_string(held) or pa.types.is_large_string(held) or pa.types.is_string_view(held)
+        if not (is_text or pa.types.is_null(held) or (name.endswith("_id") and pa.types.is_integer(held))):
+            message = f"{path} column {name} has type {held}; expected text."
+            raise InputError(message)
+    try:
+        for batch in parquet.iter_batches(_BATCH_ROWS, columns=list(columns)):
+            held_columns = [batch.column(batch.schema.get_field_index(name)) for name in columns]
+            for column in held_columns:
+                column.validate(full=True)  # Parquet's text need not be UTF-8
+            yield list(zip(*(column.cast(pa.string()).to_pylist() for column in held_columns), strict=True))
+    except (pa.ArrowException, OSError) as error:
+        message = f"{path} cannot be read: {str(error).splitlines()[0]}"
+        raise InputError(message) from None
+
+
+def _id(path: Path, column: str, value: str | None) -> str:
+    if not value or not value.strip():
+        message = f"{path} has a row without {column}; expected one in every row."
+        raise InputError(message)
+    return value.strip()

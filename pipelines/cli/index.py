@@ -1,0 +1,102 @@
+"""`cippus reconcile` and `cippus rollback`: the collection, put right or put back."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.progress import Progress
+
+from pipelines.cli.terminal import Json, err, out, print_json, require_stack
+from pipelines.local.run_lock import only_run
+from pipelines.samples.folder import InputError
+from resources.wiring import home
+
+if TYPE_CHECKING:
+    from assets.qdrant.points import PointWriter
+    from resources.vectors.resource import QdrantResource
+
+
+def reconcile(
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Compare payloads and vectors themselves, not the hashes that points carry.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Compare the collection with the lake, point by point, and repair what differs; nothing is embedded."""
+    from assets.embeddings import MissingVectorError
+    from assets.partitions import BUCKETS
+    from assets.qdrant.points import recipe_of
+    from assets.qdrant.promotion import serve_if_ready, written
+    from assets.qdrant.reconciliation import KINDS, Reconciled
+    from assets.qdrant.reconciliation import reconcile as repair
+    from resources.raw.store import BucketCountError
+
+    qdrant, writer = _of_this_environment()
+    buckets = [int(key) for key in BUCKETS.get_partition_keys()]
+    recipe, reports = recipe_of(writer.model, qdrant.quantization), []
+    if not writer.lake_has_chunks():
+        message = "The lake holds no corpus yet: run `cippus run` first."
+        raise InputError(message)
+    with only_run(home()), qdrant.generations() as generations, Progress(console=err, transient=True) as progress:
+        for generation in written(generations, recipe):
+            report, steps = Reconciled(generation.name), progress.track(buckets, description=generation.name)
+            try:
+                repair(generations.open(generation), writer, steps, report, deep=deep)
+            except (MissingVectorError, BucketCountError) as error:
+                raise InputError(str(error)) from None
+            reports.append(report)
+        waiting, verdict = serve_if_ready(
+            generations, recipe, writer, lambda _generation: None, qdrant.unequal_replicas
+        )
+        serving = generations.serving()
+    if waiting and verdict and not verdict.passed:
+        err.print(f"{waiting.name} is not served: {'; '.join(verdict.problems)}", highlight=False, soft_wrap=True)
+    if as_json:
+        print_json({"serving": serving.name if serving else None, "reconciled": [one.to_json() for one in reports]})
+        return
+    for report in reports:
+        damage = ", ".join(f"{report.damage[kind]:,} {kind.replace('_', ' ')}" for kind in KINDS if report.damage[kind])
+        out.print(f"{report.generation}: {report.points:,} points, {damage or 'no damage'}", highlight=False)
+
+
+def rollback(as_json: Json = False) -> None:
+    """Serve the generation that was served before, in line with the lake; run it again to return."""
+    from assets.embeddings import MissingVectorError
+    from assets.partitions import BUCKETS
+    from assets.qdrant.points import recipe_of
+    from assets.qdrant.reconciliation import Reconciled
+    from assets.qdrant.reconciliation import reconcile as repair
+    from resources.raw.store import BucketCountError
+    from resources.vectors.values import NoPreviousError
+
+    qdrant, writer = _of_this_environment()
+    buckets = [int(key) for key in BUCKETS.get_partition_keys()]
+    with only_run(home()), qdrant.generations() as generations:
+        before, previous = generations.serving(), generations.previous()
+        # Runs keep what is served up to date, and nothing else: what was deleted since would be found again.
+        is_current = previous is not None and previous.recipe.has_vectors_of(recipe_of(writer.model, "none"))
+        try:
+            if previous is not None and is_current:
+                repair(generations.open(previous), writer, buckets, Reconciled(previous.name), deep=False)
+            serving = generations.roll_back()
+        except (MissingVectorError, BucketCountError, NoPreviousError) as error:
+            raise InputError(str(error)) from None
+    left = before.name if before else "nothing"
+    if as_json:
+        told_all = {"serving": serving.name, "instead_of": left, "model": serving.recipe.model, "current": is_current}
+        print_json(told_all)
+    else:
+        state = "in line with the lake" if is_current else "as it was when it was last served"
+        told = f"{serving.name} is served instead of {left}, {state}; its vectors are of {serving.recipe.model}."
+        out.print(told, highlight=False, soft_wrap=True)
+
+
+def _of_this_environment() -> "tuple[QdrantResource, PointWriter]":
+    """The index, and what writes to it. Raises InputError when the stack is not up."""
+    from assets.qdrant.points import PointWriter
+    from resources.wiring import resources
+
+    require_stack()
+    made = resources()
+    # Their keys are EnvVars until then.
+    qdrant, embedder = made.qdrant.process_config_and_initialize(), made.embedder.process_config_and_initialize()
+    return qdrant, PointWriter(made.lake, embedder.model())

@@ -1,0 +1,254 @@
+"""The `cippus` command."""
+
+import json
+import os
+import subprocess
+import sys
+import warnings
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from botocore.exceptions import BotoCoreError, ClientError
+from dagster import BetaWarning
+from deltalake.exceptions import DeltaError
+
+from pipelines.cli import erase, evaluate, governor, index, presentation, search
+from pipelines.cli.terminal import Json, err, out, print_json, require_stack
+from pipelines.local import stack
+from pipelines.local.run_lock import RunInProgressError, only_run
+from pipelines.local.server_process import ServerError
+from pipelines.samples.dataset import prepare, record_load
+from pipelines.samples.folder import InputError, open_folder
+from resources.delta.purge import ForeignWriterError
+from resources.erasure.tombstones import ErasureKeyError
+from resources.llm.embedding_endpoint import EndpointError, EndpointSettingError
+from resources.local_stack import EmbeddedStack, StackNotUpError
+from resources.models.model_files import ModelFilesError
+from resources.s3 import usage
+from resources.s3.governor.process import GovernorGoneError, GovernorStartError, running
+from resources.s3.governor.settings import GovernorSettingError
+from resources.sources.postgres_errors import SourceAddressError, SourcePermissionError, SourceUnavailableError
+from resources.vectors.values import QdrantAddressError, VectorIndexError
+from resources.wiring import (
+    Environment,
+    SettingError,
+    environment,
+    go_without_governor,
+    governor_home,
+    home,
+    is_governed,
+    writable_home,
+)
+
+if TYPE_CHECKING:
+    from pipelines.samples.load import LoadReport
+
+warnings.filterwarnings("ignore", category=BetaWarning)  # BackfillPolicy is beta, which is not the user's concern
+
+# Imports of the lineage take seconds, so the commands that need it import it themselves.
+
+app = typer.Typer(
+    help="Creator data from a database to Parquet, Delta, embeddings, Qdrant, vertical tags, summaries and marts.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+EXAMPLE_SEARCHES = ("vegan recipes", "electric car reviews", "marathon training")
+BAD_INPUT, FAILED = 2, 1
+
+
+REFUSED = (
+    *(InputError, StackNotUpError, SettingError, GovernorSettingError, EndpointSettingError, SourceAddressError),
+    *(RunInProgressError, ErasureKeyError, QdrantAddressError),
+)
+UNSUCCESSFUL = (
+    *(EndpointError, ModelFilesError, ServerError, VectorIndexError),
+    *(SourcePermissionError, SourceUnavailableError, GovernorStartError, GovernorGoneError),
+    *(BotoCoreError, ClientError, DeltaError, OSError, ForeignWriterError, erase.StageFailedError),
+)
+
+
+def main() -> None:
+    """Run the command. Bad input is one sentence on stderr and exit 2; a failure is one and exit 1."""
+    try:
+        app()
+    except (*REFUSED, *UNSUCCESSFUL) as raised:
+        error = raised if isinstance(raised, REFUSED) else usage.lost() or raised
+        sentence = f"cippus: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
+        err.print(sentence, style="red", highlight=False, soft_wrap=True, markup=False)
+        sys.exit(BAD_INPUT if isinstance(error, REFUSED) else FAILED)
+
+
+@app.command()
+def demo(
+    data: Annotated[Path | None, typer.Option(help="A folder of your own instead of the sample creators.")] = None,
+    accounts: Annotated[int, typer.Option(min=1, help="How many sample creators to invent.")] = 300,
+) -> None:
+    """From nothing to search results: start the stack, load creators, run the lineage, check it, search."""
+    _require_embedded("demo")
+    with prepare(home(), data, accounts) as folder:
+        _load(folder, _up())
+    _run(None)
+    _checks(as_json=False)
+    for query in EXAMPLE_SEARCHES:
+        search.search(query, limit=3)
+
+
+@app.command()
+def up(as_json: Json = False) -> None:
+    """Start the embedded Postgres and S3, or find them running."""
+    found = _up()
+    if as_json:
+        print_json(asdict(found))
+    else:
+        presentation.show_stack(out, home(), found)
+
+
+@app.command()
+def down(
+    wipe: Annotated[bool, typer.Option("--wipe", help="Also delete the data that they hold.")] = False,
+) -> None:
+    """Stop the embedded servers; their data stays."""
+    with err.status("stopping Postgres and S3"):
+        if wipe and home().exists():
+            with only_run(home()):
+                stack.wipe(home())
+        else:
+            stack.down(home())
+    what = "wiped" if wipe else "down; its data stays"
+    out.print(f"The embedded stack of {home()} is {what}.", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def status(as_json: Json = False) -> None:
+    """Say which part of the embedded stack is running, and what went through this host's request governors."""
+    parts, governors = stack.status(home()), [found.status() for found in running(governor_home())]
+    if as_json:
+        print_json({**parts, "governors": governors})
+    else:
+        presentation.show_status(out, parts)
+        governor.show(out, governors)
+
+
+@app.command()
+def load(
+    directory: Annotated[Path, typer.Argument(help="Folder with accounts.parquet and posts.parquet.")],
+    as_json: Json = False,
+) -> None:
+    """Load a folder of Parquet files into the embedded Postgres, and its labels into landing/labels/."""
+    open_folder(directory)  # before anything is started for it
+    report = _load(directory, _up(), quiet=as_json)
+    record_load(home())
+    if as_json:
+        print_json(asdict(report))
+
+
+@app.command()
+def run(
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the report to this file.")] = None,
+    no_governor: Annotated[
+        bool, typer.Option("--no-governor", help="Go to S3 directly, whatever its request limits.")
+    ] = False,
+) -> None:
+    """Run the whole lineage once, and show what each asset did."""
+    if no_governor:
+        go_without_governor()
+    _run(json_file)
+
+
+@app.command()
+def checks(as_json: Json = False) -> None:
+    """Evaluate every asset check; exit 1 if one of severity ERROR fails."""
+    _checks(as_json)
+
+
+app.command()(search.search)
+app.command()(index.reconcile)
+app.command()(index.rollback)
+app.command()(erase.erase)
+app.command("s3-governor")(governor.s3_governor)
+
+
+@app.command()
+def dev(port: Annotated[int, typer.Option(help="Loopback port of the UI.")] = 3000) -> None:
+    """Serve the Dagster UI on the embedded stack."""
+    from pipelines.cli.lineage import instance_folder
+
+    _up()
+    variables = {**os.environ, "DAGSTER_HOME": str(instance_folder(home())), "CIPPUS_HOME": str(home())}
+    command = [sys.executable, "-m", "dagster", "dev", "-m", "pipelines.definitions"]
+    ended = subprocess.run([*command, "-h", "127.0.0.1", "-p", str(port)], env=variables, check=False)
+    raise typer.Exit(ended.returncode)
+
+
+app.add_typer(evaluate.evaluation, name="evaluate")
+
+
+def _require_embedded(command: str) -> None:
+    if environment() is Environment.PRODUCTION:
+        message = f"`cippus {command}` works on the embedded stack, which CIPPUS_ENV=production does not have."
+        raise InputError(message)
+
+
+def _up() -> EmbeddedStack:
+    _require_embedded("up")
+    writable_home()
+    with err.status("starting Postgres and S3"):
+        return stack.up(home())
+
+
+def _load(directory: Path, target: EmbeddedStack, *, quiet: bool = False) -> "LoadReport":
+    from pipelines.samples.load import load_folder
+
+    # A load beside a table's first extraction could commit rows behind the window that it cuts.
+    with only_run(home()), presentation.counting_rows(err) as on_rows:
+        report = load_folder(directory, target, on_rows)
+    if not quiet:
+        presentation.show_load(out, directory, report)
+    return report
+
+
+def _run(json_file: Path | None) -> None:
+    from pipelines.cli.lineage import run_lineage
+
+    if json_file is not None and json_file.is_dir():
+        message = f"{json_file} is a folder; expected a file to write the report to."
+        raise InputError(message)
+    if json_file is not None and not json_file.resolve().parent.is_dir():
+        message = f"{json_file.resolve().parent} is not a folder; expected one to write {json_file.name} into."
+        raise InputError(message)
+    require_stack()
+    if not is_governed():
+        warning = "cippus: the request governor is off: under S3's request limits, requests may be lost."
+        err.print(warning, style="yellow", soft_wrap=True)
+    report = run_lineage(home(), err)
+    if json_file is not None:
+        json_file.write_text(json.dumps(report.to_json(), indent=2, default=str))
+    presentation.show_run(out, report)
+    _fail_if(report.failures)
+
+
+def _checks(as_json: bool) -> None:
+    from pipelines.cli.lineage import run_checks
+
+    require_stack()
+    outcomes, broken = run_checks(home(), err)
+    if as_json:
+        print_json({"checks": [asdict(found) for found in outcomes], "broken": broken})
+    else:
+        presentation.show_checks(out, outcomes, broken)
+    if broken or any(not found.passed and found.severity == "ERROR" for found in outcomes):
+        raise typer.Exit(FAILED)
+
+
+def _fail_if(failures: dict[str, str]) -> None:
+    for step, message in failures.items():
+        err.print(f"cippus: {step} failed: {message}", style="red", highlight=False, soft_wrap=True, markup=False)
+    if failures:
+        raise typer.Exit(FAILED)
+
+
+if __name__ == "__main__":
+    main()

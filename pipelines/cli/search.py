@@ -1,0 +1,77 @@
+"""`cippus search`: creators for a query."""
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from assets.transforms.search.ranking import Retriever
+from pipelines.cli import presentation
+from pipelines.cli.terminal import Json, err, out, print_json, require_stack, require_utf8
+from pipelines.samples.folder import InputError
+
+_DAYS = ["%Y-%m-%d"]
+
+
+def search(  # noqa: PLR0913  # options of a command
+    query: Annotated[str, typer.Argument(help="What the creators should be about.")],
+    vertical: Annotated[str | None, typer.Option(help="Only accounts tagged with this vertical.")] = None,
+    network: Annotated[str | None, typer.Option(help="Only posts of this network.")] = None,
+    language: Annotated[str | None, typer.Option(help="Only posts in this language, such as en.")] = None,
+    country: Annotated[str | None, typer.Option(help="Only accounts of this country, such as DE.")] = None,
+    posted_after: Annotated[
+        datetime | None, typer.Option(formats=_DAYS, help="Only posts of this day (UTC) or later.")
+    ] = None,
+    posted_before: Annotated[
+        datetime | None, typer.Option(formats=_DAYS, help="Only posts before this day (UTC).")
+    ] = None,
+    min_followers: Annotated[int | None, typer.Option(min=0, help="Only accounts with at least so many.")] = None,
+    max_followers: Annotated[int | None, typer.Option(min=0, help="Only accounts with at most so many.")] = None,
+    retriever: Annotated[Retriever, typer.Option(help="Which candidates count.")] = Retriever.HYBRID,
+    limit: Annotated[int, typer.Option(min=1, max=100, help="How many accounts.")] = 10,
+    as_json: Json = False,
+) -> None:
+    """Rank accounts for a query, each with its best posts as evidence."""
+    from assets.search.query import Followers, Searcher
+    from resources.vectors.values import CollectionMissingError, SearchFilter
+    from resources.wiring import resources
+
+    _require_known(vertical)
+    require_utf8("The query", query)
+    require_stack()
+    made = resources()
+    # Their keys are EnvVars until then.
+    qdrant, embedder = made.qdrant.process_config_and_initialize(), made.embedder.process_config_and_initialize()
+    searcher = Searcher(made.lake, embedder, qdrant)
+    with err.status("searching"):
+        try:
+            where = SearchFilter(
+                vertical=vertical,
+                network=network,
+                language=language,
+                country=country,
+                posted_after=_in_utc(posted_after),
+                posted_before=_in_utc(posted_before),
+            )
+            followers = Followers(min_followers, max_followers)
+            ranked = searcher.accounts(query, where, limit, followers=followers, retriever=retriever)
+        except (CollectionMissingError, ValueError) as error:
+            raise InputError(str(error)) from None
+    if as_json:
+        print_json({"query": query, "accounts": [asdict(account) for account in ranked]})
+    else:
+        presentation.show_accounts(out, query, ranked)
+
+
+def _require_known(vertical: str | None) -> None:
+    from resources.catalogues import load_verticals
+
+    names = [found.name for found in load_verticals()]
+    if vertical is not None and vertical not in names:
+        message = f"Unknown vertical {vertical!r}; expected one of {', '.join(names)}."
+        raise InputError(message)
+
+
+def _in_utc(moment: datetime | None) -> datetime | None:
+    return None if moment is None else moment.replace(tzinfo=UTC)

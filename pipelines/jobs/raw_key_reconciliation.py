@@ -1,0 +1,60 @@
+"""The job that compares all keys of the source with the lake's: hard deletes become tombstones, gaps are closed."""
+
+from collections import Counter
+from dataclasses import asdict
+from datetime import timedelta
+
+from dagster import AssetMaterialization, OpDefinition, OpExecutionContext, ResourceParam, job, op
+
+from assets.framework.asset import RETRIES, stopping_unless_transient
+from assets.lake import LAKE_TABLES
+from assets.raw.key_reconciliation import KeyReconciliation
+from assets.raw.windows import keeping
+from assets.transforms.source.schema import SOURCE_TABLES, SourceTable
+from resources.delta.table import LakeResource
+from resources.erasure.tombstones import ErasureResource
+from resources.errors import PermanentFailure
+from resources.raw.quarantine import QuarantineResource
+from resources.raw.store import RawStoreResource
+from resources.sources.protocol import LiveSource, Source
+from resources.wiring import bucket_count, clock_skew_seconds
+
+
+class SourceNotLiveError(PermanentFailure):
+    """The configured source cannot be asked for all its keys."""
+
+
+def _reconcile(table: SourceTable) -> OpDefinition:
+    @op(name=f"reconcile_{table.name}", retry_policy=RETRIES)
+    def reconcile(
+        context: OpExecutionContext,
+        source: ResourceParam[Source],
+        raw_store: RawStoreResource,
+        lake: LakeResource,
+        quarantine: QuarantineResource,
+        erasures: ErasureResource,
+    ) -> None:
+        """One narrow scan of a table's keys; the window of what differs is a materialization of raw/*."""
+        erased = Counter[str]()
+        with stopping_unless_transient():
+            if not isinstance(source, LiveSource):
+                message = f"Keys of {source.name} cannot be compared, expected CIPPUS_SOURCE to be postgres."
+                raise SourceNotLiveError(message)
+            skew = timedelta(seconds=clock_skew_seconds())
+            spec, count = LAKE_TABLES[table.name], bucket_count()
+            keep = keeping(erasures.tombstones(), erased)
+            found = KeyReconciliation(source, raw_store, lake, quarantine, table, spec, count, skew, keep).run()
+        counts = {name: value for name, value in asdict(found).items() if name != "window"} | dict(erased)
+        context.log.info("%s: %s", table.name, counts)
+        rows = found.window.rows if found.window else 0
+        metadata = {"rows": rows, "windows": int(found.window is not None), **counts}
+        context.log_event(AssetMaterialization(["raw", table.name], metadata=metadata))
+
+    return reconcile
+
+
+@job(description="All keys of the source against the lake's: hard deletes become tombstones, missed rows are landed.")
+def raw_key_reconciliation() -> None:
+    """One op a table; they do not depend on one another."""
+    for table in SOURCE_TABLES.values():
+        _reconcile(table)()

@@ -1,0 +1,36 @@
+"""Where the embedded stack of a machine can be reached: the value that `cippus up` writes and the resources read."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+class StackNotUpError(RuntimeError):
+    """The embedded stack is needed and is not up."""
+
+
+@dataclass(frozen=True)
+class EmbeddedStack:
+    """Addresses and credentials of the servers of one home folder. All of them are on loopback."""
+
+    postgres_dsn: str
+    s3_endpoint: str
+    s3_access_key_id: str
+    s3_secret_access_key: str
+    s3_region: str = "us-east-1"
+
+    def write(self, path: Path) -> None:
+        """Write the stack file, readable by its owner only, whole or not at all."""
+        temporary = path.with_suffix(".tmp")
+        temporary.touch(mode=0o600)
+        temporary.write_text(json.dumps(asdict(self), indent=2))
+        temporary.replace(path)
+
+    @classmethod
+    def read(cls, path: Path) -> "EmbeddedStack":
+        """Read the stack file; raises StackNotUpError when there is none."""
+        try:
+            return cls(**json.loads(path.read_text()))
+        except (FileNotFoundError, NotADirectoryError):
+            message = f"The embedded stack of {path.parent} is not up: start it with `cippus up`."
+            raise StackNotUpError(message) from None

@@ -1,0 +1,73 @@
+"""The encoder's tokenizer, and texts in batches of similar length."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from resources.models.model_files import verified
+
+SPECIAL_TOKENS = 2  # [CLS] and [SEP]
+TEXTS_PER_CALL = 2_048  # the tokenizer's own records take about 1 kB a token: keep few of them
+
+
+class WordPieceTokenizer:
+    """The tokenizer of all-MiniLM-L6-v2, BERT's own for uncased English. Safe to use from several threads."""
+
+    name: str = "bert-uncased@be50c362"
+
+    def __init__(self, folder: Path, max_tokens: int) -> None:
+        """Open the published file in ``folder``; raises ModelFilesError when it is missing or is another."""
+        self.max_tokens = max_tokens
+        description = verified(folder / "tokenizer.json").read_text(encoding="utf-8")
+        self._whole = Tokenizer.from_str(description)
+        self._whole.no_padding()
+        self._whole.no_truncation()
+        self._truncating = Tokenizer.from_str(description)
+        self._truncating.no_padding()
+        self._truncating.enable_truncation(max_tokens)
+
+    def token_counts(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each whole text, special tokens not counted."""
+        counts: list[int] = []
+        for part in _slices(texts):
+            counts += [len(encoding) for encoding in self._whole.encode_batch_fast(part, add_special_tokens=False)]
+        return counts
+
+    def token_offsets(self, texts: Sequence[str]) -> Iterator[list[tuple[int, int]]]:
+        """The (start, end) character offsets of each whole text's tokens in turn, special tokens left out.
+
+        They are made a few texts at a time, since they take about 100 bytes a token.
+        """
+        for part in _slices(texts):
+            for encoding in self._whole.encode_batch(part, add_special_tokens=False):
+                yield encoding.offsets
+
+    def token_ids(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
+        """The ids of each text's tokens, special tokens included, cut off at ``max_tokens``."""
+        token_ids: list[NDArray[np.int32]] = []
+        for part in _slices(texts):
+            encodings = self._truncating.encode_batch_fast(part)
+            token_ids += [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
+        return token_ids
+
+
+def length_batches(lengths: NDArray[np.int32], batch_tokens: int, max_texts: int | None = None) -> Iterator[list[int]]:
+    """Indices in batches of similar length, longest first, each of at most ``batch_tokens`` padded tokens.
+
+    A text that is longer than that is a batch of its own. Equal lengths keep their order.
+    """
+    order: list[int] = np.argsort(-lengths, kind="stable").tolist()
+    first = 0
+    while first < len(order):
+        size = max(1, batch_tokens // max(1, int(lengths[order[first]])))
+        size = size if max_texts is None else min(size, max_texts)
+        yield order[first : first + size]
+        first += size
+
+
+def _slices(texts: Sequence[str]) -> Iterator[list[str]]:
+    for first in range(0, len(texts), TEXTS_PER_CALL):
+        yield list(texts[first : first + TEXTS_PER_CALL])

@@ -1,0 +1,290 @@
+"""S3: the one place that makes S3 clients and says how they retry."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pyarrow.fs
+from botocore.config import Config as BotocoreConfig
+from botocore.exceptions import ClientError, IncompleteReadError, NoCredentialsError, ResponseStreamingError
+from dagster import ConfigurableResource
+from pydantic import Field
+
+from resources.errors import PermanentFailure
+from resources.local_stack import EmbeddedStack
+from resources.s3 import usage, witness
+from resources.s3.governor.process import Governor
+from resources.s3.options import ATTEMPTS, GovernorConfig, Route, delta_options, obstore_options, polars_options
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+
+class DamagedObjectError(PermanentFailure):
+    """An object is there, but not what was written; the message names it."""
+
+
+class ListingMarkError(RuntimeError):
+    """A listing cannot go on where it stopped; it has to begin anew."""
+
+
+@dataclass(frozen=True)
+class S3Object:
+    """One listed object: its key, size in bytes and entity tag."""
+
+    key: str
+    size_bytes: int
+    etag: str
+
+
+@dataclass(frozen=True)
+class S3Connection:
+    """Address and credentials of an S3 service. Blank credentials mean the standard AWS chain."""
+
+    endpoint_url: str
+    access_key_id: str
+    secret_access_key: str
+    region: str
+
+    def __repr__(self) -> str:
+        """Name the endpoint alone: credentials never reach a log."""
+        return f"S3Connection({self.endpoint_url or 'AWS'}, {self.region})"
+
+
+@lru_cache(maxsize=8)
+def _session(access_key_id: str, secret_access_key: str, region: str) -> boto3.Session:
+    """One for all resources of a process, which Dagster copies at will."""
+    return boto3.Session(access_key_id, secret_access_key, region_name=region)
+
+
+class S3Resource(ConfigurableResource):  # type: ignore[type-arg]
+    """One bucket of an S3 service, for every client that the lineage uses.
+
+    A blank ``endpoint_url`` with a ``stack_file`` means the embedded stack, looked up when first used, so that
+    definitions load before the stack is up. With a ``governor``, every client goes through it and never around it: it
+    is found or started at the first use, and behind it each client keeps one layer of few repetitions. Without one,
+    clients go to S3 directly.
+    """
+
+    bucket: str
+    endpoint_url: str = ""
+    access_key_id: str = Field(default="", repr=False)
+    secret_access_key: str = Field(default="", repr=False)
+    region: str = "us-east-1"
+    stack_file: str = ""
+    governor: GovernorConfig | None = None
+
+    @cached_property
+    def connection(self) -> S3Connection:
+        """Where this bucket is. Raises StackNotUpError when it is the embedded stack's and that is not up."""
+        if self.stack_file and not self.endpoint_url:
+            stack = EmbeddedStack.read(Path(self.stack_file))
+            return S3Connection(stack.s3_endpoint, stack.s3_access_key_id, stack.s3_secret_access_key, stack.s3_region)
+        return S3Connection(self.endpoint_url, self.access_key_id, self.secret_access_key, self.region)
+
+    @cached_property
+    def upstream(self) -> str:
+        """The URL of the S3 service; AWS' own is the one that botocore would choose."""
+        at = self.connection
+        if at.endpoint_url:
+            return at.endpoint_url.rstrip("/")
+        regional = BotocoreConfig(s3={"us_east_1_regional_endpoint": "regional"})
+        return str(self.session.client("s3", region_name=at.region, config=regional).meta.endpoint_url)
+
+    @cached_property
+    def session(self) -> boto3.Session:
+        """Where clients come from; those of one session share what they parse, which takes a third of a second."""
+        at = self.connection
+        if at.access_key_id:
+            return _session(at.access_key_id, at.secret_access_key, at.region)
+        return boto3.Session(region_name=at.region)  # whose credentials may be others by now
+
+    @cached_property
+    def _joined(self) -> Governor | None:
+        if self.governor is None:
+            return None
+        return usage.join(Path(self.governor.home), self.governor.arguments(self.upstream))
+
+    @property
+    def _route(self) -> Route:
+        """How clients reach S3. Raises GovernorStartError."""
+        at, found = self.connection, self._joined
+        usage.use(found)
+        if found is None or self.governor is None:
+            return Route(at.endpoint_url, "path" if at.endpoint_url else "auto")
+        route = Route.through(found, self.upstream, self.governor.deadline_seconds, is_aws=not at.endpoint_url)
+        witness.watch(found, lambda: self._boto3_client(route))
+        return route
+
+    def _boto3_client(self, route: Route) -> "S3Client":
+        return self.session.client(
+            "s3", endpoint_url=route.endpoint_url or None, config=BotocoreConfig(**route.botocore(attempts=ATTEMPTS))
+        )
+
+    @cached_property
+    def _boto3(self) -> "S3Client":
+        return self._boto3_client(self._route)
+
+    @property
+    def client(self) -> "S3Client":
+        """The boto3 client."""
+        usage.use(self._joined)
+        return self._boto3
+
+    @property
+    def arrow_filesystem(self) -> pyarrow.fs.FileSystem:
+        """S3 as an Arrow file system, for streaming Parquet writes; s3fs does the requests."""
+        usage.use(self._joined)
+        return self._arrow_filesystem
+
+    @cached_property
+    def _arrow_filesystem(self) -> pyarrow.fs.FileSystem:
+        import s3fs  # imported here: it takes half a second, and definitions load without it
+
+        at, route = self.connection, self._route
+        s3 = s3fs.S3FileSystem(
+            key=at.access_key_id or None,
+            secret=at.secret_access_key or None,
+            endpoint_url=route.endpoint_url or None,
+            client_kwargs={"region_name": at.region},
+            # s3fs repeats requests around botocore's repetitions. Its own stay: they include reading a body.
+            config_kwargs=route.botocore(attempts=1),
+            skip_instance_cache=True,
+            use_listings_cache=False,
+        )
+        s3.retries = ATTEMPTS
+        return pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(s3))
+
+    @property
+    def storage_options(self) -> dict[str, str]:
+        """Options that delta-rs and polars both take, good for at least ten minutes where credentials expire.
+
+        Commits rely on conditional puts, delta-rs's default, which S3 honours. Both name the number of repetitions
+        alike but take another type for it: ``delta_options`` and ``polars_options`` have it too.
+        """
+        at, route = self.connection, self._route
+        return {"AWS_REGION": at.region, **self._object_store_credentials(), **route.object_store()}
+
+    @property
+    def delta_options(self) -> dict[str, str]:
+        """``storage_options`` for delta-rs, whose only layer of repetitions is object_store's."""
+        return delta_options(self.storage_options, self._route)
+
+    @property
+    def polars_options(self) -> dict[str, Any]:
+        """``storage_options`` for polars, which takes numbers."""
+        return polars_options(self.storage_options, self._route)
+
+    @property
+    def obstore_options(self) -> dict[str, Any]:
+        """The keyword arguments for `obstore.store.S3Store.from_url(s3.uri(""), **s3.obstore_options)`."""
+        return obstore_options(self.storage_options, self._route)
+
+    def _object_store_credentials(self) -> dict[str, str]:
+        """Credentials for the object_store family (delta-rs, polars, obstore).
+
+        Behind a proxy it would send its requests for credentials (STS, a pod's or an instance's address) through it
+        too, so botocore gets them, from wherever they are, and renews them while they have 10 to 15 minutes left.
+        """
+        at = self.connection
+        if at.access_key_id:
+            return {"AWS_ACCESS_KEY_ID": at.access_key_id, "AWS_SECRET_ACCESS_KEY": at.secret_access_key}
+        if not self._route.proxy_url:
+            return {}
+        found = self.session.get_credentials()
+        if found is None:
+            raise NoCredentialsError
+        now = found.get_frozen_credentials()
+        token = {"AWS_SESSION_TOKEN": now.token} if now.token else {}
+        return {"AWS_ACCESS_KEY_ID": str(now.access_key), "AWS_SECRET_ACCESS_KEY": str(now.secret_key), **token}
+
+    def uri(self, key: str) -> str:
+        """The s3:// address of a key."""
+        return f"s3://{self.bucket}/{key}"
+
+    def list_objects(self, prefix: str) -> Iterator[S3Object]:
+        """Every object under a prefix, in pages of 1,000; the order is the server's and means nothing."""
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
+        for page in pages:
+            for item in page.get("Contents", []):
+                yield S3Object(item["Key"], item["Size"], item["ETag"].strip('"'))
+
+    def list_page(self, prefix: str, mark: str = "", limit: int = 1000) -> tuple[list[S3Object], str]:
+        """One page of at most ``limit`` objects, and the server's mark of the next page, blank after the last.
+
+        Raises ListingMarkError where the server does not know the mark (any more). A key to start after is no mark:
+        SeaweedFS, where one object's key is another's folder, leaves out what is in the folder.
+        """
+        go_on: dict[str, Any] = {"ContinuationToken": mark} if mark else {}
+        try:
+            page = self.client.list_objects_v2(Bucket=self.bucket, Prefix=prefix, MaxKeys=limit, **go_on)
+        except ClientError as error:
+            if mark and error.response["Error"]["Code"] == "InvalidArgument":
+                message = f"The mark of a page of {self.uri(prefix)} was refused."
+                raise ListingMarkError(message) from None
+            raise
+        objects = [S3Object(item["Key"], item["Size"], item["ETag"].strip('"')) for item in page.get("Contents", [])]
+        return objects, page.get("NextContinuationToken", "") if page["IsTruncated"] else ""
+
+    def list_folders(self, prefix: str) -> list[str]:
+        """The prefixes one level below ``prefix`` (which ends with a slash), sorted."""
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix, Delimiter="/")
+        return sorted(p["Prefix"] for page in pages for p in page.get("CommonPrefixes", []))
+
+    def get(self, key: str, etag: str = "") -> bytes | None:
+        """An object's bytes, or None when there is no such object; with ``etag``, only those that it is the tag of."""
+        condition: dict[str, Any] = {"IfMatch": f'"{etag}"'} if etag else {}
+        for left in reversed(range(ATTEMPTS)):
+            try:
+                return self.client.get_object(Bucket=self.bucket, Key=key, **condition)["Body"].read()
+            except ClientError as error:
+                if error.response["Error"]["Code"] in {"NoSuchKey", "404", "PreconditionFailed", "412"}:
+                    return None
+                raise
+            except (
+                ResponseStreamingError,
+                IncompleteReadError,
+            ):  # botocore repeats requests, but not the reading of a body
+                if not left:
+                    raise
+        return None
+
+    def put(self, key: str, body: bytes, *, if_absent: bool = False) -> bool:
+        """Write an object; with ``if_absent``, False when the key already exists and nothing was written."""
+        condition: dict[str, Any] = {"IfNoneMatch": "*"} if if_absent else {}
+        try:
+            self.client.put_object(Bucket=self.bucket, Key=key, Body=body, **condition)
+        except ClientError as error:
+            if if_absent and error.response["Error"]["Code"] in {"PreconditionFailed", "412"}:
+                return False
+            raise
+        return True
+
+    def get_json(self, key: str) -> Any:
+        """An object parsed as JSON, or None when there is no such object. Raises DamagedObjectError."""
+        body = self.get(key)
+        try:
+            return None if body is None else json.loads(body)
+        except ValueError:
+            message = f"{self.uri(key)} is damaged: it is not JSON."
+            raise DamagedObjectError(message) from None
+
+    def put_json(self, key: str, value: Mapping[str, Any], *, if_absent: bool = False) -> bool:
+        """Write a value as JSON; see ``put``."""
+        return self.put(key, json.dumps(value, sort_keys=True).encode(), if_absent=if_absent)
+
+    def delete(self, keys: list[str]) -> None:
+        """Delete objects, 1,000 a request. Raises with the first key that could not be deleted."""
+        for start in range(0, len(keys), 1000):
+            batch = [{"Key": key} for key in keys[start : start + 1000]]
+            answer = self.client.delete_objects(
+                Bucket=self.bucket,
+                Delete={"Objects": batch, "Quiet": True},  # type: ignore[typeddict-item]
+            )
+            for failure in answer.get("Errors", []):
+                message = f"s3://{self.bucket}/{failure.get('Key')} could not be deleted: {failure.get('Code')}"
+                raise OSError(message)

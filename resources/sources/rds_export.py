@@ -1,0 +1,246 @@
+"""Snapshot exports of RDS on S3, as a source: which there are, whether they are whole, and their rows as a stream."""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property
+
+import pyarrow as pa
+from dagster import ConfigurableResource
+
+from resources.errors import PermanentFailure, TransientFailure
+from resources.s3.client import DamagedObjectError, S3Object, S3Resource
+from resources.s3.parquet import open_parquet, stream
+from resources.sources.export_metadata import (
+    COMPLETE,
+    ENDED,
+    ExportInfo,
+    ExportMetadataError,
+    TableExport,
+    described_ranges,
+)
+from resources.sources.protocol import BEFORE_ALL, KeyRange, ReadWindow
+
+SOURCE = "rds_export"
+SCHEMA = "public"
+_SUCCESS = "_SUCCESS"
+_SKIPPED = (
+    "AWS leaves out, without an error, a table with a column whose name holds a space or one of , ; { } ( ) = tab or "
+    "newline, a table with / in its name, an unlogged table, and one with a row near 2 GB: rename or convert it, and "
+    "export again."
+)
+
+
+class ExportNotReadyError(TransientFailure):
+    """An export is still being written; a later attempt may find it whole."""
+
+
+class ExportUnusableError(PermanentFailure):
+    """An export will never be whole, or lacks a table that is needed; the message says what to do."""
+
+
+class ExportAmbiguousError(ExportUnusableError):
+    """Which part of an export is meant is a setting, so it is whole as soon as somebody says."""
+
+
+@dataclass(frozen=True)
+class ExportState:
+    """Whether an export can be landed. ``reason`` is one sentence, blank when it can.
+
+    ``is_final`` says that waiting cannot change the answer: it is complete, or it never will be.
+    """
+
+    export_id: str
+    is_complete: bool
+    is_final: bool
+    reason: str = ""
+
+
+class RdsExportResource(ConfigurableResource):  # type: ignore[type-arg]
+    """The snapshot exports under one prefix of S3.
+
+    ``location`` is ``s3://bucket/prefix``, or a prefix in the lake's own bucket; another bucket is in its region.
+    ``database`` picks one where an instance has several with the same tables. ``open_transaction_seconds`` is how long
+    a transaction may have been open when the snapshot was taken: an export does not show what was about to commit.
+    """
+
+    s3: S3Resource
+    location: str = ""
+    database: str = ""
+    open_transaction_seconds: int = 3600
+
+    @cached_property
+    def _at(self) -> S3Resource:
+        if not self.location.startswith("s3://"):
+            return self.s3
+        bucket = self.location.removeprefix("s3://").partition("/")[0]
+        # A copy shares the clients and with them the governor: only the bucket's name differs.
+        return self.s3.model_copy(update={"bucket": bucket})
+
+    @property
+    def _prefix(self) -> str:
+        path = self.location.removeprefix("s3://").partition("/")[2] if "://" in self.location else self.location
+        return f"{path.strip('/')}/" if path.strip("/") else ""
+
+    def listed(self) -> list[str]:
+        """The ids of all exports under the prefix, whole or not, sorted; one listing, a request per 1,000."""
+        if not self.location:
+            return []
+        folders = self._at.list_folders(self._prefix)
+        return sorted(folder.removeprefix(self._prefix).rstrip("/") for folder in folders)
+
+    def completeness(self, export_id: str, tables: Collection[str]) -> ExportState:
+        """Whether an export is whole, as far as ``tables`` (without schema) go, and if not, exactly why.
+
+        Reads the metadata files and lists the folders of those tables.
+        """
+        try:
+            self.open(export_id, tables)
+        except (ExportNotReadyError, ExportAmbiguousError) as error:
+            return ExportState(export_id, is_complete=False, is_final=False, reason=str(error))
+        except ExportUnusableError as error:
+            return ExportState(export_id, is_complete=False, is_final=True, reason=str(error))
+        return ExportState(export_id, is_complete=True, is_final=True)
+
+    def open(self, export_id: str, tables: Collection[str]) -> "SnapshotExport":
+        """An export whose ``tables`` are whole. Raises ExportNotReadyError or ExportUnusableError."""
+        if not self.location:
+            message = f"Where export {export_id} lies is not known: set CIPPUS_RDS_EXPORTS."
+            raise ExportUnusableError(message)
+        root = f"{self._prefix}{export_id}/"
+        try:
+            info = self._info(export_id, root)
+            described = self._described(export_id, root)
+            found = {table: self._table(table, export_id, info, described) for table in tables}
+        except (ExportMetadataError, DamagedObjectError) as error:
+            raise ExportUnusableError(str(error)) from None
+        files = {name: _data_files(self._at, f"{root}{table.folder}", export_id) for name, table in found.items()}
+        allowance = timedelta(seconds=self.open_transaction_seconds)
+        return SnapshotExport(self._at, export_id, info.snapshot, allowance, found, files)
+
+    def _info(self, export_id: str, root: str) -> ExportInfo:
+        file = f"export_info_{export_id}.json"
+        value = self._at.get_json(f"{root}{file}")
+        if value is None:
+            message = f"Export {export_id} has no {file} yet: it is still being written, or its folder is another's."
+            raise ExportNotReadyError(message)
+        info = ExportInfo.from_json(value, file)
+        if info.status in ENDED:
+            message = f"Export {export_id} is {info.status} ({info.failure or 'AWS gives no cause'}): export again."
+            raise ExportUnusableError(message)
+        if info.status != COMPLETE:
+            message = f"Export {export_id} is {info.status}, not {COMPLETE} yet."
+            raise ExportNotReadyError(message)
+        return info
+
+    def _described(self, export_id: str, root: str) -> list[TableExport]:
+        listed = self._at.list_objects(f"{root}export_tables_info_{export_id}_from_")
+        names, missing = described_ranges((item.key.removeprefix(root) for item in listed), export_id)
+        if missing is not None:
+            message = f"Export {export_id} has no export_tables_info file for table number {missing} yet."
+            raise ExportNotReadyError(message)
+        return [
+            TableExport.from_json(entry, name)
+            for name in names
+            for entry in (self._at.get_json(f"{root}{name}") or {}).get("perTableStatus") or []
+        ]
+
+    def _table(self, table: str, export_id: str, info: ExportInfo, described: Iterable[TableExport]) -> TableExport:
+        where = self.database or "a database"
+        found = [
+            entry
+            for entry in described
+            if entry.table == table
+            # MySQL has no schemas: an export names the database in their place.
+            and entry.schema in {SCHEMA, entry.database}
+            and self.database in {"", entry.database}
+        ]
+        found = [entry for entry in found if entry.schema == SCHEMA] or found
+        if not found:
+            asked = info.leaves_out(f"{SCHEMA}.{table}")
+            cause = f"It was asked for {', '.join(info.export_only)} only." if asked else _SKIPPED
+            message = f"Export {export_id} lacks the table {SCHEMA}.{table} of {where}. {cause}"
+            raise ExportUnusableError(message)
+        if len(found) > 1:
+            names = ", ".join(sorted(entry.database for entry in found))
+            message = f"Export {export_id} has {SCHEMA}.{table} in several databases ({names}): name the one to read."
+            raise ExportAmbiguousError(message)
+        [entry] = found
+        said = f": {entry.warning}" if entry.warning else ""
+        if entry.status in ENDED or entry.status == "SKIPPED":
+            message = f"Export {export_id} has {entry.status} for {SCHEMA}.{table}{said or ', without a cause'}."
+            raise ExportUnusableError(message)
+        if entry.status != COMPLETE:
+            message = f"Export {export_id} has {entry.status or 'no state'} for {SCHEMA}.{table}, not {COMPLETE} yet."
+            raise ExportNotReadyError(message)
+        return entry
+
+
+@dataclass(frozen=True)
+class SnapshotExport:
+    """One whole export as a source: a snapshot has no window, so all rows of a table are read.
+
+    ``described`` and ``files`` are by table; a file is a Parquet file on ``s3``.
+    """
+
+    s3: S3Resource
+    export_id: str
+    snapshot: datetime
+    allowance: timedelta
+    described: Mapping[str, TableExport]
+    files: Mapping[str, tuple[S3Object, ...]]
+
+    @property
+    def name(self) -> str:
+        """Names the windows of all exports."""
+        return SOURCE
+
+    def safe_high_water_mark(self) -> datetime:
+        """The snapshot's moment, less what may have been open then and committed afterwards with an earlier stamp."""
+        return self.snapshot - self.allowance
+
+    def mark_of(self, newest: datetime | None) -> datetime:
+        """The same, from the rows themselves where they are older: a copied snapshot carries the copy's time.
+
+        The snapshot cannot be from before its newest row. Without a row it may be of any age, so nothing is claimed.
+        """
+        return min(self.snapshot, newest) - self.allowance if newest else BEFORE_ALL
+
+    def columns(self, table: str) -> Mapping[str, str]:
+        """Column → Postgres type of a table, from its ``originalTypeMappings``; empty without such a table."""
+        found = self.described.get(table)
+        return found.columns if found else {}
+
+    @contextmanager
+    def read(self, window: ReadWindow) -> Iterator[pa.RecordBatchReader]:
+        """All rows of a table in the export's types, most of which are strings.
+
+        A snapshot is read whole, whatever the window's bounds. Memory: one row group as it lies in the file, up to
+        some 128 MB as AWS writes them, and one batch.
+        """
+        if window.keys != KeyRange():
+            message = "A snapshot export cannot be read by ranges of its key."
+            raise ValueError(message)
+        files = self.files[window.table]
+        schema = pa.schema([(name, pa.string()) for name in window.columns])
+        if files:
+            with open_parquet(self.s3, files[0].key) as first:
+                schema = pa.schema([first.schema_arrow.field(name) for name in window.columns])
+        yield pa.RecordBatchReader.from_batches(schema, stream(self.s3, (file.key for file in files), schema))
+
+
+def _data_files(s3: S3Resource, folder: str, export_id: str) -> tuple[S3Object, ...]:
+    """The Parquet files of a table in either layout: in numbered batch folders, or directly in its own.
+
+    Numbers may have gaps, and an empty table has no file. Raises ExportNotReadyError where a folder of files, or the
+    whole table, lacks its ``_SUCCESS``.
+    """
+    listed = sorted(s3.list_objects(folder), key=lambda item: item.key)
+    ended = {item.key.removesuffix(_SUCCESS) for item in listed if item.key.endswith(f"/{_SUCCESS}")}
+    files = tuple(item for item in listed if item.key.endswith(".parquet"))
+    unfinished = sorted({f"{file.key.rpartition('/')[0]}/" for file in files} - ended) or ([] if ended else [folder])
+    if unfinished:
+        message = f"Export {export_id} has no {_SUCCESS} in {s3.uri(unfinished[0])} yet."
+        raise ExportNotReadyError(message)
+    return files

@@ -1,0 +1,190 @@
+"""Redshift as a source: windows are unloaded to Parquet on S3, verified against their manifest, and streamed."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import Any
+from uuid import uuid4
+
+import pyarrow as pa
+from botocore.config import Config as BotocoreConfig
+from dagster import ConfigurableResource
+
+from resources.errors import PermanentFailure, TransientFailure
+from resources.s3.client import S3Resource
+from resources.s3.parquet import open_parquet, stream
+from resources.sources.protocol import KeyRange, ReadWindow
+from resources.sources.redshift_statement import (
+    DataApi,
+    DataApiRefusedError,
+    DataApiUnavailableError,
+    RedshiftUnavailableError,
+)
+
+SOURCE = "redshift"
+STAGING = "staging/redshift/"
+_API_ATTEMPTS = 5
+
+
+class RedshiftSettingError(PermanentFailure):
+    """A setting that Redshift needs is missing; the message names it."""
+
+
+@dataclass(frozen=True)
+class UnloadedFile:
+    """One file of an unloaded window, as its manifest has it."""
+
+    key: str
+    size_bytes: int
+    rows: int
+
+
+class RedshiftResource(ConfigurableResource):  # type: ignore[type-arg]
+    """One database of Redshift: of a serverless ``workgroup``, or of a provisioned ``cluster``.
+
+    The login is ``secret_arn`` in Secrets Manager, else ``user`` of a cluster, else the caller's IAM identity.
+    ``unload_role`` is the ARN of the role that the warehouse writes to S3 with, blank for its default role.
+    ``lag_seconds`` is how far the warehouse is behind the database that it is loaded from: at most, 0 for unknown.
+    """
+
+    s3: S3Resource
+    workgroup: str = ""
+    cluster: str = ""
+    database: str = ""
+    schema_name: str = "public"
+    secret_arn: str = ""
+    user: str = ""
+    unload_role: str = ""
+    lag_seconds: float = 0.0
+    deadline_seconds: float = 3600.0
+    poll_seconds: float = 0.5
+    endpoint_url: str = ""
+
+    @property
+    def name(self) -> str:
+        """Names Redshift's windows."""
+        return SOURCE
+
+    @cached_property
+    def _api(self) -> DataApi:
+        named = {"WorkgroupName": self.workgroup, "ClusterIdentifier": self.cluster}
+        if bool(self.workgroup) == bool(self.cluster) or not self.database:
+            message = (
+                "Redshift needs CIPPUS_REDSHIFT_DATABASE and one of CIPPUS_REDSHIFT_WORKGROUP and "
+                "CIPPUS_REDSHIFT_CLUSTER."
+            )
+            raise RedshiftSettingError(message)
+        login = {"SecretArn": self.secret_arn} if self.secret_arn else {"DbUser": self.user}
+        target = {name: value for name, value in {**named, "Database": self.database, **login}.items() if value}
+        config = BotocoreConfig(retries={"mode": "standard", "total_max_attempts": _API_ATTEMPTS})
+        client = self.s3.session.client("redshift-data", endpoint_url=self.endpoint_url or None, config=config)
+        return DataApi(client, target, self.deadline_seconds, self.poll_seconds)
+
+    def safe_high_water_mark(self) -> datetime:
+        """Now, less the lag behind the source, which Redshift does not know. Raises RedshiftSettingError without it."""
+        if self.lag_seconds <= 0:
+            message = (
+                "How far Redshift is behind its source is not known, and rows that arrive late would be missed: "
+                "set CIPPUS_REDSHIFT_LAG_SECONDS to more than the longest delay of its load."
+            )
+            raise RedshiftSettingError(message)
+        return datetime.now(UTC) - timedelta(seconds=self.lag_seconds)
+
+    def columns(self, table: str) -> Mapping[str, str]:
+        """Column → type in Redshift's words; empty without such a table."""
+        return self._api.columns(self.schema_name, table)
+
+    @contextmanager
+    def read(self, window: ReadWindow) -> Iterator[pa.RecordBatchReader]:
+        """Unload a window, or find it unloaded, and stream it. Memory: one row group, which Redshift makes 32 MB.
+
+        The same window is found again after a crash, and neither unloaded again nor half read. What lies there goes
+        with ``settle``.
+        """
+        if window.keys != KeyRange():
+            message = "Redshift's windows cannot be cut by ranges of the key."
+            raise ValueError(message)
+        files = self._unloaded(window)
+        schema = pa.schema([(name, pa.string()) for name in window.columns])
+        if files:
+            with open_parquet(self.s3, files[0].key) as first:
+                schema = pa.schema([first.schema_arrow.field(name) for name in window.columns])
+        yield pa.RecordBatchReader.from_batches(schema, stream(self.s3, (file.key for file in files), schema))
+
+    def settle(self, table: str) -> None:
+        """Delete all that was unloaded of a table, once the window that was read last is landed for good."""
+        self.s3.delete([item.key for item in self.s3.list_objects(f"{STAGING}{table}/")])
+
+    def _unloaded(self, window: ReadWindow) -> tuple[UnloadedFile, ...]:
+        """Unload a window, or go on with an attempt that a crash interrupted.
+
+        An attempt is known by a random number, kept beside its files: it goes when they go. Redshift gives an old
+        statement for an old token, and one whose files were cleared away would pass for a window without rows. After
+        some hours it knows the token no more, and would unload again into a folder that is not empty: an attempt whose
+        manifest is there, which is written last, is over.
+        """
+        folder = f"{STAGING}{window.table}/{_digest(window)}/"
+        note = f"{folder}attempt.json"
+        self.s3.put_json(note, {"token": uuid4().hex}, if_absent=True)
+        token = self.s3.get_json(note)["token"]
+        attempt = f"{folder}{token}/"
+        try:
+            if self.s3.get_json(f"{attempt}manifest") is None:
+                self._api.run(self._unload(window, attempt), token)
+            return self._verified(attempt)
+        except (DataApiUnavailableError, DataApiRefusedError):
+            raise
+        except (TransientFailure, PermanentFailure):
+            self.s3.delete([note])  # the statement is over, and its token would only give its failure again
+            raise
+
+    def _unload(self, window: ReadWindow, folder: str) -> str:
+        """The statement. Names come from the declared schema and from Redshift itself; quotes are doubled anyway."""
+        columns = ", ".join(_quoted(name) for name in window.columns)
+        bounds = [f"{_quoted(window.along)} < '{window.upper.isoformat()}'::timestamptz"]
+        if window.lower:
+            bounds.append(f"{_quoted(window.along)} >= '{window.lower.isoformat()}'::timestamptz")
+        source = f"{_quoted(self.schema_name)}.{_quoted(window.table)}"
+        query = f"SELECT {columns} FROM {source} WHERE {' AND '.join(bounds)}"  # noqa: S608
+        role = _literal(self.unload_role) if self.unload_role else "default"
+        to = _literal(self.s3.uri(folder))
+        return f"UNLOAD ({_literal(query)}) TO {to} IAM_ROLE {role} FORMAT PARQUET MANIFEST VERBOSE"
+
+    def _verified(self, folder: str) -> tuple[UnloadedFile, ...]:
+        """The files that the manifest names, all there in their size; none of a window without rows."""
+        sizes = {item.key: item.size_bytes for item in self.s3.list_objects(folder)}
+        manifest = self.s3.get_json(f"{folder}manifest")
+        if manifest is None and not sizes:
+            return ()
+        files = tuple(self._file(entry) for entry in (manifest or {}).get("entries", []))
+        lost = [file.key for file in files if sizes.get(file.key) != file.size_bytes]
+        rows = sum(file.rows for file in files)
+        if manifest is None or lost or rows != manifest.get("meta", {}).get("record_count", rows):
+            what = "there is no manifest" if manifest is None else f"{', '.join(lost) or 'the count of rows'} differs"
+            message = f"What Redshift unloaded to {self.s3.uri(folder)} is not whole: {what}."
+            raise RedshiftUnavailableError(message)
+        return tuple(file for file in files if file.rows)
+
+    def _file(self, entry: Mapping[str, Any]) -> UnloadedFile:
+        meta = entry["meta"]
+        return UnloadedFile(
+            entry["url"].removeprefix(self.s3.uri("")), int(meta["content_length"]), int(meta["record_count"])
+        )
+
+
+def _digest(window: ReadWindow) -> str:
+    """32 hexadecimal digits that name a window."""
+    # A set of strings has another order in every process.
+    named = (replace(window, texts=frozenset()), sorted(window.texts))
+    return hashlib.blake2b(repr(named).encode(), digest_size=16).hexdigest()
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

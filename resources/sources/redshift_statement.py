@@ -1,0 +1,106 @@
+"""One statement on Redshift, through its Data API: issued once whatever crashes, awaited, and its failures sorted."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from resources.errors import PermanentFailure, TransientFailure, is_transient
+
+_FINISHED, _FAILED, _ABORTED = "FINISHED", "FAILED", "ABORTED"
+_SLOWEST_POLL_SECONDS = 10.0
+_BACK_OFF = 1.5
+_BUSY = ("ActiveStatementsExceededException", "ActiveSessionsExceededException", "InternalServerException")
+_PASSING = (
+    *("slowdown", "serializable isolation", "could not connect", "disk full", "internal error", "status 503"),
+    "unload destination on s3 is not empty",
+)
+"""What the text of a failed statement holds, in lower case, when another attempt may do better.
+
+A destination is an attempt's own, so what lies there is of the same attempt under a token that Redshift has forgotten.
+"""
+
+
+class RedshiftUnavailableError(TransientFailure):
+    """The warehouse or its API did not serve a statement; a later attempt may succeed."""
+
+
+class RedshiftRefusedError(PermanentFailure):
+    """The warehouse or its API refuses a statement: a right, a name or a setting is wrong."""
+
+
+class DataApiUnavailableError(RedshiftUnavailableError):
+    """The API did not answer a call; what became of the statement is not known yet."""
+
+
+class DataApiRefusedError(RedshiftRefusedError):
+    """The API refuses a call; what became of the statement is not known."""
+
+
+@dataclass(frozen=True)
+class DataApi:
+    """The Data API for one database. ``target`` are the parameters that name warehouse, database and login."""
+
+    client: Any
+    target: dict[str, str]
+    deadline_seconds: float
+    poll_seconds: float
+
+    def run(self, sql: str, token: str) -> None:
+        """Run a statement to its end. The same token runs it once, however often it is asked for.
+
+        Raises RedshiftUnavailableError, after the deadline too, when it is cancelled, and RedshiftRefusedError; of a
+        call that failed, the two kinds of DataApi error, after which the same token finds the statement again.
+        """
+        until = time.monotonic() + self.deadline_seconds
+        statement = self._call("execute_statement", **self.target, Sql=sql, ClientToken=token)["Id"]
+        pause = self.poll_seconds
+        while (found := self._call("describe_statement", Id=statement))["Status"] != _FINISHED:
+            if found["Status"] in {_FAILED, _ABORTED}:
+                raise _failure(found)
+            if time.monotonic() + pause > until:
+                self._call("cancel_statement", Id=statement)
+                message = f"Redshift did not finish a statement in {self.deadline_seconds:.0f} s; it was cancelled."
+                raise RedshiftUnavailableError(message)
+            time.sleep(pause)
+            pause = min(pause * _BACK_OFF, _SLOWEST_POLL_SECONDS)
+
+    def columns(self, schema: str, table: str) -> dict[str, str]:
+        """Column → type of a table in Redshift's words, in the table's order; empty without such a table."""
+        found: dict[str, str] = {}
+        more: dict[str, str] = {}
+        while True:
+            page = self._call("describe_table", **self.target, Schema=schema, Table=table, **more)
+            found |= {column["name"]: column["typeName"] for column in page.get("ColumnList", [])}
+            if not page.get("NextToken"):
+                return found
+            more = {"NextToken": page["NextToken"]}
+
+    def _call(self, operation: str, **parameters: Any) -> dict[str, Any]:
+        try:
+            answer: dict[str, Any] = getattr(self.client, operation)(**parameters)
+        except ClientError as error:
+            said = f"Redshift's Data API answered {operation} with {error.response['Error']['Code']}: {_message(error)}"
+            passing = is_transient(error) or error.response["Error"]["Code"] in _BUSY
+            raise (DataApiUnavailableError if passing else DataApiRefusedError)(said) from None
+        except BotoCoreError as error:
+            failure = DataApiUnavailableError if is_transient(error) else DataApiRefusedError
+            message = f"Redshift's Data API could not be asked: {error}"
+            raise failure(message) from None
+        return answer
+
+
+def _message(error: ClientError) -> str:
+    """The API's message, which is in either of two fields, on one line."""
+    text = error.response["Error"].get("Message") or error.response.get("Message") or "no message"
+    return " ".join(str(text).split())
+
+
+def _failure(found: dict[str, Any]) -> RedshiftUnavailableError | RedshiftRefusedError:
+    said = " ".join(str(found.get("Error") or "without a message").split())
+    if found["Status"] == _ABORTED:
+        return RedshiftUnavailableError(f"A statement on Redshift was stopped from outside: {said}")
+    if any(sign in said.lower() for sign in _PASSING):
+        return RedshiftUnavailableError(f"A statement on Redshift failed: {said}")
+    return RedshiftRefusedError(f"A statement on Redshift failed: {said}")

@@ -1,0 +1,103 @@
+"""Payloads, their digests, and the comparison of (id, digest) pairs."""
+
+from datetime import UTC, datetime
+
+import polars as pl
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assets.transforms.search.points import DIGEST, compare, desired_points, held_points, payload_digest, payloads
+
+TAG_SCHEMA = {"item_kind": pl.String, "item_id": pl.String, "vertical": pl.String}
+CHUNK = {
+    "point_id": "u", "post_id": "p", "chunk_no": 0, "account_id": "a", "account_bucket": 3, "handle": None,
+    "text": "hi", "network": "x", "language": "en", "country": None, "content_hash": "c", "tokens": 1,
+    "posted_at": datetime(2026, 7, 1, tzinfo=UTC),
+}  # fmt: skip
+
+
+def made(*tags: tuple[str, str, str], **changed: object) -> dict[str, object]:
+    chunks = pl.DataFrame([{**CHUNK, **changed}], schema_overrides={"posted_at": pl.Datetime("us", "UTC")})
+    points = desired_points(chunks, pl.DataFrame(list(tags), schema=TAG_SCHEMA, orient="row"))
+    (payload,) = payloads(points)
+    return payload
+
+
+def test_a_payload_has_what_is_filtered_and_shown() -> None:
+    found = made(("account", "a", "music"), ("account", "a", "food"), ("post", "p", "pets"), ("post", "other", "food"))
+    assert found.pop(DIGEST) == payload_digest(found)
+    assert found == {
+        "post_id": "p", "chunk_no": 0, "account_id": "a", "account_bucket": 3, "network": "x", "language": "en",
+        "text": "hi", "content_hash": "c", "posted_at": "2026-07-01T00:00:00+00:00",
+        "verticals": ["food", "music"], "post_verticals": ["pets"],
+    }  # fmt: skip
+
+
+def test_the_digest_sees_every_field_and_no_order() -> None:
+    base = made()[DIGEST]
+    for field, value in {"country": "FR", "text": "ho", "posted_at": None, "handle": "@a", "network": "y"}.items():
+        assert made(**{field: value})[DIGEST] != base, field
+    assert made(("post", "p", "food"))[DIGEST] != base
+    assert made(("account", "a", "b"), ("account", "a", "c")) == made(("account", "a", "c"), ("account", "a", "b"))
+    assert made(tokens=2)[DIGEST] == base
+
+
+def test_no_tags_are_empty_lists() -> None:
+    found = made()
+    assert (found["verticals"], found["post_verticals"]) == ([], [])
+
+
+def test_the_digest_never_changes() -> None:
+    # A stored digest is compared with those of later versions: another way to hash would rewrite every point.
+    assert payload_digest({"a": 1, "b": ["é"]}) == payload_digest({"b": ["é"], "a": 1}) == 2374595006753166
+    assert made()[DIGEST] == 5487004321687251
+
+
+texts = st.text(st.characters(exclude_categories=["Cs"]))
+
+
+@given(texts, st.none() | texts, st.datetimes(timezones=st.just(UTC)), st.lists(texts, max_size=3, unique=True))
+def test_the_digest_of_a_row_is_that_of_its_payload(
+    text: str, handle: str | None, posted_at: datetime, tags: list[str]
+) -> None:
+    """Rows are hashed by the column and payloads one by one: two writers of JSON must agree."""
+    payload = made(*(("post", "p", tag) for tag in tags), text=text, handle=handle, posted_at=posted_at)
+    assert payload.pop(DIGEST) == payload_digest(payload) < 2**53
+    assert datetime.fromisoformat(str(payload["posted_at"])) == posted_at
+
+
+def test_a_payload_that_is_none_of_ours_has_a_digest_too() -> None:
+    """Anybody may write to a collection, and a number beyond 64 bits is no JSON to everyone."""
+    assert payload_digest({"a": 2**70}) == payload_digest({"a": 2**70})
+    assert payload_digest({"a": 2**70}) != payload_digest({"a": 2**71})
+    assert payload_digest({"a": float("nan")}) != payload_digest({"a": 0.0})
+
+
+said = st.dictionaries(st.sampled_from("pqrstu"), st.tuples(st.sampled_from("12"), st.sampled_from([8, 9])))
+
+
+def points(of: dict[str, tuple[str, int]]) -> pl.DataFrame:
+    return held_points(((point, *pair) for point, pair in of.items()), with_content=True)
+
+
+@given(said, said)
+def test_doing_what_compare_says_makes_them_equal(
+    want: dict[str, tuple[str, int]], have: dict[str, tuple[str, int]]
+) -> None:
+    todo = compare(points(want), points(have))
+    after = {point: pair for point, pair in have.items() if point not in todo.gone}
+    after |= {point: want[point] for point in [*todo.new, *todo.changed]}
+    assert after == want
+    assert todo.unchanged == sum(have.get(point) == pair for point, pair in want.items())
+    assert todo.changed == sorted(todo.changed)
+
+
+def test_swapped_contents_are_seen() -> None:
+    wanted, held = points({"p": ("1", 8), "q": ("2", 9)}), points({"p": ("2", 9), "q": ("1", 8)})
+    assert compare(wanted, held).changed == ["p", "q"]
+    assert compare(wanted, held.drop("content_hash")).changed == ["p", "q"]
+    assert compare(wanted, points({"p": ("2", 8), "q": ("2", 9)})).changed == ["p"]
+
+
+def test_an_id_that_is_told_twice_counts_once() -> None:
+    assert held_points([("p", 8), ("p", 8), ("o", -1)]).rows() == [("o", -1), ("p", 8)]

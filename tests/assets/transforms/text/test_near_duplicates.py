@@ -1,0 +1,119 @@
+"""Which texts say the same in almost the same words, against the definition computed pair by pair."""
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from assets.transforms.text.near_duplicates import SIMILARITY, near_duplicates, shingles
+
+WORDS = [f"word{number}" for number in range(400)]
+SENTENCE = "every morning I walk the dog along the river and think about what to cook for dinner"
+
+
+def jaccard(one: str, other: str) -> float:
+    left, right = shingles(one), shingles(other)
+    return len(left & right) / len(left | right)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        SENTENCE.upper(),
+        f"{SENTENCE}!!! 😀",
+        SENTENCE.replace(" ", "  "),
+        SENTENCE.replace("dinner", "supper"),
+        "\u2066" + SENTENCE.replace("m", "\uff4d"),
+    ],
+)
+def test_small_changes_make_a_near_duplicate(text: str) -> None:
+    assert near_duplicates([SENTENCE, text]) == [None, 0]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Episode 41 is out now", "Episode 42 is out now"),
+        ("🎉🎉", "🔥🔥"),
+        ("", "🔥"),
+        (SENTENCE, "dinner for cook to what about think and river the along dog the walk I morning every"),
+        ("今日は天気がいい", "今日は気分がいい日"),
+    ],
+)
+def test_different_texts_are_both_kept(one: str, other: str) -> None:
+    assert near_duplicates([one, other]) == [None, None]
+
+
+def test_scripts_without_spaces_are_compared_by_character() -> None:
+    text = "今日は天気がいいので公園まで散歩してから昼ご飯を食べました"
+    assert near_duplicates([text, text.replace("公", "庭")]) == [None, 0]
+    thai = "วันนี้อากาศดีมากเลยไปเดินเล่นที่สวนสาธารณะกับเพื่อน"
+    assert near_duplicates([thai, thai + "ๆ"]) == [None, 0]
+
+
+def test_a_chain_of_changes_is_compared_with_what_is_kept() -> None:
+    words, chain = WORDS[:30], []
+    for number in range(8):
+        words = [*words]
+        words[number * 3] = f"changed{number}"
+        chain.append(" ".join(words))
+    found = near_duplicates(chain)
+    assert found[0] is None
+    assert any(of is None for of in found[1:]), "the last ones differ from the first too much"
+    for number, of in enumerate(found):
+        if of is not None:
+            assert found[of] is None
+            assert jaccard(chain[number], chain[of]) >= SIMILARITY
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.randoms(use_true_random=False), st.sampled_from([0.6, 0.8, 0.95]))
+def test_nothing_is_dropped_that_is_below_the_similarity(random: random.Random, similarity: float) -> None:
+    texts = [" ".join(random.choices(WORDS[:12], k=random.randint(1, 12))) for _ in range(40)]
+    found = near_duplicates(texts, similarity)
+    for number, of in enumerate(found):
+        if of is not None:
+            assert of < number
+            assert found[of] is None
+            assert jaccard(texts[number], texts[of]) >= similarity
+    assert near_duplicates(texts, similarity) == found
+
+
+def test_nearly_all_pairs_are_found() -> None:
+    rng = random.Random(7)  # noqa: S311
+    originals = [" ".join(rng.sample(WORDS, 40)) for _ in range(300)]
+    changed = []
+    for text in originals:
+        words = text.split()
+        for place in rng.sample(range(40), 2):
+            words[place] = "changed"
+        changed.append(" ".join(words))
+    assert all(jaccard(*pair) >= SIMILARITY for pair in zip(originals, changed, strict=True))
+    found = near_duplicates([*originals, *changed])
+    assert found[:300] == [None] * 300
+    right = sum(of == number for number, of in enumerate(found[300:]))
+    assert right >= 0.9 * 300, right  # a pair at .85 is proposed with a probability of .99, at .8 of .95
+
+
+def test_a_similarity_that_is_none_is_refused() -> None:
+    with pytest.raises(ValueError, match="similarity is 0, expected more than 0 and at most 1"):
+        near_duplicates(["a"], 0)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.randoms(use_true_random=False), st.integers(3, 9))
+def test_posts_that_fill_in_a_template_are_compared_one_by_one(random: random.Random, changed: int) -> None:
+    """So many resemble each other that they are counted at once; what comes out is the definition, exactly."""
+    head, tail = SENTENCE, "only today and only here, for all who follow us and who come to the shop before noon"
+    texts = [" ".join((head, *random.sample(WORDS, changed), tail)) for _ in range(150)]
+    found, kept = near_duplicates(texts), list[int]()
+    for number, of in enumerate(found):
+        alike = [other for other in kept if jaccard(texts[number], texts[other]) >= SIMILARITY]
+        if of is None:
+            kept.append(number)
+        else:
+            assert of in alike
+        if len(kept) > 100:
+            assert (of is None) == (not alike)
+            assert of == min(alike, default=None)

@@ -1,0 +1,117 @@
+"""Run seeded faults through extraction and lake. In the end, the lake equals the database, row for row."""
+
+import statistics
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Lock
+
+from rich.console import Console
+
+from pipelines.local import stack as embedded
+from resources.cpu import available_cores
+from resources.local_stack import EmbeddedStack
+from tests.benchmarks import BenchResult, Target
+from tests.chaos.incidents import DECKS, What
+from tests.chaos.run import try_seed
+from tests.chaos.steps import STEPS
+from tests.chaos.world import world
+
+RUNS = 60
+_RUNS_PER_LINE = 20
+"""Of progress; a run takes one to three seconds."""
+
+
+@dataclass
+class Series:
+    """What a series of runs came to. ``failures`` has seed → what differs, how it came about and how to repeat it."""
+
+    seconds: list[float] = field(default_factory=list)
+    happened: Counter[str] = field(default_factory=Counter)
+    told: Counter[str] = field(default_factory=Counter)
+    failures: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def never_happened(self) -> list[str]:
+        """The incidents of the decks that no run had."""
+        return [incident.name for step in STEPS for incident in DECKS[step] if not self.happened[incident.name]]
+
+    def count(self, what: What) -> int:
+        """How often something happened."""
+        return sum(times for name, times in self.happened.items() if f", {what}" in name)
+
+
+def run_series(stack: EmbeddedStack, name: str, seeds: range, console: Console, worlds: int = 1) -> Series:
+    """Run every seed, in as many worlds side by side, each with a database, a bucket and workers of its own."""
+    found, waiting, one_at_a_time = Series(), SimpleQueue[int](), Lock()
+    for seed in seeds:
+        waiting.put(seed)
+
+    def work(number: int) -> None:
+        with world(stack, f"{name}_{number}") as mine:
+            for seed in _taken(waiting):
+                started = time.monotonic()
+                run, failure = try_seed(mine, seed)
+                with one_at_a_time:
+                    found.seconds.append(time.monotonic() - started)
+                    found.happened += run.happened
+                    found.told += run.told
+                    if failure:
+                        found.failures[seed] = failure
+                        console.print(failure, highlight=False, markup=False)
+                    if len(found.seconds) % _RUNS_PER_LINE == 0:
+                        told = f"{len(found.seconds)} of {len(seeds)} runs, {len(found.failures)} failed"
+                        console.print(told, highlight=False)
+
+    with ThreadPoolExecutor(worlds) as pool:
+        list(pool.map(work, range(worlds)))
+    return found
+
+
+def _taken(waiting: SimpleQueue[int]) -> Iterator[int]:
+    while True:
+        try:
+            yield waiting.get_nowait()
+        except Empty:
+            return
+
+
+def measure(home: Path, console: Console, runs: int = RUNS, seed: int = 0) -> BenchResult:
+    """Run the seeds from ``seed`` on, on an embedded stack of the bench's own: nothing of the home is touched."""
+    with own_stack() as stack:
+        console.print(f"{runs} runs from seed {seed}", highlight=False)
+        started = time.monotonic()
+        found = run_series(stack, "chaos", range(seed, seed + runs), console, available_cores())
+        return result(found, time.monotonic() - started)
+
+
+@contextmanager
+def own_stack() -> Iterator[EmbeddedStack]:
+    """Postgres and S3 in a folder that is deleted afterwards."""
+    with tempfile.TemporaryDirectory(prefix="cippus-") as folder:
+        try:
+            yield embedded.up(Path(folder))
+        finally:
+            embedded.down(Path(folder))
+
+
+def result(found: Series, wall_seconds: float) -> BenchResult:
+    """The figures: what happened how often, which errors steps ended with, and that no run failed."""
+    figures: dict[str, float] = {
+        "runs": len(found.seconds),
+        "failed_runs": len(found.failures),
+        "wall_seconds": round(wall_seconds, 1),
+        "run_seconds_median": round(statistics.median(found.seconds), 3),
+        "incidents": found.happened.total(),
+        "incidents_never_happened": len(found.never_happened),
+        **{f"incidents {what}": found.count(what) for what in What},
+        **{f"errors {name}": times for name, times in sorted(found.told.items())},
+    }
+    targets = {name: Target.at_most(0, figures[name]) for name in ("failed_runs", "incidents_never_happened")}
+    return BenchResult("chaos", figures, targets)

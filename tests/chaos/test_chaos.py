@@ -1,0 +1,78 @@
+"""Chaos: applications write, workers are killed, S3 fails, ticks come twice; in the end, lake = database, row for row.
+
+The seeds rotate with the commit; one that fails says how to repeat it.
+"""
+
+import io
+import subprocess
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from resources.local_stack import EmbeddedStack
+from tests.benchmarks.__main__ import main
+from tests.chaos import bench
+from tests.chaos.bench import Series
+from tests.chaos.incidents import DECKS, PLACES, What
+
+RUNS = 60
+COMMIT_STEPS = (
+    *("extract: raw file", "extract: manifest", "merge: lake file", "merge: lake commit"),
+    *("tidy: lake file", "tidy: lake commit"),
+)
+QUIET = Console(file=io.StringIO())
+
+
+def first_seed() -> int:
+    """The same for the same commit, another for the next; 0 where there is no repository."""
+    asked = subprocess.run(
+        ["git", "rev-parse", "--short=8", "HEAD"],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return int(asked.stdout, 16) % 100_000 * RUNS if asked.returncode == 0 else 0
+
+
+@pytest.fixture(scope="module")
+def series(stack: EmbeddedStack) -> Series:
+    seed = first_seed()
+    return bench.run_series(stack, "chaos", range(seed, seed + RUNS), QUIET, worlds=2)
+
+
+def test_lake_is_the_database_whatever_happened(series: Series) -> None:
+    assert len(series.seconds) == RUNS
+    assert not series.failures, "\n\n".join(series.failures.values())
+
+
+@pytest.mark.parametrize("place", COMMIT_STEPS)
+def test_workers_were_killed_at_every_commit_step(series: Series, place: str) -> None:
+    assert sum(times for name, times in series.happened.items() if name.startswith(f"{place}, {What.KILL}"))
+
+
+def test_everything_happened_that_can(series: Series) -> None:
+    assert all(series.count(what) for what in What), series.happened
+
+
+def test_decks_have_every_incident_once() -> None:
+    for step, deck in DECKS.items():
+        assert len({incident.name for incident in deck}) == len(deck)
+        assert {incident.where for incident in deck} == set(PLACES[step])
+
+
+def test_a_series_is_held_to_its_targets() -> None:
+    found = Series([1.0, 2.0, 3.0])
+    found.failures[7] = "differs"
+    assert not any(target.met for target in bench.result(found, 6.0).targets.values())
+    found.failures.clear()
+    found.happened.update(incident.name for deck in DECKS.values() for incident in deck)
+    assert all(target.met for target in bench.result(found, 6.0).targets.values())
+
+
+def test_other_benches_have_no_seeds(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as refused:
+        main(["overhead", "--seed", "3"])
+    assert refused.value.code == 2
+    assert "--seed is an option of the bench `chaos` alone" in capsys.readouterr().err

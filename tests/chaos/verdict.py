@@ -1,0 +1,115 @@
+"""Whether the lake is the database, and the windows are what they promise."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import polars as pl
+from polars.testing import assert_frame_equal
+
+from assets.lake import LAKE_TABLES
+from assets.transforms.source.schema import SourceTable, account_bucket
+from resources.delta.table import BUCKET
+from resources.raw.store import CHANGES, Manifest, moment
+from resources.sources.postgres import SOURCE
+from tests.chaos.steps import BUCKETS, Steps
+
+Row = Mapping[str, Any]
+
+
+class BrokenPromiseError(AssertionError):
+    """What extraction and lake promise does not hold; the message says what differs."""
+
+
+def bucket_of(table: SourceTable, row: Row) -> int:
+    """The bucket that a row of the database belongs to."""
+    owner = next((row[name] for name in table.owner_columns if row[name] is not None), None)
+    return 0 if owner is None else account_bucket(owner, BUCKETS)
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The database's rows, what every key has ever held, as ``state`` writes it, and the keys that were put back."""
+
+    rows: Sequence[Row]
+    history: Mapping[str, set[str]]
+    put_back: Collection[str]
+
+
+def require_equal(steps: Steps, table: SourceTable, truth: Truth, *, reconciled: bool) -> None:
+    """Lake = database, row for row and in all columns; what else the lake holds once was, and is marked as deleted.
+
+    Before keys were reconciled, that is not asked of keys that were put back, and deleted rows may stand: windows show
+    neither. All else has to be right by then, or reconciling would hide what windows miss.
+    """
+    spec, key = LAKE_TABLES[table.name], pl.col(table.key)
+    found = steps.lake.scan(spec).collect().select(spec.schema.names).sort(table.key)
+    twice = found.filter(key.is_duplicated())
+    if twice.height:
+        raise BrokenPromiseError(f"Keys that are in the lake more than once: {twice}")
+    expected = pl.DataFrame(
+        [{**row, BUCKET: bucket_of(table, row)} for row in truth.rows], schema=spec.polars_schema, orient="row"
+    ).sort(table.key)
+    others = found.join(expected.select(table.key), on=table.key, how="anti")
+    if not reconciled:
+        seen = ~key.is_in(list(truth.put_back))
+        found, expected = found.filter(seen), expected.filter(seen)
+    living = found.join(expected.select(table.key), on=table.key, how="semi").sort(table.key)
+    try:
+        assert_frame_equal(living, expected)
+    except AssertionError as error:
+        what = f"{str(error).splitlines()[0]}, {'after' if reconciled else 'before'} keys were reconciled"
+        raise BrokenPromiseError(f"The lake is not the database: {what}\n{_difference(living, expected)}") from None
+    for row in others.iter_rows(named=True):
+        if reconciled and row["deleted_at"] is None:
+            raise BrokenPromiseError(f"The lake has a row that the database has not: {row}")
+        if state(table, row) not in truth.history[row[table.key]]:
+            raise BrokenPromiseError(f"The lake holds what never was: {row}")
+
+
+def state(table: SourceTable, row: Row) -> str:
+    """A row without the moments that a tombstone has of its own."""
+    values = [row[name] for name in table.schema.names if name not in ("updated_at", "deleted_at")]
+    return repr([value.isoformat() if isinstance(value, datetime) else value for value in values])
+
+
+def _difference(found: pl.DataFrame, expected: pl.DataFrame) -> str:
+    """The rows that differ, as lines."""
+    lines = []
+    lake, database = ({row[0]: row for row in frame.select(found.columns).iter_rows()} for frame in (found, expected))
+    for key in sorted({*lake, *database}):
+        if lake.get(key) != database.get(key):
+            lines += [f"  lake     {lake.get(key)}", f"  database {database.get(key)}"]
+    return "\n".join(lines)
+
+
+def require_contiguous(steps: Steps, table: SourceTable) -> None:
+    """Windows are numbered from 1, begin where the one before ended, and hold what their manifest says."""
+    before: Manifest | None = None
+    for manifest in steps.raw_store.manifests(SOURCE, table.name):
+        where = f"Window {manifest.number} of {table.name}"
+        if manifest.number != (before.number + 1 if before else 1) or manifest.lower != (before and before.upper):
+            raise BrokenPromiseError(f"{where}, from {manifest.lower}, does not follow {before}.")
+        rows = steps.raw_store.read(manifest.files) if manifest.files else None
+        if rows is None or rows.height != manifest.rows:
+            raise BrokenPromiseError(f"{where} has not the rows that its manifest says.")
+        outside = _outside(manifest, rows)
+        if outside.height:
+            raise BrokenPromiseError(f"{where} has rows outside {manifest.lower} to {manifest.upper}: {outside}")
+        before = manifest
+
+
+def _outside(manifest: Manifest, rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows of a window of changes that are not of its interval, nor of the overlap below it."""
+    lower, upper = moment(manifest.lower), moment(manifest.upper)
+    if manifest.kind != CHANGES:
+        return rows.clear()
+    late = pl.col("updated_at") >= upper
+    early = pl.col("updated_at") < lower - timedelta(seconds=manifest.overlap_seconds) if lower else pl.lit(value=False)
+    return rows.filter(late | early)
+
+
+def objects(steps: Steps) -> dict[str, str]:
+    """Key → entity tag of everything that stands in the run's bucket."""
+    return {item.key: item.etag for item in steps.s3.list_objects("")}

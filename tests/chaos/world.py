@@ -1,0 +1,70 @@
+"""What chaos runs share: two workers on lanes of their own, a database, a bucket, request governors."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+from resources.local_stack import EmbeddedStack
+from resources.s3.governor.process import stop_all
+from tests.chaos import verdict
+from tests.chaos.fault_proxy import fault_proxy
+from tests.chaos.source_database import database, roll_back_prepared
+from tests.chaos.steps import Place, Steps
+from tests.chaos.worker import Worker, nursery
+
+
+@dataclass(frozen=True)
+class World:
+    """What runs share: two workers on lanes of their own, a database, a bucket that is emptied between runs."""
+
+    workers: tuple[Worker, Worker]
+    direct: Steps
+    dsn: str
+    governors: Path
+
+    def empty(self) -> None:
+        """Nothing in the bucket, no rows in the database."""
+        for worker in self.workers:
+            worker.lane.stop = None
+            if worker.busy:  # a run that failed has left it where it was stopped
+                worker.kill()
+        self.direct.s3.delete(list(verdict.objects(self.direct)))
+        roll_back_prepared(self.dsn)
+        with psycopg.connect(self.dsn) as connection:
+            connection.execute("TRUNCATE accounts, posts, testimonials")
+
+
+@contextmanager
+def world(stack: EmbeddedStack, name: str) -> Iterator[World]:
+    """A world on an embedded stack; ``name`` is its database's and, with dashes, its bucket's."""
+    with (
+        database(stack.postgres_dsn.rpartition("/")[0] + "/postgres", name) as dsn,
+        fault_proxy(stack.s3_endpoint, lanes=2) as lanes,
+        nursery() as forking,
+        _governors() as governors,
+    ):
+        bucket, keys = name.replace("_", "-"), (stack.s3_access_key_id, stack.s3_secret_access_key)
+        direct = Steps(Place(dsn, stack.s3_endpoint, *keys, bucket))
+        direct.s3.client.create_bucket(Bucket=bucket)
+        workers = [Worker(forking, lane, Place(dsn, lane.endpoint, *keys, bucket)) for lane in lanes]
+        try:
+            yield World((workers[0], workers[1]), direct, dsn, governors)
+        finally:
+            for worker in workers:
+                worker.kill()
+            direct.s3.delete(list(verdict.objects(direct)))
+            direct.s3.client.delete_bucket(Bucket=bucket)
+
+
+@contextmanager
+def _governors() -> Iterator[Path]:
+    """The home of the request governors that workers start, one a lane; they are ended."""
+    with tempfile.TemporaryDirectory(prefix="cippus-") as home:
+        try:
+            yield Path(home)
+        finally:
+            stop_all(Path(home))

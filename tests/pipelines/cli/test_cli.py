@@ -1,0 +1,381 @@
+"""The command as a user meets it: a process, its exit code, its words."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import boto3
+import psycopg
+import pytest
+from botocore.config import Config
+from dagster import DagsterInstance, DagsterRunStatus
+from dagster._core.test_utils import create_run_for_test
+
+from pipelines.cli.lineage import _PID_TAG, _close_abandoned, instance_folder
+from pipelines.cli.main import main
+from pipelines.local import stack as embedded
+from pipelines.local.run_lock import only_run
+from pipelines.samples.creators import generate
+from resources.llm import embedding_endpoint
+from resources.llm.embedding_endpoint import RetryPolicy
+from resources.local_stack import EmbeddedStack
+from resources.models import model_files
+from resources.models.embedder import MiniLmModel
+from resources.s3.client import S3Resource
+from resources.s3.governor.process import running
+from resources.wiring import SettingError, bucket_count
+
+ROOT = Path(__file__).parents[3]
+GOVERNOR = ("s3-governor", "--port", "0", "--upstream", "http://127.0.0.1:9")
+
+
+@dataclass(frozen=True)
+class Printed:
+    """What a command wrote."""
+
+    stdout: str
+    stderr: str
+
+
+@dataclass(frozen=True)
+class Cippus:
+    """The command, on a home folder of its own."""
+
+    home: Path
+
+    def process(self, *arguments: str, code: int = 0) -> Printed:
+        """Run it as a process: for commands that load the definitions, which belong to one home."""
+        variables = {"PATH": os.environ["PATH"], "CIPPUS_HOME": str(self.home), "COLUMNS": "200", "LANG": "C.UTF-8"}
+        command = [sys.executable, "-m", "pipelines.cli.main", *arguments]
+        done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
+        assert done.returncode == code, done.stdout + done.stderr
+        return Printed(done.stdout, done.stderr)
+
+
+Call = Callable[..., Printed]
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    """Run a command in this process, which saves seconds of imports."""
+
+    def run(home: Path, *arguments: str, code: int = 0) -> Printed:
+        monkeypatch.setenv("CIPPUS_HOME", str(home))
+        monkeypatch.setattr(sys, "argv", ["cippus", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        captured = capsys.readouterr()
+        assert (ended.value.code or 0) == code, captured.out + captured.err
+        return Printed(captured.out, captured.err)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("run",), "is not up: start it with `cippus up`."),
+        (("checks",), "is not up: start it with `cippus up`."),
+        (("search", "shoes"), "is not up: start it with `cippus up`."),
+        (("search", "shoes", "--vertical", "parkour"), "Unknown vertical 'parkour'; expected one of arts_culture"),
+        (("load", "no-such-folder"), "no-such-folder is not a folder; expected one with accounts.parquet"),
+        (("demo", "--data", "tests"), "tests has no accounts.parquet; expected accounts.parquet and posts.parquet."),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_2(
+    call: Call, tmp_path: Path, arguments: tuple[str, ...], sentence: str
+) -> None:
+    done = call(tmp_path / "none", *arguments, code=2)
+    assert sentence in done.stderr
+    assert done.stderr.startswith("cippus: ")
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+    assert not (tmp_path / "none").exists()
+
+
+def test_help_is_there_at_once_and_says_nothing_else(tmp_path: Path) -> None:
+    printed = Cippus(tmp_path).process("--help")
+    assert "Usage:" in printed.stdout
+    assert printed.stderr == ""
+    loaded = "import sys, pipelines.cli.main; print(*(name for name in sys.modules if name.startswith('assets.')))"
+    done = subprocess.run([sys.executable, "-c", loaded], cwd=ROOT, capture_output=True, text=True, check=True)
+    heavy = [name for name in done.stdout.split() if not name.startswith("assets.transforms")]
+    assert heavy == [], "the command imports the lineage before it is asked for something"
+
+
+def test_unknown_arguments_exit_2(call: Call, tmp_path: Path) -> None:
+    assert "limit" in call(tmp_path, "search", "shoes", "--limit", "0", code=2).stderr
+    assert call(tmp_path, "no-such-command", code=2).stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("variables", "arguments", "sentence"),
+    [
+        ({"CIPPUS_ENV": "staging"}, ("run",), "CIPPUS_ENV is 'staging', expected one of local, test, production."),
+        ({"CIPPUS_ENV": "production"}, ("up",), "which CIPPUS_ENV=production does not have."),
+        ({"CIPPUS_ENV": "production"}, ("demo",), "which CIPPUS_ENV=production does not have."),
+        ({}, ("search", "\udcff"), "The query is not valid text; expected UTF-8."),
+        ({}, ("erase", " "), "The account id is empty; expected one of the source's."),
+        ({}, ("erase", "a", "--canary", ""), "A canary is empty or has a zero byte; expected a text that stands in"),
+        ({}, ("erase", "a", "--canary", "b\udcff"), "The account id or a canary is not valid text; expected UTF-8."),
+        ({}, ("erase", "\udcff"), "The account id or a canary is not valid text; expected UTF-8."),
+        ({}, ("erase", "a", "--canaries", "/nope"), "--canaries is /nope, expected a file of texts, one a line"),
+        ({}, ("erase", "a"), "is not up: start it with `cippus up`."),
+        ({}, ("run", "--json", "."), "is a folder; expected a file to write the report to."),
+        (
+            {"CIPPUS_S3_GOVERNOR": "no"},
+            ("s3-governor", "--port", "0"),
+            "CIPPUS_S3_GOVERNOR is 'no', expected on or off.",
+        ),
+        ({}, ("s3-governor", "--port", "0"), "is not up: start it with `cippus up`."),
+        ({}, ("s3-governor", "--port", "99999", "--upstream", "http://s3"), "--port is 99999, expected 0"),
+        ({}, ("s3-governor", "--port", "0", "--upstream", "ftp://s3"), "--upstream is 'ftp://s3', expected a URL such"),
+        ({}, ("s3-governor", "--port", "0", "--upstream", "http://s3", "--depth", "-1"), "--depth is -1, expected 0"),
+        ({}, (*GOVERNOR, "--token-file", os.devnull), "--token-file is /dev/null, expected a file with a token: it is"),
+        ({}, (*GOVERNOR, "--token-file", "/nope"), "--token-file is /nope, expected a file with a token: No such file"),
+        ({}, (*GOVERNOR, "--folder", __file__), "expected a folder that can be written: File exists."),
+        ({}, (*GOVERNOR, "--ca-file", "/nope"), "--ca-file is /nope, expected a file of PEM certificates: No such"),
+        (
+            {"CIPPUS_S3_ENDPOINT": "http://AKIA:SEC/RET@host"},
+            ("s3-governor", "--port", "0"),
+            "CIPPUS_S3_ENDPOINT holds credentials",
+        ),
+    ],
+)
+def test_settings_are_refused_in_one_sentence(
+    call: Call,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    variables: dict[str, str],
+    arguments: tuple[str, ...],
+    sentence: str,
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    refused = call(tmp_path / "none", *arguments, code=2)
+    assert sentence in refused.stderr
+    assert refused.stderr.count("\n") == 1
+    assert "AKIA" not in refused.stderr
+    assert "RET" not in refused.stderr
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("text", ["0", "3", "-8", "eight", "²", ""])
+def test_buckets_are_a_power_of_two(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("CIPPUS_BUCKETS", text)
+    with pytest.raises(SettingError, match="expected a power of two"):
+        bucket_count()
+
+
+def test_a_home_that_is_no_folder_is_refused(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert "expected a folder that can be written" in call(tmp_path / "file", "up", code=2).stderr
+    assert "is not up" in call(tmp_path / "file", "run", code=2).stderr
+
+
+def test_a_home_at_work_is_neither_wiped_nor_loaded(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "dataset.txt").write_text("another data set")
+    with only_run(tmp_path):
+        for arguments in (("down", "--wipe"), ("demo", "--accounts", "2")):
+            assert "Another `cippus` command is working" in call(tmp_path, *arguments, code=2).stderr
+    assert (tmp_path / "dataset.txt").read_text() == "another data set"
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cippus, str]]:
+    """A small demo, from an empty home to its searches."""
+    cippus = Cippus(tmp_path_factory.mktemp("demo"))
+    try:
+        yield cippus, cippus.process("demo", "--accounts", "6").stdout
+    finally:
+        embedded.down(cippus.home)
+
+
+def test_demo_ends_with_the_table_and_three_searches(demo: tuple[Cippus, str]) -> None:
+    _, printed = demo
+    assert printed.index("loaded") < printed.index("lineage in") < printed.index("0 failed, 0 not evaluated")
+    assert printed.index("0 failed") < printed.index("“vegan recipes”") < printed.index("“marathon training”")
+
+
+def test_a_run_with_nothing_to_do_writes_its_report(demo: tuple[Cippus, str], call: Call, tmp_path: Path) -> None:
+    cippus, _ = demo
+    cippus.process("run", "--json", str(tmp_path / "report.json"))
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["wall_seconds"] > 0
+    assert report["failures"] == {}
+    assets = report["assets"]
+    assert assets["embedding/cippus_text"]["embedded"] == 0
+    assert assets["qdrant/cippus_text"]["upserted"] == 0
+    assert all(found["inserted"] + found["updated"] + found["deleted"] == 0 for found in assets.values())
+    assert all({"rows", "bytes", "seconds", "skipped"} <= set(found) for found in assets.values())
+    assert "is not a folder" in call(cippus.home, "run", "--json", "/no/such/folder/r.json", code=2).stderr
+
+
+def test_every_asset_reports_its_s3_traffic_and_status_the_governor(
+    demo: tuple[Cippus, str], call: Call, tmp_path: Path
+) -> None:
+    cippus, _ = demo
+    cippus.process("run", "--json", str(tmp_path / "report.json"))
+    for asset, found in json.loads((tmp_path / "report.json").read_text())["assets"].items():
+        assert found["s3_requests"] == sum(row["requests"] for row in found["s3_prefixes"]) > 0, asset
+        assert found["s3_throttled"] == found["s3_given_up"] == found["s3_wasted_percent"] == 0, asset
+        assert all(row["rate_per_second"] > 0 for row in found["s3_prefixes"])
+    [governor] = json.loads(call(cippus.home, "status", "--json").stdout)["governors"]
+    shown = call(cippus.home, "status").stdout
+    assert f"process {governor['pid']} for {governor['upstream']}" in shown
+    assert "raw/posts" in {found["prefix"] for found in governor["prefixes"]}
+
+
+def test_without_the_governor_a_run_says_so(demo: tuple[Cippus, str], tmp_path: Path) -> None:
+    cippus, _ = demo
+    before = [governor.status()["prefixes"] for governor in running(cippus.home / "governor")]
+    printed = cippus.process("run", "--no-governor", "--json", str(tmp_path / "report.json"))
+    assert "the request governor is off" in printed.stderr
+    for asset, found in json.loads((tmp_path / "report.json").read_text())["assets"].items():
+        assert found["s3_governor"] == "off", asset
+        assert "s3_requests" not in found
+    assert [governor.status()["prefixes"] for governor in running(cippus.home / "governor")] == before
+
+
+def test_the_governor_as_a_command_serves_the_environments_s3(demo: tuple[Cippus, str], call: Call) -> None:
+    cippus, _ = demo
+    at = EmbeddedStack(**json.loads(call(cippus.home, "up", "--json").stdout))
+    variables = {**os.environ, "CIPPUS_HOME": str(cippus.home)}
+    command = [sys.executable, "-m", "pipelines.cli.main", "s3-governor", "--port", "0", "--depth", "1"]
+    with subprocess.Popen(command, cwd=ROOT, env=variables, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        found = re.search(r"on (http://127\.0\.0\.1:\d+), forwarding to (\S+)", line)
+        assert found
+        assert found[2] == at.s3_endpoint
+        proxy = {"http": found[1]}
+        client = boto3.client(
+            "s3",
+            endpoint_url="http://s3.test.invalid",
+            aws_access_key_id=at.s3_access_key_id,
+            aws_secret_access_key=at.s3_secret_access_key,
+            region_name="us-east-1",
+            config=Config(proxies=proxy, s3={"addressing_style": "path"}),
+        )
+        assert client.list_objects_v2(Bucket="cippus", Prefix="raw/")["KeyCount"] > 0
+        process.terminate()
+        assert process.wait(20) == 0
+
+
+def test_search_ranks_accounts_with_evidence(demo: tuple[Cippus, str], call: Call) -> None:
+    cippus, _ = demo
+    found = json.loads(call(cippus.home, "search", "music concert", "--limit", "3", "--json").stdout)
+    scores = [account["score"] for account in found["accounts"]]
+    assert len(scores) == 3
+    assert scores == sorted(scores, reverse=True)
+    assert all(account["evidence"] and account["evidence"][0]["text"] for account in found["accounts"])
+    assert (
+        json.loads(call(cippus.home, "search", "music", "--network", "no-such-network", "--json").stdout)["accounts"]
+        == []
+    )
+    assert "The query is empty" in call(cippus.home, "search", "  ", code=2).stderr
+
+
+@pytest.mark.parametrize("arguments", [("search", "music concert"), ("reconcile",)])
+@pytest.mark.parametrize(
+    ("url", "model", "code", "sentence"),
+    [
+        ("http://127.0.0.1:9/v1", MiniLmModel.name, 1, "/embeddings did not answer: ConnectError"),
+        ("http://host:abc", MiniLmModel.name, 2, "The embeddings endpoint is 'http://host:abc', expected http://"),
+        ("http://127.0.0.1:9/v1", "", 2, "has no model, expected the name that it serves."),
+    ],
+)
+def test_an_endpoint_that_gives_no_vectors_is_one_sentence(
+    demo: tuple[Cippus, str],
+    call: Call,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    url: str,
+    model: str,
+    code: int,
+    sentence: str,
+) -> None:
+    monkeypatch.setattr(embedding_endpoint, "RetryPolicy", partial(RetryPolicy, attempts=1))
+    settings = {"URL": url, "MODEL": model, "API_KEY": "sk-of-the-test"}
+    for name, value in settings.items():
+        monkeypatch.setenv(f"CIPPUS_EMBEDDINGS_{name}", value)
+    done = call(demo[0].home, *arguments, code=code)
+    assert sentence in done.stderr
+    assert done.stderr.strip().count("\n") == 0
+    assert "sk-of-the-test" not in done.stderr
+
+
+def test_missing_weights_are_one_sentence(
+    demo: tuple[Cippus, str], call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model_files, "WEIGHTS_PACKAGE", "no-such-weights")
+    monkeypatch.setenv("CIPPUS_EMBEDDER_THREADS", "3")  # a model that this process has not opened yet
+    done = call(demo[0].home, "search", "music concert", code=1)
+    assert "The embedding model's weights are not installed" in done.stderr
+
+
+def test_erase_takes_an_account_out_of_the_whole_stack(demo: tuple[Cippus, str]) -> None:
+    cippus, _ = demo
+    account = "acc_0000001"
+    cippus.process("erase", account, "--scan-only", code=1)
+    receipt = json.loads(cippus.process("erase", account, "--json").stdout)
+    assert receipt["found_before"]["layers"].keys() >= {"raw", "lake", "corpus", "mart", "home"}
+    assert receipt["found_after"]["left_in"] == []
+    assert receipt["removed"]["s3 volumes"]["bytes"] > 0
+    assert account not in json.dumps(receipt)
+    assert "nothing found" in cippus.process("erase", account, "--scan-only").stdout
+    assert "Nothing of account 'nobody' is stored" in cippus.process("erase", "nobody", code=2).stderr
+
+
+def test_a_failing_check_of_severity_error_exits_1(demo: tuple[Cippus, str], call: Call) -> None:
+    cippus, _ = demo
+    found = json.loads(call(cippus.home, "up", "--json").stdout)
+    _delete_one_object(EmbeddedStack(**found), "raw/posts/")
+    failed = json.loads(cippus.process("checks", "--json", code=1).stdout)
+    assert {"raw/posts"} <= {check["asset"] for check in failed["checks"] if not check["passed"]}
+
+
+def _delete_one_object(stack: EmbeddedStack, prefix: str) -> None:
+    s3 = S3Resource(
+        bucket="cippus",
+        endpoint_url=stack.s3_endpoint,
+        access_key_id=stack.s3_access_key_id,
+        secret_access_key=stack.s3_secret_access_key,
+    )
+    s3.delete([next(item.key for item in s3.list_objects(prefix) if item.key.endswith(".parquet"))])
+
+
+def test_status_load_and_a_demo_that_would_mix(demo: tuple[Cippus, str], call: Call, tmp_path: Path) -> None:
+    cippus, _ = demo
+    status = json.loads(call(cippus.home, "status", "--json").stdout)
+    assert (status["postgres"], status["s3"]) == (True, True)
+    generate(tmp_path, accounts=2, seed=99)
+    loaded = json.loads(call(cippus.home, "load", str(tmp_path), "--json").stdout)
+    assert loaded["tables"]["accounts"]["read"] == 2
+    assert call(cippus.home, "down").stderr == ""
+    stopped = {"postgres": False, "s3": False, "governors": []}
+    assert json.loads(call(cippus.home, "status", "--json").stdout) == stopped
+    dsn = json.loads(call(cippus.home, "up", "--json").stdout)["postgres_dsn"]
+    with psycopg.connect(dsn) as connection:
+        row = connection.execute("SELECT count(*) FROM accounts").fetchone()
+    assert row is not None
+    assert row[0] >= 6
+    assert "run `cippus down --wipe` first" in call(cippus.home, "demo", "--accounts", "6", code=2).stderr
+
+
+def test_a_killed_run_gives_its_place_in_a_pool_back(tmp_path: Path) -> None:
+    with DagsterInstance.from_config(str(instance_folder(tmp_path))) as instance:
+        killed = create_run_for_test(instance, "lineage", status=DagsterRunStatus.STARTED, tags={_PID_TAG: "1"})
+        pools = instance.event_log_storage
+        pools.initialize_concurrency_limit_to_default("qdrant")
+        assert pools.claim_concurrency_slot("qdrant", killed.run_id, "step").is_claimed
+        assert not pools.claim_concurrency_slot("qdrant", "next", "step").is_claimed
+        _close_abandoned(instance)
+        assert [run.status for run in instance.get_runs()] == [DagsterRunStatus.FAILURE]
+        assert pools.claim_concurrency_slot("qdrant", "next", "step").is_claimed

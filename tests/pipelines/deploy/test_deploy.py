@@ -1,0 +1,340 @@
+"""The deployment files: they parse, Dagster accepts them, and they agree with each other and with pyproject.toml."""
+
+import importlib
+import json
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+import pytest
+import yaml
+from dagster import DagsterInstance
+from dagster._config import process_config
+from dagster._core.instance.config import PoolGranularity, dagster_instance_config_schema
+from dagster._core.instance.ref import InstanceRef
+from dagster_k8s import k8s_job_executor
+
+from assets.transforms.source.schema import SOURCE_TABLES
+from pipelines.jobs.asset_jobs import WRITES_TAG
+from resources.local_stack import EmbeddedStack
+from resources.s3.governor.rate_control import RateSettings
+from resources.sources.postgres import PostgresResource
+from resources.sources.postgres_errors import SourcePermissionError
+from resources.sources.protocol import ReadWindow
+from resources.sources.redshift import STAGING
+from resources.wiring import VARIABLES
+
+ROOT = Path(__file__).parents[3]
+DEPLOY = ROOT / "pipelines" / "deploy"
+INSTANCE_VARIABLES = {
+    "AWS_REGION": "eu-west-1",
+    "CIPPUS_S3_BUCKET": "cippus-lake",
+    "DAGSTER_K8S_NAMESPACE": "cippus",
+    "DAGSTER_PG_DB": "dagster",
+    "DAGSTER_PG_HOST": "localhost",
+    "DAGSTER_PG_PASSWORD": "secret",
+    "DAGSTER_PG_USERNAME": "dagster",
+}
+
+
+def _yaml(name: str) -> dict[str, Any]:
+    return cast("dict[str, Any]", yaml.safe_load((DEPLOY / name).read_text()))
+
+
+def _variables(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        if set(value) == {"env"}:
+            yield value["env"]
+        for part in value.values():
+            yield from _variables(part)
+
+
+@pytest.fixture(scope="module")
+def project() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+@pytest.fixture(scope="module")
+def pinned(project: dict[str, Any]) -> Mapping[str, str]:
+    """Dependency → the version that pyproject.toml pins exactly."""
+    found = (text.partition("==") for text in project["project"]["dependencies"])
+    return {name: version for name, pin, version in found if pin}
+
+
+@pytest.fixture
+def instance(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    for name, value in INSTANCE_VARIABLES.items():
+        monkeypatch.setenv(name, value)
+    return _yaml("dagster.yaml")
+
+
+def test_dagster_accepts_the_instance(instance: dict[str, Any]) -> None:
+    processed = process_config(dagster_instance_config_schema(), instance)
+    assert processed.success, processed.errors
+
+
+@pytest.mark.parametrize("part", ["compute_logs", "run_launcher"])
+def test_instance_classes_exist_and_take_their_settings(instance: dict[str, Any], part: str) -> None:
+    settings = instance[part]
+    found = getattr(importlib.import_module(settings["module"]), settings["class"])
+    processed = process_config(found.config_type(), settings.get("config", {}))
+    assert processed.success, processed.errors
+
+
+def test_runs_are_queued(instance: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(instance))
+    coordinator = InstanceRef.from_dir(str(tmp_path)).run_coordinator_data
+    assert coordinator
+    assert coordinator.class_name == "QueuedRunCoordinator"
+    assert _yaml("values.yaml")["dagsterDaemon"]["runCoordinator"]["type"] == coordinator.class_name
+
+
+def test_instance_reads_only_the_declared_variables(instance: dict[str, Any]) -> None:
+    assert set(_variables(instance)) == set(INSTANCE_VARIABLES)
+
+
+def test_chart_and_instance_say_the_same(instance: dict[str, Any]) -> None:
+    values = _yaml("values.yaml")
+    daemon, extra = values["dagsterDaemon"], values["additionalInstanceConfig"]
+    logs, launcher = (
+        values["computeLogManager"]["config"]["s3ComputeLogManager"],
+        values["runLauncher"]["config"]["k8sRunLauncher"],
+    )
+    own = instance["run_launcher"]["config"]
+    assert extra["run_retries"] == instance["run_retries"]
+    assert extra["nux"] == instance["nux"]
+    assert values["telemetry"] == instance["telemetry"] == {"enabled": False}
+    assert extra["run_monitoring"] == instance["run_monitoring"]
+    assert daemon["runMonitoring"] == daemon["runRetries"] == {"enabled": False}, "the chart would write them twice"
+    queue = daemon["runCoordinator"]["config"]["queuedRunCoordinator"]
+    assert queue["maxConcurrentRuns"] == instance["concurrency"]["runs"]["max_concurrent_runs"]
+    assert queue["tagConcurrencyLimits"] == instance["concurrency"]["runs"]["tag_concurrency_limits"]
+    assert [limit["key"] for limit in queue["tagConcurrencyLimits"]] == [WRITES_TAG]
+    assert (logs["prefix"], logs["skipEmptyFiles"], logs["uploadInterval"]) == (
+        instance["compute_logs"]["config"]["prefix"],
+        instance["compute_logs"]["config"]["skip_empty_files"],
+        instance["compute_logs"]["config"]["upload_interval"],
+    )
+    assert launcher["resources"] == own["resources"]
+    assert launcher["runK8sConfig"]["podTemplateSpecMetadata"] == own["run_k8s_config"]["pod_template_spec_metadata"]
+    assert values["global"]["serviceAccountName"] == own["service_account_name"]
+    assert values["global"]["postgresqlSecretName"] == own["postgres_password_secret"]
+
+
+def _chart_instance() -> dict[str, Any]:
+    """What of the chart's dagster.yaml limits runs and steps, as its templates write it."""
+    values = _yaml("values.yaml")
+    queue = values["dagsterDaemon"]["runCoordinator"]["config"]["queuedRunCoordinator"]
+    config = {
+        "max_concurrent_runs": queue["maxConcurrentRuns"],
+        "tag_concurrency_limits": queue["tagConcurrencyLimits"],
+    }
+    coordinator = {"module": "dagster.core.run_coordinator", "class": "QueuedRunCoordinator", "config": config}
+    return {"run_coordinator": coordinator, **values["additionalInstanceConfig"]}
+
+
+@pytest.mark.parametrize("chart", [True, False])
+def test_one_step_at_a_time_is_in_a_pool_and_a_lost_pod_leaves_it(
+    instance: dict[str, Any], tmp_path: Path, chart: bool
+) -> None:
+    elsewhere = ("storage", "compute_logs", "run_launcher")
+    settings = _chart_instance() if chart else {name: of for name, of in instance.items() if name not in elsewhere}
+    (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(settings))
+    with DagsterInstance.from_config(str(tmp_path)) as opened:
+        found = opened.get_concurrency_config()
+        assert found.pool_config.default_pool_limit == 1
+        assert found.pool_config.pool_granularity in (None, PoolGranularity.OP)  # by steps is Dagster's default
+        assert found.run_queue_config
+        assert found.run_queue_config.max_concurrent_runs == 10
+        assert found.run_queue_config.tag_concurrency_limits
+        assert opened.run_monitoring_enabled
+        assert opened.run_monitoring_settings["free_slots_after_run_end_seconds"] == 60
+
+
+def test_run_pods_ask_for_resources_and_are_not_evicted(instance: dict[str, Any]) -> None:
+    own = instance["run_launcher"]["config"]
+    assert set(own["resources"]["requests"]) == {"cpu", "memory"}
+    annotations = own["run_k8s_config"]["pod_template_spec_metadata"]["annotations"]
+    assert annotations == {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}
+
+
+def test_chart_versions_are_the_projects(project: dict[str, Any], pinned: Mapping[str, str]) -> None:
+    values, text = _yaml("values.yaml"), (DEPLOY / "values.yaml").read_text()
+    [server] = values["dagster-user-deployments"]["deployments"]
+    assert server["image"]["tag"] == project["project"]["version"]
+    assert values["dagsterWebserver"]["image"]["tag"] == values["dagsterDaemon"]["image"]["tag"] == pinned["dagster"]
+    assert re.findall(r"--version (\S+)", text) == [pinned["dagster"]]
+
+
+def test_code_location_gets_known_variables_the_definitions_and_a_role() -> None:
+    values = _yaml("values.yaml")
+    [server] = values["dagster-user-deployments"]["deployments"]
+    given = {entry["name"]: entry["value"] for entry in server["env"]}
+    assert set(given) <= set(VARIABLES)
+    assert given["CIPPUS_ENV"] == "production"
+    assert given["CIPPUS_S3_BUCKET"] == values["computeLogManager"]["config"]["s3ComputeLogManager"]["bucket"]
+    assert all(isinstance(value, str) for value in given.values())
+    assert importlib.import_module(server["codeServerArgs"][-1]).defs
+    assert server["includeConfigInLaunchedRuns"] == {"enabled": True}
+    assert "eks.amazonaws.com/role-arn" in values["serviceAccount"]["annotations"]
+
+
+def test_pods_together_stay_within_what_s3_grants_a_prefix() -> None:
+    values, granted = _yaml("values.yaml"), RateSettings()
+    [server] = values["dagster-user-deployments"]["deployments"]
+    given = {entry["name"]: entry["value"] for entry in server["env"]}
+    runs = values["dagsterDaemon"]["runCoordinator"]["config"]["queuedRunCoordinator"]["maxConcurrentRuns"]
+    assert runs * float(given["CIPPUS_S3_MAX_WRITES"]) <= granted.write_ceiling == 3_500
+    assert runs * float(given["CIPPUS_S3_MAX_READS"]) <= granted.read_ceiling == 5_500
+    assert given.get("CIPPUS_S3_GOVERNOR", "on") == "on"
+
+
+def test_step_settings_that_the_chart_shows_are_the_executors() -> None:
+    commented = (DEPLOY / "values.yaml").read_text()
+    shown = re.search(r"^#   execution:\n(?:^#    .*\n)+", commented, re.MULTILINE)
+    assert shown
+    block = yaml.safe_load("".join(line.removeprefix("#") for line in shown.group().splitlines(keepends=True)))
+    schema = k8s_job_executor.config_schema.config_type
+    processed = process_config(schema, block["execution"]["config"])
+    assert processed.success, processed.errors
+
+
+def _copied() -> list[str]:
+    lines = (DEPLOY / "Dockerfile").read_text().splitlines()
+    copies = [line.split()[1:-1] for line in lines if line.startswith("COPY ") and "--from=" not in line]
+    return [path for paths in copies for path in paths]
+
+
+def test_image_copies_what_exists_and_is_not_ignored() -> None:
+    ignore = (ROOT / ".dockerignore").read_text().split()
+    assert ignore[0] == "*"
+    allowed = {line.removeprefix("!") for line in ignore if line.startswith("!")}
+    assert {path.split("/")[0] for path in _copied()} == allowed
+    assert all((ROOT / path).exists() for path in _copied())
+
+
+def test_image_is_locked_offline_of_the_embedded_stack_and_not_root() -> None:
+    lines = (DEPLOY / "Dockerfile").read_text().splitlines()
+    syncs = [line for line in lines if "uv sync" in line]
+    assert syncs
+    assert all("--locked" in line and "--no-dev" in line and "extra" not in line for line in syncs)
+    assert all("--require-hashes" in line for line in lines if "pip install" in line)
+    users = [line for line in lines if line.startswith("USER ")]
+    assert users == ["USER 10001"]
+    [server] = _yaml("values.yaml")["dagster-user-deployments"]["deployments"]
+    assert server["podSecurityContext"]["runAsUser"] == 10001
+
+
+def test_image_serves_the_chart_port_and_module() -> None:
+    text = (DEPLOY / "Dockerfile").read_text()
+    [server] = _yaml("values.yaml")["dagster-user-deployments"]["deployments"]
+    command = json.loads(text.rpartition("CMD ")[2])
+    assert command[-4:] == ["--port", str(server["port"]), *server["codeServerArgs"]]
+
+
+def test_pinned_requirements_are_the_projects(pinned: Mapping[str, str]) -> None:
+    storage = (DEPLOY / "requirements.txt").read_text()
+    assert f"\ndagster-postgres=={pinned['dagster-k8s']} \\" in storage
+    locked = {package["name"]: package for package in tomllib.loads((ROOT / "uv.lock").read_text())["package"]}
+    uv = (ROOT / ".uv-requirements.txt").read_text()
+    assert f"\nuv=={locked['uv']['version']} \\" in uv
+    hashes = {file["hash"] for file in [*locked["uv"]["wheels"], locked["uv"]["sdist"]]}
+    assert set(re.findall(r"--hash=(\S+)", uv)) == hashes
+
+
+def test_policy_grants_named_actions_on_the_charts_bucket_and_secret() -> None:
+    policy = json.loads((DEPLOY / "iam-policy.json").read_text())
+    actions = {action for statement in policy["Statement"] for action in statement["Action"]}
+    assert actions == {
+        "s3:ListBucket",
+        "s3:GetObject",
+        "s3:PutObject",
+        "s3:DeleteObject",
+        "s3:AbortMultipartUpload",
+        "s3:GetBucketVersioning",
+        "s3:ListBucketVersions",
+        "s3:ListBucketMultipartUploads",
+        "s3:DeleteObjectVersion",
+        "secretsmanager:GetSecretValue",
+    }
+    [server] = _yaml("values.yaml")["dagster-user-deployments"]["deployments"]
+    given = {entry["name"]: entry["value"] for entry in server["env"]}
+    resources = {statement["Resource"] for statement in policy["Statement"]}
+    bucket = f"arn:aws:s3:::{given['CIPPUS_S3_BUCKET']}"
+    assert {bucket, f"{bucket}/*"} < resources
+    [secret] = resources - {bucket, f"{bucket}/*"}
+    assert secret.endswith(f":secret:{given['CIPPUS_POSTGRES_SECRET_ID']}-*")
+
+
+@pytest.mark.parametrize(("file", "actions"), [
+    ("iam-exports.json", {"s3:ListBucket", "s3:GetObject", "kms:Decrypt"}),
+    ("iam-redshift.json", {
+        "redshift-data:ExecuteStatement", "redshift-data:DescribeTable", "redshift-data:DescribeStatement",
+        "redshift-data:CancelStatement", "redshift-serverless:GetCredentials",
+    }),
+    ("iam-redshift-unload.json", {"s3:ListBucket", "s3:GetBucketLocation", "s3:PutObject", "s3:GetObject"}),
+])  # fmt: skip
+def test_policies_of_other_sources_grant_named_actions_on_named_resources(file: str, actions: set[str]) -> None:
+    statements = json.loads((DEPLOY / file).read_text())["Statement"]
+    assert {action for statement in statements for action in statement["Action"]} == actions
+    assert all(statement["Resource"] != "*" or statement["Condition"] for statement in statements)
+
+
+def test_redshift_may_write_where_windows_are_unloaded_and_nowhere_else() -> None:
+    statements = json.loads((DEPLOY / "iam-redshift-unload.json").read_text())["Statement"]
+    [bucket] = [statement["Resource"] for statement in statements if "s3:ListBucket" in statement["Action"]]
+    [written] = [statement["Resource"] for statement in statements if "s3:PutObject" in statement["Action"]]
+    assert written == f"{bucket}/{STAGING}*"
+
+
+def test_the_warehouses_role_reads_the_tables_and_no_more() -> None:
+    script = (DEPLOY / "redshift-role.sql").read_text()
+    [selected] = re.findall(r"GRANT SELECT ON (.*) TO", script)
+    assert selected.split(", ") == [f"public.{name}" for name in SOURCE_TABLES]
+    assert re.findall(r"GRANT (\w+)", script) == ["USAGE", "SELECT", "ASSUMEROLE"]
+
+
+@pytest.fixture
+def granted(stack: EmbeddedStack) -> Iterator[tuple[psycopg.Connection, PostgresResource]]:
+    """The owner's connection, and the source as the role of source-role.sql sees it."""
+    script = (DEPLOY / "source-role.sql").read_text()
+    with psycopg.connect(stack.postgres_dsn, autocommit=True) as owner:
+        try:
+            # One by one: an index cannot be made concurrently inside a transaction, which several statements are.
+            for statement in script.split(";"):
+                if re.sub(r"--.*", "", statement).strip():
+                    owner.execute(statement.encode())
+            owner.execute("ALTER ROLE cippus_reader PASSWORD 'of-the-test'")
+            at = urlsplit(stack.postgres_dsn)
+            address = urlunsplit(at._replace(netloc=f"cippus_reader:of-the-test@{at.hostname}:{at.port}"))
+            yield owner, PostgresResource(dsn=address)
+        finally:
+            owner.execute("DROP OWNED BY cippus_reader")
+            owner.execute("DROP ROLE cippus_reader")
+
+
+def test_granted_role_extracts_and_no_more(granted: tuple[psycopg.Connection, PostgresResource]) -> None:
+    _, postgres = granted
+    mark = postgres.safe_high_water_mark()
+    assert mark <= datetime.now(UTC)
+    for table in SOURCE_TABLES.values():
+        window = ReadWindow(table.name, table.key, tuple(table.schema.names), "updated_at", None, mark)
+        with postgres.read(window) as batches:
+            assert set(batches.schema.names) == set(table.schema.names)
+        assert postgres.count_ahead(table.name, "updated_at", mark) >= 0
+    with psycopg.connect(postgres.dsn) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        connection.execute("DELETE FROM accounts")
+
+
+def test_without_the_statistics_grant_extraction_says_so(
+    granted: tuple[psycopg.Connection, PostgresResource],
+) -> None:
+    owner, postgres = granted
+    owner.execute("REVOKE pg_read_all_stats FROM cippus_reader")
+    with pytest.raises(SourcePermissionError, match="GRANT pg_read_all_stats"):
+        postgres.safe_high_water_mark()

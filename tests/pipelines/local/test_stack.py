@@ -1,0 +1,319 @@
+"""The embedded stack: started once, found again, revived with its data, private to the machine and the user."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from pipelines.local import server_process
+from pipelines.local import stack as embedded
+from pipelines.local.s3_server import PORT_NAMES
+from pipelines.local.server_process import ServerError, ServerProcess, becomes_free, free_ports
+from resources.local_stack import EmbeddedStack, StackNotUpError
+from resources.s3.client import S3Resource
+
+SECRET_FILES = {"settings.json", "stack.json", "s3.json"}
+LOOPBACK = {"0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F"}
+LISTENS = "0A"
+
+
+@pytest.fixture(scope="module")
+def module_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    home = tmp_path_factory.mktemp("own") / "home"
+    yield home
+    embedded.down(home)
+
+
+@pytest.fixture
+def own(module_home: Path) -> EmbeddedStack:
+    """A stack that tests may kill and stop: up when a test begins, whatever the one before did."""
+    return embedded.up(module_home)
+
+
+def pids(home: Path) -> dict[str, int | None]:
+    return {server.process.name: server.process.pid() for server in embedded._Settings.of(home).servers(home)}
+
+
+def bucket(stack: EmbeddedStack) -> S3Resource:
+    return S3Resource(
+        bucket="cippus",
+        endpoint_url=stack.s3_endpoint,
+        access_key_id=stack.s3_access_key_id,
+        secret_access_key=stack.s3_secret_access_key,
+    )
+
+
+def remember(stack: EmbeddedStack, value: str) -> None:
+    """Put a value into both parts; Postgres acknowledged it when the connection ends."""
+    with psycopg.connect(stack.postgres_dsn) as connection:
+        connection.execute("TRUNCATE accounts")
+        connection.execute("INSERT INTO accounts (account_id) VALUES (%s)", (value,))
+    bucket(stack).put("memory", value.encode())
+
+
+def remembered(stack: EmbeddedStack) -> tuple[list[str], bytes | None]:
+    with psycopg.connect(stack.postgres_dsn) as connection:
+        accounts = [row[0] for row in connection.execute("SELECT account_id FROM accounts").fetchall()]
+    return accounts, bucket(stack).get("memory")
+
+
+def test_up_starts_both_parts_and_writes_where_they_are(own: EmbeddedStack, module_home: Path) -> None:
+    remember(own, "a")
+    assert remembered(own) == (["a"], b"a")
+    assert embedded.status(module_home) == {"postgres": True, "s3": True}
+    assert EmbeddedStack.read(module_home / "stack.json") == own
+
+
+def test_up_and_revive_find_what_runs(own: EmbeddedStack, module_home: Path) -> None:
+    before = pids(module_home)
+    assert None not in before.values()
+    assert embedded.up(module_home) == own
+    assert embedded.revive(module_home) == own
+    assert pids(module_home) == before
+
+
+@pytest.mark.parametrize("killed", [("Postgres",), ("S3",), ("Postgres", "S3")], ids="+".join)
+def test_revive_restarts_what_was_killed(own: EmbeddedStack, module_home: Path, killed: tuple[str, ...]) -> None:
+    remember(own, "kept")
+    before = pids(module_home)
+    for name in killed:
+        os.kill(before[name] or 0, signal.SIGKILL)
+    assert embedded.revive(module_home) == own
+    after = pids(module_home)
+    assert {name for name in before if after[name] != before[name]} == set(killed)
+    assert remembered(own) == (["kept"], b"kept")
+
+
+def test_down_ends_the_processes_and_keeps_the_data(own: EmbeddedStack, module_home: Path) -> None:
+    remember(own, "kept")
+    running = [pid for pid in pids(module_home).values() if pid]
+    embedded.down(module_home)
+    assert len(running) == 2
+    assert not [pid for pid in running if Path(f"/proc/{pid}").exists()]
+    assert embedded.status(module_home) == {"postgres": False, "s3": False}
+    with pytest.raises(StackNotUpError):
+        embedded.revive(module_home)
+    embedded.down(module_home)  # stopping what is not running is no error
+    assert embedded.up(module_home) == own
+    assert remembered(own) == (["kept"], b"kept")
+
+
+def test_wipe_deletes_the_data_and_keeps_secrets_and_ports(own: EmbeddedStack, module_home: Path) -> None:
+    remember(own, "gone")
+    (module_home / "qdrant").mkdir(exist_ok=True)
+    embedded.wipe(module_home)
+    assert not {"postgres", "s3", "qdrant", "stack.json"} & {path.name for path in module_home.iterdir()}
+    assert embedded.up(module_home) == own
+    assert remembered(own) == ([], None)
+
+
+@pytest.mark.parametrize("act", [embedded.down, embedded.wipe, embedded.status])
+def test_a_home_without_a_stack_is_left_alone(act, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    home = tmp_path / "none"
+    act(home)
+    assert not home.exists()
+
+
+def test_revive_without_a_stack_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(StackNotUpError) as raised:
+        embedded.revive(tmp_path)
+    assert str(raised.value) == f"The embedded stack of {tmp_path} is not up: start it with `cippus up`."
+
+
+def test_two_ups_at_once_start_one_stack_beside_an_unfinished_one(tmp_path: Path) -> None:
+    (tmp_path / "postgres.unfinished").mkdir()
+    (tmp_path / "postgres.unfinished" / "PG_VERSION").write_text("a killed initdb's")
+    program = "import sys; from pathlib import Path; from pipelines.local.stack import up; print(up(Path(sys.argv[1])))"
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    try:
+        both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+        printed = [process.communicate(timeout=90)[0] for process in both]
+        assert [process.returncode for process in both] == [0, 0]
+        assert printed[0] == printed[1] == f"{EmbeddedStack.read(tmp_path / 'stack.json')}\n"
+        # Of the two roots of everything that names this home, one is Postgres and one is S3.
+        servers = [str(tmp_path / "postgres"), f"-dir={tmp_path / 's3'}"]
+        found = [argument for arguments in every_command() for argument in arguments if argument in servers]
+        assert sorted(found) == sorted(servers)
+    finally:
+        embedded.down(tmp_path)
+
+
+def every_command() -> Iterator[list[str]]:
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            yield process.read_text(errors="replace").split("\0")
+        except OSError:  # ended meanwhile
+            continue
+
+
+def test_taken_ports_are_left_and_recorded_pids_of_others_are_not_signalled(
+    own: EmbeddedStack, module_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remember(own, "kept")
+    embedded.down(module_home)
+    monkeypatch.setattr(embedded, "becomes_free", partial(becomes_free, patience_seconds=0.0))
+    settings = embedded._Settings.of(module_home)
+    with subprocess.Popen(["sleep", "600"]) as bystander, socket.socket() as first, socket.socket() as second:
+        try:
+            for taken, port in ((first, settings.postgres_port), (second, settings.s3_ports[3])):
+                taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                taken.bind(("127.0.0.1", port))
+                taken.listen()
+            recorded = f"{bystander.pid}\n{module_home / 'postgres'}\n"
+            (module_home / "s3.pid").write_text(recorded)
+            (module_home / "postgres" / "postmaster.pid").write_text(recorded)
+            embedded.down(module_home)
+            moved = embedded.up(module_home)
+            assert bystander.poll() is None
+        finally:
+            bystander.kill()
+        assert settings.postgres_port != embedded._Settings.of(module_home).postgres_port
+        assert not set(settings.s3_ports) & set(embedded._Settings.of(module_home).s3_ports)
+        assert remembered(moved) == (["kept"], b"kept")
+        assert EmbeddedStack.read(module_home / "stack.json") == moved
+
+
+def test_postgres_waits_for_the_children_of_a_killed_postmaster(own: EmbeddedStack, module_home: Path) -> None:
+    """A second cluster beside a backend that still writes would corrupt the data."""
+    keys = (module_home / "postgres" / "postmaster.pid").read_text().splitlines()
+    assert len(keys) >= 7, "the pid file is Postgres' own, with the shared memory that it looks for"
+    os.kill(pids(module_home)["Postgres"] or 0, signal.SIGKILL)
+    embedded._Settings.of(module_home).servers(module_home)[0]._disown_pid_file()
+    disowned = (module_home / "postgres" / "postmaster.pid").read_text().splitlines()
+    assert disowned == [str(os.getpid()), *keys[1:]]
+
+
+def test_a_query_that_outlives_its_postmaster_does_not_bar_the_next_start(
+    own: EmbeddedStack, module_home: Path
+) -> None:
+    remember(own, "kept")
+    with psycopg.connect(own.postgres_dsn) as watched, psycopg.connect(own.postgres_dsn, autocommit=True) as watcher:
+        watched.pgconn.send_query(b"SELECT count(*) FROM (SELECT generate_series(1, 1e12)) AS long")
+        backend = watched.info.backend_pid
+        active = "SELECT state FROM pg_stat_activity WHERE pid = %s"
+        title = Path(f"/proc/{backend}/cmdline")
+        # It is active a moment before its title says so.
+        while watcher.execute(active, (backend,)).fetchone() != ("active",) or b"SELECT" not in title.read_bytes():
+            pass
+        os.kill(pids(module_home)["Postgres"] or 0, signal.SIGKILL)
+        assert b"SELECT" in title.read_bytes()
+        assert embedded.revive(module_home) == own
+        assert not title.exists() or not title.read_bytes()
+        watched.close()
+        watcher.close()
+    assert remembered(own) == (["kept"], b"kept")
+
+
+@pytest.mark.parametrize(
+    "path", ["master/col/delete?collection=cippus", "master/dir/status", "filer/buckets/cippus/memory"]
+)
+def test_nobody_without_a_password_reads_or_deletes_objects_over_http(
+    own: EmbeddedStack, module_home: Path, path: str
+) -> None:
+    remember(own, "kept")
+    part, _, asked = path.partition("/")
+    port = embedded._Settings.of(module_home).s3_ports[PORT_NAMES.index(part)]
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
+        connection.request("GET", f"/{asked}")
+        assert connection.getresponse().status == 404
+    assert remembered(own) == (["kept"], b"kept")
+
+
+def listening(pid: int) -> set[tuple[str, int]]:
+    """(address in hexadecimal, port) of every socket that a process listens on or receives datagrams at."""
+    links = (str(found.readlink()) for found in Path(f"/proc/{pid}/fd").iterdir())
+    inodes = {link[len("socket:[") : -1] for link in links if link.startswith("socket:[")}
+    found = set()
+    for table in ("tcp", "tcp6", "udp", "udp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            columns = line.split()
+            if columns[9] in inodes and (columns[3] == LISTENS or table.startswith("udp")):
+                address, port = columns[1].split(":")
+                found.add((address, int(port, 16)))
+    return found
+
+
+def test_nothing_listens_beyond_loopback(own: EmbeddedStack, module_home: Path) -> None:
+    settings = embedded._Settings.of(module_home)
+    found = {name: listening(pid) for name, pid in pids(module_home).items() if pid}
+    assert {port for _, port in found["Postgres"]} == {settings.postgres_port}
+    assert {port for _, port in found["S3"]} == set(settings.s3_ports)
+    assert {address for sockets in found.values() for address, _ in sockets} <= LOOPBACK
+
+
+def test_secrets_are_in_files_of_the_owner_and_nowhere_else(own: EmbeddedStack, module_home: Path) -> None:
+    remember(own, "a")
+    settings = embedded._Settings.of(module_home)
+    secrets = [settings.postgres_password.encode(), settings.s3_secret_access_key.encode()]
+    holders = {
+        str(path.relative_to(module_home))
+        for path in module_home.rglob("*")
+        if path.is_file() and any(secret in path.read_bytes() for secret in secrets)
+    }
+    assert holders == SECRET_FILES
+    assert {stat.S_IMODE((module_home / name).stat().st_mode) for name in holders} == {0o600}
+    assert {stat.S_IMODE((module_home / name).stat().st_mode) for name in ("postgres", "s3")} == {0o700}
+    for pid in pids(module_home).values():
+        for visible in ("cmdline", "environ"):
+            shown = Path(f"/proc/{pid}/{visible}").read_bytes()
+            assert not any(secret in shown for secret in secrets)
+
+
+def test_the_stack_file_is_read_back_as_it_was_written(tmp_path: Path) -> None:
+    written = EmbeddedStack("postgresql://u:p@127.0.0.1:1/d", "http://127.0.0.1:2", "key", "secret")
+    written.write(tmp_path / "stack.json")
+    assert EmbeddedStack.read(tmp_path / "stack.json") == written
+    assert [path.name for path in tmp_path.iterdir()] == ["stack.json"]
+    assert json.loads((tmp_path / "stack.json").read_text())["s3_region"] == "us-east-1"
+
+
+def test_a_server_that_does_not_start_is_named_with_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_process, "_START_SECONDS", 0.3)
+    server = ServerProcess("Postgres", tmp_path / "pid", tmp_path / "log", "marker")
+    with pytest.raises(ServerError, match=f"The embedded Postgres did not start; {tmp_path}/log ends with: .*no disk"):
+        server.start(["sh", "-c", "echo no disk; exit 1", "marker"], tmp_path, {}, lambda: False)
+    assert server.pid() is None
+
+
+def test_a_server_that_does_not_become_ready_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_process, "_START_SECONDS", 0.3)
+    server = ServerProcess("S3", tmp_path / "pid", tmp_path / "log", "601")
+    with pytest.raises(ServerError, match="The embedded S3 did not start"):
+        server.start(["sleep", "601"], tmp_path, {}, lambda: False)
+    assert server.pid() is None
+
+
+def test_a_server_that_does_not_listen_to_signals_is_killed(tmp_path: Path) -> None:
+    script = "trap '' TERM; echo deaf; while :; do sleep 0.1; done"
+    server = ServerProcess("S3", tmp_path / "pid", tmp_path / "log", script)
+    server.start(["sh", "-c", script], tmp_path, {}, lambda: "deaf" in (tmp_path / "log").read_text())
+    pid = server.pid()
+    server.stop(signal.SIGTERM, patience_seconds=0.1)
+    assert not Path(f"/proc/{pid}").exists()
+    assert server.pid() is None
+
+
+@pytest.mark.parametrize("recorded", ["", "none", "-1", str(2**31), "1"])
+def test_a_pid_file_that_names_no_server_of_ours_is_none(tmp_path: Path, recorded: str) -> None:
+    (tmp_path / "pid").write_text(recorded)
+    assert ServerProcess("S3", tmp_path / "pid", tmp_path / "log", "marker").pid() is None
+
+
+def test_a_port_is_free_until_somebody_listens() -> None:
+    ports = free_ports(3)
+    assert len(set(ports)) == 3
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", ports[0]))
+        taken.listen()
+        assert [becomes_free(port, patience_seconds=0.0) for port in ports] == [False, True, True]

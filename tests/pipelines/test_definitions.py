@@ -1,0 +1,136 @@
+"""The definitions: loadable by anyone, complete, and in one shape."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+
+import pytest
+from dagster import (
+    AssetKey,
+    AssetsDefinition,
+    AssetSpec,
+    DefaultScheduleStatus,
+    DefaultSensorStatus,
+    Definitions,
+)
+
+from pipelines.automation.freshness import POLICIES
+from pipelines.definitions import defs
+from pipelines.jobs.asset_jobs import ACROSS_BUCKETS, AUDIENCE, BUCKET, EXTRACTION
+
+STAGE_GROUPS = {
+    *("rds", "raw", "lake", "corpus", "embedding", "label", "quarantine", "vertical", "summary", "qdrant", "mart"),
+    *("search", "quicksight", "audience"),
+}
+
+LINEAGE: Mapping[str, set[str]] = {
+    "rds/accounts": set(),
+    "rds/posts": set(),
+    "rds/testimonials": set(),
+    "raw/accounts": {"rds/accounts"},
+    "raw/posts": {"rds/posts"},
+    "raw/testimonials": {"rds/testimonials"},
+    "lake/accounts": {"raw/accounts"},
+    "lake/posts": {"raw/posts"},
+    "lake/testimonials": {"raw/testimonials"},
+    "audience/reports": set(),
+    "audience/demographics": {"audience/reports", "lake/accounts"},
+    "quarantine/rows": {
+        *("lake/accounts", "lake/posts", "lake/testimonials"),
+        *("label/gold", "audience/reports", "audience/demographics"),
+    },
+    "corpus/decisions": {"lake/posts", "lake/accounts"},
+    "corpus/decision_counts": {"corpus/decisions"},
+    "corpus/cippus_text": {"corpus/decisions", "lake/posts", "lake/accounts"},
+    "corpus/terms": {"corpus/cippus_text"},
+    "embedding/cippus_text": {"corpus/cippus_text"},
+    "label/gold": {"lake/posts", "lake/accounts"},
+    "vertical/scores": {"corpus/cippus_text", "embedding/cippus_text"},
+    "vertical/thresholds": {"vertical/scores", "label/gold"},
+    "vertical/tags": {"vertical/scores", "vertical/thresholds"},
+    "summary/account_summaries": {"corpus/cippus_text", "embedding/cippus_text"},
+    "qdrant/cippus_text": {"corpus/cippus_text", "embedding/cippus_text", "vertical/tags"},
+    "qdrant/promotion": {"qdrant/cippus_text", "corpus/cippus_text", "embedding/cippus_text"},
+    "search/retrieval_quality": {"qdrant/promotion", "corpus/terms", "label/gold"},
+    "mart/creators": {"lake/accounts", "lake/posts", "vertical/tags", "summary/account_summaries"},
+    "mart/posts_by_day": {"lake/posts", "lake/accounts"},
+    "mart/vertical_coverage": {"vertical/tags", "vertical/thresholds"},
+    "mart/testimonials": {"lake/testimonials", "lake/accounts"},
+    "quicksight/exports": {"mart/creators", "mart/posts_by_day", "mart/vertical_coverage", "mart/testimonials"},
+}
+"""What depends on what: a change of the lineage shows in review as a change of this table."""
+
+
+@pytest.fixture(scope="module")
+def graph():  # type: ignore[no-untyped-def]
+    return defs.resolve_asset_graph()
+
+
+def test_lineage_is_the_reviewed_one(graph) -> None:  # type: ignore[no-untyped-def]
+    found = {
+        key.to_user_string(): {parent.to_user_string() for parent in graph.get(key).parent_keys}
+        for key in graph.get_all_asset_keys()
+    }
+    assert found == LINEAGE
+
+
+def test_every_asset_says_what_it_is(graph) -> None:  # type: ignore[no-untyped-def]
+    for key in graph.get_all_asset_keys():
+        node = graph.get(key)
+        assert node.group_name == key.path[0], key
+        assert node.group_name in STAGE_GROUPS
+        assert len(node.description or "") > 20, key
+        assert node.owners, key
+        assert node.kinds, key
+
+
+def test_every_materializable_asset_has_a_check(graph) -> None:  # type: ignore[no-untyped-def]
+    checked = {key.asset_key for key in graph.asset_check_keys}
+    assert checked == {key for key in graph.get_all_asset_keys() if graph.get(key).is_materializable}
+
+
+def test_definitions_load_without_secrets_or_network(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    """A process whose sockets raise, with an empty environment but for the path, loads production's definitions."""
+    code = (
+        "import socket, warnings; warnings.simplefilter('ignore')\n"
+        "def refuse(*a, **k): raise AssertionError('network')\n"
+        "socket.socket.connect = socket.socket.connect_ex = refuse\n"
+        "socket.getaddrinfo = refuse\n"
+        "from pipelines.definitions import defs\n"
+        "defs.resolve_all_job_defs() if hasattr(defs, 'resolve_all_job_defs') else defs.get_repository_def()\n"
+    )
+    for name in ("local", "production"):
+        environ = {"PATH": os.environ["PATH"], "CIPPUS_ENV": name, "CIPPUS_HOME": str(tmp_path)}
+        done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_workspace_loads_the_definitions() -> None:
+    assert isinstance(defs, Definitions)
+    assert all(isinstance(asset, AssetsDefinition | AssetSpec) for asset in defs.assets or [])
+    assert AssetKey(["rds", "posts"]) in defs.resolve_asset_graph().external_asset_keys
+
+
+def test_every_derived_asset_is_in_the_job_of_its_kind(graph) -> None:  # type: ignore[no-untyped-def]
+    """An asset with buckets is in a bucket's run, one without in a run across buckets or of what is dropped."""
+    derived = {key for key in graph.get_all_asset_keys() if key.path[0] not in {"rds", "raw", "lake"}}
+    with_buckets = {key for key in derived if graph.get(key).is_partitioned}
+    jobs = {job.name: job.selection.resolve(graph) for job in (BUCKET, ACROSS_BUCKETS, AUDIENCE, EXTRACTION)}
+    assert jobs["bucket"] == with_buckets
+    assert (jobs["across_buckets"] | jobs["audience"]) - with_buckets == derived - with_buckets
+    assert {key.path[0] for key in jobs["extraction"]} == {"raw", "lake"}
+
+
+def test_sensors_and_schedules_are_off_until_somebody_turns_them_on() -> None:
+    assert {sensor.default_status for sensor in defs.sensors or []} == {DefaultSensorStatus.STOPPED}
+    assert {getattr(found, "default_status", None) for found in defs.schedules or []} == {DefaultScheduleStatus.STOPPED}
+    assert all((sensor.minimum_interval_seconds or 0) >= 30 for sensor in defs.sensors or [])
+
+
+def test_every_asset_of_a_group_with_a_policy_is_to_be_fresh(graph) -> None:  # type: ignore[no-untyped-def]
+    fresh = {key.path[0] for key in graph.get_all_asset_keys() if graph.get(key).freshness_policy_or_from_metadata}
+    assert fresh == set(POLICIES) == {"raw", "lake", "qdrant", "mart"}
+    of = {key: graph.get(key).freshness_policy_or_from_metadata for key in graph.get_all_asset_keys()}
+    assert all(policy == POLICIES.get(key.path[0]) for key, policy in of.items())

@@ -1,0 +1,44 @@
+"""A table that an older version wrote is read and written by a version that has more columns."""
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import polars as pl
+import pyarrow as pa
+
+from resources.delta.table import LakeResource, TableSpec
+
+OLD = TableSpec("corpus/some", pa.schema([("account_bucket", pa.int32()), ("key", pa.string())]), ("key",))
+NEW = TableSpec("corpus/some", OLD.schema.append(pa.field("added", pa.string())), ("key",))
+
+
+def test_new_columns_are_null_until_they_are_written(lake: LakeResource) -> None:
+    lake.append(OLD, pl.DataFrame({"account_bucket": [0, 0], "key": ["a", "b"]}))
+    assert sorted(lake.scan(NEW, 0).select("key", "added").collect().rows()) == [("a", None), ("b", None)]
+    desired = pl.DataFrame({"account_bucket": [0, 0, 0], "key": ["a", "b", "c"], "added": ["x", None, "y"]})
+    changes = lake.sync(NEW, desired, 0)
+    assert (changes.inserted, changes.updated, changes.unchanged) == (1, 1, 1)
+    assert sorted(lake.scan(NEW).select(NEW.schema.names).collect().rows()) == sorted(desired.rows())
+    assert lake.sync(NEW, desired, 0).written == 0
+
+
+def test_rows_are_appended_to_an_older_table(lake: LakeResource) -> None:
+    lake.append(OLD, pl.DataFrame({"account_bucket": [0], "key": ["a"]}))
+    lake.append(NEW, pl.DataFrame({"account_bucket": [0], "key": ["b"], "added": ["y"]}))
+    assert sorted(lake.scan(NEW).select("key", "added").collect().rows()) == [("a", None), ("b", "y")]
+
+
+def test_two_buckets_of_an_older_table_are_brought_up_to_date_at_a_time(lake: LakeResource) -> None:
+    buckets, both = range(4), Barrier(4, timeout=30)
+    for bucket in buckets:
+        lake.append(OLD, pl.DataFrame({"account_bucket": [bucket], "key": [f"{bucket}"]}))
+
+    def bring_up_to_date(bucket: int) -> None:
+        held = lake.held(NEW, bucket)
+        assert held.select("key", "added").rows() == [(f"{bucket}", None)]
+        both.wait()
+        lake.sync(NEW, held.with_columns(added=pl.lit("x")), bucket)
+
+    with lake.steady(), ThreadPoolExecutor(4) as pool:
+        list(pool.map(bring_up_to_date, buckets))
+    assert sorted(lake.scan(NEW).select("key", "added").collect().rows()) == [(f"{bucket}", "x") for bucket in buckets]

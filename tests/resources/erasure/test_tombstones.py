@@ -1,0 +1,83 @@
+"""Tombstones: hashes that only the key can make, and nothing to do or to need where nobody was erased."""
+
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from assets.transforms.erasure import without_erased
+from resources.erasure.tombstones import ErasureKeyError, ErasureResource, KeyedHash, Subject, Tombstones
+from resources.s3.client import S3Resource
+
+KEY, OTHER_KEY = "k" * 32, "o" * 32
+
+
+def test_without_tombstones_no_key_is_needed(s3: S3Resource) -> None:
+    assert not ErasureResource(s3=s3).tombstones()
+    assert ErasureResource(s3=s3).erased_items([("post", "a")]) == set()
+    assert [item.key for item in s3.list_objects("")] == []
+
+
+def test_a_missing_or_short_key_is_one_sentence(s3: S3Resource) -> None:
+    with pytest.raises(ErasureKeyError, match=r"^CIPPUS_ERASURE_KEY is not set, expected a secret of at least 32"):
+        ErasureResource(s3=s3).subject("a")
+    with pytest.raises(ErasureKeyError, match=r"^CIPPUS_ERASURE_KEY has 31 characters, expected"):
+        ErasureResource(s3=s3, key="k" * 31).subject("a")
+
+
+def test_another_key_is_refused_before_anything_comes_back(s3: S3Resource) -> None:
+    mine = ErasureResource(s3=s3, key=KEY)
+    mine.begin(mine.subject("gone"))
+    with pytest.raises(ErasureKeyError, match=r"is another key than the tombstones in s3://.*/erasure/ were made with"):
+        ErasureResource(s3=s3, key=OTHER_KEY).tombstones()
+
+
+def test_the_embedded_key_is_made_once_and_is_its_owners_alone(s3: S3Resource, tmp_path: Path) -> None:
+    file = tmp_path / "home" / "erasure.key"
+
+    def hash_of_a(_: int) -> str:
+        return ErasureResource(s3=s3, key_file=str(file)).subject("a").account
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(hash_of_a, range(8)))) == 1
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert list(file.parent.iterdir()) == [file]
+    assert len(file.read_text()) >= 32
+
+
+def test_a_tombstone_remembers_items_of_every_attempt(s3: S3Resource) -> None:
+    mine = ErasureResource(s3=s3, key=KEY)
+    mine.begin(mine.subject("gone", [("post", "p1")]))
+    later = mine.subject("gone", [("post", "p2")])
+    tombstone = mine.begin(later)
+    assert len(tombstone.attempts) == 2
+    assert not mine.tombstone(later).complete
+    mine.complete(tombstone)
+    assert mine.tombstone(later).complete
+    found = mine.erased_items([("post", "p1"), ("post", "p2"), ("account", "p1"), ("account", "gone"), ("post", "p3")])
+    assert found == {("post", "p1"), ("post", "p2"), ("account", "gone")}
+    assert mine.tombstones().accounts_among(["gone", "p1", "other"]) == {"gone"}
+
+
+def test_ids_are_told_apart_by_kind() -> None:
+    """A database that numbers its accounts and its posts has an account and another's post of one id."""
+    hashed = KeyedHash(KEY.encode())
+    subject = Subject("42", hashed, frozenset([hashed("post", "7")]))
+    assert subject.owned("account_id", ["42", "7", None]) == {"42"}
+    assert subject.owned("post_id", ["42", "7", None]) == {"7"}
+    assert subject.owned("item_id", ["42", "7"], ("post",)) == {"7"}
+    assert subject.owned("likes", ["42", "7"]) == set()
+    assert KEY not in repr(subject)
+
+
+def test_erased_rows_are_left_out_and_no_others() -> None:
+    hashed = KeyedHash(KEY.encode())
+    erased = Tombstones(frozenset([hashed("account", "b")]), hashed)
+    rows = pa.table({"account_id": ["a", "b", None, "b", "c"], "n": [1, 2, 3, 4, 5]})
+    assert without_erased(rows, ("account_id",), erased)["n"].to_pylist() == [1, 3, 5]
+    assert without_erased(rows, ("account_id",), Tombstones()) is rows
+    assert (
+        without_erased(rows.filter(pa.array([False, True, False, True, False])), ("account_id",), erased).num_rows == 0
+    )

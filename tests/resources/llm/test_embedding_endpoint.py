@@ -1,0 +1,357 @@
+"""The endpoint's client against a real HTTP server of the test's own, which misbehaves as real ones do."""
+
+import contextlib
+import json
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from resources.llm.embedding_endpoint import (
+    MAX_TEXTS,
+    AnswerShapeError,
+    Endpoint,
+    EndpointModel,
+    EndpointSettingError,
+    PermanentEndpointError,
+    RequestTooLargeError,
+    RetryPolicy,
+    TransientEndpointError,
+    unit_vectors,
+)
+from resources.models.embedder import EmbedderResource
+from resources.models.minilm_graph import MAX_POSITIONS
+from resources.models.model_files import weights_folder
+from resources.models.tokenizer import WordPieceTokenizer
+
+KEY = "sk-a-secret-key"
+AT_ONCE = RetryPolicy(attempts=4, first_seconds=0, ceiling_seconds=0)
+Answer = tuple[int, bytes, dict[str, str]]
+
+
+@dataclass
+class Server:
+    """What the server saw, and how it answers: ``faults`` are answers for the next requests, None a good one."""
+
+    faults: list[Answer | None] = field(default_factory=list)
+    respond: Callable[[list[str]], Any] = field(default=lambda texts: answer(texts))
+    requests: list[list[str]] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+    bodies: list[dict[str, Any]] = field(default_factory=list)
+    most_at_once: int = 0
+    gate: threading.Barrier | None = None
+    url: str = ""
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    under_way: int = 0
+
+    def take(self, handler: BaseHTTPRequestHandler) -> Answer:
+        body = json.loads(handler.rfile.read(int(handler.headers["Content-Length"])))
+        with self.lock:
+            self.requests.append(body["input"])
+            self.headers.append(dict(handler.headers))
+            self.bodies.append({"path": handler.path, **body})
+            self.under_way += 1
+            self.most_at_once = max(self.most_at_once, self.under_way)
+            fault = self.faults.pop(0) if self.faults else None
+        if self.gate is not None:
+            self.gate.wait(30)
+        with self.lock:
+            self.under_way -= 1
+        return fault or (200, json.dumps(self.respond(body["input"])).encode(), {})
+
+
+def vector(text: str) -> list[float]:
+    return [float(len(text) + 1), float(text.count("a")), 3.0]
+
+
+def answer(texts: list[str]) -> dict[str, Any]:
+    """As real servers answer, but last first: nothing promises an order."""
+    data = [{"object": "embedding", "index": index, "embedding": vector(text)} for index, text in enumerate(texts)]
+    return {"object": "list", "data": data[::-1], "usage": {"total_tokens": 1}}
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    state = Server()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            status, body, headers = state.take(self)
+            if status == 0:  # the connection is cut in the middle of the answer
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body) + 100))
+                self.end_headers()
+                self.wfile.write(body)
+                self.close_connection = True
+                return
+            self.send_response(status)
+            for name, value in {"Content-Length": str(len(body)), **headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    state.url = f"http://127.0.0.1:{http.server_port}/v1"
+    try:
+        yield state
+    finally:
+        http.shutdown()
+        http.server_close()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> WordPieceTokenizer:
+    return WordPieceTokenizer(weights_folder(), MAX_POSITIONS)
+
+
+def model(server: Server, tokenizer: WordPieceTokenizer, requests: int = 2, tokens: int | None = None) -> EndpointModel:
+    endpoint = Endpoint(server.url, "BAAI/bge-small-en-v1.5", KEY)
+    return EndpointModel(endpoint, tokenizer, requests=requests, request_tokens=tokens, retries=AT_ONCE)
+
+
+def embed_all(found: EndpointModel, texts: list[str]) -> NDArray[np.float32]:
+    vectors = np.full((len(texts), 3), np.nan, dtype=np.float32)
+    for indices, batch in found.embed(texts):
+        assert batch.dtype == np.float32
+        assert np.isnan(vectors[indices]).all(), "an index came twice"
+        vectors[indices] = batch
+    return vectors
+
+
+def expected(texts: list[str]) -> NDArray[np.float32]:
+    raw = np.array([vector(text) for text in texts], dtype=np.float32)
+    unit: NDArray[np.float32] = raw / np.linalg.norm(raw, axis=1, keepdims=True)
+    return unit
+
+
+TEXTS = [
+    "a b",
+    "",
+    "aaa " * 30,
+    "sun",
+    "a word " * 60,
+    *(f"text {number} {'a' * (number % 7)}" for number in range(95)),
+]
+
+
+def test_vectors_come_to_their_texts_whatever_the_order(server: Server, tokenizer: WordPieceTokenizer) -> None:
+    vectors = embed_all(model(server, tokenizer, requests=4), TEXTS)
+    np.testing.assert_allclose(vectors, expected(TEXTS), rtol=1e-6)
+    assert sorted(text for request in server.requests for text in request) == sorted(TEXTS)
+
+
+def test_requests_are_those_of_the_protocol(server: Server, tokenizer: WordPieceTokenizer) -> None:
+    embed_all(model(server, tokenizer), ["one"])
+    [body] = server.bodies
+    assert body == {
+        "path": "/v1/embeddings", "model": "BAAI/bge-small-en-v1.5", "input": ["one"], "encoding_format": "float",
+    }  # fmt: skip
+    assert server.headers[0]["Authorization"] == f"Bearer {KEY}"
+
+
+def test_a_request_has_at_most_so_many_texts_and_tokens(server: Server, tokenizer: WordPieceTokenizer) -> None:
+    embed_all(model(server, tokenizer, tokens=300), TEXTS)
+    for request in server.requests:
+        lengths = [count + 2 for count in tokenizer.token_counts(request)]
+        assert len(request) <= MAX_TEXTS
+        assert len(request) * max(lengths) <= 300
+    server.requests.clear()
+    embed_all(model(server, tokenizer), ["a"] * 100)
+    assert sorted(map(len, server.requests)) == [4, 32, 32, 32]
+
+
+def test_so_many_requests_are_under_way_and_never_more(server: Server, tokenizer: WordPieceTokenizer) -> None:
+    server.gate = threading.Barrier(3)  # no request is answered before three are under way
+    embed_all(model(server, tokenizer, requests=3), ["a"] * (MAX_TEXTS * 6))
+    assert server.most_at_once == 3
+    server.gate, server.most_at_once = None, 0
+    embed_all(model(server, tokenizer, requests=1), ["a"] * (MAX_TEXTS * 4))
+    assert server.most_at_once == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        (429, b"slow down", {"Retry-After": "7200"}),
+        (503, b"", {}),
+        (500, b"oops", {}),
+        (424, b"the backend failed", {}),
+        (0, b'{"data": [', {}),
+        (200, b"<html>restarting</html>", {}),
+        (200, b'{"data": [{"index": 0, "embed', {}),
+        (200, b"no gzip", {"Content-Encoding": "gzip"}),
+        (520, b"unknown error", {}),
+        (524, b"a timeout occurred", {}),
+    ],
+)
+def test_what_may_pass_is_tried_again(server: Server, tokenizer: WordPieceTokenizer, fault: Answer) -> None:
+    server.faults = [fault, fault, fault]
+    np.testing.assert_allclose(embed_all(model(server, tokenizer), ["a b"]), expected(["a b"]), rtol=1e-6)
+    assert server.requests == [["a b"]] * 4
+
+
+def test_what_does_not_pass_is_given_up_after_its_attempts(server: Server, tokenizer: WordPieceTokenizer) -> None:
+    server.faults = [(503, b"overloaded", {})] * 9
+    message = r"/v1/embeddings answered 503 .* for BAAI/bge-small-en-v1.5: 'overloaded'\. It was tried 4 times\.$"
+    with pytest.raises(TransientEndpointError, match=message):
+        embed_all(model(server, tokenizer), ["a b"])
+    assert len(server.requests) == 4
+
+
+@pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 422, 501])
+def test_what_stays_wrong_is_tried_once(server: Server, tokenizer: WordPieceTokenizer, status: int) -> None:
+    server.faults = [(status, f"no: {KEY} is wrong".encode(), {"Location": "/v1/elsewhere"})] * 9
+    with pytest.raises(PermanentEndpointError, match=f"answered {status} .*'no: .key. is wrong'") as raised:
+        embed_all(model(server, tokenizer, requests=1), ["a"] * (MAX_TEXTS * 5))
+    assert KEY not in str(raised.value)
+    assert len(server.requests) == 1, "nothing more is sent after a permanent failure"
+
+
+def test_a_request_that_is_too_large_is_halved(server: Server, tokenizer: WordPieceTokenizer) -> None:
+    server.respond = answer
+    take = server.take
+
+    def limited(handler: BaseHTTPRequestHandler) -> Answer:
+        found = take(handler)
+        return (413, b"batch size > maximum allowed batch size 5", {}) if len(server.requests[-1]) > 5 else found
+
+    server.take = limited  # type: ignore[method-assign]
+    texts = [f"{'a' * number} x" for number in range(20)]
+    np.testing.assert_allclose(embed_all(model(server, tokenizer, requests=1), texts), expected(texts), rtol=1e-6)
+    server.take = lambda handler: (take(handler), (413, b"too long", {}))[1]  # type: ignore[method-assign]
+    with pytest.raises(RequestTooLargeError, match="answered 413"):
+        embed_all(model(server, tokenizer, requests=1), texts)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"data": []},
+        {"error": "none"},
+        [],
+        {"data": [{"index": 1, "embedding": [1.0]}]},
+        {"data": [{"index": 0, "embedding": [1.0]}] * 2},
+        {"data": [{"index": 0, "embedding": "AAAA"}]},
+        {"data": [{"index": 0, "embedding": []}]},
+        {"data": [{"index": 0, "embedding": [0.0, 0.0]}]},
+        {"data": [{"index": 0, "embedding": [float("nan"), 1.0]}]},
+    ],
+)
+def test_an_answer_that_is_none_is_refused_at_once(server: Server, tokenizer: WordPieceTokenizer, broken: Any) -> None:
+    server.respond = lambda _: broken
+    with pytest.raises(PermanentEndpointError, match=r"answered with.*expected"):
+        embed_all(model(server, tokenizer), ["a"])
+    assert len(server.requests) == 1
+
+
+def test_a_server_that_is_not_there_is_transient_and_named(tokenizer: WordPieceTokenizer) -> None:
+    found = EndpointModel(Endpoint("http://127.0.0.1:9/v1", "m"), tokenizer, retries=AT_ONCE)
+    with pytest.raises(TransientEndpointError, match=r"127\.0\.0\.1:9/v1/embeddings did not answer: ConnectError"):
+        embed_all(found, ["a"])
+
+
+def test_a_reader_that_stops_ends_the_work(server: Server, tokenizer: WordPieceTokenizer) -> None:
+    found = model(server, tokenizer, requests=1)
+    batches = found.embed(["a"] * (MAX_TEXTS * 10))
+    next(batches)
+    with contextlib.closing(batches):  # type: ignore[type-var]
+        pass
+    assert len(server.requests) <= 2
+
+
+def test_the_dimension_is_asked_for_once(server: Server, tokenizer: WordPieceTokenizer) -> None:
+    found = model(server, tokenizer)
+    assert server.requests == []
+    assert (found.dimension, found.dimension) == (3, 3)
+    assert len(server.requests) == 1
+
+
+def test_texts_are_cut_to_what_the_tokenizer_takes(tokenizer: WordPieceTokenizer, server: Server) -> None:
+    found = model(server, tokenizer)
+    assert (found.max_content_tokens, found.tokenizer_name) == (254, tokenizer.name)
+    assert found.token_counts(["Crème brûlée"]) == [5]
+    assert [len(offsets) for offsets in found.token_offsets(["a b"])] == [2]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("", "host:8080/v1", "ftp://host/v1", "http://", "http://user:pass@host/v1"),
+        *("http://host:abc", "http://[::1", "http://user:pass@host:abc/v1"),
+    ],
+)
+def test_an_address_that_is_none_is_refused(url: str) -> None:
+    with pytest.raises(EndpointSettingError, match="expected http:// or https:// and a host without a key") as raised:
+        Endpoint(url, "m")
+    assert "pass" not in str(raised.value)
+
+
+@pytest.mark.parametrize("key", ["sk-pasted\n", "sk-pasté"])
+def test_a_key_that_no_header_can_carry_is_refused_and_not_shown(key: str) -> None:
+    with pytest.raises(EndpointSettingError, match="is not printable ASCII in one line") as raised:
+        Endpoint("http://127.0.0.1:9/v1", "m", key)
+    assert "pasted" not in str(raised.value)
+
+
+def test_an_endpoint_without_a_model_is_refused() -> None:
+    with pytest.raises(EndpointSettingError, match="expected the name that it serves"):
+        EmbedderResource(endpoint_url="http://127.0.0.1:9/v1").model()
+
+
+def test_the_resource_opens_the_endpoint_once_and_keeps_its_key_to_itself(server: Server) -> None:
+    resource = EmbedderResource(endpoint_url=server.url, endpoint_model="served", endpoint_api_key=KEY)
+    assert KEY not in repr(resource)
+    assert KEY not in repr(Endpoint(server.url, "served", KEY))
+    found = resource.model()
+    assert found is EmbedderResource(endpoint_url=server.url, endpoint_model="served", endpoint_api_key=KEY).model()
+    assert found.name == "served"
+    [(indices, vectors)] = found.embed(["a"])
+    assert indices == [0]
+    np.testing.assert_allclose(vectors, expected(["a"]), rtol=1e-6)
+
+
+@given(st.integers(1, 30), st.one_of(st.none(), st.floats(0, 1e6)))
+def test_pauses_stay_below_the_ceiling(failures: int, asked_for: float | None) -> None:
+    policy = RetryPolicy(first_seconds=0.5, ceiling_seconds=30)
+    pause = policy.pause_seconds(failures, asked_for)
+    assert 0 <= pause <= 30
+    assert asked_for is None or pause == min(asked_for, 30)
+    assert asked_for is not None or pause <= 0.5 * 2 ** (failures - 1)
+
+
+@given(st.permutations(range(5)))
+def test_vectors_are_placed_by_their_index(order: list[int]) -> None:
+    answered = {"data": [{"index": index, "embedding": [index + 1.0, 1.0]} for index in order]}
+    raw = np.array([[index + 1.0, 1.0] for index in range(5)], dtype=np.float32)
+    np.testing.assert_allclose(unit_vectors(answered, 5), raw / np.linalg.norm(raw, axis=1, keepdims=True), rtol=1e-6)
+    with pytest.raises(AnswerShapeError):
+        unit_vectors(answered, 6)
+
+
+def test_a_model_that_is_another_one_meanwhile_is_refused(server: Server, tokenizer: WordPieceTokenizer) -> None:
+    found = model(server, tokenizer)
+    embed_all(found, ["a"])
+    server.respond = lambda texts: {"data": [{"index": n, "embedding": [1.0] * 4} for n, _ in enumerate(texts)]}
+    with pytest.raises(PermanentEndpointError, match="vectors of 4 numbers, expected 3 as in its first answer"):
+        embed_all(found, ["b"])
+
+
+def test_lists_without_end_are_refused(server: Server, tokenizer: WordPieceTokenizer) -> None:
+    server.faults = [(200, b"[" * 200_000, {})]
+    with pytest.raises(PermanentEndpointError, match="answered lists in lists without end"):
+        embed_all(model(server, tokenizer), ["a"])

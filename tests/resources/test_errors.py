@@ -1,0 +1,170 @@
+"""Kinds of failure: a permanent one stops at once and says what to do, a transient one is repeated by the policy."""
+
+import errno
+import warnings
+
+import adbc_driver_manager
+import psycopg
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError, ReadTimeoutError
+from dagster import MaterializeResult, RetryPolicy, materialize
+from deltalake.exceptions import CommitFailedError
+
+from assets.framework.asset import asset
+from resources.errors import PermanentFailure, TransientFailure, is_transient
+from resources.llm.embedding_endpoint import PermanentEndpointError, TransientEndpointError
+from resources.raw.store import BucketCountError, WindowTakenError
+from resources.s3.client import DamagedObjectError
+from resources.sources.postgres_errors import (
+    SourcePermissionError,
+    SourceQueryError,
+    SourceTimeoutError,
+    SourceUnavailableError,
+    refused,
+)
+from resources.vectors.values import CollectionMismatchError, IndexUnavailableError
+
+
+def of_s3(code: str) -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": "said"}}, "PutObject")
+
+
+@pytest.mark.parametrize(
+    ("error", "transient"),
+    [
+        (PermanentFailure("p"), False),
+        (TransientFailure("t"), True),
+        (WindowTakenError("w"), True),
+        (BucketCountError("b"), False),
+        (DamagedObjectError("d"), False),
+        (IndexUnavailableError("i"), True),
+        (CollectionMismatchError("c"), False),
+        (TransientEndpointError("t"), True),
+        (PermanentEndpointError("p"), False),
+        (of_s3("SlowDown"), True),
+        (of_s3("InternalError"), True),
+        (of_s3("WriteInDoubt"), True),
+        (of_s3("ExpiredToken"), True),
+        (of_s3("AccessDenied"), False),
+        (of_s3("NoSuchBucket"), False),
+        (of_s3("InvalidAccessKeyId"), False),
+        (EndpointConnectionError(endpoint_url="http://127.0.0.1:1"), True),
+        (ReadTimeoutError(endpoint_url="http://127.0.0.1:1"), True),
+        (NoCredentialsError(), False),
+        (CommitFailedError("another commit was first"), True),
+        (ConnectionResetError(errno.ECONNRESET, "reset"), True),
+        (OSError("Generic S3 error: 503: <Error><Code>SlowDown</Code></Error>"), True),
+        (OSError("Generic S3 error: 403: <Error><Code>AccessDenied</Code></Error>"), False),
+        (OSError("Generic S3 error: error sending request for url"), True),
+        (FileNotFoundError("part-1.parquet"), False),
+        (PermissionError("AccessDenied"), False),
+        (KeyError("a defect"), False),
+        (ValueError("a defect"), False),
+    ],
+    ids=lambda value: f"{type(value).__name__}-{value}"[:60] if isinstance(value, Exception) else "",
+)
+def test_every_error_is_of_a_kind(error: Exception, transient: bool) -> None:
+    assert is_transient(error) is transient
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "kind", "advice"),
+    [
+        ("28P01", SourcePermissionError, "refuses its role"),
+        ("28000", SourcePermissionError, "refuses its role"),
+        ("42501", SourcePermissionError, "refuses its role"),
+        ("42P01", SourceQueryError, "refuses a statement"),
+        ("42703", SourceQueryError, "refuses a statement"),
+        ("57014", SourceTimeoutError, "raise CIPPUS_STATEMENT_TIMEOUT_SECONDS"),
+        ("08006", SourceUnavailableError, "cannot be reached"),
+        ("57P01", SourceUnavailableError, "cannot be reached"),
+        ("57P03", SourceUnavailableError, "cannot be reached"),
+        ("40001", SourceUnavailableError, "cannot be reached"),
+        ("53300", SourceUnavailableError, "cannot be reached"),
+        (None, SourceUnavailableError, "cannot be reached"),
+    ],
+)
+def test_a_sqlstate_is_of_a_kind_whichever_client_met_it(sqlstate: str | None, kind: type, advice: str) -> None:
+    of_psycopg = psycopg.OperationalError if sqlstate is None else psycopg.errors.lookup(sqlstate)
+    of_adbc = adbc_driver_manager.OperationalError(
+        "said", status_code=adbc_driver_manager.AdbcStatusCode.IO, sqlstate=sqlstate
+    )
+    for error in (of_psycopg("said"), of_adbc):
+        found = refused(error)
+        assert type(found) is kind
+        assert advice in str(found)
+        assert "said" in str(found)
+        assert "\n" not in str(found)
+
+
+# What an embedded server does not say by itself: with other pg_hba.conf, certificates, states of a server.
+@pytest.mark.parametrize(("said", "kind"), [
+    ('FATAL:  no pg_hba.conf entry for host "10.0.0.1", user "r", database "d", no encryption', SourcePermissionError),
+    ('FATAL:  pg_hba.conf rejects connection for host "10.0.0.1", user "r", database "d"', SourcePermissionError),
+    ('FATAL:  role "r" does not exist', SourcePermissionError),
+    ('FATAL:  PAM authentication failed for user "r"', SourcePermissionError),
+    ('FATAL:  cannot connect to invalid database "d"', SourcePermissionError),
+    ("FATAL:  connection requires a valid client certificate", SourcePermissionError),
+    ("SSL error: certificate verify failed", SourcePermissionError),
+    ('root certificate file "/nowhere" does not exist', SourcePermissionError),
+    ('server certificate for "a" does not match host name "b"', SourcePermissionError),
+    ("FATAL:  the database system is starting up", SourceUnavailableError),
+    ("FATAL:  the database system is in recovery mode", SourceUnavailableError),
+    ("FATAL:  sorry, too many clients already", SourceUnavailableError),
+    ("FATAL:  remaining connection slots are reserved for roles with the SUPERUSER attribute", SourceUnavailableError),
+    ("server closed the connection unexpectedly", SourceUnavailableError),
+    ("Connection refused", SourceUnavailableError),
+])  # fmt: skip
+def test_a_login_without_a_sqlstate_is_sorted_by_what_is_said(said: str, kind: type) -> None:
+    text = f'connection failed: connection to server at "db", port 5432 failed: {said}\n'
+    io = adbc_driver_manager.AdbcStatusCode.IO
+    for error in (psycopg.OperationalError(text), adbc_driver_manager.OperationalError(text, status_code=io)):
+        found = refused(error)
+        assert type(found) is kind
+        assert said in str(found)
+        assert "\n" not in str(found)
+
+
+@pytest.mark.parametrize(
+    ("error", "times"),
+    [
+        (PermanentFailure("Grant it the right."), 1),
+        (KeyError("a defect"), 1),
+        (TransientFailure("The server restarts."), 4),
+        (of_s3("SlowDown"), 4),
+        (of_s3("AccessDenied"), 1),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+def test_a_permanent_failure_runs_once_and_a_transient_one_as_the_policy_says(error: Exception, times: int) -> None:
+    ran = 0
+
+    @asset(key=["raw", "failing"], retry_policy=RetryPolicy(max_retries=3))
+    def failing() -> MaterializeResult[None]:
+        nonlocal ran
+        ran += 1
+        raise error
+
+    with warnings.catch_warnings():
+        result = materialize([failing], raise_on_error=False)
+    assert not result.success
+    assert ran == times
+    [failed] = result.get_step_failure_events()
+    said = str(failed.step_failure_data.error)
+    assert str(error).strip("'") in said
+
+
+def test_a_transient_failure_that_passes_leaves_one_materialization() -> None:
+    ran = 0
+
+    @asset(key=["raw", "failing"], retry_policy=RetryPolicy(max_retries=3))
+    def failing() -> MaterializeResult[None]:
+        nonlocal ran
+        ran += 1
+        if ran < 3:
+            raise TransientFailure("The server restarts.")
+        return MaterializeResult(metadata={"ran": ran})
+
+    result = materialize([failing])
+    [made] = result.asset_materializations_for_node("raw__failing")
+    assert made.metadata["ran"].value == 3

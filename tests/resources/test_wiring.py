@@ -1,0 +1,120 @@
+"""The environment's S3: the governor's settings come from variables, and what cannot be used is one sentence."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from resources import wiring
+from resources.s3.options import GovernorConfig
+from resources.sources.postgres import PostgresResource
+from resources.sources.redshift import RedshiftResource
+from resources.wiring import SettingError, go_without_governor, s3_resource
+
+
+@pytest.fixture(autouse=True)
+def _bare(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+    """No variable but the home's."""
+    for name in set(wiring.VARIABLES) - {"CIPPUS_HOME"}:
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_s3_is_governed_unless_it_is_turned_off(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+    assert s3_resource().governor == GovernorConfig(home=str(home / "governor"))
+    assert wiring.is_governed()
+    monkeypatch.setenv("CIPPUS_S3_GOVERNOR", "off")
+    assert s3_resource().governor is None
+    monkeypatch.setenv("CIPPUS_S3_GOVERNOR", "on")
+    assert s3_resource().governor is not None
+    go_without_governor()
+    assert not wiring.is_governed()
+
+
+def test_every_resource_has_the_same_s3(home: Path) -> None:
+    found = wiring.resources()
+    config = GovernorConfig(home=str(home / "governor"))
+    nested = (found.s3, found.lake.s3, found.ledger.s3, found.raw_store.s3, found.quarantine.s3)
+    assert all(s3.governor == config for s3 in nested)
+
+
+def test_variables_reach_the_governor(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+    given = {
+        "CIPPUS_S3_DEPTH": "3",
+        "CIPPUS_S3_DEADLINE": "30.5",
+        "CIPPUS_S3_MAX_WRITES": "350",
+        "CIPPUS_S3_MAX_READS": "550",
+        "CIPPUS_S3_EMF": "udp://127.0.0.1:25888",
+        "AWS_CA_BUNDLE": "/etc/own.pem",
+    }
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    config = s3_resource().governor
+    assert config == GovernorConfig(
+        home=str(home / "governor"),
+        depth=3,
+        deadline_seconds=30.5,
+        write_ceiling=350.0,
+        read_ceiling=550.0,
+        emf="udp://127.0.0.1:25888",
+        ca_file="/etc/own.pem",
+    )
+    command = config.arguments("https://s3.example").command(home)
+    for value in ("3", "30.5", "350.0", "550.0", "udp://127.0.0.1:25888", "/etc/own.pem", "https://s3.example"):
+        assert value in command
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("CIPPUS_S3_GOVERNOR", "no", "CIPPUS_S3_GOVERNOR is 'no', expected on or off."),
+        (
+            "CIPPUS_S3_ENDPOINT",
+            "http://AKIA:SECRET@host",
+            "CIPPUS_S3_ENDPOINT holds credentials or another @, expected a URL of a host alone, "
+            "such as https://s3.example.org.",
+        ),
+        ("CIPPUS_S3_DEPTH", "-1", "CIPPUS_S3_DEPTH is '-1', expected a number of path segments."),
+        ("CIPPUS_S3_DEADLINE", "0", "CIPPUS_S3_DEADLINE is '0', expected seconds above 0."),
+        ("CIPPUS_S3_DEADLINE", "inf", "CIPPUS_S3_DEADLINE is 'inf', expected seconds above 0."),
+        ("CIPPUS_S3_MAX_WRITES", "many", "CIPPUS_S3_MAX_WRITES is 'many', expected requests a second above 0."),
+        ("CIPPUS_S3_MAX_READS", "nan", "CIPPUS_S3_MAX_READS is 'nan', expected requests a second above 0."),
+    ],
+)
+def test_what_cannot_be_used_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, sentence: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingError, match=f"^{re.escape(sentence)}$"):
+        s3_resource()
+
+
+def test_variables_reach_the_sources(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isinstance(wiring.resources().source, PostgresResource)
+    assert wiring.resources().rds_exports.location == ""
+    given = {
+        "CIPPUS_RDS_EXPORTS": "s3://exports/rds",
+        "CIPPUS_RDS_EXPORT_DATABASE": "creators",
+        "CIPPUS_RDS_EXPORT_OPEN_SECONDS": "60",
+        "CIPPUS_SOURCE": "redshift",
+        "CIPPUS_REDSHIFT_WORKGROUP": "workgroup",
+        "CIPPUS_REDSHIFT_CLUSTER": "cluster",
+        "CIPPUS_REDSHIFT_DATABASE": "dev",
+        "CIPPUS_REDSHIFT_SCHEMA": "creators",
+        "CIPPUS_REDSHIFT_SECRET_ARN": "arn:secret",
+        "CIPPUS_REDSHIFT_USER": "reader",
+        "CIPPUS_REDSHIFT_UNLOAD_ROLE": "arn:role",
+        "CIPPUS_REDSHIFT_LAG_SECONDS": "900",
+    }
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    found = wiring.resources()
+    exports, source = found.rds_exports, found.source
+    assert (exports.location, exports.database, exports.open_transaction_seconds) == (*list(given.values())[:2], 60)
+    assert isinstance(source, RedshiftResource)
+    named = (source.workgroup, source.cluster, source.database, source.schema_name, source.secret_arn, source.user)
+    assert (*named, source.unload_role) == tuple(given.values())[4:11]
+    assert source.lag_seconds == 900.0
+    assert source.s3.governor == exports.s3.governor == found.s3.governor
+    monkeypatch.setenv("CIPPUS_SOURCE", "oracle")
+    with pytest.raises(SettingError, match=r"^CIPPUS_SOURCE is 'oracle', expected one of postgres, redshift\.$"):
+        wiring.resources()

@@ -1,0 +1,158 @@
+"""Every fault of a Qdrant cluster has its own message, and a healthy cluster has none."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+from qdrant_client import QdrantClient
+
+from resources.vectors.generations import Recipe
+from resources.vectors.resource import QdrantResource
+from resources.vectors.server import health
+from resources.vectors.server.calls import RetryPolicy
+from resources.vectors.server.generations import ServerGenerations
+from resources.vectors.server.index import ServerIndex
+from resources.vectors.values import AliasRaceError, IndexPoint, IndexUnavailableError, SparseVector, VectorIndexError
+from tests.fakes.qdrant_server import FAULTS, Cluster, running
+from tests.worlds.search import recipe
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Payload indexes have no effect in the local Qdrant"),
+    pytest.mark.filterwarnings("ignore:Api key is used with an insecure connection"),
+]
+AT_ONCE = RetryPolicy(attempts=2, first_wait_seconds=0.0)
+SECRET = "not-to-be-seen"
+POINTS = [
+    IndexPoint(f"00000000-0000-0000-0000-{number:012d}", np.ones(4, np.float32), SparseVector.of([1], [1.0]), {})
+    for number in range(4)
+]
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    """Three nodes that serve a generation of four points."""
+    with running(3) as found, ServerGenerations.connect(found.url, retry=AT_ONCE) as generations:
+        made = generations.create(recipe(4))
+        generations.open(made).upsert(POINTS)
+        generations.promote(made)
+        yield found
+
+
+def resource(cluster: Cluster) -> QdrantResource:
+    return QdrantResource(url=cluster.url, api_key=SECRET, nodes=",".join(cluster.addresses))
+
+
+def found_wrong(cluster: Cluster) -> dict[str, list[str]]:
+    state = resource(cluster).cluster()
+    assert state is not None
+    return {name: told for name in ("absent", "inactive", "unequal", "skewed") if (told := getattr(state, name)())}
+
+
+def test_a_healthy_cluster_has_nothing_wrong(cluster: Cluster) -> None:
+    assert found_wrong(cluster) == {}
+    state = resource(cluster).cluster()
+    assert state is not None
+    assert [(node.version, node.peer, len(node.replicas)) for node in state.nodes] == [
+        ("1.16.2", 101, 3), ("1.16.2", 102, 3), ("1.16.2", 103, 3),
+    ]  # fmt: skip
+
+
+def test_before_anything_is_served_the_nodes_are_there() -> None:
+    with running(3) as empty:
+        assert found_wrong(empty) == {}
+
+
+def test_without_names_of_nodes_the_one_address_is_asked(cluster: Cluster) -> None:
+    with cluster.suffering("missing node"):
+        state = QdrantResource(url=cluster.url).cluster()
+    assert state is not None
+    assert (len(state.nodes), state.absent()) == (1, [])
+
+
+CLUSTER_FAULTS = {
+    "missing node": ("absent", ["does not answer", "knows 2 of 3 expected nodes", "outbound 443", "port 6335"]),
+    "dead replica": ("inactive", ["Shard 0 on peer 103 is Dead"]),
+    "unequal replicas": ("unequal", ["4 points on peer 101", "3 points on peer 103"]),
+    "version skew": ("skewed", ["runs 1.15.4", "rolling upgrade"]),
+    "401": ("absent", ["refuses the API key (401)"]),
+    "503": ("absent", ["does not answer", "503"]),
+}
+
+
+@pytest.mark.parametrize("fault", CLUSTER_FAULTS)
+def test_a_fault_of_the_cluster_is_told_and_what_to_look_at(cluster: Cluster, fault: str) -> None:
+    kind, expected = CLUSTER_FAULTS[fault]
+    with cluster.suffering(fault):
+        wrong = found_wrong(cluster)
+    assert wrong.keys() == {kind}
+    told = " ".join(wrong[kind])
+    assert all(part in told for part in expected), told
+    assert SECRET not in told
+
+
+def test_a_node_that_hangs_is_not_waited_for(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "NODE_TIMEOUT_SECONDS", 1)
+    with cluster.suffering("slow"):
+        told = found_wrong(cluster)["absent"]
+    assert len(told) == 3
+    assert "timed out" in told[0]
+
+
+def served(cluster: Cluster, timeout: int = 5) -> ServerIndex:
+    client = QdrantClient(url=cluster.url, timeout=timeout, check_compatibility=False)
+    return ServerIndex(client, "qdrant-0:6333", "cippus_text_v1", AT_ONCE, optimize_timeout_seconds=0.0)
+
+
+Call = Callable[[ServerIndex], object]
+INDEX_FAULTS: dict[str, tuple[Call, type[VectorIndexError], str]] = {
+    "401": (lambda index: index.count(), IndexUnavailableError, r"refuses the API key \(401\)"),
+    "503": (lambda index: index.count(), IndexUnavailableError, r"does not answer after 2 attempts: .*503"),
+    "slow": (lambda index: index.count(), IndexUnavailableError, r"timed out 2 times"),
+    "reset": (lambda index: index.count(), IndexUnavailableError, r"closed the connection 2 times"),
+    "full disk": (lambda index: index.upsert(POINTS), VectorIndexError, r"disk is full"),
+    "half-applied upsert": (lambda index: index.upsert(POINTS), VectorIndexError, r"4 points .* acknowledged"),
+    "optimiser stuck": (lambda index: index.optimize(), VectorIndexError, r"is yellow instead of green"),
+    "optimiser failed": (lambda index: index.optimize(), VectorIndexError, r"is red .*cannot build HNSW"),
+}
+
+
+@pytest.mark.parametrize("fault", INDEX_FAULTS)
+def test_a_fault_of_a_call_is_one_error_of_its_own(cluster: Cluster, fault: str) -> None:
+    call, kind, message = INDEX_FAULTS[fault]
+    index = served(cluster, timeout=1)
+    with cluster.suffering(fault), pytest.raises(kind, match=message) as raised:
+        call(index)
+    assert type(raised.value) is kind
+    call(index)  # and it goes on when the fault is over
+
+
+def test_a_half_applied_upsert_is_finished_by_the_next(cluster: Cluster) -> None:
+    index = served(cluster)
+    index.delete([point.id for point in POINTS])
+    with cluster.suffering("half-applied upsert"), pytest.raises(VectorIndexError):
+        index.upsert(POINTS)
+    assert index.count() == 2
+    index.upsert(POINTS)
+    assert index.count() == 4
+
+
+def test_a_race_for_the_alias_is_noticed(cluster: Cluster) -> None:
+    with ServerGenerations.connect(cluster.url, retry=AT_ONCE) as generations:
+        second = generations.create(recipe(4))
+        with cluster.suffering("alias race"), pytest.raises(AliasRaceError, match="cippus_text is cippus_text_v1"):
+            generations.promote(second)
+        assert generations.serving() != second
+        generations.promote(second)
+        assert generations.serving() == second
+
+
+def test_bulk_loading_ends_with_optimize(cluster: Cluster) -> None:
+    with ServerGenerations.connect(cluster.url, retry=AT_ONCE) as generations:
+        made = generations.create(Recipe("test", 4, "test", "scalar"))
+        assert cluster.bulk[made.name] == 0
+        generations.open(made).optimize()
+        assert cluster.bulk[made.name] == 10_000
+
+
+def test_every_fault_is_tried() -> None:
+    assert {*CLUSTER_FAULTS, *INDEX_FAULTS, "alias race"} == set(FAULTS)

@@ -1,0 +1,44 @@
+"""Running a world's lineage in a process of its own, to be killed at a chosen moment."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Protocol
+
+from resources.local_stack import EmbeddedStack
+from tests.worlds.lineage import World
+
+
+class Child(Protocol):
+    """Kill a run, or the erasure of an account, at the n-th event that matches; returns its exit code."""
+
+    def __call__(self, world: World, pattern: str, nth: int, erase: str = "") -> int:
+        """Run it."""
+        ...
+
+
+@contextmanager
+def crash_runner(stack: EmbeddedStack) -> Iterator[Child]:
+    """The process, ended afterwards."""
+    command = [sys.executable, str(Path(__file__).with_name("crashing_child.py"))]
+    root = Path(__file__).parents[2]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={"PYTHONPATH": str(root)}
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        jobs, answers = process.stdin, process.stdout
+
+        def run(world: World, pattern: str, nth: int, erase: str = "") -> int:
+            job = {"name": world.name, "folder": str(world.folder), "stack": asdict(stack)}
+            killed = {"pattern": pattern, "nth": nth, "quantization": world.quantization, "erase": erase}
+            jobs.write(json.dumps({**job, **killed}) + "\n")
+            jobs.flush()
+            return int(answers.readline())
+
+        yield run
+        jobs.close()

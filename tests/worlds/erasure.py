@@ -1,0 +1,182 @@
+"""Erasing an account in a world of the lineage's tests."""
+
+import io
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import polars as pl
+import psycopg
+
+from assets.erasure.erase import Erasing
+from assets.lake import LAKE_POSTS
+from resources.delta.state import LedgerResource
+from resources.erasure.scan import Scan
+from resources.erasure.tombstones import ErasureResource
+from resources.local_stack import EmbeddedStack
+from resources.wiring import bucket_count
+from tests.worlds.lineage import (
+    ACCOUNTS,
+    ERASURE_KEY,
+    FIRST,
+    FIRST_AUDIENCE,
+    LABELLED,
+    LAST,
+    Snapshot,
+    World,
+    empty_world,
+    first_labels,
+)
+
+ERASED = FIRST
+"""An account of bucket 0, with posts, testimonials, a reject, labels, and a text that others have too."""
+MOVED_OUT, MOVED_IN = f"{ERASED}/1", f"{ACCOUNTS[1]}/1"
+"""A post that was the account's and is another's now, and one that was another's."""
+NEIGHBOUR = f"{ACCOUNTS[2]}/1"
+"""Another account's post in the same bucket, with the same text as one of the account's."""
+ECHO = f"{ACCOUNTS[7]}/1"
+"""A post of another bucket with the very text of one of the account's, deleted since: its vector was copied there."""
+ECHOED_TEXT = f"{ERASED} talks about origami, part 4"
+CANARIES = {
+    "a text that was edited since": "canary-0-edited",
+    "a text that stands": "canary-1-stands",
+    "a biography": "canary-2-bio",
+    "a testimonial": "canary-3-testimonial",
+    "a testimonial that was rejected": "canary-4-rejected",
+    "an audience that was dropped": "canary-5-ümlaut",
+}
+AUDIENCE = "landing/handed/first.csv"
+"""A file that somebody dropped where no stage looks; what the audience stage takes in is the world's own report."""
+INDEX_GROUPS = ("qdrant", "search")
+TABLE_GROUPS = ("corpus", "embedding", "label", "audience", "quarantine", "vertical", "summary", "mart", "quicksight")
+
+
+def erasures(world: World) -> ErasureResource:
+    return ErasureResource(s3=world.s3, key=ERASURE_KEY)
+
+
+def erasing(world: World, vacuum: Callable[[], int] | None = None) -> Erasing:
+    """The parts of an erasure of that world, settled by its own runs."""
+    return Erasing(
+        s3=world.s3,
+        lake=world.lake,
+        ledger=LedgerResource(s3=world.s3),
+        erasures=erasures(world),
+        embedder=world.embedding[0],
+        qdrant=world.qdrant,
+        scan=Scan(s3=world.s3, folders={"index": world.folder}),
+        buckets=range(bucket_count()),
+        settle_tables=lambda: _settled(world, *TABLE_GROUPS),
+        settle_index=lambda: _settled(world, *INDEX_GROUPS),
+        vacuum=vacuum,
+    )
+
+
+def _settled(world: World, *groups: str) -> None:
+    embedded = dict(world.embedder.embedded)
+    world.run_well(*groups)
+    assert not world.embedded_texts, "an erasure embeds nothing"
+    world.embedder.embedded.update(embedded)
+
+
+@cache
+def haunted_world(stack: EmbeddedStack, folder: Path) -> World:
+    """A world in which the account has a present and a past; to be cloned and not to be changed."""
+    world = empty_world(stack, "haunted", folder)
+    with world.source() as connection:
+        _write(connection, f"{ERASED}/0", CANARIES["a text that was edited since"])
+        connection.execute(b"UPDATE accounts SET bio = %s WHERE account_id = %s", (CANARIES["a biography"], ERASED))
+        for number, name in ((2, "a testimonial"), (3, "a testimonial that was rejected")):
+            statement = b"UPDATE testimonials SET text = %s WHERE testimonial_id = %s"
+            connection.execute(statement, (CANARIES[name], f"testimonial-{number}"))
+        _write(connection, ECHO, ECHOED_TEXT)
+    world.s3.put(AUDIENCE, _audience(with_erased=True))
+    world.run_well()
+    table = world.lake.open(LAKE_POSTS)
+    assert table is not None
+    table.alter.set_table_properties({"delta.enableChangeDataFeed": "true"})
+    with world.source() as connection:
+        _write(connection, f"{ERASED}/0", CANARIES["a text that stands"], now=True)
+        _move(connection, MOVED_OUT, LAST)
+        _move(connection, MOVED_IN, ERASED)
+        _write(connection, NEIGHBOUR, f"{ERASED} talks about telescope, part 2", now=True)
+        _delete(connection, ECHO)
+    world.run_well()
+    _plant_crashed_attempts(world)
+    return world
+
+
+def without_the_account(stack: EmbeddedStack, folder: Path) -> Snapshot:
+    """What that world shows at its end if the account had never been."""
+    world = empty_world(stack, "unhaunted", folder)
+    with world.source() as connection:
+        _move(connection, MOVED_OUT, LAST)
+        _write(connection, NEIGHBOUR, f"{ERASED} talks about telescope, part 2")
+        _write(connection, ECHO, ECHOED_TEXT)
+        _delete(connection, ECHO)
+        connection.execute(b"DELETE FROM posts WHERE account_id = %s OR post_id = %s", (ERASED, MOVED_IN))
+        connection.execute(b"DELETE FROM accounts WHERE account_id = %s", (ERASED,))
+        connection.execute(b"DELETE FROM testimonials WHERE account_id = %s", (ERASED,))
+    gone = {ERASED, MOVED_IN, *(f"{ERASED}/{number}" for number in range(5) if f"{ERASED}/{number}" != MOVED_OUT)}
+    world.drop_labels("first", [label for label in first_labels(LABELLED) if label[1] not in gone])
+    world.s3.put(AUDIENCE, _audience(with_erased=False))
+    others = [line for line in FIRST_AUDIENCE.splitlines() if not line.startswith(f"{ERASED};")]
+    world.drop_audience("first-2026-03-01", "".join(f"{line}\n" for line in others))
+    world.run_well()
+    return snapshot(world)
+
+
+def snapshot(world: World) -> Snapshot:
+    """All rows, points and exported files; the moments at which a source row was changed are left out."""
+    found = world.snapshot()
+    tables = {name: rows.drop("updated_at", strict=False) for name, rows in found.tables.items()}
+    return replace(found, tables=tables)
+
+
+def _write(connection: "psycopg.Connection[object]", post: str, text: str, *, now: bool = False) -> None:
+    moment = b", updated_at = clock_timestamp()" if now else b""
+    connection.execute(b"UPDATE posts SET text = %s" + moment + b" WHERE post_id = %s", (text, post))
+
+
+def _delete(connection: "psycopg.Connection[object]", post: str) -> None:
+    statement = (
+        b"UPDATE posts SET deleted_at = '2024-04-01T12:00:00Z', updated_at = clock_timestamp() WHERE post_id = %s"
+    )
+    connection.execute(statement, (post,))
+
+
+def _move(connection: "psycopg.Connection[object]", post: str, account: str) -> None:
+    statement = b"UPDATE posts SET account_id = %s, updated_at = clock_timestamp() WHERE post_id = %s"
+    connection.execute(statement, (account, post))
+
+
+def _audience(*, with_erased: bool) -> bytes:
+    """A dropped CSV that knows accounts by id and by handle, as Excel writes it."""
+    rows = [f"{ACCOUNTS[3]};{ACCOUNTS[3].title()};12,5"]
+    if with_erased:
+        rows = [f'{ERASED};x;"1;{CANARIES["an audience that was dropped"]}"', *rows, f";{ERASED.title()};3"]
+    return "\r\n".join(["account_id;handle;share", *rows, ""]).encode()
+
+
+def _plant_crashed_attempts(world: World) -> None:
+    """What killed runs and other writers of Delta leave: unnamed files, compacted logs."""
+    log = "lake/posts/_delta_log/"
+    bodies = {item.key: world.s3.get(item.key) or b"" for item in world.s3.list_objects("lake/posts/")}
+    data = next(key for key in sorted(bodies) if "account_bucket=0/" in key and "_change_data" not in key)
+    commits = [bodies[key] for key in sorted(bodies) if key.startswith(log) and key.endswith(".json")]
+    world.s3.put("lake/posts/account_bucket=0/part-of-a-killed-run.parquet", bodies[data])
+    world.s3.put(f"{log}{0:020d}.{1:020d}.compacted.json", b"".join(commits))
+    raw = next(key for key in world.objects() if key.startswith("raw/posts/") and "account_bucket=0/" in key)
+    world.s3.put(f"{raw.rpartition('/')[0]}/part-of-a-killed-run.parquet", world.s3.get(raw) or b"")
+
+
+def leave_an_upload_unfinished(world: World) -> None:
+    """What a process that is killed while it writes a large file leaves; a clone has none."""
+    client, body = world.s3.client, b"rows of somebody"
+    upload = client.create_multipart_upload(Bucket=world.s3.bucket, Key="raw/posts/unfinished.parquet")
+    client.upload_part(Bucket=world.s3.bucket, Key=upload["Key"], UploadId=upload["UploadId"], PartNumber=1, Body=body)
+
+
+def parquet_rows(world: World, key: str) -> pl.DataFrame:
+    return pl.read_parquet(io.BytesIO(world.s3.get(key) or b""))
