@@ -1,6 +1,6 @@
 """A simulated S3 that answers 503 above its limits, hosts that govern themselves, and their clients: seeded, no clock.
 
-`simulate(World(...))` gives a `Result`; `python -m tests.rate_simulator` prints a table over a grid of worlds.
+`simulate(World(...))` gives a `Result`; `python -m tests.fakes.rate_simulator` prints a table over a grid of worlds.
 """
 
 import random

