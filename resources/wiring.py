@@ -11,12 +11,13 @@ from dagster import EnvVar, ExecutorDefinition, in_process_executor
 from resources.delta.state import LedgerResource
 from resources.delta.table import LakeResource
 from resources.erasure.tombstones import ErasureResource
+from resources.errors import InputError
 from resources.models.embedder import EmbedderResource
 from resources.raw.quarantine import QuarantineResource
 from resources.raw.store import RawStoreResource
 from resources.s3.client import S3Resource
 from resources.s3.governor import process
-from resources.s3.governor.settings import GovernorSettingError, refuse_credentials
+from resources.s3.governor.settings import refuse_credentials
 from resources.s3.options import GovernorConfig
 from resources.sources.postgres import PostgresResource
 from resources.sources.protocol import Source
@@ -32,10 +33,6 @@ class Environment(StrEnum):
     LOCAL = "local"
     TEST = "test"
     PRODUCTION = "production"
-
-
-class SettingError(ValueError):
-    """An environment variable has a value that cannot be used; the message is one sentence."""
 
 
 VARIABLES = {
@@ -90,12 +87,12 @@ SOURCES = ("postgres", "redshift")
 
 
 def environment() -> Environment:
-    """The environment that `CIPPUS_ENV` names. Raises SettingError for an unknown one."""
+    """The environment that `CIPPUS_ENV` names. Raises InputError for an unknown one."""
     name = os.getenv("CIPPUS_ENV", Environment.LOCAL)
     if name not in set(Environment):
         known = ", ".join(Environment)
         message = f"CIPPUS_ENV is {name!r}, expected one of {known}."
-        raise SettingError(message)
+        raise InputError(message)
     return Environment(name)
 
 
@@ -110,24 +107,24 @@ def governor_home() -> Path:
 
 
 def writable_home() -> Path:
-    """The home folder, made where it is missing. Raises SettingError when it cannot be."""
+    """The home folder, made where it is missing. Raises InputError when it cannot be."""
     path = home()
     try:
         path.mkdir(parents=True, exist_ok=True)
         (path / "run.lock").touch()
     except OSError as error:
         message = f"CIPPUS_HOME is {path}, expected a folder that can be written: {error.strerror}."
-        raise SettingError(message) from None
+        raise InputError(message) from None
     return path
 
 
 def bucket_count() -> int:
-    """How many account buckets there are. Raises SettingError unless it is a power of two."""
+    """How many account buckets there are. Raises InputError unless it is a power of two."""
     default = "64" if environment() is Environment.PRODUCTION else "8"
     text = os.getenv("CIPPUS_BUCKETS", default)
     if not (text.isascii() and text.isdigit()) or int(text).bit_count() != 1:
         message = f"CIPPUS_BUCKETS is {text!r}, expected a power of two."
-        raise SettingError(message)
+        raise InputError(message)
     return int(text)
 
 
@@ -159,12 +156,9 @@ class Resources(NamedTuple):
 
 
 def s3_resource() -> S3Resource:
-    """The lake's S3, behind this host's governor unless that is off. Raises SettingError."""
+    """The lake's S3, behind this host's governor unless that is off. Raises InputError."""
     endpoint = os.getenv("CIPPUS_S3_ENDPOINT", "")
-    try:
-        refuse_credentials("CIPPUS_S3_ENDPOINT", endpoint)
-    except GovernorSettingError as error:
-        raise SettingError(str(error)) from None
+    refuse_credentials("CIPPUS_S3_ENDPOINT", endpoint)
     return S3Resource(
         bucket=os.getenv("CIPPUS_S3_BUCKET", "cippus"),
         endpoint_url=endpoint,
@@ -175,11 +169,11 @@ def s3_resource() -> S3Resource:
 
 
 def is_governed() -> bool:
-    """Whether S3 clients go through the governor. Raises SettingError."""
+    """Whether S3 clients go through the governor. Raises InputError."""
     text = os.getenv("CIPPUS_S3_GOVERNOR", "on")
     if text not in {"on", "off"}:
         message = f"CIPPUS_S3_GOVERNOR is {text!r}, expected on or off."
-        raise SettingError(message)
+        raise InputError(message)
     return text == "on"
 
 
@@ -189,11 +183,11 @@ def go_without_governor() -> None:
 
 
 def governor() -> GovernorConfig:
-    """The settings of this host's governor. Raises SettingError."""
+    """The settings of this host's governor. Raises InputError."""
     depth = os.getenv("CIPPUS_S3_DEPTH", "2")
     if not (depth.isascii() and depth.isdigit()):
         message = f"CIPPUS_S3_DEPTH is {depth!r}, expected a number of path segments."
-        raise SettingError(message)
+        raise InputError(message)
     return GovernorConfig(
         home=str(governor_home()),
         depth=int(depth),
@@ -214,7 +208,7 @@ def _positive(name: str, what: str) -> float:
         number = math.nan
     if not (0 < number < math.inf) and text:
         message = f"{name} is {text!r}, expected {what} above 0."
-        raise SettingError(message)
+        raise InputError(message)
     return number
 
 
@@ -269,11 +263,11 @@ def erasure_resource(s3: S3Resource) -> ErasureResource:
 
 
 def _source(s3: S3Resource) -> Source:
-    """The source that changes are extracted from. Raises SettingError."""
+    """The source that changes are extracted from. Raises InputError."""
     text = os.getenv("CIPPUS_SOURCE", SOURCES[0])
     if text not in SOURCES:
         message = f"CIPPUS_SOURCE is {text!r}, expected one of {', '.join(SOURCES)}."
-        raise SettingError(message)
+        raise InputError(message)
     if text == "redshift":
         return _redshift(s3)
     return PostgresResource(
@@ -306,7 +300,7 @@ def _secret(name: str) -> Any:
 
 
 def clock_skew_seconds() -> int:
-    """How far the clock of whoever sets ``updated_at`` may be behind the source's. Raises SettingError."""
+    """How far the clock of whoever sets ``updated_at`` may be behind the source's. Raises InputError."""
     return _whole_number("CIPPUS_CLOCK_SKEW_SECONDS", 60, "a number of seconds")
 
 
@@ -314,7 +308,7 @@ def _quantization() -> str:
     text = os.getenv("CIPPUS_QDRANT_QUANTIZATION", QUANTIZATIONS[0])
     if text not in QUANTIZATIONS:
         message = f"CIPPUS_QDRANT_QUANTIZATION is {text!r}, expected one of {', '.join(QUANTIZATIONS)}."
-        raise SettingError(message)
+        raise InputError(message)
     return text
 
 
@@ -322,5 +316,5 @@ def _whole_number(name: str, default: int, expected: str) -> int:
     text = os.getenv(name, str(default))
     if not (text.isascii() and text.isdigit()):
         message = f"{name} is {text!r}, expected {expected}."
-        raise SettingError(message)
+        raise InputError(message)
     return int(text)

@@ -28,6 +28,7 @@ from resources.s3 import usage
 from resources.s3.governor.process import GovernorGoneError
 
 _PID_TAG = "cippus/pid"
+_OWN_CLASS = re.compile(r"^(pipelines|assets|resources)\.[\w.]+: ")
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 INSTANCE_SETTINGS: dict[str, Any] = {
     "telemetry": {"enabled": False},
@@ -148,7 +149,7 @@ def _failures(result: ExecuteInProcessResult) -> dict[str, str]:
         while error is not None and error.cause is not None and error.cls_name != GovernorGoneError.__name__:
             error = error.cause
         message = _ANSI.sub("", error.message).strip() if error else ""
-        message = message.removeprefix(f"{GovernorGoneError.__module__}.{GovernorGoneError.__name__}: ")
+        message = _OWN_CLASS.sub("", message)
         found[(event.step_key or "").replace("__", "/")] = message.splitlines()[0] if message else "unknown error"
     if gone is not None and not any(str(gone) in message for message in found.values()):
         found = dict.fromkeys(found, str(gone))  # a check, whose errors are the clients'

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from resources import wiring
+from resources.errors import InputError
 from resources.s3.options import GovernorConfig
 from resources.sources.postgres import PostgresResource
 from resources.sources.redshift import RedshiftResource
-from resources.wiring import SettingError, go_without_governor, s3_resource
+from resources.wiring import go_without_governor, s3_resource
 
 
 @pytest.fixture(autouse=True)
@@ -84,7 +85,7 @@ def test_what_cannot_be_used_is_one_sentence(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, sentence: str
 ) -> None:
     monkeypatch.setenv(name, value)
-    with pytest.raises(SettingError, match=f"^{re.escape(sentence)}$"):
+    with pytest.raises(InputError, match=f"^{re.escape(sentence)}$"):
         s3_resource()
 
 
@@ -116,5 +117,5 @@ def test_variables_reach_the_sources(monkeypatch: pytest.MonkeyPatch) -> None:
     assert source.lag_seconds == 900.0
     assert source.s3.governor == exports.s3.governor == found.s3.governor
     monkeypatch.setenv("CIPPUS_SOURCE", "oracle")
-    with pytest.raises(SettingError, match=r"^CIPPUS_SOURCE is 'oracle', expected one of postgres, redshift\.$"):
+    with pytest.raises(InputError, match=r"^CIPPUS_SOURCE is 'oracle', expected one of postgres, redshift\.$"):
         wiring.resources()

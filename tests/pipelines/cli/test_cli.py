@@ -22,6 +22,7 @@ from pipelines.cli.main import main
 from pipelines.local import stack as embedded
 from pipelines.local.run_lock import only_run
 from pipelines.samples.creators import generate
+from resources.errors import InputError
 from resources.llm import embedding_endpoint
 from resources.llm.embedding_endpoint import RetryPolicy
 from resources.local_stack import EmbeddedStack
@@ -29,7 +30,7 @@ from resources.models import model_files
 from resources.models.embedder import MiniLmModel
 from resources.s3.client import S3Resource
 from resources.s3.governor.process import running
-from resources.wiring import SettingError, bucket_count
+from resources.wiring import bucket_count
 
 ROOT = Path(__file__).parents[3]
 GOVERNOR = ("s3-governor", "--port", "0", "--upstream", "http://127.0.0.1:9")
@@ -169,7 +170,7 @@ def test_settings_are_refused_in_one_sentence(
 @pytest.mark.parametrize("text", ["0", "3", "-8", "eight", "²", ""])
 def test_buckets_are_a_power_of_two(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv("CIPPUS_BUCKETS", text)
-    with pytest.raises(SettingError, match="expected a power of two"):
+    with pytest.raises(InputError, match="expected a power of two"):
         bucket_count()
 
 
