@@ -10,7 +10,7 @@ import typer
 from pipelines.cli.terminal import Json, err, out, print_json, require_stack, require_utf8
 from pipelines.local.run_lock import only_run
 from resources.errors import InputError, PermanentFailure
-from resources.wiring import Environment, environment, home
+from resources.settings import Environment, environment, home
 
 if TYPE_CHECKING:
     from assets.erasure.erase import Erasing

@@ -8,7 +8,7 @@ from rich.progress import Progress
 from pipelines.cli.terminal import Json, err, out, print_json, require_stack
 from pipelines.local.run_lock import only_run
 from resources.errors import InputError
-from resources.wiring import home
+from resources.settings import home
 
 if TYPE_CHECKING:
     from assets.qdrant.points import PointWriter

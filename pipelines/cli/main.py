@@ -21,16 +21,8 @@ from pipelines.samples.folder import open_folder
 from resources.errors import InputError, as_cippus_error
 from resources.local_stack import EmbeddedStack
 from resources.s3 import usage
-from resources.s3.governor.process import running
-from resources.wiring import (
-    Environment,
-    environment,
-    go_without_governor,
-    governor_home,
-    home,
-    is_governed,
-    writable_home,
-)
+from resources.s3.governor.process import HOME_FOLDER, running
+from resources.settings import Environment, environment, go_without_governor, home, is_governed, writable_home
 
 if TYPE_CHECKING:
     from pipelines.samples.load import LoadReport
@@ -107,7 +99,7 @@ def down(
 @app.command()
 def status(as_json: Json = False) -> None:
     """Say which part of the embedded stack is running, and what went through this host's request governors."""
-    parts, governors = stack.status(home()), [found.status() for found in running(governor_home())]
+    parts, governors = stack.status(home()), [found.status() for found in running(home() / HOME_FOLDER)]
     if as_json:
         print_json({**parts, "governors": governors})
     else:

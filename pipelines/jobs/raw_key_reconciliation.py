@@ -16,8 +16,8 @@ from resources.erasure.tombstones import ErasureResource
 from resources.errors import InputError
 from resources.raw.quarantine import QuarantineResource
 from resources.raw.store import RawStoreResource
+from resources.settings import bucket_count, clock_skew_seconds
 from resources.sources.protocol import LiveSource, Source
-from resources.wiring import bucket_count, clock_skew_seconds
 
 
 def _reconcile(table: SourceTable) -> OpDefinition:

@@ -73,7 +73,7 @@ def test_every_error_is_of_a_kind(error: Exception, transient: bool) -> None:
 
 
 def test_every_exception_of_the_project_is_in_the_tree() -> None:
-    bases = {}
+    bases: dict[str, set[str]] = {}
     for path in (path for top in ("pipelines", "assets", "resources") for path in (ROOT / top).rglob("*.py")):
         if "transforms" not in path.parts:
             classes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ClassDef)]

@@ -30,7 +30,7 @@ from resources.models import model_files
 from resources.models.embedder import MiniLmModel
 from resources.s3.client import S3Resource
 from resources.s3.governor.process import running
-from resources.wiring import bucket_count
+from resources.settings import bucket_count
 
 ROOT = Path(__file__).parents[3]
 GOVERNOR = ("s3-governor", "--port", "0", "--upstream", "http://127.0.0.1:9")
@@ -118,7 +118,7 @@ def test_unknown_arguments_exit_2(call: Call, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("variables", "arguments", "sentence"),
     [
-        ({"CIPPUS_ENV": "staging"}, ("run",), "CIPPUS_ENV is 'staging', expected one of local, test, production."),
+        ({"CIPPUS_ENV": "staging"}, ("run",), "CIPPUS_ENV is staging; it must be local, test or production."),
         ({"CIPPUS_ENV": "production"}, ("up",), "which CIPPUS_ENV=production does not have."),
         ({"CIPPUS_ENV": "production"}, ("demo",), "which CIPPUS_ENV=production does not have."),
         ({}, ("search", "\udcff"), "The query is not valid text; expected UTF-8."),
@@ -132,7 +132,7 @@ def test_unknown_arguments_exit_2(call: Call, tmp_path: Path) -> None:
         (
             {"CIPPUS_S3_GOVERNOR": "no"},
             ("s3-governor", "--port", "0"),
-            "CIPPUS_S3_GOVERNOR is 'no', expected on or off.",
+            "CIPPUS_S3_GOVERNOR is no; it must be on or off.",
         ),
         ({}, ("s3-governor", "--port", "0"), "is not up: start it with `cippus up`."),
         ({}, ("s3-governor", "--port", "99999", "--upstream", "http://s3"), "--port is 99999, expected 0"),
@@ -170,13 +170,13 @@ def test_settings_are_refused_in_one_sentence(
 @pytest.mark.parametrize("text", ["0", "3", "-8", "eight", "²", ""])
 def test_buckets_are_a_power_of_two(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv("CIPPUS_BUCKETS", text)
-    with pytest.raises(InputError, match="expected a power of two"):
+    with pytest.raises(InputError, match="it must be a power of two"):
         bucket_count()
 
 
 def test_a_home_that_is_no_folder_is_refused(call: Call, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    assert "expected a folder that can be written" in call(tmp_path / "file", "up", code=2).stderr
+    assert "it must be a folder that can be written" in call(tmp_path / "file", "up", code=2).stderr
     assert "is not up" in call(tmp_path / "file", "run", code=2).stderr
 
 

@@ -23,11 +23,11 @@ from assets.transforms.source.schema import SOURCE_TABLES
 from pipelines.jobs.asset_jobs import WRITES_TAG
 from resources.local_stack import EmbeddedStack
 from resources.s3.governor.rate_control import RateSettings
+from resources.settings import variables
 from resources.sources.postgres import PostgresResource
 from resources.sources.postgres_errors import SourcePermissionError
 from resources.sources.protocol import ReadWindow
 from resources.sources.redshift import STAGING
-from resources.wiring import VARIABLES
 
 ROOT = Path(__file__).parents[3]
 DEPLOY = ROOT / "pipelines" / "deploy"
@@ -175,7 +175,7 @@ def test_code_location_gets_known_variables_the_definitions_and_a_role() -> None
     values = _yaml("values.yaml")
     [server] = values["dagster-user-deployments"]["deployments"]
     given = {entry["name"]: entry["value"] for entry in server["env"]}
-    assert set(given) <= set(VARIABLES)
+    assert set(given) <= {variable.name for variable in variables()}
     assert given["CIPPUS_ENV"] == "production"
     assert given["CIPPUS_S3_BUCKET"] == values["computeLogManager"]["config"]["s3ComputeLogManager"]["bucket"]
     assert all(isinstance(value, str) for value in given.values())
