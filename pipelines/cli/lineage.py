@@ -22,7 +22,6 @@ from rich.console import Console
 from pipelines.cli.console import LineageProgress
 from pipelines.definitions import defs
 from pipelines.jobs.asset_jobs import CHECKS, LINEAGE, all_buckets
-from pipelines.local.event_log import event_log_settings
 from pipelines.local.run_lock import only_run
 from resources.s3 import usage
 from resources.s3.governor.process import GovernorGoneError
@@ -66,8 +65,7 @@ def instance_folder(home: Path) -> Path:
     """The folder of the home's Dagster instance, with its settings written; `dagster dev` uses it as DAGSTER_HOME."""
     folder = home / "dagster"
     folder.mkdir(parents=True, exist_ok=True)
-    settings = {**INSTANCE_SETTINGS, **event_log_settings(folder)}
-    (folder / "dagster.yaml").write_text(yaml.safe_dump(settings))
+    (folder / "dagster.yaml").write_text(yaml.safe_dump(INSTANCE_SETTINGS))
     return folder
 
 

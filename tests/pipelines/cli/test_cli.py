@@ -14,8 +14,7 @@ import boto3
 import psycopg
 import pytest
 from botocore.config import Config
-from dagster import DagsterInstance, DagsterRunStatus
-from dagster._core.test_utils import create_run_for_test
+from dagster import DagsterInstance, DagsterRunStatus, job
 
 from pipelines.cli.lineage import _PID_TAG, _close_abandoned, instance_folder
 from pipelines.cli.main import main
@@ -370,9 +369,13 @@ def test_status_load_and_a_demo_that_would_mix(demo: tuple[Cippus, str], call: C
     assert "run `cippus down --wipe` first" in call(cippus.home, "demo", "--accounts", "6", code=2).stderr
 
 
+@job
+def killed_run() -> None: ...
+
+
 def test_a_killed_run_gives_its_place_in_a_pool_back(tmp_path: Path) -> None:
     with DagsterInstance.from_config(str(instance_folder(tmp_path))) as instance:
-        killed = create_run_for_test(instance, "lineage", status=DagsterRunStatus.STARTED, tags={_PID_TAG: "1"})
+        killed = instance.create_run_for_job(killed_run, status=DagsterRunStatus.STARTED, tags={_PID_TAG: "1"})
         pools = instance.event_log_storage
         pools.initialize_concurrency_limit_to_default("qdrant")
         assert pools.claim_concurrency_slot("qdrant", killed.run_id, "step").is_claimed
