@@ -21,7 +21,7 @@ from resources.delta.table import BUCKET, Changes, LakeResource, TableSpec
 from resources.erasure.tombstones import ErasureResource
 from resources.raw.quarantine import QuarantineResource
 from resources.s3.client import S3Object, S3Resource
-from resources.wiring import bucket_count
+from resources.settings import bucket_count
 
 GROUP = "audience"
 LANDING = catalogue.LANDING

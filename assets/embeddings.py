@@ -16,6 +16,7 @@ from assets.framework.incremental import Stage, Tally, refresh
 from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
 from resources.delta.state import LedgerResource
 from resources.delta.table import Changes, LakeResource, TableSpec
+from resources.errors import InputError
 from resources.models.embedder import EmbedderResource, EmbeddingModel
 from resources.vectors.store import SLICE, VectorStore
 
@@ -229,7 +230,7 @@ def with_vectors(
     return rows, vectors_of.reshape(rows.height, model.dimension).astype(np.float32, copy=False)
 
 
-class MissingVectorError(RuntimeError):
+class MissingVectorError(InputError):
     """A chunk has no vector in its bucket."""
 
 

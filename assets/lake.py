@@ -25,7 +25,7 @@ from resources.delta.merge import BucketWindow, MergeRule
 from resources.delta.table import LakeResource, TableSpec
 from resources.raw.quarantine import QuarantineResource
 from resources.raw.store import Manifest, RawStoreResource, moment
-from resources.wiring import bucket_count
+from resources.settings import bucket_count
 
 GROUP = "lake"
 _MERGE_ROWS = 250_000

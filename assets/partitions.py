@@ -2,7 +2,7 @@
 
 from dagster import AssetExecutionContext, BackfillPolicy, StaticPartitionsDefinition
 
-from resources.wiring import bucket_count
+from resources.settings import bucket_count
 
 BUCKETS = StaticPartitionsDefinition([str(bucket) for bucket in range(bucket_count())])
 

@@ -1,48 +1,33 @@
-"""Kinds of failure as types: a permanent one stops at once and says what to do, a transient one may be tried again.
+"""The exceptions of Cippus, and whether an error, ours or a library's, may be retried.
 
-PermanentFailure   a right, a setting, a table or a file is missing or wrong: trying again cannot help
-TransientFailure   a connection, a server or another run was in the way: trying again may help
+CippusError
+├── PermanentFailure    another attempt cannot help: a right, a table or a file is missing or wrong
+│   └── InputError      an argument or a setting cannot be used; nothing was written
+└── TransientFailure    another attempt may help: a connection, a server or another run was in the way
+
+Every other exception of this project derives from these; only `assets.transforms`, which is pure, has its own. The
+`cippus` command exits with `exit_code`. A step of a run is repeated when `may_retry` is true.
 """
 
 import re
-
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    HTTPClientError,
-    IncompleteReadError,
-)
-from botocore.exceptions import (
-    ConnectionError as BotocoreConnectionError,
-)
-from deltalake.exceptions import CommitFailedError
-from obstore.exceptions import GenericError
-
-
-class PermanentFailure(RuntimeError):  # noqa: N818 -- a kind of failure, not one error
-    """Trying again cannot help; the message says what is wrong and what to do."""
-
-
-class TransientFailure(RuntimeError):  # noqa: N818
-    """Trying again may help; the message says what was in the way."""
-
+from typing import ClassVar
 
 TRANSIENT_SQLSTATES = frozenset(
     {
-        "08",  # the connection was lost, or not made
-        "25P03",  # this process kept a transaction idle for too long
-        "53",  # out of memory, disk or connections: somebody else may give some back
+        "08",  # connection lost, or not made
+        "25P03",  # idle for too long in a transaction
+        "53",  # out of memory, disk or connections
         "57P01",  # the session was ended: a restart, a failover
         "57P02",  # another session crashed
         "57P03",  # the server is starting or stopping
-        "57P05",  # the session idled for too long
-        "40",  # a conflict with another transaction, or with a replica's recovery
-        "55P03",  # a lock was not to be had in time
-        "58",  # the server's own disk
-        "XX",  # the server's own fault
+        "57P05",  # the session was idle for too long
+        "40",  # conflict with another transaction, or with a replica's recovery
+        "55P03",  # lock not available in time
+        "58",  # system error of the server, such as its disk
+        "XX",  # internal error of the server
     }
 )
-"""Classes (two characters) and single codes of SQLSTATE that another attempt may not meet. All others are permanent."""
+"""SQLSTATE classes (two characters) and codes that may be retried. All others are permanent."""
 
 TRANSIENT_S3_CODES = frozenset(
     {
@@ -51,35 +36,70 @@ TRANSIENT_S3_CODES = frozenset(
         *("BadDigest", "IncompleteBody", "WriteInDoubt", "ExpiredToken", "ExpiredTokenException", "500", "502", "503"),
     }
 )
-"""Codes of AWS that another attempt may not meet; an expired token is renewed by then. All others are permanent."""
-
+"""AWS error codes that may be retried; clients renew an expired token. All others are permanent."""
 
 _S3_CODE = re.compile(r"<Code>(\w+)</Code>")
 
 
+class CippusError(Exception):
+    """Base class. The message says what happened, the value, and how to fix it."""
+
+    exit_code: ClassVar[int] = 1
+    may_retry: ClassVar[bool] = False
+
+
+class PermanentFailure(CippusError):  # noqa: N818 -- a kind of failure, not one error
+    """Another attempt cannot help."""
+
+
+class InputError(PermanentFailure):
+    """An argument or a setting cannot be used, or the command is refused in this state."""
+
+    exit_code = 2
+
+
+class TransientFailure(CippusError):  # noqa: N818
+    """Another attempt may help."""
+
+    may_retry = True
+
+
 def is_transient_sqlstate(sqlstate: str | None) -> bool:
-    """Whether trying again may help. An error without a SQLSTATE never reached the server, or lost it."""
+    """Return whether a database error may be retried. Without a SQLSTATE, the server was not reached or was lost."""
     return not sqlstate or sqlstate in TRANSIENT_SQLSTATES or sqlstate[:2] in TRANSIENT_SQLSTATES
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether an error, ours or a client's, is one that another attempt may not meet.
+    """Return whether another attempt may succeed. An unknown kind of error is a defect, and is not retried."""
+    # Imported here: `cippus --help` needs none of these libraries, and they take a second to import.
+    from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
+    from botocore.exceptions import ConnectionError as BotocoreConnectionError
+    from deltalake.exceptions import CommitFailedError
+    from obstore.exceptions import GenericError
 
-    What no table knows is taken for a defect, which is not tried again.
-    """
-    if isinstance(error, TransientFailure | PermanentFailure):
-        return isinstance(error, TransientFailure)
+    if isinstance(error, CippusError):
+        return error.may_retry
     if isinstance(error, ClientError):
         return str(error.response.get("Error", {}).get("Code", "")) in TRANSIENT_S3_CODES
     if isinstance(error, BotoCoreError):
         return isinstance(error, BotocoreConnectionError | HTTPClientError | IncompleteReadError)
     if isinstance(error, CommitFailedError | ConnectionError | TimeoutError):
         return True
-    if isinstance(error, GenericError):  # obstore's, of a connection that was lost or not made, or an answer of S3's
-        said = _S3_CODE.search(str(error))
-        return said is None or said[1] in TRANSIENT_S3_CODES
-    # delta-rs, polars and pyarrow have no type for what S3 answered: its code is in their message, or nothing answered.
-    said = _S3_CODE.search(str(error))
-    if said:
-        return said[1] in TRANSIENT_S3_CODES
-    return isinstance(error, OSError) and not isinstance(error, FileNotFoundError | PermissionError)
+    # delta-rs, obstore, polars and pyarrow have no type for an answer of S3: the code is in the message.
+    code = _S3_CODE.search(str(error))
+    if code is not None:
+        return code[1] in TRANSIENT_S3_CODES
+    return isinstance(error, GenericError | OSError) and not isinstance(error, FileNotFoundError | PermissionError)
+
+
+def as_cippus_error(error: Exception) -> CippusError | None:
+    """Return the failure to show for an error of S3, Delta or the operating system, or None for a defect."""
+    from botocore.exceptions import BotoCoreError, ClientError
+    from deltalake.exceptions import DeltaError
+
+    if isinstance(error, CippusError):
+        return error
+    if not isinstance(error, BotoCoreError | ClientError | DeltaError | OSError):
+        return None
+    kind = TransientFailure if is_transient(error) else PermanentFailure
+    return kind(str(error) or "The operating system or S3 reported an error without a message.")

@@ -4,8 +4,10 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from resources.errors import InputError
 
-class StackNotUpError(RuntimeError):
+
+class StackNotUpError(InputError):
     """The embedded stack is needed and is not up."""
 
 

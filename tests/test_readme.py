@@ -26,9 +26,9 @@ from pipelines.definitions import defs
 from resources.catalogues import load_verticals
 from resources.delta.table import TableSpec
 from resources.s3.usage import PrefixUsage, Usage
+from resources.settings import variables
 from resources.sources.redshift import STAGING
 from resources.vectors.generations import PREVIOUS, SERVING, Generation, Recipe
-from resources.wiring import VARIABLES
 from tests.benchmarks.__main__ import BENCHES
 
 ROOT = Path(__file__).parents[1]
@@ -166,7 +166,7 @@ def test_stage_table_is_in_the_order_of_the_definitions() -> None:
 
 
 def test_variables_are_the_declared_ones() -> None:
-    assert {_names(name)[0]: meaning for name, meaning in _table("variable")} == VARIABLES
+    assert {_names(name)[0] for name, _ in _table("variable")} == {variable.name for variable in variables()}
 
 
 def test_columns_are_the_source_schemas() -> None:
@@ -185,7 +185,7 @@ def test_every_name_in_code_font_exists(commands: Mapping[str, TyperCommand]) ->
     options = {name for command in commands.values() for option in command.params for name in option.opts}
     known = {
         *FOREIGN_NAMES,
-        *VARIABLES,
+        *(variable.name for variable in variables()),
         *options,
         *assets,
         *(key for keys in assets.values() for key in keys),

@@ -26,6 +26,7 @@ from resources.delta.table import BUCKET, LakeResource
 from resources.erasure.scan import Findings, Scan
 from resources.erasure.terms import Needles
 from resources.erasure.tombstones import ErasureResource, Subject, Tombstone
+from resources.errors import InputError
 from resources.models.embedder import EmbedderResource
 from resources.s3.client import S3Resource
 from resources.s3.versions import delete_leftovers
@@ -36,7 +37,7 @@ from resources.vectors.store import SLICE
 _HISTORIES_AT_ONCE, _FOLDERS_TOLD = 4, 10
 
 
-class UnknownAccountError(ValueError):
+class UnknownAccountError(InputError):
     """Nothing of such an account is stored, and it was never erased: most likely the id is mistyped."""
 
 

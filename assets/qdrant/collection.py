@@ -20,10 +20,10 @@ from assets.verticals import TAGS
 from resources.delta.state import LedgerResource
 from resources.delta.table import Changes, Contents, LakeResource, fingerprint
 from resources.models.embedder import EmbedderResource
+from resources.settings import bucket_count
 from resources.vectors.generations import Generation, Generations
 from resources.vectors.protocol import VectorIndex
 from resources.vectors.resource import QdrantResource
-from resources.wiring import bucket_count
 
 GROUP = "qdrant"
 

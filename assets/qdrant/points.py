@@ -15,11 +15,11 @@ from assets.verticals import TAGS
 from resources.delta.table import LakeResource
 from resources.models.embedder import EmbeddingModel
 from resources.raw.store import BucketCountError
+from resources.settings import bucket_count
 from resources.vectors.bm25 import SPARSE_ENCODING, SparseEncoder
 from resources.vectors.generations import Recipe
 from resources.vectors.protocol import VectorIndex
 from resources.vectors.values import IndexPoint
-from resources.wiring import bucket_count
 
 _POINTS_AT_ONCE = 2_048
 """Points whose vectors are in memory together: 3 MB of vectors, and their payloads."""

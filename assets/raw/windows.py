@@ -21,9 +21,9 @@ from resources.erasure.tombstones import ErasureResource
 from resources.errors import PermanentFailure, TransientFailure
 from resources.raw.quarantine import QuarantineResource
 from resources.raw.store import EXPORT, Manifest, RawStoreResource
+from resources.settings import bucket_count, clock_skew_seconds
 from resources.sources.protocol import LiveSource, Source
 from resources.sources.rds_export import RdsExportResource
-from resources.wiring import bucket_count, clock_skew_seconds
 
 GROUP = "raw"
 _LOG_EVERY_ROWS = 500_000

@@ -9,18 +9,14 @@ import typer
 
 from pipelines.cli.terminal import Json, err, out, print_json, require_stack, require_utf8
 from pipelines.local.run_lock import only_run
-from pipelines.samples.folder import InputError
-from resources.wiring import Environment, environment, home
+from resources.errors import InputError, PermanentFailure
+from resources.settings import Environment, environment, home
 
 if TYPE_CHECKING:
     from assets.erasure.erase import Erasing
     from assets.erasure.receipt import Receipt
 
 _FAILED = 1
-
-
-class StageFailedError(RuntimeError):
-    """A stage that the erasure needs failed; the account is not whole any more, and the command has to be repeated."""
 
 
 def erase(
@@ -38,8 +34,8 @@ def erase(
     as_json: Json = False,
 ) -> None:
     """Erase an account from every layer for good, and print the receipt; exit 1 when the scan finds anything left."""
-    from assets.erasure.erase import UnknownAccountError, look
     from assets.erasure.erase import erase as erase_account
+    from assets.erasure.erase import look
 
     if not account_id.strip():
         message = "The account id is empty; expected one of the source's."
@@ -52,10 +48,7 @@ def erase(
             _, found = look(parts, account_id, texts)
             _show_scan(found.to_json(), sorted(found.places), as_json=as_json)
             raise typer.Exit(_FAILED if found.places else 0)
-        try:
-            receipt = erase_account(parts, account_id, texts, ahead=ahead)
-        except UnknownAccountError as error:
-            raise InputError(str(error)) from None
+        receipt = erase_account(parts, account_id, texts, ahead=ahead)
     _show(receipt, as_json=as_json)
     if not receipt.is_clean:
         raise typer.Exit(_FAILED)
@@ -123,7 +116,7 @@ def _settle(job_name: str) -> None:
     failures = settle(home(), job_name, err)
     for step, message in failures.items():
         sentence = f"{step} failed, and the erasure is not complete: {message}"
-        raise StageFailedError(sentence)
+        raise PermanentFailure(sentence)
 
 
 def _vacuum() -> int:

@@ -7,8 +7,8 @@ from rich.progress import Progress
 
 from pipelines.cli.terminal import Json, err, out, print_json, require_stack
 from pipelines.local.run_lock import only_run
-from pipelines.samples.folder import InputError
-from resources.wiring import home
+from resources.errors import InputError
+from resources.settings import home
 
 if TYPE_CHECKING:
     from assets.qdrant.points import PointWriter
@@ -22,13 +22,11 @@ def reconcile(
     as_json: Json = False,
 ) -> None:
     """Compare the collection with the lake, point by point, and repair what differs; nothing is embedded."""
-    from assets.embeddings import MissingVectorError
     from assets.partitions import BUCKETS
     from assets.qdrant.points import recipe_of
     from assets.qdrant.promotion import serve_if_ready, written
     from assets.qdrant.reconciliation import KINDS, Reconciled
     from assets.qdrant.reconciliation import reconcile as repair
-    from resources.raw.store import BucketCountError
 
     qdrant, writer = _of_this_environment()
     buckets = [int(key) for key in BUCKETS.get_partition_keys()]
@@ -39,10 +37,7 @@ def reconcile(
     with only_run(home()), qdrant.generations() as generations, Progress(console=err, transient=True) as progress:
         for generation in written(generations, recipe):
             report, steps = Reconciled(generation.name), progress.track(buckets, description=generation.name)
-            try:
-                repair(generations.open(generation), writer, steps, report, deep=deep)
-            except (MissingVectorError, BucketCountError) as error:
-                raise InputError(str(error)) from None
+            repair(generations.open(generation), writer, steps, report, deep=deep)
             reports.append(report)
         waiting, verdict = serve_if_ready(
             generations, recipe, writer, lambda _generation: None, qdrant.unequal_replicas
@@ -60,13 +55,10 @@ def reconcile(
 
 def rollback(as_json: Json = False) -> None:
     """Serve the generation that was served before, in line with the lake; run it again to return."""
-    from assets.embeddings import MissingVectorError
     from assets.partitions import BUCKETS
     from assets.qdrant.points import recipe_of
     from assets.qdrant.reconciliation import Reconciled
     from assets.qdrant.reconciliation import reconcile as repair
-    from resources.raw.store import BucketCountError
-    from resources.vectors.values import NoPreviousError
 
     qdrant, writer = _of_this_environment()
     buckets = [int(key) for key in BUCKETS.get_partition_keys()]
@@ -74,12 +66,9 @@ def rollback(as_json: Json = False) -> None:
         before, previous = generations.serving(), generations.previous()
         # Runs keep what is served up to date, and nothing else: what was deleted since would be found again.
         is_current = previous is not None and previous.recipe.has_vectors_of(recipe_of(writer.model, "none"))
-        try:
-            if previous is not None and is_current:
-                repair(generations.open(previous), writer, buckets, Reconciled(previous.name), deep=False)
-            serving = generations.roll_back()
-        except (MissingVectorError, BucketCountError, NoPreviousError) as error:
-            raise InputError(str(error)) from None
+        if previous is not None and is_current:
+            repair(generations.open(previous), writer, buckets, Reconciled(previous.name), deep=False)
+        serving = generations.roll_back()
     left = before.name if before else "nothing"
     if as_json:
         told_all = {"serving": serving.name, "instead_of": left, "model": serving.recipe.model, "current": is_current}

@@ -22,12 +22,12 @@ from rich.console import Console
 from pipelines.cli.console import LineageProgress
 from pipelines.definitions import defs
 from pipelines.jobs.asset_jobs import CHECKS, LINEAGE, all_buckets
-from pipelines.local.event_log import event_log_settings
 from pipelines.local.run_lock import only_run
 from resources.s3 import usage
 from resources.s3.governor.process import GovernorGoneError
 
 _PID_TAG = "cippus/pid"
+_OWN_CLASS = re.compile(r"^(pipelines|assets|resources)\.[\w.]+: ")
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 INSTANCE_SETTINGS: dict[str, Any] = {
     "telemetry": {"enabled": False},
@@ -65,8 +65,7 @@ def instance_folder(home: Path) -> Path:
     """The folder of the home's Dagster instance, with its settings written; `dagster dev` uses it as DAGSTER_HOME."""
     folder = home / "dagster"
     folder.mkdir(parents=True, exist_ok=True)
-    settings = {**INSTANCE_SETTINGS, **event_log_settings(folder)}
-    (folder / "dagster.yaml").write_text(yaml.safe_dump(settings))
+    (folder / "dagster.yaml").write_text(yaml.safe_dump(INSTANCE_SETTINGS))
     return folder
 
 
@@ -148,7 +147,7 @@ def _failures(result: ExecuteInProcessResult) -> dict[str, str]:
         while error is not None and error.cause is not None and error.cls_name != GovernorGoneError.__name__:
             error = error.cause
         message = _ANSI.sub("", error.message).strip() if error else ""
-        message = message.removeprefix(f"{GovernorGoneError.__module__}.{GovernorGoneError.__name__}: ")
+        message = _OWN_CLASS.sub("", message)
         found[(event.step_key or "").replace("__", "/")] = message.splitlines()[0] if message else "unknown error"
     if gone is not None and not any(str(gone) in message for message in found.values()):
         found = dict.fromkeys(found, str(gone))  # a check, whose errors are the clients'

@@ -10,37 +10,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from botocore.exceptions import BotoCoreError, ClientError
 from dagster import BetaWarning
-from deltalake.exceptions import DeltaError
 
 from pipelines.cli import erase, evaluate, governor, index, presentation, search
 from pipelines.cli.terminal import Json, err, out, print_json, require_stack
 from pipelines.local import stack
-from pipelines.local.run_lock import RunInProgressError, only_run
-from pipelines.local.server_process import ServerError
+from pipelines.local.run_lock import only_run
 from pipelines.samples.dataset import prepare, record_load
-from pipelines.samples.folder import InputError, open_folder
-from resources.delta.purge import ForeignWriterError
-from resources.erasure.tombstones import ErasureKeyError
-from resources.llm.embedding_endpoint import EndpointError, EndpointSettingError
-from resources.local_stack import EmbeddedStack, StackNotUpError
-from resources.models.model_files import ModelFilesError
+from pipelines.samples.folder import open_folder
+from resources.errors import InputError, as_cippus_error
+from resources.local_stack import EmbeddedStack
 from resources.s3 import usage
-from resources.s3.governor.process import GovernorGoneError, GovernorStartError, running
-from resources.s3.governor.settings import GovernorSettingError
-from resources.sources.postgres_errors import SourceAddressError, SourcePermissionError, SourceUnavailableError
-from resources.vectors.values import QdrantAddressError, VectorIndexError
-from resources.wiring import (
-    Environment,
-    SettingError,
-    environment,
-    go_without_governor,
-    governor_home,
-    home,
-    is_governed,
-    writable_home,
-)
+from resources.s3.governor.process import HOME_FOLDER, running
+from resources.settings import Environment, environment, go_without_governor, home, is_governed, writable_home
 
 if TYPE_CHECKING:
     from pipelines.samples.load import LoadReport
@@ -56,29 +38,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 EXAMPLE_SEARCHES = ("vegan recipes", "electric car reviews", "marathon training")
-BAD_INPUT, FAILED = 2, 1
-
-
-REFUSED = (
-    *(InputError, StackNotUpError, SettingError, GovernorSettingError, EndpointSettingError, SourceAddressError),
-    *(RunInProgressError, ErasureKeyError, QdrantAddressError),
-)
-UNSUCCESSFUL = (
-    *(EndpointError, ModelFilesError, ServerError, VectorIndexError),
-    *(SourcePermissionError, SourceUnavailableError, GovernorStartError, GovernorGoneError),
-    *(BotoCoreError, ClientError, DeltaError, OSError, ForeignWriterError, erase.StageFailedError),
-)
+FAILED = 1
 
 
 def main() -> None:
-    """Run the command. Bad input is one sentence on stderr and exit 2; a failure is one and exit 1."""
+    """Run the command. Report an error in one line on stderr, and exit with its code."""
     try:
         app()
-    except (*REFUSED, *UNSUCCESSFUL) as raised:
-        error = raised if isinstance(raised, REFUSED) else usage.lost() or raised
-        sentence = f"cippus: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
+    except Exception as raised:
+        error = as_cippus_error(raised)
+        if error is None:  # a defect: its traceback is what helps
+            raise
+        if not isinstance(error, InputError):
+            error = usage.lost() or error  # clients of a lost governor report refused connections
+        sentence = f"cippus: {str(error).splitlines()[0]}"
         err.print(sentence, style="red", highlight=False, soft_wrap=True, markup=False)
-        sys.exit(BAD_INPUT if isinstance(error, REFUSED) else FAILED)
+        sys.exit(error.exit_code)
 
 
 @app.command()
@@ -124,7 +99,7 @@ def down(
 @app.command()
 def status(as_json: Json = False) -> None:
     """Say which part of the embedded stack is running, and what went through this host's request governors."""
-    parts, governors = stack.status(home()), [found.status() for found in running(governor_home())]
+    parts, governors = stack.status(home()), [found.status() for found in running(home() / HOME_FOLDER)]
     if as_json:
         print_json({**parts, "governors": governors})
     else:

@@ -9,7 +9,7 @@ import typer
 from assets.transforms.search.ranking import Retriever
 from pipelines.cli import presentation
 from pipelines.cli.terminal import Json, err, out, print_json, require_stack, require_utf8
-from pipelines.samples.folder import InputError
+from resources.errors import InputError
 
 _DAYS = ["%Y-%m-%d"]
 

@@ -7,8 +7,8 @@ import typer
 from rich.console import Console
 
 from pipelines.local import stack
-from pipelines.samples.folder import InputError
-from resources.wiring import Environment, environment, home, writable_home
+from resources.errors import InputError
+from resources.settings import Environment, environment, home, writable_home
 
 out = Console()
 err = Console(stderr=True)

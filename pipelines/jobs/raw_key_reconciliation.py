@@ -13,15 +13,11 @@ from assets.raw.windows import keeping
 from assets.transforms.source.schema import SOURCE_TABLES, SourceTable
 from resources.delta.table import LakeResource
 from resources.erasure.tombstones import ErasureResource
-from resources.errors import PermanentFailure
+from resources.errors import InputError
 from resources.raw.quarantine import QuarantineResource
 from resources.raw.store import RawStoreResource
+from resources.settings import bucket_count, clock_skew_seconds
 from resources.sources.protocol import LiveSource, Source
-from resources.wiring import bucket_count, clock_skew_seconds
-
-
-class SourceNotLiveError(PermanentFailure):
-    """The configured source cannot be asked for all its keys."""
 
 
 def _reconcile(table: SourceTable) -> OpDefinition:
@@ -39,7 +35,7 @@ def _reconcile(table: SourceTable) -> OpDefinition:
         with stopping_unless_transient():
             if not isinstance(source, LiveSource):
                 message = f"Keys of {source.name} cannot be compared, expected CIPPUS_SOURCE to be postgres."
-                raise SourceNotLiveError(message)
+                raise InputError(message)
             skew = timedelta(seconds=clock_skew_seconds())
             spec, count = LAKE_TABLES[table.name], bucket_count()
             keep = keeping(erasures.tombstones(), erased)

@@ -5,8 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from resources.errors import InputError
 
-class RunInProgressError(RuntimeError):
+
+class RunInProgressError(InputError):
     """Another process is working on this home folder."""
 
 

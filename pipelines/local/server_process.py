@@ -9,13 +9,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from resources.errors import PermanentFailure
+
 _START_SECONDS = 60.0
 _RETRY_SECONDS = 5.0
 _POLL_SECONDS = 0.05
 _LOG_LINES_SHOWN = 8
 
 
-class ServerError(RuntimeError):
+class ServerError(PermanentFailure):
     """A server of the embedded stack could not be started; the message names its log."""
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from pipelines.local import stack
 from pipelines.local.run_lock import only_run
 from pipelines.samples.creators import generate
-from pipelines.samples.folder import InputError, open_folder
+from pipelines.samples.folder import open_folder
+from resources.errors import InputError
 
 _LOADED = "loaded by hand"
 _SEED = 7

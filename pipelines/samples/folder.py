@@ -9,16 +9,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from assets.transforms.source.schema import LABELS_SCHEMA, SOURCE_TABLES, TIMESTAMP
+from resources.errors import InputError
 
 _REQUIRED_FILES = ("accounts", "posts")
 _OPTIONAL_COLUMNS = {"labels": {"annotator"}}
 _BATCH_ROWS = 10_000
 _EARLIEST_US, _LATEST_US = -62_135_596_800_000_000, 253_402_300_799_999_999
 """The first and the last microsecond of the years 1 to 9999, which Postgres, Arrow and Python all have."""
-
-
-class InputError(ValueError):
-    """What somebody gave cannot be used; the message is one sentence: what, where, what was expected."""
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,14 @@ from typing import Any
 
 import yaml
 
+from resources.errors import InputError
+
 VERTICALS_PATH = Path(__file__).with_name("verticals.yaml")
 _NAME = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*")
 _KEYS = {"name", "title", "iab", "default_threshold", "descriptions"}
 
 
-class CatalogueError(ValueError):
+class CatalogueError(InputError):
     """A catalogue file says something that it may not; the message names the entry."""
 
 

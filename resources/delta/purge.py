@@ -12,13 +12,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from deltalake import DeltaTable, write_deltalake
 
+from resources.errors import PermanentFailure
 from resources.s3.client import S3Resource
 
 LOG = "/_delta_log/"
 _NUMBERED = re.compile(r"(\d{20})\.(?:checkpoint\.|json$)")
 
 
-class ForeignWriterError(RuntimeError):
+class ForeignWriterError(PermanentFailure):
     """Another process wrote to a table while its past was deleted; the message says what to do."""
 
 

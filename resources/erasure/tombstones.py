@@ -14,6 +14,7 @@ from typing import Any
 from dagster import ConfigurableResource
 from pydantic import Field
 
+from resources.errors import InputError
 from resources.s3.client import S3Resource
 
 PREFIX = "erasure/"
@@ -45,7 +46,7 @@ _LEAST_KEY_CHARACTERS = 32
 _CHECK = f"{PREFIX}key.json"
 
 
-class ErasureKeyError(ValueError):
+class ErasureKeyError(InputError):
     """The key of the tombstones is missing, too short, or another one than they were made with."""
 
 

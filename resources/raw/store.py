@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from dagster import ConfigurableResource
 
 from resources.delta.table import fingerprint
-from resources.errors import PermanentFailure, TransientFailure
+from resources.errors import InputError, TransientFailure
 from resources.raw.plan import DividedWindow, Plan
 from resources.raw.writer import WindowFile, WindowWriter
 from resources.s3.client import S3Resource
@@ -21,7 +21,7 @@ class WindowTakenError(TransientFailure):
     """Another extraction completed the same window first; its rows stand and this run's are not used."""
 
 
-class BucketCountError(PermanentFailure):
+class BucketCountError(InputError):
     """Rows were extracted for another number of buckets than this run uses."""
 
 

@@ -28,7 +28,7 @@ class DamagedObjectError(PermanentFailure):
     """An object is there, but not what was written; the message names it."""
 
 
-class ListingMarkError(RuntimeError):
+class ListingMarkError(PermanentFailure):
     """A listing cannot go on where it stopped; it has to begin anew."""
 
 

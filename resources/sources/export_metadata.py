@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from resources.errors import PermanentFailure
+
 COMPLETE = "COMPLETE"
 ENDED = frozenset({"FAILED", "CANCELED", "CANCELING"})
 """States of an export, or of a table in it, that never become COMPLETE."""
 _REPLACED_IN_PATHS = re.compile(r'[\\`" ]')
 
 
-class ExportMetadataError(ValueError):
+class ExportMetadataError(PermanentFailure):
     """A metadata file does not say what it must; the message names the file and the field."""
 
 

@@ -7,7 +7,7 @@ import adbc_driver_manager
 import psycopg
 import pyarrow as pa
 
-from resources.errors import PermanentFailure, TransientFailure, is_transient_sqlstate
+from resources.errors import InputError, PermanentFailure, TransientFailure, is_transient_sqlstate
 
 _TIMED_OUT = "57014"
 _DENIED = frozenset({"42501"})
@@ -29,7 +29,7 @@ class SourceUnavailableError(TransientFailure):
     """The source database cannot be reached, or ended the session; a later attempt may succeed."""
 
 
-class SourceAddressError(PermanentFailure):
+class SourceAddressError(InputError):
     """What should be the source database's address is none; the message quotes nothing of it."""
 
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 from botocore.config import Config as BotocoreConfig
 from dagster import ConfigurableResource
 
-from resources.errors import PermanentFailure, TransientFailure
+from resources.errors import InputError, PermanentFailure, TransientFailure
 from resources.s3.client import S3Resource
 from resources.s3.parquet import open_parquet, stream
 from resources.sources.protocol import KeyRange, ReadWindow
@@ -29,7 +29,7 @@ STAGING = "staging/redshift/"
 _API_ATTEMPTS = 5
 
 
-class RedshiftSettingError(PermanentFailure):
+class RedshiftSettingError(InputError):
     """A setting that Redshift needs is missing; the message names it."""
 
 

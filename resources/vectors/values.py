@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from resources.errors import PermanentFailure, TransientFailure
+from resources.errors import CippusError, InputError, TransientFailure
 
 DENSE, SPARSE = "dense", "bm25"
 NO_DIGEST = -1
 
 
-class VectorIndexError(RuntimeError):
+class VectorIndexError(CippusError):
     """The index refused or failed. Those below say how."""
 
 
@@ -22,11 +22,11 @@ class IndexUnavailableError(VectorIndexError, TransientFailure):
     """The server does not answer or refuses us, or another process holds the embedded index."""
 
 
-class QdrantAddressError(VectorIndexError, PermanentFailure):
+class QdrantAddressError(VectorIndexError, InputError):
     """A setting is no address of a Qdrant server; the message is one sentence, without a user's name or password."""
 
 
-class CollectionMissingError(VectorIndexError):
+class CollectionMissingError(VectorIndexError, InputError):
     """The collection was never made, or is lost: ``ensure_collection`` makes it."""
 
 
@@ -38,7 +38,7 @@ class AliasRaceError(VectorIndexError, TransientFailure):
     """Another process promoted a generation at the same time, and it is the one that is served."""
 
 
-class NoPreviousError(VectorIndexError):
+class NoPreviousError(VectorIndexError, InputError):
     """There is no generation to roll back to."""
 
 

@@ -20,7 +20,7 @@ from resources.delta.table import LakeResource
 from resources.erasure.tombstones import ErasureResource
 from resources.raw.quarantine import QuarantineResource
 from resources.s3.client import S3Object, S3Resource
-from resources.wiring import bucket_count
+from resources.settings import bucket_count
 
 THEN, DAY = datetime(2026, 3, 1, tzinfo=UTC), date(2026, 3, 1)
 ALL = {"dagster/asset_partition_range_start": "0", "dagster/asset_partition_range_end": str(bucket_count() - 1)}

@@ -12,7 +12,7 @@ from rich.table import Table
 from pipelines.cli.terminal import require_stack
 from pipelines.local.run_lock import RunInProgressError
 from resources.local_stack import StackNotUpError
-from resources.wiring import home
+from resources.settings import home
 from tests.benchmarks import BenchResult
 
 BENCHES = {

@@ -1,17 +1,20 @@
 """Kinds of failure: a permanent one stops at once and says what to do, a transient one is repeated by the policy."""
 
+import ast
+import builtins
 import errno
 import warnings
+from pathlib import Path
 
 import adbc_driver_manager
 import psycopg
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError, ReadTimeoutError
 from dagster import MaterializeResult, RetryPolicy, materialize
-from deltalake.exceptions import CommitFailedError
+from deltalake.exceptions import CommitFailedError, DeltaError
 
 from assets.framework.asset import asset
-from resources.errors import PermanentFailure, TransientFailure, is_transient
+from resources.errors import InputError, PermanentFailure, TransientFailure, as_cippus_error, is_transient
 from resources.llm.embedding_endpoint import PermanentEndpointError, TransientEndpointError
 from resources.raw.store import BucketCountError, WindowTakenError
 from resources.s3.client import DamagedObjectError
@@ -22,7 +25,9 @@ from resources.sources.postgres_errors import (
     SourceUnavailableError,
     refused,
 )
-from resources.vectors.values import CollectionMismatchError, IndexUnavailableError
+from resources.vectors.values import CollectionMismatchError, CollectionMissingError, IndexUnavailableError
+
+ROOT = Path(__file__).parents[2]
 
 
 def of_s3(code: str) -> ClientError:
@@ -65,6 +70,52 @@ def of_s3(code: str) -> ClientError:
 )
 def test_every_error_is_of_a_kind(error: Exception, transient: bool) -> None:
     assert is_transient(error) is transient
+
+
+def test_every_exception_of_the_project_is_in_the_tree() -> None:
+    bases: dict[str, set[str]] = {}
+    for path in (path for top in ("pipelines", "assets", "resources") for path in (ROOT / top).rglob("*.py")):
+        if "transforms" not in path.parts:
+            classes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ClassDef)]
+            bases |= {found.name: {getattr(base, "id", "") for base in found.bases} for found in classes}
+    builtin = {
+        name for name, value in vars(builtins).items() if isinstance(value, type) and issubclass(value, Exception)
+    }
+    builtin = {name for name in vars(builtins) if name.endswith(("Error", "Exception"))}
+    raised = {name for name, parents in bases.items() if name.endswith(("Error", "Failure")) or parents & builtin}
+
+    def is_ours(name: str) -> bool:
+        return name == "CippusError" or any(is_ours(base) for base in bases.get(name, ()))
+
+    assert len(raised) > 40
+    assert [name for name in sorted(raised) if not is_ours(name)] == []
+
+
+@pytest.mark.parametrize(
+    ("error", "exit_code", "may_retry"),
+    [
+        (InputError("i"), 2, False),
+        (BucketCountError("b"), 2, False),
+        (CollectionMissingError("c"), 2, False),
+        (PermanentFailure("p"), 1, False),
+        (IndexUnavailableError("i"), 1, True),
+        (of_s3("SlowDown"), 1, True),
+        (of_s3("AccessDenied"), 1, False),
+        (DeltaError("d"), 1, False),
+        (ConnectionResetError(errno.ECONNRESET, "reset"), 1, True),
+        (FileNotFoundError("part-1.parquet"), 1, False),
+    ],
+    ids=lambda value: f"{type(value).__name__}-{value}"[:60] if isinstance(value, Exception) else "",
+)
+def test_the_command_exits_by_the_kind_of_failure(error: Exception, exit_code: int, may_retry: bool) -> None:
+    found = as_cippus_error(error)
+    assert found is not None
+    assert (found.exit_code, found.may_retry) == (exit_code, may_retry)
+    assert str(found) == str(error)
+
+
+def test_a_defect_is_no_failure_of_ours() -> None:
+    assert as_cippus_error(KeyError("a defect")) is None
 
 
 @pytest.mark.parametrize(

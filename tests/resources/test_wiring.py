@@ -2,32 +2,36 @@
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from resources import wiring
+from resources.errors import InputError
 from resources.s3.options import GovernorConfig
+from resources.settings import QdrantSettings, go_without_governor, is_governed, variables
 from resources.sources.postgres import PostgresResource
 from resources.sources.redshift import RedshiftResource
-from resources.wiring import SettingError, go_without_governor, s3_resource
+from resources.vectors.generations import QUANTIZATIONS
+from resources.wiring import s3_resource
 
 
 @pytest.fixture(autouse=True)
 def _bare(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
     """No variable but the home's."""
-    for name in set(wiring.VARIABLES) - {"CIPPUS_HOME"}:
+    for name in {variable.name for variable in variables()} - {"CIPPUS_HOME"}:
         monkeypatch.delenv(name, raising=False)
 
 
 def test_s3_is_governed_unless_it_is_turned_off(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
     assert s3_resource().governor == GovernorConfig(home=str(home / "governor"))
-    assert wiring.is_governed()
+    assert is_governed()
     monkeypatch.setenv("CIPPUS_S3_GOVERNOR", "off")
     assert s3_resource().governor is None
     monkeypatch.setenv("CIPPUS_S3_GOVERNOR", "on")
     assert s3_resource().governor is not None
     go_without_governor()
-    assert not wiring.is_governed()
+    assert not is_governed()
 
 
 def test_every_resource_has_the_same_s3(home: Path) -> None:
@@ -66,25 +70,33 @@ def test_variables_reach_the_governor(monkeypatch: pytest.MonkeyPatch, home: Pat
 @pytest.mark.parametrize(
     ("name", "value", "sentence"),
     [
-        ("CIPPUS_S3_GOVERNOR", "no", "CIPPUS_S3_GOVERNOR is 'no', expected on or off."),
+        ("CIPPUS_S3_GOVERNOR", "no", "CIPPUS_S3_GOVERNOR is no; it must be on or off."),
         (
             "CIPPUS_S3_ENDPOINT",
             "http://AKIA:SECRET@host",
             "CIPPUS_S3_ENDPOINT holds credentials or another @, expected a URL of a host alone, "
             "such as https://s3.example.org.",
         ),
-        ("CIPPUS_S3_DEPTH", "-1", "CIPPUS_S3_DEPTH is '-1', expected a number of path segments."),
-        ("CIPPUS_S3_DEADLINE", "0", "CIPPUS_S3_DEADLINE is '0', expected seconds above 0."),
-        ("CIPPUS_S3_DEADLINE", "inf", "CIPPUS_S3_DEADLINE is 'inf', expected seconds above 0."),
-        ("CIPPUS_S3_MAX_WRITES", "many", "CIPPUS_S3_MAX_WRITES is 'many', expected requests a second above 0."),
-        ("CIPPUS_S3_MAX_READS", "nan", "CIPPUS_S3_MAX_READS is 'nan', expected requests a second above 0."),
+        ("CIPPUS_S3_DEPTH", "-1", "CIPPUS_S3_DEPTH is -1; it must be a number of path segments."),
+        ("CIPPUS_S3_DEADLINE", "0", "CIPPUS_S3_DEADLINE is 0; it must be a number of seconds above 0."),
+        ("CIPPUS_S3_DEADLINE", "inf", "CIPPUS_S3_DEADLINE is inf; it must be a number of seconds above 0."),
+        (
+            "CIPPUS_S3_MAX_WRITES",
+            "many",
+            "CIPPUS_S3_MAX_WRITES is many; it must be a number of requests per second.",
+        ),
+        (
+            "CIPPUS_S3_MAX_READS",
+            "nan",
+            "CIPPUS_S3_MAX_READS is nan; it must be a number of requests per second.",
+        ),
     ],
 )
 def test_what_cannot_be_used_is_one_sentence(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, sentence: str
 ) -> None:
     monkeypatch.setenv(name, value)
-    with pytest.raises(SettingError, match=f"^{re.escape(sentence)}$"):
+    with pytest.raises(InputError, match=f"^{re.escape(sentence)}$"):
         s3_resource()
 
 
@@ -116,5 +128,48 @@ def test_variables_reach_the_sources(monkeypatch: pytest.MonkeyPatch) -> None:
     assert source.lag_seconds == 900.0
     assert source.s3.governor == exports.s3.governor == found.s3.governor
     monkeypatch.setenv("CIPPUS_SOURCE", "oracle")
-    with pytest.raises(SettingError, match=r"^CIPPUS_SOURCE is 'oracle', expected one of postgres, redshift\.$"):
+    with pytest.raises(InputError, match=r"^CIPPUS_SOURCE is oracle; it must be postgres or redshift\.$"):
         wiring.resources()
+
+
+def test_every_variable_is_documented_once() -> None:
+    listed = variables()
+    assert len({variable.name for variable in listed}) == len(listed) == 42
+    assert all(variable.description.endswith(".") for variable in listed)
+    by_name = {variable.name: variable for variable in listed}
+    assert by_name["CIPPUS_BUCKETS"].default == "8; 64 in production"
+    assert by_name["CIPPUS_S3_DEADLINE"].default == "60"
+    assert by_name["CIPPUS_ENV"].default == "local"
+    assert {name for name, variable in by_name.items() if variable.description.startswith("Secret.")} == {
+        "CIPPUS_POSTGRES_DSN", "QDRANT_API_KEY", "CIPPUS_EMBEDDINGS_API_KEY", "CIPPUS_ERASURE_KEY",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("CIPPUS_LAKE_RETENTION_HOURS", "-1", "CIPPUS_LAKE_RETENTION_HOURS is -1; it must be a whole number of hours."),
+        ("CIPPUS_EMBEDDINGS_REQUESTS", "0", "CIPPUS_EMBEDDINGS_REQUESTS is 0; it must be a number of requests, at"),
+        ("CIPPUS_QDRANT_QUANTIZATION", "pq", "CIPPUS_QDRANT_QUANTIZATION is pq; it must be none, scalar or turbo."),
+        ("CIPPUS_REPLICA_LAG_SECONDS", "a\nb", r"CIPPUS_REPLICA_LAG_SECONDS is 'a\nb'; it must be a number of seconds"),
+    ],
+)
+def test_a_bad_setting_names_its_value(monkeypatch: pytest.MonkeyPatch, name: str, value: str, sentence: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(InputError, match=f"^{re.escape(sentence)}"):
+        wiring.resources()
+
+
+def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in variables():
+        if variable.name not in {"CIPPUS_ENV", "CIPPUS_HOME", "CIPPUS_BUCKETS"}:
+            monkeypatch.setenv(variable.name, "")
+    given = [found.model_dump() for found in wiring.resources()]  # type: ignore[union-attr]
+    for variable in variables():
+        if variable.name != "CIPPUS_HOME":
+            monkeypatch.delenv(variable.name, raising=False)
+    assert given == [found.model_dump() for found in wiring.resources()]  # type: ignore[union-attr]
+
+
+def test_the_settings_quantizations_are_the_index_s() -> None:
+    assert get_args(QdrantSettings.model_fields["quantization"].annotation) == QUANTIZATIONS

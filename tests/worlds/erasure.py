@@ -15,7 +15,7 @@ from resources.delta.state import LedgerResource
 from resources.erasure.scan import Scan
 from resources.erasure.tombstones import ErasureResource
 from resources.local_stack import EmbeddedStack
-from resources.wiring import bucket_count
+from resources.settings import bucket_count
 from tests.worlds.lineage import (
     ACCOUNTS,
     ERASURE_KEY,

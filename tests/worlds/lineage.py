@@ -51,12 +51,12 @@ from resources.raw.quarantine import QuarantineResource
 from resources.raw.store import RawStoreResource
 from resources.s3.client import S3Resource
 from resources.s3.options import GovernorConfig
+from resources.settings import bucket_count
 from resources.sources.postgres import PostgresResource
 from resources.sources.protocol import Source
 from resources.sources.rds_export import RdsExportResource
 from resources.vectors.resource import QdrantResource
 from resources.vectors.values import SearchFilter
-from resources.wiring import bucket_count
 from tests.fakes.embedder import CountingEmbedder, CountingEmbedderResource, counting_embedder
 from tests.worlds.governor_launcher import governor_config
 

@@ -24,7 +24,7 @@ from pipelines.automation.sensors.reachability import skipped_while_unreachable
 from pipelines.jobs.asset_jobs import ACROSS_BUCKETS, BUCKET, WRITES_TAG, all_buckets, bucket_range
 from resources.delta.state import LedgerResource
 from resources.delta.table import WHOLE, LakeResource, fingerprint
-from resources.wiring import Environment, environment
+from resources.settings import Environment, environment
 
 RUNS_A_TICK = 16
 LAKE_TAG, BUCKETS_TAG = "cippus/lake", "cippus/buckets"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.samples.folder import InputError
+from resources.errors import InputError
 
 _BATCH_ROWS = 2_048
 _EXPECTED = "expected one with corpus.parquet, queries.parquet and qrels_test.tsv"

@@ -20,7 +20,7 @@ from assets.transforms.search.ranking import Retriever, rank_posts
 from assets.transforms.search.retrieval_metrics import TOLERANCE, Quality, better_retriever, percentiles
 from assets.transforms.text.corpus import clean
 from pipelines.cli.evaluation.beir_folder import Document, JudgedCollection, open_collection
-from pipelines.samples.folder import InputError
+from resources.errors import InputError
 from resources.models.embedder import EmbeddingModel
 from resources.vectors.bm25 import SPARSE_ENCODING, SparseEncoder
 from resources.vectors.edge.generations import EdgeGenerations

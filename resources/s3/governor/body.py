@@ -3,11 +3,13 @@
 import asyncio
 from collections import deque
 
+from resources.errors import TransientFailure
+
 HIGH_BYTES = 192 << 10
 """Less than one read of the event loop (256 KiB): a body that is not taken on holds one chunk, not more."""
 
 
-class ConnectionLostError(ConnectionError):
+class ConnectionLostError(TransientFailure, ConnectionError):
     """The other side went away in the middle of a message."""
 
 

@@ -18,6 +18,7 @@ from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from resources.errors import PermanentFailure
 from resources.s3.governor.settings import refuse_credentials
 
 HOME_FOLDER = "governor"
@@ -33,11 +34,11 @@ _IDLE_EXIT_SECONDS = 900
 _MOST_LOG_BYTES = 1 << 20
 
 
-class GovernorStartError(RuntimeError):
+class GovernorStartError(PermanentFailure):
     """The request governor could not be started; the message names its log."""
 
 
-class GovernorGoneError(RuntimeError):
+class GovernorGoneError(PermanentFailure):
     """The request governor that a process used has ended, so none of its S3 requests gets through any more."""
 
 

@@ -7,6 +7,7 @@ from ipaddress import ip_address
 from urllib.parse import parse_qsl, unquote
 from xml.sax.saxutils import unescape
 
+from resources.errors import PermanentFailure
 from resources.s3.governor.rate_control import Verb
 
 _S3_LABEL = re.compile(r"^(?:(?P<bucket>.+)\.)?s3(?:[.-][^/]*)?$")
@@ -58,7 +59,7 @@ class S3Request:
         return (self.bucket, *self.folders)
 
 
-class HostRefusedError(ValueError):
+class HostRefusedError(PermanentFailure):
     """A request for a host that this governor does not forward to."""
 
 

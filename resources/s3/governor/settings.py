@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from resources.errors import InputError
+
 MIB = 1 << 20
 
 
-class GovernorSettingError(ValueError):
+class GovernorSettingError(InputError):
     """A setting that cannot be used; the message is one sentence."""
 
 

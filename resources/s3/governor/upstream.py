@@ -9,6 +9,7 @@ from typing import Any
 
 import httptools
 
+from resources.errors import TransientFailure
 from resources.s3.governor.body import Body, ConnectionLostError
 from resources.s3.governor.connection import Connection
 
@@ -22,7 +23,7 @@ UNASKED_SECONDS = 0.05
 BODILESS = frozenset({204, 304})
 
 
-class UpstreamUnreachableError(ConnectionError):
+class UpstreamUnreachableError(TransientFailure, ConnectionError):
     """No connection could be made, so nothing was sent."""
 
 

@@ -327,8 +327,8 @@ def test_without_deep_ids_and_hashes_are_put_right(whole: World) -> None:
 def test_the_commands(whole: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from pipelines.cli import index as indexing
     from pipelines.cli.main import app
-    from pipelines.samples.folder import InputError
     from resources import wiring
+    from resources.errors import InputError
 
     made = wiring.resources()._replace(
         lake=whole.lake,

@@ -19,7 +19,7 @@ from resources.delta.state import Entry, LedgerResource
 from resources.delta.table import WHOLE, LakeResource, TableSpec
 from resources.local_stack import EmbeddedStack
 from resources.s3.client import S3Resource
-from resources.wiring import Environment, bucket_count
+from resources.settings import Environment, bucket_count
 from tests.worlds.lineage import FIRST, assert_same, loaded_world, world_name
 from tests.worlds.sensors import Sensing
 

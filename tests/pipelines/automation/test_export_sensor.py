@@ -4,8 +4,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 import pytest
-from dagster import DagsterInstance, DagsterRunStatus
-from dagster._core.test_utils import create_run_for_test
+from dagster import DagsterInstance, DagsterRunStatus, job
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -154,6 +153,10 @@ def test_whatever_happens_every_whole_export_is_asked_for(events: list[tuple[str
     assert {*world.asked} == {export_id for export_id, state in world.states.items() if state == WHOLE}
 
 
+@job
+def landing() -> None: ...
+
+
 def test_an_export_whose_run_failed_is_named_until_it_is_landed() -> None:
     world = World({"export-1": WHOLE, "export-2": WHOLE})
     world.tick()
@@ -163,7 +166,7 @@ def test_an_export_whose_run_failed_is_named_until_it_is_landed() -> None:
             ("export-2", DagsterRunStatus.FAILURE),
             ("export-2", DagsterRunStatus.STARTED),
         ):
-            create_run_for_test(instance, status=status, tags={"cippus/rds_export": export_id})
+            instance.create_run_for_job(landing, status=status, tags={"cippus/rds_export": export_id})
         assert failed_runs(instance, world.listed()) == {"export-1"}
         assert failed_runs(instance, []) == set()
         found = look(world.cursor, world, world, world.said.append, lambda ids: failed_runs(instance, ids))

@@ -14,14 +14,14 @@ import boto3
 import psycopg
 import pytest
 from botocore.config import Config
-from dagster import DagsterInstance, DagsterRunStatus
-from dagster._core.test_utils import create_run_for_test
+from dagster import DagsterInstance, DagsterRunStatus, job
 
 from pipelines.cli.lineage import _PID_TAG, _close_abandoned, instance_folder
 from pipelines.cli.main import main
 from pipelines.local import stack as embedded
 from pipelines.local.run_lock import only_run
 from pipelines.samples.creators import generate
+from resources.errors import InputError
 from resources.llm import embedding_endpoint
 from resources.llm.embedding_endpoint import RetryPolicy
 from resources.local_stack import EmbeddedStack
@@ -29,7 +29,7 @@ from resources.models import model_files
 from resources.models.embedder import MiniLmModel
 from resources.s3.client import S3Resource
 from resources.s3.governor.process import running
-from resources.wiring import SettingError, bucket_count
+from resources.settings import bucket_count
 
 ROOT = Path(__file__).parents[3]
 GOVERNOR = ("s3-governor", "--port", "0", "--upstream", "http://127.0.0.1:9")
@@ -117,7 +117,7 @@ def test_unknown_arguments_exit_2(call: Call, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("variables", "arguments", "sentence"),
     [
-        ({"CIPPUS_ENV": "staging"}, ("run",), "CIPPUS_ENV is 'staging', expected one of local, test, production."),
+        ({"CIPPUS_ENV": "staging"}, ("run",), "CIPPUS_ENV is staging; it must be local, test or production."),
         ({"CIPPUS_ENV": "production"}, ("up",), "which CIPPUS_ENV=production does not have."),
         ({"CIPPUS_ENV": "production"}, ("demo",), "which CIPPUS_ENV=production does not have."),
         ({}, ("search", "\udcff"), "The query is not valid text; expected UTF-8."),
@@ -131,7 +131,7 @@ def test_unknown_arguments_exit_2(call: Call, tmp_path: Path) -> None:
         (
             {"CIPPUS_S3_GOVERNOR": "no"},
             ("s3-governor", "--port", "0"),
-            "CIPPUS_S3_GOVERNOR is 'no', expected on or off.",
+            "CIPPUS_S3_GOVERNOR is no; it must be on or off.",
         ),
         ({}, ("s3-governor", "--port", "0"), "is not up: start it with `cippus up`."),
         ({}, ("s3-governor", "--port", "99999", "--upstream", "http://s3"), "--port is 99999, expected 0"),
@@ -169,13 +169,13 @@ def test_settings_are_refused_in_one_sentence(
 @pytest.mark.parametrize("text", ["0", "3", "-8", "eight", "²", ""])
 def test_buckets_are_a_power_of_two(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv("CIPPUS_BUCKETS", text)
-    with pytest.raises(SettingError, match="expected a power of two"):
+    with pytest.raises(InputError, match="it must be a power of two"):
         bucket_count()
 
 
 def test_a_home_that_is_no_folder_is_refused(call: Call, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    assert "expected a folder that can be written" in call(tmp_path / "file", "up", code=2).stderr
+    assert "it must be a folder that can be written" in call(tmp_path / "file", "up", code=2).stderr
     assert "is not up" in call(tmp_path / "file", "run", code=2).stderr
 
 
@@ -369,9 +369,13 @@ def test_status_load_and_a_demo_that_would_mix(demo: tuple[Cippus, str], call: C
     assert "run `cippus down --wipe` first" in call(cippus.home, "demo", "--accounts", "6", code=2).stderr
 
 
+@job
+def killed_run() -> None: ...
+
+
 def test_a_killed_run_gives_its_place_in_a_pool_back(tmp_path: Path) -> None:
     with DagsterInstance.from_config(str(instance_folder(tmp_path))) as instance:
-        killed = create_run_for_test(instance, "lineage", status=DagsterRunStatus.STARTED, tags={_PID_TAG: "1"})
+        killed = instance.create_run_for_job(killed_run, status=DagsterRunStatus.STARTED, tags={_PID_TAG: "1"})
         pools = instance.event_log_storage
         pools.initialize_concurrency_limit_to_default("qdrant")
         assert pools.claim_concurrency_slot("qdrant", killed.run_id, "step").is_claimed

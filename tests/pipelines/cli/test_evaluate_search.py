@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from assets.transforms.search.ranking import Retriever
 from pipelines.cli.evaluation.beir_folder import open_collection
 from pipelines.cli.evaluation.search import SearchEvaluation, evaluate_search
-from pipelines.samples.folder import InputError
+from resources.errors import InputError
 from tests.fakes.embedder import CountingEmbedder
 
 TOPICS, WORDS_A_TOPIC, DOCUMENTS, QUERIES = 30, 12, 400, 40

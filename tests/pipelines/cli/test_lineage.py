@@ -21,8 +21,8 @@ from resources.catalogues import load_verticals
 from resources.local_stack import EmbeddedStack
 from resources.raw.quarantine import QuarantineResource
 from resources.raw.store import Manifest, RawStoreResource
+from resources.settings import bucket_count
 from resources.sources.postgres import SOURCE
-from resources.wiring import bucket_count
 from tests.worlds.lineage import (
     ACCOUNTS,
     ALSO_LABELLED,

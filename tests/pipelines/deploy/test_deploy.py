@@ -13,21 +13,18 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 import pytest
 import yaml
-from dagster import DagsterInstance
-from dagster._config import process_config
-from dagster._core.instance.config import PoolGranularity, dagster_instance_config_schema
-from dagster._core.instance.ref import InstanceRef
+from dagster import DagsterInstance, DagsterInvalidConfigError, ExecutorDefinition, job, op, validate_run_config
 from dagster_k8s import k8s_job_executor
 
 from assets.transforms.source.schema import SOURCE_TABLES
 from pipelines.jobs.asset_jobs import WRITES_TAG
 from resources.local_stack import EmbeddedStack
 from resources.s3.governor.rate_control import RateSettings
+from resources.settings import variables
 from resources.sources.postgres import PostgresResource
 from resources.sources.postgres_errors import SourcePermissionError
 from resources.sources.protocol import ReadWindow
 from resources.sources.redshift import STAGING
-from resources.wiring import VARIABLES
 
 ROOT = Path(__file__).parents[3]
 DEPLOY = ROOT / "pipelines" / "deploy"
@@ -73,25 +70,45 @@ def instance(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return _yaml("dagster.yaml")
 
 
-def test_dagster_accepts_the_instance(instance: dict[str, Any]) -> None:
-    processed = process_config(dagster_instance_config_schema(), instance)
-    assert processed.success, processed.errors
+def _without_cluster(instance: dict[str, Any]) -> dict[str, Any]:
+    """The settings that need neither Kubernetes, S3 nor Postgres."""
+    return {name: of for name, of in instance.items() if name not in ("storage", "compute_logs", "run_launcher")}
+
+
+def test_dagster_accepts_the_instance(instance: dict[str, Any], tmp_path: Path) -> None:
+    settings = tmp_path / "dagster.yaml"
+    settings.write_text(yaml.safe_dump(instance))
+    # Settings are checked before the storage is loaded, and dagster-postgres is in the image only.
+    with pytest.raises(Exception, match="dagster_postgres"):
+        DagsterInstance.from_config(str(tmp_path))
+    for misspelt in ({"storage": {"postgres": {"postgres_db": {"hostnam": "a"}}}}, {"run_retry": {}}):
+        settings.write_text(yaml.safe_dump({**instance, **misspelt}))
+        with pytest.raises(DagsterInvalidConfigError):
+            DagsterInstance.from_config(str(tmp_path))
 
 
 @pytest.mark.parametrize("part", ["compute_logs", "run_launcher"])
 def test_instance_classes_exist_and_take_their_settings(instance: dict[str, Any], part: str) -> None:
     settings = instance[part]
     found = getattr(importlib.import_module(settings["module"]), settings["class"])
-    processed = process_config(found.config_type(), settings.get("config", {}))
-    assert processed.success, processed.errors
+
+    @op(config_schema=found.config_type())
+    def configured() -> None: ...
+
+    @job
+    def configuring() -> None:
+        configured()
+
+    assert validate_run_config(configuring, {"ops": {"configured": {"config": settings["config"]}}})
+    with pytest.raises(DagsterInvalidConfigError):
+        validate_run_config(configuring, {"ops": {"configured": {"config": {**settings["config"], "no_such": 1}}}})
 
 
 def test_runs_are_queued(instance: dict[str, Any], tmp_path: Path) -> None:
-    (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(instance))
-    coordinator = InstanceRef.from_dir(str(tmp_path)).run_coordinator_data
-    assert coordinator
-    assert coordinator.class_name == "QueuedRunCoordinator"
-    assert _yaml("values.yaml")["dagsterDaemon"]["runCoordinator"]["type"] == coordinator.class_name
+    (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(_without_cluster(instance)))
+    with DagsterInstance.from_config(str(tmp_path)) as opened:
+        assert type(opened.run_coordinator).__name__ == "QueuedRunCoordinator"
+    assert _yaml("values.yaml")["dagsterDaemon"]["runCoordinator"]["type"] == "QueuedRunCoordinator"
 
 
 def test_instance_reads_only_the_declared_variables(instance: dict[str, Any]) -> None:
@@ -142,13 +159,13 @@ def _chart_instance() -> dict[str, Any]:
 def test_one_step_at_a_time_is_in_a_pool_and_a_lost_pod_leaves_it(
     instance: dict[str, Any], tmp_path: Path, chart: bool
 ) -> None:
-    elsewhere = ("storage", "compute_logs", "run_launcher")
-    settings = _chart_instance() if chart else {name: of for name, of in instance.items() if name not in elsewhere}
+    settings = _chart_instance() if chart else _without_cluster(instance)
     (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(settings))
     with DagsterInstance.from_config(str(tmp_path)) as opened:
         found = opened.get_concurrency_config()
         assert found.pool_config.default_pool_limit == 1
-        assert found.pool_config.pool_granularity in (None, PoolGranularity.OP)  # by steps is Dagster's default
+        granularity = found.pool_config.pool_granularity
+        assert granularity is None or granularity.value == "op"  # by steps is Dagster's default
         assert found.run_queue_config
         assert found.run_queue_config.max_concurrent_runs == 10
         assert found.run_queue_config.tag_concurrency_limits
@@ -175,7 +192,7 @@ def test_code_location_gets_known_variables_the_definitions_and_a_role() -> None
     values = _yaml("values.yaml")
     [server] = values["dagster-user-deployments"]["deployments"]
     given = {entry["name"]: entry["value"] for entry in server["env"]}
-    assert set(given) <= set(VARIABLES)
+    assert set(given) <= {variable.name for variable in variables()}
     assert given["CIPPUS_ENV"] == "production"
     assert given["CIPPUS_S3_BUCKET"] == values["computeLogManager"]["config"]["s3ComputeLogManager"]["bucket"]
     assert all(isinstance(value, str) for value in given.values())
@@ -199,9 +216,11 @@ def test_step_settings_that_the_chart_shows_are_the_executors() -> None:
     shown = re.search(r"^#   execution:\n(?:^#    .*\n)+", commented, re.MULTILINE)
     assert shown
     block = yaml.safe_load("".join(line.removeprefix("#") for line in shown.group().splitlines(keepends=True)))
-    schema = k8s_job_executor.config_schema.config_type
-    processed = process_config(schema, block["execution"]["config"])
-    assert processed.success, processed.errors
+
+    @job(executor_def=cast("ExecutorDefinition", k8s_job_executor))
+    def on_kubernetes() -> None: ...
+
+    assert validate_run_config(on_kubernetes, {"execution": {"config": block["execution"]["config"]}})
 
 
 def _copied() -> list[str]:

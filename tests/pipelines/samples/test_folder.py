@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assets.transforms.source.schema import ACCOUNTS, LABELS_SCHEMA, POSTS, SOURCE_TABLES, TESTIMONIALS, TIMESTAMP
-from pipelines.samples.folder import InputError, SourceFile, open_folder
+from pipelines.samples.folder import SourceFile, open_folder
+from resources.errors import InputError
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 ROWS: dict[str, dict[str, Any]] = {

@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from assets.transforms.source.schema import LABELS_SCHEMA, SOURCE_TABLES
-from pipelines.samples.folder import InputError
 from pipelines.samples.load import LABELS_PREFIX, LoadReport, TableReport, load_folder
+from resources.errors import InputError
 from resources.local_stack import EmbeddedStack
 from resources.raw.quarantine import PREFIX, QuarantineResource
 from resources.raw.store import Manifest, RawStoreResource

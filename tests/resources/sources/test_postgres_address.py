@@ -1,12 +1,12 @@
 """The source database's address: what libpq understands is taken, and of anything else nothing is quoted."""
 
 import json
-import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 import pytest
-from dagster._utils.error import serializable_error_info_from_exc_info
+from dagster import JobDefinition, job, op
 from dagster_aws.secretsmanager import SecretsManagerResource
 from psycopg.conninfo import conninfo_to_dict
 
@@ -43,14 +43,24 @@ def test_of_what_is_no_address_nothing_is_quoted(text: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+def _failing(ask: Callable[[], object]) -> JobDefinition:
+    @op
+    def asking() -> None:
+        ask()
+
+    @job
+    def asking_job() -> None:
+        asking()
+
+    return asking_job
+
+
 def test_the_event_log_has_nothing_of_it() -> None:
     window = ReadWindow("posts", "post_id", ("post_id",), "updated_at", None, datetime(2024, 1, 1, tzinfo=UTC))
     source = PostgresResource(dsn=f"postgresql://cippus:{SECRET}%zz@127.0.0.1/creators")
     for ask in (source.safe_high_water_mark, source.read(window).__enter__):
-        try:
-            ask()
-        except SourceAddressError:
-            logged = repr(serializable_error_info_from_exc_info(sys.exc_info()))
+        [failed] = _failing(ask).execute_in_process(raise_on_error=False).get_step_failure_events()
+        logged = repr(failed.step_failure_data)
         assert "CIPPUS_POSTGRES_DSN is no address" in logged
         assert SECRET not in logged
 
