@@ -32,7 +32,7 @@ SUMMARIES = TableSpec(
     text_columns=("summary",),
 )
 """``made_of_texts`` names the texts that a summary was made of, 8 bytes each, and ``recipe`` what by: does it stand?"""
-_RECIPE = "3"
+_RECIPE = "4"
 
 
 @asset(

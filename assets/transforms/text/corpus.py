@@ -20,7 +20,7 @@ ENGAGEMENT_TIER = 4
 KEPT = "kept"
 ATTRIBUTE_RULES = "2"
 """Goes into what a stage remembers: another value means that what chunks are filtered by is made anew."""
-DECISION_RULES = "6"
+DECISION_RULES = "7"
 """Goes into what a stage remembers: another value means that every decision is made anew."""
 _NAMESPACE = uuid.UUID("5b0f4f0e-4a0c-5a54-9d7c-3f1f8f3a6c11")
 # ASCII alone, since scripts without spaces go on right behind an address: what a person wrote is worth more than the
