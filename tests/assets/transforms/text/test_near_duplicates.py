@@ -106,7 +106,7 @@ def test_a_similarity_that_is_none_is_refused() -> None:
 def test_posts_that_fill_in_a_template_are_compared_one_by_one(random: random.Random, changed: int) -> None:
     """Many texts share most of their shingles and few are near-duplicates; the result is the definition, exactly."""
     head, tail = SENTENCE, "only today and only here, for all who follow us and who come to the shop before noon"
-    texts = [" ".join((head, *random.sample(WORDS, changed), tail)) for _ in range(150)]
+    texts = [" ".join((head, *random.sample(WORDS, changed), tail)) for _ in range(100)]
     found, kept = near_duplicates(texts), list[int]()
     for number, of in enumerate(found):
         alike = [other for other in kept if jaccard(texts[number], texts[other]) >= SIMILARITY]
