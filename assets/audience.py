@@ -1,6 +1,7 @@
 """audience/*: who follows the accounts, from reports that people drop as CSV."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 import polars as pl
 import pyarrow as pa
@@ -26,7 +27,7 @@ from resources.settings import bucket_count
 GROUP = "audience"
 LANDING = catalogue.LANDING
 _READING = "1"
-"""Another one when files are to be read again by other code; another column map has the same effect by itself."""
+"""Change it to have every file read again. Another column map has the same effect by itself."""
 _BATCH_ROWS, _BATCH_FILES = 250_000, 500
 _COLUMNS = [
     ("account_bucket", pa.int32()),
@@ -43,19 +44,20 @@ DEMOGRAPHICS = TableSpec("audience/demographics", pa.schema(_COLUMNS), _KEY)
 
 
 def is_report(item: S3Object) -> bool:
-    """Whether an object under landing/audience/ is a file, and not what some tools leave for a folder."""
+    """Return whether an object under landing/audience/ is a file, and not a tool's marker of a folder."""
     return not item.key.endswith("/")
 
 
 def report_rule() -> str:
-    """What files are read by; with another rule every file is to be taken in again."""
+    """Return the version of the rules that files are read by. With another version every file is read again."""
     return f"{_READING}/{load_audience_columns().version}"
 
 
 @asset(
     key=["audience", "reports"],
     group_name=GROUP,
-    description="What the files in landing/audience/ say, whoever it is about. Each file and version is taken in once.",
+    description="Shares of audiences as reported, known account or not. One row per account, dimension, value, date "
+    "and file. From the CSV files in landing/audience/; each version of a file is read once.",
     owners=["team:analytics"],
     kinds={"csv", "delta"},
 )
@@ -67,93 +69,84 @@ def reports(
     quarantine: QuarantineResource,
     erasures: ErasureResource,
 ) -> MaterializeResult[None]:
-    """Replace the rows of files that are new or were overwritten, and delete those of files that are gone.
+    """Replace the rows of new and overwritten files, and delete the rows of deleted files.
 
-    A file counts as taken in once its rows are committed, so a crash in between takes it in again, in the place of what
-    was written. Memory: one file, and the rows of a batch of files; and the list of all files, 200 bytes each.
+    A file is recorded after its rows are committed. After a crash in between, the next run reads it again and replaces
+    its rows. Memory: one file, the rows of a batch of files, and the list of all files, 200 bytes each.
     """
     tally, rule = Tally(), report_rule()
-    listed = [item for item in s3.list_objects(LANDING) if is_report(item)]
+    listed = list(filter(is_report, s3.list_objects(LANDING)))
     fresh, gone = outstanding(listed, ledger.taken(REPORTS.name), rule)
-    there = {item.key for item in listed}
-    before = {identity: ledger.taken_key(REPORTS.name, identity) for identity in sorted(gone)}
-    _delete_rows(lake, sorted({key for key in before.values() if key and key not in there}))
-    missed: set[str] = set()
-    erased = erasures.tombstones()
-    for batch in _batches(_read(s3, quarantine, fresh, missed, tally, erased)):
-        _delete_rows(lake, [fresh[identity].key for identity in batch])
+    before = {ledger.taken_key(REPORTS.name, identity) for identity in gone}
+    _delete_rows(lake, before - {item.key for item in listed} - {None, ""})
+    reading = _Reading(s3, quarantine, erasures.tombstones(), tally)
+    for batch in _batches(reading.files(fresh)):
+        _delete_rows(lake, {fresh[identity].key for identity in batch})
         rows = pl.concat(batch.values())
         if rows.height:
             lake.append(REPORTS, rows)
         for identity in batch:
             ledger.take(REPORTS.name, identity, fresh[identity].key)
         tally.changes += Changes(inserted=rows.height)
-        context.log.info("%s files taken in, %s rows", len(batch), f"{rows.height:,}")
+        context.log.info("%s files read, %s rows", len(batch), f"{rows.height:,}")
     ledger.untake(REPORTS.name, gone)
-    taken = digest((item for item in listed if item.key not in missed), rule)
+    taken = digest((item for item in listed if item.key not in reading.missed), rule)
     record_intake(context, ledger, REPORTS.name, taken)
     held = lake.contents(REPORTS).values()
     tally.rows, tally.size_bytes = sum(found.rows for found in held), sum(found.size_bytes for found in held)
-    tally.counts.update(files=len(listed), files_taken=len(fresh) - len(missed), files_gone=len(gone))
+    tally.counts.update(files=len(listed), files_taken=len(fresh) - len(reading.missed), files_gone=len(gone))
     return tally.result()
 
 
-def _ids(accounts: set[str]) -> pl.Series:
-    return pl.Series(sorted(accounts), dtype=pl.String).implode()
-
-
-def _delete_rows(lake: LakeResource, keys: list[str]) -> None:
-    """Delete what stands of some files: of a version before, or of an attempt that did not end."""
-    if keys:
-        quoted = ", ".join("'" + key.replace("'", "''") + "'" for key in keys)
+def _delete_rows(lake: LakeResource, keys: Iterable[str | None]) -> None:
+    """Delete the rows of files: of an earlier version, or of an attempt that did not end."""
+    quoted = ", ".join("'" + key.replace("'", "''") + "'" for key in sorted(filter(None, keys)))
+    if quoted:
         lake.delete_where(REPORTS, f"source_file IN ({quoted})")
 
 
-def _read(
-    s3: S3Resource,
-    quarantine: QuarantineResource,
-    fresh: Mapping[str, S3Object],
-    missed: set[str],
-    tally: Tally,
-    erased: ErasedAccounts,
-) -> Iterator[tuple[str, pl.DataFrame]]:
-    """Identity → rows of each file; what cannot be used is landed. ``missed`` gets the files that changed meanwhile."""
-    columns = load_audience_columns()
-    for identity, item in fresh.items():
-        body = s3.get(item.key, item.etag)
-        if body is None:
-            missed.add(item.key)
-            continue
-        try:
-            report = read_report(item.key.removeprefix(LANDING), body, columns)
-        except UnusableReportError as error:
-            unusable = pl.DataFrame({"file": [item.key], "etag": [item.etag], "reason": [str(error)]})
-            tally.counts["files_quarantined"] += quarantine.land("audience-files", "audience files", "file", unusable)
-            yield identity, REPORTS.empty()
-            continue
-        said = report.rows.height + report.rejects.height
-        report = without_accounts(report, erased)
-        tally.counts["erased"] += said - report.rows.height - report.rejects.height
-        tally.counts["quarantined"] += _land(quarantine, item, report)
-        yield identity, _rows(item, report.rows)
+@dataclass
+class _Reading:
+    """Reads files and lands their rejects. ``missed`` are the keys of files that changed since the listing."""
 
+    s3: S3Resource
+    quarantine: QuarantineResource
+    erased: ErasedAccounts
+    tally: Tally
+    missed: set[str] = field(default_factory=set)
 
-def _land(quarantine: QuarantineResource, item: S3Object, report: Report) -> int:
-    file = pl.lit(item.key).alias("file")
-    columns, rows = report.unknown_columns.with_columns(file), report.rejects.with_columns(file)
-    return quarantine.land("audience-columns", "audience columns", "file", columns) + quarantine.land(
-        "audience-rows", "audience rows", "account_id", rows
-    )
+    def files(self, fresh: Mapping[str, S3Object]) -> Iterator[tuple[str, pl.DataFrame]]:
+        """Yield the identity and the rows of each file."""
+        for identity, item in fresh.items():
+            body = self.s3.get(item.key, item.etag)
+            if body is None:
+                self.missed.add(item.key)
+                continue
+            try:
+                report = read_report(item.key.removeprefix(LANDING), body, load_audience_columns())
+            except UnusableReportError as error:
+                reject = pl.DataFrame({"file": [item.key], "etag": [item.etag], "reason": [str(error)]})
+                self._land("files_quarantined", "files", "file", reject)
+                yield identity, REPORTS.empty()
+            else:
+                yield identity, self._rows(item, report)
 
+    def _rows(self, item: S3Object, report: Report) -> pl.DataFrame:
+        """Land the rejects of a report that are not about erased accounts; return its rows as in REPORTS."""
+        left = without_accounts(report, self.erased)
+        gone = report.rows.height + report.rejects.height - left.rows.height - left.rejects.height
+        self.tally.counts["erased"] += gone
+        file = pl.lit(item.key).alias("file")
+        self._land("quarantined", "columns", "file", left.unknown_columns.with_columns(file))
+        self._land("quarantined", "rows", "account_id", left.rejects.with_columns(file))
+        buckets = [account_bucket(account, bucket_count()) for account in left.rows["account_id"]]
+        named = left.rows.with_columns(
+            pl.Series(BUCKET, buckets, pl.Int32), source_file=pl.lit(item.key), source_etag=pl.lit(item.etag)
+        )
+        return named.select(REPORTS.schema.names)
 
-def _rows(item: S3Object, rows: pl.DataFrame) -> pl.DataFrame:
-    accounts = rows["account_id"].unique()
-    buckets = [account_bucket(account, bucket_count()) for account in accounts]
-    of_account = pl.DataFrame({"account_id": accounts, BUCKET: buckets}, schema_overrides={BUCKET: pl.Int32})
-    named = rows.join(of_account, on="account_id").with_columns(
-        source_file=pl.lit(item.key), source_etag=pl.lit(item.etag)
-    )
-    return named.select(REPORTS.schema.names)
+    def _land(self, count: str, kind: str, key: str, rejects: pl.DataFrame) -> None:
+        self.tally.counts[count] += self.quarantine.land(f"audience-{kind}", f"audience {kind}", key, rejects)
 
 
 def _batches(files: Iterable[tuple[str, pl.DataFrame]]) -> Iterator[dict[str, pl.DataFrame]]:
@@ -173,7 +166,8 @@ def _batches(files: Iterable[tuple[str, pl.DataFrame]]) -> Iterator[dict[str, pl
     partitions_def=BUCKETS,
     backfill_policy=ALL_IN_ONE_RUN,
     group_name=GROUP,
-    description="Shares of an account's audience by age, gender, country, language and interest, of a date and file.",
+    description="Who follows the live accounts. One row per account, dimension (age, gender, country, language, "
+    "interest), value, date and file: the share of the audience in percent. From audience/reports.",
     owners=["team:analytics"],
     kinds={"delta", "polars"},
 )
@@ -184,19 +178,18 @@ def demographics(
     quarantine: QuarantineResource,
     erasures: ErasureResource,
 ) -> MaterializeResult[None]:
-    """Keep what is reported about the live accounts of a stale bucket; an account that comes later gets them then."""
-
+    """Keep the reported rows of a stale bucket's live accounts. An account that comes later gets its rows then."""
     erased = erasures.tombstones()
 
     def of_accounts(bucket: int | None, tally: Tally) -> pl.DataFrame:
-        reported = lake.scan(REPORTS, bucket).collect().unique(_KEY)  # two runs may have taken one file in at a time
+        reported = lake.scan(REPORTS, bucket).collect().unique(_KEY)  # two runs at once may have read the same file
         accounts = lake.scan(LAKE_ACCOUNTS, bucket).select("account_id", "deleted_at").collect()
         rows, found = judge(reported, accounts)
-        unknown = found.filter(~pl.col("account_id").is_in(_ids(erased.accounts_among(found["account_id"]))))
+        gone = pl.Series(sorted(erased.accounts_among(found["account_id"])), dtype=pl.String)
+        unknown = found.filter(~pl.col("account_id").is_in(gone.implode()))
         tally.counts["erased"] += found.height - unknown.height
-        tally.counts["accounts_quarantined"] += quarantine.land(
-            "audience-accounts", "audience accounts", "account_id", unknown
-        )
+        landed = quarantine.land("audience-accounts", "audience accounts", "account_id", unknown)
+        tally.counts["accounts_quarantined"] += landed
         return rows.select(DEMOGRAPHICS.schema.names)
 
     stage = Stage(DEMOGRAPHICS.name, (REPORTS, LAKE_ACCOUNTS))

@@ -1,4 +1,4 @@
-"""corpus/*: the text worth embedding, chunk by chunk, and a decision for every post."""
+"""corpus/*: a decision for every post, and the chunks of the posts that are in the corpus."""
 
 import polars as pl
 import pyarrow as pa
@@ -33,7 +33,7 @@ DECISIONS = TableSpec(
     ),
     ("post_id",),
 )
-"""``imprint`` is of all that a decision depends on: while those of an account's posts stand, so do its decisions."""
+"""``imprint`` is a hash of a decision's inputs. An account whose posts have unchanged hashes keeps its decisions."""
 DECISION_COUNTS = TableSpec(
     "corpus/decision_counts",
     pa.schema([("account_bucket", pa.int32()), ("dropped_because", pa.string()), ("posts", pa.int64())]),
@@ -66,8 +66,8 @@ CHUNKS = TableSpec(
     ("point_id",),
     text_columns=("text",),
 )
-"""``language`` is ``text_language`` where the text tells, else the account's. ``text_hash`` is of the post's whole
-clean text; with ``recipe``, what chunks are made by, it says that they need not be made again. ``terms`` are the ids of
+"""``language`` is the language detected in the text, else the account's. ``text_hash`` is a hash of the post's whole
+clean text, and ``recipe`` names the rules and models; chunks with unchanged values are kept. ``terms`` are the ids of
 the distinct BM25 terms."""
 TERMS = TableSpec(
     "corpus/terms",
@@ -77,7 +77,7 @@ TERMS = TableSpec(
 
 
 DECIDING = Stage(DECISIONS.name, (LAKE_POSTS, LAKE_ACCOUNTS), version=corpus.DECISION_RULES)
-"""The first stage of every bucket: its ledger entries say which state of the lake a bucket was brought to."""
+"""The first stage of every bucket. Its ledger entries name the state of the lake that a bucket was refreshed from."""
 
 
 @asset(
@@ -86,14 +86,15 @@ DECIDING = Stage(DECISIONS.name, (LAKE_POSTS, LAKE_ACCOUNTS), version=corpus.DEC
     partitions_def=BUCKETS,
     backfill_policy=ALL_IN_ONE_RUN,
     group_name=GROUP,
-    description="One row a post of the lake: in the corpus, or the reason why not.",
+    description="Which posts are searched. One row per post of the lake: in the corpus, or the reason why not and the "
+    "post that it repeats.",
     owners=["team:search"],
     kinds={"delta", "polars"},
 )
 def decisions(context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource) -> MaterializeResult[None]:
-    """Decide for the posts of a stale bucket's accounts of which a post or the account itself changed.
+    """Decide the posts of a stale bucket's accounts of which a post or the account itself changed.
 
-    Memory grows with a bucket's posts, whose imprints are compared.
+    Memory grows with a bucket's posts, whose input hashes are compared.
     """
 
     def decide(bucket: int | None, tally: Tally) -> pl.DataFrame:
@@ -102,13 +103,14 @@ def decisions(context: AssetExecutionContext, lake: LakeResource, ledger: Ledger
         posts = lake.scan(LAKE_POSTS, bucket).select(columns).collect()
         accounts = lake.scan(LAKE_ACCOUNTS, bucket).select("account_id", "deleted_at").collect()
         held = lake.held(DECISIONS, bucket).select(DECISIONS.schema.names)
-        now = corpus.imprints(posts, accounts)
-        fresh = pl.col("account_id").is_in(corpus.undecided(now, held).implode())
-        made = corpus.decide(posts.filter(fresh), accounts).join(now, on=["account_id", "post_id"], nulls_equal=True)
-        tally.counts["posts_decided"] += made.height
-        decided = pl.concat([held.filter(~fresh), made.select(held.columns)])
-        for reason, count in decided["dropped_because"].drop_nulls().value_counts().iter_rows():
-            tally.counts[f"dropped_{reason}"] += count
+        hashes = corpus.input_hashes(posts, accounts)
+        is_stale = pl.col("account_id").is_in(corpus.undecided(hashes, held).implode())
+        made = corpus.decide(posts.filter(is_stale), accounts).join(
+            hashes, on=["account_id", "post_id"], nulls_equal=True
+        )
+        decided = pl.concat([held.filter(~is_stale), made.select(held.columns)])
+        reasons = decided["dropped_because"].drop_nulls().value_counts().iter_rows()
+        tally.counts.update({"posts_decided": made.height, **{f"dropped_{name}": count for name, count in reasons}})
         return decided
 
     return refresh_table(context, lake, ledger, DECIDING, DECISIONS, decide)
@@ -120,7 +122,8 @@ def decisions(context: AssetExecutionContext, lake: LakeResource, ledger: Ledger
     partitions_def=BUCKETS,
     backfill_policy=ALL_IN_ONE_RUN,
     group_name=GROUP,
-    description="How many posts are in the corpus, and how many each reason keeps out.",
+    description="How many posts are in the corpus. One row per account bucket and reason to leave a post out (`kept` "
+    "for posts that are in), counted from corpus/decisions.",
     owners=["team:search"],
     kinds={"delta", "polars"},
 )
@@ -142,14 +145,15 @@ def decision_counts(
     partitions_def=BUCKETS,
     backfill_policy=ALL_IN_ONE_RUN,
     group_name=GROUP,
-    description="Clean text in chunks of the encoder's length, with its language, stable ids and content hashes.",
+    description="The text that is embedded. One row per chunk of a post in the corpus: clean text of at most the "
+    "encoder's length, its language, its account, a stable point id and a content hash.",
     owners=["team:search"],
     kinds={"delta", "polars"},
 )
 def chunks(
     context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource, embedder: EmbedderResource
 ) -> MaterializeResult[None]:
-    """Chunk the chosen posts of a stale bucket; a text that was chunked before is not read again."""
+    """Chunk the posts of a stale bucket that are in the corpus. Texts that were chunked before are not read again."""
     model = embedder.model()
     recipe = f"{CHUNKING}/{model.tokenizer_name}/{LANGUAGE_MODEL}/{SPARSE_ENCODING}"
 
@@ -175,10 +179,9 @@ def chunks(
 
 
 def _chunked(posts: pl.DataFrame, model: EmbeddingModel, recipe: str) -> pl.DataFrame:
-    """The chunks of (post_id, text, text_hash), in the columns that depend on a post's text alone."""
+    """Return the chunks of (post_id, text, text_hash): the columns that depend on a post's text alone."""
     texts = [corpus.clean(text) for text in posts["text"]]
     cut = chunk_texts(texts, model.token_offsets(texts), model.max_content_tokens)
-    of_posts = zip(posts["post_id"], posts["text_hash"], cut, identify(texts), strict=True)
     encoder = SparseEncoder()
     rows = [
         (
@@ -194,7 +197,9 @@ def _chunked(posts: pl.DataFrame, model: EmbeddingModel, recipe: str) -> pl.Data
             of_post.truncated,
             recipe,
         )
-        for post_id, text_hash, of_post, language in of_posts
+        for post_id, text_hash, of_post, language in zip(
+            posts["post_id"], posts["text_hash"], cut, identify(texts), strict=True
+        )
         for chunk in of_post.chunks
     ]
     return pl.DataFrame(rows, schema={name: CHUNKS.polars_schema[name] for name in _OF_TEXT}, orient="row")
@@ -221,17 +226,18 @@ _OF_TEXT = (
     partitions_def=BUCKETS,
     backfill_policy=ALL_IN_ONE_RUN,
     group_name=GROUP,
-    description="How many chunks hold each BM25 term: IDF weights are corpus-wide and ours, not an engine's.",
+    description="How common each search term is. One row per account bucket and BM25 term: the number of chunks with "
+    "it, from corpus/cippus_text. Search computes its corpus-wide IDF weights from it.",
     owners=["team:search"],
     kinds={"delta"},
 )
 def terms(context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource) -> MaterializeResult[None]:
-    """Count document frequencies of a stale bucket, of the terms that each chunk was found to hold."""
+    """Count the document frequencies of a stale bucket."""
 
     def count(bucket: int | None, _tally: Tally) -> pl.DataFrame:
-        held = lake.scan(CHUNKS, bucket).select(pl.col("terms").explode().alias("term")).drop_nulls()
-        counted = held.group_by("term").agg(pl.len().cast(pl.Int64).alias("documents"))
-        return counted.collect().with_columns(account_bucket=pl.lit(bucket, pl.Int32))
+        terms = lake.scan(CHUNKS, bucket).select(term=pl.col("terms").explode()).drop_nulls()
+        counts = terms.group_by("term").agg(documents=pl.len().cast(pl.Int64))
+        return counts.collect().with_columns(account_bucket=pl.lit(bucket, pl.Int32))
 
     stage = Stage(TERMS.name, (CHUNKS,), version="2")
     return refresh_table(context, lake, ledger, stage, TERMS, count)

@@ -118,7 +118,7 @@ def _creators(lake: LakeResource, bucket: int | None) -> pl.DataFrame:
 
 
 def _posts_by_day(lake: LakeResource, _bucket: int | None) -> pl.DataFrame:
-    """Reads seven narrow columns of all posts: a day's total has no smaller unit to recompute."""
+    """Read seven narrow columns of all posts, because a day's total spans all buckets."""
     return marts.posts_by_day(marts.live_posts(lake.scan(LAKE_POSTS), lake.scan(LAKE_ACCOUNTS))).collect()
 
 
@@ -160,14 +160,25 @@ ASSETS = [
         CREATORS,
         Stage(CREATORS.name, (LAKE_ACCOUNTS, LAKE_POSTS, TAGS, SUMMARIES)),
         _creators,
-        "One row a live account: size, activity, verticals, summary.",
+        "Creators for analysts. One row per live account: followers, posts, engagement, verticals, summary.",
     ),
-    _mart(POSTS_BY_DAY, TOTALLING, _posts_by_day, "Live posts and engagement by day (UTC) and network."),
+    _mart(
+        POSTS_BY_DAY,
+        TOTALLING,
+        _posts_by_day,
+        "Activity over time. One row per day (UTC) and network: live posts, posting accounts, engagement.",
+    ),
     _mart(
         VERTICAL_COVERAGE,
         Stage(VERTICAL_COVERAGE.name, (TAGS, THRESHOLDS), catalogue_hash(load_verticals()), partitioned=False),
         _vertical_coverage,
-        "Tagged posts and accounts by vertical, with threshold and F1.",
+        "How far tags reach and how good they are. One row per vertical and item kind (post or account): tagged items, "
+        "threshold, labelled members and F1.",
     ),
-    _mart(TESTIMONIALS, LISTING_TESTIMONIALS, _testimonials, "Live testimonials, with the account's handle."),
+    _mart(
+        TESTIMONIALS,
+        LISTING_TESTIMONIALS,
+        _testimonials,
+        "What brands said about creators. One row per live testimonial, with the handle of its account.",
+    ),
 ]

@@ -1,4 +1,4 @@
-"""The one partition dimension: account buckets, shared by every stage that works account by account."""
+"""The partition dimension of the lineage: account buckets."""
 
 from dagster import AssetExecutionContext, BackfillPolicy, StaticPartitionsDefinition
 
@@ -7,9 +7,9 @@ from resources.settings import bucket_count
 BUCKETS = StaticPartitionsDefinition([str(bucket) for bucket in range(bucket_count())])
 
 ALL_IN_ONE_RUN = BackfillPolicy.single_run()
-"""The buckets that a run is asked for share one process and one start-up; a run may be asked for a single one."""
+"""All buckets of a backfill share one run and its start-up."""
 
 
 def buckets_of(context: AssetExecutionContext) -> list[int]:
-    """The buckets that this run is to bring up to date, in order."""
+    """Return the buckets of a run, in order."""
     return sorted(int(key) for key in context.partition_keys)

@@ -19,7 +19,8 @@ GROUP = "quicksight"
     key=["quicksight", "exports"],
     deps=[spec.name.split("/") for spec in MARTS],
     group_name=GROUP,
-    description="Each mart as CSV, a file a bucket, with a QuickSight manifest: QuickSight does not read Parquet.",
+    description="The marts as CSV under quicksight/. One file per mart and account bucket, with the rows of that mart, "
+    "and a QuickSight manifest per mart. QuickSight does not read Parquet.",
     owners=["team:analytics"],
     kinds={"csv", "quicksight"},
 )

@@ -1,7 +1,7 @@
-"""The stages in lineage order. A new stage is registered here, and nowhere else.
+"""List the stages in lineage order. This is the only place where a stage is registered.
 
-Assets, Delta tables, jobs and checks are derived from this list: a stage's module has `ASSETS`, its table specs are
-module constants, and its checks are `pipelines/checks/<stage>.py`.
+Assets, Delta tables, jobs and checks are derived from this list. A stage's module has `ASSETS`; its table specs are
+module constants; its checks are in `pipelines/checks/<stage>.py`.
 """
 
 from dagster import AssetsDefinition, AssetSpec
@@ -47,7 +47,7 @@ _SPECS = {spec.name: spec for stage in STAGES for spec in vars(stage).values() i
 TABLES = [_SPECS[name] for name in sorted(_SPECS)]
 """Every Delta table, by name."""
 WRITTEN = ("raw/", "landing/", "ledger/", "quicksight/", STAGING, *(f"{spec.name}/" for spec in TABLES))
-"""Prefixes that the lineage writes to. Tombstones are not among them."""
+"""Prefixes that the lineage writes to, without tombstones."""
 
 
 def is_own(key: str) -> bool:

@@ -31,8 +31,9 @@ SUMMARIES = TableSpec(
     ("account_id",),
     text_columns=("summary",),
 )
-"""``made_of_texts`` names the texts that a summary was made of, 8 bytes each, and ``recipe`` what by: does it stand?"""
-_RECIPE = "3"
+"""``made_of_texts`` are 8-byte hashes of the texts that a summary was made of. ``recipe`` is a hash of the rules
+and the model. Both decide whether a summary is made again."""
+_RECIPE = "4"
 
 
 @asset(
@@ -41,15 +42,15 @@ _RECIPE = "3"
     partitions_def=BUCKETS,
     backfill_policy=ALL_IN_ONE_RUN,
     group_name=GROUP,
-    description="Each account's most representative posts by vector; made again once one of them, or 5 % of all its "
-    "texts, changed. Nothing is generated.",
+    description="Each account in its most representative posts, quoted; no text is generated. One row per account: "
+    "the summary and the ids of the quoted posts. Made again when a quoted post or 5 % of the account's texts changed.",
     owners=["team:data-science"],
     kinds={"delta", "polars"},
 )
 def account_summaries(
     context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource, embedder: EmbedderResource
 ) -> MaterializeResult[None]:
-    """Summarise the accounts of a stale bucket whose summary does not stand; the vectors of those alone are read."""
+    """Summarise the accounts of a stale bucket whose texts changed. Only the vectors of those accounts are read."""
     model = embedder.model()
     recipe = fingerprint([_RECIPE, model.name])
 

@@ -1,7 +1,5 @@
-"""vertical/*: what posts and accounts are about, and how sure that is."""
+"""vertical/*: scores of posts and accounts for verticals, and the tags that follow."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from threading import Lock
 
 import numpy as np
@@ -28,7 +26,7 @@ from assets.transforms.verticals import (
 from resources.catalogues import Vertical, catalogue_hash, load_verticals
 from resources.delta.state import LedgerResource
 from resources.delta.table import LakeResource, TableSpec, fingerprint
-from resources.models.embedder import EmbedderResource
+from resources.models.embedder import EmbedderResource, EmbeddingModel
 
 GROUP = "vertical"
 _ITEM_COLUMNS = [
@@ -44,8 +42,8 @@ SCORES = TableSpec(
     ),
     ("item_id", "item_kind"),
 )
-"""``scores`` are in the catalogue's order, ``by_vertical`` names them. ``text_hash`` is of a post's text; with
-``recipe``, what scores are made by, it says that they still stand."""
+"""``scores`` are in the catalogue's order; ``by_vertical`` names them. ``text_hash`` is a hash of a post's text, and
+``recipe`` names the rules and models. A post with unchanged values keeps its scores."""
 TAGS = TableSpec(
     "vertical/tags",
     pa.schema(
@@ -77,77 +75,61 @@ THRESHOLDS = TableSpec(
     partitions_def=BUCKETS,
     backfill_policy=ALL_IN_ONE_RUN,
     group_name=GROUP,
-    description="Zero-shot score of every post and account for every vertical: nearness to its descriptions.",
+    description="How near posts and accounts are to the verticals. One row per post or account: a score per vertical "
+    "of the catalogue, from the vectors of its text and of the vertical's descriptions. No labels are needed.",
     owners=["team:data-science"],
     kinds={"delta", "numpy"},
 )
 def scores(
     context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource, embedder: EmbedderResource
 ) -> MaterializeResult[None]:
-    """Score the posts and accounts of a stale bucket; the vectors of new or changed texts alone are read."""
+    """Score the posts and accounts of a stale bucket. Only the vectors of new and changed texts are read."""
     verticals, model = load_verticals(), embedder.model()
-    described = _Described(embedder)
     recipe = fingerprint(["4", catalogue_hash(verticals), model.name])
+    lock, described = Lock(), list[DescribedVertical]()
 
     def of_bucket(bucket: int | None, tally: Tally) -> pl.DataFrame:
-        columns = ["account_bucket", "account_id", "post_id", "text_hash", "content_hash", "recipe"]
-        chunks = lake.scan(CHUNKS, bucket).select(columns).collect()
-        chunks = chunks.with_columns(recipe=pl.concat_str(pl.lit(recipe), "recipe", separator="/"))
-        standing = _standing(lake, chunks, bucket)
-        fresh = chunks.join(standing, left_on="post_id", right_on="item_id", how="anti")
-        vectors = with_vectors(lake, bucket or 0, fresh, model)
-        made = score(*vectors, described.verticals()) if fresh.height else standing.clear()
-        recipes = chunks.select(pl.col("post_id").alias("item_id"), "recipe").unique("item_id")
-        posts = pl.concat([standing, made.drop("recipe", strict=False).select(standing.columns)])
+        columns = ["account_bucket", "account_id", "post_id", "text_hash", "content_hash"]
+        recipes = pl.concat_str(pl.lit(recipe), "recipe", separator="/")
+        chunks = lake.scan(CHUNKS, bucket).select(*columns, recipe=recipes).collect()
+        posts = chunks.rename({"post_id": "item_id"}).unique("item_id")
+        held = lake.held(SCORES, bucket).select(SCORES.schema.names).filter(pl.col("item_kind") == POST)
+        unchanged = ["account_bucket", "account_id", "item_id", "text_hash", "recipe"]
+        kept = held.join(posts, on=unchanged, how="semi").drop("recipe")
+        fresh = chunks.join(kept, left_on="post_id", right_on="item_id", how="anti")
         tally.counts["posts_scored"] += fresh["post_id"].n_unique()
-        scored = pl.concat([posts, score_accounts(posts)])
-        return scored.join(recipes, on="item_id", how="left")
+        scored = kept
+        if fresh.height:
+            with lock:  # embedded once a run, and only if a post has to be scored
+                described[:] = described or [_described(vertical, model) for vertical in verticals]
+            vectors = with_vectors(lake, bucket or 0, fresh, model)
+            scored = pl.concat([kept, score(*vectors, described).select(kept.columns)])
+        return pl.concat([scored, score_accounts(scored)]).join(
+            posts.select("item_id", "recipe"), on="item_id", how="left"
+        )
 
     stage = Stage(SCORES.name, (CHUNKS, VECTORS), recipe)
     return refresh_table(context, lake, ledger, stage, SCORES, of_bucket)
 
 
-def _standing(lake: LakeResource, chunks: pl.DataFrame, bucket: int | None) -> pl.DataFrame:
-    """The scores of a bucket's posts that need not be made again: same text, account and recipe."""
-    now = chunks.select(
-        "account_bucket", "account_id", "text_hash", "recipe", pl.col("post_id").alias("item_id")
-    ).unique("item_id")
-    held = lake.held(SCORES, bucket).select(SCORES.schema.names).filter(pl.col("item_kind") == POST)
-    same = ["account_bucket", "account_id", "item_id", "text_hash", "recipe"]
-    return held.join(now, on=same, how="semi").drop("recipe")
-
-
-@dataclass
-class _Described:
-    """The catalogue's descriptions as vectors, embedded once, when a post has to be scored."""
-
-    embedder: EmbedderResource
-    _verticals: list[DescribedVertical] = field(default_factory=list)
-    _lock: Lock = field(default_factory=Lock)
-
-    def verticals(self) -> Sequence[DescribedVertical]:
-        """In the catalogue's order."""
-        with self._lock:
-            self._verticals = self._verticals or [self._embedded(vertical) for vertical in load_verticals()]
-        return self._verticals
-
-    def _embedded(self, vertical: Vertical) -> DescribedVertical:
-        vectors = np.empty((len(vertical.descriptions), self.embedder.model().dimension), dtype=np.float32)
-        for indices, batch in self.embedder.model().embed(vertical.descriptions):
-            vectors[indices] = batch
-        return DescribedVertical(vertical.name, vectors)
+def _described(vertical: Vertical, model: EmbeddingModel) -> DescribedVertical:
+    vectors = np.empty((len(vertical.descriptions), model.dimension), dtype=np.float32)
+    for indices, batch in model.embed(vertical.descriptions):
+        vectors[indices] = batch
+    return DescribedVertical(vertical.name, vectors)
 
 
 @asset(
     key=["vertical", "thresholds"],
     deps=[["vertical", "scores"], ["label", "gold"]],
     group_name=GROUP,
-    description="The score at which a vertical's tag is given: fitted on gold labels, else the catalogue's default.",
+    description="The score from which a vertical's tag is given. One row per item kind (post or account) and vertical: "
+    "the threshold fitted on label/gold with its F1, or the catalogue's default where labels are too few.",
     owners=["team:data-science"],
     kinds={"delta", "numpy"},
 )
 def thresholds(context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource) -> MaterializeResult[None]:
-    """Fit thresholds; reads the scores of labelled items only."""
+    """Fit the thresholds. Only the scores of labelled items are read."""
     verticals = load_verticals()
 
     def of_all(_bucket: int | None, tally: Tally) -> pl.DataFrame:
@@ -169,7 +151,8 @@ def thresholds(context: AssetExecutionContext, lake: LakeResource, ledger: Ledge
     partitions_def=BUCKETS,
     backfill_policy=ALL_IN_ONE_RUN,
     group_name=GROUP,
-    description="The verticals that a post or an account reaches, with score and threshold.",
+    description="The verticals that posts and accounts belong to. One row per post or account and vertical whose score "
+    "reaches the threshold.",
     owners=["team:data-science"],
     kinds={"delta", "polars"},
 )

@@ -1,12 +1,14 @@
-"""From a dropped audience report, as bytes, to one row an account, dimension and value."""
+"""Read a dropped audience report: one row per account, dimension, value and date."""
 
 import csv
 import io
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date
+from itertools import islice
 from typing import Protocol
 
 import polars as pl
@@ -20,21 +22,21 @@ ROWS_SCHEMA = {
     "as_of": pl.Date,
     "share_percent": pl.Float64,
 }
-"""What a report says. ``share_percent`` is 0 to 100; the shares of a dimension need not add up to anything."""
+"""Usable rows. ``share_percent`` is 0 to 100; the shares of a dimension need not add up to 100."""
 REJECT_SCHEMA = {"line": pl.Int64, "account_id": pl.String, "cells": pl.String, "reason": pl.String}
 COLUMN_SCHEMA = {"column": pl.String, "filled": pl.Int64, "reason": pl.String}
 KEY = ("account_id", "dimension", "value", "as_of")
 MOST_BYTES = 256 << 20
 _SEPARATORS = (",", ";", "\t", "|")
 _ENCODINGS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
-_NUMBER = re.compile(r"(\d{1,3}(?:[.,]\d+)?)\s*%?")
-_ABSENT = {"", "-", "–", "n/a", "na", "null", "none"}
+_NUMBER = r"^([0-9]{1,3}(?:[.,][0-9]+)?)\s*%?$"
+_ABSENT = ("", "-", "–", "n/a", "na", "null", "none")
 _DATE = re.compile(r"(?<!\d)(\d{4})-(\d{2})-(\d{2})(?!\d)")
 _BATCH_ROWS = 50_000
 
 
 class ColumnMap(Protocol):
-    """What headers and cells mean."""
+    """Tells the meaning of headers and cells."""
 
     def role(self, header: str) -> str | None: ...  # noqa: D102
     def share(self, header: str) -> tuple[str, str] | None: ...  # noqa: D102
@@ -45,12 +47,12 @@ class ColumnMap(Protocol):
 
 
 class UnusableReportError(ValueError):
-    """Nothing in a file can be used; the message is the reason, one clause."""
+    """No row of a file can be used. The message is the reason, one clause."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a file says: usable rows, rows that cannot be used, and columns that are not known, each with a reason."""
+    """Usable rows, rejected rows and unknown columns of a file. Rejects and columns have a reason."""
 
     rows: pl.DataFrame
     rejects: pl.DataFrame
@@ -58,103 +60,96 @@ class Report:
 
 
 def read_report(name: str, body: bytes, columns: ColumnMap) -> Report:
-    """Read a file in the encoding, separator and decimal sign that it has. Raises UnusableReportError.
+    """Read a file; encoding, separator and decimal sign are detected. Raise UnusableReportError.
 
-    ``name`` may hold the date that the report speaks of. Memory: the file's text and its usable rows.
+    ``name`` may hold the report's date. Memory: the file's text and its usable rows.
     """
-    table = _Table(decode(body), columns)
-    layout = _Layout.of(table.header, columns, _date_in(name))
-    rows: list[pl.DataFrame] = []
-    rejects: list[tuple[object, ...]] = []
-    filled = dict.fromkeys(layout.unknown, 0)
-    batch: list[tuple[object, ...]] = []
-    for line, cells in table:
-        if len(cells) != len(table.header):
-            reason = f"the row has {len(cells)} cells and the header {len(table.header)}"
-            rejects.append((line, None, json.dumps(cells, ensure_ascii=False), reason))
-            continue
-        for at in filled:
-            filled[at] += bool(cells[at].strip())
-        for reading in layout.readings(cells, columns):
-            if isinstance(reading, str):
-                shown = json.dumps(dict(zip(table.header, cells, strict=True)), ensure_ascii=False)
-                rejects.append((line, cells[layout.account].strip(), shown, reading))
-            else:
-                batch.append((*reading, line))
-        if len(batch) >= _BATCH_ROWS:
-            rows.append(_frame(batch))
-            batch = []
-    usable, repeated = _once(pl.concat([*rows, _frame(batch)]))
-    unknown = [(table.header[at], count, "the column is not in audience_columns.yaml") for at, count in filled.items()]
+    header, lines = _header_and_lines(decode(body), columns)
+    layout = _Layout.of(header, columns, _date_in(name))
+    readings = [pl.DataFrame(schema={"line": pl.Int64, **ROWS_SCHEMA})]
+    rejects = [pl.DataFrame(schema=REJECT_SCHEMA)]
+    filled = [0] * len(header)
+    for batch in iter(lambda: list(islice(lines, _BATCH_ROWS)), []):
+        whole = [(line, *(cell.strip() for cell in cells)) for line, cells in batch if len(cells) == len(header)]
+        cells = pl.DataFrame(whole, schema={"line": pl.Int64, **dict.fromkeys(map(str, range(len(header))), pl.String)},
+                             orient="row")  # fmt: skip
+        filled = [count + (cells[str(at)] != "").sum() for at, count in enumerate(filled)]
+        read = layout.readings(cells, columns)
+        readings.append(read.filter(pl.col("reason").is_null()).select(readings[0].columns))
+        rejects += [_rejects(read, dict(batch), header), _ragged(batch, header)]
+    usable, contradicted = _without_contradictions(pl.concat(readings))
+    unknown = [(header[at], filled[at], "the column is not in audience_columns.yaml") for at in layout.unknown]
     return Report(
         usable,
-        pl.concat([pl.DataFrame(rejects, schema=REJECT_SCHEMA, orient="row"), repeated]),
+        pl.concat([*rejects, contradicted]).sort("line", maintain_order=True),
         pl.DataFrame(unknown, schema=COLUMN_SCHEMA, orient="row"),
     )
 
 
 def decode(body: bytes) -> str:
-    """The text of a file: by its byte order mark, else UTF-8, else Windows-1252. Raises UnusableReportError."""
+    """Return a file's text: by its byte order mark, else UTF-8, else Windows-1252. Raise UnusableReportError."""
     if len(body) > MOST_BYTES:
         raise UnusableReportError(f"the file is larger than {MOST_BYTES >> 20} MiB, so it has to be split")
-    marked = next((encoding for mark, encoding in _ENCODINGS if body.startswith(mark)), None)
-    for encoding in [marked] if marked else ["utf-8", "cp1252"]:
-        try:
+    marked = [encoding for mark, encoding in _ENCODINGS if body.startswith(mark)]
+    for encoding in marked or ["utf-8", "cp1252"]:
+        with suppress(UnicodeDecodeError):
             text = body.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-        if "\0" not in text:
-            return text
+            if "\0" not in text:
+                return text
     raise UnusableReportError("the file is not text in UTF-8, UTF-16 or Windows-1252")
 
 
-class _Table:
-    """The rows of separated text; the first that is not blank is the header, after Excel's ``sep=;`` if it is there."""
+def _header_and_lines(text: str, columns: ColumnMap) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
+    """Return the first row that is not blank, and the (line number, cells) of the rows below it.
 
-    def __init__(self, text: str, columns: ColumnMap) -> None:
-        lines = text.lstrip("\r\n")
-        first = lines.partition("\n")[0].strip().lower()
-        declared = first.removeprefix("sep=") if first.startswith("sep=") else ""
-        self._above = text[: len(text) - len(lines)].count("\n") + (1 if declared else 0)
-        self._text = lines.partition("\n")[2] if declared else lines
-        separators = [declared] if len(declared) == 1 else _SEPARATORS
-        self._separator = max(separators, key=lambda separator: self._known(separator, columns))
-        self.header = next((cells for _, cells in self._rows(self._separator)), [])
-        if not self.header:
-            raise UnusableReportError("the file is empty")
+    The separator is the one that Excel's ``sep=;`` line names, else the one that gives the most known headers.
+    """
+    table = text.lstrip("\r\n")
+    first, _, rest = table.partition("\n")
+    declared = first.strip().lower().partition("sep=")
+    is_declared = not declared[0] and bool(declared[2])
+    table = rest if is_declared else table
+    above = text[: len(text) - len(table)].count("\n")
 
-    def _known(self, separator: str, columns: ColumnMap) -> tuple[int, int]:
-        try:
-            header = next((cells for _, cells in self._rows(separator)), [])
-        except UnusableReportError:
-            return 0, 0
-        return sum(bool(columns.role(cell) or columns.share(cell)) for cell in header), len(header)
+    def known(separator: str) -> tuple[int, int]:
+        with suppress(UnusableReportError):
+            _, header = next(_lines(table, separator, above), (0, []))
+            return sum(bool(columns.role(cell) or columns.share(cell)) for cell in header), len(header)
+        return 0, 0
 
-    def _rows(self, separator: str) -> Iterator[tuple[int, list[str]]]:
-        reader = csv.reader(io.StringIO(self._text, newline=""), delimiter=separator, strict=True)
-        try:
-            for cells in reader:
-                if any(cell.strip() for cell in cells):
-                    yield reader.line_num + self._above, cells
-        except csv.Error as error:
-            raise UnusableReportError(f"line {reader.line_num + self._above} cannot be read: {error}") from None
+    separators = [declared[2]] if is_declared and len(declared[2]) == 1 else _SEPARATORS
+    lines = _lines(table, max(separators, key=known), above)
+    _, header = next(lines, (0, []))
+    if not header:
+        raise UnusableReportError("the file is empty")
+    return header, lines
 
-    def __iter__(self) -> Iterator[tuple[int, list[str]]]:
-        rows = self._rows(self._separator)
-        next(rows)
-        return rows
+
+def _lines(table: str, separator: str, above: int) -> Iterator[tuple[int, list[str]]]:
+    """Yield (line number, cells) of each row that is not blank; ``above`` lines of the file come before ``table``."""
+    reader = csv.reader(io.StringIO(table, newline=""), delimiter=separator, strict=True)
+    try:
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                yield reader.line_num + above, cells
+    except csv.Error as error:
+        raise UnusableReportError(f"line {reader.line_num + above} cannot be read: {error}") from None
 
 
 @dataclass(frozen=True)
 class _Layout:
-    """Where a file has what: the columns of the roles, and those that hold the share of one value each."""
+    """The columns of a file, by number.
+
+    ``long`` are the dimension, value and share of a row that names them; it is empty if one is missing. ``shares`` maps
+    each column that holds the share of a single value to its dimension and value.
+    """
 
     account: int
     as_of: int | None
-    written_out: tuple[int, int, int] | None
-    shares: tuple[tuple[int, str, str], ...]
-    unknown: tuple[int, ...]
     default: date | None
+    long: Sequence[int]
+    shares: Mapping[int, tuple[str, str]]
+    unknown: Sequence[int]
 
     @classmethod
     def of(cls, header: Sequence[str], columns: ColumnMap, default: date | None) -> "_Layout":
@@ -169,72 +164,105 @@ class _Layout:
             raise UnusableReportError("no column means account_id")
         if "as_of" not in roles and default is None:
             raise UnusableReportError("neither a column nor the file's name says the date that it speaks of")
-        long = [roles[role] for role in ("dimension", "value", "share_percent") if role in roles]
-        found = {at: share for at, name in enumerate(header) if at not in roles.values()
-                 and (share := columns.share(name))}  # fmt: skip
-        if len(long) < 3 and not found:
+        named = [roles[role] for role in ("dimension", "value", "share_percent") if role in roles]
+        long = named if len(named) == 3 else []
+        shares = {at: share for at, name in enumerate(header) if at not in roles.values()
+                  and (share := columns.share(name))}  # fmt: skip
+        if not long and not shares:
             raise UnusableReportError("no column holds the share of a value")
-        known = {*found, *roles.values()}
+        known = {*shares, *roles.values()}.difference([] if long else named)
         unknown = [at for at, name in enumerate(header) if at not in known and not columns.is_ignored(name)]
-        if 0 < len(long) < 3:
-            unknown = sorted({*unknown, *long})
-        written_out = (long[0], long[1], long[2]) if len(long) == 3 else None
-        shares = tuple((at, dimension, value) for at, (dimension, value) in found.items())
-        return cls(roles["account_id"], roles.get("as_of"), written_out, shares, tuple(unknown), default)
+        return cls(roles["account_id"], roles.get("as_of"), default, long, shares, unknown)
 
-    def readings(self, cells: Sequence[str], columns: ColumnMap) -> Iterator[tuple[object, ...] | str]:
-        """What a row says, as values of ROWS_SCHEMA, or why something in it cannot be used."""
-        account = cells[self.account].strip()
-        stated = cells[self.as_of].strip() if self.as_of is not None else ""
-        as_of = columns.date(stated) if stated else self.default
-        if not account:
-            yield "account_id is missing"
-        elif as_of is None:
-            yield "as_of is not a date" if stated else "as_of is missing"
-        else:
-            for dimension, value, text, where in self._stated(cells, columns):
-                share = _percent(text)
-                if dimension is None:
-                    yield "the dimension is not in audience_columns.yaml"
-                elif not value:
-                    yield "the value is missing"
-                elif share is None:
-                    yield f"{where} is not a number from 0 to 100"
-                else:
-                    yield account, dimension, value, as_of, share
+    def readings(self, cells: pl.DataFrame, columns: ColumnMap) -> pl.DataFrame:
+        """Return one row per share that a row states: line, the columns of ROWS_SCHEMA, and a reason or null.
 
-    def _stated(self, cells: Sequence[str], columns: ColumnMap) -> Iterator[tuple[str | None, str, str, str]]:
-        if self.written_out is not None:
-            named, value, share = (cells[at].strip() for at in self.written_out)
-            dimension = columns.dimension(named)
-            yield dimension, columns.value(dimension, value) if dimension and value else value, share, "share_percent"
-        for at, dimension, value in self.shares:
-            if cells[at].strip().casefold() not in _ABSENT:
-                yield dimension, value, cells[at].strip(), f"the share of {dimension} {value}"
+        ``cells`` has the columns "line", "0", "1", …. A row without an account or a date has one reading.
+        """
+        stated = pl.lit("") if self.as_of is None else pl.col(str(self.as_of))
+        found = stated.map_elements(columns.date, return_dtype=pl.Date)
+        of_row = ["line", "account_id", "as_of", "reason"]
+        rows = cells.with_columns(
+            account_id=pl.col(str(self.account)),
+            as_of=pl.when(stated == "").then(pl.lit(self.default, pl.Date)).otherwise(found),
+        ).with_columns(
+            reason=pl.when(pl.col("account_id") == "")
+            .then(pl.lit("account_id is missing"))
+            .when(pl.col("as_of").is_null())
+            .then(pl.when(stated == "").then(pl.lit("as_of is missing")).otherwise(pl.lit("as_of is not a date")))
+        )
+        usable = rows.filter(pl.col("reason").is_null())
+        wide = [
+            usable.filter(~pl.col(str(at)).str.to_lowercase().is_in(_ABSENT)).select(
+                *of_row,
+                dimension=pl.lit(dimension),
+                value=pl.lit(value),
+                share=str(at),
+                where=pl.lit(f"the share of {dimension} {value}"),
+            )
+            for at, (dimension, value) in self.shares.items()
+        ]
+        pieces = [rows.filter(pl.col("reason").is_not_null()).select(of_row), *self._long(usable, columns), *wide]
+        share = pl.col("share").str.extract(_NUMBER).str.replace(",", ".", literal=True).cast(pl.Float64)
+        read = pl.concat(pieces, how="diagonal").sort("line", maintain_order=True)
+        return read.with_columns(share_percent=pl.when(share <= 100).then(share)).with_columns(
+            reason=pl.when(pl.col("reason").is_not_null())
+            .then("reason")
+            .when(pl.col("dimension").is_null())
+            .then(pl.lit("the dimension is not in audience_columns.yaml"))
+            .when(pl.col("value") == "")
+            .then(pl.lit("the value is missing"))
+            .when(pl.col("share_percent").is_null())
+            .then(pl.col("where") + " is not a number from 0 to 100")
+        )
+
+    def _long(self, rows: pl.DataFrame, columns: ColumnMap) -> Iterator[pl.DataFrame]:
+        """Yield the readings of rows that name their dimension and value."""
+        if self.long:
+            named, value, share = (str(at) for at in self.long)
+            dimensions = [columns.dimension(text) for text in rows[named]]
+            values = [columns.value(dimension, text) if dimension and text else text
+                      for dimension, text in zip(dimensions, rows[value], strict=True)]  # fmt: skip
+            yield rows.select(
+                *("line", "account_id", "as_of", "reason"),
+                dimension=pl.Series(dimensions, dtype=pl.String),
+                value=pl.Series(values, dtype=pl.String),
+                share=share,
+                where=pl.lit("share_percent"),
+            )
 
 
-def _percent(text: str) -> float | None:
-    """A number from 0 to 100 with a point or a comma, perhaps with a percent sign."""
-    found = _NUMBER.fullmatch(text.strip())
-    share = float(found.group(1).replace(",", ".")) if found else None
-    return share if share is not None and share <= 100 else None
+def _rejects(readings: pl.DataFrame, cells: Mapping[int, Sequence[str]], header: Sequence[str]) -> pl.DataFrame:
+    """Return the readings that have a reason, with their row's cells as a JSON object."""
+    found = readings.filter(pl.col("reason").is_not_null())
+    shown = [json.dumps(dict(zip(header, cells[line], strict=True)), ensure_ascii=False) for line in found["line"]]
+    return found.select("line", "account_id", pl.Series("cells", shown, pl.String), "reason")
+
+
+def _ragged(lines: Sequence[tuple[int, list[str]]], header: Sequence[str]) -> pl.DataFrame:
+    """Return the rows whose number of cells differs from the header's, with their cells as a JSON array."""
+    rows = [
+        (
+            line,
+            None,
+            json.dumps(cells, ensure_ascii=False),
+            f"the row has {len(cells)} cells and the header {len(header)}",
+        )
+        for line, cells in lines
+        if len(cells) != len(header)
+    ]
+    return pl.DataFrame(rows, schema=REJECT_SCHEMA, orient="row")
 
 
 def _date_in(name: str) -> date | None:
     for found in _DATE.finditer(name):
-        try:
-            return date(*(int(part) for part in found.groups()))
-        except ValueError:
-            continue
+        with suppress(ValueError):
+            return date(*map(int, found.groups()))
     return None
 
 
-def _frame(batch: Sequence[tuple[object, ...]]) -> pl.DataFrame:
-    return pl.DataFrame(batch, schema={**ROWS_SCHEMA, "line": pl.Int64}, orient="row")
-
-
-def _once(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The rows once each; where a file says different shares of one value, all are rejects: none is the true one."""
+def _without_contradictions(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return each row once, and as rejects all rows of a value for which the file states different shares."""
     contradicted = rows.filter(pl.col("share_percent").n_unique().over(KEY) > 1)
     shown = pl.struct(*KEY, "share_percent").struct.json_encode()
     rejects = contradicted.select("line", "account_id", cells=shown, reason=pl.lit("the file says another share too"))
@@ -243,28 +271,27 @@ def _once(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 
 def judge(reports: pl.DataFrame, accounts: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The rows of live accounts, and (account_id, source_file, rows, reason) of the accounts that are not known.
+    """Return the rows of live accounts, and (account_id, source_file, rows, reason) of unknown accounts.
 
-    ``accounts`` has ``account_id`` and ``deleted_at``; what is reported about a deleted account is in neither.
+    ``accounts`` has ``account_id`` and ``deleted_at``. Rows of deleted accounts are in neither.
     """
     live = accounts.filter(pl.col("deleted_at").is_null())
-    unknown = reports.join(accounts, on="account_id", how="anti")
-    counted = unknown.group_by("account_id", "source_file").agg(rows=pl.len())
+    unknown = reports.join(accounts, on="account_id", how="anti").group_by("account_id", "source_file")
     return (
         reports.join(live, on="account_id", how="semi"),
-        counted.with_columns(reason=pl.lit("account_id is not in the lake")),
+        unknown.agg(rows=pl.len(), reason=pl.lit("account_id is not in the lake")),
     )
 
 
 def without_accounts(report: Report, erased: ErasedAccounts) -> Report:
-    """What a report says of accounts that were not erased. A line without an account is one's if any cell is its id."""
+    """Return a report without erased accounts. A reject without an account is left out if any cell is an erased id."""
     if not erased:
         return report
-    gone = erased.accounts_among(report.rows["account_id"].unique())
+    gone = pl.Series(sorted(erased.accounts_among(report.rows["account_id"].unique())), dtype=pl.String)
     ids = [
         {account} if account is not None else {str(cell).strip() for cell in json.loads(cells)}
         for account, cells in report.rejects.select("account_id", "cells").iter_rows()
     ]
     kept = pl.Series([not erased.accounts_among(of_line) for of_line in ids], dtype=pl.Boolean)
-    rows = report.rows.filter(~pl.col("account_id").is_in(pl.Series(sorted(gone), dtype=pl.String).implode()))
+    rows = report.rows.filter(~pl.col("account_id").is_in(gone.implode()))
     return replace(report, rows=rows, rejects=report.rejects.filter(kept))

@@ -1,4 +1,4 @@
-"""From dropped label files to one judgement an item and vertical."""
+"""Turn labels into one judgement per item and vertical."""
 
 import polars as pl
 
@@ -13,7 +13,7 @@ GOLD_SCHEMA = {
 
 
 def judge(labels: pl.DataFrame, verticals: set[str], posts: pl.Series, accounts: pl.Series) -> pl.DataFrame:
-    """The labels with a column ``reason``: null where usable. ``posts`` and ``accounts`` are the known ids."""
+    """Return the labels with a column ``reason``, null if usable. ``posts`` and ``accounts`` are the known ids."""
     kind, item = pl.col("item_kind"), pl.col("item_id")
     known = pl.when(kind == "post").then(item.is_in(posts.implode())).otherwise(item.is_in(accounts.implode()))
     return labels.with_columns(
@@ -29,9 +29,9 @@ def judge(labels: pl.DataFrame, verticals: set[str], posts: pl.Series, accounts:
 
 
 def agree(labels: pl.DataFrame) -> pl.DataFrame:
-    """One row per (item_kind, item_id, vertical): the majority of its annotators; an even split is no membership.
+    """Return one row per (item_kind, item_id, vertical): the majority of its annotators. A tie is no membership.
 
-    An annotator's repeated judgement of an item counts once, the last one given. Unnamed annotators are one.
+    Only an annotator's last judgement of an item counts. All unnamed annotators count as one.
     """
     key = ["item_kind", "item_id", "vertical"]
     once = labels.unique([*key, "annotator"], keep="last")

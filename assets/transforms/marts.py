@@ -1,6 +1,4 @@
-"""The tables that analysts see: flat types, short texts, no surprises."""
-
-import re
+"""Compute the marts, their CSV and their QuickSight manifest."""
 
 import polars as pl
 
@@ -9,12 +7,12 @@ TEXT_LIMIT = 2_000
 
 
 def short(name: str) -> pl.Expr:
-    """A text column, cut to TEXT_LIMIT characters."""
+    """Return a text column, cut to TEXT_LIMIT characters."""
     return pl.col(name).str.slice(0, TEXT_LIMIT)
 
 
 def creators(accounts: pl.DataFrame, posts: pl.DataFrame, tags: pl.DataFrame, summaries: pl.DataFrame) -> pl.DataFrame:
-    """One row a live account: who, how large, what about, in its own words."""
+    """Return one row per live account: its columns, activity, verticals and summary."""
     activity = posts.group_by("account_id").agg(
         posts=pl.len().cast(pl.Int64),
         last_posted_at=pl.col("posted_at").max(),
@@ -37,13 +35,13 @@ def creators(accounts: pl.DataFrame, posts: pl.DataFrame, tags: pl.DataFrame, su
 
 
 def live_posts(posts: pl.LazyFrame, accounts: pl.LazyFrame) -> pl.LazyFrame:
-    """Posts that are not deleted, of accounts that are known and not deleted: what every mart counts."""
+    """Return the posts that marts count: not deleted, of known accounts that are not deleted."""
     live = accounts.filter(pl.col("deleted_at").is_null()).select("account_id")
     return posts.filter(pl.col("deleted_at").is_null()).join(live, on="account_id", how="semi")
 
 
 def posts_by_day(posts: pl.LazyFrame) -> pl.LazyFrame:
-    """One row a day (UTC) and network: posts and what they earned. Posts without a date have a null day."""
+    """Return one row per day (UTC) and network: posts and engagement. Posts without a date have a null day."""
     return posts.group_by(pl.col("posted_at").dt.date().alias("day"), "network").agg(
         posts=pl.len().cast(pl.Int64),
         accounts=pl.col("account_id").n_unique().cast(pl.Int64),
@@ -52,7 +50,7 @@ def posts_by_day(posts: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def vertical_coverage(tags: pl.LazyFrame, thresholds: pl.DataFrame, titles: dict[str, str]) -> pl.DataFrame:
-    """One row per vertical and item kind: how many are tagged, at what threshold, and how good the tag is."""
+    """Return one row per vertical and item kind: tagged items, threshold and F1."""
     counted = tags.group_by("item_kind", "vertical").agg(tagged=pl.len().cast(pl.Int64)).collect()
     named = pl.DataFrame({"vertical": list(titles), "title": list(titles.values())})
     return (
@@ -63,34 +61,25 @@ def vertical_coverage(tags: pl.LazyFrame, thresholds: pl.DataFrame, titles: dict
 
 
 def testimonials(rows: pl.DataFrame, accounts: pl.DataFrame) -> pl.DataFrame:
-    """One row a live testimonial, with the handle of its account where it has one that is live."""
+    """Return one row per live testimonial, with the handle of its account if that is live."""
     live = accounts.filter(pl.col("deleted_at").is_null()).select("account_id", "handle")
     return (
         rows.filter(pl.col("deleted_at").is_null()).join(live, on="account_id", how="left").with_columns(short("text"))
     )
 
 
-_LINE_BREAKS = r"[\r\n]+"
-_LINE_BREAK_SHOWN = " ¶ "
-
-
-def one_line(text: str) -> str:
-    """A text as it stands in a CSV: in one line, with what broke it shown."""
-    return re.sub(_LINE_BREAKS, _LINE_BREAK_SHOWN, text)
-
-
 def as_csv(rows: pl.DataFrame) -> bytes:
-    """Rows as QuickSight reads them: UTF-8 without BOM, a header, UTC times, 0 and 1, one line a row."""
+    """Return rows in the CSV that QuickSight reads: UTF-8, no BOM, a header, UTC times, 0 and 1, one line per row."""
     flat = rows.with_columns(
         pl.col(pl.Boolean).cast(pl.Int8),
-        pl.col(pl.String).str.replace_all(_LINE_BREAKS, _LINE_BREAK_SHOWN),
+        pl.col(pl.String).str.replace_all(r"[\r\n]+", " ¶ "),
         pl.col(pl.Datetime("us", "UTC")).dt.strftime("%Y-%m-%d %H:%M:%S"),
     )
     return flat.write_csv(quote_style="non_numeric").encode()
 
 
 def quicksight_manifest(prefix: str) -> dict[str, object]:
-    """A manifest for the CSV files under an s3:// prefix."""
+    """Return the manifest of the CSV files under an s3:// prefix."""
     return {
         "fileLocations": [{"URIPrefixes": [prefix]}],
         "globalUploadSettings": {

@@ -1,6 +1,4 @@
-"""Extractive summaries: an account in its own most representative posts."""
-
-import hashlib
+"""Write extractive summaries: an account in its own most representative posts."""
 
 import numpy as np
 import numpy.typing as npt
@@ -9,15 +7,22 @@ import polars as pl
 POSTS_PER_SUMMARY = 3
 EXCERPT_CHARACTERS = 280
 LEAST_ALIKE = 0.95
-"""Of an account's texts, how many have to be those that its summary was made of (Jaccard) for it to stand. A new post
-moves the centre of a hundred by next to nothing, and making a summary reads all of them."""
+"""A summary is kept while the texts that it was made of and the account's texts now have this Jaccard similarity. One
+new post among a hundred hardly moves their centre, and making a summary reads all of them."""
 _DIVERSITY = 0.5
-"""Weight of novelty against representativeness (maximal marginal relevance, Carbonell and Goldstein 1998); at 0.3 three
-near-equal posts were chosen over a different one."""
+"""Weight of novelty against representativeness (maximal marginal relevance, Carbonell and Goldstein 1998). At 0.3 three
+near-equal posts were chosen before a different one."""
+SUMMARIES_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
+    "account_bucket": pl.Int32,
+    "account_id": pl.String,
+    "summary": pl.String,
+    "post_ids": pl.List(pl.String),
+    "posts": pl.Int64,
+}
 
 
 def representatives(vectors: npt.NDArray[np.float32], count: int) -> list[int]:
-    """Rows that stand for all rows, most representative first: near the centroid, and unlike those already chosen.
+    """Return the numbers of the most representative rows: near the centroid, and unlike the rows already chosen.
 
     ``vectors`` is (rows, dimension) of unit length. Ties go to the earlier row, so order the rows by id.
     """
@@ -35,7 +40,7 @@ def representatives(vectors: npt.NDArray[np.float32], count: int) -> list[int]:
 
 
 def excerpt(text: str, limit: int = EXCERPT_CHARACTERS) -> str:
-    """The beginning of a text, cut at a word where there is one, with an ellipsis where it was cut."""
+    """Return the beginning of a text. A longer text is cut, at a space in its second half if any, and gets an "…"."""
     if len(text) <= limit:
         return text
     head = text[: limit - 1]
@@ -44,10 +49,10 @@ def excerpt(text: str, limit: int = EXCERPT_CHARACTERS) -> str:
 
 
 def summarise(chunks: pl.DataFrame, vectors: npt.NDArray[np.float32]) -> pl.DataFrame:
-    """One row an account: (account_bucket, account_id, summary, post_ids, posts).
+    """Return one row per account: (account_bucket, account_id, summary, post_ids, posts).
 
-    ``chunks`` has (account_bucket, account_id, post_id, chunk_no, text), a row a vector. A post is represented by
-    the mean of its chunks, and shown by its first.
+    ``chunks`` has (account_bucket, account_id, post_id, chunk_no, text), one row per vector. A post's vector is the
+    mean of its chunks', and its text that of the first.
     """
     rows = []
     ordered = chunks.with_row_index("_row").sort("account_id", "post_id", "chunk_no")
@@ -56,45 +61,33 @@ def summarise(chunks: pl.DataFrame, vectors: npt.NDArray[np.float32]) -> pl.Data
         means = np.stack([vectors[index].mean(axis=0) for index in posts["_row"].to_list()])
         means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
         chosen = posts[representatives(means.astype(np.float32), POSTS_PER_SUMMARY)]
-        text = "\n".join(excerpt(value) for value in chosen["text"])
+        text = "\n".join(map(excerpt, chosen["text"]))
         rows.append((bucket, account, text, chosen["post_id"].to_list(), posts.height))
     return pl.DataFrame(rows, schema=SUMMARIES_SCHEMA, orient="row")
 
 
-SUMMARIES_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
-    "account_bucket": pl.Int32,
-    "account_id": pl.String,
-    "summary": pl.String,
-    "post_ids": pl.List(pl.String),
-    "posts": pl.Int64,
-}
-
-
 def text_names(chunks: pl.DataFrame) -> pl.DataFrame:
-    """(account_id, post_id, text_name): 64 bits of a hash of each chunk's post, number and text."""
-    parts = chunks.select("post_id", "chunk_no", "content_hash").iter_rows()
-    digests = (hashlib.blake2b(repr(part).encode(), digest_size=8).digest() for part in parts)
-    names = [int.from_bytes(digest, "big", signed=True) for digest in digests]
-    return chunks.select("account_id", "post_id", text_name=pl.Series(names, dtype=pl.Int64))
+    """Return (account_id, post_id, text_name): 64 bits of a hash of each chunk's post, number and text.
+
+    Another version of polars may hash differently; summaries are then made once more.
+    """
+    parts = [pl.col(name).hash(number) for number, name in enumerate(("post_id", "chunk_no", "content_hash"))]
+    return chunks.select("account_id", "post_id", text_name=pl.sum_horizontal(parts).reinterpret(signed=True))
 
 
 def still_standing(summaries: pl.DataFrame, texts: pl.DataFrame) -> pl.DataFrame:
-    """The accounts (account_id) whose summary stands: the posts that it cites are as they were, and so are most others.
+    """Return the accounts (account_id) whose summary is kept: no cited post changed, and few of the others did.
 
-    ``summaries`` has (account_id, post_ids, made_of), ``texts`` is of ``text_names``. At least LEAST_ALIKE of all
-    texts, those of then and those of now, have to be both.
+    ``summaries`` has (account_id, post_ids, made_of_texts); ``texts`` is the result of ``text_names``. LEAST_ALIKE says
+    how many texts may change.
     """
     then = summaries.select("account_id", text_name="made_of_texts").explode("text_name").drop_nulls()
-    key = ["account_id", "text_name"]
-    counts = [
-        frame.group_by("account_id").agg(pl.len().alias(name))
-        for name, frame in (("then", then), ("now", texts), ("both", texts.join(then, on=key, how="semi")))
-    ]
-    alike = counts[0].join(counts[1], on="account_id").join(counts[2], on="account_id")
-    alike = alike.filter(pl.col("both") >= LEAST_ALIKE * (pl.col("then") + pl.col("now") - pl.col("both")))
+    marked = texts.join(then.with_columns(both=True), on=["account_id", "text_name"], how="left", maintain_order="left")
+    counts = marked.group_by("account_id").agg(now=pl.len(), both=pl.col("both").count())
+    alike = counts.join(then.group_by("account_id").agg(then=pl.len()), on="account_id").filter(
+        pl.col("both") >= LEAST_ALIKE * (pl.col("then") + pl.col("now") - pl.col("both"))
+    )
+    unchanged = marked.group_by("account_id", "post_id").agg(pl.col("both").is_not_null().all()).filter("both")
     cited = summaries.select("account_id", post_id="post_ids").explode("post_id")
-    post = ["account_id", "post_id"]
-    gone = cited.join(texts, on=post, how="anti")
-    changed = cited.join(texts.join(then, on=key, how="anti"), on=post, how="semi")
-    broken = pl.concat([gone, changed]).select("account_id")
+    broken = cited.join(unchanged, on=["account_id", "post_id"], how="anti")
     return alike.join(broken, on="account_id", how="anti").select("account_id")

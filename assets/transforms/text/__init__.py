@@ -1,4 +1,4 @@
-"""Pure parts of the corpus: cleaning, deduplication, chunking.
+"""Texts: cleaning, deduplication, chunking.
 
 Belongs here: decisions about texts.
 Not here: the tokenizer and the encoder (resources/models/).

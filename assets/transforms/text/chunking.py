@@ -1,5 +1,6 @@
-"""Long texts cut into pieces that an embedding model takes whole."""
+"""Cut long texts into chunks that fit an embedding model."""
 
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -7,34 +8,29 @@ from enum import IntEnum
 from itertools import pairwise
 from unicodedata import ucd_3_2_0
 
-# A word of more characters is one [UNK] to BERT's WordPiece, so a word never has more tokens than this. Pieces are
-# therefore never forced to end inside a word while a piece may be longer than a word.
+# BERT's WordPiece makes a longer word one [UNK], so a word never has more tokens than this. A chunk has room for two
+# such words, so it need not end inside a word.
 LONGEST_WORD_TOKENS = 100
 DEFAULT_MAX_CHUNKS = 8
 CHUNKING = "chunks-1"
-"""Goes into the corpus' recipe: another value means that every text is cut anew."""
+"""Part of the corpus' recipe. Change it to have every text cut again."""
 
 _SENTENCE_ENDS = frozenset(".!?…。！？।؟")
 _CLOSERS = frozenset("\"'”’»)]）」』")
-_ZERO_WIDTH_JOINER, _SKIN_TONES = "\u200d", ("\U0001f3fb", "\U0001f3ff")
+_ZERO_WIDTH_JOINER = "\u200d"
+_SKIN_TONE = re.compile("[\U0001f3fb-\U0001f3ff]")
 # The ranges that BERT's tokenizer puts spaces around.
-_IDEOGRAPHS = (
-    (0x4E00, 0x9FFF),
-    (0x3400, 0x4DBF),
-    (0x20000, 0x2A6DF),
-    (0x2A700, 0x2B73F),
-    (0x2B740, 0x2B81F),
-    (0x2B920, 0x2CEAF),
-    (0xF900, 0xFAFF),
-    (0x2F800, 0x2FA1F),
+_IDEOGRAPH = re.compile(
+    "[\u4e00-\u9fff\u3400-\u4dbf\uf900-\ufaff\U00020000-\U0002a6df\U0002a700-\U0002b73f\U0002b740-\U0002b81f"
+    "\U0002b920-\U0002ceaf\U0002f800-\U0002fa1f]"
 )
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """A piece of a text: ``text`` is the source's characters [start, end), without whitespace at either end.
+    """The source's characters [start, end), without whitespace at either end, and their number of tokens.
 
-    ``tokens`` is how many of the source's tokens lie in it, special tokens not counted.
+    Special tokens are not counted.
     """
 
     chunk_no: int
@@ -46,19 +42,19 @@ class Chunk:
 
 @dataclass(frozen=True)
 class ChunkedText:
-    """The pieces of one text in order, and how many of its tokens are in none of them."""
+    """The chunks of a text in order, and the number of its tokens beyond the last chunk."""
 
     chunks: tuple[Chunk, ...]
     dropped_tokens: int
 
     @property
     def truncated(self) -> bool:
-        """Whether the text goes on after its last chunk."""
+        """Return whether the text goes on after its last chunk."""
         return self.dropped_tokens > 0
 
 
 class _Boundary(IntEnum):
-    """How good a place between two tokens is to cut at, best highest."""
+    """How good it is to cut between two tokens; higher is better."""
 
     NONE = 0  # inside one character or grapheme
     INSIDE = 1  # perhaps inside a word
@@ -73,7 +69,7 @@ def chunk_texts(
     max_tokens: int,
     max_chunks: int = DEFAULT_MAX_CHUNKS,
 ) -> list[ChunkedText]:
-    """``chunk_text`` for each text; ``offsets`` may be an iterator, so that they need not all be in memory."""
+    """Call ``chunk_text`` for each text. ``offsets`` may be an iterator, to save memory."""
     return [chunk_text(text, of_text, max_tokens, max_chunks) for text, of_text in zip(texts, offsets, strict=True)]
 
 
@@ -83,37 +79,34 @@ def chunk_text(
     """Cut a text into chunks of at most ``max_tokens`` tokens, special tokens not counted.
 
     ``offsets`` are the (start, end) character offsets of the tokens of the whole text. Cuts fall at the end of a
-    sentence, else a word, and make pieces of similar length; a line's end is whitespace like any other, as clean texts
-    have none. Tokenized alone, each chunk has at most ``max_tokens`` tokens. Only whitespace is lost between chunks;
-    what comes after ``max_chunks`` of them is dropped and counted. A text that is only whitespace has no chunk. Raises
-    ValueError when max_tokens is below 200.
+    sentence, else of a word, and make chunks of similar length. The end of a line is whitespace like any other.
+    Tokenized alone, each chunk has at most ``max_tokens`` tokens. Only whitespace is lost between chunks. Tokens after
+    ``max_chunks`` chunks are dropped and counted. A text of whitespace has no chunk. Raise ValueError if max_tokens is
+    below 200.
     """
     if max_tokens < 2 * LONGEST_WORD_TOKENS:
-        raise ValueError(f"max_tokens is {max_tokens}: a chunk must have room for {2 * LONGEST_WORD_TOKENS} tokens.")
+        raise ValueError(f"max_tokens is {max_tokens}; it must be at least {2 * LONGEST_WORD_TOKENS}.")
     if not text.strip():
         return ChunkedText((), dropped_tokens=0)
-    starts = _chunk_starts(_boundaries(text, offsets), max_tokens, max_chunks) if len(offsets) > max_tokens else [0]
+    starts = [0]
+    if len(offsets) > max_tokens:
+        boundaries = [_boundary(text, left[1], right[0]) for left, right in pairwise(offsets)]
+        starts = _chunk_starts([_Boundary.SENTENCE, *boundaries], max_tokens, max_chunks)
     ends = starts[1:] if len(starts) > max_chunks else [*starts[1:], len(offsets)]
     cuts = [0, *(_cut_position(text, offsets, token) for token in ends)]
-    chunks = [
-        _chunk(text, number, start, end, last - first)
-        for number, ((start, end), (first, last)) in enumerate(zip(pairwise(cuts), pairwise([0, *ends]), strict=True))
-    ]
+    chunks = []
+    for (start, end), (first, last) in zip(pairwise(cuts), pairwise([0, *ends]), strict=True):
+        piece = text[start:end].strip()
+        at = text.index(piece, start)
+        chunks.append(Chunk(len(chunks), at, at + len(piece), piece, last - first))
     return ChunkedText(tuple(chunks), dropped_tokens=len(offsets) - ends[-1])
 
 
-def _chunk(text: str, chunk_no: int, start: int, end: int, tokens: int) -> Chunk:
-    piece = text[start:end]
-    start += len(piece) - len(piece.lstrip())
-    stripped = piece.strip()
-    return Chunk(chunk_no, start, start + len(stripped), stripped, tokens)
-
-
 def _chunk_starts(boundaries: Sequence[_Boundary], max_tokens: int, max_chunks: int) -> list[int]:
-    """The first token of each chunk; one start more than ``max_chunks`` where the text goes on after them."""
+    """Return the first token of each chunk, and of the rest if the text goes on after ``max_chunks``."""
     starts, start = [0], 0
     while len(starts) <= max_chunks:
-        # The rest of a word that was cut through may get up to LONGEST_WORD_TOKENS tokens, whatever it had before.
+        # Tokenized alone, the rest of a word that was cut through may have up to LONGEST_WORD_TOKENS tokens.
         whole_word = boundaries[start] >= _Boundary.WORD
         room = max_tokens if whole_word else max_tokens - LONGEST_WORD_TOKENS
         if len(boundaries) - start <= room:
@@ -124,28 +117,22 @@ def _chunk_starts(boundaries: Sequence[_Boundary], max_tokens: int, max_chunks: 
 
 
 def _best_cut(boundaries: Sequence[_Boundary], start: int, room: int) -> int:
-    """The token that the next chunk begins with: at most ``room`` after ``start``, and best at an even share."""
+    """Return the first token of the next chunk: at most ``room`` after ``start``, at best at an even share."""
     remaining = len(boundaries) - start
     share = remaining / -(-remaining // room)
     near_share = range(start + max(1, int(share * 2 / 3)), start + room + 1)
     best = max(near_share, key=lambda token: (boundaries[token], -abs(token - start - share)))
     if boundaries[best] >= _Boundary.WORD:
         return best
-    # Nothing but one long run of tokens there: the latest cut between words before it, else the latest of all.
+    # One long word is there: cut at the latest boundary between words before it, else at the latest of all.
     anywhere = range(start + 1, start + room + 1)
     return max(anywhere, key=lambda token: (boundaries[token], token))
 
 
-def _boundaries(text: str, offsets: Sequence[tuple[int, int]]) -> list[_Boundary]:
-    """What lies before each token; the first has the text's start before it."""
-    kinds = [_boundary(text, left[1], right[0]) for left, right in pairwise(offsets)]
-    return [_Boundary.SENTENCE, *kinds]
-
-
 def _boundary(text: str, end: int, start: int) -> _Boundary:
-    """The boundary between a token that ends at ``end`` and one that begins at ``start``.
+    """Return the boundary between a token that ends at ``end`` and the next, which begins at ``start``.
 
-    From WORD on, BERT's tokenizer separates the two sides as well, so they have the same tokens apart as together.
+    At WORD and above BERT's tokenizer separates the two sides as well, so their tokens are the same if they are cut.
     """
     if start < end:
         return _Boundary.NONE  # one character gave several tokens
@@ -161,7 +148,7 @@ def _boundary(text: str, end: int, start: int) -> _Boundary:
 
 
 def _cut_position(text: str, offsets: Sequence[tuple[int, int]], token: int) -> int:
-    """Where the text is cut before ``token``: at the first whitespace, so that marks stay with what they follow."""
+    """Return where to cut before ``token``: at the first whitespace, so marks stay with the character before them."""
     if token == len(offsets):
         return len(text)
     end, start = offsets[token - 1][1], offsets[token][0]
@@ -169,27 +156,23 @@ def _cut_position(text: str, offsets: Sequence[tuple[int, int]], token: int) -> 
 
 
 def stands_alone(character: str) -> bool:
-    """Whether BERT's tokenizer makes the character a word of its own: punctuation and ideographs.
+    """Return whether BERT's tokenizer makes the character a word of its own: punctuation and ideographs.
 
-    True only where it is certain: punctuation in Unicode 3.2 and still so, as the tokenizer's tables are older than
+    True only if it is certain: punctuation in Unicode 3.2 and today, because the tokenizer's tables are older than
     Python's.
     """
-    code = ord(character)
-    if code < 128:
+    if character.isascii():
         return character.isprintable() and not character.isalnum() and character != " "
-    if ucd_3_2_0.category(character).startswith("P") and unicodedata.category(character).startswith("P"):
-        return True
-    return any(first <= code <= last for first, last in _IDEOGRAPHS)
+    is_punctuation = all(table.category(character).startswith("P") for table in (ucd_3_2_0, unicodedata))
+    return is_punctuation or bool(_IDEOGRAPH.match(character))
 
 
 def is_space(character: str) -> bool:
-    """Whether BERT's tokenizer takes the character for a space between words."""
-    # Not str.isspace: the tokenizer removes U+001C to U+001F and U+0085, and so joins what stands on either side.
+    """Return whether BERT's tokenizer takes the character for a space between words."""
+    # Not str.isspace: the tokenizer removes U+001C to U+001F and U+0085, and so joins the words on either side.
     return character in "\t\n\r" or unicodedata.category(character) in ("Zs", "Zl", "Zp")
 
 
 def _joins_previous(character: str) -> bool:
-    first, last = _SKIN_TONES
-    return (
-        unicodedata.category(character).startswith("M") or character == _ZERO_WIDTH_JOINER or first <= character <= last
-    )
+    is_mark = unicodedata.category(character).startswith("M")
+    return is_mark or character == _ZERO_WIDTH_JOINER or bool(_SKIN_TONE.match(character))

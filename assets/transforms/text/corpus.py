@@ -1,4 +1,4 @@
-"""From posts to text worth embedding: cleaning, choosing, identifying."""
+"""Clean texts, decide which posts are in the corpus, and identify chunks."""
 
 import hashlib
 import html
@@ -15,35 +15,35 @@ from assets.transforms.text.near_duplicates import near_duplicates
 
 MAX_POSTS_PER_ACCOUNT = 20_000
 RECENT_SHARE = 0.8
-"""The part of the cap that goes to the newest posts, whatever they earned."""
+"""The part of the cap that goes to the newest posts, whatever their engagement."""
 ENGAGEMENT_TIER = 4
 KEPT = "kept"
 ATTRIBUTE_RULES = "2"
-"""Goes into what a stage remembers: another value means that what chunks are filtered by is made anew."""
-DECISION_RULES = "6"
-"""Goes into what a stage remembers: another value means that every decision is made anew."""
+"""Part of a stage's version. Change it to have the attributes of chunks recomputed."""
+DECISION_RULES = "7"
+"""Part of a stage's version. Change it to have every decision made again."""
 _NAMESPACE = uuid.UUID("5b0f4f0e-4a0c-5a54-9d7c-3f1f8f3a6c11")
-# ASCII alone, since scripts without spaces go on right behind an address: what a person wrote is worth more than the
-# rest of an address that is spelled with other letters.
+# ASCII alone: in scripts without spaces a person's own words may follow a URL directly. They are worth more than the
+# rest of a URL with other letters.
 _URL = re.compile(r"(?:https?://|www\.)[!-~]+", re.IGNORECASE)
-# With the blanks that Unicode has among letters and symbols, with which people space out captions: Hangul's fillers,
-# and the pattern of Braille without dots.
+# Includes blanks that Unicode counts as letters or symbols, which people space out captions with: Hangul fillers and
+# the empty Braille pattern.
 _SPACE = re.compile("[\\s\u115f\u1160\u2800\u3164\uffa0]+")
-# Only what ends in ";": browsers also resolve "&not" in "rock&notroll", which nobody meant who wrote that.
+# Only entities that end in ";". Browsers also resolve "&not" in "rock&notroll", which the author did not mean.
 _ENTITY = re.compile("&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
-# Control characters, soft hyphens, marks and overrides of direction, byte order marks, the replacement character.
-# Zero-width joiners stay: emoji sequences and several scripts are spelled with them.
+# Control characters, soft hyphens, direction marks and overrides, byte order marks, the replacement character.
+# Zero-width joiners are kept: emoji sequences and several scripts need them.
 _INVISIBLE = re.compile(
     "[\u0000-\u0008\u000e-\u001f\u007f-\u0084\u0086-\u009f\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069"
     "\ufeff\ufffd]"
 )
-# Bold, script and double-struck letters, which people decorate posts with: to the encoder each word is unknown.
 _SURROGATE = re.compile("[\ud800-\udfff]")
+# Bold, script and double-struck letters, which people decorate posts with. The encoder knows no word of them.
 _STYLED = re.compile("[\U0001d400-\U0001d7ff]+")
 
 
 class Dropped(StrEnum):
-    """Why a post is not in the corpus; the first reason that holds is given."""
+    """Why a post is not in the corpus. A post has the first reason that applies."""
 
     POST_DELETED = "post_deleted"
     ACCOUNT_UNKNOWN = "account_unknown"
@@ -65,9 +65,9 @@ DECISIONS_SCHEMA = {
 
 
 def clean(text: str | None) -> str:
-    """The text as it is embedded: entities resolved, NFC, plain letters, no URLs, nothing invisible, single spaces.
+    """Return the text to embed: entities resolved, NFC, plain letters, single spaces, no URLs or invisible characters.
 
-    Lone surrogates, which no encoding of Unicode holds, are left out.
+    Lone surrogates are left out, because UTF-8 cannot encode them.
     """
     if not text:
         return ""
@@ -78,29 +78,28 @@ def clean(text: str | None) -> str:
 
 
 def content_hash(text: str) -> str:
-    """128 bits of BLAKE2b over the UTF-8 text, in hexadecimal: what a vector belongs to."""
+    """Return 128 bits of BLAKE2b of the UTF-8 text, in hexadecimal. A vector belongs to such a hash."""
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def point_id(post_id: str, chunk_no: int) -> str:
-    """UUIDv5 of a post's chunk: the same wherever and whenever it is computed."""
+    """Return the UUIDv5 of a post's chunk. It never changes."""
     return str(uuid.uuid5(_NAMESPACE, f"{post_id}\x1f{chunk_no}"))
 
 
 def has_words(text: str) -> bool:
-    """Whether there is a letter, a digit or a symbol such as an emoji: something to embed beyond punctuation."""
+    """Return whether a text has a letter, a digit or a symbol such as an emoji."""
     return any(unicodedata.category(character)[0] in "LNS" for character in text)
 
 
 def decide(
     posts: pl.DataFrame, accounts: pl.DataFrame, max_posts_per_account: int = MAX_POSTS_PER_ACCOUNT
 ) -> pl.DataFrame:
-    """One row a post: whether it enters the corpus, and if not, why.
+    """Return one row per post, in the columns of DECISIONS_SCHEMA: in the corpus, or the reason why not.
 
-    ``posts`` and ``accounts`` are lake rows of one bucket. Of equal texts of an account, and of nearly equal ones, the
-    oldest stays (ties: the smaller post_id); ``duplicate_of`` names it. Of more posts than the cap, four fifths of it
-    go to the newest, and the rest of it to the most engaging of the others (``_over_cap``); a post that others repeat
-    is as new as the newest of those. Returns the columns of DECISIONS_SCHEMA.
+    ``posts`` and ``accounts`` are lake rows of one bucket. Among equal and nearly equal texts of an account the oldest
+    is kept (ties: the smaller post_id), and ``duplicate_of`` names it. ``_over_cap`` applies the cap. A post that
+    others repeat is as new as the newest of them.
     """
     known = accounts.select("account_id", account_deleted=pl.col("deleted_at").is_not_null())
     cleaned = [clean(text) for text in posts["text"]]
@@ -127,30 +126,25 @@ def decide(
     return capped.select(pl.col(name).cast(dtype) for name, dtype in DECISIONS_SCHEMA.items())
 
 
-def imprints(posts: pl.DataFrame, accounts: pl.DataFrame) -> pl.DataFrame:
-    """(account_id, post_id, imprint): 64 bits of all that the decisions of an account's posts depend on, by post.
+def input_hashes(posts: pl.DataFrame, accounts: pl.DataFrame) -> pl.DataFrame:
+    """Return (account_id, post_id, imprint): per post a 64-bit hash of its decision's inputs.
 
     Another version of polars may hash differently; decisions are then made once more.
     """
     known = accounts.select("account_id", _account_deleted=pl.col("deleted_at").is_not_null())
-    of_post = posts.join(known, on="account_id", how="left", maintain_order="left").select(
-        "account_id",
-        "post_id",
-        rules=pl.lit(DECISION_RULES),
-        deleted=pl.col("deleted_at").is_not_null(),
-        of_deleted="_account_deleted",
-        posted_at="posted_at",
-        text="text",
-        tier=_tier(),
-    )
-    parts = [pl.col(name).hash(number) for number, name in enumerate(of_post.columns)]
-    return of_post.select("account_id", "post_id", imprint=pl.sum_horizontal(parts).reinterpret(signed=True))
+    inputs = [
+        *(pl.col("account_id"), pl.col("post_id"), pl.lit(DECISION_RULES), pl.col("deleted_at").is_not_null()),
+        *(pl.col("_account_deleted"), pl.col("posted_at"), pl.col("text"), _tier()),
+    ]
+    parts = [column.hash(number) for number, column in enumerate(inputs)]
+    joined = posts.join(known, on="account_id", how="left", maintain_order="left")
+    return joined.select("account_id", "post_id", imprint=pl.sum_horizontal(parts).reinterpret(signed=True))
 
 
 def undecided(now: pl.DataFrame, held: pl.DataFrame) -> pl.Series:
-    """The accounts of which a post came, went or changed since decisions were made: of posts that are decided together.
+    """Return the accounts of which a post came, went or changed. The posts of an account are decided together.
 
-    Both have (account_id, post_id, imprint).
+    ``now`` and ``held`` have (account_id, post_id, imprint).
     """
     on = ["account_id", "post_id", "imprint"]
     came = now.join(held, on=on, how="anti", nulls_equal=True)["account_id"]
@@ -159,17 +153,13 @@ def undecided(now: pl.DataFrame, held: pl.DataFrame) -> pl.Series:
 
 
 def count_decisions(decided: pl.DataFrame) -> pl.DataFrame:
-    """How many posts of each bucket are in the corpus and how many each reason keeps out.
-
-    (account_bucket, dropped_because, posts); posts that are in count under KEPT.
-    """
-    return decided.group_by("account_bucket", pl.col("dropped_because").fill_null(KEPT)).agg(
-        pl.len().cast(pl.Int64).alias("posts")
-    )
+    """Return (account_bucket, dropped_because, posts). Posts in the corpus have the reason KEPT."""
+    reasons = decided.group_by("account_bucket", pl.col("dropped_because").fill_null(KEPT))
+    return reasons.agg(posts=pl.len().cast(pl.Int64))
 
 
 def _mark(rows: pl.DataFrame, select: Callable[[pl.DataFrame], pl.DataFrame], reason: Dropped) -> pl.DataFrame:
-    """Give a reason to those still undropped rows that ``select`` picks: (post_id, and what each repeats or null)."""
+    """Give a reason to the rows without one that ``select`` returns as (post_id, _repeats: a post_id or null)."""
     picked = select(rows.filter(pl.col("dropped_because").is_null()))
     marked = rows.join(picked.with_columns(_picked=True), on="post_id", how="left", maintain_order="left")
     return marked.with_columns(
@@ -185,19 +175,21 @@ def _repeats(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _near_repeats(rows: pl.DataFrame) -> pl.DataFrame:
-    found: list[tuple[str, str]] = []
     ordered = rows.sort("account_id", "posted_at", "post_id", nulls_last=True)
-    for of_account in ordered.partition_by("account_id", maintain_order=True):
-        posts = of_account["post_id"].to_list()
-        earlier = near_duplicates(of_account["_clean"].to_list())
-        found += [(post, posts[of]) for post, of in zip(posts, earlier, strict=True) if of is not None]
-    return pl.DataFrame(found, schema={"post_id": pl.String, "_repeats": pl.String}, orient="row")
+    parts = [
+        of_account.select(
+            "post_id",
+            _repeats=pl.col("post_id").gather(pl.Series(near_duplicates(of_account["_clean"]), dtype=pl.UInt32)),
+        )
+        for of_account in ordered.partition_by("account_id", maintain_order=True)
+    ]
+    return pl.concat([ordered.select("post_id", _repeats="post_id").clear(), *parts]).drop_nulls()
 
 
 def _with_last_said(rows: pl.DataFrame) -> pl.DataFrame:
-    """With ``_last_said``: when a post's text was posted last, by itself or by one that repeats it.
+    """Add ``_last_said``: when a post's text was posted last, by the post itself or by a post that repeats it.
 
-    What a post repeats may be a near-duplicate, and what that repeats is kept: there are two steps at most.
+    A post may repeat a near-duplicate, which repeats a kept post: there are two steps at most.
     """
     repeated = rows.select(duplicate_of="post_id", _kept="duplicate_of").drop_nulls()
     ends = rows.join(repeated, on="duplicate_of", how="left", maintain_order="left")
@@ -206,12 +198,11 @@ def _with_last_said(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _over_cap(rows: pl.DataFrame, cap: int) -> pl.DataFrame:
-    """The posts that are too many of their account.
+    """Return the posts beyond the cap of their account.
 
-    The newest by ``_last_said`` (post_id decides between equal times) fill RECENT_SHARE of the cap: by its own date, an
-    old text that is posted again and again would be in the corpus nowhere. What is left of it goes to the most
-    engaging of the others, by tiers of a factor of four, because likes move all day and a post that comes and goes
-    is embedded and deleted for nothing; within a tier to the newer.
+    The newest posts by ``_last_said`` (ties: post_id) get RECENT_SHARE of the cap. With their own dates, a text that is
+    posted again and again would drop out. The most engaging of the others get the rest, by tiers of a factor of four;
+    within a tier the newer. Tiers keep posts from coming and going as likes change, which costs embeddings.
     """
     place = pl.int_range(pl.len()).over("account_id")
     newest_first = rows.sort("_last_said", "post_id", descending=[True, False], nulls_last=True)
@@ -228,9 +219,9 @@ def _tier() -> pl.Expr:
 
 
 def attributes(posts: pl.DataFrame, accounts: pl.DataFrame) -> pl.DataFrame:
-    """What a chunk is filtered and shown by: (post_id, account_id, handle, network, language, country, posted_at).
+    """Return (post_id, account_id, account_bucket, network, posted_at, handle, language, country) of posts.
 
-    The language is the account's own statement; a text whose language is known has its own. Each is in one spelling.
+    Chunks are filtered and shown by these. The language is the account's own statement. All values are ``spelled``.
     """
     owners = accounts.select("account_id", "handle", *(spelled(name) for name in ("language", "country")))
     return posts.select("post_id", "account_id", "account_bucket", spelled("network"), "posted_at").join(
@@ -239,11 +230,14 @@ def attributes(posts: pl.DataFrame, accounts: pl.DataFrame) -> pl.DataFrame:
 
 
 def spelled(name: str) -> pl.Expr:
-    """A language, country or network in the one spelling that points and filters have; null for a blank.
+    """Return a column in the spelling of points and filters: "en" for "en-US", "DE" for "de", "youtube" for "YouTube".
 
-    ``en`` for "en-US" and "EN", ``DE`` for "de", ``youtube`` for "YouTube".
+    ``name`` is language, country or network. A blank becomes null.
     """
     stated = pl.col(name).cast(pl.String).str.strip_chars()
-    one = stated.str.to_uppercase() if name == "country" else stated.str.to_lowercase()
-    one = one.str.extract("^([^-_]+)") if name == "language" else one
-    return pl.when(one != "").then(one).alias(name)
+    spellings = {
+        "country": stated.str.to_uppercase(),
+        "language": stated.str.to_lowercase().str.extract("^([^-_]+)"),
+        "network": stated.str.to_lowercase(),
+    }
+    return pl.when(spellings[name] != "").then(spellings[name]).alias(name)

@@ -1,6 +1,7 @@
-"""Which texts say the same in almost the same words, against the definition computed pair by pair."""
+"""Near-duplicates, against the definition computed pair by pair."""
 
 import random
+from functools import cache
 
 import pytest
 from hypothesis import given, settings
@@ -9,11 +10,12 @@ from hypothesis import strategies as st
 from assets.transforms.text.near_duplicates import SIMILARITY, near_duplicates, shingles
 
 WORDS = [f"word{number}" for number in range(400)]
+shingles_of = cache(shingles)
 SENTENCE = "every morning I walk the dog along the river and think about what to cook for dinner"
 
 
 def jaccard(one: str, other: str) -> float:
-    left, right = shingles(one), shingles(other)
+    left, right = shingles_of(one), shingles_of(other)
     return len(left & right) / len(left | right)
 
 
@@ -69,18 +71,17 @@ def test_a_chain_of_changes_is_compared_with_what_is_kept() -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(st.randoms(use_true_random=False), st.sampled_from([0.6, 0.8, 0.95]))
-def test_nothing_is_dropped_that_is_below_the_similarity(random: random.Random, similarity: float) -> None:
+def test_exactly_the_texts_at_the_similarity_are_dropped(random: random.Random, similarity: float) -> None:
     texts = [" ".join(random.choices(WORDS[:12], k=random.randint(1, 12))) for _ in range(40)]
-    found = near_duplicates(texts, similarity)
+    found, kept = near_duplicates(texts, similarity), list[int]()
     for number, of in enumerate(found):
-        if of is not None:
-            assert of < number
-            assert found[of] is None
-            assert jaccard(texts[number], texts[of]) >= similarity
+        assert of == next((other for other in kept if jaccard(texts[number], texts[other]) >= similarity), None)
+        if of is None:
+            kept.append(number)
     assert near_duplicates(texts, similarity) == found
 
 
-def test_nearly_all_pairs_are_found() -> None:
+def test_all_pairs_are_found() -> None:
     rng = random.Random(7)  # noqa: S311
     originals = [" ".join(rng.sample(WORDS, 40)) for _ in range(300)]
     changed = []
@@ -92,28 +93,23 @@ def test_nearly_all_pairs_are_found() -> None:
     assert all(jaccard(*pair) >= SIMILARITY for pair in zip(originals, changed, strict=True))
     found = near_duplicates([*originals, *changed])
     assert found[:300] == [None] * 300
-    right = sum(of == number for number, of in enumerate(found[300:]))
-    assert right >= 0.9 * 300, right  # a pair at .85 is proposed with a probability of .99, at .8 of .95
+    assert found[300:] == [*range(300)]
 
 
 def test_a_similarity_that_is_none_is_refused() -> None:
-    with pytest.raises(ValueError, match="similarity is 0, expected more than 0 and at most 1"):
+    with pytest.raises(ValueError, match="similarity is 0; it must be more than 0 and at most 1"):
         near_duplicates(["a"], 0)
 
 
 @settings(max_examples=10, deadline=None)
 @given(st.randoms(use_true_random=False), st.integers(3, 9))
 def test_posts_that_fill_in_a_template_are_compared_one_by_one(random: random.Random, changed: int) -> None:
-    """So many resemble each other that they are counted at once; what comes out is the definition, exactly."""
+    """Many texts share most of their shingles and few are near-duplicates; the result is the definition, exactly."""
     head, tail = SENTENCE, "only today and only here, for all who follow us and who come to the shop before noon"
-    texts = [" ".join((head, *random.sample(WORDS, changed), tail)) for _ in range(150)]
+    texts = [" ".join((head, *random.sample(WORDS, changed), tail)) for _ in range(100)]
     found, kept = near_duplicates(texts), list[int]()
     for number, of in enumerate(found):
         alike = [other for other in kept if jaccard(texts[number], texts[other]) >= SIMILARITY]
+        assert of == min(alike, default=None)
         if of is None:
             kept.append(number)
-        else:
-            assert of in alike
-        if len(kept) > 100:
-            assert (of is None) == (not alike)
-            assert of == min(alike, default=None)
