@@ -28,7 +28,7 @@ from assets.transforms.verticals import (
 from resources.catalogues import Vertical, catalogue_hash, load_verticals
 from resources.delta.state import LedgerResource
 from resources.delta.table import LakeResource, TableSpec, fingerprint
-from resources.models.embedder import EmbedderResource
+from resources.llm.embedder import EmbedderResource
 
 GROUP = "vertical"
 _ITEM_COLUMNS = [

@@ -49,7 +49,7 @@ def test_nothing_is_fetched() -> None:
 import socket
 def refuse(*_): raise AssertionError("a connection was tried")
 socket.socket.connect = refuse
-from resources.languages import identify
+from resources.models.languages import identify
 print(identify(["Ceci est une phrase en français"]))
 """
     shown = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
