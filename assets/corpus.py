@@ -13,7 +13,8 @@ from assets.transforms.text import corpus
 from assets.transforms.text.chunking import CHUNKING, chunk_texts
 from resources.delta.state import LedgerResource
 from resources.delta.table import LakeResource, TableSpec
-from resources.models.embedder import EmbedderResource, EmbeddingModel
+from resources.llm.embedder import EmbedderResource
+from resources.models.embedder import EmbeddingModel
 from resources.models.languages import LANGUAGE_MODEL, identify
 from resources.vectors.bm25 import SPARSE_ENCODING, SparseEncoder
 

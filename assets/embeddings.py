@@ -1,4 +1,4 @@
-"""embedding/*: one vector per (content hash, model), computed once wherever the text turns up."""
+"""embedding/*: one vector per (content hash, model), computed once for all buckets."""
 
 import hashlib
 import time
@@ -17,16 +17,17 @@ from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
 from resources.delta.state import LedgerResource
 from resources.delta.table import Changes, LakeResource, TableSpec
 from resources.errors import InputError
-from resources.models.embedder import EmbedderResource, EmbeddingModel
+from resources.llm.embedder import EmbedderResource
+from resources.models.embedder import EmbeddingModel
 from resources.vectors.store import SLICE, VectorStore
 
 GROUP = "embedding"
 FLUSH_VECTORS, FLUSH_SECONDS = 16_384, 60.0
-"""What a commit carries, whichever is first: at most 25 MB, and so much work a crash can lose."""
+"""A commit carries so many vectors (25 MB), or the work of so many seconds, whichever comes first."""
 WINDOW_TEXTS = 65_536
 """Texts that are sorted by length and embedded together: about 30 MB of text."""
 PLACE = ["account_id", "post_id", "chunk_no"]
-"""The first chunk in this order says for which account a text is embedded."""
+"""The first chunk in this order decides the account that a text is embedded for."""
 
 VECTORS = TableSpec(
     "embedding/cippus_text",
@@ -41,11 +42,11 @@ VECTORS = TableSpec(
     ),
     (SLICE, "content_hash", "model"),
     text_columns=("content_hash", "model"),
-    row_group_bytes=256 << 10,  # 170 vectors: those of an account are in one to three
+    row_group_bytes=256 << 10,  # 170 vectors: an account's vectors are in one to three row groups
 )
-"""Each bucket holds every vector that its chunks need, so that everything downstream reads one bucket; a text that
-another bucket has embedded is copied from there. The slice is of the account that a text was embedded for, so an
-account's vectors lie together; another account with the same text in that bucket uses the same vector."""
+"""Each bucket holds every vector that its chunks need, so that later stages read one bucket. A text that another
+bucket has embedded is copied from there. The slice belongs to the account that a text was embedded for, so an
+account's vectors are stored together; another account with the same text in that bucket uses the same vector."""
 
 
 @asset(
@@ -54,16 +55,17 @@ account's vectors lie together; another account with the same text in that bucke
     partitions_def=BUCKETS,
     backfill_policy=ALL_IN_ONE_RUN,
     group_name=GROUP,
-    description="Unit vectors by content hash and model; only texts that no bucket has embedded reach the encoder.",
+    description="Unit vectors of the corpus: one row per bucket, content hash and model. Only texts that no bucket "
+    "has embedded are sent to the encoder.",
     owners=["team:search"],
     kinds={"delta", "onnx"},
 )
 def vectors(
     context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource, embedder: EmbedderResource
 ) -> MaterializeResult[None]:
-    """Embed the new texts of stale buckets, longest work in commits of bounded size."""
+    """Embed or copy the vectors that stale buckets lack, in commits of bounded size."""
     model, store = embedder.model(), VectorStore(lake, VECTORS)
-    places: list[pl.DataFrame] = []  # where texts of this run's buckets have their vectors, looked up once
+    places: list[pl.DataFrame] = []  # (account_bucket, content_hash) of this run's texts, looked up once
 
     def embed(bucket: int, tally: Tally) -> Changes:
         if not places:
@@ -76,17 +78,15 @@ def vectors(
             store.append(rows)
             copied.append(rows["content_hash"])
         tally.counts["copied"] += sum(len(part) for part in copied)
-        gone = elsewhere.filter(~pl.col("content_hash").is_in(pl.concat(copied).implode()))  # since it was looked up
+        gone = elsewhere.filter(~pl.col("content_hash").is_in(pl.concat(copied).implode()))  # since the lookup
         pending = pl.concat([pending, gone.select(pending.columns)])
         for rows in _embedded(context, lake, pending, model, bucket):
             store.append(rows)
             tally.counts["embedded"] += rows.height
-        written = pl.concat([pending["content_hash"], *copied])
-        added = pl.DataFrame(
-            {"account_bucket": pl.repeat(bucket, len(written), dtype=pl.Int32, eager=True), "content_hash": written}
-        )
+        added = pl.DataFrame({"content_hash": pl.concat([pending["content_hash"], *copied])})
+        added = added.select(pl.lit(bucket, pl.Int32).alias("account_bucket"), "content_hash")
         places[0] = pl.concat([places[0], added])
-        return Changes(inserted=len(written))
+        return Changes(inserted=added.height)
 
     stage = Stage(VECTORS.name, (CHUNKS,), version=model.name)
     tally = refresh(context, lake, ledger, stage, lambda buckets: lake.contents(VECTORS, buckets), embed)
@@ -95,20 +95,20 @@ def vectors(
 
 
 def _hashes(lake: LakeResource, buckets: Sequence[int]) -> pl.DataFrame:
-    """(content_hash, tokens) of the distinct texts of some buckets, in no order."""
+    """Return (content_hash, tokens) of the distinct texts of some buckets, in any order."""
     chunks = pl.concat([lake.scan(CHUNKS, bucket).select("content_hash", "tokens") for bucket in buckets])
     return chunks.unique("content_hash").collect()
 
 
 def _pending(missing: pl.DataFrame, places: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Of what a bucket lacks, what has to be embedded, and what can be copied, with its account_bucket."""
+    """Split missing texts into those to embed, and those to copy with the account_bucket to copy from."""
     firsts = places.sort("account_bucket").unique("content_hash", keep="first")
     elsewhere = missing.join(firsts, on="content_hash").sort("account_bucket", SLICE, "content_hash")
     return missing.join(elsewhere, on="content_hash", how="anti"), elsewhere
 
 
 def _sliced(lake: LakeResource, bucket: int, texts: pl.DataFrame) -> pl.DataFrame:
-    """Texts, by content_hash, of a bucket's chunks, with the slice of the first account that has them."""
+    """Return texts with the slice of the first account in the bucket that has them."""
     if texts.is_empty():
         return texts.with_columns(pl.lit(None, pl.Int32).alias(SLICE))
     places = lake.scan(CHUNKS, bucket).select(*PLACE, "content_hash")
@@ -118,7 +118,7 @@ def _sliced(lake: LakeResource, bucket: int, texts: pl.DataFrame) -> pl.DataFram
 
 
 def _copies(store: VectorStore, elsewhere: pl.DataFrame, bucket: int, model: str) -> Iterator[pl.DataFrame]:
-    """Rows of VECTORS for texts, by slice and content_hash, that an account_bucket has; a commit's worth at a time."""
+    """Yield rows of VECTORS for texts that other buckets have, one commit at a time."""
     for of_bucket in elsewhere.partition_by("account_bucket", maintain_order=True):
         for part in of_bucket.iter_slices(FLUSH_VECTORS):
             found = store.read(part["account_bucket"][0], part, model)
@@ -128,12 +128,13 @@ def _copies(store: VectorStore, elsewhere: pl.DataFrame, bucket: int, model: str
 def _embedded(
     context: AssetExecutionContext, lake: LakeResource, pending: pl.DataFrame, model: EmbeddingModel, bucket: int
 ) -> Iterator[pl.DataFrame]:
-    """Rows of VECTORS for (content_hash, tokens, account_slice), a commit's worth at a time.
+    """Embed (content_hash, tokens, account_slice) and yield rows of VECTORS, one commit at a time.
 
-    Windows are large, since a batch of texts of one length needs no padding, and bounded, since texts are in memory;
-    and they are of accounts that lie together, as their vectors will.
+    Windows are large, because a batch of texts of one length needs no padding, and bounded, because their texts are
+    in memory. A window covers accounts whose vectors are stored together.
     """
-    progress = _Progress(context, bucket, pending)
+    total, total_tokens, done, tokens_done = pending.height, int(pending["tokens"].sum()), 0, 0
+    started = time.monotonic()
     for window in pending.sort(SLICE, "content_hash").iter_slices(WINDOW_TEXTS):
         chunks = lake.scan(CHUNKS, bucket).select("content_hash", "text")
         texts = chunks.join(window.lazy(), on="content_hash").collect().unique("content_hash")
@@ -141,13 +142,17 @@ def _embedded(
         for indices, made in _flushes(model.embed(texts["text"].to_list())):
             rows = texts[indices].with_columns(vector=pl.Series(made, dtype=pl.List(pl.Float32)))
             yield _rows(bucket, rows, model.name)
-            progress.report(rows)
+            done, tokens_done = done + rows.height, tokens_done + int(rows["tokens"].sum())
+            seconds = max(time.monotonic() - started, 1e-9)
+            left = (total_tokens - tokens_done) * seconds / max(tokens_done, 1)
+            message = "bucket %s: %s of %s texts embedded, %.0f a second, about %.0f s left"
+            context.log.info(message, bucket, done, total, done / seconds, left)
 
 
 def _flushes(
     batches: Iterator[tuple[list[int], npt.NDArray[np.float32]]],
 ) -> Iterator[tuple[list[int], npt.NDArray[np.float32]]]:
-    """Batches put together to what a commit carries: FLUSH_VECTORS, or what FLUSH_SECONDS made."""
+    """Join batches into commits of FLUSH_VECTORS, or of the work of FLUSH_SECONDS."""
     indices: list[int] = []
     parts: list[npt.NDArray[np.float32]] = []
     started = time.monotonic()
@@ -161,26 +166,6 @@ def _flushes(
         yield indices, np.concatenate(parts)
 
 
-class _Progress:
-    """Says after each commit how far a bucket is and how long the rest will take, by tokens."""
-
-    def __init__(self, context: AssetExecutionContext, bucket: int, pending: pl.DataFrame) -> None:
-        self._context, self._bucket = context, bucket
-        self._texts, self._tokens = pending.height, int(pending["tokens"].sum())
-        self._texts_done = self._tokens_done = 0
-        self._started = time.monotonic()
-
-    def report(self, rows: pl.DataFrame) -> None:
-        """Count what was embedded and written, and log it."""
-        self._texts_done += rows.height
-        self._tokens_done += int(rows["tokens"].sum())
-        seconds = max(time.monotonic() - self._started, 1e-9)
-        left = (self._tokens - self._tokens_done) * seconds / max(self._tokens_done, 1)
-        done, rate = self._texts_done, self._texts_done / seconds
-        message = "bucket %s: %s of %s texts embedded, %.0f a second, about %.0f s left"
-        self._context.log.info(message, self._bucket, done, self._texts, rate, left)
-
-
 def _rows(bucket: int, texts: pl.DataFrame, model: str) -> pl.DataFrame:
     return texts.select(
         pl.lit(bucket, pl.Int32).alias("account_bucket"), SLICE, "content_hash", pl.lit(model).alias("model"), "vector"
@@ -188,50 +173,49 @@ def _rows(bucket: int, texts: pl.DataFrame, model: str) -> pl.DataFrame:
 
 
 def slices(accounts: pl.Series) -> pl.Series:
-    """The slice of each account id: 16 bits of its md5, others than those that its bucket is made of.
+    """Return the slice of each account id: 16 bits of its md5 that its bucket does not use.
 
-    A coarse one, so that it tells nothing of an account that was erased.
+    Coarse, so that a slice does not identify an erased account.
     """
     known = accounts.unique().to_list()
-    of_account = [hashlib.md5((name or "").encode(), usedforsecurity=False).digest()[4:6] for name in known]
-    numbers = [int.from_bytes(digest, "big") for digest in of_account]
-    # The cast is for no accounts at all: polars then leaves the type as it is.
+    digests = [hashlib.md5((name or "").encode(), usedforsecurity=False).digest()[4:6] for name in known]
+    numbers = [int.from_bytes(digest, "big") for digest in digests]
+    # The cast serves an empty series, whose type polars does not change.
     return accounts.replace_strict(known, numbers, return_dtype=pl.Int32).cast(pl.Int32).alias(SLICE)
 
 
-def as_vectors_lie(chunks: pl.DataFrame) -> pl.DataFrame:
-    """Rows with an ``account_id`` and a ``content_hash`` in the order of VECTORS: a part of them reads a stretch."""
+def in_vector_order(chunks: pl.DataFrame) -> pl.DataFrame:
+    """Sort rows with ``account_id, content_hash, point_id`` as VECTORS is sorted: a part of them reads a range."""
     return chunks.with_columns(slices(chunks["account_id"])).sort(SLICE, "content_hash", "point_id").drop(SLICE)
 
 
 def with_vectors(
     lake: LakeResource, bucket: int, rows: pl.DataFrame, model: EmbeddingModel
 ) -> tuple[pl.DataFrame, npt.NDArray[np.float32]]:
-    """Rows that have an ``account_id`` and a ``content_hash``, and their vectors, shape (rows, dimension).
+    """Return rows that have ``account_id, content_hash``, and their vectors, shape (rows, dimension).
 
-    Raises MissingVectorError when a text has none, as the stage before has not run for this bucket, or one of another
-    model of the same name.
+    Raises MissingVectorError when a text has no vector, or one of another length.
     """
     wanted = rows.select(slices(rows["account_id"]), "content_hash")
     found = VectorStore(lake, VECTORS).read(bucket, wanted, model.name)
     joined = rows.join(found, on="content_hash", how="left", maintain_order="left")
     missing = joined["vector"].null_count()
     if missing:
-        message = f"{missing} texts of bucket {bucket} have no vector: materialize embedding/cippus_text first."
-        raise MissingVectorError(message)
+        raise MissingVectorError(
+            f"{missing} texts of bucket {bucket} have no vector: materialize embedding/cippus_text first."
+        )
     odd = joined.filter(pl.col("vector").list.len() != model.dimension).height
     if odd:
-        message = (
+        raise MissingVectorError(
             f"{odd} texts of bucket {bucket} have vectors of another length than {model.name}'s {model.dimension}: "
             "two models had this name, so give the one that is served another name."
         )
-        raise MissingVectorError(message)
-    vectors_of = joined["vector"].explode(empty_as_null=False).to_numpy() if joined.height else np.empty(0, np.float32)
-    return rows, vectors_of.reshape(rows.height, model.dimension).astype(np.float32, copy=False)
+    found_vectors = joined["vector"].explode(empty_as_null=False).to_numpy() if joined.height else np.empty(0)
+    return rows, found_vectors.reshape(rows.height, model.dimension).astype(np.float32, copy=False)
 
 
 class MissingVectorError(InputError):
-    """A chunk has no vector in its bucket."""
+    """A chunk has no usable vector in its bucket."""
 
 
 ASSETS = [vectors]

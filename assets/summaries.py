@@ -12,7 +12,7 @@ from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
 from assets.transforms.summaries import still_standing, summarise, text_names
 from resources.delta.state import LedgerResource
 from resources.delta.table import LakeResource, TableSpec, fingerprint
-from resources.models.embedder import EmbedderResource
+from resources.llm.embedder import EmbedderResource
 
 GROUP = "summary"
 SUMMARIES = TableSpec(

@@ -26,7 +26,8 @@ from assets.transforms.verticals import (
 from resources.catalogues import Vertical, catalogue_hash, load_verticals
 from resources.delta.state import LedgerResource
 from resources.delta.table import LakeResource, TableSpec, fingerprint
-from resources.models.embedder import EmbedderResource, EmbeddingModel
+from resources.llm.embedder import EmbedderResource
+from resources.models.embedder import EmbeddingModel
 
 GROUP = "vertical"
 _ITEM_COLUMNS = [

@@ -7,7 +7,7 @@ from dagster import EnvVar, ExecutorDefinition, in_process_executor
 from resources.delta.state import LedgerResource
 from resources.delta.table import LakeResource
 from resources.erasure.tombstones import ErasureResource
-from resources.models.embedder import EmbedderResource
+from resources.llm.embedder import EmbedderResource
 from resources.raw.quarantine import QuarantineResource
 from resources.raw.store import RawStoreResource
 from resources.s3.client import S3Resource

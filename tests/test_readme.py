@@ -28,7 +28,7 @@ from resources.delta.table import TableSpec
 from resources.s3.usage import PrefixUsage, Usage
 from resources.settings import variables
 from resources.sources.redshift import STAGING
-from resources.vectors.generations import PREVIOUS, SERVING, Generation, Recipe
+from resources.vectors.generations import PREVIOUS, SERVING, Generation, IndexConfig
 from tests.benchmarks.__main__ import BENCHES
 
 ROOT = Path(__file__).parents[1]
@@ -203,7 +203,7 @@ def test_every_name_in_code_font_exists(commands: Mapping[str, TyperCommand]) ->
         *(vertical.name for vertical in load_verticals()),
         SERVING,
         PREVIOUS,
-        *(Generation(number, "", Recipe("", 0, "")).name for number in (1, 2)),
+        *(Generation(number, "", IndexConfig("", 0, "")).name for number in (1, 2)),
         LANDING,
         AUDIENCE_LANDING,
         TableSpec.__name__,

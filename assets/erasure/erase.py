@@ -27,7 +27,7 @@ from resources.erasure.scan import Findings, Scan
 from resources.erasure.terms import Needles
 from resources.erasure.tombstones import ErasureResource, Subject, Tombstone
 from resources.errors import InputError
-from resources.models.embedder import EmbedderResource
+from resources.llm.embedder import EmbedderResource
 from resources.s3.client import S3Resource
 from resources.s3.versions import delete_leftovers
 from resources.sources.redshift import STAGING

@@ -54,13 +54,13 @@ def build_anew(
     """
     serving = generations.serving()
     if serving is not None:
-        if serving.recipe.model != writer.model.name:
+        if serving.index_config.model != writer.model.name:
             message = (
-                f"{serving.name} is served and holds vectors of {serving.recipe.model}, but the encoder is "
+                f"{serving.name} is served and holds vectors of {serving.index_config.model}, but the encoder is "
                 f"{writer.model.name}: set it back, or run the lineage, then erase again."
             )
             raise VectorIndexError(message)
-        made = generations.create(replace(serving.recipe, sparse=SPARSE_ENCODING))
+        made = generations.create(replace(serving.index_config, sparse=SPARSE_ENCODING))
         index = generations.open(made)
         for bucket in buckets:
             desired = writer.desired(bucket)

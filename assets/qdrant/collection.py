@@ -1,7 +1,7 @@
 """qdrant/*: the collection that search reads, in generations, and the promotion of the newest."""
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -12,17 +12,17 @@ from assets.embeddings import VECTORS
 from assets.framework.asset import asset
 from assets.framework.incremental import Stage, Tally, at_once, refresh
 from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
-from assets.qdrant.points import PointWriter, recipe_of
-from assets.qdrant.promotion import GateVerdict, serve_if_ready, written
-from assets.qdrant.recall import remembering
+from assets.qdrant.points import PointWriter, index_config_of
+from assets.qdrant.promotion import GateVerdict, generations_to_write, serve_if_ready
+from assets.qdrant.recall import recorded_recall
 from assets.transforms.search.points import DIGEST, held_points
 from assets.verticals import TAGS
 from resources.delta.state import LedgerResource
 from resources.delta.table import Changes, Contents, LakeResource, fingerprint
-from resources.models.embedder import EmbedderResource
+from resources.llm.embedder import EmbedderResource
 from resources.settings import bucket_count
 from resources.vectors.generations import Generation, Generations
-from resources.vectors.protocol import VectorIndex
+from resources.vectors.index import VectorIndex
 from resources.vectors.resource import QdrantResource
 
 GROUP = "qdrant"
@@ -35,7 +35,8 @@ GROUP = "qdrant"
     backfill_policy=ALL_IN_ONE_RUN,
     pool="qdrant",
     group_name=GROUP,
-    description="One point a chunk: dense and BM25 vectors, and a payload to filter by and to show.",
+    description="The collection that search reads: one point per chunk of text, with its dense and BM25 vectors and "
+    "a payload for filters and display.",
     owners=["team:search"],
     kinds={"qdrant"},
 )
@@ -46,23 +47,24 @@ def points(
     embedder: EmbedderResource,
     qdrant: QdrantResource,
 ) -> MaterializeResult[None]:
-    """Bring the served generation, and one that is being built, in line with the lake; write only what differs.
+    """Write the differences between the lake and the generations: the served one, and one that is being built.
 
-    Another model, sparse encoding or quantization is another generation, built beside the one that is served.
+    Another model, sparse encoding or quantization is another generation, built beside the served one.
     """
     writer, total = PointWriter(lake, embedder.model()), Tally()
     writer.require_bucket_count()
-    recipe = recipe_of(writer.model, qdrant.quantization)
+    index_config = index_config_of(writer.model, qdrant.quantization)
+    version = fingerprint([index_config.model, index_config.sparse])
     with qdrant.generations() as generations:
-        for generation in written(generations, recipe):
+        for generation in generations_to_write(generations, index_config):
             index = generations.open(generation)
-            stage = Stage(stage_of(generation), (CHUNKS, VECTORS, TAGS), fingerprint([recipe.model, recipe.sparse]))
+            stage = Stage(stage_of(generation), (CHUNKS, VECTORS, TAGS), version)
             buckets = _Buckets(context, writer, index)
-            done = refresh(context, lake, ledger, stage, buckets.among, buckets.bring_up_to_date, at_once())
+            done = refresh(context, lake, ledger, stage, lambda _: buckets, buckets.bring_up_to_date, at_once())  # noqa: B023
             is_whole = set(buckets).issubset(int(key) for key in context.partition_keys)
-            # Not before every bucket wrote what is its own: a damaged point of one may be among them.
+            # After all buckets are written: a damaged point of one of them may look orphaned until then.
             if is_whole and index.count() != done.rows:
-                done.counts["homeless_deleted"] += index.delete_homeless(buckets)
+                done.counts["homeless_deleted"] += index.delete_orphaned(buckets)
             if done.changes.written and generation == generations.serving():
                 index.optimize()
             total.rows, total.skipped = done.rows, done.skipped
@@ -74,17 +76,17 @@ def points(
 
 
 def stage_of(generation: Generation) -> str:
-    """What a generation is called in the ledger."""
+    """Return the name of a generation's stage in the ledger."""
     return f"qdrant/{generation.name}"
 
 
 @dataclass
 class _Buckets(Mapping[int, Contents]):
-    """Buckets of the collection by every point's id and digest, so that lost, foreign and stale points are seen.
+    """Bucket → fingerprint of the id and digest of every point, so that lost, foreign and stale points are found.
 
-    Looking at one reads no vector and no payload, but every point's digest: the index keeps no fingerprint of its
-    own. A thread's last bucket's are kept, since a stale one is compared next; after a change they are what the change
-    should have left, and the next run looks whether it did.
+    A lookup reads the digest of every point in the bucket, but no vector. Each thread keeps the points of its last
+    bucket, because a stale bucket is compared next. After a write they are the desired points; the next run verifies
+    them.
     """
 
     context: AssetExecutionContext
@@ -92,12 +94,8 @@ class _Buckets(Mapping[int, Contents]):
     index: VectorIndex
     _last: threading.local = field(default_factory=threading.local)
 
-    def among(self, _: Sequence[int]) -> "_Buckets":
-        """All of them, each looked at when it is asked for."""
-        return self
-
     def held(self, bucket: int) -> pl.DataFrame:
-        """``held_points`` of a bucket."""
+        """Return the ``held_points`` of a bucket."""
         if getattr(self._last, "bucket", None) != bucket:
             self._keep(bucket, held_points(self.index.scroll_digests(bucket)))
         found: pl.DataFrame = self._last.points
@@ -118,10 +116,10 @@ class _Buckets(Mapping[int, Contents]):
         return bucket_count()
 
     def bring_up_to_date(self, bucket: int, tally: Tally) -> Changes:
-        """Write what differs between a bucket of the lake and of the collection."""
+        """Write the differences between a bucket of the lake and of the collection."""
 
-        def on_progress(done: int, of: int) -> None:
-            self.context.log.info("bucket %s: %s of %s points upserted", bucket, done, of)
+        def on_progress(done: int, total: int) -> None:
+            self.context.log.info("bucket %s: %s of %s points upserted", bucket, done, total)
 
         desired = self.writer.desired(bucket)
         written = self.writer.bring_up_to_date(self.index, desired, self.held(bucket), on_progress)
@@ -136,7 +134,8 @@ class _Buckets(Mapping[int, Contents]):
     deps=[["qdrant", "cippus_text"], ["corpus", "cippus_text"], ["embedding", "cippus_text"]],
     pool="qdrant",
     group_name=GROUP,
-    description="Serves the newest generation once it passes the gate: counts, idle optimisers, replicas, recall@10.",
+    description="Serves the newest generation of the collection once it passes the gate: equal counts, idle "
+    "optimisers, equal replicas, recall@10 of at least 0.98.",
     owners=["team:search"],
     kinds={"qdrant"},
 )
@@ -147,39 +146,43 @@ def promotion(
     embedder: EmbedderResource,
     qdrant: QdrantResource,
 ) -> MaterializeResult[None]:
-    """Index, judge and serve a waiting generation. A refused one waits beside the one that is served.
+    """Optimize, judge and serve the candidate. A refused candidate waits beside the served generation.
 
     The generation that was served is kept until the next promotion: `cippus rollback` returns to it.
     """
     tally, writer = Tally(), PointWriter(lake, embedder.model())
-    recipe = recipe_of(writer.model, qdrant.quantization)
+    index_config = index_config_of(writer.model, qdrant.quantization)
 
-    def forget(generation: Generation) -> None:
+    def on_dropped(generation: Generation) -> None:
         ledger.forget(stage_of(generation))
         context.log.info("%s dropped", generation.name)
 
     with qdrant.generations() as generations:
         waiting, verdict = serve_if_ready(
-            generations, recipe, writer, forget, qdrant.unequal_replicas, remembering(ledger)
+            generations, index_config, writer, on_dropped, qdrant.replica_problems, recorded_recall(ledger)
         )
-        if waiting is not None and verdict is None:
-            context.log.warning("%s was rolled back and waits: `cippus rollback` serves it again.", waiting.name)
-        elif waiting is not None and verdict is not None and verdict.passed:
-            context.log.info("%s passed the gate", waiting.name)
-        elif waiting is not None and verdict is not None:
-            context.log.warning("%s is not served: %s", waiting.name, "; ".join(verdict.problems))
+        if waiting is not None:
+            log = context.log.info if verdict is not None and verdict.passed else context.log.warning
+            log("%s %s", waiting.name, _outcome(verdict))
         tally.rows = len(generations.all())
         tally.changes = Changes(updated=int(verdict is not None and verdict.passed))
-        told = {"chunks": sum(held.rows for held in lake.contents(CHUNKS).values()), **_told(generations)}
-        judged = _judged(waiting, verdict) if waiting and verdict else {}
-        return MaterializeResult(metadata={**(tally.result().metadata or {}), **told, **judged})
+        chunks = sum(contents.rows for contents in lake.contents(CHUNKS).values())
+        result = {"chunks": chunks, **_aliases(generations)}
+    judged = _judged(waiting, verdict) if waiting and verdict else {}
+    return MaterializeResult(metadata={**(tally.result().metadata or {}), **result, **judged})
 
 
-def _told(generations: Generations) -> dict[str, str | int]:
+def _outcome(verdict: GateVerdict | None) -> str:
+    if verdict is None:
+        return "was rolled back and waits: `cippus rollback` serves it again."
+    return "passed the gate" if verdict.passed else f"is not served: {'; '.join(verdict.problems)}"
+
+
+def _aliases(generations: Generations) -> dict[str, str | int]:
     serving, previous = generations.serving(), generations.previous()
     return {
         "serving": serving.name if serving else "none",
-        "quantization": serving.recipe.quantization if serving else "none",
+        "quantization": serving.index_config.quantization if serving else "none",
         "previous": previous.name if previous else "none",
     }
 
@@ -187,7 +190,7 @@ def _told(generations: Generations) -> dict[str, str | int]:
 def _judged(waiting: Generation, verdict: GateVerdict) -> dict[str, str | int | float]:
     return {
         "judged": waiting.name,
-        "judged_quantization": waiting.recipe.quantization,
+        "judged_quantization": waiting.index_config.quantization,
         "judged_points": verdict.points,
         "promoted": int(verdict.passed),
         "recall_at_10": round(verdict.recall, 4),

@@ -1,4 +1,4 @@
-"""Points as the lake would have them, and bringing a generation of the collection in line with it."""
+"""Points computed from the lake, and writing them to a generation of the collection."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from assets.corpus import CHUNKS
-from assets.embeddings import as_vectors_lie, with_vectors
+from assets.embeddings import in_vector_order, with_vectors
 from assets.transforms.search.points import SHOWN, IndexChanges, compare, desired_points, payloads
 from assets.verticals import TAGS
 from resources.delta.table import LakeResource
@@ -17,39 +17,39 @@ from resources.models.embedder import EmbeddingModel
 from resources.raw.store import BucketCountError
 from resources.settings import bucket_count
 from resources.vectors.bm25 import SPARSE_ENCODING, SparseEncoder
-from resources.vectors.generations import Recipe
-from resources.vectors.protocol import VectorIndex
+from resources.vectors.generations import IndexConfig
+from resources.vectors.index import VectorIndex
 from resources.vectors.values import IndexPoint
 
 _POINTS_AT_ONCE = 2_048
 """Points whose vectors are in memory together: 3 MB of vectors, and their payloads."""
 
 
-def recipe_of(model: EmbeddingModel, quantization: str) -> Recipe:
-    """What a generation of today is made by."""
-    return Recipe(model.name, model.dimension, SPARSE_ENCODING, quantization)
+def index_config_of(model: EmbeddingModel, quantization: str) -> IndexConfig:
+    """Return the config of a generation made now."""
+    return IndexConfig(model.name, model.dimension, SPARSE_ENCODING, quantization)
 
 
 @dataclass(frozen=True)
 class Desired:
-    """What a bucket should hold: ``desired_points`` in the order in which vectors lie. Memory: the bucket's texts."""
+    """The ``desired_points`` of a bucket in the order of its vectors. Memory: the bucket's texts."""
 
     bucket: int
     points: pl.DataFrame
 
     @property
     def ids(self) -> list[str]:
-        """Every point's."""
+        """The id of every point."""
         return self.points["point_id"].to_list()
 
     def of(self, ids: Sequence[str]) -> pl.DataFrame:
-        """Some of the points, in their order."""
+        """Return the points with these ids, in the bucket's order."""
         return self.points.filter(pl.col("point_id").is_in(pl.Series(ids, dtype=pl.String).implode()))
 
 
 @dataclass(frozen=True)
 class Written:
-    """How many points were written whole, how many kept their vectors, and what they had to be brought in line with."""
+    """Number of points upserted whole and with a new payload only, and the differences that were found."""
 
     upserted: int
     payloads_set: int
@@ -58,7 +58,7 @@ class Written:
 
 @dataclass(frozen=True)
 class PointWriter:
-    """Writes points of the lake's corpus, vectors and tags; embeds nothing."""
+    """Writes points made of the lake's corpus, vectors and tags; embeds nothing."""
 
     lake: LakeResource
     model: EmbeddingModel
@@ -67,38 +67,30 @@ class PointWriter:
     def _encoder(self) -> SparseEncoder:
         return SparseEncoder()
 
-    def lake_has_chunks(self) -> bool:
-        """Whether the corpus was ever made."""
-        return self.lake.open(CHUNKS) is not None
-
     def require_bucket_count(self) -> None:
-        """Raise BucketCountError when the corpus has buckets that today's setting has not.
-
-        Nobody would look at them, and their points would be taken for points of no bucket.
-        """
+        """Raise BucketCountError when the corpus has a bucket beyond CIPPUS_BUCKETS: its points would be orphaned."""
         last, count = max(self.lake.contents(CHUNKS), default=0), bucket_count()
         if last >= count:
-            message = (
+            raise BucketCountError(
                 f"{CHUNKS.name} has rows of bucket {last}, but CIPPUS_BUCKETS is {count}: "
                 "set it to the number of buckets that the lake was written with."
             )
-            raise BucketCountError(message)
 
     def desired(self, bucket: int) -> Desired:
-        """What a bucket should hold by today's tables."""
-        # In the order in which vectors lie, so that each part of what is written reads a stretch of them.
-        chunks = as_vectors_lie(self.lake.scan(CHUNKS, bucket).select("point_id", "posted_at", *SHOWN).collect())
+        """Return the points that a bucket should hold."""
+        # In the order of the vectors, so that each part that is written reads a range of them.
+        chunks = in_vector_order(self.lake.scan(CHUNKS, bucket).select("point_id", "posted_at", *SHOWN).collect())
         return Desired(bucket, desired_points(chunks, self.lake.scan(TAGS, bucket).collect()))
 
     def bring_up_to_date(
         self, index: VectorIndex, desired: Desired, held: pl.DataFrame, on_progress: Callable[[int, int], None]
     ) -> Written:
-        """Compare with the ``held_points`` of a bucket and write what differs; ``on_progress(done, of)`` meanwhile.
+        """Compare with the ``held_points`` of a bucket and write the differences; call ``on_progress(done, total)``.
 
-        A point whose text is what the index has keeps its vectors: only the payload is replaced.
+        A point whose text is unchanged keeps its vectors: only the payload is replaced.
         """
         todo = compare(desired.points, held)
-        # By bucket, too: what moved to another one, which is made at the same time, may be written there by now.
+        # Within the bucket: a point that moved to another bucket may have been written there meanwhile.
         index.delete(todo.gone, desired.bucket)
         contents = {point.id: point.content_hash for point in index.hashes(todo.changed)}
         changed = desired.of(todo.changed)
@@ -112,7 +104,7 @@ class PointWriter:
     def write(
         self, index: VectorIndex, desired: Desired, ids: Sequence[str], on_progress: Callable[[int, int], None]
     ) -> None:
-        """Write some points of a bucket whole. Raises MissingVectorError when a text was never embedded."""
+        """Write points of a bucket with vectors and payload. Raise MissingVectorError for a text without a vector."""
         chosen = desired.of(ids)
         for start in range(0, chosen.height, _POINTS_AT_ONCE):
             part = chosen[start : start + _POINTS_AT_ONCE]
@@ -120,24 +112,15 @@ class PointWriter:
             on_progress(start + part.height, chosen.height)
 
     def points(self, bucket: int, points: pl.DataFrame) -> Iterator[IndexPoint]:
-        """Some of a bucket's ``desired_points``, in their order, with the vectors that the lake holds."""
+        """Yield ``desired_points`` of a bucket, in their order, with the vectors of the lake."""
         rows, vectors = with_vectors(self.lake, bucket, points, self.model)
         sparse = self._encoder.encode_documents(rows["text"].to_list())
         for point, dense, terms, payload in zip(rows["point_id"], vectors, sparse, payloads(rows), strict=True):
             yield IndexPoint(point, dense, terms, payload)
 
-    def embedded(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Unit vectors of a few texts that are not of the corpus, shape (texts, dimension)."""
-        vectors = np.empty((len(texts), self.model.dimension), np.float32)
-        for indices, batch in self.model.embed(texts):
-            vectors[indices] = batch
-        return vectors
-
     def vectors(self, bucket: int, block: int) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
-        """Point ids of a bucket and their vectors in the lake, a block at a time."""
-        chunks = as_vectors_lie(
-            self.lake.scan(CHUNKS, bucket).select("point_id", "content_hash", "account_id").collect()
-        )
-        for part in chunks.iter_slices(block):
+        """Yield point ids of a bucket and their vectors in the lake, ``block`` at a time."""
+        columns = ["point_id", "content_hash", "account_id"]
+        for part in in_vector_order(self.lake.scan(CHUNKS, bucket).select(columns).collect()).iter_slices(block):
             rows, vectors = with_vectors(self.lake, bucket, part, self.model)
             yield rows["point_id"].to_list(), vectors

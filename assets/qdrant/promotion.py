@@ -1,51 +1,51 @@
 """Which generation of the collection is written, which is served, and the gate between the two."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from assets.corpus import CHUNKS
 from assets.qdrant.points import PointWriter
-from assets.qdrant.recall import LEAST_RECALL, RECALL_AT, Recall, RecallOf, measured_recall
-from resources.vectors.generations import Generation, Generations, Recipe
-from resources.vectors.protocol import VectorIndex
+from assets.qdrant.recall import LEAST_RECALL, RECALL_AT, MeasureRecall, Recall, measured_recall
+from resources.vectors.generations import Generation, Generations, IndexConfig
+from resources.vectors.index import VectorIndex
 
 
-def candidate(generations: Generations, recipe: Recipe) -> Generation | None:
-    """The newest generation of this recipe that is not served; None when the one that is served has it."""
+def candidate(generations: Generations, index_config: IndexConfig) -> Generation | None:
+    """Return the newest generation with this config that is not served; None when the served one has it."""
     serving = generations.serving()
-    if serving is not None and serving.recipe == recipe:
+    if serving is not None and serving.index_config == index_config:
         return None
-    found = [one for one in generations.all() if one.recipe == recipe and one != serving]
+    found = [made for made in generations.all() if made.index_config == index_config and made != serving]
     return found[-1] if found else None
 
 
-def written(generations: Generations, recipe: Recipe) -> list[Generation]:
-    """The generations that a run keeps up to date: the served one where it takes our vectors, and the candidate.
+def generations_to_write(generations: Generations, index_config: IndexConfig) -> list[Generation]:
+    """Return the served generation, if it takes vectors of this config, and the candidate.
 
-    A candidate is made where the recipe is new or nothing is served. One that was rolled back is left as it is.
+    Creates the candidate when the config is new or nothing is served. Leaves out a candidate that was rolled back.
     """
-    serving, waiting = generations.serving(), candidate(generations, recipe)
-    if waiting is None and (serving is None or serving.recipe != recipe):
-        waiting = generations.create(recipe)
-    kept = [serving] if serving is not None and serving.recipe.has_vectors_of(recipe) else []
-    return [*kept, *([waiting] if waiting is not None and may_be_served(waiting, serving) else [])]
+    serving, waiting = generations.serving(), candidate(generations, index_config)
+    if waiting is None and (serving is None or serving.index_config != index_config):
+        waiting = generations.create(index_config)
+    kept = [serving] if serving is not None and serving.index_config.has_vectors_of(index_config) else []
+    return [*kept, *([waiting] if waiting is not None and _may_be_served(waiting, serving) else [])]
 
 
-def may_be_served(waiting: Generation, serving: Generation | None) -> bool:
-    """Whether a waiting generation is not held back by a rollback: where nothing is served, none is."""
+def _may_be_served(waiting: Generation, serving: Generation | None) -> bool:
+    """Return whether no rollback holds a candidate back; when nothing is served, none is held back."""
     return serving is None or not waiting.held
 
 
 @dataclass(frozen=True)
 class GateVerdict:
-    """What the gate measured: points and the chunks that they should be, status, recall; and why it refused."""
+    """The gate's measurements: points, the chunks of the lake, status, recall; and the problems that it found."""
 
     points: int
     chunks: int
     status: str
     recall: float
     queries: int
-    problems: list[str] = field(default_factory=list)
+    problems: list[str]
 
     @property
     def passed(self) -> bool:
@@ -54,75 +54,63 @@ class GateVerdict:
 
 
 def gate(
-    index: VectorIndex, writer: PointWriter, unequal: Sequence[str] = (), recall_of: RecallOf = measured_recall
+    index: VectorIndex,
+    writer: PointWriter,
+    replica_problems: Sequence[str] = (),
+    measure_recall: MeasureRecall = measured_recall,
 ) -> GateVerdict:
-    """Hold a generation to the lake: counts equal, optimisers idle, replicas equal, recall@10 of at least .98.
+    """Compare a generation with the lake: equal counts, idle optimisers, equal replicas, recall@10 of at least .98.
 
-    ``unequal`` says of each shard whose replicas differ how they do: an index asks one replica of a shard.
-    Recall is asked for last, of what is whole: it takes every vector of the lake.
+    ``replica_problems`` comes from the nodes: an index asks only one replica of a shard. Recall is measured last, and
+    only without other problems, because it reads every vector of the lake.
     """
-    held = {bucket: contents.rows for bucket, contents in writer.lake.contents(CHUNKS).items()}
+    chunks = {bucket: contents.rows for bucket, contents in writer.lake.contents(CHUNKS).items()}
     problems = [
         f"bucket {bucket} has {points:,} points and {rows:,} chunks"
-        for bucket, rows in sorted(held.items())
+        for bucket, rows in sorted(chunks.items())
         if (points := index.count(bucket)) != rows
     ]
-    points, chunks = index.count(), sum(held.values())
-    if points != chunks and not problems:
-        problems.append(f"{points:,} points stand for {chunks:,} chunks: some belong to no bucket")
+    points, total = index.count(), sum(chunks.values())
+    if points != total and not problems:
+        problems.append(f"{points:,} points for {total:,} chunks: some belong to no bucket")
     status = str(index.health()["status"])
     if status != "green":
         problems.append(f"the collection is {status}, expected green: its optimisers are not idle")
-    problems += [*index.inactive_replicas(), *unequal]
+    problems += replica_problems
     recall = Recall(0.0, 0)
     if not problems:
-        recall = recall_of(index, writer)
+        recall = measure_recall(index, writer)
         if not recall.is_enough:
             problems.append(f"recall@{RECALL_AT} is {recall.found:.4f}, expected at least {LEAST_RECALL:g}")
-    return GateVerdict(points, chunks, status, recall.found, recall.queries, problems)
+    return GateVerdict(points, total, status, recall.found, recall.queries, problems)
 
 
 def serve_if_ready(
     generations: Generations,
-    recipe: Recipe,
+    index_config: IndexConfig,
     writer: PointWriter,
-    forget: Callable[[Generation], None],
-    unequal: Callable[[str], Sequence[str]] = lambda _: (),
-    recall_of: RecallOf = measured_recall,
+    on_dropped: Callable[[Generation], None],
+    replica_problems: Callable[[str], Sequence[str]] = lambda _collection: (),
+    measure_recall: MeasureRecall = measured_recall,
 ) -> tuple[Generation | None, GateVerdict | None]:
-    """Index a waiting generation, hold it to the gate and serve it when it passes; then drop what is not needed.
+    """Optimize the candidate, serve it if it passes the gate, then drop generations that are not needed.
 
-    ``unequal`` tells of a collection how the replicas of its shards differ.
-    Returns the generation that waited, and the verdict on it unless it is held back by a rollback.
+    A process that is killed in between leaves the dropping to the next run. Returns the candidate, and its verdict
+    unless a rollback holds it back.
     """
-    waiting, verdict = candidate(generations, recipe), None
-    if waiting is not None and may_be_served(waiting, generations.serving()):
+    waiting, verdict = candidate(generations, index_config), None
+    if waiting is not None and _may_be_served(waiting, generations.serving()):
         index = generations.open(waiting)
         index.optimize()
-        verdict = gate(index, writer, unequal(waiting.name), recall_of)
+        verdict = gate(index, writer, replica_problems(waiting.name), measure_recall)
         if verdict.passed:
-            promote(generations, waiting, forget)
-    drop_unused(generations, recipe, forget)
-    return waiting, verdict
-
-
-def promote(generations: Generations, chosen: Generation, forget: Callable[[Generation], None]) -> None:
-    """Serve a generation that passed the gate; then drop all but it and the one that it replaced.
-
-    ``forget`` is told of each that is dropped. Killed in between, the next run drops them.
-    """
-    generations.promote(chosen)
-    drop_unused(generations, chosen.recipe, forget)
-
-
-def drop_unused(generations: Generations, recipe: Recipe, forget: Callable[[Generation], None]) -> list[Generation]:
-    """Drop what is neither served, nor the previous one, nor the candidate; returns what was dropped."""
+            generations.promote(waiting)
     serving = generations.serving()
-    if serving is None:
-        return []
-    kept = {one.number for one in (serving, generations.previous(), candidate(generations, recipe)) if one}
-    unused = [one for one in generations.all() if one.number not in kept]
-    for one in unused:
-        generations.drop(one)
-        forget(one)
-    return unused
+    if serving is not None:
+        needed = (serving, generations.previous(), candidate(generations, index_config))
+        kept = {generation.number for generation in needed if generation}
+        for unused in generations.all():
+            if unused.number not in kept:
+                generations.drop(unused)
+                on_dropped(unused)
+    return waiting, verdict

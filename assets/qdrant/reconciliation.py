@@ -1,4 +1,4 @@
-"""Reconciling the collection with the lake: what it really holds, and putting right what differs."""
+"""Compare every point of the collection with the lake, and repair what differs."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,24 +10,24 @@ import numpy as np
 
 from assets.qdrant.points import Desired, PointWriter
 from assets.transforms.search.points import DIGEST, compare, held_points, is_payload, payload_digest, payloads
-from resources.vectors.protocol import BATCH_POINTS, VectorIndex, in_batches
+from resources.vectors.index import VectorIndex, in_batches
 from resources.vectors.values import IndexPoint, PointHashes
 
-_DENSE_TOLERANCE, _SPARSE_TOLERANCE = 1e-5, 1e-5
-"""An engine brings vectors to unit length anew, which moves their last digits."""
+_TOLERANCE = 1e-5
+"""An engine scales vectors to unit length again, which changes their last digits."""
 KINDS = ("missing", "stale", "corrupt_payload", "corrupt_vector", "duplicate", "foreign")
 
 
 @dataclass
 class Reconciled:
-    """Points of one generation: how many were looked at, and how many were found and repaired, by kind of damage."""
+    """One generation: number of points that were compared, and of points found and repaired by kind of damage."""
 
     generation: str
     points: int = 0
     damage: Counter[str] = field(default_factory=Counter)
 
     def to_json(self) -> dict[str, str | int]:
-        """The figures as JSON values."""
+        """Return the figures as JSON values."""
         return {"generation": self.generation, "points": self.points, **{kind: self.damage[kind] for kind in KINDS}}
 
 
@@ -39,10 +39,10 @@ def reconcile(
     *,
     deep: bool,
 ) -> None:
-    """Compare every point with the lake, bucket by bucket, and repair it with what the lake holds; embeds nothing.
+    """Compare every point with the lake, bucket by bucket, and repair it from the lake; embed nothing.
 
-    Without ``deep`` ids and the hashes that payloads carry are compared; with it payloads and vectors themselves, so
-    that what was changed behind equal hashes is seen. Raises MissingVectorError when a text was never embedded, and
+    Without ``deep``, ids and the hashes in payloads are compared. With ``deep``, payloads and vectors are compared, so
+    that a change behind an equal hash is found. Raises MissingVectorError for a text without a vector, and
     BucketCountError when the lake has other buckets.
     """
     writer.require_bucket_count()
@@ -55,97 +55,93 @@ def reconcile(
         else:
             damaged.compare_hashes(index.scroll_hashes(bucket))
         index.delete(damaged.gone, bucket)
-        # Upserted whole: a payload that cannot be trusted may stand beside a vector that cannot be.
-        writer.write(index, desired, damaged.to_write(), lambda _done, _of: None)
+        # Vectors too: beside a damaged payload the vector may be damaged.
+        writer.write(index, desired, damaged.to_write(), lambda _done, _total: None)
         found.points += desired.points.height
         done.add(bucket)
-    if homeless := index.delete_homeless(done):
-        found.damage["foreign"] += homeless
+    if orphaned := index.delete_orphaned(done):
+        found.damage["foreign"] += orphaned
 
 
 class _Damage:
-    """The points of one bucket that differ from what is desired."""
+    """The points of one bucket that differ from the desired ones."""
 
     def __init__(self, desired: Desired, counts: Counter[str]) -> None:
         self._desired, self._counts = desired, counts
-        self._seen: set[str] = set()
+        self._missing = set(desired.ids)
         self._wrong: set[str] = set()
         self.gone: list[str] = []
 
     @cached_property
-    def _numbers(self) -> set[str]:
-        return {_number(row) for row in self._desired.points.select("post_id", "chunk_no").iter_rows(named=True)}
+    def _chunk_keys(self) -> set[str]:
+        return {_chunk_key(row) for row in self._desired.points.select("post_id", "chunk_no").iter_rows(named=True)}
 
     def compare_hashes(self, held: Iterator[PointHashes]) -> None:
-        """By what the payloads say of themselves."""
+        """Compare the hashes in the payloads."""
         found = compare(self._desired.points, held_points(held, with_content=True))
-        self._seen.update(set(self._desired.ids).difference(found.new))
+        self._missing = set(found.new)
         for point in found.gone:
-            self._foreign(point, "foreign")
+            self._delete(point, "foreign")
         for point in found.changed:
-            self._add(point, "stale")
+            self.rewrite(point, "stale")
 
     def compare_payloads(self, held: Sequence[IndexPoint]) -> list[IndexPoint]:
-        """By the payloads themselves; returns the points that are right so far."""
+        """Compare payloads; return the points whose payload is right."""
         right = []
         found = self._desired.of([point.id for point in held])
         expected = dict(zip(found["point_id"], payloads(found), strict=True))
         for point in held:
             wanted = expected.get(point.id)
             if wanted is None:
-                self._foreign(point.id, "duplicate" if _number(point.payload) in self._numbers else "foreign")
+                self._delete(point.id, "duplicate" if _chunk_key(point.payload) in self._chunk_keys else "foreign")
                 continue
-            self._seen.add(point.id)
-            said = point.payload.get(DIGEST)
+            self._missing.discard(point.id)
+            without_digest = {name: value for name, value in point.payload.items() if name != DIGEST}
             if is_payload(dict(point.payload), wanted):
                 right.append(point)
-            elif payload_digest({name: value for name, value in point.payload.items() if name != DIGEST}) == said:
-                self._add(point.id, "stale")
+            elif payload_digest(without_digest) == point.payload.get(DIGEST):
+                self.rewrite(point.id, "stale")
             else:
-                self._add(point.id, "corrupt_payload")
+                self.rewrite(point.id, "corrupt_payload")
         return right
 
-    def corrupt_vector(self, point: str) -> None:
-        """The payload of this one is right and its vectors are not."""
-        self._add(point, "corrupt_vector")
-
-    def to_write(self) -> list[str]:
-        """Every point to be written whole: wrong or missing."""
-        missing = set(self._desired.ids) - self._seen
-        if missing:
-            self._counts["missing"] += len(missing)
-        return sorted(missing | self._wrong)
-
-    def _add(self, point: str, kind: str) -> None:
+    def rewrite(self, point: str, kind: str) -> None:
+        """Count a wrong point that has to be written again."""
         self._wrong.add(point)
         self._counts[kind] += 1
 
-    def _foreign(self, point: str, kind: str) -> None:
+    def to_write(self) -> list[str]:
+        """Return every point that is wrong or missing."""
+        if self._missing:
+            self._counts["missing"] += len(self._missing)
+        return sorted(self._missing | self._wrong)
+
+    def _delete(self, point: str, kind: str) -> None:
         self.gone.append(point)
         self._counts[kind] += 1
 
 
-def _number(payload: Mapping[str, Any]) -> str:
-    """Which chunk of which post a payload says it is of; what others wrote may be of any type."""
+def _chunk_key(payload: Mapping[str, Any]) -> str:
+    """Return the post and chunk number in a payload; values of other writers may have any type."""
     return repr((payload.get("post_id"), payload.get("chunk_no")))
 
 
 def _compare_contents(index: VectorIndex, writer: PointWriter, desired: Desired, damaged: _Damage) -> None:
-    """Payloads and vectors of a bucket against the lake's, BATCH_POINTS at a time.
+    """Compare payloads and vectors of a bucket with the lake, a batch at a time.
 
-    The lake's vectors are read for the whole bucket: 150 MB for 100,000 points.
+    Reads the lake's vectors of the whole bucket: 150 MB for 100,000 points.
     """
     expected = {point.id: point for point in writer.points(desired.bucket, desired.points)}
-    for batch in in_batches(index.scroll_points(desired.bucket), BATCH_POINTS):
+    for batch in in_batches(index.scroll_points(desired.bucket)):
         for point in damaged.compare_payloads(batch):
             if not _same_vectors(point, expected[point.id]):
-                damaged.corrupt_vector(point.id)
+                damaged.rewrite(point.id, "corrupt_vector")
 
 
 def _same_vectors(held: IndexPoint, expected: IndexPoint) -> bool:
     return (
         held.dense.shape == expected.dense.shape
-        and np.allclose(held.dense, expected.dense, rtol=0, atol=_DENSE_TOLERANCE)
+        and np.allclose(held.dense, expected.dense, rtol=0, atol=_TOLERANCE)
         and np.array_equal(held.sparse.indices, expected.sparse.indices)
-        and np.allclose(held.sparse.values, expected.sparse.values, rtol=_SPARSE_TOLERANCE, atol=0)
+        and np.allclose(held.sparse.values, expected.sparse.values, rtol=_TOLERANCE, atol=0)
     )

@@ -1,4 +1,4 @@
-"""Search: a question in, ranked accounts with evidence out."""
+"""Search: return ranked accounts with evidence for a query."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,19 +22,19 @@ from assets.transforms.search.ranking import (
 )
 from assets.transforms.text.corpus import clean, spelled
 from resources.delta.table import LakeResource
-from resources.models.embedder import EmbedderResource
+from resources.llm.embedder import EmbedderResource
 from resources.vectors.bm25 import SparseEncoder
-from resources.vectors.protocol import VectorIndex
+from resources.vectors.index import VectorIndex
 from resources.vectors.resource import QdrantResource
 from resources.vectors.values import SearchFilter, SparseVector
 
 
 @dataclass(frozen=True)
 class Followers:
-    """How many followers an account may have, both ends included; None means any number.
+    """A range of follower counts, both ends included; None means no limit.
 
-    Counts move all day, so they are joined from the lake when a question is asked and are in no point: otherwise
-    every point would be rewritten every day. An account without a count matches no range.
+    Counts change all day, so a search joins them from the lake: in points they would cause a rewrite every day. An
+    account without a count matches no range.
     """
 
     at_least: int | None = None
@@ -42,22 +42,21 @@ class Followers:
 
     def __post_init__(self) -> None:
         if self.at_least is not None and self.at_most is not None and self.at_least > self.at_most:
-            message = f"No account has at least {self.at_least:,} and at most {self.at_most:,} followers."
-            raise ValueError(message)
+            raise ValueError(f"No account has at least {self.at_least:,} and at most {self.at_most:,} followers.")
 
 
 @dataclass(frozen=True)
 class Question:
-    """A query as the index is asked it: its unit vector (dimension,), its terms weighed by corpus-wide IDF."""
+    """A query for the index: its unit vector (dimension,), and its terms with corpus-wide IDF weights."""
 
     dense: NDArray[np.float32]
     sparse: SparseVector
 
 
 def find(shards: Sequence[VectorIndex], question: Question, where: SearchFilter) -> Candidates:
-    """Everything that the ranking needs, from every shard, to a fixed depth.
+    """Fetch the candidates for the ranking from every shard, to a fixed depth.
 
-    Near ties are settled by their vectors, so that the ranking is the same whatever engine or number of shards.
+    Near ties are decided by their vectors, so that the ranking does not depend on the engine or number of shards.
     """
     by_shard = [shard.search_dense(question.dense, where, FETCHED) for shard in shards]
     bm25 = [found for shard in shards for found in shard.search_sparse(question.sparse, where, FETCHED)]
@@ -74,7 +73,7 @@ def find(shards: Sequence[VectorIndex], question: Question, where: SearchFilter)
 
 @dataclass(frozen=True)
 class Searcher:
-    """What a search needs: the lake for corpus-wide term counts, the encoder, the index."""
+    """Searches with the lake's corpus-wide term counts, the encoder and the index."""
 
     lake: LakeResource
     embedder: EmbedderResource
@@ -89,33 +88,29 @@ class Searcher:
         followers: Followers | None = None,
         retriever: Retriever = Retriever.HYBRID,
     ) -> list[RankedAccount]:
-        """The best accounts for a query, each with its best posts.
+        """Return the best accounts for a query, each with its best posts.
 
-        Dense and BM25 candidates are fetched to a fixed depth, so the first k of a longer answer are the shorter
-        one. Raises ValueError for a query without text, CollectionMissingError before the first load.
+        Candidates are fetched to a fixed depth, so the k best accounts are the first k of any longer answer.
+        Raises ValueError for a query without text, CollectionMissingError before the first promotion.
         """
         with self.qdrant.open(self.embedder.model().name) as index:
             found = find([index], self.question(query), self._narrowed(where, followers))
         return rank_accounts(found.of(retriever), limit, evidence)
 
     def question(self, query: str) -> Question:
-        """A query, embedded and weighed; reads the counts of its terms only. ValueError for one without text."""
+        """Embed and weigh a query. Raise ValueError if it has no text."""
         return self.questions([query])[0]
 
     def questions(self, queries: Sequence[str]) -> list[Question]:
-        """Queries, embedded and weighed together: their terms' counts are read once for all. Raises ValueError."""
+        """Embed and weigh queries; read the counts of their terms once for all. Raise ValueError for an empty one."""
         texts = [clean(query) for query in queries]
         if not all(texts):
-            message = "The query is empty, expected words to search for."
-            raise ValueError(message)
-        vectors: dict[int, NDArray[np.float32]] = {}
-        for indices, batch in self.embedder.model().embed(texts):
-            vectors.update(zip((int(index) for index in indices), batch, strict=True))
-        weighed = self._weighed(texts)
-        return [Question(vectors[number], terms) for number, terms in enumerate(weighed)]
+            raise ValueError("The query is empty, expected words to search for.")
+        vectors = self.embedder.model().embed_all(texts)
+        return [Question(dense, sparse) for dense, sparse in zip(vectors, self._weighed(texts), strict=True)]
 
     def _narrowed(self, where: SearchFilter, followers: Followers | None) -> SearchFilter:
-        """The filter in the spelling of the points, with the accounts of so many followers in it."""
+        """Return the filter in the spelling of the points, restricted to accounts in the range of followers."""
         where = _spelled(where)
         if followers is None or followers == Followers():
             return where
@@ -129,12 +124,12 @@ class Searcher:
         return replace(where, account_ids=eligible if where.account_ids is None else eligible & where.account_ids)
 
     def _weighed(self, texts: Sequence[str]) -> list[SparseVector]:
-        """The queries' terms with their corpus-wide IDF weights; reads the counts of those terms only."""
+        """Return the queries' terms with corpus-wide IDF weights; read the counts of those terms only."""
         terms_of = [self._encoder.encode_query(text).indices for text in texts]
         documents = sum(contents.rows for contents in self.lake.contents(CHUNKS).values())
         wanted = sorted({int(term) for terms in terms_of for term in terms})
         if not wanted or not documents:
-            return [SparseVector(np.empty(0, np.uint32), np.empty(0, np.float32)) for _ in texts]
+            return [SparseVector.of([], []) for _ in texts]
         counted = self.lake.scan(TERMS).filter(pl.col("term").is_in(wanted))
         frequencies = dict(counted.group_by("term").agg(pl.col("documents").sum()).collect().iter_rows())
         return [SparseVector(*weigh_query(terms, frequencies, documents)) for terms in terms_of]
@@ -145,11 +140,10 @@ class Searcher:
 
 
 def _spelled(where: SearchFilter) -> SearchFilter:
-    """A filter whose language, country and network are spelled as in the points."""
-    stated = {name: getattr(where, name) for name in ("language", "country", "network")}
-    given = {name: value for name, value in stated.items() if value is not None}
+    """Return the filter with language, country and network spelled as in the points."""
+    given = {name: value for name in ("language", "country", "network") if (value := getattr(where, name)) is not None}
     if not given:
         return where
-    one = pl.DataFrame({name: [value] for name, value in given.items()}).select(spelled(name) for name in given)
-    # A blank is no value of any point, and must not become "any".
-    return replace(where, **{name: value or given[name] for name, value in one.row(0, named=True).items()})
+    row = pl.DataFrame([given]).select(spelled(name) for name in given).row(0, named=True)
+    # No point has a blank value, and a blank must not become "any".
+    return replace(where, **{name: value or given[name] for name, value in row.items()})

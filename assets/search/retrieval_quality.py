@@ -1,4 +1,4 @@
-"""search/*: how good the search is on people's judgements, and how fast."""
+"""search/*: the quality of search on gold labels, and its latency."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -20,15 +20,15 @@ from assets.transforms.search.retrieval_metrics import RECALL_AT, Quality, bette
 from resources.catalogues import catalogue_hash, load_verticals
 from resources.delta.state import LedgerResource
 from resources.delta.table import LakeResource, TableSpec, fingerprint
-from resources.models.embedder import EmbedderResource
+from resources.llm.embedder import EmbedderResource
 from resources.vectors.bm25 import SPARSE_ENCODING
-from resources.vectors.protocol import VectorIndex
+from resources.vectors.index import VectorIndex
 from resources.vectors.resource import QdrantResource
 from resources.vectors.values import SearchFilter
 
 GROUP = "search"
-LIMIT_TIMED = 10  # accounts of a search whose latency is measured: the command's default
-QUESTIONS_TIMED = 20  # about so many are searched for whole, each reading its own terms' counts
+LIMIT_TIMED = 10  # accounts of a timed search: the default of `cippus search`
+QUESTIONS_TIMED = 20  # about so many complete searches are timed; each reads the counts of its terms
 FIGURES = [f"{retriever}_{figure}" for retriever in Retriever for figure in ("ndcg_at_10", "recall_at_100")]
 QUALITY = TableSpec(
     "search/retrieval_quality",
@@ -51,7 +51,8 @@ QUALITY = TableSpec(
     deps=[["qdrant", "promotion"], ["corpus", "terms"], ["label", "gold"]],
     pool="qdrant",
     group_name=GROUP,
-    description="nDCG@10 and recall@100 of dense, BM25 and hybrid search, a row a question, on gold labels.",
+    description="Quality of dense, BM25 and hybrid search on gold labels: one row per description of a vertical, with "
+    "nDCG@10 and recall@100.",
     owners=["team:search"],
     kinds={"qdrant", "delta"},
 )
@@ -62,13 +63,13 @@ def retrieval_quality(
     embedder: EmbedderResource,
     qdrant: QdrantResource,
 ) -> MaterializeResult[None]:
-    """Ask the search every description of every vertical that has gold labels, as an analyst would.
+    """Search for every description of every vertical that has gold labels.
 
-    Relevant are the accounts that gold says are of the vertical; an account without a judgement of its own is
-    relevant when one of its judged posts is. Only judged accounts are ranked (Sakai 2007, condensed lists): gold
-    covers a small part of the corpus, and an account that nobody looked at is not wrong. So the figures compare
-    retrievers and releases on one corpus, and say nothing across corpora. Latencies are of whole hybrid searches in
-    this process, embedding included; they are metadata of the run that measured them, not of the table.
+    Relevant accounts are those that gold assigns to the vertical; an account without its own judgement is relevant
+    when one of its judged posts is. Only judged accounts are ranked (Sakai 2007, condensed lists): gold covers a small
+    part of the corpus, and an unjudged account is not wrong. The figures compare retrievers and releases on one
+    corpus, not across corpora. Latencies cover complete hybrid searches in this process, embedding included; they are
+    metadata of the run, not rows of the table.
     """
     verticals, searcher = load_verticals(), Searcher(lake, embedder, qdrant)
     seconds: list[float] = []
@@ -97,12 +98,12 @@ def retrieval_quality(
     version = fingerprint([RANKING, SPARSE_ENCODING, embedder.model().name, catalogue_hash(verticals), served])
     stage = Stage(QUALITY.name, (CHUNKS, VECTORS, TERMS, GOLD), version, partitioned=False)
     result = refresh_table(context, lake, ledger, stage, QUALITY, ask)
-    told = summary(lake.scan(QUALITY).collect(), seconds)
-    return MaterializeResult(metadata={**(result.metadata or {}), **told})
+    figures = summary(lake.scan(QUALITY).collect(), seconds)
+    return MaterializeResult(metadata={**(result.metadata or {}), **figures})
 
 
 def _answered(index: VectorIndex, question: Question, grades: Mapping[str, int]) -> dict[str, float]:
-    """The figures of one question, by every retriever."""
+    """Return the figures of one question, for every retriever."""
     found = find([index], question, SearchFilter(account_ids=frozenset(grades)))
     figures: dict[str, float] = {}
     for retriever in Retriever:
@@ -114,7 +115,7 @@ def _answered(index: VectorIndex, question: Question, grades: Mapping[str, int])
 
 
 def summary(rows: pl.DataFrame, seconds: Sequence[float]) -> dict[str, Any]:
-    """Asset metadata of the table: mean figures, the retriever that should be the default, latencies, the rows."""
+    """Return asset metadata: mean figures, the best retriever, latencies, and the rows as a Markdown table."""
     if rows.is_empty():
         return {}
     means = {name: round(float(rows[name].mean()), 4) for name in FIGURES}  # type: ignore[arg-type]

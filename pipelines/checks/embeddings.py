@@ -8,7 +8,7 @@ from assets.corpus import CHUNKS
 from assets.embeddings import VECTORS
 from pipelines.checks import verdict
 from resources.delta.table import LakeResource
-from resources.models.embedder import EmbedderResource
+from resources.llm.embedder import EmbedderResource
 
 _UNIT_TOLERANCE = 1e-4
 

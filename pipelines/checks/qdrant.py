@@ -6,13 +6,13 @@ from dagster import AssetCheckResult, AssetChecksDefinition, AssetCheckSeverity,
 
 from assets.corpus import CHUNKS
 from assets.partitions import BUCKETS
-from assets.qdrant.points import recipe_of
+from assets.qdrant.points import index_config_of
 from assets.qdrant.promotion import candidate
 from assets.transforms.search.points import compare, desired_points, held_points
 from assets.verticals import TAGS
 from pipelines.checks import verdict
 from resources.delta.table import LakeResource
-from resources.models.embedder import EmbedderResource
+from resources.llm.embedder import EmbedderResource
 from resources.vectors.resource import QdrantResource
 from resources.vectors.server.health import Cluster
 
@@ -35,21 +35,21 @@ def points_match_chunks(lake: LakeResource, qdrant: QdrantResource) -> AssetChec
 @asset_check(asset=AssetKey(["qdrant", "promotion"]), name="encoder_is_served")
 def encoder_is_served(embedder: EmbedderResource, qdrant: QdrantResource) -> AssetCheckResult:
     """A generation is served, and it holds the encoder's vectors and terms: otherwise nothing can be found."""
-    wanted = recipe_of(embedder.model(), qdrant.quantization)
+    wanted = index_config_of(embedder.model(), qdrant.quantization)
     with qdrant.generations() as generations:
         serving = generations.serving()
-    served = serving.recipe.model if serving else "none"
-    is_served = serving is not None and serving.recipe.has_vectors_of(wanted)
+    served = serving.index_config.model if serving else "none"
+    is_served = serving is not None and serving.index_config.has_vectors_of(wanted)
     return verdict("encoders without a served generation", found=int(not is_served), metadata={"served": served})
 
 
 @asset_check(asset=AssetKey(["qdrant", "promotion"]), name="newest_is_served")
 def newest_is_served(embedder: EmbedderResource, qdrant: QdrantResource) -> AssetCheckResult:
     """A warning when the generation that the settings ask for was refused by the gate, or rolled back."""
-    wanted = recipe_of(embedder.model(), qdrant.quantization)
+    wanted = index_config_of(embedder.model(), qdrant.quantization)
     with qdrant.generations() as generations:
         serving, waiting = generations.serving(), candidate(generations, wanted)
-    passed = serving is not None and serving.recipe == wanted
+    passed = serving is not None and serving.index_config == wanted
     why = "was rolled back" if waiting and waiting.held else "has not passed the gate"
     told = f"{serving.name if serving else 'Nothing'} is served"
     return AssetCheckResult(

@@ -1,4 +1,4 @@
-"""`cippus reconcile` and `cippus rollback`: the collection, put right or put back."""
+"""`cippus reconcile` and `cippus rollback`: repair the collection, or return to the one served before."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,36 +17,36 @@ if TYPE_CHECKING:
 
 def reconcile(
     deep: Annotated[
-        bool, typer.Option("--deep", help="Compare payloads and vectors themselves, not the hashes that points carry.")
+        bool, typer.Option("--deep", help="Compare payloads and vectors, not only the hashes in the points.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Compare the collection with the lake, point by point, and repair what differs; nothing is embedded."""
+    """Compare every point of the collection with the lake and repair differences, without embedding."""
+    from assets.corpus import CHUNKS
     from assets.partitions import BUCKETS
-    from assets.qdrant.points import recipe_of
-    from assets.qdrant.promotion import serve_if_ready, written
+    from assets.qdrant.points import index_config_of
+    from assets.qdrant.promotion import generations_to_write, serve_if_ready
     from assets.qdrant.reconciliation import KINDS, Reconciled
     from assets.qdrant.reconciliation import reconcile as repair
 
-    qdrant, writer = _of_this_environment()
+    qdrant, writer = _index_and_writer()
     buckets = [int(key) for key in BUCKETS.get_partition_keys()]
-    recipe, reports = recipe_of(writer.model, qdrant.quantization), []
-    if not writer.lake_has_chunks():
-        message = "The lake holds no corpus yet: run `cippus run` first."
-        raise InputError(message)
+    index_config, reports = index_config_of(writer.model, qdrant.quantization), []
+    if writer.lake.open(CHUNKS) is None:
+        raise InputError("The lake holds no corpus yet: run `cippus run` first.")
     with only_run(home()), qdrant.generations() as generations, Progress(console=err, transient=True) as progress:
-        for generation in written(generations, recipe):
+        for generation in generations_to_write(generations, index_config):
             report, steps = Reconciled(generation.name), progress.track(buckets, description=generation.name)
             repair(generations.open(generation), writer, steps, report, deep=deep)
             reports.append(report)
         waiting, verdict = serve_if_ready(
-            generations, recipe, writer, lambda _generation: None, qdrant.unequal_replicas
+            generations, index_config, writer, lambda _generation: None, qdrant.replica_problems
         )
         serving = generations.serving()
     if waiting and verdict and not verdict.passed:
         err.print(f"{waiting.name} is not served: {'; '.join(verdict.problems)}", highlight=False, soft_wrap=True)
     if as_json:
-        print_json({"serving": serving.name if serving else None, "reconciled": [one.to_json() for one in reports]})
+        print_json({"serving": serving.name if serving else None, "reconciled": [found.to_json() for found in reports]})
         return
     for report in reports:
         damage = ", ".join(f"{report.damage[kind]:,} {kind.replace('_', ' ')}" for kind in KINDS if report.damage[kind])
@@ -54,33 +54,33 @@ def reconcile(
 
 
 def rollback(as_json: Json = False) -> None:
-    """Serve the generation that was served before, in line with the lake; run it again to return."""
+    """Serve the generation that was served before, brought in line with the lake; run it again to return."""
     from assets.partitions import BUCKETS
-    from assets.qdrant.points import recipe_of
+    from assets.qdrant.points import index_config_of
     from assets.qdrant.reconciliation import Reconciled
     from assets.qdrant.reconciliation import reconcile as repair
 
-    qdrant, writer = _of_this_environment()
+    qdrant, writer = _index_and_writer()
     buckets = [int(key) for key in BUCKETS.get_partition_keys()]
     with only_run(home()), qdrant.generations() as generations:
         before, previous = generations.serving(), generations.previous()
-        # Runs keep what is served up to date, and nothing else: what was deleted since would be found again.
-        is_current = previous is not None and previous.recipe.has_vectors_of(recipe_of(writer.model, "none"))
+        # Runs update only the served generation: the previous one still has points that were deleted since.
+        index_config = index_config_of(writer.model, "none")
+        is_current = previous is not None and previous.index_config.has_vectors_of(index_config)
         if previous is not None and is_current:
             repair(generations.open(previous), writer, buckets, Reconciled(previous.name), deep=False)
         serving = generations.roll_back()
-    left = before.name if before else "nothing"
+    replaced, model = before.name if before else "nothing", serving.index_config.model
     if as_json:
-        told_all = {"serving": serving.name, "instead_of": left, "model": serving.recipe.model, "current": is_current}
-        print_json(told_all)
-    else:
-        state = "in line with the lake" if is_current else "as it was when it was last served"
-        told = f"{serving.name} is served instead of {left}, {state}; its vectors are of {serving.recipe.model}."
-        out.print(told, highlight=False, soft_wrap=True)
+        print_json({"serving": serving.name, "instead_of": replaced, "model": model, "current": is_current})
+        return
+    state = "in line with the lake" if is_current else "as it was when it was last served"
+    text = f"{serving.name} is served instead of {replaced}, {state}; its vectors are of {model}."
+    out.print(text, highlight=False, soft_wrap=True)
 
 
-def _of_this_environment() -> "tuple[QdrantResource, PointWriter]":
-    """The index, and what writes to it. Raises InputError when the stack is not up."""
+def _index_and_writer() -> "tuple[QdrantResource, PointWriter]":
+    """Return this environment's index, and its writer. Raise InputError when the stack is not up."""
     from assets.qdrant.points import PointWriter
     from resources.wiring import resources
 

@@ -1,4 +1,4 @@
-"""`cippus search`: creators for a query."""
+"""`cippus search`: rank creators for a query."""
 
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ _DAYS = ["%Y-%m-%d"]
 
 
 def search(  # noqa: PLR0913  # options of a command
-    query: Annotated[str, typer.Argument(help="What the creators should be about.")],
+    query: Annotated[str, typer.Argument(help="Words that describe the creators.")],
     vertical: Annotated[str | None, typer.Option(help="Only accounts tagged with this vertical.")] = None,
     network: Annotated[str | None, typer.Option(help="Only posts of this network.")] = None,
     language: Annotated[str | None, typer.Option(help="Only posts in this language, such as en.")] = None,
@@ -26,10 +26,14 @@ def search(  # noqa: PLR0913  # options of a command
     posted_before: Annotated[
         datetime | None, typer.Option(formats=_DAYS, help="Only posts before this day (UTC).")
     ] = None,
-    min_followers: Annotated[int | None, typer.Option(min=0, help="Only accounts with at least so many.")] = None,
-    max_followers: Annotated[int | None, typer.Option(min=0, help="Only accounts with at most so many.")] = None,
-    retriever: Annotated[Retriever, typer.Option(help="Which candidates count.")] = Retriever.HYBRID,
-    limit: Annotated[int, typer.Option(min=1, max=100, help="How many accounts.")] = 10,
+    min_followers: Annotated[
+        int | None, typer.Option(min=0, help="Only accounts with at least so many followers.")
+    ] = None,
+    max_followers: Annotated[
+        int | None, typer.Option(min=0, help="Only accounts with at most so many followers.")
+    ] = None,
+    retriever: Annotated[Retriever, typer.Option(help="Which search to rank by.")] = Retriever.HYBRID,
+    limit: Annotated[int, typer.Option(min=1, max=100, help="Number of accounts.")] = 10,
     as_json: Json = False,
 ) -> None:
     """Rank accounts for a query, each with its best posts as evidence."""
@@ -69,9 +73,8 @@ def _require_known(vertical: str | None) -> None:
 
     names = [found.name for found in load_verticals()]
     if vertical is not None and vertical not in names:
-        message = f"Unknown vertical {vertical!r}; expected one of {', '.join(names)}."
-        raise InputError(message)
+        raise InputError(f"Unknown vertical {vertical!r}; expected one of {', '.join(names)}.")
 
 
-def _in_utc(moment: datetime | None) -> datetime | None:
-    return None if moment is None else moment.replace(tzinfo=UTC)
+def _in_utc(day: datetime | None) -> datetime | None:
+    return None if day is None else day.replace(tzinfo=UTC)

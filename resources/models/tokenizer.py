@@ -1,4 +1,4 @@
-"""The encoder's tokenizer, and texts in batches of similar length."""
+"""The encoder's tokenizer, and batches of texts of similar length."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,12 +14,12 @@ TEXTS_PER_CALL = 2_048  # the tokenizer's own records take about 1 kB a token: k
 
 
 class WordPieceTokenizer:
-    """The tokenizer of all-MiniLM-L6-v2, BERT's own for uncased English. Safe to use from several threads."""
+    """The tokenizer of all-MiniLM-L6-v2: BERT's for uncased English. Safe to use from several threads."""
 
     name: str = "bert-uncased@be50c362"
 
     def __init__(self, folder: Path, max_tokens: int) -> None:
-        """Open the published file in ``folder``; raises ModelFilesError when it is missing or is another."""
+        """Open the published file in ``folder``. Raise ModelFilesError when it is missing or differs."""
         self.max_tokens = max_tokens
         description = verified(folder / "tokenizer.json").read_text(encoding="utf-8")
         self._whole = Tokenizer.from_str(description)
@@ -30,34 +30,29 @@ class WordPieceTokenizer:
         self._truncating.enable_truncation(max_tokens)
 
     def token_counts(self, texts: Sequence[str]) -> list[int]:
-        """Tokens of each whole text, special tokens not counted."""
-        counts: list[int] = []
-        for part in _slices(texts):
-            counts += [len(encoding) for encoding in self._whole.encode_batch_fast(part, add_special_tokens=False)]
-        return counts
+        """Return the number of tokens of each whole text, without special tokens."""
+        encodings = (self._whole.encode_batch_fast(part, add_special_tokens=False) for part in _slices(texts))
+        return [len(encoding) for part in encodings for encoding in part]
 
     def token_offsets(self, texts: Sequence[str]) -> Iterator[list[tuple[int, int]]]:
-        """The (start, end) character offsets of each whole text's tokens in turn, special tokens left out.
+        """Yield the (start, end) character offsets of each whole text's tokens, without special tokens.
 
-        They are made a few texts at a time, since they take about 100 bytes a token.
+        Tokenizes a few texts at a time, because offsets take about 100 bytes a token.
         """
         for part in _slices(texts):
             for encoding in self._whole.encode_batch(part, add_special_tokens=False):
                 yield encoding.offsets
 
     def token_ids(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
-        """The ids of each text's tokens, special tokens included, cut off at ``max_tokens``."""
-        token_ids: list[NDArray[np.int32]] = []
-        for part in _slices(texts):
-            encodings = self._truncating.encode_batch_fast(part)
-            token_ids += [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
-        return token_ids
+        """Return the ids of each text's tokens, with special tokens, cut off at ``max_tokens``."""
+        encodings = (self._truncating.encode_batch_fast(part) for part in _slices(texts))
+        return [np.array(encoding.ids, dtype=np.int32) for part in encodings for encoding in part]
 
 
 def length_batches(lengths: NDArray[np.int32], batch_tokens: int, max_texts: int | None = None) -> Iterator[list[int]]:
-    """Indices in batches of similar length, longest first, each of at most ``batch_tokens`` padded tokens.
+    """Yield indices in batches of similar length, longest first, each of at most ``batch_tokens`` padded tokens.
 
-    A text that is longer than that is a batch of its own. Equal lengths keep their order.
+    A longer text is a batch of its own. Texts of equal length keep their order.
     """
     order: list[int] = np.argsort(-lengths, kind="stable").tolist()
     first = 0
@@ -69,5 +64,4 @@ def length_batches(lengths: NDArray[np.int32], batch_tokens: int, max_texts: int
 
 
 def _slices(texts: Sequence[str]) -> Iterator[list[str]]:
-    for first in range(0, len(texts), TEXTS_PER_CALL):
-        yield list(texts[first : first + TEXTS_PER_CALL])
+    return (list(texts[first : first + TEXTS_PER_CALL]) for first in range(0, len(texts), TEXTS_PER_CALL))

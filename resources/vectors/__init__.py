@@ -1,5 +1,5 @@
-"""Vector engines behind one protocol, and the store of embeddings.
+"""Vector engines behind one interface, and the table of embeddings.
 
-Belongs here: index values, generations, BM25 terms.
+Belongs here: points, filters, generations, BM25 terms, the Qdrant engines.
 Not here: ranking (assets/transforms/search/).
 """

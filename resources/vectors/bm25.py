@@ -1,4 +1,4 @@
-"""Texts to sparse vectors of terms, for documents and for queries."""
+"""Encode texts as sparse vectors of terms, for documents and for queries."""
 
 import re
 import unicodedata
@@ -10,18 +10,18 @@ import qdrant_edge as edge
 
 from resources.vectors.values import SparseVector
 
-# Goes into content hashes: another value means that every sparse vector has to be made anew.
+# Part of content hashes: another value encodes every sparse vector again.
 SPARSE_ENCODING = "bm25-word-bigram-fold-stem-grid-2"
 SATURATION_K = 1.2
 LENGTH_B = 0.75
-# Fixed, because the true mean moves with every post and would change every vector. A tweet has 25 terms, a YouTube
+# Fixed, because the true mean changes with every post and would change every vector. A tweet has 25 terms, a YouTube
 # description 107; the share of same-topic texts in the top 10 moved by less than .003 anywhere from 25 to 100.
 AVERAGE_TERMS = 40.0
 # Weights are multiples of 2⁻¹⁰, and a query's (assets/transforms/search/bm25.py) are coarse enough that every sum
 # of products is exact in 32-bit floats. Every order of addition gives the same score, so ties are ties.
 WEIGHT_STEPS = 1 << 10
 
-_ACCENTS = re.compile("[\u0300-\u036f]")  # of Latin, Greek and Cyrillic; the model's own folding knows Latin alone
+_ACCENTS = re.compile("[\u0300-\u036f]")  # Latin, Greek and Cyrillic; the model's own folding covers Latin only
 # Thai, Lao, Burmese, Khmer, kana and Han are written without spaces.
 _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff]+"
@@ -29,40 +29,40 @@ _UNSPACED = re.compile(
 
 
 class SparseEncoder:
-    """BM25's terms by Qdrant's own tokenizer: English stems, lower-cased, without accents; the weights are ours.
+    """Encodes BM25 terms with Qdrant's tokenizer: English stems, lower-cased, without accents; the weights are ours.
 
-    One stemmer for all, because a query does not say its language and a mixed corpus has no single one; what matters
-    is that equal words stay equal. English stems without English stop words moved nDCG@10 of the verticals'
-    descriptions from .250 to .290 on tweets in four languages and from .565 to .580 on videos, with stop words dropped
-    on both sides; here documents keep theirs, so that a query of nothing else still finds something.
+    One stemmer serves all texts: a query does not state its language, and equal words must stay equal. English stems
+    without English stop words raised nDCG@10 of the verticals' descriptions from .250 to .290 on tweets in four
+    languages and from .565 to .580 on videos, with stop words dropped on both sides. Here documents keep stop words,
+    so that a query of stop words alone still finds something.
 
     Scripts without spaces become overlapping character pairs, as in Lucene's CJKAnalyzer, and in documents also single
-    characters: these are the same in every context, so that whatever a query spells out is found (Japanese tweets:
-    .134, words by a segmenter .119, whole runs .003). Emoji are no terms.
+    characters: they do not depend on context, so that a query finds its exact text (Japanese tweets: .134, words of a
+    segmenter .119, whole runs .003). Emoji are not terms.
     """
 
     def __init__(self, average_terms: float = AVERAGE_TERMS) -> None:
-        """``average_terms`` is a document's mean length in terms, where a collection is closed and it is known."""
+        """``average_terms`` is a document's mean length in terms, which is known for a closed collection."""
         self._average_terms = average_terms
         self._terms = _model(edge.StopwordsSet(custom=set()))
         self._without_stop_words = _model(edge.StopwordsSet(languages={edge.Language.English}))
 
     def count_terms(self, text: str) -> SparseVector:
-        """The distinct terms of a document, each with how often it occurs; empty without terms."""
+        """Return the distinct terms of a document with their number of occurrences; empty without terms."""
         found = self._terms.embed_document(_spaced(text, _singles_and_pairs))
         return SparseVector.of(found.indices, np.rint(found.values).tolist())
 
     def encode_documents(self, texts: Iterable[str]) -> list[SparseVector]:
-        """One vector per text: term id → tf·(k+1) / (tf + k·(1 - b + b·terms/average_terms)); empty without terms.
+        """Return a vector per text: term id → tf·(k+1) / (tf + k·(1 - b + b·terms/average_terms)); empty without terms.
 
         Weights are rounded to multiples of 1 / WEIGHT_STEPS, and are never 0.
         """
         return [self._weighed(self.count_terms(text)) for text in texts]
 
     def encode_query(self, text: str) -> SparseVector:
-        """The distinct terms of a query, each of weight 1: weigh them by IDF before searching.
+        """Return the distinct terms of a query, each of weight 1: weigh them by IDF before searching.
 
-        English stop words are left out, unless there is nothing else ("The Who").
+        English stop words are left out, unless the query has no other words ("The Who").
         """
         spaced = _spaced(text, _pairs)
         found = self._without_stop_words.embed_query(spaced)
@@ -79,7 +79,7 @@ class SparseEncoder:
 
 
 def _model(stop_words: edge.StopwordsSet) -> edge.Bm25:
-    """Qdrant's BM25 model with weights that are the term counts: saturation far off, no length normalisation."""
+    """Return Qdrant's BM25 model, set so that weights are term counts: no saturation, no length normalisation."""
     return edge.Bm25(
         edge.Bm25Config(
             k=1e9,
@@ -94,7 +94,7 @@ def _model(stop_words: edge.StopwordsSet) -> edge.Bm25:
 
 
 def _spaced(text: str, split: Callable[[str], Iterable[str]]) -> str:
-    """Full width and the like unified, accents gone, unspaced scripts split, lone surrogates replaced."""
+    """Unify full-width characters, drop accents, split unspaced scripts, replace lone surrogates."""
     decomposed = unicodedata.normalize("NFKD", text.encode("utf-8", "replace").decode("utf-8"))
     plain = unicodedata.normalize("NFKC", _ACCENTS.sub("", decomposed))
     return _UNSPACED.sub(lambda run: f" {' '.join(split(run.group()))} ", plain)

@@ -1,20 +1,21 @@
-"""Generations of the collection: `cippus_text_v1`, `_v2`, …, and which of them is served."""
+"""Generations of the collection: `cippus_text_v1`, `_v2`, …, and the two aliases that say which one is served."""
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
-if TYPE_CHECKING:
-    from resources.vectors.protocol import VectorIndex
+from resources.vectors.index import VectorIndex
+from resources.vectors.values import CollectionMissingError, NoPreviousError, VectorIndexError
 
 SERVING = "cippus_text"
 PREVIOUS = f"{SERVING}_previous"
-"""Aliases of the generation that search reads, and of the one that was served before it. Both change in one step."""
+"""Aliases of the generation that is served, and of the one served before it. Both change in one step."""
 QUANTIZATIONS = ("none", "scalar", "turbo")
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """What the vectors of a generation are made by; another recipe is another generation."""
+class IndexConfig:
+    """Model, dimension, sparse encoding and quantization of a generation; another config is another generation."""
 
     model: str
     dimension: int
@@ -23,77 +24,127 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if self.quantization not in QUANTIZATIONS:
-            message = f"The quantization is {self.quantization!r}, expected one of {', '.join(QUANTIZATIONS)}."
-            raise ValueError(message)
+            raise ValueError(f"The quantization is {self.quantization!r}, expected one of {', '.join(QUANTIZATIONS)}.")
 
-    def has_vectors_of(self, other: "Recipe") -> bool:
-        """Whether a point of one can be written into the other."""
-        return (self.model, self.dimension, self.sparse) == (other.model, other.dimension, other.sparse)
+    def has_vectors_of(self, other: "IndexConfig") -> bool:
+        """Return whether points of the one config fit into a collection of the other."""
+        return replace(self, quantization=other.quantization) == other
 
 
 @dataclass(frozen=True)
 class Generation:
-    """One collection. ``id`` is made with it; ``held`` means that it was rolled back and is not promoted by itself."""
+    """One collection. ``id`` is made with it; ``held`` means rolled back: no run promotes it again."""
 
     number: int
     id: str
-    recipe: Recipe
+    index_config: IndexConfig
     held: bool = False
 
     @property
     def name(self) -> str:
-        """The collection's own name."""
+        """The collection's name."""
         return f"{SERVING}_v{self.number}"
 
     def to_json(self) -> dict[str, Any]:
-        """What an engine keeps beside the collection; its name says the number."""
-        return {"generation": self.id, "recipe": asdict(self.recipe), "held": self.held}
+        """Return the metadata that an engine stores with the collection; the number is in its name."""
+        return {"generation": self.id, "recipe": asdict(self.index_config), "held": self.held}
 
     @classmethod
-    def from_json(cls, name: str, kept: dict[str, Any]) -> "Generation":
-        """The reverse. Raises KeyError, TypeError or ValueError for what this version did not write."""
+    def from_json(cls, name: str, stored: dict[str, Any]) -> "Generation":
+        """Parse stored metadata. Raise KeyError, TypeError or ValueError if this version did not write it."""
         number = generation_number(name)
         if number is None:
-            message = f"{name} is not the name of a generation."
-            raise ValueError(message)
-        return cls(number, str(kept["generation"]), Recipe(**kept["recipe"]), bool(kept.get("held", False)))
+            raise ValueError(f"{name} is not the name of a generation.")
+        return cls(number, str(stored["generation"]), IndexConfig(**stored["recipe"]), bool(stored.get("held", False)))
 
 
 def generation_number(name: str) -> int | None:
-    """The number in a generation's name, or None for any other name."""
+    """Return the number in a generation's name, or None for any other name."""
     number = name.removeprefix(f"{SERVING}_v")
     return int(number) if number != name and number.isascii() and number.isdigit() else None
 
 
-class Generations(Protocol):
-    """Every generation in one engine. Every failure is a VectorIndexError."""
+class Generations(ABC):
+    """All generations in one engine. Every failure is a VectorIndexError. ``place`` names the engine in errors."""
 
+    place: str
+
+    @abstractmethod
     def all(self) -> list[Generation]:
-        """Every generation, by number."""
+        """Return every generation, by number."""
+
+    @abstractmethod
+    def create(self, index_config: IndexConfig) -> Generation:
+        """Create an empty generation with the next number and its payload indexes; ``optimize`` builds its HNSW."""
+
+    @abstractmethod
+    def open(self, generation: Generation) -> VectorIndex:
+        """Return the index of a generation. Raise CollectionMissingError when the generation is gone."""
 
     def serving(self) -> Generation | None:
-        """The generation that search reads; None before the first promotion, or when it is lost."""
+        """Return the generation that is served; None before the first promotion, or when it is lost."""
+        return self._aliased(SERVING)
 
     def previous(self) -> Generation | None:
-        """The generation that was served before, to which ``roll_back`` returns."""
-
-    def create(self, recipe: Recipe) -> Generation:
-        """A new, empty generation of the next number, with its payload indexes. HNSW waits for ``optimize``."""
-
-    def open(self, generation: Generation) -> "VectorIndex":
-        """Its points. Raises CollectionMissingError when it is gone."""
+        """Return the generation that was served before, to which ``roll_back`` returns."""
+        return self._aliased(PREVIOUS)
 
     def promote(self, generation: Generation) -> None:
-        """Serve it, and keep the one served until now as the previous one: one atomic step, then it is not held.
+        """Serve a generation and keep the one served until now as the previous one, in one atomic step.
 
-        Raises AliasRaceError when another process' promotion is what stands afterwards.
+        Raises AliasRaceError when another process promoted at the same time and won.
         """
+        before = self._aliases().get(SERVING)
+        if before != generation.name:
+            self._swap(generation.name, before)
+            self._set_held(generation, held=False)
 
     def roll_back(self) -> Generation:
-        """Serve the previous generation again, and hold the one that it replaces. Returns what is served now.
+        """Serve the previous generation again, hold the one that it replaces, and return what is served now.
 
         Raises NoPreviousError when there is none.
         """
+        serving, previous = self.serving(), self.previous()
+        if previous is None:
+            raise NoPreviousError(f"There is no generation before the one that is served in {self.place}.")
+        if serving is not None:
+            self._set_held(serving, held=True)
+        self._swap(previous.name, serving.name if serving else None)
+        return self._set_held(previous, held=False)
 
     def drop(self, generation: Generation) -> None:
-        """Delete a generation that is not served, its points, payloads and log included."""
+        """Delete a generation that is not served, with its points, payloads and log."""
+        if self._aliases().get(SERVING) == generation.name:
+            raise VectorIndexError(f"{generation.name} is served and cannot be dropped.")
+        self._delete(generation)
+
+    @abstractmethod
+    def _aliases(self) -> dict[str, str]:
+        """Return alias → collection name."""
+
+    @abstractmethod
+    def _swap(self, serving: str, previous: str | None) -> None:
+        """Point both aliases at these collections in one atomic step."""
+
+    @abstractmethod
+    def _read(self, name: str) -> Generation:
+        """Read a generation's metadata. Raise CollectionMissingError when it is gone."""
+
+    @abstractmethod
+    def _write(self, generation: Generation) -> None:
+        """Replace a generation's metadata."""
+
+    @abstractmethod
+    def _delete(self, generation: Generation) -> None: ...
+
+    def _aliased(self, alias: str) -> Generation | None:
+        name = self._aliases().get(alias)
+        try:
+            return self._read(name) if name else None
+        except CollectionMissingError:
+            return None
+
+    def _set_held(self, generation: Generation, *, held: bool) -> Generation:
+        marked = replace(self._read(generation.name), held=held)
+        self._write(marked)
+        return marked

@@ -1,4 +1,4 @@
-"""The Dagster resource of the vector index, which picks the engine."""
+"""The Dagster resource of the vector index: a Qdrant server, or Qdrant Edge in a folder."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from pydantic import Field
 
 from resources.vectors.bm25 import SPARSE_ENCODING
 from resources.vectors.generations import SERVING, Generations
-from resources.vectors.protocol import VectorIndex
+from resources.vectors.index import VectorIndex
 from resources.vectors.values import CollectionMismatchError, CollectionMissingError, IndexUnavailableError
 
 if TYPE_CHECKING:
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 class QdrantResource(ConfigurableResource):  # type: ignore[type-arg]
-    """The vector index of this environment: a Qdrant server at ``url``, or else Edge in the folder ``edge_path``.
+    """The vector index: a Qdrant server at ``url``, or else Edge in the folder ``edge_path``.
 
-    ``url`` without a port means 6333, as in Qdrant's own clients. Edge belongs to one process at a time: both calls
-    wait for it up to ``lock_timeout_seconds``. ``quantization`` is that of new generations. Every call raises
-    QdrantAddressError when ``url``, or one of the ``nodes``, is no address.
+    ``url`` without a port means 6333, as in Qdrant's own clients. Edge belongs to one process at a time: a call
+    waits up to ``lock_timeout_seconds`` for it. ``quantization`` applies to new generations. Every call raises
+    QdrantAddressError when ``url``, or one of the ``nodes``, is not an address.
     """
 
     url: str = ""
@@ -32,15 +32,15 @@ class QdrantResource(ConfigurableResource):  # type: ignore[type-arg]
     quantization: str = "none"
     nodes: str = ""
 
-    def unequal_replicas(self, collection: str) -> list[str]:
-        """A sentence for each shard of a collection whose replicas hold different numbers of points."""
+    def replica_problems(self, collection: str) -> list[str]:
+        """Return a sentence for each replica that is not active, and for each shard whose replicas differ."""
         cluster = self.cluster(collection)
-        return cluster.unequal() if cluster else []
+        return [*cluster.inactive(), *cluster.unequal()] if cluster else []
 
     def cluster(self, collection: str = SERVING) -> "Cluster | None":
-        """The nodes of the cluster as they are now, or None for the embedded engine; ``nodes`` are those expected.
+        """Return the state of the cluster's nodes, or None for the embedded engine.
 
-        Raises VectorIndexError when there is no such collection, or the server does not answer.
+        Asks the expected ``nodes``, or ``url`` when none are named.
         """
         if not self.url:
             return None
@@ -51,37 +51,35 @@ class QdrantResource(ConfigurableResource):  # type: ignore[type-arg]
 
     @contextmanager
     def open(self, model: str | None = None) -> Iterator[VectorIndex]:
-        """The generation that is served, for one operation. Raises IndexUnavailableError when it is not reachable.
+        """Yield the served generation, for one operation. Raise IndexUnavailableError when it is not reachable.
 
-        Raises CollectionMissingError before the first promotion, and CollectionMismatchError when its vectors are
-        not those of ``model``, or its terms not of today's encoding: a query finds nothing sensible among others.
+        Raises CollectionMissingError before the first promotion. With ``model``, raises CollectionMismatchError when
+        the generation has vectors of another model, or terms of another sparse encoding.
         """
         with self.generations() as generations:
             serving = generations.serving()
             if serving is None:
-                message = (
+                raise CollectionMissingError(
                     "No collection is served: run the lineage (`cippus run`). If it has run, its collection is lost "
-                    "and is built anew, or the gate refused it, and qdrant/promotion says why."
+                    "and a run builds it again, or the gate refused it and qdrant/promotion says why."
                 )
-                raise CollectionMissingError(message)
-            if model is not None and serving.recipe.sparse != SPARSE_ENCODING:
-                message = (
-                    f"{serving.name} is served and holds terms of {serving.recipe.sparse}; queries are of "
-                    f"{SPARSE_ENCODING}: run the lineage, which builds a generation for it."
+            held = serving.index_config
+            if model is not None and held.sparse != SPARSE_ENCODING:
+                raise CollectionMismatchError(
+                    f"{serving.name} is served and holds terms of {held.sparse}; queries are of {SPARSE_ENCODING}: "
+                    "run the lineage, which builds a generation for it."
                 )
-                raise CollectionMismatchError(message)
-            if model is not None and serving.recipe.model != model:
-                message = (
-                    f"{serving.name} is served and holds vectors of {serving.recipe.model}; the encoder is {model}: "
+            if model is not None and held.model != model:
+                raise CollectionMismatchError(
+                    f"{serving.name} is served and holds vectors of {held.model}; the encoder is {model}: "
                     "set it back, or run the lineage, which builds a generation for it."
                 )
-                raise CollectionMismatchError(message)
             yield generations.open(serving)
 
     @contextmanager
     def generations(self) -> Iterator[Generations]:
-        """Every generation, for one operation. Raises IndexUnavailableError when they are held or not reachable."""
-        # Imported here: loading definitions should not pay 1.6 s for the engine that it does not use.
+        """Yield all generations, for one operation. Raise IndexUnavailableError when locked or not reachable."""
+        # Imported here: loading definitions must not pay 1.6 s for the engine that it does not use.
         if self.url:
             from resources.vectors.server.generations import ServerGenerations
 
@@ -93,5 +91,4 @@ class QdrantResource(ConfigurableResource):  # type: ignore[type-arg]
             with EdgeGenerations.lock(Path(self.edge_path), self.lock_timeout_seconds) as edge:
                 yield edge
         else:
-            message = "There is no vector index: set QDRANT_URL."
-            raise IndexUnavailableError(message)
+            raise IndexUnavailableError("There is no vector index: set QDRANT_URL.")

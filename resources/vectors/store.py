@@ -1,4 +1,4 @@
-"""Vectors in their Delta table: which are known, and reading a few of them without reading the others."""
+"""The Delta table of vectors: find known vectors, and read a few without reading the others."""
 
 from dataclasses import dataclass, field
 
@@ -10,36 +10,36 @@ from resources.errors import PermanentFailure
 
 SLICE = "account_slice"
 _FEW = 0.25
-"""Up to this part of a bucket's vectors is looked for file by file; for more, one scan of all files is quicker."""
+"""Up to this share of a bucket's vectors is searched file by file; beyond it, one scan of all files is faster."""
 _FOUND = ["content_hash", "vector"]
 
 
 class VectorLengthError(PermanentFailure):
-    """A model gives vectors of another length than those that are held of it."""
+    """A model returns vectors of another length than its stored vectors."""
 
 
 @dataclass(frozen=True)
 class VectorStore:
-    """A table of (account_bucket, account_slice, content_hash, model, vector), to which rows are only ever added."""
+    """An append-only table of (account_bucket, account_slice, content_hash, model, vector)."""
 
     lake: LakeResource
     spec: TableSpec
     _lengths: dict[str, int] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     def known(self, hashes: pl.DataFrame, model: str) -> pl.DataFrame:
-        """(account_bucket, content_hash) of those ``hashes`` (a column content_hash) that have a vector anywhere.
+        """Return (account_bucket, content_hash) of the ``hashes`` (a column content_hash) that have a vector anywhere.
 
-        Reads the table's hashes once (a sixtieth of its bytes), in a stream; memory grows with what is found.
+        Streams the table's hashes once (a sixtieth of its bytes); memory grows with the number of matches.
         """
         held = self.lake.scan(self.spec).filter(pl.col("model") == model).select(BUCKET, "content_hash")
         return held.join(hashes.lazy(), on="content_hash", how="semi").collect(engine="streaming")
 
     def read(self, bucket: int, wanted: pl.DataFrame, model: str) -> pl.DataFrame:
-        """(content_hash, vector) of those (account_slice, content_hash) that have one in the bucket, each hash once.
+        """Return (content_hash, vector) of the ``wanted`` (account_slice, content_hash) in the bucket, each hash once.
 
-        A few are looked for in the newest files first, so that what was just embedded costs what it holds and not
-        what the bucket holds; of an older file only the row groups of their slices are read. What is in none of these
-        was embedded for an account of another slice: it is looked for in the hashes of all row groups.
+        A few are searched in the newest files first, so that new vectors cost their own size and not the bucket's; an
+        older file reads only the row groups of their slices. A text that was embedded for an account of another slice
+        is then searched in the hashes of all row groups.
         """
         snapshot = self.lake.snapshot(self.spec)
         files = self._files(bucket)
@@ -58,7 +58,7 @@ class VectorStore:
         return pl.concat(found).unique("content_hash")
 
     def dimension(self, model: str) -> int | None:
-        """Numbers in the vectors that are held of a model; None without any. Reads the end of its newest file."""
+        """Return the length of a model's stored vectors; None without any. Reads the end of its newest file."""
         snapshot = self.lake.snapshot(self.spec)
         if snapshot is None:
             return None
@@ -74,7 +74,7 @@ class VectorStore:
         return None
 
     def append(self, rows: pl.DataFrame) -> None:
-        """Add rows in one commit. Raises VectorLengthError for vectors of another length than a model's others."""
+        """Add rows in one commit. Raise VectorLengthError if a model's stored vectors have another length."""
         for (model,), of_model in rows.group_by("model"):
             for length in of_model["vector"].list.len().unique():
                 self._require_length(str(model), length)
@@ -84,14 +84,13 @@ class VectorStore:
         held = self._lengths.get(model) or self.dimension(model) or length
         self._lengths[model] = held
         if length != held:
-            message = (
+            raise VectorLengthError(
                 f"{model} gives vectors of {length} numbers, and those that are stored have {held}: "
                 "another model has this name now, so give it another one here too."
             )
-            raise VectorLengthError(message)
 
     def _files(self, bucket: int | None = None) -> list[DataFile]:
-        """The table's files or a bucket's, newest first."""
+        """Return the files of the table or of a bucket, newest first."""
         table = self.lake.open(self.spec)
         if table is None:
             return []

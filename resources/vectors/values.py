@@ -1,4 +1,4 @@
-"""What an index is given and what it answers: points, sparse vectors, filters, candidates; and its errors."""
+"""Values that go into and come out of an index: points, sparse vectors, filters, candidates; and its errors."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,27 +15,27 @@ NO_DIGEST = -1
 
 
 class VectorIndexError(CippusError):
-    """The index refused or failed. Those below say how."""
+    """The index refused a call or failed."""
 
 
 class IndexUnavailableError(VectorIndexError, TransientFailure):
-    """The server does not answer or refuses us, or another process holds the embedded index."""
+    """The server does not answer or refuses the key, or another process has locked the embedded index."""
 
 
 class QdrantAddressError(VectorIndexError, InputError):
-    """A setting is no address of a Qdrant server; the message is one sentence, without a user's name or password."""
+    """A setting is not the address of a Qdrant server; the message is one sentence without user or password."""
 
 
 class CollectionMissingError(VectorIndexError, InputError):
-    """The collection was never made, or is lost: ``ensure_collection`` makes it."""
+    """The collection was never created, or is lost."""
 
 
 class CollectionMismatchError(VectorIndexError):
-    """The collection holds another model's vectors."""
+    """The collection holds vectors of another model."""
 
 
 class AliasRaceError(VectorIndexError, TransientFailure):
-    """Another process promoted a generation at the same time, and it is the one that is served."""
+    """Another process promoted a generation at the same time, and its generation is served."""
 
 
 class NoPreviousError(VectorIndexError, InputError):
@@ -43,13 +43,13 @@ class NoPreviousError(VectorIndexError, InputError):
 
 
 def id_in_engine(id_: str) -> str | int:
-    """Ours are UUIDs; what others wrote may have a number, which an engine takes for no other id."""
+    """Return an id as an engine stores it: UUIDs are ours, numbers come from other writers."""
     return int(id_) if id_.isascii() and id_.isdigit() else id_
 
 
 @dataclass(frozen=True, eq=False)
 class SparseVector:
-    """Term ids (uint32) and their weights (float32); may be empty. What is read need not be fit to be written."""
+    """Term ids (uint32) and weights (float32); may be empty. A vector that was read may be invalid for writing."""
 
     indices: NDArray[np.uint32]
     values: NDArray[np.float32]
@@ -59,17 +59,17 @@ class SparseVector:
 
     @classmethod
     def of(cls, indices: Sequence[int], values: Sequence[float]) -> "SparseVector":
-        """From an engine's lists."""
+        """Build a vector from an engine's lists."""
         return cls(np.asarray(indices, np.uint32), np.asarray(values, np.float32))
 
     def checked(self) -> "SparseVector":
-        """Itself, to be written or asked with. Raises VectorIndexError unless ids ascend, each with a finite weight."""
+        """Return the vector. Raise VectorIndexError unless ids ascend strictly and every weight is finite."""
         if self.indices.shape != self.values.shape or self.indices.ndim != 1:
-            message = f"Sparse indices {self.indices.shape} and values {self.values.shape} differ in shape."
-            raise VectorIndexError(message)
+            raise VectorIndexError(
+                f"Sparse indices {self.indices.shape} and values {self.values.shape} differ in shape."
+            )
         if (self.indices[1:] <= self.indices[:-1]).any() or not np.isfinite(self.values).all():
-            message = "Sparse indices must be strictly ascending, and their values finite."
-            raise VectorIndexError(message)
+            raise VectorIndexError("Sparse indices must be strictly ascending, and their values finite.")
         return self
 
 
@@ -77,8 +77,8 @@ class SparseVector:
 class IndexPoint:
     """One chunk in the index: ``id`` a UUID, ``dense`` float32 (dimension,), ``payload`` JSON values.
 
-    Engines keep ``dense`` at unit length. Others may write to a collection, too: what is read may have no dense vector
-    (an empty array) or one that is not finite, so that it can be found and repaired.
+    Engines store ``dense`` at unit length. Other writers may damage a collection: a point that was read may have an
+    empty or non-finite dense vector, so that it can be found and repaired.
     """
 
     id: str
@@ -88,22 +88,21 @@ class IndexPoint:
 
     @classmethod
     def of(cls, id_: object, vectors: Mapping[str, Any] | None, payload: Mapping[str, Any] | None) -> "IndexPoint":
-        """From an engine's id, vectors by name, and payload."""
-        held = vectors or {}
-        terms = held.get(SPARSE)
+        """Build a point from an engine's id, vectors by name, and payload."""
+        by_name = vectors or {}
+        terms = by_name.get(SPARSE)
         sparse = SparseVector.of(terms.indices, terms.values) if terms else SparseVector.of([], [])
-        return cls(str(id_), np.asarray(held.get(DENSE, ()), np.float32), sparse, payload or {})
+        return cls(str(id_), np.asarray(by_name.get(DENSE, ()), np.float32), sparse, payload or {})
 
     def checked(self) -> "IndexPoint":
-        """Itself, to be written. Raises VectorIndexError without a finite dense vector: Edge takes NaN in silence."""
+        """Return the point. Raise VectorIndexError without a finite dense vector: Edge accepts NaN silently."""
         if self.dense.ndim != 1 or not self.dense.size or not np.isfinite(self.dense).all():
-            message = f"The dense vector of point {self.id} must be one-dimensional and finite."
-            raise VectorIndexError(message)
+            raise VectorIndexError(f"The dense vector of point {self.id} must be one-dimensional and finite.")
         return self
 
 
 class PointHashes(NamedTuple):
-    """What a point says it holds: an empty hash, or NO_DIGEST, where its payload has none."""
+    """The hashes in a point's payload; an empty hash, or NO_DIGEST, when the payload has none."""
 
     id: str
     content_hash: str
@@ -111,9 +110,9 @@ class PointHashes(NamedTuple):
 
     @classmethod
     def of(cls, id_: object, payload: Mapping[str, Any] | None) -> "PointHashes":
-        """From an engine's id and payload, in which others may have put values of any type."""
-        held = payload or {}
-        content, digest = held.get("content_hash"), held.get("payload_digest")
+        """Read them from an engine's payload, whose values may have any type."""
+        fields = payload or {}
+        content, digest = fields.get("content_hash"), fields.get("payload_digest")
         return cls(
             str(id_),
             content if isinstance(content, str) else "",
@@ -123,7 +122,7 @@ class PointHashes(NamedTuple):
 
 @dataclass(frozen=True)
 class Candidate:
-    """A point that a search found: cosine (dense) or BM25 (sparse) score, higher is better, and its whole payload."""
+    """A point that a search found: cosine (dense) or BM25 (sparse) score, higher is better, and its payload."""
 
     id: str
     score: float
@@ -134,10 +133,9 @@ class Candidate:
 class SearchFilter:
     """Which points may be found; None means any. ``vertical`` is one of the account's earned tags (``verticals``).
 
-    ``account_bucket`` finds points that are of this bucket alone: one whose payload names several is of none of them.
-
-    ``account_ids`` are the only accounts that may be found; an empty set finds nothing. ``posted_after`` is inclusive,
-    ``posted_before`` exclusive; a date without a time zone is a ValueError.
+    ``account_bucket`` finds points of exactly this bucket: a payload that lists several buckets matches none.
+    ``account_ids`` restricts the accounts; an empty set finds nothing. ``posted_after`` is inclusive,
+    ``posted_before`` exclusive. Raises ValueError for a date without a time zone.
     """
 
     vertical: str | None = None
@@ -151,13 +149,12 @@ class SearchFilter:
     posted_before: datetime | None = None
 
     def __post_init__(self) -> None:
-        for moment in (self.posted_after, self.posted_before):
-            if moment is not None and moment.tzinfo is None:
-                message = f"posted_after and posted_before need a time zone: {moment.isoformat()}"
-                raise ValueError(message)
+        for bound in (self.posted_after, self.posted_before):
+            if bound is not None and bound.tzinfo is None:
+                raise ValueError(f"posted_after and posted_before need a time zone: {bound.isoformat()}")
 
     def matches(self) -> dict[str, str | int]:
-        """Payload field → the value that it must hold, or have among others."""
+        """Return payload field → the value that it must equal or contain."""
         wanted = {
             "verticals": self.vertical,
             "network": self.network,

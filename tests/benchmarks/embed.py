@@ -35,7 +35,8 @@ from pipelines.samples.texts import load_phrasebook
 from resources.cpu import available_cores
 from resources.delta.state import LedgerResource
 from resources.delta.table import LakeResource
-from resources.models.embedder import DEFAULT_BATCH_TOKENS, EmbedderResource, MiniLmModel, padded_batch
+from resources.llm.embedder import EmbedderResource
+from resources.models.embedder import DEFAULT_BATCH_TOKENS, MiniLmModel, padded_batch
 from resources.models.minilm_graph import HIDDEN, LAYERS
 from resources.models.model_files import weights_folder
 from resources.models.tokenizer import length_batches

@@ -21,8 +21,8 @@ from assets.transforms.search.points import DIGEST, payload_digest
 from assets.transforms.search.recall import ExactNeighbours
 from resources.vectors.edge.generations import EdgeGenerations
 from resources.vectors.edge.shard import create_shard
-from resources.vectors.generations import Recipe
-from resources.vectors.protocol import BATCH_POINTS, VectorIndex
+from resources.vectors.generations import IndexConfig
+from resources.vectors.index import BATCH_POINTS, VectorIndex
 from resources.vectors.values import DENSE, SPARSE, IndexPoint, SearchFilter, SparseVector
 from tests.benchmarks import BenchResult, Target
 from tests.benchmarks.index_change import measure_change
@@ -136,9 +136,9 @@ def measure_filling(console: Console, points: int, block: int, queries: int) -> 
         tempfile.TemporaryDirectory(prefix="cippus-") as folder,
         EdgeGenerations.lock(Path(folder), 1.0) as generations,
     ):
-        recipe = Recipe("bench", DIMENSION, "bench")
-        index = generations.open(generations.create(recipe))
-        create_shard(Path(folder) / "bare", recipe)
+        index_config = IndexConfig("bench", DIMENSION, "bench")
+        index = generations.open(generations.create(index_config))
+        create_shard(Path(folder) / "bare", index_config)
         shard = edge.EdgeShard.load(str(Path(folder) / "bare"))
         rounds = fill(index, shard, points, block, console)
         shard.close()

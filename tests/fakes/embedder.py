@@ -13,7 +13,8 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
-from resources.models.embedder import EmbedderResource, MiniLmModel
+from resources.llm.embedder import EmbedderResource
+from resources.models.embedder import MiniLmModel
 
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 

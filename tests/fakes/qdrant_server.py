@@ -17,9 +17,11 @@ from qdrant_client import QdrantClient, models
 
 FAULTS = (
     "missing node", "dead replica", "unequal replicas", "version skew", "optimiser stuck", "optimiser failed", "401",
-    "503", "slow", "reset", "full disk", "alias race", "half-applied upsert",
+    "503", "slow", "reset", "full disk", "internal error", "bad request", "proxy", "alias race", "half-applied upsert",
 )  # fmt: skip
 DISK_FULL = "Service internal error: No space left on device: WAL buffer size exceeds available disk space"
+PANIC = "Service internal error: task 12 panicked"
+WRONG_VECTOR = "Wrong input: Vector dimension error: expected dim: 4, got 5"
 Answer = tuple[int, Any]
 
 
@@ -93,6 +95,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(401, {"status": {"error": "Invalid API key or JWT"}})
         elif "503" in faults:
             self._answer(503, {"status": {"error": "Service Unavailable"}})
+        elif "proxy" in faults:
+            self._answer(502, "<html>no upstream</html>")
         else:
             with self.cluster.lock:
                 self._answer(*self._routed(json.loads(body or b"{}")))
@@ -106,7 +110,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.close()
 
     def _answer(self, status: int, content: Any) -> None:
-        body = json.dumps(content).encode()
+        body = (content if isinstance(content, str) else json.dumps(content)).encode()
         with contextlib.suppress(OSError):  # the client may have gone away
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
@@ -170,8 +174,13 @@ class _Handler(BaseHTTPRequestHandler):
         return {"operation_id": 1, "status": "completed"}
 
     def upsert(self, body: dict[str, Any], name: str) -> Any:
-        if "full disk" in self.cluster.faults:
-            return 500, {"status": {"error": DISK_FULL}}
+        for fault, status, message in (
+            ("full disk", 500, DISK_FULL),
+            ("internal error", 500, PANIC),
+            ("bad request", 400, WRONG_VECTOR),
+        ):
+            if fault in self.cluster.faults:
+                return status, {"status": {"error": message}}
         points = [models.PointStruct(**point) for point in body["points"]]
         if "half-applied upsert" in self.cluster.faults:
             self.cluster.client.upsert(name, points[: len(points) // 2])

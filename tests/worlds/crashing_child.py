@@ -126,7 +126,7 @@ def run(job: dict[str, Any]) -> None:
     stack = EmbeddedStack(**job["stack"])
     through = EmbeddedStack(**{**job["stack"], "s3_endpoint": proxy(stack.s3_endpoint, kill)})
     announced(index.EdgeIndex, "_update", "index update", kill)
-    announced(generations, "write_birth", "index birth", kill)
+    announced(generations, "write_metadata", "index birth", kill)
     announced(generations.EdgeGenerations, "_swap", "index swap", kill)
     announced(generations.EdgeGenerations, "drop", "index drop", kill)
     announced(index.EdgeIndex, "optimize", "index optimize", kill)

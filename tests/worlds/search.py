@@ -16,8 +16,8 @@ from assets.search.query import Question
 from assets.transforms.search.bm25 import document_frequencies, weigh_query
 from resources.vectors.bm25 import SparseEncoder
 from resources.vectors.edge.generations import EdgeGenerations
-from resources.vectors.generations import Recipe
-from resources.vectors.protocol import VectorIndex
+from resources.vectors.generations import IndexConfig
+from resources.vectors.index import VectorIndex
 from resources.vectors.server.generations import ServerGenerations
 from resources.vectors.values import IndexPoint, SparseVector
 
@@ -84,9 +84,9 @@ class Corpus:
         return np.asarray(mean / np.linalg.norm(mean), np.float32)
 
 
-def recipe(dimension: int) -> Recipe:
+def index_config(dimension: int) -> IndexConfig:
     """What the collections of tests are made by."""
-    return Recipe("test", dimension, "test")
+    return IndexConfig("test", dimension, "test")
 
 
 @contextmanager
@@ -95,7 +95,7 @@ def edge_shards(corpus: Corpus, folder: Path, count: int) -> Iterator[list[Vecto
     template = folder / "empty"
     if not template.exists():  # creating the payload indexes takes 2 s, copying them nothing
         with EdgeGenerations.lock(template, 1.0) as generations:
-            generations.create(recipe(corpus.dimension))
+            generations.create(index_config(corpus.dimension))
     with ExitStack() as stack:
         shards: list[VectorIndex] = []
         for number in range(count):
@@ -110,6 +110,6 @@ def edge_shards(corpus: Corpus, folder: Path, count: int) -> Iterator[list[Vecto
 def in_memory(corpus: Corpus) -> list[VectorIndex]:
     """The corpus in qdrant-client's own engine."""
     generations = ServerGenerations(QdrantClient(":memory:"), "memory")
-    index = generations.open(generations.create(recipe(corpus.dimension)))
+    index = generations.open(generations.create(index_config(corpus.dimension)))
     index.upsert(corpus.points)
     return [index]

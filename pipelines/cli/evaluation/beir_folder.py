@@ -1,4 +1,4 @@
-"""A test collection in BEIR's shape, as Parquet and TSV: what it must look like, and its documents in batches."""
+"""Read a judged test collection in BEIR's layout, as Parquet and TSV, and validate it."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,10 +26,10 @@ class Document:
 
 @dataclass(frozen=True)
 class JudgedCollection:
-    """A validated folder. ``queries`` are the judged ones of the test split: id → text.
+    """A validated folder. ``queries`` are the judged queries of the test split: id → text.
 
-    ``grades`` are query id → document id → grade; ``documents_expected`` is what the corpus file says it holds;
-    ``queries_without_text`` are judged and no question of the test split, so nobody can ask them.
+    ``grades`` are query id → document id → grade. ``documents_expected`` is the row count of the corpus file.
+    ``queries_without_text`` counts judged queries that the test split lacks.
     """
 
     corpus: Path
@@ -39,7 +39,7 @@ class JudgedCollection:
     queries_without_text: int
 
     def batches(self) -> Iterator[list[Document]]:
-        """The documents in turn, 2,048 at a time; InputError for an id that is missing."""
+        """Yield the documents, 2,048 at a time. Raise InputError for a missing id."""
         for rows in _rows(self.corpus, ("doc_id", "title", "text")):
             yield [
                 Document(_id(self.corpus, "doc_id", doc_id), " ".join(part for part in (title, text) if part))
@@ -48,24 +48,22 @@ class JudgedCollection:
 
 
 def open_collection(folder: Path) -> JudgedCollection:
-    """The collection of a folder; raises InputError at the first thing that is wrong."""
+    """Read and validate a folder. Raise InputError at the first problem."""
     if not folder.is_dir():
-        message = f"{folder} is not a folder; {_EXPECTED}."
-        raise InputError(message)
+        raise InputError(f"{folder} is not a folder; {_EXPECTED}.")
     for name in ("corpus.parquet", "queries.parquet", "qrels_test.tsv"):
         if not (folder / name).is_file():
-            message = f"{folder} has no {name}; {_EXPECTED}."
-            raise InputError(message)
+            raise InputError(f"{folder} has no {name}; {_EXPECTED}.")
     corpus, qrels = folder / "corpus.parquet", folder / "qrels_test.tsv"
     documents = _opened(corpus, ("doc_id", "title", "text")).metadata.num_rows
     if not documents:
-        message = f"{corpus} has no rows; expected a document in each."
-        raise InputError(message)
+        raise InputError(f"{corpus} has no rows; expected a document in each.")
     grades, asked = _grades(qrels), _queries(folder / "queries.parquet")
     queries = {query: asked[query] for query in grades if query in asked}
     if not any(grade > 0 for query in queries for grade in grades[query].values()):
-        message = f"{qrels} judges no query of the test split of queries.parquet; expected a grade above 0 for some."
-        raise InputError(message)
+        raise InputError(
+            f"{qrels} judges no query of the test split of queries.parquet; expected a grade above 0 for some."
+        )
     return JudgedCollection(
         corpus, documents, queries, {query: grades[query] for query in queries}, len(grades) - len(queries)
     )
@@ -78,8 +76,7 @@ def _queries(path: Path) -> dict[str, str]:
             if split and split.strip().lower() == "test" and text and text.strip():
                 key = _id(path, "query_id", query_id)
                 if found.setdefault(key, text) != text:
-                    message = f"{path} has query {key} twice with different texts; expected each id once."
-                    raise InputError(message)
+                    raise InputError(f"{path} has query {key} twice with different texts; expected each id once.")
     return found
 
 
@@ -92,16 +89,16 @@ def _grades(path: Path) -> dict[str, dict[str, int]]:
                 if fields == [""] or (number == 1 and fields[0].lower() in _HEADERS):
                     continue
                 if len(fields) != 3 or not all(fields) or not _GRADE.fullmatch(fields[2]):
-                    message = (
+                    raise InputError(
                         f"{path} line {number} is not query-id, corpus-id and a whole grade, separated by tabs "
                         "(a grade has up to six digits)."
                     )
-                    raise InputError(message)
                 query, document, grade = fields
                 found.setdefault(query, {})[document] = int(grade)
     except UnicodeDecodeError:
-        message = f"{path} is not UTF-8 text; expected lines of query-id, corpus-id and grade, separated by tabs."
-        raise InputError(message) from None
+        raise InputError(
+            f"{path} is not UTF-8 text; expected lines of query-id, corpus-id and grade, separated by tabs."
+        ) from None
     return found
 
 
@@ -109,29 +106,25 @@ def _opened(path: Path, columns: Sequence[str]) -> pq.ParquetFile:
     try:
         parquet = pq.ParquetFile(path)
     except (pa.ArrowException, OSError) as error:
-        message = f"{path} cannot be read as Parquet: {str(error).splitlines()[0]}"
-        raise InputError(message) from None
+        raise InputError(f"{path} cannot be read as Parquet: {str(error).splitlines()[0]}") from None
     missing = [name for name in columns if name not in parquet.schema_arrow.names]
     if missing:
-        message = f"{path} has no column {missing[0]}; expected {', '.join(columns)}."
-        raise InputError(message)
+        raise InputError(f"{path} has no column {missing[0]}; expected {', '.join(columns)}.")
     repeated = [name for name in columns if parquet.schema_arrow.names.count(name) > 1]
     if repeated:
-        message = f"{path} has more than one column {repeated[0]}; expected each once."
-        raise InputError(message)
+        raise InputError(f"{path} has more than one column {repeated[0]}; expected each once.")
     return parquet
 
 
 def _rows(path: Path, columns: Sequence[str]) -> Iterator[list[tuple[str | None, ...]]]:
-    """The rows of some columns as text, in batches; ids may be whole numbers in the file."""
+    """Yield rows of some columns as text, in batches; ids may be integers in the file."""
     parquet = _opened(path, columns)
     for name in columns:
         held = parquet.schema_arrow.field(name).type
         held = held.value_type if pa.types.is_dictionary(held) else held
         is_text = pa.types.is_string(held) or pa.types.is_large_string(held) or pa.types.is_string_view(held)
         if not (is_text or pa.types.is_null(held) or (name.endswith("_id") and pa.types.is_integer(held))):
-            message = f"{path} column {name} has type {held}; expected text."
-            raise InputError(message)
+            raise InputError(f"{path} column {name} has type {held}; expected text.")
     try:
         for batch in parquet.iter_batches(_BATCH_ROWS, columns=list(columns)):
             held_columns = [batch.column(batch.schema.get_field_index(name)) for name in columns]
@@ -139,12 +132,10 @@ def _rows(path: Path, columns: Sequence[str]) -> Iterator[list[tuple[str | None,
                 column.validate(full=True)  # Parquet's text need not be UTF-8
             yield list(zip(*(column.cast(pa.string()).to_pylist() for column in held_columns), strict=True))
     except (pa.ArrowException, OSError) as error:
-        message = f"{path} cannot be read: {str(error).splitlines()[0]}"
-        raise InputError(message) from None
+        raise InputError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
 
 
 def _id(path: Path, column: str, value: str | None) -> str:
     if not value or not value.strip():
-        message = f"{path} has a row without {column}; expected one in every row."
-        raise InputError(message)
+        raise InputError(f"{path} has a row without {column}; expected one in every row.")
     return value.strip()

@@ -24,8 +24,8 @@ from resources.errors import InputError
 from resources.models.embedder import EmbeddingModel
 from resources.vectors.bm25 import SPARSE_ENCODING, SparseEncoder
 from resources.vectors.edge.generations import EdgeGenerations
-from resources.vectors.generations import Recipe
-from resources.vectors.protocol import VectorIndex
+from resources.vectors.generations import IndexConfig
+from resources.vectors.index import VectorIndex
 from resources.vectors.values import IndexPoint, SearchFilter, SparseVector
 
 _LOCK_SECONDS = 1.0  # of a folder that nobody else knows
@@ -101,15 +101,14 @@ def evaluate_search(folder: Path, model: EmbeddingModel, on_progress: OnProgress
     ):
         started = time.perf_counter()
         encoder = SparseEncoder(statistics.average_terms)
-        index = generations.open(generations.create(Recipe(model.name, model.dimension, SPARSE_ENCODING)))
+        index = generations.open(generations.create(IndexConfig(model.name, model.dimension, SPARSE_ENCODING)))
         for done, batch in _counted(collection):
             index.upsert(_points(batch, model, encoder))
             on_progress("indexing documents", done, collection.documents_expected)
         if index.count() != statistics.documents:
-            message = (
+            raise InputError(
                 f"{collection.corpus} has {statistics.documents - index.count():,} repeated doc_id; expected none."
             )
-            raise InputError(message)
         index_seconds = time.perf_counter() - started
         quality, seconds = _ask(collection, _Asker(index, model, encoder, statistics), on_progress)
     return SearchEvaluation(
@@ -143,8 +142,7 @@ def _count(collection: JudgedCollection, on_progress: OnProgress) -> _Statistics
         missing.difference_update(document.doc_id for document in batch)
         on_progress("counting terms", done, collection.documents_expected)
     if not terms:
-        message = f"{collection.corpus} holds no words; expected documents to search."
-        raise InputError(message)
+        raise InputError(f"{collection.corpus} holds no words; expected documents to search.")
     return _Statistics(documents, terms / documents, dict(held.iter_rows()), len(missing))
 
 

@@ -1,5 +1,5 @@
 """Qdrant Edge: Qdrant's engine in this process.
 
 Belongs here: shards, files and generations in a local folder.
-Not here: the Qdrant server (resources/vectors/server/).
+Not here: Qdrant servers (resources/vectors/server/).
 """

@@ -1,4 +1,4 @@
-"""A generation's folder in Qdrant Edge: an empty shard with its payload indexes, and what it says of itself."""
+"""The folder of a generation in Qdrant Edge: its shard, payload indexes and metadata file."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -8,11 +8,11 @@ from typing import Any
 
 import qdrant_edge as edge
 
-from resources.vectors.generations import Generation, Recipe
-from resources.vectors.protocol import PAYLOAD_INDEXES, IndexKind
-from resources.vectors.values import DENSE, SPARSE, VectorIndexError
+from resources.vectors.generations import Generation, IndexConfig
+from resources.vectors.index import PAYLOAD_INDEXES, IndexKind
+from resources.vectors.values import DENSE, SPARSE, CollectionMissingError, VectorIndexError
 
-BIRTH_FILE = "generation.json"
+METADATA_FILE = "generation.json"
 _QUANTIZATIONS: "Mapping[str, Callable[[], Any]]" = {
     "none": lambda: None,
     "scalar": lambda: edge.ScalarQuantizationConfig(edge.ScalarType.Int8, quantile=0.99),
@@ -24,14 +24,13 @@ _SCHEMAS: "Mapping[IndexKind, Callable[[], edge.PayloadSchemaParams]]" = {
     "tenant": lambda: edge.KeywordIndexParams(is_tenant=True),
     "keyword": edge.KeywordIndexParams,
     "integer": lambda: edge.IntegerIndexParams(lookup=True, range=False),
-    "ordered": lambda: edge.IntegerIndexParams(lookup=False, range=True),
     "datetime": edge.DatetimeIndexParams,
 }
 
 
 @contextmanager
 def engine_errors() -> Iterator[None]:
-    """Edge raises bare Exceptions (and TypeError for values that are not JSON): give them the interface's type."""
+    """Convert errors of Edge, which raises bare Exceptions and TypeError, to VectorIndexError."""
     try:
         yield
     except VectorIndexError:
@@ -39,27 +38,27 @@ def engine_errors() -> Iterator[None]:
     except BaseException as error:
         if not is_of_engine(error):
             raise
-        message = f"Qdrant Edge: {error}"
-        raise VectorIndexError(message) from error
+        raise VectorIndexError(f"Qdrant Edge: {error}") from error
 
 
 def is_of_engine(error: BaseException) -> bool:
-    """Whether a call failed, and was not interrupted: a panic in Rust is no Exception, and has no class to import."""
+    """Return whether Edge failed, and was not interrupted. A panic in Rust is no Exception and cannot be imported."""
     return isinstance(error, Exception) or type(error).__name__ == "PanicException"
 
 
-def create_shard(folder: Path, recipe: Recipe) -> None:
-    """An empty shard with its payload indexes."""
+@engine_errors()
+def create_shard(folder: Path, index_config: IndexConfig) -> None:
+    """Create an empty shard with its payload indexes."""
     vectors = edge.EdgeVectorParams(
-        size=recipe.dimension, distance=edge.Distance.Cosine, quantization_config=_QUANTIZATIONS[recipe.quantization]()
+        size=index_config.dimension,
+        distance=edge.Distance.Cosine,
+        quantization_config=_QUANTIZATIONS[index_config.quantization](),
     )
-    config = edge.EdgeConfig(
-        vectors={DENSE: vectors}, sparse_vectors={SPARSE: edge.EdgeSparseVectorParams()}, wal_enabled=True
-    )
-    with engine_errors():
-        shard = edge.EdgeShard.create(str(folder), config)
-        create_payload_indexes(shard)
-        shard.close()
+    sparse = {SPARSE: edge.EdgeSparseVectorParams()}
+    config = edge.EdgeConfig(vectors={DENSE: vectors}, sparse_vectors=sparse, wal_enabled=True)
+    shard = edge.EdgeShard.create(str(folder), config)
+    create_payload_indexes(shard)
+    shard.close()
 
 
 def create_payload_indexes(shard: edge.EdgeShard) -> None:
@@ -68,17 +67,20 @@ def create_payload_indexes(shard: edge.EdgeShard) -> None:
         shard.update(edge.UpdateOperation.create_field_index(name, _SCHEMAS[kind]()))
 
 
-def read_birth(folder: Path) -> Generation:
-    """What a generation's folder says of itself. Raises VectorIndexError when it does not."""
+def read_metadata(folder: Path) -> Generation:
+    """Read a generation's metadata. Raise CollectionMissingError without a folder, VectorIndexError when damaged."""
+    if not folder.exists():
+        raise CollectionMissingError(f"There is no collection in {folder} yet.")
     try:
-        return Generation.from_json(folder.name, json.loads((folder / BIRTH_FILE).read_text()))
+        return Generation.from_json(folder.name, json.loads((folder / METADATA_FILE).read_text()))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        message = f"{folder} has no readable {BIRTH_FILE}. Move it away and the next run builds it anew."
-        raise VectorIndexError(message) from error
+        raise VectorIndexError(
+            f"{folder} has no readable {METADATA_FILE}. Move it away and the next run builds it anew."
+        ) from error
 
 
-def write_birth(folder: Path, born: Generation) -> None:
-    """Write it in one step."""
-    temporary = folder / f"{BIRTH_FILE}.tmp"
-    temporary.write_text(json.dumps(born.to_json()))
-    temporary.replace(folder / BIRTH_FILE)
+def write_metadata(folder: Path, generation: Generation) -> None:
+    """Replace a generation's metadata atomically."""
+    temporary = folder / f"{METADATA_FILE}.tmp"
+    temporary.write_text(json.dumps(generation.to_json()))
+    temporary.replace(folder / METADATA_FILE)

@@ -1,5 +1,5 @@
-"""A Qdrant server or cluster through `qdrant-client`.
+"""A Qdrant server or cluster.
 
-Belongs here: calls with retries, health, aliases.
-Not here: the engine in process (resources/vectors/edge/).
+Belongs here: calls through qdrant-client, their retry policy, the health of the nodes.
+Not here: the engine in this process (resources/vectors/edge/).
 """

@@ -1,4 +1,4 @@
-"""Where a Qdrant server is: the addresses that people set, checked before anybody is asked, and clients of them."""
+"""Addresses of Qdrant servers, validated before the first request, and clients for them."""
 
 import warnings
 from urllib.parse import urlsplit
@@ -7,24 +7,23 @@ from qdrant_client import QdrantClient
 
 from resources.vectors.values import QdrantAddressError
 
-# In a cluster's own network it is usual to have a key and no TLS; the client would say so at every command.
+# A key without TLS is usual in a cluster's own network; the client would warn at every command.
 warnings.filterwarnings("ignore", message="Api key is used with an insecure connection")
 
 
 def shown_address(setting: str, url: str) -> str:
-    """The host and port of an address, for errors. Raises QdrantAddressError for what is none, without its user."""
+    """Return the host and port of an address, for errors. Raise QdrantAddressError, without user and password."""
     try:
         address = urlsplit(url)
-        host, port = address.hostname, address.port or 6333
-    except ValueError:
-        host, port = None, 0
-    if host is None or address.scheme not in ("http", "https") or "@" in address.netloc:
-        shown = url.rpartition("@")[2]  # what comes before it may be a password
-        message = f"{setting} is {shown!r}, expected http:// or https:// and a host; the key is QDRANT_API_KEY."
-        raise QdrantAddressError(message)
-    return f"{host}:{port}"
+        if address.hostname and address.scheme in ("http", "https") and "@" not in address.netloc:
+            return f"{address.hostname}:{address.port or 6333}"
+    except ValueError:  # of a port or IPv6 address
+        pass
+    raise QdrantAddressError(
+        f"{setting} is {url.rpartition('@')[2]!r}, expected http:// or https:// and a host; the key is QDRANT_API_KEY."
+    ) from None
 
 
 def client_of(url: str, api_key: str, timeout_seconds: int) -> QdrantClient:
-    """A client, which asks nothing yet: its own check of versions runs in a thread and only warns."""
+    """Return a client that has sent nothing: its own version check runs in a thread and only warns."""
     return QdrantClient(url=url, api_key=api_key or None, timeout=timeout_seconds, check_compatibility=False)

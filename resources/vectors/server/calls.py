@@ -1,6 +1,6 @@
-"""Calls of qdrant-client: repeated while their failures are transient, and those in the index's own types."""
+"""Calls of qdrant-client: RETRY says when they are retried; every failure becomes an error of the index."""
 
-import time
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -8,70 +8,92 @@ from typing import Any, TypeVar
 import httpx
 from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
 from resources.vectors.values import CollectionMissingError, IndexUnavailableError, VectorIndexError
 
-TRANSIENT_STATUS = frozenset({408, 429, 500, 502, 503, 504})
 T = TypeVar("T")
+_RETRIED_STATUS = frozenset({408, 429, 500, 502, 503, 504})
+_DISK_FULL = "no space left", "available disk space"
+_MESSAGE_CHARACTERS = 500
 
 
-@dataclass(frozen=True)
-class RetryPolicy:
-    """How often a transient failure is tried again: the waits double. Every call of the index is idempotent."""
+def _is_transient(error: BaseException) -> bool:
+    if isinstance(error, UnexpectedResponse):
+        return error.status_code in _RETRIED_STATUS and not _is_disk_full(error)
+    return isinstance(error, ResponseHandlingException | ResourceExhaustedResponse)
 
-    attempts: int = 5
-    first_wait_seconds: float = 0.2
+
+def _wait_seconds(state: RetryCallState) -> float:
+    """Return 0.2 s, 0.4 s, 0.8 s, …, or what the server asked for if that is longer."""
+    error = state.outcome.exception() if state.outcome else None
+    asked = error.retry_after_s if isinstance(error, ResourceExhaustedResponse) else 0
+    return max(wait_exponential(multiplier=0.2)(state), asked)
+
+
+RETRY = Retrying(stop=stop_after_attempt(5), wait=_wait_seconds, retry=retry_if_exception(_is_transient), reraise=True)
+"""The retry policy of every call to a Qdrant server. Every call of the index is idempotent."""
 
 
 @dataclass(frozen=True)
 class QdrantCalls:
-    """Calls about one collection; ``name`` names its server in errors."""
+    """Calls about one collection. ``name`` names the server in errors."""
 
     name: str
     collection: str
-    retry: RetryPolicy
+    retry: Retrying
 
     def __call__(self, method: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-        """Call the client; transient failures are retried, then every failure gets the interface's type."""
-        wait_seconds = self.retry.first_wait_seconds
-        for attempt in range(1, self.retry.attempts + 1):
-            try:
-                return method(*args, **kwargs)
-            except (UnexpectedResponse, ResponseHandlingException, ResourceExhaustedResponse, ValueError) as error:
-                if attempt == self.retry.attempts or not _is_transient(error):
-                    raise self._translated(error, attempt) from error
-                asked = error.retry_after_s if isinstance(error, ResourceExhaustedResponse) else 0
-                time.sleep(max(wait_seconds, asked))
-                wait_seconds *= 2
-        raise AssertionError("a retry policy has at least one attempt")
+        """Call the client. Retry transient failures. Raise CollectionMissingError or another VectorIndexError."""
+        try:
+            return self.retry(method, *args, **kwargs)
+        except (UnexpectedResponse, ResponseHandlingException, ResourceExhaustedResponse, ValueError) as error:
+            raise self._translated(error, self.retry.statistics["attempt_number"]) from error
 
     def _translated(self, error: Exception, attempts: int) -> VectorIndexError:
-        status = error.status_code if isinstance(error, UnexpectedResponse) else None
-        if status in {401, 403}:
-            return IndexUnavailableError(f"Qdrant at {self.name} refuses the API key ({status}).")
-        # qdrant-client's in-memory engine says by ValueError what a server says by 404.
-        if status == 404 or (isinstance(error, ValueError) and str(error) == f"Collection {self.collection} not found"):
-            return CollectionMissingError(f"There is no collection {self.collection} at {self.name} yet.")
+        server = f"Qdrant at {self.name}"
+        if isinstance(error, ResponseHandlingException):
+            return IndexUnavailableError(f"{server} does not answer: {_without_answer(error.source, attempts)}")
+        if isinstance(error, ResourceExhaustedResponse):
+            return IndexUnavailableError(f"{server} limits its rate, after {attempts} attempts: {error}")
+        # qdrant-client's in-memory engine raises ValueError where a server answers 404.
+        if not isinstance(error, UnexpectedResponse):
+            is_missing = str(error) == f"Collection {self.collection} not found"
+            return self._missing() if is_missing else VectorIndexError(f"{server}: {error}")
+        if error.status_code == httpx.codes.NOT_FOUND:
+            return self._missing()
+        if error.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+            return IndexUnavailableError(f"{server} refuses the API key ({error.status_code}). Check QDRANT_API_KEY.")
         if _is_disk_full(error):
-            return VectorIndexError(f"Qdrant at {self.name}: the disk is full. Enlarge the volume, then run again.")
-        if isinstance(error, ResponseHandlingException) and isinstance(error.source, httpx.TimeoutException):
-            return IndexUnavailableError(f"Qdrant at {self.name} timed out {attempts} times: look at its load.")
-        if isinstance(error, ResponseHandlingException) and isinstance(
-            error.source, httpx.ReadError | httpx.RemoteProtocolError
-        ):
-            return IndexUnavailableError(
-                f"Qdrant at {self.name} closed the connection {attempts} times: look at its restarts, and at proxies."
+            return VectorIndexError(
+                f"{server}: the disk is full ({_server_message(error)}). Enlarge the volume, then run again."
             )
-        if _is_transient(error):
-            return IndexUnavailableError(f"Qdrant at {self.name} does not answer after {attempts} attempts: {error}")
-        return VectorIndexError(f"Qdrant at {self.name}: {error}")
+        kind = IndexUnavailableError if _is_transient(error) else VectorIndexError
+        tried = f" after {attempts} attempts" if attempts > 1 else ""
+        return kind(f"{server} answered {error.status_code}{tried}: {_server_message(error)}")
+
+    def _missing(self) -> VectorIndexError:
+        return CollectionMissingError(f"There is no collection {self.collection} at {self.name} yet.")
 
 
-def _is_disk_full(error: Exception) -> bool:
-    return isinstance(error, UnexpectedResponse) and b"no space left" in error.content.lower()
+def _without_answer(source: Exception, attempts: int) -> str:
+    if isinstance(source, httpx.TimeoutException):
+        return f"it timed out {attempts} times. Look at its load."
+    if isinstance(source, httpx.ReadError | httpx.RemoteProtocolError):
+        return f"it closed the connection {attempts} times. Look at its restarts, and at proxies."
+    return f"{source} ({attempts} attempts). Check the address and the network."
 
 
-def _is_transient(error: Exception) -> bool:
-    if isinstance(error, UnexpectedResponse):
-        return not _is_disk_full(error) and error.status_code in TRANSIENT_STATUS
-    return isinstance(error, ResponseHandlingException | ResourceExhaustedResponse)
+def _is_disk_full(error: UnexpectedResponse) -> bool:
+    message = _server_message(error).lower()
+    return any(text in message for text in _DISK_FULL)
+
+
+def _server_message(error: UnexpectedResponse) -> str:
+    """Return the message in the body of an error response, or the body of a proxy that is not Qdrant."""
+    body = error.content.decode(errors="replace").strip()
+    try:
+        body = str(json.loads(body)["status"]["error"])
+    except (ValueError, KeyError, TypeError):
+        body = body or error.reason_phrase
+    return body[:_MESSAGE_CHARACTERS]

@@ -13,12 +13,12 @@ from assets.qdrant.points import PointWriter
 from resources.delta.table import LakeResource
 from resources.erasure.tombstones import KeyedHash, Subject
 from resources.vectors.edge.generations import EdgeGenerations
-from resources.vectors.generations import Generations, Recipe
+from resources.vectors.generations import Generations, IndexConfig
 from resources.vectors.server.generations import ServerGenerations
 from resources.vectors.values import IndexPoint, SparseVector, VectorIndexError
 from tests.fakes.embedder import CountingEmbedder
 
-RECIPE = Recipe("another model", 4, "sparse")
+INDEX_CONFIG = IndexConfig("another model", 4, "sparse")
 HASHED = KeyedHash(b"k" * 32)
 SUBJECT = Subject("erased", HASHED, frozenset([HASHED("post", "its-post"), HASHED("post", "its-post-2")]))
 PAYLOADS: tuple[dict[str, Any], ...] = (
@@ -33,7 +33,7 @@ PAYLOADS: tuple[dict[str, Any], ...] = (
 
 def fill(generations: Generations) -> None:
     for _ in range(2):
-        made = generations.create(RECIPE)
+        made = generations.create(INDEX_CONFIG)
         generations.open(made).upsert(
             IndexPoint(str(uuid.uuid5(uuid.NAMESPACE_OID, payload["post_id"])), np.ones(4, np.float32), sparse, payload)
             for payload in PAYLOADS

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from assets.qdrant.points import PointWriter, recipe_of
-from assets.qdrant.promotion import GateVerdict, candidate, gate, serve_if_ready, written
+from assets.qdrant.points import PointWriter, index_config_of
+from assets.qdrant.promotion import GateVerdict, candidate, gate, generations_to_write, serve_if_ready
 from assets.qdrant.reconciliation import Reconciled, reconcile
 from resources.local_stack import EmbeddedStack
 from resources.vectors.edge.generations import ALIASES_FILE, EdgeGenerations
-from resources.vectors.protocol import VectorIndex
+from resources.vectors.index import VectorIndex
 from tests.worlds.crash_runner import Child, crash_runner
 from tests.worlds.lineage import DESCRIPTIONS, FIRST, World, assert_same, loaded_world, world_name
 
@@ -129,10 +129,14 @@ def test_where_nothing_is_served_what_was_rolled_back_is_served_again(world: Wor
 def test_replicas_that_differ_are_refused(world: World) -> None:
     told = ["Shard 0 holds 3 points on peer 1, 4 points on peer 2."]
     with quantized(world).qdrant.generations() as generations:
-        recipe = recipe_of(writer_of(world).model, "scalar")
-        _, waiting = written(generations, recipe)
+        index_config = index_config_of(writer_of(world).model, "scalar")
+        _, waiting = generations_to_write(generations, index_config)
         _, verdict = serve_if_ready(
-            generations, recipe, writer_of(world), lambda _: None, lambda name: told if name == waiting.name else []
+            generations,
+            index_config,
+            writer_of(world),
+            lambda _: None,
+            lambda name: told if name == waiting.name else [],
         )
     assert verdict is not None
     assert verdict.problems[-1:] == told
@@ -141,14 +145,14 @@ def test_replicas_that_differ_are_refused(world: World) -> None:
 
 def test_a_refused_generation_waits_and_the_old_one_serves_and_is_kept_up_to_date(world: World) -> None:
     scalar = quantized(world)
-    recipe = recipe_of(writer_of(world).model, "scalar")
+    index_config = index_config_of(writer_of(world).model, "scalar")
     with scalar.qdrant.generations() as generations:
-        _, waiting = written(generations, recipe)
+        _, waiting = generations_to_write(generations, index_config)
         index = generations.open(waiting)  # empty: its counts do not stand
-        refused, verdict = serve_if_ready(generations, recipe, writer_of(world), lambda _: None)
+        refused, verdict = serve_if_ready(generations, index_config, writer_of(world), lambda _: None)
         assert verdict is not None
         assert (refused, verdict.passed, index.count()) == (waiting, False, 0)
-        assert candidate(generations, recipe) == waiting
+        assert candidate(generations, index_config) == waiting
     assert served(scalar) == ("cippus_text_v1", None)
     assert scalar.search("sourdough")
     scalar.run_well("qdrant")
@@ -157,9 +161,9 @@ def test_a_refused_generation_waits_and_the_old_one_serves_and_is_kept_up_to_dat
 
 def test_what_was_refused_for_its_recall_is_measured_again_only_after_a_change(world: World) -> None:
     scalar, writer = quantized(world), writer_of(world)
-    recipe = recipe_of(writer.model, "scalar")
+    index_config = index_config_of(writer.model, "scalar")
     with scalar.qdrant.generations() as generations:
-        _, waiting = written(generations, recipe)
+        _, waiting = generations_to_write(generations, index_config)
         for bucket in (0, 1):
             desired = writer.desired(bucket)
             writer.write(generations.open(waiting), desired, desired.ids, lambda _done, _of: None)
@@ -180,7 +184,7 @@ def test_what_was_refused_for_its_recall_is_measured_again_only_after_a_change(w
     assert kept(scalar) != measured
     with scalar.qdrant.generations() as generations:
         reconcile(generations.open(waiting), writer, range(3), Reconciled(waiting.name), deep=True)
-        serve_if_ready(generations, recipe, writer, lambda _: None)
+        serve_if_ready(generations, index_config, writer, lambda _: None)
     assert served(scalar) == (waiting.name, "cippus_text_v1"), "a reconcile measures anew"
 
 

@@ -16,15 +16,15 @@ import qdrant_edge as edge
 from qdrant_client import QdrantClient, models
 from typer.testing import CliRunner
 
-from assets.qdrant.points import PointWriter, recipe_of
-from assets.qdrant.promotion import serve_if_ready, written
+from assets.qdrant.points import PointWriter, index_config_of
+from assets.qdrant.promotion import generations_to_write, serve_if_ready
 from assets.qdrant.reconciliation import Reconciled, reconcile
 from assets.transforms.search.points import DIGEST, held_points, payload_digest
 from resources.local_stack import EmbeddedStack
 from resources.vectors.edge.generations import ALIASES_FILE, EdgeGenerations
 from resources.vectors.edge.index import EdgeIndex
 from resources.vectors.generations import Generations
-from resources.vectors.protocol import VectorIndex
+from resources.vectors.index import VectorIndex
 from resources.vectors.server.generations import ServerGenerations
 from resources.vectors.server.index import ServerIndex
 from resources.vectors.values import DENSE, IndexPoint, SparseVector
@@ -77,11 +77,11 @@ def repair(world: World, *, deep: bool = True) -> Reconciled:
 
 def repair_in(generations: Generations, world: World, *, deep: bool = True) -> Reconciled:
     writer = PointWriter(world.lake, world.embedding[0].model())
-    recipe = recipe_of(writer.model, world.quantization)
-    for generation in written(generations, recipe):
+    index_config = index_config_of(writer.model, world.quantization)
+    for generation in generations_to_write(generations, index_config):
         found = Reconciled(generation.name)
         reconcile(generations.open(generation), writer, range(BUCKETS_RUN), found, deep=deep)
-    serve_if_ready(generations, recipe, writer, lambda _: None)
+    serve_if_ready(generations, index_config, writer, lambda _: None)
     return found
 
 
@@ -254,7 +254,7 @@ def test_points_without_a_usable_vector_are_read_and_healed(whole: World, engine
 def fill(generations: Generations, world: World) -> None:
     """Serve what the world's lake would have."""
     writer = PointWriter(world.lake, world.embedding[0].model())
-    made = generations.create(recipe_of(writer.model, world.quantization))
+    made = generations.create(index_config_of(writer.model, world.quantization))
     for bucket in range(BUCKETS_RUN):
         writer.bring_up_to_date(
             generations.open(made), writer.desired(bucket), held_points([]), lambda _done, _of: None
@@ -362,7 +362,9 @@ def test_the_commands(whole: World, monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert "no generation before the one that is served" in str(refused.exception)
 
     with whole.qdrant.generations() as generations:
-        generations.promote(generations.create(generations.all()[0].recipe))  # v1 is now the one before, as of today
+        generations.promote(
+            generations.create(generations.all()[0].index_config)
+        )  # v1 is now the one before, as of today
         old = generations.open(generations.all()[0])
         old.delete(sorted(expected)[:2])
         old.upsert([replace(next(iter(old.scroll_points())), id="00000000-0000-0000-0000-000000000001")])

@@ -7,7 +7,7 @@ import pytest
 
 from assets.search.query import Question, find
 from assets.transforms.search.ranking import SCORE_DECIMALS, Candidates, RankedAccount, rank_accounts
-from resources.vectors.protocol import VectorIndex
+from resources.vectors.index import VectorIndex
 from resources.vectors.values import SearchFilter
 from tests.worlds.search import Corpus, edge_shards, in_memory
 

@@ -31,8 +31,8 @@ from resources.raw.store import RawStoreResource
 from resources.raw.writer import WindowFile
 from resources.sources.postgres import PostgresResource
 from resources.vectors.edge.generations import ALIASES_FILE
-from resources.vectors.edge.shard import write_birth
-from resources.vectors.generations import Recipe
+from resources.vectors.edge.shard import write_metadata
+from resources.vectors.generations import IndexConfig
 from resources.vectors.resource import QdrantResource
 from resources.vectors.server.generations import ServerGenerations
 from tests.fakes.qdrant_server import running
@@ -176,7 +176,7 @@ def point_foreign(world: World) -> Iterator[None]:
         index.delete([foreign])
 
 
-def generation_made_by(change: Callable[[Recipe], Recipe]) -> Fault:
+def generation_made_by(change: Callable[[IndexConfig], IndexConfig]) -> Fault:
     """The generation that is served says that it was made by something else."""
 
     @contextmanager
@@ -185,9 +185,9 @@ def generation_made_by(change: Callable[[Recipe], Recipe]) -> Fault:
             serving = generations.serving()
         assert serving is not None
         folder = world.folder / serving.name
-        write_birth(folder, replace(serving, recipe=change(serving.recipe)))
+        write_metadata(folder, replace(serving, index_config=change(serving.index_config)))
         yield
-        write_birth(folder, serving)
+        write_metadata(folder, serving)
 
     return fault
 
@@ -247,7 +247,7 @@ def cluster_suffers(fault: str) -> Fault:
     def suffering(world: World) -> Iterator[None]:
         embedded = world.qdrant
         with running(3) as cluster, ServerGenerations.connect(cluster.url) as generations:
-            generations.promote(generations.create(Recipe("test", 4, "test")))
+            generations.promote(generations.create(IndexConfig("test", 4, "test")))
             nodes = ",".join(cluster.addresses)
             world.__dict__["qdrant"] = QdrantResource(url=cluster.url, nodes=nodes)
             try:
@@ -363,11 +363,11 @@ FAULTS: dict[str, list[Fault]] = {
         point_stale("account_bucket", 7),
     ],
     "qdrant/promotion:encoder_is_served": [
-        generation_made_by(lambda recipe: replace(recipe, model="other")),
+        generation_made_by(lambda index_config: replace(index_config, model="other")),
         aliases_lost,
     ],
     "qdrant/promotion:newest_is_served": [
-        generation_made_by(lambda recipe: replace(recipe, quantization="scalar")),
+        generation_made_by(lambda index_config: replace(index_config, quantization="scalar")),
         aliases_lost,
     ],
     "qdrant/promotion:nodes_present": [cluster_suffers("missing node"), cluster_suffers("401")],

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import boto3
@@ -15,6 +14,7 @@ import psycopg
 import pytest
 from botocore.config import Config
 from dagster import DagsterInstance, DagsterRunStatus, job
+from tenacity import stop_after_attempt
 
 from pipelines.cli.lineage import _PID_TAG, _close_abandoned, instance_folder
 from pipelines.cli.main import main
@@ -23,7 +23,7 @@ from pipelines.local.run_lock import only_run
 from pipelines.samples.creators import generate
 from resources.errors import InputError
 from resources.llm import embedding_endpoint
-from resources.llm.embedding_endpoint import RetryPolicy
+from resources.llm.embedding_endpoint import RETRY
 from resources.local_stack import EmbeddedStack
 from resources.models import model_files
 from resources.models.embedder import MiniLmModel
@@ -301,7 +301,7 @@ def test_an_endpoint_that_gives_no_vectors_is_one_sentence(
     code: int,
     sentence: str,
 ) -> None:
-    monkeypatch.setattr(embedding_endpoint, "RetryPolicy", partial(RetryPolicy, attempts=1))
+    monkeypatch.setattr(embedding_endpoint, "RETRY", RETRY.copy(stop=stop_after_attempt(1)))
     settings = {"URL": url, "MODEL": model, "API_KEY": "sk-of-the-test"}
     for name, value in settings.items():
         monkeypatch.setenv(f"CIPPUS_EMBEDDINGS_{name}", value)

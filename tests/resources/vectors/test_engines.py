@@ -16,10 +16,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from qdrant_client import QdrantClient
 
+from resources.vectors import index as vector_index
 from resources.vectors.edge.generations import EdgeGenerations
 from resources.vectors.edge.index import EdgeIndex
 from resources.vectors.generations import Generation
-from resources.vectors.protocol import VectorIndex
+from resources.vectors.index import VectorIndex
 from resources.vectors.server.generations import STREAMS, ServerGenerations
 from resources.vectors.server.index import ServerIndex
 from resources.vectors.values import (
@@ -32,7 +33,7 @@ from resources.vectors.values import (
     SparseVector,
 )
 from tests.fakes.qdrant_server import running
-from tests.worlds.search import recipe
+from tests.worlds.search import index_config
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Payload indexes have no effect in the local Qdrant"),
@@ -77,16 +78,16 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engines]:
     with ExitStack() as stack:
         engines: dict[str, VectorIndex] = {}
         edge = stack.enter_context(EdgeGenerations.lock(tmp_path_factory.mktemp("edge"), 1.0))
-        engines["edge"] = edge.open(edge.create(recipe(DIMENSION)))
+        engines["edge"] = edge.open(edge.create(index_config(DIMENSION)))
         memory = ServerGenerations(QdrantClient(":memory:"), "memory")
-        engines["memory"] = memory.open(memory.create(recipe(DIMENSION)))
+        engines["memory"] = memory.open(memory.create(index_config(DIMENSION)))
         cluster = stack.enter_context(running())
         rest = stack.enter_context(ServerGenerations.connect(cluster.url))
-        engines["rest"] = rest.open(rest.create(recipe(DIMENSION)))
+        engines["rest"] = rest.open(rest.create(index_config(DIMENSION)))
         if url := os.environ.get("QDRANT_URL"):
             client = QdrantClient(url=url, api_key=os.environ.get("QDRANT_API_KEY"))
             server = ServerGenerations(client, "server", streams=STREAMS)
-            made = server.create(recipe(DIMENSION))
+            made = server.create(index_config(DIMENSION))
             engines["server"] = server.open(made)
             stack.callback(client.close)
             stack.callback(server.drop, made)
@@ -292,12 +293,13 @@ def test_a_point_of_several_buckets_or_none_is_of_no_bucket(engines: Engines, od
         assert same(engines, lambda index: index.count(bucket)) == 1  # noqa: B023
         same(engines, lambda index: index.delete([id_of(1)], bucket))  # noqa: B023
     assert same(engines, lambda index: seen(index, None)) == [sorted(id_of(number) for number in (1, 2, 6))] * 3
-    assert same(engines, lambda index: index.delete_homeless([0, 1, 2, 3, 6])) == 1
+    assert same(engines, lambda index: index.delete_orphaned([0, 1, 2, 3, 6])) == 1
     assert same(engines, lambda index: sorted(n for _, n in index.scroll_digests())) == [2, 6]
-    assert same(engines, lambda index: index.delete_homeless([0, 1, 2, 3, 6])) == 0
+    assert same(engines, lambda index: index.delete_orphaned([0, 1, 2, 3, 6])) == 0
 
 
-def test_scroll_reads_every_page_once(engines: Engines) -> None:
+def test_scroll_reads_every_page_once(engines: Engines, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vector_index, "PAGE_POINTS", 1_000)
     numbers = range(2_100)  # three pages
     assert same(engines, lambda index: index.upsert(point(number) for number in numbers)) == 2_100
     hashes = same(engines, lambda index: sorted(index.scroll_hashes(), key=lambda h: h.id))
@@ -349,7 +351,6 @@ def test_optimizing_leaves_a_healthy_collection(engines: Engines) -> None:
         index.optimize()
         health = index.health()
         assert (health["status"], health["points"], index.generation()) == ("green", 1, generation)
-        assert index.inactive_replicas() == []
 
 
 def test_scrolling_points_gives_them_whole_and_once(engines: Engines) -> None:
@@ -370,7 +371,7 @@ CALLS: Mapping[str, Callable[[VectorIndex], object]] = {
     "upsert": lambda index: index.upsert([point(1)]),
     "set_payload": lambda index: index.set_payload([(id_of(1), {})]),
     "delete": lambda index: index.delete([id_of(1)]),
-    "delete_homeless": lambda index: index.delete_homeless([1]),
+    "delete_orphaned": lambda index: index.delete_orphaned([1]),
     "scroll_hashes": lambda index: list(index.scroll_hashes()),
     "scroll_digests": lambda index: list(index.scroll_digests()),
     "hashes": lambda index: index.hashes([id_of(1)]),
@@ -388,7 +389,7 @@ CALLS: Mapping[str, Callable[[VectorIndex], object]] = {
 
 @pytest.mark.parametrize("name", CALLS)
 def test_without_a_collection_every_call_says_so(name: str, tmp_path: Path) -> None:
-    lost = Generation(1, "lost", recipe(DIMENSION))
+    lost = Generation(1, "lost", index_config(DIMENSION))
     for index in (EdgeIndex(tmp_path / lost.name), ServerIndex(QdrantClient(":memory:"), "memory", lost.name)):
         with pytest.raises(CollectionMissingError):
             CALLS[name](index)

@@ -17,14 +17,15 @@ from threading import Thread
 
 import numpy as np
 import pytest
+from tenacity import stop_after_attempt, wait_none
 
 from resources.errors import PermanentFailure
 from resources.vectors.edge.generations import EdgeGenerations
-from resources.vectors.edge.shard import BIRTH_FILE
+from resources.vectors.edge.shard import METADATA_FILE
 from resources.vectors.generations import SERVING
-from resources.vectors.protocol import Payloads, VectorIndex, best_candidates
+from resources.vectors.index import Payloads, VectorIndex, best_candidates
 from resources.vectors.resource import QdrantResource
-from resources.vectors.server.calls import RetryPolicy
+from resources.vectors.server.calls import RETRY
 from resources.vectors.server.generations import ServerGenerations
 from resources.vectors.values import (
     Candidate,
@@ -35,13 +36,13 @@ from resources.vectors.values import (
     SparseVector,
     VectorIndexError,
 )
-from tests.worlds.search import recipe
+from tests.worlds.search import index_config
 
 POINT = IndexPoint(
     "00000000-0000-0000-0000-000000000001", np.ones(4, np.float32), SparseVector.of([1], [1.0]), {"account_bucket": 1}
 )
 SECRET = "not-to-be-seen"
-AT_ONCE = RetryPolicy(attempts=3, first_wait_seconds=0.0)
+AT_ONCE = RETRY.copy(stop=stop_after_attempt(3), wait=wait_none())
 
 KILLED_WRITER = """
 import os, signal, sys
@@ -49,9 +50,9 @@ from pathlib import Path
 import numpy as np
 from resources.vectors.values import IndexPoint, SparseVector
 from resources.vectors.edge.generations import EdgeGenerations
-from resources.vectors.generations import Recipe
+from resources.vectors.generations import IndexConfig
 with EdgeGenerations.lock(Path(sys.argv[1]), 5.0) as generations:
-    index = generations.open(generations.create(Recipe("test", 4, "test")))
+    index = generations.open(generations.create(IndexConfig("test", 4, "test")))
     index.upsert(
         IndexPoint(f"00000000-0000-0000-0000-{n:012d}", np.ones(4, np.float32), SparseVector.of([n], [1.0]), {})
         for n in range(1000)
@@ -65,7 +66,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An Edge folder with one point, copied by the tests: creating the payload indexes takes 2 s."""
     folder = tmp_path_factory.mktemp("template")
     with EdgeGenerations.lock(folder, 1.0) as generations:
-        made = generations.create(recipe(4))
+        made = generations.create(index_config(4))
         generations.open(made).upsert([POINT])
         generations.promote(made)
     return folder
@@ -116,7 +117,7 @@ def test_a_creation_that_was_killed_is_started_over(tmp_path: Path) -> None:
     half_made.mkdir()
     (half_made / "edge_config.json").write_text("{")
     with EdgeGenerations.lock(tmp_path, 1.0) as generations:
-        index = generations.open(generations.create(recipe(4)))
+        index = generations.open(generations.create(index_config(4)))
         assert (index.count(), half_made.exists()) == (0, False)
 
 
@@ -138,11 +139,11 @@ def test_a_lost_collection_is_a_new_generation(folder: Path) -> None:
     shutil.rmtree(folder / "cippus_text_v1")
     with EdgeGenerations.lock(folder, 1.0) as generations:
         assert generations.serving() is None
-        made = generations.create(recipe(4))
+        made = generations.create(index_config(4))
         assert (made.number, made.id == before, generations.open(made).count()) == (2, False, 0)
 
 
-@pytest.mark.parametrize("damaged", [BIRTH_FILE, "edge_config.json", "segment.json"])
+@pytest.mark.parametrize("damaged", [METADATA_FILE, "edge_config.json", "segment.json"])
 def test_a_damaged_folder_is_one_clear_error(folder: Path, damaged: str) -> None:
     (path,) = folder.rglob(damaged)
     path.write_text("{")
@@ -264,7 +265,7 @@ def test_no_server_is_one_clear_error() -> None:
         reserved.bind(("127.0.0.1", 0))
         port = reserved.getsockname()[1]
         with (
-            pytest.raises(IndexUnavailableError, match=f"127.0.0.1:{port} does not answer after 3 attempts"),
+            pytest.raises(IndexUnavailableError, match=rf"127.0.0.1:{port} does not answer: .* \(3 attempts\)"),
             ServerGenerations.connect(f"http://127.0.0.1:{port}", retry=AT_ONCE),
         ):
             pass

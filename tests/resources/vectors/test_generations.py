@@ -12,7 +12,7 @@ from qdrant_client import QdrantClient
 
 from resources.vectors.bm25 import SPARSE_ENCODING
 from resources.vectors.edge.generations import ALIASES_FILE, EdgeGenerations
-from resources.vectors.generations import Generation, Generations, Recipe, generation_number
+from resources.vectors.generations import Generation, Generations, IndexConfig, generation_number
 from resources.vectors.resource import QdrantResource
 from resources.vectors.server.generations import STREAMS, ServerGenerations
 from resources.vectors.values import (
@@ -24,7 +24,7 @@ from resources.vectors.values import (
     VectorIndexError,
 )
 from tests.fakes.qdrant_server import running
-from tests.worlds.search import recipe
+from tests.worlds.search import index_config
 
 pytestmark = pytest.mark.filterwarnings("ignore:Payload indexes have no effect in the local Qdrant")
 ENGINES = ["edge", "memory", "rest", *(["server"] if "QDRANT_URL" in os.environ else [])]
@@ -64,7 +64,7 @@ def test_the_life_of_generations(generations: Generations) -> None:
     assert (generations.all(), standing(generations)) == ([], (None, None))
     with pytest.raises(NoPreviousError, match="no generation before"):
         generations.roll_back()
-    first = generations.create(recipe(4))
+    first = generations.create(index_config(4))
     assert (first.name, first.held, standing(generations)) == ("cippus_text_v1", False, (None, None))
     generations.open(first).upsert([POINT])
     generations.promote(first)
@@ -72,9 +72,9 @@ def test_the_life_of_generations(generations: Generations) -> None:
     with pytest.raises(NoPreviousError):
         generations.roll_back()
 
-    scalar = Recipe("test", 4, "test", "scalar")
+    scalar = IndexConfig("test", 4, "test", "scalar")
     second = generations.create(scalar)
-    assert [found.recipe for found in generations.all()] == [recipe(4), scalar]
+    assert [found.index_config for found in generations.all()] == [index_config(4), scalar]
     generations.promote(second)
     generations.promote(second)  # again: what was before stays what was before
     assert standing(generations) == ("cippus_text_v2", "cippus_text_v1")
@@ -91,11 +91,11 @@ def test_the_life_of_generations(generations: Generations) -> None:
     assert standing(generations) == ("cippus_text_v2", None)
     with pytest.raises(CollectionMissingError):
         generations.open(first).count()
-    assert generations.create(recipe(4)).number == 3
+    assert generations.create(index_config(4)).number == 3
 
 
 def test_a_held_generation_that_is_promoted_is_held_no_longer(generations: Generations) -> None:
-    first, second = generations.create(recipe(4)), generations.create(recipe(4))
+    first, second = generations.create(index_config(4)), generations.create(index_config(4))
     generations.promote(first)
     generations.promote(second)
     generations.roll_back()
@@ -105,7 +105,7 @@ def test_a_held_generation_that_is_promoted_is_held_no_longer(generations: Gener
 
 
 def test_points_of_generations_are_apart(generations: Generations) -> None:
-    first, second = generations.create(recipe(4)), generations.create(recipe(4))
+    first, second = generations.create(index_config(4)), generations.create(index_config(4))
     assert first.id != second.id
     generations.open(first).upsert([POINT])
     assert [generations.open(found).count() for found in (first, second)] == [1, 0]
@@ -117,7 +117,7 @@ def test_points_of_generations_are_apart(generations: Generations) -> None:
 def test_a_quantized_generation_is_searched(generations: Generations, quantization: str) -> None:
     from resources.vectors.values import SearchFilter
 
-    index = generations.open(generations.create(Recipe("test", 4, "test", quantization)))
+    index = generations.open(generations.create(IndexConfig("test", 4, "test", quantization)))
     index.upsert([POINT])
     index.optimize()
     [found] = index.search_dense(POINT.dense, SearchFilter(), 3)
@@ -129,23 +129,23 @@ def test_names_and_recipes() -> None:
         12, None, None, None,
     ]  # fmt: skip
     with pytest.raises(ValueError, match=r"'binary', expected one of none, scalar, turbo"):
-        Recipe("test", 4, "test", "binary")
+        IndexConfig("test", 4, "test", "binary")
     with pytest.raises(ValueError, match="not the name of a generation"):
         Generation.from_json("other", {})
-    assert recipe(4).has_vectors_of(Recipe("test", 4, "test", "turbo"))
-    assert not recipe(4).has_vectors_of(Recipe("other", 4, "test"))
+    assert index_config(4).has_vectors_of(IndexConfig("test", 4, "test", "turbo"))
+    assert not index_config(4).has_vectors_of(IndexConfig("other", 4, "test"))
 
 
 def test_a_collection_from_before_there_were_generations_is_removed(tmp_path: Path) -> None:
     (tmp_path / "cippus_text").mkdir()
     with EdgeGenerations.lock(tmp_path, 1.0) as edge:
-        edge.create(recipe(4))
+        edge.create(index_config(4))
     assert not (tmp_path / "cippus_text").exists()
 
 
 def test_a_promotion_outlives_the_process(tmp_path: Path) -> None:
     with EdgeGenerations.lock(tmp_path, 1.0) as edge:
-        edge.promote(edge.create(replace(recipe(4), sparse=SPARSE_ENCODING)))
+        edge.promote(edge.create(replace(index_config(4), sparse=SPARSE_ENCODING)))
     assert json.loads((tmp_path / ALIASES_FILE).read_text()) == {"cippus_text": "cippus_text_v1"}
     with QdrantResource(edge_path=str(tmp_path)).open("test") as index:
         assert index.count() == 0
@@ -159,7 +159,7 @@ def test_a_promotion_outlives_the_process(tmp_path: Path) -> None:
 def test_an_index_does_not_outlive_the_lock_of_its_folder(tmp_path: Path) -> None:
     """A thread that goes on after its run was interrupted must not write beside the next holder of the lock."""
     with EdgeGenerations.lock(tmp_path, 1.0) as edge:
-        index, unopened = edge.open(edge.create(recipe(4))), edge.open(edge.create(recipe(4)))
+        index, unopened = edge.open(edge.create(index_config(4))), edge.open(edge.create(index_config(4)))
         index.upsert([POINT])
     for closed in (index, unopened):
         with pytest.raises(VectorIndexError, match="was closed with the lock of its folder"):
@@ -168,7 +168,7 @@ def test_an_index_does_not_outlive_the_lock_of_its_folder(tmp_path: Path) -> Non
 
 def test_terms_of_another_encoding_are_not_searched(tmp_path: Path) -> None:
     with EdgeGenerations.lock(tmp_path, 1.0) as edge:
-        edge.promote(edge.create(recipe(4)))
+        edge.promote(edge.create(index_config(4)))
     told = f"holds terms of test; queries are of {SPARSE_ENCODING}"
     with pytest.raises(CollectionMismatchError, match=told), QdrantResource(edge_path=str(tmp_path)).open("test"):
         pass
@@ -183,7 +183,7 @@ def test_unreadable_aliases_are_one_clear_error(tmp_path: Path, damaged: str) ->
 
 def test_nothing_is_served_before_the_first_promotion(tmp_path: Path) -> None:
     with EdgeGenerations.lock(tmp_path, 1.0) as edge:
-        edge.create(recipe(4))
+        edge.create(index_config(4))
     with (
         pytest.raises(CollectionMissingError, match="No collection is served: run the lineage"),
         QdrantResource(edge_path=str(tmp_path)).open(),
@@ -197,7 +197,7 @@ def test_a_collection_by_the_alias_name_is_not_taken_over() -> None:
     client = QdrantClient(":memory:")
     client.create_collection("cippus_text", vectors_config=models.VectorParams(size=4, distance=models.Distance.DOT))
     with pytest.raises(VectorIndexError, match="has to be an alias"):
-        ServerGenerations(client, "memory").create(recipe(4))
+        ServerGenerations(client, "memory").create(index_config(4))
 
 
 def test_a_collection_that_says_nothing_of_itself_is_refused() -> None:

@@ -16,7 +16,8 @@ from assets.transforms.text.chunking import (
     is_space,
     stands_alone,
 )
-from resources.models.embedder import EmbedderResource, MiniLmModel
+from resources.llm.embedder import EmbedderResource
+from resources.models.embedder import MiniLmModel
 
 MAX_TOKENS = 200
 UNBOUNDED = 10_000

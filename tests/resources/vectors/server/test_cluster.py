@@ -5,22 +5,23 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 from qdrant_client import QdrantClient
+from tenacity import stop_after_attempt, wait_none
 
-from resources.vectors.generations import Recipe
+from resources.vectors.generations import IndexConfig
 from resources.vectors.resource import QdrantResource
 from resources.vectors.server import health
-from resources.vectors.server.calls import RetryPolicy
+from resources.vectors.server.calls import RETRY
 from resources.vectors.server.generations import ServerGenerations
 from resources.vectors.server.index import ServerIndex
 from resources.vectors.values import AliasRaceError, IndexPoint, IndexUnavailableError, SparseVector, VectorIndexError
-from tests.fakes.qdrant_server import FAULTS, Cluster, running
-from tests.worlds.search import recipe
+from tests.fakes.qdrant_server import DISK_FULL, FAULTS, PANIC, WRONG_VECTOR, Cluster, running
+from tests.worlds.search import index_config
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Payload indexes have no effect in the local Qdrant"),
     pytest.mark.filterwarnings("ignore:Api key is used with an insecure connection"),
 ]
-AT_ONCE = RetryPolicy(attempts=2, first_wait_seconds=0.0)
+AT_ONCE = RETRY.copy(stop=stop_after_attempt(2), wait=wait_none())
 SECRET = "not-to-be-seen"
 POINTS = [
     IndexPoint(f"00000000-0000-0000-0000-{number:012d}", np.ones(4, np.float32), SparseVector.of([1], [1.0]), {})
@@ -32,7 +33,7 @@ POINTS = [
 def cluster() -> Iterator[Cluster]:
     """Three nodes that serve a generation of four points."""
     with running(3) as found, ServerGenerations.connect(found.url, retry=AT_ONCE) as generations:
-        made = generations.create(recipe(4))
+        made = generations.create(index_config(4))
         generations.open(made).upsert(POINTS)
         generations.promote(made)
         yield found
@@ -75,7 +76,7 @@ CLUSTER_FAULTS = {
     "unequal replicas": ("unequal", ["4 points on peer 101", "3 points on peer 103"]),
     "version skew": ("skewed", ["runs 1.15.4", "rolling upgrade"]),
     "401": ("absent", ["refuses the API key (401)"]),
-    "503": ("absent", ["does not answer", "503"]),
+    "503": ("absent", ["answered 503: Service Unavailable", "outbound 443"]),
 }
 
 
@@ -106,11 +107,30 @@ def served(cluster: Cluster, timeout: int = 5) -> ServerIndex:
 Call = Callable[[ServerIndex], object]
 INDEX_FAULTS: dict[str, tuple[Call, type[VectorIndexError], str]] = {
     "401": (lambda index: index.count(), IndexUnavailableError, r"refuses the API key \(401\)"),
-    "503": (lambda index: index.count(), IndexUnavailableError, r"does not answer after 2 attempts: .*503"),
+    "503": (lambda index: index.count(), IndexUnavailableError, r"answered 503 after 2 attempts: Service Unavailable$"),
+    "internal error": (
+        lambda index: index.upsert(POINTS),
+        IndexUnavailableError,
+        rf"answered 500 after 2 attempts: {PANIC}$",
+    ),
+    "bad request": (lambda index: index.upsert(POINTS), VectorIndexError, rf"answered 400: {WRONG_VECTOR}$"),
+    "proxy": (
+        lambda index: index.count(),
+        IndexUnavailableError,
+        r"answered 502 after 2 attempts: <html>no upstream</html>$",
+    ),
     "slow": (lambda index: index.count(), IndexUnavailableError, r"timed out 2 times"),
     "reset": (lambda index: index.count(), IndexUnavailableError, r"closed the connection 2 times"),
-    "full disk": (lambda index: index.upsert(POINTS), VectorIndexError, r"disk is full"),
-    "half-applied upsert": (lambda index: index.upsert(POINTS), VectorIndexError, r"4 points .* acknowledged"),
+    "full disk": (
+        lambda index: index.upsert(POINTS),
+        VectorIndexError,
+        rf"the disk is full \({DISK_FULL}\)\. Enlarge the volume",
+    ),
+    "half-applied upsert": (
+        lambda index: index.upsert(POINTS),
+        VectorIndexError,
+        r"acknowledged to an upsert of 4 points",
+    ),
     "optimiser stuck": (lambda index: index.optimize(), VectorIndexError, r"is yellow instead of green"),
     "optimiser failed": (lambda index: index.optimize(), VectorIndexError, r"is red .*cannot build HNSW"),
 }
@@ -123,6 +143,7 @@ def test_a_fault_of_a_call_is_one_error_of_its_own(cluster: Cluster, fault: str)
     with cluster.suffering(fault), pytest.raises(kind, match=message) as raised:
         call(index)
     assert type(raised.value) is kind
+    assert ("does not answer" in str(raised.value)) == (fault in ("slow", "reset"))
     call(index)  # and it goes on when the fault is over
 
 
@@ -138,7 +159,7 @@ def test_a_half_applied_upsert_is_finished_by_the_next(cluster: Cluster) -> None
 
 def test_a_race_for_the_alias_is_noticed(cluster: Cluster) -> None:
     with ServerGenerations.connect(cluster.url, retry=AT_ONCE) as generations:
-        second = generations.create(recipe(4))
+        second = generations.create(index_config(4))
         with cluster.suffering("alias race"), pytest.raises(AliasRaceError, match="cippus_text is cippus_text_v1"):
             generations.promote(second)
         assert generations.serving() != second
@@ -148,7 +169,7 @@ def test_a_race_for_the_alias_is_noticed(cluster: Cluster) -> None:
 
 def test_bulk_loading_ends_with_optimize(cluster: Cluster) -> None:
     with ServerGenerations.connect(cluster.url, retry=AT_ONCE) as generations:
-        made = generations.create(Recipe("test", 4, "test", "scalar"))
+        made = generations.create(IndexConfig("test", 4, "test", "scalar"))
         assert cluster.bulk[made.name] == 0
         generations.open(made).optimize()
         assert cluster.bulk[made.name] == 10_000

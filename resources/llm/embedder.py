@@ -1,0 +1,59 @@
+"""The Dagster resource of the embedding model: the local encoder, or an endpoint."""
+
+from functools import lru_cache
+
+import dagster as dg
+from pydantic import Field
+
+from resources.cpu import available_cores
+from resources.llm.embedding_endpoint import Endpoint, EndpointModel
+from resources.models.embedder import EmbeddingModel, MiniLmModel
+from resources.models.minilm_graph import MAX_POSITIONS
+from resources.models.model_files import weights_folder
+from resources.models.tokenizer import WordPieceTokenizer
+
+
+class EmbedderResource(dg.ConfigurableResource["EmbedderResource"]):
+    """The embedding model of this process, opened at first use and then kept.
+
+    With an ``endpoint_url``, an OpenAI-compatible server such as TEI or vLLM embeds the texts.
+    """
+
+    threads: int = Field(
+        default=0,
+        ge=0,
+        description="Cores to use; 0 means the cores of this process, by affinity and by its container's quota.",
+    )
+    batch_tokens: int = Field(
+        default=0,
+        ge=0,
+        description="Tokens in a batch, padding included; 0 means the fastest measured size (1,024 on a CPU, 65,536 "
+        "on a GPU, 8,192 in a request to an endpoint).",
+    )
+    endpoint_url: str = Field(default="", description="Base address of the endpoint, such as http://host:8080/v1.")
+    endpoint_model: str = Field(default="", description="The model's name there; it names the vectors' generation.")
+    endpoint_api_key: str = Field(default="", repr=False, description="Sent as a bearer token, if set.")
+    endpoint_requests: int = Field(default=8, ge=1, description="Concurrent requests.")
+
+    def model(self) -> EmbeddingModel:
+        """Return the open model.
+
+        Raises ModelFilesError when its files are missing or damaged, and EndpointSettingError for an endpoint with a
+        bad address or without a model's name.
+        """
+        if not self.endpoint_url:
+            return _open_model(self.threads or available_cores(), self.batch_tokens or None)
+        endpoint = Endpoint(self.endpoint_url, self.endpoint_model, self.endpoint_api_key)
+        return _open_endpoint(endpoint, self.endpoint_requests, self.batch_tokens or None)
+
+
+# Dagster copies a resource for every step: a model stored in the resource would be opened again by each.
+@lru_cache(maxsize=1)
+def _open_model(threads: int, batch_tokens: int | None) -> MiniLmModel:
+    return MiniLmModel(weights_folder(), threads, batch_tokens)
+
+
+@lru_cache(maxsize=1)
+def _open_endpoint(endpoint: Endpoint, requests: int, batch_tokens: int | None) -> EndpointModel:
+    tokenizer = WordPieceTokenizer(weights_folder(), MAX_POSITIONS)
+    return EndpointModel(endpoint, tokenizer, requests=requests, request_tokens=batch_tokens)
