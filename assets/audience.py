@@ -7,7 +7,7 @@ import pyarrow as pa
 from dagster import AssetExecutionContext, MaterializeResult
 
 from assets.framework.asset import asset
-from assets.framework.incremental import Stage, Tally, record_intake, refresh_table
+from assets.framework.incremental import RunMetrics, Stage, record_intake, refresh_table
 from assets.lake import LAKE_ACCOUNTS
 from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
 from assets.transforms.audience import Report, UnusableReportError, judge, read_report, without_accounts
@@ -72,7 +72,7 @@ def reports(
     A file counts as taken in once its rows are committed, so a crash in between takes it in again, in the place of what
     was written. Memory: one file, and the rows of a batch of files; and the list of all files, 200 bytes each.
     """
-    tally, rule = Tally(), report_rule()
+    tally, rule = RunMetrics(), report_rule()
     listed = [item for item in s3.list_objects(LANDING) if is_report(item)]
     fresh, gone = outstanding(listed, ledger.taken(REPORTS.name), rule)
     there = {item.key for item in listed}
@@ -114,7 +114,7 @@ def _read(
     quarantine: QuarantineResource,
     fresh: Mapping[str, S3Object],
     missed: set[str],
-    tally: Tally,
+    tally: RunMetrics,
     erased: ErasedAccounts,
 ) -> Iterator[tuple[str, pl.DataFrame]]:
     """Identity → rows of each file; what cannot be used is landed. ``missed`` gets the files that changed meanwhile."""
@@ -188,9 +188,10 @@ def demographics(
 
     erased = erasures.tombstones()
 
-    def of_accounts(bucket: int | None, tally: Tally) -> pl.DataFrame:
-        reported = lake.scan(REPORTS, bucket).collect().unique(_KEY)  # two runs may have taken one file in at a time
-        accounts = lake.scan(LAKE_ACCOUNTS, bucket).select("account_id", "deleted_at").collect()
+    def of_accounts(bucket: int | None, _current: pl.DataFrame, tally: RunMetrics) -> pl.DataFrame:
+        # Two runs may have taken in the same file at the same time.
+        reported = lake.scan_cached(REPORTS, bucket).collect().unique(_KEY)
+        accounts = lake.scan_cached(LAKE_ACCOUNTS, bucket).select("account_id", "deleted_at").collect()
         rows, found = judge(reported, accounts)
         unknown = found.filter(~pl.col("account_id").is_in(_ids(erased.accounts_among(found["account_id"]))))
         tally.counts["erased"] += found.height - unknown.height

@@ -12,7 +12,7 @@ from dagster import AssetExecutionContext, MaterializeResult
 from assets.corpus import CHUNKS
 from assets.embeddings import VECTORS, with_vectors
 from assets.framework.asset import asset
-from assets.framework.incremental import Stage, Tally, refresh_table
+from assets.framework.incremental import RunMetrics, Stage, refresh_table
 from assets.labels import GOLD
 from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
 from assets.transforms.verticals import (
@@ -89,11 +89,11 @@ def scores(
     described = _Described(embedder)
     recipe = fingerprint(["4", catalogue_hash(verticals), model.name])
 
-    def of_bucket(bucket: int | None, tally: Tally) -> pl.DataFrame:
+    def of_bucket(bucket: int | None, current: pl.DataFrame, tally: RunMetrics) -> pl.DataFrame:
         columns = ["account_bucket", "account_id", "post_id", "text_hash", "content_hash", "recipe"]
-        chunks = lake.scan(CHUNKS, bucket).select(columns).collect()
+        chunks = lake.scan_cached(CHUNKS, bucket).select(columns).collect()
         chunks = chunks.with_columns(recipe=pl.concat_str(pl.lit(recipe), "recipe", separator="/"))
-        standing = _standing(lake, chunks, bucket)
+        standing = _standing(current, chunks)
         fresh = chunks.join(standing, left_on="post_id", right_on="item_id", how="anti")
         vectors = with_vectors(lake, bucket or 0, fresh, model)
         made = score(*vectors, described.verticals()) if fresh.height else standing.clear()
@@ -107,12 +107,12 @@ def scores(
     return refresh_table(context, lake, ledger, stage, SCORES, of_bucket)
 
 
-def _standing(lake: LakeResource, chunks: pl.DataFrame, bucket: int | None) -> pl.DataFrame:
+def _standing(current: pl.DataFrame, chunks: pl.DataFrame) -> pl.DataFrame:
     """The scores of a bucket's posts that need not be made again: same text, account and recipe."""
     now = chunks.select(
         "account_bucket", "account_id", "text_hash", "recipe", pl.col("post_id").alias("item_id")
     ).unique("item_id")
-    held = lake.held(SCORES, bucket).select(SCORES.schema.names).filter(pl.col("item_kind") == POST)
+    held = current.select(SCORES.schema.names).filter(pl.col("item_kind") == POST)
     same = ["account_bucket", "account_id", "item_id", "text_hash", "recipe"]
     return held.join(now, on=same, how="semi").drop("recipe")
 
@@ -150,7 +150,7 @@ def thresholds(context: AssetExecutionContext, lake: LakeResource, ledger: Ledge
     """Fit thresholds; reads the scores of labelled items only."""
     verticals = load_verticals()
 
-    def of_all(_bucket: int | None, tally: Tally) -> pl.DataFrame:
+    def of_all(_bucket: int | None, _current: pl.DataFrame, tally: RunMetrics) -> pl.DataFrame:
         labels = lake.scan(GOLD).select("item_kind", "item_id", "vertical", "is_member").collect()
         of_labelled = lake.scan(SCORES).filter(pl.col("item_id").is_in(labels["item_id"].unique().implode()))
         scored = by_vertical(of_labelled, [vertical.name for vertical in verticals]).collect()
@@ -176,9 +176,9 @@ def thresholds(context: AssetExecutionContext, lake: LakeResource, ledger: Ledge
 def tags(context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource) -> MaterializeResult[None]:
     """Tag the posts and accounts of a stale bucket."""
 
-    def of_bucket(bucket: int | None, _tally: Tally) -> pl.DataFrame:
+    def of_bucket(bucket: int | None, _current: pl.DataFrame, _tally: RunMetrics) -> pl.DataFrame:
         names = [vertical.name for vertical in load_verticals()]
-        return tag(lake.scan(SCORES, bucket).collect(), lake.scan(THRESHOLDS).collect(), names)
+        return tag(lake.scan_cached(SCORES, bucket).collect(), lake.scan(THRESHOLDS).collect(), names)
 
     stage = Stage(TAGS.name, (SCORES, THRESHOLDS))
     return refresh_table(context, lake, ledger, stage, TAGS, of_bucket)

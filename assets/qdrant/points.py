@@ -87,8 +87,8 @@ class PointWriter:
     def desired(self, bucket: int) -> Desired:
         """What a bucket should hold by today's tables."""
         # In the order in which vectors lie, so that each part of what is written reads a stretch of them.
-        chunks = as_vectors_lie(self.lake.scan(CHUNKS, bucket).select("point_id", "posted_at", *SHOWN).collect())
-        return Desired(bucket, desired_points(chunks, self.lake.scan(TAGS, bucket).collect()))
+        chunks = as_vectors_lie(self.lake.scan_cached(CHUNKS, bucket).select("point_id", "posted_at", *SHOWN).collect())
+        return Desired(bucket, desired_points(chunks, self.lake.scan_cached(TAGS, bucket).collect()))
 
     def bring_up_to_date(
         self, index: VectorIndex, desired: Desired, held: pl.DataFrame, on_progress: Callable[[int, int], None]
@@ -136,7 +136,7 @@ class PointWriter:
     def vectors(self, bucket: int, block: int) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
         """Point ids of a bucket and their vectors in the lake, a block at a time."""
         chunks = as_vectors_lie(
-            self.lake.scan(CHUNKS, bucket).select("point_id", "content_hash", "account_id").collect()
+            self.lake.scan_cached(CHUNKS, bucket).select("point_id", "content_hash", "account_id").collect()
         )
         for part in chunks.iter_slices(block):
             rows, vectors = with_vectors(self.lake, bucket, part, self.model)

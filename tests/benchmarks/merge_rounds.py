@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
-from resources.delta.maintenance import LakeUpkeep
+from resources.delta.maintenance import LakeMaintenance
 from tests.benchmarks.merge_table import Place, changed_rows, write_files
 
 
@@ -29,7 +29,7 @@ def forget_peak() -> None:
 def merge_rounds(place: Place, how: str, first: int, rounds: int) -> None:
     """Merge windows one after the other, upkeep included; prints seconds, peak_mb and rows of each."""
     lake = place.lake()
-    upkeep = LakeUpkeep(lake)
+    upkeep = LakeMaintenance(lake)
     for number in range(first, first + rounds):
         rows = changed_rows(place.files, number)
         forget_peak()
@@ -38,7 +38,7 @@ def merge_rounds(place: Place, how: str, first: int, rounds: int) -> None:
             buckets = rows["account_bucket"].unique().to_list()
             changes = lake.merge_newer(place.spec, rows, buckets, {f"bench/{b}": number + 1 for b in buckets})
             merged, updated = time.perf_counter() - started, changes.updated
-            tidied = upkeep.tidy(place.spec).buckets
+            tidied = upkeep.compact(place.spec).buckets
         else:
             merged, updated, tidied = 0.0, naive(place, rows), 0
         seconds = time.perf_counter() - started

@@ -165,7 +165,7 @@ class Steps:
     def _tidy(self, table: str) -> None:
         """Upkeep to which two small files of a bucket are already too many: a run makes no sixteen."""
         maintenance.MOST_SMALL_FILES = 1
-        maintenance.LakeUpkeep(self.lake).tidy(lake.LAKE_TABLES[table])
+        maintenance.LakeMaintenance(self.lake).compact(lake.LAKE_TABLES[table])
 
 
 def _no_rejects(rejects: pl.DataFrame) -> None:
