@@ -2,9 +2,10 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 import polars as pl
 from dagster import AssetExecutionContext, MaterializeResult
@@ -100,49 +101,30 @@ def refresh(
     output, so a crash in between costs a recomputation that changes nothing.
     """
     total = RunMetrics()
-    with lake.steady():
+    with lake.steady(), ThreadPoolExecutor(max_workers=threads) as pool:
         buckets = sorted(int(key) for key in context.partition_keys) if stage.partitioned else [WHOLE]
-        refresher = _Refresher(ledger, stage, contents, bring_up_to_date, stage.input_fingerprints(lake, buckets))
-        for metrics in refresher.run(context, buckets, threads):
-            total += metrics
-    return total
+        inputs = stage.input_fingerprints(lake, buckets)
+        entries, outputs = ledger.entries(stage.name, buckets), contents(buckets)
 
-
-@dataclass
-class _Refresher:
-    ledger: LedgerResource
-    stage: Stage
-    contents: Callable[[Sequence[int]], Mapping[int, Contents]]
-    bring_up_to_date: Callable[[int, RunMetrics], Changes]
-    inputs: Mapping[int, str]
-
-    def run(self, context: AssetExecutionContext, buckets: Sequence[int], threads: int) -> Iterator[RunMetrics]:
-        """Yield the metrics of each bucket, in order, and log the progress."""
-        entries, outputs = self.ledger.entries(self.stage.name, buckets), self.contents(buckets)
-
-        def one(bucket: int) -> RunMetrics:
+        def refreshed(bucket: int) -> RunMetrics:
             found = outputs.get(bucket, ABSENT)
-            if entries.get(bucket) == Entry(self.inputs[bucket], found.fingerprint):
+            if entries.get(bucket) == Entry(inputs[bucket], found.fingerprint):
                 return RunMetrics(found.rows, found.size_bytes, skipped=found.rows, buckets_skipped=1)
-            return self._refreshed(bucket)
+            metrics = RunMetrics()
+            metrics.changes = bring_up_to_date(bucket, metrics)
+            found = contents([bucket]).get(bucket, ABSENT)
+            ledger.record(stage.name, bucket, Entry(inputs[bucket], found.fingerprint))
+            metrics.rows, metrics.size_bytes = found.rows, found.size_bytes
+            return metrics
 
-        logged, rows = time.monotonic(), 0
-        with ThreadPoolExecutor(max_workers=threads) as pool:
-            for number, metrics in enumerate(pool.map(one, buckets) if threads > 1 else map(one, buckets), start=1):
-                rows += metrics.rows
-                if number == len(buckets) or time.monotonic() - logged > _SECONDS_BETWEEN_LINES:
-                    logged = time.monotonic()
-                    message = "%s: %s of %s buckets are up to date, with %s rows"
-                    context.log.info(message, self.stage.name, number, len(buckets), f"{rows:,}")
-                yield metrics
-
-    def _refreshed(self, bucket: int) -> RunMetrics:
-        metrics = RunMetrics()
-        metrics.changes = self.bring_up_to_date(bucket, metrics)
-        found = self.contents([bucket]).get(bucket, ABSENT)
-        self.ledger.record(self.stage.name, bucket, Entry(self.inputs[bucket], found.fingerprint))
-        metrics.rows, metrics.size_bytes = found.rows, found.size_bytes
-        return metrics
+        logged = time.monotonic()
+        for number, metrics in enumerate(pool.map(refreshed, buckets) if threads > 1 else map(refreshed, buckets), 1):
+            total += metrics
+            if number == len(buckets) or time.monotonic() - logged > _SECONDS_BETWEEN_LINES:
+                logged = time.monotonic()
+                message = "%s: %s of %s buckets are up to date, with %s rows"
+                context.log.info(message, stage.name, number, len(buckets), f"{total.rows:,}")
+    return total
 
 
 def at_once() -> int:
@@ -172,10 +154,7 @@ def refresh_table(
         desired = compute(within, in_columns(spec, current), metrics)
         return lake.sync(spec, desired, within, current)
 
-    def contents(buckets: Sequence[int]) -> Mapping[int, Contents]:
-        return lake.contents(spec, buckets)
-
-    return refresh(context, lake, ledger, stage, contents, bring_up_to_date, at_once()).result()
+    return refresh(context, lake, ledger, stage, partial(lake.contents, spec), bring_up_to_date, at_once()).result()
 
 
 def record_intake(context: AssetExecutionContext, ledger: LedgerResource, asset: str, taken: str) -> None:

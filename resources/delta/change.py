@@ -77,7 +77,7 @@ def change(
             with tables.commit_lock:
                 version = write_commit(tables.s3, spec.name, snapshot.version, commit, conflicts)
         except CommitConflictError:
-            tables.s3.delete([f"{spec.name}/{path}" for path in written.paths])
+            tables.s3.delete([f"{spec.name}/{file.path}" for file in (*written.adds, *written.changes)])
             continue
         tables.look_again(spec)
         if version % max(COMMITS_PER_CHECKPOINT, snapshot.files.height // _FILES_PER_COMMIT) == 0:

@@ -33,11 +33,6 @@ class DataFile:
     bucket: int
     statistics: str = ""
 
-    @property
-    def partition_values(self) -> dict[str, str]:
-        """Return the bucket as an action's ``partitionValues``."""
-        return {} if self.bucket == WHOLE else {BUCKET: str(self.bucket)}
-
 
 @dataclass(frozen=True)
 class Commit:
@@ -82,7 +77,7 @@ class Commit:
     def _file(self, file: DataFile) -> dict[str, Any]:
         return {
             "path": file.path,
-            "partitionValues": file.partition_values,
+            "partitionValues": {} if file.bucket == WHOLE else {BUCKET: str(file.bucket)},
             "size": file.size_bytes,
             "dataChange": self.data_change,
         }

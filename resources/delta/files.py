@@ -1,7 +1,7 @@
 """Read the Parquet files of a lake table, by key or whole, a batch of rows at a time."""
 
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import IO, Any
@@ -41,35 +41,23 @@ class Folder:
     row_group_bytes: int = ROW_GROUP_BYTES
     cache: FileCache = FILE_CACHE
 
-    def open(self, file: DataFile) -> "OpenFile":
-        """Open a file to search it. A large file is read in ranges.
+    def open(self, file: DataFile, *, whole: bool = False) -> "OpenFile":
+        """Open a file to search it or, with ``whole``, to read all its rows.
 
-        A small file is cached when rows are found in it, because a rewrite of it is likely to follow.
+        A file that is small, for a search or for reading it whole, is read in one request and cached for the rewrite
+        that is likely to follow. A larger file is read in ranges.
         """
-        at = f"{self.name}/{file.path}"
-        body = self.cache.get(at)
-        if body is None and file.size_bytes > _WHOLE_BYTES:
-            source: Any = pa.PythonFile(_Ranges(self.store, at, file.size_bytes), mode="r")
-            return OpenFile(pq.ParquetFile(source), file, self.schema)
-        found = body or self._fetch(at)
-        return self._opened(file, found, lambda: self.cache.keep(at, found))
-
-    def open_whole(self, file: DataFile) -> "OpenFile":
-        """Open a file to read all its rows: in one request, and cached, unless it is too large."""
-        if file.size_bytes > MOST_WHOLE_BYTES:
-            return self.open(file)
-        return self._opened(file, self.body(file))
+        most = MOST_WHOLE_BYTES if whole else _WHOLE_BYTES
+        if file.size_bytes > most and self.cache.get(f"{self.name}/{file.path}") is None:
+            source: Any = pa.PythonFile(_Ranges(self.store, f"{self.name}/{file.path}", file.size_bytes), mode="r")
+        else:
+            source = pa.BufferReader(self.body(file))
+        return OpenFile(pq.ParquetFile(source), file, self.schema)
 
     def body(self, file: DataFile) -> bytes:
         """Return all bytes of a file, and cache them."""
         at = f"{self.name}/{file.path}"
-        return self.cache.read(at, lambda: self._fetch(at))
-
-    def _fetch(self, at: str) -> bytes:
-        return obstore.get(self.store, at).bytes().to_bytes()
-
-    def _opened(self, file: DataFile, body: bytes, keep: Callable[[], None] = lambda: None) -> "OpenFile":
-        return OpenFile(pq.ParquetFile(pa.BufferReader(body)), file, self.schema, keep)
+        return self.cache.read(at, lambda: obstore.get(self.store, at).bytes().to_bytes())
 
     def put(self, path: str, body: IO[bytes], size: int) -> None:
         """Write a new object: a large one in parts; a small one is also cached for its next reader."""
@@ -97,6 +85,12 @@ class _Ranges(io.RawIOBase):
         self._tail_from = max(0, size - _TAIL_BYTES)
         self._tail = obstore.get_range(store, at, start=self._tail_from, end=size).to_bytes()
 
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
     def tell(self) -> int:
         return self._position
 
@@ -123,7 +117,6 @@ class OpenFile:
     parquet: pq.ParquetFile
     file: DataFile
     schema: pa.Schema
-    keep: Callable[[], None] = lambda: None
 
     def batches(self) -> Iterator[pl.DataFrame]:
         """Yield all rows, in the table's columns and the bucket, in batches of about BATCH_BYTES."""
@@ -155,7 +148,6 @@ class OpenFile:
             found = self._framed(read, key)
             mask = _is_in(found, keys, key)
             if mask.any():
-                self.keep()
                 rows = pl.concat([found, self._read(group, others)], how="horizontal") if others else found
                 yield rows.filter(mask).with_columns(self._bucket()).select(columns)
 

@@ -37,10 +37,6 @@ class MergeRule:
     judged_below: datetime | None = None
 
 
-LATER_WINS = MergeRule()
-"""The rule of a source's newest window."""
-
-
 @dataclass(frozen=True)
 class BucketWindow:
     """A source's window, and the application id under which each of all buckets records its last window.
@@ -65,11 +61,12 @@ class BucketWindow:
         return tuple(bucket for bucket, app in self.applications.items() if recorded.get(app, 0) > self.number)
 
 
-def newer(current: pl.DataFrame, rows: pl.DataFrame, key: tuple[str, ...], rule: MergeRule = LATER_WINS) -> Edit:
+def newer(current: pl.DataFrame, rows: pl.DataFrame, key: tuple[str, ...], rule: MergeRule | None = None) -> Edit:
     """Return the edit that merges a window's rows, one row a key.
 
     ``current`` has every row of those keys in any bucket, with FILE.
     """
+    rule = rule or MergeRule()
     names, on = [name for name in rows.columns if name in current.columns], list(key)
     newest = current.sort("updated_at", descending=True, nulls_last=True).unique(on, keep="first")
     joined = rows.join(newest.select(*key, pl.struct(names).alias(_CURRENT)), on=on, how="left", nulls_equal=True)

@@ -1,6 +1,5 @@
 """Open the Delta tables of the lineage on S3, create them, and take snapshots of them."""
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from threading import RLock
@@ -34,12 +33,11 @@ class OpenTables(ConfigurableResource):  # type: ignore[type-arg]
     s3: S3Resource
     retention_hours: int = 7 * 24
     _opened: dict[str, tuple[dict[str, str], DeltaTable]] = PrivateAttr(default_factory=dict)
-    _snapshots: dict[str, tuple[DeltaTable, Snapshot]] = PrivateAttr(default_factory=dict)
+    _snapshots: dict[str, Snapshot] = PrivateAttr(default_factory=dict)
     _stores: dict[str, S3Store] = PrivateAttr(default_factory=dict)
     _lock: Any = PrivateAttr(default_factory=RLock)
     _commit_lock: Any = PrivateAttr(default_factory=RLock)
-    _changes: Counter[str] = PrivateAttr(default_factory=Counter)
-    _pinned: dict[str, int] | None = PrivateAttr(default=None)
+    _pinned: set[str] | None = PrivateAttr(default=None)
 
     @property
     def commit_lock(self) -> Any:
@@ -64,14 +62,13 @@ class OpenTables(ConfigurableResource):  # type: ignore[type-arg]
         """
         with self._lock:  # another thread must not advance the table between two uses
             options = self.s3.delta_options  # its credentials may have been renewed
-            changes = self._changes[spec.name]  # read before the log: another thread may commit meanwhile
             known, table = self._opened.get(spec.name, ({}, None))
             if table is None or known != options:
                 table = self._load(spec, options)
-            elif self._pinned is None or self._pinned.get(spec.name) != changes:
+            elif self._pinned is None or spec.name not in self._pinned:
                 self._update(spec, table)
             if table is not None and self._pinned is not None:
-                self._pinned[spec.name] = changes
+                self._pinned.add(spec.name)
             return table
 
     def _load(self, spec: TableSpec, options: dict[str, str]) -> DeltaTable | None:
@@ -96,7 +93,7 @@ class OpenTables(ConfigurableResource):  # type: ignore[type-arg]
         A stage that reads its tables bucket by bucket then sees one state of them, and asks once for new commits. A
         change that conflicts with another process is computed again from the newest version.
         """
-        before, self._pinned = self._pinned, {}
+        before, self._pinned = self._pinned, set()
         try:
             yield
         finally:
@@ -105,7 +102,8 @@ class OpenTables(ConfigurableResource):  # type: ignore[type-arg]
     def look_again(self, spec: TableSpec) -> None:
         """Ask for new commits when the table is next opened, even within ``steady``."""
         with self._lock:
-            self._changes[spec.name] += 1
+            if self._pinned is not None:
+                self._pinned.discard(spec.name)
 
     def create(self, spec: TableSpec) -> DeltaTable:
         """Return the table; create it, or add columns that an older version did not have.
@@ -172,10 +170,9 @@ class OpenTables(ConfigurableResource):  # type: ignore[type-arg]
             return self._snapshot(spec, table)
 
     def _snapshot(self, spec: TableSpec, table: DeltaTable) -> Snapshot:
-        known, found = self._snapshots.get(spec.name, (None, None))
-        if found is None or known is not table or found.version != table.version():
-            found = Snapshot.of(table, spec)
-            self._snapshots[spec.name] = table, found
+        found = self._snapshots.get(spec.name)
+        if found is None or found.version != table.version():
+            found = self._snapshots[spec.name] = Snapshot.of(table, spec)
         return found
 
     def lookup(self, spec: TableSpec, snapshot: Snapshot) -> Lookup:

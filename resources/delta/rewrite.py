@@ -26,11 +26,6 @@ class Written:
     removes: list[DataFile]
     changes: list[DataFile]
 
-    @property
-    def paths(self) -> list[str]:
-        """Return the paths of all files that were written."""
-        return [file.path for file in (*self.adds, *self.changes)]
-
 
 def write_files(folder: Folder, snapshot: Snapshot, spec: TableSpec, edit: Edit) -> Written:
     """Write the files of an edit, a few at the same time. Memory: a batch of rows of each.
@@ -66,7 +61,7 @@ def _with_targets(snapshot: Snapshot, spec: TableSpec, edit: Edit) -> pl.DataFra
     first = spec.key[0]
     keys = come[first].unique().sort()
     covering = candidates(rewritten.drop_nulls(["least", "greatest"]), keys)
-    types = pl.Schema({first: keys.dtype, BUCKET: pl.Int32, _TARGET: pl.UInt32})
+    types = pl.Schema([(first, keys.dtype), (BUCKET, pl.Int32()), (_TARGET, pl.UInt32())])
     targets = [
         pl.DataFrame({first: keys.slice(start, length)}).with_columns(
             pl.lit(bucket).alias(BUCKET), pl.lit(number).alias(_TARGET)
@@ -98,7 +93,7 @@ def _rewrite(
     keys, first = removed.select(spec.key).unique(), spec.key[0]
     waiting = (removed.clear() if inserted is None else inserted).drop(FILE, _TARGET, strict=False).sort(spec.key)
     writer = Writer.of(folder, file.bucket, replaced=file)
-    for batch in folder.open_whole(file).batches():
+    for batch in folder.open(file, whole=True).batches():
         kept = batch.join(keys, on=list(spec.key), how="anti", nulls_equal=True)
         last = batch[first].max()
         due = waiting.filter(pl.col(first) <= last).height if last is not None else 0

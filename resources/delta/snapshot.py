@@ -103,15 +103,14 @@ class Lookup:
     folder: Folder
     snapshot: Snapshot
 
-    def rows_of(self, keys: pl.DataFrame, columns: Sequence[str], buckets: Iterable[int] | None = None) -> pl.DataFrame:
+    def rows_of(self, keys: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
         """Return the rows of some keys, in the given columns and FILE, in no order.
 
         ``keys`` needs the table's first key column; it may have others. With the bucket, a key is searched in that
         bucket only. Files and row groups are skipped by their key statistics. Memory: the rows found, and a row group
         per thread.
         """
-        files = self.snapshot.in_buckets(buckets)
-        tasks = []
+        files, tasks = self.snapshot.files, []
         if BUCKET in keys.columns:
             of_bucket = files.partition_by("bucket", as_dict=True)
             for (bucket,), part in keys.partition_by(BUCKET, as_dict=True, include_key=False).items():
@@ -139,7 +138,7 @@ class Lookup:
         columns = self.snapshot.schema.names
 
         def read(number: int) -> list[pl.DataFrame]:
-            batches = self.folder.open_whole(self.snapshot.file(number)).batches()
+            batches = self.folder.open(self.snapshot.file(number), whole=True).batches()
             return _numbered((batch.select(columns) for batch in batches), number)
 
         return self._joined(in_threads(read, self.snapshot.in_buckets(buckets)[FILE].to_list()), columns)

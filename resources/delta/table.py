@@ -1,6 +1,6 @@
 """Read and write the Delta tables of the lineage."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import polars as pl
@@ -10,7 +10,7 @@ from resources.delta.columns import arrow_schema, typed, with_nulls, without_row
 from resources.delta.commit import CommitConflictError
 from resources.delta.files import MOST_WHOLE_BYTES
 from resources.delta.fingerprint import add_up, named_sum
-from resources.delta.merge import FILE, LATER_WINS, BucketWindow, Edit, MergeRule, difference
+from resources.delta.merge import FILE, BucketWindow, Edit, MergeRule, difference
 from resources.delta.open_tables import OpenTables
 from resources.delta.snapshot import BucketRows
 from resources.delta.spec import ABSENT, BUCKET, WHOLE, Changes, Contents, TableSpec, fingerprint
@@ -51,18 +51,6 @@ class LakeResource(OpenTables):
             return self.scan(spec, bucket)
         return with_nulls(self.lookup(spec, snapshot).query(bucket), spec)
 
-    def rows_of(
-        self, spec: TableSpec, keys: pl.DataFrame, columns: Sequence[str], buckets: Iterable[int] | None = None
-    ) -> pl.DataFrame:
-        """Return the rows whose key columns equal a row of ``keys``, which needs the table's first key column.
-
-        Reads only row groups whose key range contains one of the keys, and only ``columns`` of them.
-        """
-        snapshot = self.snapshot(spec)
-        if snapshot is None:
-            return spec.empty().select(columns)
-        return self.lookup(spec, snapshot).rows_of(keys, columns, buckets).drop(FILE)
-
     def bucket_rows(self, spec: TableSpec, bucket: int | None = None) -> BucketRows | None:
         """Return all rows of a table or bucket, to be passed to ``sync``; None for a table that does not exist."""
         snapshot = self.snapshot(spec)
@@ -100,7 +88,7 @@ class LakeResource(OpenTables):
         rows: pl.DataFrame,
         buckets: Sequence[int],
         applications: Mapping[str, int],
-        rule: MergeRule = LATER_WINS,
+        rule: MergeRule | None = None,
         window: BucketWindow | None = None,
     ) -> Changes:
         """Merge rows into their buckets where their ``updated_at`` is later, and record the applications.
@@ -112,7 +100,7 @@ class LakeResource(OpenTables):
         """
         if spec.evolves:
             self.with_columns(self.create(spec), arrow_schema(rows.drop(spec.schema.names, strict=False)))
-        decide = partial(merge_edit, rows, buckets, rule, window)
+        decide = partial(merge_edit, rows, buckets, rule or MergeRule(), window)
         return change(self, spec, decide, buckets, applications, window)
 
 

@@ -148,7 +148,6 @@ WRITES: dict[str, Callable[[LakeResource], object]] = {
 READS: dict[str, Callable[[LakeResource], object]] = {
     "scan": lambda lake: lake.scan(SPEC).collect(),
     "scan of a bucket": lambda lake: lake.scan_cached(SPEC, 0).collect(),
-    "keys": lambda lake: lake.rows_of(SPEC, pl.DataFrame({"key": ["a"]}), ["text"]),
     "rows": lambda lake: lake.bucket_rows(SPEC, 0),
     "contents": lambda lake: lake.contents(SPEC),
 }
