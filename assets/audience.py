@@ -8,7 +8,7 @@ import pyarrow as pa
 from dagster import AssetExecutionContext, MaterializeResult
 
 from assets.framework.asset import asset
-from assets.framework.incremental import Stage, Tally, record_intake, refresh_table
+from assets.framework.incremental import RunMetrics, Stage, record_intake, refresh_table
 from assets.lake import LAKE_ACCOUNTS
 from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
 from assets.transforms.audience import Report, UnusableReportError, judge, read_report, without_accounts
@@ -74,7 +74,7 @@ def reports(
     A file is recorded after its rows are committed. After a crash in between, the next run reads it again and replaces
     its rows. Memory: one file, the rows of a batch of files, and the list of all files, 200 bytes each.
     """
-    tally, rule = Tally(), report_rule()
+    tally, rule = RunMetrics(), report_rule()
     listed = list(filter(is_report, s3.list_objects(LANDING)))
     fresh, gone = outstanding(listed, ledger.taken(REPORTS.name), rule)
     before = {ledger.taken_key(REPORTS.name, identity) for identity in gone}
@@ -112,7 +112,7 @@ class _Reading:
     s3: S3Resource
     quarantine: QuarantineResource
     erased: ErasedAccounts
-    tally: Tally
+    tally: RunMetrics
     missed: set[str] = field(default_factory=set)
 
     def files(self, fresh: Mapping[str, S3Object]) -> Iterator[tuple[str, pl.DataFrame]]:
@@ -181,9 +181,11 @@ def demographics(
     """Keep the reported rows of a stale bucket's live accounts. An account that comes later gets its rows then."""
     erased = erasures.tombstones()
 
-    def of_accounts(bucket: int | None, tally: Tally) -> pl.DataFrame:
-        reported = lake.scan(REPORTS, bucket).collect().unique(_KEY)  # two runs at once may have read the same file
-        accounts = lake.scan(LAKE_ACCOUNTS, bucket).select("account_id", "deleted_at").collect()
+    def of_accounts(bucket: int | None, _current: pl.DataFrame, tally: RunMetrics) -> pl.DataFrame:
+        reported = (
+            lake.scan_cached(REPORTS, bucket).collect().unique(_KEY)
+        )  # two runs at once may have read the same file
+        accounts = lake.scan_cached(LAKE_ACCOUNTS, bucket).select("account_id", "deleted_at").collect()
         rows, found = judge(reported, accounts)
         gone = pl.Series(sorted(erased.accounts_among(found["account_id"])), dtype=pl.String)
         unknown = found.filter(~pl.col("account_id").is_in(gone.implode()))

@@ -5,7 +5,7 @@ import pyarrow as pa
 from dagster import AssetExecutionContext, MaterializeResult
 
 from assets.framework.asset import asset
-from assets.framework.incremental import Stage, Tally, refresh_table
+from assets.framework.incremental import RunMetrics, Stage, refresh_table
 from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS
 from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
 from assets.transforms.source.schema import TIMESTAMP
@@ -98,12 +98,12 @@ def decisions(context: AssetExecutionContext, lake: LakeResource, ledger: Ledger
     Memory grows with a bucket's posts, whose input hashes are compared.
     """
 
-    def decide(bucket: int | None, tally: Tally) -> pl.DataFrame:
+    def decide(bucket: int | None, current: pl.DataFrame, tally: RunMetrics) -> pl.DataFrame:
         engagement = ["likes", "comments", "shares"]
         columns = ["account_bucket", "account_id", "post_id", "posted_at", "text", *engagement, "deleted_at"]
-        posts = lake.scan(LAKE_POSTS, bucket).select(columns).collect()
-        accounts = lake.scan(LAKE_ACCOUNTS, bucket).select("account_id", "deleted_at").collect()
-        held = lake.held(DECISIONS, bucket).select(DECISIONS.schema.names)
+        posts = lake.scan_cached(LAKE_POSTS, bucket).select(columns).collect()
+        accounts = lake.scan_cached(LAKE_ACCOUNTS, bucket).select("account_id", "deleted_at").collect()
+        held = current.select(DECISIONS.schema.names)
         hashes = corpus.input_hashes(posts, accounts)
         is_stale = pl.col("account_id").is_in(corpus.undecided(hashes, held).implode())
         made = corpus.decide(posts.filter(is_stale), accounts).join(
@@ -133,8 +133,8 @@ def decision_counts(
 ) -> MaterializeResult[None]:
     """Count the decisions of a stale bucket by reason."""
 
-    def count(bucket: int | None, _tally: Tally) -> pl.DataFrame:
-        decided = lake.scan(DECISIONS, bucket).select("account_bucket", "dropped_because").collect()
+    def count(bucket: int | None, _current: pl.DataFrame, _tally: RunMetrics) -> pl.DataFrame:
+        decided = lake.scan_cached(DECISIONS, bucket).select("account_bucket", "dropped_because").collect()
         return corpus.count_decisions(decided)
 
     return refresh_table(context, lake, ledger, Stage(DECISION_COUNTS.name, (DECISIONS,)), DECISION_COUNTS, count)
@@ -158,16 +158,18 @@ def chunks(
     model = embedder.model()
     recipe = f"{CHUNKING}/{model.tokenizer_name}/{LANGUAGE_MODEL}/{SPARSE_ENCODING}"
 
-    def chunk(bucket: int | None, tally: Tally) -> pl.DataFrame:
-        chosen = lake.scan(DECISIONS, bucket).filter(pl.col("dropped_because").is_null())
+    def chunk(bucket: int | None, current: pl.DataFrame, tally: RunMetrics) -> pl.DataFrame:
+        chosen = lake.scan_cached(DECISIONS, bucket).filter(pl.col("dropped_because").is_null())
         hashes = chosen.select("post_id", "text_hash").collect()
-        held = lake.held(CHUNKS, bucket).filter(pl.col("recipe") == recipe).select(_OF_TEXT)
+        held = current.filter(pl.col("recipe") == recipe).select(_OF_TEXT)
         kept = held.join(hashes, on=["post_id", "text_hash"], how="semi")
         fresh = hashes.join(kept, on="post_id", how="anti").lazy()
-        texts = lake.scan(LAKE_POSTS, bucket).select("post_id", "text").join(fresh, on="post_id").collect()
+        texts = lake.scan_cached(LAKE_POSTS, bucket).select("post_id", "text").join(fresh, on="post_id").collect()
         pieces = pl.concat([kept, _chunked(texts, model, recipe)])
-        posts = lake.scan(LAKE_POSTS, bucket).select("account_bucket", "account_id", "post_id", "network", "posted_at")
-        described = corpus.attributes(posts.collect(), lake.scan(LAKE_ACCOUNTS, bucket).collect())
+        posts = lake.scan_cached(LAKE_POSTS, bucket).select(
+            "account_bucket", "account_id", "post_id", "network", "posted_at"
+        )
+        described = corpus.attributes(posts.collect(), lake.scan_cached(LAKE_ACCOUNTS, bucket).collect())
         tally.counts["posts"] += hashes.height
         tally.counts["posts_chunked"] += texts.height
         tally.counts["posts_truncated"] += pieces.filter("text_truncated")["post_id"].n_unique()
@@ -235,8 +237,8 @@ _OF_TEXT = (
 def terms(context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource) -> MaterializeResult[None]:
     """Count the document frequencies of a stale bucket."""
 
-    def count(bucket: int | None, _tally: Tally) -> pl.DataFrame:
-        terms = lake.scan(CHUNKS, bucket).select(term=pl.col("terms").explode()).drop_nulls()
+    def count(bucket: int | None, _current: pl.DataFrame, _tally: RunMetrics) -> pl.DataFrame:
+        terms = lake.scan_cached(CHUNKS, bucket).select(term=pl.col("terms").explode()).drop_nulls()
         counts = terms.group_by("term").agg(documents=pl.len().cast(pl.Int64))
         return counts.collect().with_columns(account_bucket=pl.lit(bucket, pl.Int32))
 

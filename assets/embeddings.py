@@ -12,7 +12,7 @@ from dagster import AssetExecutionContext, MaterializeResult
 
 from assets.corpus import CHUNKS
 from assets.framework.asset import asset
-from assets.framework.incremental import Stage, Tally, refresh
+from assets.framework.incremental import RunMetrics, Stage, refresh
 from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
 from resources.delta.state import LedgerResource
 from resources.delta.table import Changes, LakeResource, TableSpec
@@ -67,7 +67,7 @@ def vectors(
     model, store = embedder.model(), VectorStore(lake, VECTORS)
     places: list[pl.DataFrame] = []  # (account_bucket, content_hash) of this run's texts, looked up once
 
-    def embed(bucket: int, tally: Tally) -> Changes:
+    def embed(bucket: int, tally: RunMetrics) -> Changes:
         if not places:
             places.append(store.known(_hashes(lake, [int(key) for key in context.partition_keys]), model.name))
         here = places[0].filter(pl.col("account_bucket") == bucket)
@@ -96,7 +96,7 @@ def vectors(
 
 def _hashes(lake: LakeResource, buckets: Sequence[int]) -> pl.DataFrame:
     """Return (content_hash, tokens) of the distinct texts of some buckets, in any order."""
-    chunks = pl.concat([lake.scan(CHUNKS, bucket).select("content_hash", "tokens") for bucket in buckets])
+    chunks = pl.concat([lake.scan_cached(CHUNKS, bucket).select("content_hash", "tokens") for bucket in buckets])
     return chunks.unique("content_hash").collect()
 
 
@@ -111,7 +111,7 @@ def _sliced(lake: LakeResource, bucket: int, texts: pl.DataFrame) -> pl.DataFram
     """Return texts with the slice of the first account in the bucket that has them."""
     if texts.is_empty():
         return texts.with_columns(pl.lit(None, pl.Int32).alias(SLICE))
-    places = lake.scan(CHUNKS, bucket).select(*PLACE, "content_hash")
+    places = lake.scan_cached(CHUNKS, bucket).select(*PLACE, "content_hash")
     found = places.join(texts.lazy(), on="content_hash", how="semi").collect()
     firsts = found.sort(PLACE).unique("content_hash", keep="first")
     return texts.join(firsts.select("content_hash", slices(firsts["account_id"])), on="content_hash")
@@ -136,7 +136,7 @@ def _embedded(
     total, total_tokens, done, tokens_done = pending.height, int(pending["tokens"].sum()), 0, 0
     started = time.monotonic()
     for window in pending.sort(SLICE, "content_hash").iter_slices(WINDOW_TEXTS):
-        chunks = lake.scan(CHUNKS, bucket).select("content_hash", "text")
+        chunks = lake.scan_cached(CHUNKS, bucket).select("content_hash", "text")
         texts = chunks.join(window.lazy(), on="content_hash").collect().unique("content_hash")
         texts = texts.sort("tokens", "content_hash", descending=[True, False])
         for indices, made in _flushes(model.embed(texts["text"].to_list())):

@@ -8,7 +8,7 @@ import pyarrow as pa
 from dagster import AssetExecutionContext, MaterializeResult
 
 from assets.framework.asset import asset
-from assets.framework.incremental import Stage, Tally, record_intake, refresh_table
+from assets.framework.incremental import RunMetrics, Stage, record_intake, refresh_table
 from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS
 from assets.transforms.labels import agree, judge
 from assets.transforms.source.arrivals import digest
@@ -67,7 +67,7 @@ def gold(
     dropped = sorted(filter(is_label_file, s3.list_objects(LANDING)), key=lambda item: item.key)
     verticals = {vertical.name for vertical in load_verticals()}
 
-    def collect(_bucket: int | None, tally: Tally) -> pl.DataFrame:
+    def collect(_bucket: int | None, _current: pl.DataFrame, tally: RunMetrics) -> pl.DataFrame:
         labels, unusable = _read(s3, dropped)
         ids = labels["item_id"].unique().implode()
         posts = lake.scan(LAKE_POSTS).select("post_id").filter(pl.col("post_id").is_in(ids)).collect()

@@ -1,4 +1,4 @@
-"""lake/*: current truth. One row a key, merged from the windows of raw/* exactly once."""
+"""lake/*: the current row of every key, merged from the windows of raw/* exactly once."""
 
 from datetime import datetime
 
@@ -6,7 +6,7 @@ import polars as pl
 from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult
 
 from assets.framework.asset import asset
-from assets.framework.incremental import Tally
+from assets.framework.incremental import RunMetrics
 from assets.partitions import ALL_IN_ONE_RUN, BUCKETS, buckets_of
 from assets.transforms.source.recasting import recast
 from assets.transforms.source.schema import (
@@ -29,7 +29,7 @@ from resources.settings import bucket_count
 
 GROUP = "lake"
 _MERGE_ROWS = 250_000
-"""Rows that a commit merges: about 100 MB of posts. A merge holds them, and the rows that they replace."""
+"""Rows in one commit: about 100 MB of posts. A merge holds them and the rows that they replace in memory."""
 
 
 def _spec(table: SourceTable) -> TableSpec:
@@ -50,7 +50,7 @@ LAKE_TABLES = {ACCOUNTS.name: LAKE_ACCOUNTS, POSTS.name: LAKE_POSTS, TESTIMONIAL
 
 
 def application(source: str, table: str, bucket: int) -> str:
-    """The Delta application id under which a bucket's windows are recorded: two buckets of one id would conflict."""
+    """Return the Delta application id that records a bucket's windows. Each bucket has its own, to avoid conflicts."""
     return f"{source}/{table}/{bucket}"
 
 
@@ -63,7 +63,8 @@ def _merge_windows(table: SourceTable) -> AssetsDefinition:
         partitions_def=BUCKETS,
         backfill_policy=ALL_IN_ONE_RUN,
         group_name=GROUP,
-        description=f"The current row of every {table.key}, soft-deleted ones included; windows are merged once.",
+        description=f"One row per {table.key}, with its newest values; rows deleted at the source stay, marked by "
+        f"deleted_at. Merged from raw/{table.name}, each window exactly once.",
         owners=["team:data-engineering"],
         kinds={"delta", "s3"},
     )
@@ -73,11 +74,11 @@ def _merge_windows(table: SourceTable) -> AssetsDefinition:
         lake: LakeResource,
         quarantine: QuarantineResource,
     ) -> MaterializeResult[None]:
-        tally, buckets, count = Tally(), buckets_of(context), bucket_count()
+        metrics, buckets, count = RunMetrics(), buckets_of(context), bucket_count()
         raw_store.require_bucket_count(table.name, count)
-        # In which order does not matter: the newer version of a row wins, whichever source it came from.
+        # The order of the sources does not matter: the newer version of a row wins.
         for source in raw_store.sources(table.name):
-            # Of all buckets: a row may come from any of them.
+            # For all buckets, because a row may move from any bucket.
             recorded_as = {bucket: application(source, table.name, bucket) for bucket in range(count)}
             applied = lake.applied(spec, [recorded_as[bucket] for bucket in buckets])
             done = {bucket: applied.get(recorded_as[bucket], 0) for bucket in buckets}
@@ -85,49 +86,51 @@ def _merge_windows(table: SourceTable) -> AssetsDefinition:
                 due = [bucket for bucket in buckets if done[bucket] < manifest.number]
                 rule, window = _rule(raw_store, manifest), BucketWindow(manifest.number, recorded_as)
                 for step in plan_merges(manifest.files, due, _MERGE_ROWS):
-                    rows = raw_store.read(step.files)
-                    newest, rejects = newest_usable(table, rows)
+                    newest, rejects = newest_usable(table, raw_store.read(step.files))
                     newest, misfits = _fitted(lake, spec, newest)
                     for aside in (rejects, misfits):
-                        tally.counts["quarantined"] += quarantine.land(
-                            f"raw-{source}", table.name, table.key, aside, REASON
-                        )
+                        landed = quarantine.land(f"raw-{source}", table.name, table.key, aside, REASON)
+                        metrics.counts["quarantined"] += landed
                     applications = dict.fromkeys(window.of(step.completes), manifest.number)
                     within = sorted({*step.buckets, *step.completes})
-                    tally.changes += lake.merge_newer(spec, newest, within, applications, rule, window)
-                    context.log.info("%s: window %s, %s rows merged", spec.name, manifest.number, f"{rows.height:,}")
-                tally.counts["windows"] += 1
-        for bucket, contents in lake.contents(spec).items():
-            if bucket in done:
-                tally.rows += contents.rows
-                tally.size_bytes += contents.size_bytes
-        tally.skipped = tally.rows - tally.changes.inserted - tally.changes.updated - tally.changes.unchanged
-        return tally.result()
+                    metrics.changes += lake.merge_newer(spec, newest, within, applications, rule, window)
+                    context.log.info("%s: window %s, %s rows merged", spec.name, manifest.number, f"{newest.height:,}")
+                metrics.counts["windows"] += 1
+        for contents in lake.contents(spec, buckets).values():
+            metrics.rows += contents.rows
+            metrics.size_bytes += contents.size_bytes
+        changes = metrics.changes
+        metrics.skipped = metrics.rows - changes.inserted - changes.updated - changes.unchanged
+        return metrics.result()
 
     return merge_windows
 
 
 def _fitted(lake: LakeResource, spec: TableSpec, rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Rows whose undeclared columns have the types that the lake gave them, and those that lose a value by it.
+    """Return rows with their undeclared columns cast to the lake's types, and the rows that lose a value by it.
 
-    Nobody declared the type of a column that came along, so a source may change it: the value is set aside with its row
-    and a REASON, and the row stands without it.
+    The first window with an undeclared column sets its type, and a source may change it later. A value that does not
+    fit is stored as null, and its row goes to quarantine with a REASON.
     """
     snapshot = lake.snapshot(spec) if set(rows.columns) - set(spec.schema.names) else None
-    held = {} if snapshot is None else {field.name: field.type for field in snapshot.schema}
-    lost = pl.Series(REASON, [None] * rows.height, pl.String)
-    fitted = rows
-    for name in (name for name in rows.columns if name in held and name not in spec.schema.names):
-        cast = recast(rows[name], held[name])
-        fails = rows[name].is_not_null() & cast.is_null()
-        said = pl.lit(f"{name} is no {held[name]}, as which it came along first; the row stands without it")
-        lost = pl.select(pl.coalesce(lost, pl.when(fails).then(said))).to_series().alias(REASON)
-        fitted = fitted.with_columns(cast.alias(name))
-    return fitted, rows.with_columns(lost).filter(lost.is_not_null())
+    types = {} if snapshot is None else {field.name: field.type for field in snapshot.schema}
+    casts = {
+        name: recast(rows[name], types[name]).alias(name)
+        for name in rows.columns
+        if name in types.keys() - spec.schema.names
+    }
+    reasons = [
+        pl.when(pl.lit(rows[name].is_not_null() & cast.is_null())).then(
+            pl.lit(f"Value of {name} does not fit its column type {types[name]}; stored as null.")
+        )
+        for name, cast in casts.items()
+    ]
+    reason = pl.coalesce(*reasons, pl.lit(None, pl.String)).alias(REASON)
+    return rows.with_columns(casts.values()), rows.with_columns(reason).filter(pl.col(REASON).is_not_null())
 
 
 def _rule(raw_store: RawStoreResource, window: Manifest) -> MergeRule:
-    """How the rows of a window win: what another source has seen later is not overruled by an equal ``updated_at``."""
+    """Return the merge rule of a window. It wins ties of ``updated_at`` only if no other source has read later."""
     others = [name for name in raw_store.sources(window.table) if name != window.source]
     newest = [found.upper for found in (raw_store.newest(name, window.table) for name in others) if found]
     is_latest = all(datetime.fromisoformat(window.upper) >= datetime.fromisoformat(upper) for upper in newest)

@@ -7,7 +7,7 @@ import pyarrow as pa
 from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult
 
 from assets.framework.asset import asset
-from assets.framework.incremental import Stage, Tally, refresh_table
+from assets.framework.incremental import RunMetrics, Stage, refresh_table
 from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS, LAKE_TESTIMONIALS
 from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
 from assets.summaries import SUMMARIES
@@ -108,12 +108,12 @@ LISTING_TESTIMONIALS = Stage(TESTIMONIALS.name, (LAKE_TESTIMONIALS, LAKE_ACCOUNT
 
 def _creators(lake: LakeResource, bucket: int | None) -> pl.DataFrame:
     measures = ["account_id", "posted_at", "likes", "comments", "views", "shares"]
-    posts = lake.scan(LAKE_POSTS, bucket).filter(pl.col("deleted_at").is_null()).select(measures)
+    posts = lake.scan_cached(LAKE_POSTS, bucket).filter(pl.col("deleted_at").is_null()).select(measures)
     return marts.creators(
-        lake.scan(LAKE_ACCOUNTS, bucket).collect(),
+        lake.scan_cached(LAKE_ACCOUNTS, bucket).collect(),
         posts.collect(),
-        lake.scan(TAGS, bucket).collect(),
-        lake.scan(SUMMARIES, bucket).collect(),
+        lake.scan_cached(TAGS, bucket).collect(),
+        lake.scan_cached(SUMMARIES, bucket).collect(),
     )
 
 
@@ -129,7 +129,7 @@ def _vertical_coverage(lake: LakeResource, _bucket: int | None) -> pl.DataFrame:
 
 def _testimonials(lake: LakeResource, bucket: int | None) -> pl.DataFrame:
     return marts.testimonials(
-        lake.scan(LAKE_TESTIMONIALS, bucket).collect(), lake.scan(LAKE_ACCOUNTS, bucket).collect()
+        lake.scan_cached(LAKE_TESTIMONIALS, bucket).collect(), lake.scan_cached(LAKE_ACCOUNTS, bucket).collect()
     )
 
 
@@ -147,7 +147,7 @@ def _mart(
         kinds={"delta", "polars"},
     )
     def mart(context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource) -> MaterializeResult[None]:
-        def rows(bucket: int | None, _tally: Tally) -> pl.DataFrame:
+        def rows(bucket: int | None, _current: pl.DataFrame, _tally: RunMetrics) -> pl.DataFrame:
             return compute(lake, bucket)
 
         return refresh_table(context, lake, ledger, stage, spec, rows)

@@ -5,7 +5,7 @@ import pyarrow as pa
 from dagster import AssetExecutionContext, AssetKey, MaterializeResult
 
 from assets.framework.asset import asset
-from assets.framework.incremental import Stage, Tally, refresh
+from assets.framework.incremental import RunMetrics, Stage, refresh
 from assets.transforms.source.schema import SOURCE_TABLES
 from resources.delta.state import LedgerResource
 from resources.delta.table import Changes, LakeResource, TableSpec
@@ -43,7 +43,7 @@ def rows(
     """Collect the landed rejects of every stage in one table."""
     stage = Stage(QUARANTINE.name, inputs=(), version=quarantine.fingerprint(), partitioned=False)
 
-    def collect(_bucket: int, tally: Tally) -> Changes:
+    def collect(_bucket: int, tally: RunMetrics) -> Changes:
         landed = pl.concat([QUARANTINE.empty().drop("copies"), *quarantine.rows()])
         rejects = landed.group_by(QUARANTINE.key).agg(copies=pl.len())
         for reason, count in landed["reason"].value_counts().iter_rows():

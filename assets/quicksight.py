@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dagster import AssetExecutionContext, MaterializeResult
 
 from assets.framework.asset import asset
-from assets.framework.incremental import Stage, Tally, refresh
+from assets.framework.incremental import RunMetrics, Stage, refresh
 from assets.marts import MARTS
 from assets.transforms import marts
 from resources.delta.state import LedgerResource
@@ -28,7 +28,7 @@ def exports(
     context: AssetExecutionContext, s3: S3Resource, lake: LakeResource, ledger: LedgerResource
 ) -> MaterializeResult[None]:
     """Export the marts that changed. Memory: one bucket of one mart."""
-    total = Tally()
+    total = RunMetrics()
     for spec in MARTS:
         prefix = f"quicksight/{spec.name.removeprefix('mart/')}/"
 
@@ -37,7 +37,7 @@ def exports(
             of_files = fingerprint(f"{key} {etag}" for key, etag, _ in found)
             return {WHOLE: Contents(of_files, len(found), sum(size for _, _, size in found))}
 
-        def export(_bucket: int, tally: Tally, spec: TableSpec = spec, prefix: str = prefix) -> Changes:
+        def export(_bucket: int, tally: RunMetrics, spec: TableSpec = spec, prefix: str = prefix) -> Changes:
             buckets = sorted(lake.contents(spec)) or [WHOLE]
             wanted = [f"{prefix}data/{'all' if bucket == WHOLE else bucket:0>4}.csv" for bucket in buckets]
             for bucket, key in zip(buckets, wanted, strict=True):

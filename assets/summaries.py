@@ -7,7 +7,7 @@ from dagster import AssetExecutionContext, MaterializeResult
 from assets.corpus import CHUNKS
 from assets.embeddings import VECTORS, with_vectors
 from assets.framework.asset import asset
-from assets.framework.incremental import Stage, Tally, refresh_table
+from assets.framework.incremental import RunMetrics, Stage, refresh_table
 from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
 from assets.transforms.summaries import still_standing, summarise, text_names
 from resources.delta.state import LedgerResource
@@ -54,11 +54,11 @@ def account_summaries(
     model = embedder.model()
     recipe = fingerprint([_RECIPE, model.name])
 
-    def of_bucket(bucket: int | None, tally: Tally) -> pl.DataFrame:
+    def of_bucket(bucket: int | None, current: pl.DataFrame, tally: RunMetrics) -> pl.DataFrame:
         columns = ["account_bucket", "account_id", "post_id", "chunk_no", "text", "content_hash"]
-        chunks = lake.scan(CHUNKS, bucket).select(columns).collect()
+        chunks = lake.scan_cached(CHUNKS, bucket).select(columns).collect()
         texts = text_names(chunks)
-        held = lake.held(SUMMARIES, bucket).filter(pl.col("recipe") == recipe).select(SUMMARIES.schema.names)
+        held = current.filter(pl.col("recipe") == recipe).select(SUMMARIES.schema.names)
         standing = held.join(still_standing(held, texts), on="account_id", how="semi")
         fresh = chunks.join(standing, on="account_id", how="anti")
         tally.counts["accounts_summarised"] += fresh["account_id"].n_unique()

@@ -10,7 +10,7 @@ from dagster import AssetExecutionContext, MaterializeResult
 from assets.corpus import CHUNKS
 from assets.embeddings import VECTORS, with_vectors
 from assets.framework.asset import asset
-from assets.framework.incremental import Stage, Tally, refresh_table
+from assets.framework.incremental import RunMetrics, Stage, refresh_table
 from assets.labels import GOLD
 from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
 from assets.transforms.verticals import (
@@ -89,12 +89,12 @@ def scores(
     recipe = fingerprint(["4", catalogue_hash(verticals), model.name])
     lock, described = Lock(), list[DescribedVertical]()
 
-    def of_bucket(bucket: int | None, tally: Tally) -> pl.DataFrame:
+    def of_bucket(bucket: int | None, current: pl.DataFrame, tally: RunMetrics) -> pl.DataFrame:
         columns = ["account_bucket", "account_id", "post_id", "text_hash", "content_hash"]
         recipes = pl.concat_str(pl.lit(recipe), "recipe", separator="/")
-        chunks = lake.scan(CHUNKS, bucket).select(*columns, recipe=recipes).collect()
+        chunks = lake.scan_cached(CHUNKS, bucket).select(*columns, recipe=recipes).collect()
         posts = chunks.rename({"post_id": "item_id"}).unique("item_id")
-        held = lake.held(SCORES, bucket).select(SCORES.schema.names).filter(pl.col("item_kind") == POST)
+        held = current.select(SCORES.schema.names).filter(pl.col("item_kind") == POST)
         unchanged = ["account_bucket", "account_id", "item_id", "text_hash", "recipe"]
         kept = held.join(posts, on=unchanged, how="semi").drop("recipe")
         fresh = chunks.join(kept, left_on="post_id", right_on="item_id", how="anti")
@@ -133,7 +133,7 @@ def thresholds(context: AssetExecutionContext, lake: LakeResource, ledger: Ledge
     """Fit the thresholds. Only the scores of labelled items are read."""
     verticals = load_verticals()
 
-    def of_all(_bucket: int | None, tally: Tally) -> pl.DataFrame:
+    def of_all(_bucket: int | None, _current: pl.DataFrame, tally: RunMetrics) -> pl.DataFrame:
         labels = lake.scan(GOLD).select("item_kind", "item_id", "vertical", "is_member").collect()
         of_labelled = lake.scan(SCORES).filter(pl.col("item_id").is_in(labels["item_id"].unique().implode()))
         scored = by_vertical(of_labelled, [vertical.name for vertical in verticals]).collect()
@@ -160,9 +160,9 @@ def thresholds(context: AssetExecutionContext, lake: LakeResource, ledger: Ledge
 def tags(context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource) -> MaterializeResult[None]:
     """Tag the posts and accounts of a stale bucket."""
 
-    def of_bucket(bucket: int | None, _tally: Tally) -> pl.DataFrame:
+    def of_bucket(bucket: int | None, _current: pl.DataFrame, _tally: RunMetrics) -> pl.DataFrame:
         names = [vertical.name for vertical in load_verticals()]
-        return tag(lake.scan(SCORES, bucket).collect(), lake.scan(THRESHOLDS).collect(), names)
+        return tag(lake.scan_cached(SCORES, bucket).collect(), lake.scan(THRESHOLDS).collect(), names)
 
     stage = Stage(TAGS.name, (SCORES, THRESHOLDS))
     return refresh_table(context, lake, ledger, stage, TAGS, of_bucket)

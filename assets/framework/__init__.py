@@ -1,5 +1,5 @@
-"""What every asset shares.
+"""Code that every asset shares.
 
 Belongs here: the asset decorator, incremental refresh, the list of tables.
-Not here: anything that belongs to one stage.
+Not here: code of one stage.
 """

@@ -1,4 +1,4 @@
-"""What every asset of the lineage has beside its own: figures of its S3 traffic, and repetition where it may help."""
+"""The asset decorator: S3 traffic in the metadata of every asset, and retries after transient failures only."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,15 +23,15 @@ from resources.s3.usage import PrefixUsage, Usage
 
 _Body = Callable[..., MaterializeResult[None]]
 RETRIES = RetryPolicy(max_retries=3, delay=2, backoff=Backoff.EXPONENTIAL, jitter=Jitter.PLUS_MINUS)
-"""After a transient failure: up to 2, 4 and 8 seconds later. Clients' own repetitions come first; this is for what they
-give up on, such as a database that fails over."""
+"""Retry after up to 2, 4 and 8 seconds. Clients have retries of their own; these are for failures that last longer,
+such as a database that fails over."""
 
 
 def asset(*, retry_policy: RetryPolicy = RETRIES, **settings: Any) -> Callable[[_Body], AssetsDefinition]:
-    """`dagster.asset`, with the requests that the body made to S3 in the materialization's metadata.
+    """Declare an asset like `dagster.asset`, with the body's S3 requests in the materialization's metadata.
 
-    A transient failure is repeated by the policy. Any other stops at once, as a Failure that says what to do.
-    GovernorGoneError takes the place of whatever error a client makes of it when the governor ends.
+    A transient failure is retried by the policy. Any other failure stops at once. If the governor ends, the error is
+    GovernorGoneError instead of the client's.
     """
 
     def declare(body: _Body) -> AssetsDefinition:
@@ -49,7 +49,7 @@ def asset(*, retry_policy: RetryPolicy = RETRIES, **settings: Any) -> Callable[[
 
 @contextmanager
 def stopping_unless_transient() -> Iterator[None]:
-    """Dagster repeats a step after any error; this makes all but transient ones such that it does not."""
+    """Raise a Failure without retries for any error that is not transient. Dagster retries every other error."""
     try:
         yield
     except Exception as error:
@@ -59,7 +59,7 @@ def stopping_unless_transient() -> Iterator[None]:
 
 
 def s3_metadata(usage: Usage) -> dict[str, Any]:
-    """Totals as numbers, and a table by prefix and verb. Without a governor that counts, only that there is none."""
+    """Return totals as numbers, and a table by prefix and verb; without a governor, only its state."""
     if not usage.is_governed or not usage.is_known:
         return {"s3_governor": "off" if not usage.is_governed else "gone"}
     return {
@@ -68,9 +68,7 @@ def s3_metadata(usage: Usage) -> dict[str, Any]:
         "s3_wasted_percent": usage.wasted_percent,
         "s3_waited_seconds": round(usage.total("waited_seconds"), 3),
         "s3_given_up": int(usage.total("given_up")),
-        **(
-            {"s3_prefixes": MetadataValue.table([_record(found) for found in usage.prefixes])} if usage.prefixes else {}
-        ),
+        **({"s3_prefixes": MetadataValue.table([*map(_record, usage.prefixes)])} if usage.prefixes else {}),
     }
 
 

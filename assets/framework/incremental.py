@@ -1,17 +1,18 @@
-"""Doing only what changed: which buckets are stale, and what an asset reports about the rest."""
+"""Compute only the stale buckets of an asset, and report the changes as metadata."""
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 import polars as pl
 from dagster import AssetExecutionContext, MaterializeResult
 
 from resources.cpu import available_cores
 from resources.delta.state import Entry, Intake, LedgerResource
-from resources.delta.table import ABSENT, WHOLE, Changes, Contents, LakeResource, TableSpec, fingerprint
+from resources.delta.table import ABSENT, WHOLE, Changes, Contents, LakeResource, TableSpec, fingerprint, in_columns
 
 _RUN_KEY = "dagster/run_key"
 _MOST_AT_ONCE = 2
@@ -19,8 +20,8 @@ _SECONDS_BETWEEN_LINES = 1.0
 
 
 @dataclass
-class Tally:
-    """What one materialization did: rows and bytes that stand, rows skipped as unchanged, changes, counts."""
+class RunMetrics:
+    """Metrics of one materialization: rows and bytes of the result, rows skipped as unchanged, changes, counts."""
 
     rows: int = 0
     size_bytes: int = 0
@@ -30,13 +31,8 @@ class Tally:
     counts: Counter[str] = field(default_factory=Counter)
     started: float = field(default_factory=time.monotonic)
 
-    @classmethod
-    def of_current(cls, found: Contents) -> "Tally":
-        """Of a bucket that was not looked into."""
-        return cls(found.rows, found.size_bytes, skipped=found.rows, buckets_skipped=1)
-
-    def __iadd__(self, other: "Tally") -> "Tally":
-        """Take in what another did, of other buckets."""
+    def __iadd__(self, other: "RunMetrics") -> "RunMetrics":
+        """Add the metrics of other buckets."""
         self.rows, self.size_bytes = self.rows + other.rows, self.size_bytes + other.size_bytes
         self.skipped, self.buckets_skipped = self.skipped + other.skipped, self.buckets_skipped + other.buckets_skipped
         self.changes = self.changes + other.changes
@@ -44,7 +40,7 @@ class Tally:
         return self
 
     def result(self) -> MaterializeResult[None]:
-        """The tally as asset metadata; ``seconds`` is wall time."""
+        """Return the metrics as asset metadata; ``seconds`` is wall time."""
         return MaterializeResult(
             metadata={
                 "rows": self.rows,
@@ -62,10 +58,10 @@ class Tally:
 
 @dataclass(frozen=True)
 class Stage:
-    """A derived asset: its name, the tables that it reads, and a version that changes when its rule does.
+    """A derived asset: its name, its input tables, and a version that changes when its rule changes.
 
-    A bucket of a partitioned input counts for the same bucket of the output; an input without buckets, or any
-    input of an output without buckets, counts whole.
+    A bucket of a partitioned input belongs to the same bucket of the output. An input without buckets counts whole, and
+    so does every input of an output without buckets.
     """
 
     name: str
@@ -74,20 +70,17 @@ class Stage:
     partitioned: bool = True
 
     def input_fingerprints(self, lake: LakeResource, buckets: Sequence[int]) -> dict[int, str]:
-        """Bucket → fingerprint of everything that its rows are made from."""
-        held = [lake.contents(spec) for spec in self.inputs]
+        """Return bucket → fingerprint of all its inputs."""
+        inputs = [(spec, lake.contents(spec)) for spec in self.inputs]
         return {
-            bucket: fingerprint(
-                [self.version, *(part for spec, found in zip(self.inputs, held, strict=True)
-                                 for part in self._parts(spec, found, bucket))]
-            )
+            bucket: fingerprint([self.version, *(part for found in inputs for part in self._parts(*found, bucket))])
             for bucket in buckets
-        }  # fmt: skip
+        }
 
-    def _parts(self, spec: TableSpec, held: Mapping[int, Contents], bucket: int) -> Iterable[str]:
+    def _parts(self, spec: TableSpec, contents: Mapping[int, Contents], bucket: int) -> Iterable[str]:
         if self.partitioned and spec.partitioned:
-            return [held.get(bucket, ABSENT).fingerprint]
-        return [f"{key}:{contents.fingerprint}" for key, contents in sorted(held.items())]
+            return [contents.get(bucket, ABSENT).fingerprint]
+        return [f"{key}:{found.fingerprint}" for key, found in sorted(contents.items())]
 
 
 def refresh(
@@ -96,66 +89,49 @@ def refresh(
     ledger: LedgerResource,
     stage: Stage,
     contents: Callable[[Sequence[int]], Mapping[int, Contents]],
-    bring_up_to_date: Callable[[int, Tally], Changes],
+    bring_up_to_date: Callable[[int, RunMetrics], Changes],
     threads: int = 1,
-) -> Tally:
-    """Bring every stale bucket up to date and record it; skip the others without reading a row.
+) -> RunMetrics:
+    """Bring every stale bucket up to date and record it. Skip the others without reading a row.
 
-    ``contents`` says what some buckets of the output hold; it may say more. With ``threads``, that and
-    ``bring_up_to_date`` are called from as many threads, for one bucket each, with a tally of its own.
+    ``contents`` returns the contents of some buckets of the output, and may include others. With more than one of
+    ``threads``, both functions are called from as many threads, each for another bucket.
 
-    A bucket is current while its inputs have the fingerprint that was recorded and its output is what was left.
-    The record is written after the output, so a crash in between costs a recomputation that changes nothing.
+    A bucket is current while its inputs and its output have the recorded fingerprints. The record is written after the
+    output, so a crash in between costs a recomputation that changes nothing.
     """
-    total = Tally()
-    with lake.steady():
+    total = RunMetrics()
+    with lake.steady(), ThreadPoolExecutor(max_workers=threads) as pool:
         buckets = sorted(int(key) for key in context.partition_keys) if stage.partitioned else [WHOLE]
-        refreshing = _Refreshing(ledger, stage, contents, bring_up_to_date, stage.input_fingerprints(lake, buckets))
-        for tally in refreshing.run(context, buckets, threads):
-            total += tally
+        inputs = stage.input_fingerprints(lake, buckets)
+        entries, outputs = ledger.entries(stage.name, buckets), contents(buckets)
+
+        def refreshed(bucket: int) -> RunMetrics:
+            found = outputs.get(bucket, ABSENT)
+            if entries.get(bucket) == Entry(inputs[bucket], found.fingerprint):
+                return RunMetrics(found.rows, found.size_bytes, skipped=found.rows, buckets_skipped=1)
+            metrics = RunMetrics()
+            metrics.changes = bring_up_to_date(bucket, metrics)
+            found = contents([bucket]).get(bucket, ABSENT)
+            ledger.record(stage.name, bucket, Entry(inputs[bucket], found.fingerprint))
+            metrics.rows, metrics.size_bytes = found.rows, found.size_bytes
+            return metrics
+
+        logged = time.monotonic()
+        for number, metrics in enumerate(pool.map(refreshed, buckets) if threads > 1 else map(refreshed, buckets), 1):
+            total += metrics
+            if number == len(buckets) or time.monotonic() - logged > _SECONDS_BETWEEN_LINES:
+                logged = time.monotonic()
+                message = "%s: %s of %s buckets are up to date, with %s rows"
+                context.log.info(message, stage.name, number, len(buckets), f"{total.rows:,}")
     return total
 
 
-@dataclass
-class _Refreshing:
-    """One stage's buckets, as ``refresh`` was asked for them."""
-
-    ledger: LedgerResource
-    stage: Stage
-    contents: Callable[[Sequence[int]], Mapping[int, Contents]]
-    bring_up_to_date: Callable[[int, Tally], Changes]
-    inputs: Mapping[int, str]
-
-    def run(self, context: AssetExecutionContext, buckets: Sequence[int], threads: int) -> Iterator[Tally]:
-        """What was done about each bucket, in order; told about now and then."""
-        entries, held = self.ledger.entries(self.stage.name, buckets), self.contents(buckets)
-
-        def done(bucket: int) -> Tally:
-            found = held.get(bucket, ABSENT)
-            is_current = entries.get(bucket) == Entry(self.inputs[bucket], found.fingerprint)
-            return Tally.of_current(found) if is_current else self._made(bucket)
-
-        told, rows = time.monotonic(), 0
-        with ThreadPoolExecutor(max_workers=threads) as pool:
-            for number, tally in enumerate(pool.map(done, buckets) if threads > 1 else map(done, buckets), start=1):
-                rows += tally.rows
-                if number == len(buckets) or time.monotonic() - told > _SECONDS_BETWEEN_LINES:
-                    told = time.monotonic()
-                    message = "%s: %s of %s buckets are up to date, %s rows stand"
-                    context.log.info(message, self.stage.name, number, len(buckets), f"{rows:,}")
-                yield tally
-
-    def _made(self, bucket: int) -> Tally:
-        tally = Tally()
-        tally.changes = self.bring_up_to_date(bucket, tally)
-        found = self.contents([bucket]).get(bucket, ABSENT)
-        self.ledger.record(self.stage.name, bucket, Entry(self.inputs[bucket], found.fingerprint))
-        tally.rows, tally.size_bytes = found.rows, found.size_bytes
-        return tally
-
-
 def at_once() -> int:
-    """How many buckets of a stage are made at a time, each in memory whole: one waits for S3, the other computes."""
+    """Return how many buckets of a stage to compute at the same time, so that one computes while another waits for S3.
+
+    Each is in memory whole.
+    """
     return min(_MOST_AT_ONCE, available_cores())
 
 
@@ -165,28 +141,27 @@ def refresh_table(
     ledger: LedgerResource,
     stage: Stage,
     spec: TableSpec,
-    compute: Callable[[int | None, Tally], pl.DataFrame],
+    compute: Callable[[int | None, pl.DataFrame, RunMetrics], pl.DataFrame],
 ) -> MaterializeResult[None]:
-    """``refresh`` for a Delta table: ``compute`` gives a bucket's desired rows, and only differences are written.
+    """Refresh a Delta table, a few buckets at the same time.
 
-    A few buckets are computed at a time, each in a thread.
+    ``compute`` gets a bucket and its current rows, and returns its desired rows. Only differences are written.
     """
 
-    def bring_up_to_date(bucket: int, tally: Tally) -> Changes:
+    def bring_up_to_date(bucket: int, metrics: RunMetrics) -> Changes:
         within = None if bucket == WHOLE else bucket
-        return lake.sync(spec, compute(within, tally), within)
+        current = lake.bucket_rows(spec, within)
+        desired = compute(within, in_columns(spec, current), metrics)
+        return lake.sync(spec, desired, within, current)
 
-    def contents(buckets: Sequence[int]) -> Mapping[int, Contents]:
-        return lake.contents(spec, buckets)
-
-    return refresh(context, lake, ledger, stage, contents, bring_up_to_date, at_once()).result()
+    return refresh(context, lake, ledger, stage, partial(lake.contents, spec), bring_up_to_date, at_once()).result()
 
 
 def record_intake(context: AssetExecutionContext, ledger: LedgerResource, asset: str, taken: str) -> None:
-    """Record what a run took in of the dropped files, as a digest; last of all.
+    """Record the digest of the dropped files that a run took in. Call it last.
 
-    A run that a sensor asked for is recorded whatever it found: the sensor's next request has another key then. Another
-    run that found nothing new writes nothing.
+    A run that a sensor requested is always recorded, so that the sensor's next request has another run key. Another run
+    without new files writes nothing.
     """
     if taken != ledger.intake(asset).digest or _RUN_KEY in context.run.tags:
         ledger.record_intake(asset, Intake(taken, context.run.run_id))

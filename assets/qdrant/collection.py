@@ -10,7 +10,7 @@ from dagster import AssetExecutionContext, MaterializeResult
 from assets.corpus import CHUNKS
 from assets.embeddings import VECTORS
 from assets.framework.asset import asset
-from assets.framework.incremental import Stage, Tally, at_once, refresh
+from assets.framework.incremental import RunMetrics, Stage, at_once, refresh
 from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
 from assets.qdrant.points import PointWriter, index_config_of
 from assets.qdrant.promotion import GateVerdict, generations_to_write, serve_if_ready
@@ -51,7 +51,7 @@ def points(
 
     Another model, sparse encoding or quantization is another generation, built beside the served one.
     """
-    writer, total = PointWriter(lake, embedder.model()), Tally()
+    writer, total = PointWriter(lake, embedder.model()), RunMetrics()
     writer.require_bucket_count()
     index_config = index_config_of(writer.model, qdrant.quantization)
     version = fingerprint([index_config.model, index_config.sparse])
@@ -115,7 +115,7 @@ class _Buckets(Mapping[int, Contents]):
     def __len__(self) -> int:
         return bucket_count()
 
-    def bring_up_to_date(self, bucket: int, tally: Tally) -> Changes:
+    def bring_up_to_date(self, bucket: int, tally: RunMetrics) -> Changes:
         """Write the differences between a bucket of the lake and of the collection."""
 
         def on_progress(done: int, total: int) -> None:
@@ -150,7 +150,7 @@ def promotion(
 
     The generation that was served is kept until the next promotion: `cippus rollback` returns to it.
     """
-    tally, writer = Tally(), PointWriter(lake, embedder.model())
+    tally, writer = RunMetrics(), PointWriter(lake, embedder.model())
     index_config = index_config_of(writer.model, qdrant.quantization)
 
     def on_dropped(generation: Generation) -> None:

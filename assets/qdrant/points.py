@@ -79,8 +79,10 @@ class PointWriter:
     def desired(self, bucket: int) -> Desired:
         """Return the points that a bucket should hold."""
         # In the order of the vectors, so that each part that is written reads a range of them.
-        chunks = in_vector_order(self.lake.scan(CHUNKS, bucket).select("point_id", "posted_at", *SHOWN).collect())
-        return Desired(bucket, desired_points(chunks, self.lake.scan(TAGS, bucket).collect()))
+        chunks = in_vector_order(
+            self.lake.scan_cached(CHUNKS, bucket).select("point_id", "posted_at", *SHOWN).collect()
+        )
+        return Desired(bucket, desired_points(chunks, self.lake.scan_cached(TAGS, bucket).collect()))
 
     def bring_up_to_date(
         self, index: VectorIndex, desired: Desired, held: pl.DataFrame, on_progress: Callable[[int, int], None]
@@ -121,6 +123,6 @@ class PointWriter:
     def vectors(self, bucket: int, block: int) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
         """Yield point ids of a bucket and their vectors in the lake, ``block`` at a time."""
         columns = ["point_id", "content_hash", "account_id"]
-        for part in in_vector_order(self.lake.scan(CHUNKS, bucket).select(columns).collect()).iter_slices(block):
+        for part in in_vector_order(self.lake.scan_cached(CHUNKS, bucket).select(columns).collect()).iter_slices(block):
             rows, vectors = with_vectors(self.lake, bucket, part, self.model)
             yield rows["point_id"].to_list(), vectors

@@ -9,7 +9,7 @@ import pyarrow as pa
 from dagster import AssetExecutionContext, AssetsDefinition, Config, MaterializeResult, ResourceParam
 
 from assets.framework.asset import asset
-from assets.framework.incremental import Tally
+from assets.framework.incremental import RunMetrics
 from assets.lake import LAKE_TABLES
 from assets.raw.extraction import ALONG, Extracted, Extraction
 from assets.raw.key_reconciliation import KeyReconciliation
@@ -54,7 +54,7 @@ def _extract(table: SourceTable) -> AssetsDefinition:
         quarantine: QuarantineResource,
         erasures: ErasureResource,
     ) -> MaterializeResult[None]:
-        tally = Tally()
+        tally = RunMetrics()
         chosen = rds_exports.open(config.export_id, [table.name]) if config.export_id else source
 
         def on_rejects(rejects: pl.DataFrame) -> None:
@@ -101,7 +101,7 @@ def _is_unjudged(newest: Manifest | None, export_id: str) -> bool:
     return newest is not None and (newest.kind, newest.origin) == (EXPORT, export_id) and bool(newest.files)
 
 
-def _progress(context: AssetExecutionContext, tally: Tally) -> Callable[[int], None]:
+def _progress(context: AssetExecutionContext, tally: RunMetrics) -> Callable[[int], None]:
     def on_rows(rows: int) -> None:
         tally.rows += rows
         if tally.rows // _LOG_EVERY_ROWS != (tally.rows - rows) // _LOG_EVERY_ROWS:
@@ -110,7 +110,7 @@ def _progress(context: AssetExecutionContext, tally: Tally) -> Callable[[int], N
     return on_rows
 
 
-def _report(tally: Tally, found: Extracted) -> None:
+def _report(tally: RunMetrics, found: Extracted) -> None:
     tally.rows = sum(file.rows for file in found.files)
     tally.size_bytes = sum(file.size_bytes for file in found.files)
     tally.counts.update(
@@ -119,7 +119,7 @@ def _report(tally: Tally, found: Extracted) -> None:
 
 
 def _count_ahead(
-    context: AssetExecutionContext, tally: Tally, source: LiveSource, table: SourceTable, found: Extracted
+    context: AssetExecutionContext, tally: RunMetrics, source: LiveSource, table: SourceTable, found: Extracted
 ) -> None:
     """Say how many rows the next windows have still to come. Without an answer the count is left out.
 

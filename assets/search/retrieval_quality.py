@@ -11,7 +11,7 @@ from dagster import AssetExecutionContext, MaterializeResult, MetadataValue
 from assets.corpus import CHUNKS, TERMS
 from assets.embeddings import VECTORS
 from assets.framework.asset import asset
-from assets.framework.incremental import Stage, Tally, refresh_table
+from assets.framework.incremental import RunMetrics, Stage, refresh_table
 from assets.labels import GOLD
 from assets.search.query import Question, Searcher, find
 from assets.transforms.search.judgements import judged_accounts
@@ -74,7 +74,7 @@ def retrieval_quality(
     verticals, searcher = load_verticals(), Searcher(lake, embedder, qdrant)
     seconds: list[float] = []
 
-    def ask(_bucket: int | None, tally: Tally) -> pl.DataFrame:
+    def ask(_bucket: int | None, _current: pl.DataFrame, tally: RunMetrics) -> pl.DataFrame:
         posts = lake.scan(CHUNKS).select("post_id", "account_id").unique().collect()
         grades = judged_accounts(lake.scan(GOLD).collect(), posts)
         rows: list[dict[str, Any]] = []

@@ -1,5 +1,5 @@
-"""Delta tables: snapshot, merge, compaction, purge.
+"""Delta tables on S3: snapshot, merge, maintenance, purge.
 
 Belongs here: one table's log, files and statistics.
-Not here: which tables there are (assets/).
+Not here: which tables exist (assets/).
 """

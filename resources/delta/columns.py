@@ -1,13 +1,14 @@
-"""Rows in the columns of a table: typed, filled up, and as Delta spells their types."""
+"""Convert rows to the columns and types of a table."""
 
 import polars as pl
 import pyarrow as pa
 
 from resources.delta.merge import FILE
+from resources.delta.spec import TableSpec
 
 
 def typed(rows: pl.DataFrame, schema: pa.Schema, *, only_given: bool = False) -> pl.DataFrame:
-    """Rows in the columns and types of a table; columns that they lack are null, or left out with ``only_given``."""
+    """Return rows in the columns and types of a table. Missing columns are null, or left out with ``only_given``."""
     types = pl.DataFrame(pl.from_arrow(schema.empty_table())).schema
     return rows.select(
         (pl.col(name) if name in rows.columns else pl.lit(None)).cast(dtype).alias(name)
@@ -16,13 +17,20 @@ def typed(rows: pl.DataFrame, schema: pa.Schema, *, only_given: bool = False) ->
     )
 
 
-def no_standing(rows: pl.DataFrame) -> pl.DataFrame:
-    """No standing rows, in the columns of others."""
+def without_rows(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return no current rows, in the columns of ``rows`` and FILE."""
     return rows.clear().with_columns(pl.lit(None, pl.UInt32).alias(FILE))
 
 
+def with_nulls(frame: pl.LazyFrame, spec: TableSpec) -> pl.LazyFrame:
+    """Return rows with null columns for those that an older version of the table does not have."""
+    present = frame.collect_schema()
+    absent = {name: dtype for name, dtype in spec.polars_schema.items() if name not in present}
+    return frame.with_columns(pl.lit(None, dtype).alias(name) for name, dtype in absent.items()) if absent else frame
+
+
 def arrow_schema(rows: pl.DataFrame) -> pa.Schema:
-    """The columns of rows as Delta knows them: Arrow's large types are the plain ones there."""
+    """Return the Delta schema of rows: Delta has no large Arrow types."""
     table = rows.clear().to_arrow(compat_level=pl.CompatLevel.oldest())
     plain = {pa.large_string(): pa.string(), pa.large_binary(): pa.binary()}
     return pa.schema(

@@ -1,4 +1,4 @@
-"""Delta's log, written: one commit of files, change data and application transactions, and who wins a race for it."""
+"""Write one commit to a table's Delta log, and resolve the race for its version."""
 
 import json
 import time
@@ -13,17 +13,16 @@ from resources.s3.client import S3Resource
 
 Action = dict[str, dict[str, Any]]
 CHANGES = "_change_data/"
-"""Where the protocol has a table's change data."""
-_ENGINE = "cippus"
+"""Folder of a table's change data, as the protocol names it."""
 
 
-class OutrunError(TransientFailure):
-    """Another writer has committed to what a commit was computed from; nothing of it was committed."""
+class CommitConflictError(TransientFailure):
+    """Another writer committed to the rows that a commit was computed from; nothing of it was committed."""
 
 
 @dataclass(frozen=True)
 class DataFile:
-    """A Parquet file of a table, as the log has it: path below the table's folder, size in bytes, rows, bucket.
+    """A Parquet file in the log: path below the table's folder, size in bytes, rows, bucket.
 
     ``statistics`` is the JSON text of an add action.
     """
@@ -34,20 +33,14 @@ class DataFile:
     bucket: int
     statistics: str = ""
 
-    @property
-    def is_change_data(self) -> bool:
-        """Whether its rows tell what changed, and are none of the table's."""
-        return self.path.startswith(CHANGES)
-
-    @property
-    def partition_values(self) -> dict[str, str]:
-        """The bucket as the log spells it."""
-        return {} if self.bucket == WHOLE else {BUCKET: str(self.bucket)}
-
 
 @dataclass(frozen=True)
 class Commit:
-    """One commit. ``touched`` are the buckets that it was computed from; a ``data_change`` of False moves rows only."""
+    """The content of one commit.
+
+    ``touched``: buckets that it was computed from. ``relied_on``: applications that must not have advanced meanwhile.
+    ``data_change``: False for a commit that only moves rows between files.
+    """
 
     operation: str
     adds: Sequence[DataFile] = ()
@@ -56,9 +49,10 @@ class Commit:
     applications: Mapping[str, int] = field(default_factory=dict)
     touched: frozenset[int] = frozenset()
     data_change: bool = True
+    relied_on: frozenset[str] = frozenset()
 
     def actions(self, version: int) -> Iterator[Action]:
-        """The commit's actions, its ``commitInfo`` first, for a commit that was computed from a version."""
+        """Yield the actions, ``commitInfo`` first, of a commit that was computed from ``version``."""
         now = int(time.time() * 1000)
         yield {
             "commitInfo": {
@@ -67,32 +61,34 @@ class Commit:
                 "operationParameters": {},
                 "readVersion": version,
                 "isBlindAppend": not self.touched,
-                "engineInfo": _ENGINE,
+                "engineInfo": "cippus",
                 "txnId": str(uuid4()),
             }
         }
         for app, number in self.applications.items():
             yield {"txn": {"appId": app, "version": number, "lastUpdated": now}}
         for file in self.removes:
-            yield {"remove": {**self._placed(file), "deletionTimestamp": now, "extendedFileMetadata": True}}
+            yield {"remove": {**self._file(file), "deletionTimestamp": now, "extendedFileMetadata": True}}
         for file in self.adds:
-            yield {"add": {**self._placed(file), "modificationTime": now, "stats": file.statistics}}
+            yield {"add": {**self._file(file), "modificationTime": now, "stats": file.statistics}}
         for file in self.changes:
-            yield {"cdc": {**self._placed(file), "dataChange": False}}
+            yield {"cdc": {**self._file(file), "dataChange": False}}
 
-    def _placed(self, file: DataFile) -> dict[str, Any]:
+    def _file(self, file: DataFile) -> dict[str, Any]:
         return {
             "path": file.path,
-            "partitionValues": file.partition_values,
+            "partitionValues": {} if file.bucket == WHOLE else {BUCKET: str(file.bucket)},
             "size": file.size_bytes,
             "dataChange": self.data_change,
         }
 
-    def is_outrun_by(self, actions: Sequence[Action]) -> bool:
-        """Whether the commit does not follow from a table to which these actions were committed meanwhile."""
+    def conflicts_with(self, actions: Sequence[Action]) -> bool:
+        """Return whether a commit with these actions, made meanwhile, invalidates this one."""
         for action in actions:
             [(kind, value)] = action.items()
-            if kind in ("metaData", "protocol") or (kind == "txn" and value["appId"] in self.applications):
+            if kind in ("metaData", "protocol"):
+                return True
+            if kind == "txn" and value["appId"] in self.relied_on.union(self.applications):
                 return True
             if kind in ("add", "remove") and self.touched and bucket_of(value) in self.touched | {None}:
                 return True
@@ -100,7 +96,7 @@ class Commit:
 
 
 def bucket_of(file_action: Mapping[str, Any]) -> int | None:
-    """The bucket of an add or remove action; None when it does not say."""
+    """Return the bucket of an add or remove action, or None when the action does not name it."""
     values = file_action.get("partitionValues")
     if values is None:
         return None
@@ -108,7 +104,7 @@ def bucket_of(file_action: Mapping[str, Any]) -> int | None:
 
 
 def commit_key(table: str, version: int) -> str:
-    """The S3 key of a version of a table."""
+    """Return the S3 key of a version of a table."""
     return f"{table}/_delta_log/{version:020d}.json"
 
 
@@ -117,14 +113,13 @@ def write_commit(
     table: str,
     version: int,
     commit: Commit,
-    is_outrun: Callable[[Sequence[Action]], bool] = lambda _: False,
+    conflicts: Callable[[Sequence[Action]], bool] = lambda _: False,
 ) -> int:
-    """Commit what was computed from a version of a table; returns the version that it became.
+    """Commit a change that was computed from ``version``. Return the version that it got.
 
-    A conditional put takes the next version. When that is taken, the winner's actions decide: where they leave alone
-    what this commit was computed from, it takes the version after. ``is_outrun`` may find further reasons against it.
-    A put that is refused because an earlier try of it had succeeded, unanswered, is known by its ``txnId``.
-    Raises OutrunError.
+    A conditional put takes the next version. If another writer has taken it and does not conflict, try the version
+    after. ``conflicts`` adds a condition to the commit's own. A put may be refused because an earlier try succeeded
+    unanswered; the ``txnId`` identifies that case. Raises CommitConflictError.
     """
     mine = list(commit.actions(version))
     body = "\n".join(json.dumps(action, separators=(",", ":")) for action in mine).encode()
@@ -133,19 +128,17 @@ def write_commit(
         if s3.put(commit_key(table, version), body, if_absent=True):
             return version
         winner = read_commit(s3, table, version)
-        if winner is None:  # the log was cleaned meanwhile: what this was computed from is long past
-            message = f"{s3.uri(table)}: version {version} was taken, and is no longer in the log."
-            raise OutrunError(message)
+        if winner is None:
+            message = f"{s3.uri(table)}: version {version} was taken, and is no longer in the log. Run it again."
+            raise CommitConflictError(message)
         if any(action.get("commitInfo", {}).get("txnId") == mine[0]["commitInfo"]["txnId"] for action in winner):
             return version
-        if commit.is_outrun_by(winner) or is_outrun(winner):
-            message = f"{s3.uri(table)}: version {version} was taken by a writer of the same rows."
-            raise OutrunError(message)
+        if commit.conflicts_with(winner) or conflicts(winner):
+            message = f"{s3.uri(table)}: version {version} was taken by a writer of the same rows. Run it again."
+            raise CommitConflictError(message)
 
 
 def read_commit(s3: S3Resource, table: str, version: int) -> list[Action] | None:
-    """The actions of a version; None when the log does not have it, any more or yet."""
+    """Return the actions of a version, or None when the log does not have it."""
     body = s3.get(commit_key(table, version))
-    if body is None:
-        return None
-    return [json.loads(line) for line in body.splitlines() if line.strip()]
+    return None if body is None else [json.loads(line) for line in body.splitlines() if line.strip()]

@@ -1,15 +1,15 @@
-"""Bodies of the lake's files in memory, for whoever reads them next in this process: a file never changes."""
+"""Files of the lake in memory, shared by all readers of this process. A file never changes, so it never expires."""
 
 from collections import OrderedDict
 from collections.abc import Callable
 from threading import Lock
 
 KEPT_BYTES = 128 << 20
-"""Of all tables together: a stage reads what the one before has written, and many read the corpus."""
+"""Size for all tables together: a stage reads the files that the stage before has written."""
 
 
-class Bodies:
-    """File → body, the longest unused ones dropped. A file's name is used once, whatever table or bucket it is of."""
+class FileCache:
+    """File name → body, with the least recently used files dropped. Every file of every table has its own name."""
 
     def __init__(self, most_bytes: int = KEPT_BYTES) -> None:
         self._most, self._size = most_bytes, 0
@@ -17,24 +17,22 @@ class Bodies:
         self._lock = Lock()
 
     def get(self, at: str) -> bytes | None:
-        """A file's body, if it is here."""
+        """Return a file's body if it is in the cache."""
         with self._lock:
-            body = self._kept.get(at)
-            if body is not None:
+            if at in self._kept:
                 self._kept.move_to_end(at)
-            return body
+            return self._kept.get(at)
 
     def keep(self, at: str, body: bytes) -> None:
-        """Keep a body, and drop those that were not used for longest while there is no room."""
+        """Add a body, and drop the least recently used files while the cache is over its size."""
         with self._lock:
             self._size += len(body) - len(self._kept.pop(at, b""))
             self._kept[at] = body
             while self._size > self._most:
-                _, dropped = self._kept.popitem(last=False)
-                self._size -= len(dropped)
+                self._size -= len(self._kept.popitem(last=False)[1])
 
     def read(self, at: str, fetch: Callable[[], bytes]) -> bytes:
-        """A file's body, fetched and kept unless it is here."""
+        """Return a file's body; fetch and keep it if it is not in the cache."""
         body = self.get(at)
         if body is None:
             body = fetch()
@@ -42,5 +40,5 @@ class Bodies:
         return body
 
 
-BODIES = Bodies()
-"""Those of this process: each step of a run has its own resources, and reads what the step before has written."""
+FILE_CACHE = FileCache()
+"""The cache of this process. Each step of a run has its own resources, so they share this one."""

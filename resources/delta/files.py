@@ -1,7 +1,7 @@
-"""The Parquet files of a lake table: read by key or whole, a batch of rows at a time."""
+"""Read the Parquet files of a lake table, by key or whole, a batch of rows at a time."""
 
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import IO, Any
@@ -14,24 +14,24 @@ import pyarrow.parquet as pq
 from obstore.store import S3Store
 
 from resources.delta.commit import CHANGES, DataFile
-from resources.delta.file_cache import BODIES, Bodies
+from resources.delta.file_cache import FILE_CACHE, FileCache
 from resources.delta.spec import BUCKET, ROW_GROUP_BYTES, WHOLE
 from resources.s3.client import S3Resource
 
 BATCH_BYTES = 8 << 20
-"""About what is in memory of a file that is rewritten, and of each of the few that are at a time."""
+"""Approximate memory for one file while it is rewritten."""
 _WHOLE_BYTES = 256 << 10
-"""A file up to this size is read in one request; of a larger one, its end first, then what is wanted."""
+"""Read a file up to this size in one request. Of a larger file, read its end first, then the row groups needed."""
 MOST_WHOLE_BYTES = 16 << 20
-"""Up to this size a file of which all row groups are wanted is read in one request, and kept for the next reader."""
+"""Read a file up to this size in one request, and cache it, when all its row groups are needed."""
 _TAIL_BYTES = 64 << 10
-"""What Arrow reads of a file's end to find its metadata."""
+"""Bytes that Arrow reads of a file's end to find its metadata."""
 SPOOL_BYTES = 8 << 20
 
 
 @dataclass(frozen=True)
 class Folder:
-    """Where a table's files are: the S3 bucket, the table's name, and its columns without the partition's."""
+    """The data files of a table: the S3 bucket, the table's name, and its columns without the partition column."""
 
     store: S3Store
     name: str
@@ -39,40 +39,28 @@ class Folder:
     measured: tuple[str, ...]
     target_bytes: int
     row_group_bytes: int = ROW_GROUP_BYTES
-    bodies: Bodies = BODIES
+    cache: FileCache = FILE_CACHE
 
-    def open(self, file: DataFile) -> "OpenFile":
-        """A file, to read from; what is read of a large one is requested then.
+    def open(self, file: DataFile, *, whole: bool = False) -> "OpenFile":
+        """Open a file to search it or, with ``whole``, to read all its rows.
 
-        A small one is kept when rows are found in it, for the rewriting that is likely to follow.
+        A file that is small, for a search or for reading it whole, is read in one request and cached for the rewrite
+        that is likely to follow. A larger file is read in ranges.
         """
-        at = f"{self.name}/{file.path}"
-        body = self.bodies.get(at)
-        if body is None and file.size_bytes > _WHOLE_BYTES:
-            source: Any = pa.PythonFile(_Ranges(self.store, at, file.size_bytes), mode="r")
-            return OpenFile(pq.ParquetFile(source), file, self.schema)
-        found = body or self._fetch(at)
-        return self._opened(file, found, lambda: self.bodies.keep(at, found))
-
-    def open_whole(self, file: DataFile) -> "OpenFile":
-        """A file of which all rows are wanted: one that is not too large is read in one request, and kept."""
-        if file.size_bytes > MOST_WHOLE_BYTES:
-            return self.open(file)
-        return self._opened(file, self.body(file))
+        most = MOST_WHOLE_BYTES if whole else _WHOLE_BYTES
+        if file.size_bytes > most and self.cache.get(f"{self.name}/{file.path}") is None:
+            source: Any = pa.PythonFile(_Ranges(self.store, f"{self.name}/{file.path}", file.size_bytes), mode="r")
+        else:
+            source = pa.BufferReader(self.body(file))
+        return OpenFile(pq.ParquetFile(source), file, self.schema)
 
     def body(self, file: DataFile) -> bytes:
-        """All of a file's bytes, which are kept for the next reader."""
+        """Return all bytes of a file, and cache them."""
         at = f"{self.name}/{file.path}"
-        return self.bodies.read(at, lambda: self._fetch(at))
-
-    def _fetch(self, at: str) -> bytes:
-        return obstore.get(self.store, at).bytes().to_bytes()
-
-    def _opened(self, file: DataFile, body: bytes, keep: Callable[[], None] = lambda: None) -> "OpenFile":
-        return OpenFile(pq.ParquetFile(pa.BufferReader(body)), file, self.schema, keep)
+        return self.cache.read(at, lambda: obstore.get(self.store, at).bytes().to_bytes())
 
     def put(self, path: str, body: IO[bytes], size: int) -> None:
-        """Write a new object; a large one in parts, and one that is not is kept for its reader."""
+        """Write a new object: a large one in parts; a small one is also cached for its next reader."""
         at = f"{self.name}/{path}"
         if size > SPOOL_BYTES:
             content: Any = body
@@ -80,17 +68,17 @@ class Folder:
             return
         small = body.read()
         obstore.put(self.store, at, small, use_multipart=False)
-        if not path.startswith(CHANGES):  # which no stage reads
-            self.bodies.keep(at, small)
+        if not path.startswith(CHANGES):  # no stage reads change data
+            self.cache.keep(at, small)
 
 
 def store_of(s3: S3Resource) -> S3Store:
-    """The S3 bucket for obstore, which reads and writes outside Python's lock, with credentials as they are now."""
+    """Return the S3 bucket for obstore, which works outside Python's lock, with the current credentials."""
     return S3Store(s3.bucket, **s3.obstore_options)
 
 
 class _Ranges(io.RawIOBase):
-    """A large object as a file: each read is a request, but for its end, which is kept."""
+    """A large object as a file. Each read is a request, except for its cached end."""
 
     def __init__(self, store: S3Store, at: str, size: int) -> None:
         self._store, self._at, self._size, self._position = store, at, size, 0
@@ -124,15 +112,14 @@ class _Ranges(io.RawIOBase):
 
 @dataclass(frozen=True)
 class OpenFile:
-    """An open Parquet file of a bucket. Columns that the table got later are null."""
+    """An open Parquet file of a bucket. Columns that were added to the table later are null."""
 
     parquet: pq.ParquetFile
     file: DataFile
     schema: pa.Schema
-    keep: Callable[[], None] = lambda: None
 
     def batches(self) -> Iterator[pl.DataFrame]:
-        """All rows, in the table's columns and the bucket's, a few megabytes at a time."""
+        """Yield all rows, in the table's columns and the bucket, in batches of about BATCH_BYTES."""
         metadata = self.parquet.metadata
         size = sum(metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups))
         rows = max(1_000, min(1_000_000, BATCH_BYTES * metadata.num_rows // max(size, 1)))
@@ -140,45 +127,41 @@ class OpenFile:
             yield self._framed(pa.Table.from_batches([batch]), self.schema.names).with_columns(self._bucket())
 
     def ascends(self, column: str) -> bool:
-        """Whether each row group begins where the one before has ended, or later, by its statistics."""
+        """Return whether the row groups are sorted by a column, according to their statistics."""
         ranges = [self._range(number, column) for number in range(self.parquet.metadata.num_row_groups)]
-        if len(ranges) < 2:
-            return True
-        known = [found for found in ranges if found is not None]
-        return len(known) == len(ranges) and all(a.max <= b.min for a, b in pairwise(known))
+        known = [found for found in ranges if found is not None]  # pyarrow crashes when it compares one to None
+        return len(ranges) < 2 or (len(known) == len(ranges) and all(a.max <= b.min for a, b in pairwise(known)))
 
     def row_groups(self, key: Sequence[str]) -> Iterator[pl.DataFrame]:
-        """All rows, a row group at a time, each sorted."""
+        """Yield all rows, a row group at a time, each sorted."""
         for number in range(self.parquet.metadata.num_row_groups):
             yield self._read(number, self.schema.names).with_columns(self._bucket()).sort(key)
 
     def matching(self, keys: pl.DataFrame, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
-        """Rows whose key columns equal a row of ``keys``; other columns are read where there are such rows only."""
+        """Yield rows whose key columns equal a row of ``keys``. Other columns are read only where a key matches."""
         key = [name for name in keys.columns if name in self.parquet.schema_arrow.names]
         others = [name for name in columns if name not in (*key, BUCKET)]
         for group in self._groups(keys[keys.columns[0]]):
             read = self.parquet.read_row_group(group, columns=key, use_threads=False)
-            if not _may_hold(read[key[0]], keys[key[0]]):
+            if not _may_hold(read[key[0]].cast(self.schema.field(key[0]).type), keys[key[0]]):
                 continue
             found = self._framed(read, key)
             mask = _is_in(found, keys, key)
             if mask.any():
-                self.keep()
-                rest = self._read(group, others) if others else pl.DataFrame()
-                rows = pl.concat([found, rest], how="horizontal") if others else found
+                rows = pl.concat([found, self._read(group, others)], how="horizontal") if others else found
                 yield rows.filter(mask).with_columns(self._bucket()).select(columns)
 
     def _groups(self, values: pl.Series) -> Iterator[int]:
-        """The row groups whose range of the first key column holds one of the values, which are sorted."""
+        """Yield the row groups whose range of the first key column contains one of the values."""
         present = values.drop_nulls()
         for number in range(self.parquet.metadata.num_row_groups):
             found = self._range(number, values.name)
-            is_silent = found is None or values.len() > present.len()
-            if is_silent or present.is_between(found.min, found.max).any():
+            is_unknown = found is None or values.len() > present.len()
+            if is_unknown or present.is_between(found.min, found.max).any():
                 yield number
 
     def _range(self, group: int, column: str) -> Any:
-        """Statistics of a column of a row group, with ``min`` and ``max``; None where there are none."""
+        """Return the statistics of a column of a row group, or None where it has no ``min`` and ``max``."""
         metadata = self.parquet.metadata.row_group(group)
         for number in range(metadata.num_columns):
             if metadata.column(number).path_in_schema == column:
@@ -187,8 +170,8 @@ class OpenFile:
         return None
 
     def _read(self, group: int, columns: Sequence[str]) -> pl.DataFrame:
-        held = [name for name in columns if name in self.parquet.schema_arrow.names]
-        return self._framed(self.parquet.read_row_group(group, columns=held, use_threads=False), columns)
+        present = [name for name in columns if name in self.parquet.schema_arrow.names]
+        return self._framed(self.parquet.read_row_group(group, columns=present, use_threads=False), columns)
 
     def _framed(self, table: pa.Table, columns: Sequence[str]) -> pl.DataFrame:
         kinds = [self.schema.field(name) for name in columns]
@@ -203,7 +186,7 @@ class OpenFile:
 
 
 def _may_hold(column: pa.ChunkedArray, values: pl.Series) -> bool:
-    """Whether a column has one of the values, asked first and cheaply: most row groups that are opened have none."""
+    """Return whether a column has one of the values. A cheap test first, because most row groups have none."""
     wanted = values.to_arrow().cast(column.type)
     return bool(pc.any(pc.is_in(column, value_set=wanted)).as_py())
 

@@ -1,29 +1,30 @@
-"""Upkeep of lake tables: small files put together, overlapping ones sorted apart, old ones deleted."""
+"""Maintain lake tables: compact small files, sort overlapping files, delete old files and old log entries."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
-from resources.delta.commit import Commit, DataFile, OutrunError, write_commit
+from resources.delta.commit import Commit, CommitConflictError, DataFile, write_commit
 from resources.delta.files import Folder
 from resources.delta.merge import FILE
+from resources.delta.protocol import require_writable
 from resources.delta.snapshot import Snapshot
 from resources.delta.spec import TableSpec
 from resources.delta.table import LakeResource
 from resources.delta.writer import Writer
 
 MOST_SMALL_FILES = 16
-"""Of a bucket, before they are put together: every merge may leave one, and each is one more to open."""
+"""Small files of a bucket that are not compacted yet. Every merge may add one, and each is one more to open."""
 MOST_OVERLAP = 8
-"""Files of a bucket that one key may lie in by their ranges, before some are sorted apart: a look-up opens them all."""
+"""Files of a bucket whose ranges may contain the same key, before some are sorted. A look-up opens all of them."""
 _SMALL_PART = 0.25
-"""A file is small below this part of the table's target."""
+"""A file is small below this part of the table's target size."""
 
 
 @dataclass(frozen=True)
 class Fragmentation:
-    """How scattered a bucket is: its files, the small ones, and how many of the others one key may lie in."""
+    """The files of a bucket, its small files, and how many of the others may contain the same key."""
 
     bucket: int
     files: int
@@ -32,13 +33,13 @@ class Fragmentation:
 
     @property
     def is_due(self) -> bool:
-        """Whether the bucket is over a threshold."""
+        """Return whether the bucket is over a threshold."""
         return self.small_files > MOST_SMALL_FILES or self.overlap > MOST_OVERLAP
 
 
 @dataclass(frozen=True)
-class Upkeep:
-    """What was done to a table: buckets put in order, their files before and after, and writers that were first."""
+class Compaction:
+    """Result for a table: compacted buckets, their files before and after, and conflicts with other writers."""
 
     buckets: int = 0
     files_before: int = 0
@@ -47,75 +48,72 @@ class Upkeep:
 
 
 def is_small(spec: TableSpec) -> pl.Expr:
-    """Whether a file of a snapshot is small."""
+    """Return the expression that selects the small files of a snapshot."""
     return pl.col("size_bytes") < spec.target_bytes * _SMALL_PART
 
 
 def fragmentation(snapshot: Snapshot, spec: TableSpec) -> list[Fragmentation]:
-    """Every bucket's, from the log alone."""
+    """Return the fragmentation of every bucket, from the log alone."""
     large = snapshot.files.filter(~is_small(spec))
     known = large.drop_nulls(["least", "greatest"])
-    # Sweeping over the keys, a file counts from its least to its greatest one, both included.
+    # Sweep over the keys: a file counts from its least to its greatest key, both included.
     starts = known.select("bucket", at="least", order=pl.lit(0), step=pl.lit(1))
     ends = known.select("bucket", at="greatest", order=pl.lit(1), step=pl.lit(-1))
     swept = pl.concat([starts, ends]).sort("bucket", "at", "order")
     deepest = swept.with_columns(pl.col("step").cum_sum().over("bucket")).group_by("bucket").agg(pl.col("step").max())
-    silent = large.group_by("bucket").agg(silent=pl.col("least").is_null().sum())
+    unknown = large.group_by("bucket").agg(unknown=pl.col("least").is_null().sum())
     counted = snapshot.files.group_by("bucket").agg(files=pl.len(), small=is_small(spec).sum())
-    joined = counted.join(deepest, on="bucket", how="left").join(silent, on="bucket", how="left").sort("bucket")
-    rows = joined.select("bucket", "files", "small", (pl.col("step").fill_null(0) + pl.col("silent").fill_null(0)))
+    joined = counted.join(deepest, on="bucket", how="left").join(unknown, on="bucket", how="left").sort("bucket")
+    rows = joined.select("bucket", "files", "small", (pl.col("step").fill_null(0) + pl.col("unknown").fill_null(0)))
     return [Fragmentation(*row) for row in rows.iter_rows()]
 
 
 @dataclass(frozen=True)
-class LakeUpkeep:
-    """Upkeep of the tables of a lake.
+class LakeMaintenance:
+    """Maintenance of the tables of a lake.
 
-    The lake's ``retention_hours`` is how long replaced files and the log are kept: a reader that began before a file
-    was replaced reads it until then, and change feeds and older versions reach back as far. What a crashed attempt
-    left unreferenced is deleted after the same time, and not before: a writer may be about to commit it.
+    Replaced files and the log are kept for the lake's ``retention_hours``, for readers that began before and for the
+    change feed. Unreferenced files of a crashed attempt are kept as long, because a writer may still commit them.
     """
 
     lake: LakeResource
 
-    def tidy(self, spec: TableSpec) -> Upkeep:
-        """Put the buckets in order that are over a threshold; the others cost nothing but the look at the log."""
-        snapshot = self.lake.snapshot(spec)
-        done = Upkeep()
-        if snapshot is None:
-            return done
-        for found in fragmentation(snapshot, spec):
-            if found.is_due:
-                chosen = list(chosen_files(snapshot, spec, found.bucket))
-                made = self._together(spec, snapshot, chosen)
-                done = Upkeep(
-                    done.buckets + 1,
-                    done.files_before + len(chosen),
-                    done.files_after + (len(chosen) if made is None else made),
-                    done.outrun + (made is None),
-                )
-        return done
+    def compact(self, spec: TableSpec) -> Compaction:
+        """Compact the buckets that are over a threshold. For the others only the log is read."""
+        total = Compaction()
+        if self.lake.open(spec) is None:
+            return total
+        snapshot = self.lake.writable_snapshot(spec)
+        for bucket in (found.bucket for found in fragmentation(snapshot, spec) if found.is_due):
+            chosen = list(chosen_files(snapshot, spec, bucket))
+            made = self._replace(spec, snapshot, chosen)
+            total = Compaction(
+                total.buckets + 1,
+                total.files_before + len(chosen),
+                total.files_after + (len(chosen) if made is None else made),
+                total.outrun + (made is None),
+            )
+        return total
 
-    def _together(self, spec: TableSpec, snapshot: Snapshot, chosen: Sequence[DataFile]) -> int | None:
-        """Replace files by sorted ones, if no other writer replaces one of them meanwhile; how many, or None."""
-        folder = self.lake.folder(spec, snapshot)
-        made = sorted_files(folder, spec, chosen)
-        bucket = frozenset(file.bucket for file in chosen)
+    def _replace(self, spec: TableSpec, snapshot: Snapshot, chosen: Sequence[DataFile]) -> int | None:
+        """Replace files by sorted ones. Return their number, or None if another writer has replaced one meanwhile."""
+        made = sorted_files(self.lake.folder(spec, snapshot), spec, chosen)
+        touched = frozenset(file.bucket for file in chosen)
         try:
-            commit = Commit("OPTIMIZE", adds=made, removes=chosen, touched=bucket, data_change=False)
+            commit = Commit("OPTIMIZE", adds=made, removes=chosen, touched=touched, data_change=False)
             write_commit(self.lake.s3, spec.name, snapshot.version, commit)
-        except OutrunError:
+        except CommitConflictError:
             self.lake.s3.delete([f"{spec.name}/{file.path}" for file in made])
             return None
         return len(made)
 
     def clean(self, spec: TableSpec) -> int:
-        """Delete the log before the last checkpoint, and files that no version needs, all older than the retention."""
+        """Delete the log before the last checkpoint, and unreferenced files, all older than the retention."""
         table = self.lake.open(spec)
         if table is None:
             return 0
-        held = table.metadata().configuration
-        if any(held.get(name) != value for name, value in self.lake.retention.items()):
+        require_writable(table)
+        if not self.lake.retention.items() <= table.metadata().configuration.items():
             table.alter.set_table_properties(self.lake.retention)
         self.lake.checkpoint(spec)
         table.cleanup_metadata()
@@ -123,22 +121,21 @@ class LakeUpkeep:
 
 
 def chosen_files(snapshot: Snapshot, spec: TableSpec, bucket: int) -> Iterator[DataFile]:
-    """What is put together of a bucket that is due: its small files, and of the others the smallest sorted runs.
+    """Yield the files of a bucket to compact: its small files, and the smallest sorted runs of the others.
 
-    Files that do not overlap are a run. As many of the smallest runs go together as leave half of MOST_OVERLAP, so the
-    long run that most rows are in stays, and a row is rewritten about as often as its table doubles.
+    Files that do not overlap form a run. The smallest runs are chosen until half of MOST_OVERLAP are left. The longest
+    run stays, so a row is rewritten about as often as its table doubles.
     """
     files = snapshot.in_buckets([bucket])
     small = files.filter(is_small(spec))[FILE].to_list()
-    large = files.filter(~is_small(spec))
-    runs = sorted(_runs(large), key=lambda run: run[0])
+    runs = sorted(_runs(files.filter(~is_small(spec))), key=lambda run: run[0])
     most = len(runs) - MOST_OVERLAP // 2 if len(runs) > MOST_OVERLAP else 0
     for number in [*small, *(number for _, run in runs[:most] for number in run)]:
         yield snapshot.file(number)
 
 
 def _runs(files: pl.DataFrame) -> list[tuple[int, list[int]]]:
-    """Files cut into as few runs as they overlap, as (bytes, FILEs)."""
+    """Divide files into the fewest runs of files that do not overlap, as (bytes, FILEs)."""
     ends: list[object] = []
     runs: list[tuple[int, list[int]]] = []
     columns = [FILE, "size_bytes", "least", "greatest"]
@@ -155,36 +152,34 @@ def _runs(files: pl.DataFrame) -> list[tuple[int, list[int]]]:
 
 
 def sorted_files(folder: Folder, spec: TableSpec, files: Sequence[DataFile]) -> list[DataFile]:
-    """The rows of some files of one bucket in new ones, sorted, of the target's size.
+    """Write the rows of some files of one bucket into new sorted files of the target size.
 
-    Memory: a row group of each file at a time. A file that is not sorted, which a foreign writer may leave, is held
-    whole. Raises RuntimeError when rows would be lost or repeated.
+    Memory: a row group of each file. An unsorted file, which another engine may write, is held whole.
+    Raises RuntimeError when rows would be lost or repeated.
     """
     writer = Writer.of(folder, files[0].bucket)
-    sources = [_sorted(folder, spec, file) for file in files]
-    for rows in merged(spec.key, sources):
+    for rows in merged(spec.key, [_sorted(folder, spec, file) for file in files]):
         writer.add(rows)
     made = writer.finish()
-    if sum(file.rows for file in made) != sum(file.rows for file in files):
-        message = f"{folder.name}: files hold other numbers of rows than the log says; nothing was replaced."
+    rows_before, rows_after = sum(file.rows for file in files), sum(file.rows for file in made)
+    if rows_before != rows_after:
+        message = f"{folder.name}: the log says {rows_before} rows, the files have {rows_after}; nothing was replaced."
         raise RuntimeError(message)
     return made
 
 
 def _sorted(folder: Folder, spec: TableSpec, file: DataFile) -> Iterator[pl.DataFrame]:
     opened = folder.open(file)
-    if opened.ascends(spec.key[0]):
-        yield from opened.row_groups(spec.key)
-    else:
-        yield pl.concat(list(opened.row_groups(spec.key))).sort(spec.key)
+    groups = opened.row_groups(spec.key)
+    yield from groups if opened.ascends(spec.key[0]) else [pl.concat(list(groups)).sort(spec.key)]
 
 
 def merged(key: Sequence[str], sources: Sequence[Iterator[pl.DataFrame]]) -> Iterator[pl.DataFrame]:
-    """Sorted streams of rows as one, by the first key column; nulls first. Holds a batch of each stream."""
+    """Merge sorted streams of rows into one, by the first key column, nulls first. Memory: a batch of each stream."""
     first = key[0]
     heads = {number: head for number, source in enumerate(sources) if (head := next(source, None)) is not None}
     while heads:
-        # Every stream is known up to the end of its head, so all are up to the earliest of these.
+        # Every stream is known up to the last key of its head, so all are known up to the least of these keys.
         bound = min((head[first][-1] for head in heads.values()), key=lambda value: (value is not None, value))
         ready = []
         for number, head in list(heads.items()):

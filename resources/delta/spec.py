@@ -1,28 +1,29 @@
-"""What a lake table is, in values: its columns and key, what a bucket of it holds, how it was changed."""
+"""Values that describe a lake table: its columns and key, the contents of a bucket, the result of a change."""
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import polars as pl
 import pyarrow as pa
 
 BUCKET = "account_bucket"
 WHOLE = -1
-"""Stands for the bucket of a table that has none."""
+"""The bucket number of a table without buckets."""
 ROW_GROUP_BYTES = 1 << 20
-"""Rows in memory that make a row group: the least that is read of a file for the sake of one row."""
+"""Rows in memory that make a row group, the smallest part of a file that can be read."""
 
 
 @dataclass(frozen=True)
 class TableSpec:
-    """What a Delta table is: its name (also its folder, and its asset's key), columns, key, partition.
+    """A Delta table: name (its folder and its asset's key), columns, key, and partitioning.
 
-    Files are sorted by ``key``, and pruned by the statistics of its columns and of ``updated_at``; other columns have
-    none, and neither have ``text_columns``: the log would copy their values. ``feeds`` turns Delta's change feed on.
-    ``evolves``: columns of merged rows that the table does not have are added to it. ``moves``: a key may turn up in
-    another bucket, which takes it out of the one where it stood. A file of ``target_bytes`` is continued in another: a
-    change rewrites whole files, so they are smaller than those of tables that are only read.
+    ``key``: files are sorted by it. Only its columns and ``updated_at`` have statistics.
+    ``text_columns``: never have statistics, which would copy their values into the log.
+    ``feeds``: turn Delta's change feed on.
+    ``evolves``: add unknown columns of merged rows to the table.
+    ``moves``: a key may change its bucket, and is then deleted from the old one.
+    ``target_bytes``: size at which a file is closed. Small, because a change rewrites whole files.
     """
 
     name: str
@@ -38,30 +39,34 @@ class TableSpec:
 
     @property
     def polars_schema(self) -> dict[str, pl.DataType]:
-        """Column name → polars type, in order."""
+        """Return column name → polars type, in order."""
         return dict(pl.from_arrow(self.schema.empty_table()).schema)  # type: ignore[union-attr]
 
-    def in_order(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """Rows as they are to lie in a file."""
-        return rows.sort(self.key, nulls_last=False)
+    @property
+    def place(self) -> list[str]:
+        """Return the columns that identify a row and its bucket."""
+        return [*self.key, *([BUCKET] if self.partitioned and BUCKET not in self.key else [])]
 
     @property
     def measured(self) -> list[str]:
-        """The columns that have statistics, in the order of the schema."""
+        """Return the columns that have statistics, in the order of the schema."""
         wanted = {*self.key, "updated_at"} - {*self.text_columns, BUCKET}
         return [name for name in self.schema.names if name in wanted]
 
+    def in_order(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Return rows in the order that they have in a file."""
+        return rows.sort(self.key, nulls_last=False)
+
     def empty(self) -> pl.DataFrame:
-        """No rows, in this table's columns."""
+        """Return no rows, in this table's columns."""
         return pl.DataFrame(schema=self.polars_schema)
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What one bucket of a table or index holds: a fingerprint, rows and bytes. Equal fingerprints, equal rows.
+    """Contents of one bucket of a table or index: fingerprint, rows, bytes. Equal fingerprints mean equal rows.
 
-    Of a Delta table it is the sum of its rows' hashes (lake_sums.py), so it outlives whatever only moves rows between
-    files.
+    The fingerprint of a Delta table is the sum of its rows' hashes, so moving rows between files does not change it.
     """
 
     fingerprint: str
@@ -71,7 +76,7 @@ class Contents:
 
 @dataclass(frozen=True)
 class Changes:
-    """How a table was brought to its desired rows, in rows."""
+    """Numbers of rows that a write changed."""
 
     inserted: int = 0
     updated: int = 0
@@ -79,16 +84,11 @@ class Changes:
     unchanged: int = 0
 
     def __add__(self, other: "Changes") -> "Changes":
-        return Changes(
-            self.inserted + other.inserted,
-            self.updated + other.updated,
-            self.deleted + other.deleted,
-            self.unchanged + other.unchanged,
-        )
+        return Changes(*map(sum, zip(astuple(self), astuple(other), strict=True)))
 
     @property
     def written(self) -> int:
-        """Rows that were inserted, updated or deleted."""
+        """Return the rows that were inserted, updated or deleted."""
         return self.inserted + self.updated + self.deleted
 
 
@@ -96,9 +96,8 @@ ABSENT = Contents("absent", 0, 0)
 
 
 def fingerprint(parts: Iterable[str]) -> str:
-    """A 128-bit hash of a sequence of strings, in hexadecimal."""
+    """Return a 128-bit hash of a sequence of strings, in hexadecimal."""
     digest = hashlib.blake2b(digest_size=16)
     for part in parts:
-        digest.update(part.encode())
-        digest.update(b"\0")
+        digest.update(part.encode() + b"\0")
     return digest.hexdigest()

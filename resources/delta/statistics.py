@@ -1,4 +1,4 @@
-"""The statistics of a new file, as the log carries them: bounds that hold, of the columns that are pruned by."""
+"""Compute the column statistics of a new file, as its add action in the log carries them."""
 
 import json
 from collections.abc import Sequence
@@ -7,12 +7,12 @@ from typing import Any
 
 import polars as pl
 
-_TEXT_STATISTICS = 64
-"""Characters of a text that enter the statistics."""
+_TEXT_CHARACTERS = 64
+"""Length of a text in the statistics; a longer one is cut."""
 
 
 class Statistics:
-    """Least and greatest values and nulls of some columns, as an add action carries them."""
+    """Least and greatest values and null counts of some columns of a file."""
 
     def __init__(self, columns: Sequence[str]) -> None:
         self._columns = columns
@@ -21,7 +21,7 @@ class Statistics:
         self._nulls = dict.fromkeys(columns, 0)
 
     def add(self, rows: pl.DataFrame) -> None:
-        """Count rows."""
+        """Include rows."""
         for name in self._columns:
             least: Any = rows[name].min()
             greatest: Any = rows[name].max()
@@ -31,7 +31,7 @@ class Statistics:
                 self._greatest[name] = max(self._greatest.get(name, greatest), greatest)
 
     def to_json(self, rows: int) -> str:
-        """The text of the add action's ``stats``."""
+        """Return the text of the add action's ``stats``."""
         return json.dumps(
             {
                 "numRecords": rows,
@@ -44,22 +44,22 @@ class Statistics:
 
 
 def least_bound(value: Any) -> Any:
-    """A value as JSON, or one just below it: of a long text its beginning, of a moment its millisecond."""
+    """Return a value as JSON, or a bound just below it: the start of a long text, the millisecond of a timestamp."""
     if isinstance(value, str):
-        return value[:_TEXT_STATISTICS]
-    return _moment(value) if isinstance(value, date) else value
+        return value[:_TEXT_CHARACTERS]
+    return _timestamp(value) if isinstance(value, date) else value
 
 
 def greatest_bound(value: Any) -> Any:
-    """A value as JSON, or one just above it."""
+    """Return a value as JSON, or a bound just above it."""
     if isinstance(value, str):
-        return value if len(value) <= _TEXT_STATISTICS else value[:_TEXT_STATISTICS] + chr(0x10FFFF)
+        return value if len(value) <= _TEXT_CHARACTERS else value[:_TEXT_CHARACTERS] + chr(0x10FFFF)
     if isinstance(value, datetime):
-        return _moment(value + timedelta(microseconds=999))
-    return _moment(value) if isinstance(value, date) else value
+        return _timestamp(value + timedelta(microseconds=999))
+    return _timestamp(value) if isinstance(value, date) else value
 
 
-def _moment(value: date) -> str:
+def _timestamp(value: date) -> str:
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%dT%H:%M:%S.") + f"{value.microsecond // 1000:03d}Z"
     return value.isoformat()

@@ -1,4 +1,4 @@
-"""New files of a lake table: rows come in order, leave in row groups, and are on S3 when a file is complete."""
+"""Write new files of a lake table: rows arrive in order, are written as row groups, and go to S3 as whole files."""
 
 import tempfile
 from collections.abc import Iterator
@@ -17,47 +17,47 @@ from resources.delta.statistics import Statistics
 
 @dataclass
 class Writer:
-    """Writes the files of one bucket: rows come in order and leave in row groups. ``files`` are those written."""
+    """Write the files of one bucket. ``files`` are the files that are complete."""
 
     folder: Folder
     bucket: int
     target_bytes: int
     prefix: str = ""
     files: list[DataFile] = field(default_factory=list)
-    _held: list[pl.DataFrame] = field(default_factory=list)
-    _held_bytes: int = 0
+    _buffer: list[pl.DataFrame] = field(default_factory=list)
+    _buffer_bytes: int = 0
     _open: "_NewFile | None" = None
 
     @classmethod
     def of(cls, folder: Folder, bucket: int, replaced: DataFile | None = None) -> "Writer":
-        """Of rows of the table. What replaces a file stays one file until it is twice the target."""
+        """Return a writer of table rows. The replacement of a file stays one file up to twice the target size."""
         grown = replaced is not None and replaced.size_bytes < 2 * folder.target_bytes
         return cls(folder, bucket, folder.target_bytes * 2 if grown else folder.target_bytes)
 
     @classmethod
     def of_changes(cls, folder: Folder, bucket: int) -> "Writer":
-        """Of change data: the table's columns and ``_change_type``, without statistics, in one file."""
+        """Return a writer of change data: table rows with ``_change_type``, without statistics, in one file."""
         schema = folder.schema.append(pa.field("_change_type", pa.string()))
         return cls(replace(folder, schema=schema, measured=()), bucket, 1 << 62, CHANGES)
 
     def add(self, rows: pl.DataFrame) -> None:
-        """Take rows; those of a row group are held back."""
+        """Write rows; buffer up to one row group."""
         step = 1 + rows.height * self.folder.row_group_bytes // max(int(rows.estimated_size()), 1)
         for part in rows.iter_slices(step):
-            self._held.append(part)
-            self._held_bytes += int(part.estimated_size())
-            if self._held_bytes >= self.folder.row_group_bytes:
+            self._buffer.append(part)
+            self._buffer_bytes += int(part.estimated_size())
+            if self._buffer_bytes >= self.folder.row_group_bytes:
                 self._flush()
 
     def finish(self) -> list[DataFile]:
-        """Write what is held back and name all files."""
+        """Write the buffer and return all files."""
         self._flush()
         self._close()
         return self.files
 
     def _flush(self) -> None:
-        rows = pl.concat(self._held) if self._held else pl.DataFrame()
-        self._held, self._held_bytes = [], 0
+        rows = pl.concat(self._buffer) if self._buffer else pl.DataFrame()
+        self._buffer, self._buffer_bytes = [], 0
         if rows.is_empty():
             return
         self._open = self._open or _NewFile(self.folder)
@@ -72,7 +72,7 @@ class Writer:
 
 
 class _NewFile:
-    """One file that is written: on disk beyond a few megabytes, and on S3 when it is complete."""
+    """A file that is being written, on local disk beyond a few megabytes."""
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
@@ -81,7 +81,7 @@ class _NewFile:
             pa.PythonFile(self._body, mode="w"),
             folder.schema,
             compression="zstd",
-            # Numbers that hardly repeat would be written half as large again by way of a dictionary.
+            # A dictionary of numbers that hardly repeat makes a file half as large again.
             use_dictionary=[path for path, kind in _leaves(folder.schema) if not pa.types.is_floating(kind)],
             write_statistics=list(folder.measured),
             write_page_index=True,
@@ -90,7 +90,7 @@ class _NewFile:
 
     @property
     def size_bytes(self) -> int:
-        """What was written so far."""
+        """Return the bytes written so far."""
         return self._body.tell()
 
     def write(self, rows: pl.DataFrame) -> None:
@@ -102,7 +102,7 @@ class _NewFile:
         self._sums.append(content_sum(rows))
 
     def finish(self, bucket: int, prefix: str) -> DataFile:
-        """Put the file on S3."""
+        """Upload the file to S3."""
         self._parquet.close()
         size = self._body.tell()
         self._body.seek(0)
@@ -114,7 +114,7 @@ class _NewFile:
 
 
 def _leaves(schema: pa.Schema) -> Iterator[tuple[str, pa.DataType]]:
-    """The Parquet columns of a schema of plain columns and lists, each with the type of its values."""
+    """Yield the Parquet columns of a schema of plain columns and lists, with the type of their values."""
     for column in schema:
         is_list = pa.types.is_list(column.type)
         yield (f"{column.name}.list.element", column.type.value_type) if is_list else (column.name, column.type)

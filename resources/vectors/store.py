@@ -44,7 +44,7 @@ class VectorStore:
         snapshot = self.lake.snapshot(self.spec)
         files = self._files(bucket)
         if snapshot is None or wanted.height > _FEW * sum(file.rows for file in files):
-            return _matching(self.lake.scan(self.spec, bucket), wanted, model)
+            return _matching(self.lake.scan_cached(self.spec, bucket), wanted, model)
         folder = self.lake.folder(self.spec, snapshot)
         found = [pl.DataFrame(schema={name: self.spec.polars_schema[name] for name in _FOUND})]
         keys = wanted.select(SLICE, "content_hash").unique()

@@ -1,4 +1,4 @@
-"""The table that merges are measured on: narrow rows in 64 buckets, 2,000 to a file, and what changes in it."""
+"""The table of the merge bench: narrow rows in 64 buckets, 2,000 in a file, and the windows that change it."""
 
 import json
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ _SEED = 20_260_704
 
 @dataclass(frozen=True)
 class Place:
-    """Where the table is, and its files."""
+    """The address of the table, and its number of files."""
 
     bucket: str
     endpoint_url: str
@@ -33,7 +33,7 @@ class Place:
     files: int
 
     def lake(self) -> LakeResource:
-        """The lake that the table is in, reached directly: no governor stands between either of the peers and S3."""
+        """Return the lake of the table. Neither writer goes through the governor."""
         return LakeResource(
             s3=S3Resource(
                 bucket=self.bucket,
@@ -45,7 +45,7 @@ class Place:
 
     @property
     def spec(self) -> TableSpec:
-        """The table: files of 2,000 rows are about of the size that it asks for."""
+        """Return the table's spec. A file of 2,000 rows has about its target size."""
         columns = [
             (BUCKET, pa.int32()),
             ("post_id", pa.string()),
@@ -58,12 +58,12 @@ class Place:
         )
 
     def to_json(self) -> str:
-        """For a child process."""
+        """Return the place for a child process."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> "Place":
-        """The reverse of ``to_json``."""
+        """Return the place that ``to_json`` has written."""
         return cls(**json.loads(text))
 
 
@@ -71,10 +71,10 @@ _TARGET_BYTES = 16 << 10
 
 
 def rows_of_file(number: int) -> tuple[int, pl.DataFrame]:
-    """The bucket of a file, and its rows.
+    """Return the bucket of a file, and its rows.
 
-    File ``number`` is the ``number // 64``-th of its bucket. Every 64th post is of one bucket, so all buckets cover
-    the same range of keys, and each file of a bucket a range of its own.
+    File ``number`` is file ``number // 64`` of its bucket. Every 64th post belongs to the same bucket. So all buckets
+    cover the same range of keys, and each file of a bucket covers another part of it.
     """
     bucket = number % BUCKETS
     posts = np.arange(ROWS_OF_FILE, dtype=np.int64) + number // BUCKETS * ROWS_OF_FILE
@@ -94,7 +94,7 @@ def _rows(
 
 
 def changed_rows(files: int, round_number: int) -> pl.DataFrame:
-    """239 rows of a window: nine of ten change a post that is there, the others are new, anywhere among them."""
+    """Return the 239 rows of a window: nine of ten change an existing post, the others are new."""
     random = np.random.default_rng((_SEED, files, round_number))
     posts = random.choice(files * ROWS_OF_FILE, CHANGED_ROWS, replace=False).astype(np.int64)
     fresh = round(CHANGED_ROWS * INSERTED_PART)
@@ -103,11 +103,11 @@ def changed_rows(files: int, round_number: int) -> pl.DataFrame:
 
 
 def write_files(place: Place, numbers: Sequence[int]) -> list[DataFile]:
-    """Write some files of the table, uncommitted."""
+    """Write some files of the table without a commit."""
     lake = place.lake()
     snapshot = lake.snapshot(place.spec)
     if snapshot is None:
-        message = f"{place.table} has to be created first."
+        message = f"{place.table} does not exist; create it first."
         raise RuntimeError(message)
     folder = lake.folder(place.spec, snapshot)
 
@@ -121,7 +121,7 @@ def write_files(place: Place, numbers: Sequence[int]) -> list[DataFile]:
 
 
 def commit_files(place: Place, files: Sequence[DataFile]) -> None:
-    """Make the files the table's, in one commit, as its first version."""
+    """Commit the files as the first version of the table."""
     lake = place.lake()
     write_commit(lake.s3, place.table, 0, Commit("WRITE", adds=files))
     lake.checkpoint(place.spec)

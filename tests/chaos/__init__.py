@@ -1,4 +1,5 @@
-"""The world of the bench `chaos`: a database, an S3 bucket, workers that are killed, and a proxy that makes faults.
+"""Seeded fault injection: a database, an S3 bucket, workers that are killed, and a proxy that injects faults.
 
-Belongs here: everything that a seeded run is made of. Not here: running many of them (benchmarks/chaos.py, tests).
+Belongs here: the parts of a seeded run, and the bench `chaos`.
+Not here: the other benches (tests/benchmarks/).
 """

@@ -1,4 +1,4 @@
-"""The application of a chaos run: transactions on the source table, some of which stay open while others commit."""
+"""The application of a chaos run: transactions on the source table. Some stay open while others commit."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -19,13 +19,13 @@ _STAMPS = {
     "put back": "now() - interval '{milliseconds} milliseconds'",
     "tie": "greatest(date_trunc('second', now()), now() - interval '{milliseconds} milliseconds', {table}.updated_at)",
 }
-"""How an application's clock stamps a row. One that is behind stamps no row earlier than it is stamped already: two
-writes of it then carry equal moments. A row that is put back is: only a comparison of all keys can see that."""
+"""Kind of clock → SQL of ``updated_at``. A clock that is behind never decreases a row's timestamp; two writes then get
+equal ones. ``put back`` decreases it, which only a comparison of all keys detects."""
 
 
 @dataclass(frozen=True)
 class Clocks:
-    """Of a run's application servers: the kinds of their stamps, and how far those are off at most, in milliseconds."""
+    """Clocks of a run's application servers: kinds of timestamps, and their maximum error in milliseconds."""
 
     kinds: tuple[str, ...]
     behind_milliseconds: int = 0
@@ -34,7 +34,7 @@ class Clocks:
 
 @dataclass
 class Transaction:
-    """An open transaction, and the keys that it has locked; the name under which it was prepared, if it was."""
+    """An open transaction, the keys that it has locked, and its name if it was prepared."""
 
     connection: "psycopg.Connection[Any]"
     locked: set[str] = field(default_factory=set)
@@ -43,7 +43,7 @@ class Transaction:
 
 @dataclass
 class Application:
-    """Writes one table of one database, as drawn from a seed."""
+    """Write one table of one database, at random from a seed."""
 
     dsn: str
     table: SourceTable
@@ -53,12 +53,12 @@ class Application:
     diary: list[str]
     open: list[Transaction] = field(default_factory=list)
     put_back: set[str] = field(default_factory=set)
-    """The keys that may have a version with a later moment than the one that counts."""
+    """Keys that may have had a version with a later timestamp than their current one."""
     newest: datetime = EPOCH
-    """The latest moment that any row was ever stamped with."""
+    """The latest timestamp of any row so far."""
 
     def act(self) -> None:
-        """One thing that applications do: a transaction of its own, or a part of one that stays open a while."""
+        """Commit a transaction, or do a part of one that stays open for a while."""
         kind = self.draw.choices(("at once", "begin", "write late", "end"), (6, 2, 3, 4))[0]
         if kind == "begin" and len(self.open) < 2:
             self.begin()
@@ -74,21 +74,21 @@ class Application:
             self.commit_at_once()
 
     def fill(self) -> None:
-        """Rows of about two thirds of the keys, in one transaction."""
+        """Insert rows for about two thirds of the keys, in one transaction."""
         with self.committed.transaction():
             for key in keys_of(self.table):
                 if self.draw.random() < 2 / 3:
                     self._execute(self.committed, "upsert", key)
 
     def commit_at_once(self) -> None:
-        """One to four statements, committed."""
+        """Commit one to four statements."""
         transaction = Transaction(self.committed)
         with self.committed.transaction():
             for _ in range(self.draw.randint(1, 4)):
                 self._write(transaction)
 
     def begin(self) -> None:
-        """A transaction that has its moment now and commits later; one in two has written something already."""
+        """Begin a transaction that commits later with today's ``now()``. Half of them write at once."""
         transaction = Transaction(psycopg.connect(self.dsn))
         transaction.connection.execute("SELECT now()")
         self.open.append(transaction)
@@ -97,12 +97,12 @@ class Application:
             self._write(transaction)
 
     def _prepare(self, transaction: Transaction) -> None:
-        """The first half of a two-phase commit: the session is gone, the locks stay."""
+        """Prepare a two-phase commit: the session ends, the locks stay."""
         name = f"{transaction.connection.info.dbname}-{len(self.diary)}"
         with transaction.connection as connection:
             try:
                 connection.execute(sql.SQL("PREPARE TRANSACTION {}").format(name))
-            except psycopg.errors.OutOfMemory:  # the server keeps few, and other runs have them: it rolls back
+            except psycopg.errors.OutOfMemory:  # the server allows few, and other runs have them
                 connection.rollback()
                 self.open.remove(transaction)
                 return
@@ -110,7 +110,7 @@ class Application:
         self.diary.append("prepare")
 
     def end(self, transaction: Transaction) -> None:
-        """Commit it, or roll it back one time in six."""
+        """Commit a transaction; roll back one in six."""
         self.open.remove(transaction)
         commits = self.draw.random() > 1 / 6
         self.diary.append("commit late" if commits else "roll back")
@@ -128,7 +128,7 @@ class Application:
             self.end(self.open[0])
 
     def _write(self, transaction: Transaction) -> None:
-        """One statement. Rows that another transaction has locked are left alone: they would be waited for for ever."""
+        """Execute one statement, on a row that no other transaction has locked: waiting for one would never end."""
         locked = {key for other in self.open if other is not transaction for key in other.locked}
         free = [key for key in keys_of(self.table) if key not in locked]
         if not free:
@@ -193,11 +193,11 @@ class Application:
         most = self.clocks.ahead_milliseconds if clock == "ahead" else self.clocks.behind_milliseconds
         table = "excluded" if is_new else self.table.name
         text = _STAMPS[clock].format(milliseconds=self.draw.randint(0, most), table=table)
-        # A new row has no stamp yet that its own could be earlier than.
+        # A new row has no earlier timestamp.
         return sql.SQL(text.replace(", excluded.updated_at", ""))  # made of literals above
 
     def wait_for_clocks(self) -> None:
-        """Return when every stamp is so far back that no clock is behind it, and no killed worker's session is left."""
+        """Wait until every timestamp is older than any clock can be behind, and end the sessions of killed workers."""
         self.terminate_workers()
         settled = self.newest + timedelta(milliseconds=self.clocks.behind_milliseconds + 1)
         self.committed.execute(
@@ -205,7 +205,7 @@ class Application:
         )
 
     def terminate_workers(self) -> None:
-        """End the sessions of extraction, as a failover would."""
+        """End the sessions of extraction, as a failover does."""
         mine = [found.connection.info.backend_pid for found in self.open if not found.prepared_as]
         self.committed.execute(
             "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = current_database() "
@@ -214,7 +214,7 @@ class Application:
         )
 
     def rows(self) -> list[Mapping[str, Any]]:
-        """The rows as they are in the database, by key."""
+        """Return the rows of the database as dicts."""
         with self.committed.cursor() as cursor:
             cursor.execute(sql.SQL("SELECT * FROM {}").format(sql.Identifier(self.table.name)))
             names = [column.name for column in cursor.description or ()]

@@ -1,4 +1,4 @@
-"""Run seeded faults through extraction and lake. In the end, the lake equals the database, row for row."""
+"""Run seeded faults through extraction and lake. At the end, the lake must equal the database, row for row."""
 
 import statistics
 import tempfile
@@ -25,12 +25,12 @@ from tests.chaos.world import world
 
 RUNS = 60
 _RUNS_PER_LINE = 20
-"""Of progress; a run takes one to three seconds."""
+"""Runs per line of progress. A run takes one to three seconds."""
 
 
 @dataclass
 class Series:
-    """What a series of runs came to. ``failures`` has seed → what differs, how it came about and how to repeat it."""
+    """Results of a series of runs. ``failures``: seed → the difference, the diary, and the command to repeat it."""
 
     seconds: list[float] = field(default_factory=list)
     happened: Counter[str] = field(default_factory=Counter)
@@ -39,16 +39,16 @@ class Series:
 
     @property
     def never_happened(self) -> list[str]:
-        """The incidents of the decks that no run had."""
+        """Return the incidents that happened in no run."""
         return [incident.name for step in STEPS for incident in DECKS[step] if not self.happened[incident.name]]
 
     def count(self, what: What) -> int:
-        """How often something happened."""
+        """Return how often something happened."""
         return sum(times for name, times in self.happened.items() if f", {what}" in name)
 
 
 def run_series(stack: EmbeddedStack, name: str, seeds: range, console: Console, worlds: int = 1) -> Series:
-    """Run every seed, in as many worlds side by side, each with a database, a bucket and workers of its own."""
+    """Run every seed, in parallel ``worlds``. Each has its own database, bucket and workers."""
     found, waiting, one_at_a_time = Series(), SimpleQueue[int](), Lock()
     for seed in seeds:
         waiting.put(seed)
@@ -66,8 +66,8 @@ def run_series(stack: EmbeddedStack, name: str, seeds: range, console: Console, 
                         found.failures[seed] = failure
                         console.print(failure, highlight=False, markup=False)
                     if len(found.seconds) % _RUNS_PER_LINE == 0:
-                        told = f"{len(found.seconds)} of {len(seeds)} runs, {len(found.failures)} failed"
-                        console.print(told, highlight=False)
+                        progress = f"{len(found.seconds)} of {len(seeds)} runs, {len(found.failures)} failed"
+                        console.print(progress, highlight=False)
 
     with ThreadPoolExecutor(worlds) as pool:
         list(pool.map(work, range(worlds)))
@@ -83,7 +83,7 @@ def _taken(waiting: SimpleQueue[int]) -> Iterator[int]:
 
 
 def measure(home: Path, console: Console, runs: int = RUNS, seed: int = 0) -> BenchResult:
-    """Run the seeds from ``seed`` on, on an embedded stack of the bench's own: nothing of the home is touched."""
+    """Run ``runs`` seeds, starting at ``seed``, on a temporary embedded stack. ``home`` is not used."""
     with own_stack() as stack:
         console.print(f"{runs} runs from seed {seed}", highlight=False)
         started = time.monotonic()
@@ -93,7 +93,7 @@ def measure(home: Path, console: Console, runs: int = RUNS, seed: int = 0) -> Be
 
 @contextmanager
 def own_stack() -> Iterator[EmbeddedStack]:
-    """Postgres and S3 in a folder that is deleted afterwards."""
+    """Yield Postgres and S3 in a temporary folder."""
     with tempfile.TemporaryDirectory(prefix="cippus-") as folder:
         try:
             yield embedded.up(Path(folder))
@@ -102,7 +102,7 @@ def own_stack() -> Iterator[EmbeddedStack]:
 
 
 def result(found: Series, wall_seconds: float) -> BenchResult:
-    """The figures: what happened how often, which errors steps ended with, and that no run failed."""
+    """Return the figures: number of each incident, errors that steps ended with, and failed runs."""
     figures: dict[str, float] = {
         "runs": len(found.seconds),
         "failed_runs": len(found.failures),

@@ -1,4 +1,4 @@
-"""A proxy in front of an S3 server that stops chosen requests and decides their fate."""
+"""A proxy in front of an S3 server that stops chosen requests and injects faults."""
 
 import asyncio
 import os
@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from tests.chaos.http_messages import Message
 
 SECONDS = 180.0
-"""How long something may take that is waited for: above what any client repeats for."""
+"""Time limit for a wait: longer than any client retries."""
 _RESET = struct.pack("ii", 1, 0)
 _ERROR = b"HTTP/1.1 %d %s\r\nContent-Type: application/xml\r\nContent-Length: %d\r\nx-amz-request-id: CHAOS\r\n\r\n%s"
 _ERROR_BODY = b"<Error><Code>%s</Code><Message>Made by the fault proxy.</Message><RequestId>CHAOS</RequestId></Error>"
@@ -25,7 +25,7 @@ _NOTED = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
 
 class Decision(StrEnum):
-    """What becomes of a stopped request. One that was stopped after it was applied is not forwarded again."""
+    """The fate of a stopped request. A request that was stopped after S3 applied it is not forwarded again."""
 
     GO_ON = "go on"
     ERROR = "500"
@@ -35,7 +35,7 @@ class Decision(StrEnum):
 
 @dataclass
 class Stop:
-    """The n-th request of a lane that matches, before it is forwarded or, with ``applied``, before it is answered."""
+    """Stop the n-th matching request of a lane: before it is forwarded or, with ``applied``, before it is answered."""
 
     pattern: str
     nth: int = 1
@@ -50,59 +50,59 @@ class Stop:
         self._left, self._reached = self.nth, os.eventfd(0)
 
     def matches(self, event: str) -> bool:
-        """Whether this is the request to stop; counts those that match."""
+        """Count matching requests, and return whether this is the one to stop."""
         if re.search(self.pattern, event) is None:
             return False
         self._left -= 1
         return self._left == 0
 
     async def decision(self, event: str) -> Decision:
-        """Say that the request is stopped, and wait for what becomes of it."""
+        """Report that the request is stopped, and wait for the decision."""
         self.event = event
         os.eventfd_write(self._reached, 1)
         return await asyncio.wrap_future(self._decision)
 
     def wait(self, *others: socket.socket) -> bool:
-        """Wait until a request is stopped, or one of the sockets is readable. Whether it was the request."""
+        """Wait until the request is stopped or a socket is readable. Return whether the request is stopped."""
         watched: list[int | socket.socket] = [self._reached, *others]
         ready, _, _ = select.select(watched, [], [], SECONDS)
         if not ready:
-            message = f"Nothing happened for {SECONDS:.0f} s, while {self.pattern!r} was waited for."
+            message = f"No request matched {self.pattern!r} for {SECONDS:.0f} s."
             raise TimeoutError(message)
         return self._reached in ready
 
     def decide(self, decision: Decision) -> None:
-        """Let the request go on its way; only the first decision counts."""
+        """Decide the fate of the request; only the first decision counts."""
         if not self._decision.done():
             self._decision.set_result(decision)
 
     def settled(self) -> None:
-        """Say that the request was answered by S3."""
+        """Report that S3 has answered the request."""
         self._settled.set()
 
     def let_through(self) -> None:
-        """Let a stopped request go on, and return once S3 has answered it."""
+        """Forward a stopped request, and return when S3 has answered it."""
         self.decide(Decision.GO_ON)
         self._settled.wait(SECONDS)
 
     def close(self) -> None:
-        """Give the descriptor back; a request that is still stopped is reset."""
+        """Close the descriptor. Reset a request that is still stopped."""
         self.decide(Decision.RESET)
         os.close(self._reached)
 
 
 @dataclass
 class Lane:
-    """One worker's way to S3: its endpoint, and the stop that is set."""
+    """The endpoint of one worker, and the stop that is set."""
 
     upstream: tuple[str, int]
     endpoint: str = ""
     stop: Stop | None = None
     _serving: "set[asyncio.Task[None] | None]" = field(default_factory=set)
-    """The event loop itself keeps no hold of them."""
+    """References to the tasks; the event loop holds none."""
 
     def stopped_at(self, event: str, *, applied: bool) -> Stop | None:
-        """The stop, if it is to be made here; it is made once."""
+        """Return the stop if this event reaches it, and clear it."""
         stop = self.stop
         if stop is None or stop.applied is not applied or not stop.matches(event):
             return None
@@ -110,7 +110,7 @@ class Lane:
         return stop
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One client's connection, with one to S3 of its own."""
+        """Serve one client's connection, with its own connection to S3."""
         onward: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self._serving.add(asyncio.current_task())
         try:
@@ -124,7 +124,7 @@ class Lane:
                 writer.write(answer)
                 await writer.drain()
         except (OSError, asyncio.IncompleteReadError, EOFError):
-            return  # either side went away, as killed workers do
+            return  # either side closed the connection, as killed workers do
         finally:
             self._serving.discard(asyncio.current_task())
             writer.close()
@@ -134,7 +134,7 @@ class Lane:
     async def _answer(
         self, request: "Message", reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> bytes | None:
-        """The bytes of an answer, or None for a connection that is reset."""
+        """Return the bytes of an answer, or None to reset the connection."""
         event = request.event
         before = self.stopped_at(event, applied=False)
         if before:
@@ -163,14 +163,14 @@ def _fault(decision: Decision) -> bytes | None:
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
-    """Close a connection so that the client gets a reset and not an orderly end."""
+    """Close a connection with a TCP reset."""
     writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
     writer.transport.abort()
 
 
 @contextmanager
 def fault_proxy(upstream: str, lanes: int) -> Iterator[list[Lane]]:
-    """Run the proxy on free loopback ports, one a lane, until the block ends."""
+    """Run the proxy on free loopback ports, one for each lane, until the block ends."""
     at = urlsplit(upstream)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
@@ -191,7 +191,7 @@ def fault_proxy(upstream: str, lanes: int) -> Iterator[list[Lane]]:
 
 
 async def _end(servers: Sequence[asyncio.Server]) -> None:
-    """Listen no longer, and cancel what still serves."""
+    """Stop listening, and cancel open connections."""
     for server in servers:
         server.close()
     mine = asyncio.current_task()

@@ -1,4 +1,4 @@
-"""HTTP requests and answers as bytes, read whole: enough of HTTP for S3's clients and a server of it."""
+"""Read whole HTTP requests and answers as bytes. Implements the part of HTTP that S3 needs."""
 
 import asyncio
 import re
@@ -7,12 +7,12 @@ from typing import Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
 EVENT = "/_event/"
-"""A path below this is no request to S3 but an announcement of a worker's: `EVENT /_event/mark`."""
+"""Path prefix of a worker's announcements, which are not requests to S3: `EVENT /_event/mark`."""
 
 
 @dataclass(frozen=True)
 class Message:
-    """A request or an answer as it came: the head's bytes, its first line's words, the body's bytes."""
+    """An unchanged request or answer: bytes of the head, words of its first line, bytes of the body."""
 
     head: bytes
     words: tuple[str, ...]
@@ -20,7 +20,7 @@ class Message:
 
     @property
     def event(self) -> str:
-        """`PUT /bucket/key`; a listing is `LIST /bucket/prefix`."""
+        """Return `PUT /bucket/key`, or `LIST /bucket/prefix` for a listing."""
         method, target = self.words[0], urlsplit(self.words[1])
         if target.path.startswith(EVENT):
             return f"EVENT {target.path}"
@@ -31,7 +31,7 @@ class Message:
 
     @classmethod
     async def request(cls, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Self | None:
-        """The next request, or None at the connection's end. Who asks whether a body is welcome is told so."""
+        """Return the next request, or None at the end of the connection. Answer `Expect` with 100 Continue."""
         try:
             head = await reader.readuntil(b"\r\n\r\n")
         except asyncio.IncompleteReadError:
@@ -44,7 +44,7 @@ class Message:
 
     @classmethod
     async def answer(cls, reader: asyncio.StreamReader, *, bodiless: bool) -> Self:
-        """The next answer that is final."""
+        """Return the next final answer; skip 1xx answers."""
         while True:
             head = await reader.readuntil(b"\r\n\r\n")
             words = _words(head)
@@ -58,7 +58,7 @@ def _words(head: bytes) -> tuple[str, ...]:
 
 
 async def _body(reader: asyncio.StreamReader, head: bytes) -> bytes:
-    """The bytes of a body as they come, chunks included."""
+    """Return the unchanged bytes of a body, with its chunk headers."""
     lowered = head.lower()
     if found := re.search(rb"\r\ncontent-length: *(\d+)", lowered):
         return await reader.readexactly(int(found.group(1)))

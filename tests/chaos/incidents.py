@@ -1,4 +1,4 @@
-"""What happens to a step: where it is stopped, and what is done to it there or goes on meanwhile."""
+"""Incidents: the place where a step is stopped, and the fault or concurrent action there."""
 
 import itertools
 import random
@@ -11,10 +11,10 @@ from tests.chaos.worker import Outcome, Worker
 
 
 class What(StrEnum):
-    """What happens at a stopped request."""
+    """The fault or concurrent action at a stopped request."""
 
     KILL = "kill"
-    """The process is killed; the request is lost, or was applied and never answered."""
+    """Kill the process. The request is lost, or applied and never answered."""
     LATE_REQUEST = "kill, and the request arrives later"
     ERROR = "500"
     SLOW_DOWN = "503"
@@ -28,7 +28,7 @@ class What(StrEnum):
 
 @dataclass(frozen=True)
 class Incident:
-    """A place in a step, whether S3 has applied the request there, and what happens."""
+    """A place in a step, the incident there, and whether S3 has applied the request before."""
 
     step: str
     where: str
@@ -36,14 +36,14 @@ class Incident:
     applied: bool = False
 
     def may_tell(self, error: str, event: str) -> bool:
-        """Whether a step to which this happened, at that event, may end with an error of that type."""
+        """Return whether a step may end with an error of this type after this incident at this event."""
         if self.step in ("merge", "tidy"):
             return event.endswith(_CREATION) and error in TOLD_OF_CREATION
         return error in TOLD.get(self.what, ())
 
     @property
     def name(self) -> str:
-        """Such as `extract: manifest, kill (applied)`."""
+        """Return a name such as `extract: manifest, kill (applied)`."""
         return f"{self.step}: {self.where}, {self.what}{' (applied)' if self.applied else ''}"
 
 
@@ -72,11 +72,11 @@ PLACES = {
         "any request": "^[^E]",
     },
 }
-"""Step → place → the events there."""
+"""Step → place → pattern of its events."""
 _APPLICABLE = {What.KILL, What.ERROR, What.RESET}
-"""What makes a difference after a request was applied; all else is done before."""
+"""Incidents that also happen after S3 has applied a request."""
 _FAULTS = {What.LATE_REQUEST, What.ERROR, What.SLOW_DOWN, What.RESET}
-"""What needs a request to S3; the announced moments are none."""
+"""Incidents that need a request to S3; an announcement is none."""
 
 
 def _is_possible(step: str, where: str, what: What, *, applied: bool) -> bool:
@@ -94,12 +94,12 @@ TOLD = {
     What.FAILOVER: frozenset({"SourceUnavailableError", "WindowTakenError"}),
     **dict.fromkeys((What.TWIN, What.MEANWHILE, What.ERROR, What.RESET), frozenset({"WindowTakenError"})),
 }
-"""The errors that a step of extraction may end with: the database was gone, or another run completed the window, which
-may be this run's own request that was answered too late. A merge ends well unless it is killed: it tries again. Upkeep
-gives way and ends well."""
+"""Incident → the errors that a step of extraction may end with. The database was gone, or another run completed the
+window; that may be this run's own request, answered too late. A merge retries and never fails. Maintenance gives way to
+other writers and never fails."""
 _CREATION = "/_delta_log/00000000000000000000.json"
 TOLD_OF_CREATION = frozenset({"OSError", "CommitFailedError"})
-"""But delta-rs makes the table, and asks not what became of a request whose answer was lost. The next merge does."""
+"""Errors when delta-rs creates the table: it does not check whether a request with a lost answer was applied."""
 DECKS = {
     step: [
         Incident(step, where, what, applied)
@@ -108,31 +108,31 @@ DECKS = {
     ]
     for step, places in PLACES.items()
 }
-"""Step → every incident that it can have. Runs take them in turn, so that a series of runs has them all."""
+"""Step → all its incidents. Runs take them in turn, so a series of runs has all of them."""
 
 
 @dataclass
 class Late:
-    """Requests of killed workers that have not arrived yet."""
+    """Delayed requests of killed workers."""
 
     stops: list[Stop] = field(default_factory=list)
 
     def arrive(self) -> None:
-        """Let the oldest arrive now."""
+        """Forward the oldest request."""
         if self.stops:
             stop = self.stops.pop(0)
             stop.let_through()
             stop.close()
 
     def arrive_all(self) -> None:
-        """Let all arrive."""
+        """Forward all requests."""
         while self.stops:
             self.arrive()
 
 
 @dataclass(frozen=True)
 class Bystanders:
-    """What an incident can make happen while a step is stopped."""
+    """Concurrent actions while a step is stopped."""
 
     late: Late
     application: Callable[[], None]
@@ -142,8 +142,8 @@ class Bystanders:
     failover: Callable[[], None]
 
 
-def carry_out(worker: Worker, incident: Incident, draw: random.Random, bystanders: Bystanders) -> tuple[Outcome, str]:
-    """Finish a step that was started with an incident's stop set; its outcome, and the event that it was stopped at."""
+def finish_with(worker: Worker, incident: Incident, draw: random.Random, bystanders: Bystanders) -> tuple[Outcome, str]:
+    """Finish a started step whose stop is set. Return its outcome, and the event that it was stopped at."""
     stop = worker.lane.stop
     if stop is None or not worker.reaches(stop):
         worker.lane.stop = None
@@ -179,7 +179,7 @@ def carry_out(worker: Worker, incident: Incident, draw: random.Random, bystander
 
 
 def stop_for(incident: Incident, draw: random.Random) -> Stop:
-    """Where an incident stops its step; a step that has fewer such requests goes through undisturbed."""
+    """Return the stop of an incident. A step with fewer matching requests runs without it."""
     most = {"any request": 16, "raw file": 2, "lake file": 2, "lake commit": 2}.get(incident.where, 1)
     nth = draw.randint(1, most) if most > 2 else draw.choice((1, 1, most))
     return Stop(PLACES[incident.step][incident.where], nth, incident.applied)

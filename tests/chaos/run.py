@@ -1,4 +1,4 @@
-"""A seeded run: applications write, extraction and lake go on, things happen to them; in the end, lake = database."""
+"""A seeded run: applications write while incidents hit extraction and lake. At the end, lake = database."""
 
 import random
 from collections import Counter
@@ -11,25 +11,25 @@ import psycopg
 from assets.transforms.source.schema import SOURCE_TABLES, SourceTable
 from tests.chaos import verdict
 from tests.chaos.application import Application, Clocks
-from tests.chaos.incidents import DECKS, Bystanders, Incident, Late, What, carry_out, stop_for
+from tests.chaos.incidents import DECKS, Bystanders, Incident, Late, What, finish_with, stop_for
 from tests.chaos.steps import BUCKETS, STEPS
 from tests.chaos.worker import Outcome, Worker
 from tests.chaos.world import World
 
 ALL = tuple(range(BUCKETS))
 OVERLAP_MILLISECONDS = 300
-"""How far below a complete window rows may still appear, in runs whose application clocks are behind."""
+"""How far below a complete window rows may still appear, when application clocks are behind."""
 _LEAP = 11
-"""How far apart in a deck the incidents of one run are."""
+"""Distance in the deck between the incidents of one run."""
 
 
 class UnexpectedOutcomeError(AssertionError):
-    """A step that nothing was done to failed, or one failed in a way that tells nobody what happened."""
+    """A step failed without an incident, or with an error that does not describe its incident."""
 
 
 @dataclass
 class Run:
-    """One run of a seed in a world. ``happened`` counts incidents that were reached, ``told`` errors of steps."""
+    """One run of a seed in a world. ``happened`` counts the incidents reached, ``told`` the errors of steps."""
 
     world: World
     seed: int
@@ -38,7 +38,7 @@ class Run:
     diary: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.draw = random.Random(self.seed)  # noqa: S311  # a seed, no secret
+        self.draw = random.Random(self.seed)  # noqa: S311  # not a secret
         self.table: SourceTable = SOURCE_TABLES[self.draw.choices(("posts", "testimonials", "accounts"), (3, 2, 1))[0]]
         self.clocks = _clocks(self.draw)
         for worker in self.world.workers:
@@ -49,7 +49,7 @@ class Run:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What is the run's own of its workers' places. One run in four has its S3 behind the request governor."""
+        """Return the run's settings for its workers. One run in four uses the request governor."""
         return {
             "in_pieces": self.seed % 3 == 0,
             "skew_milliseconds": self.clocks.behind_milliseconds,
@@ -57,7 +57,7 @@ class Run:
         }
 
     def go(self) -> None:
-        """Everything, and the verdict. Raises BrokenPromiseError or UnexpectedOutcomeError."""
+        """Run all rounds, and verify the result. Raises BrokenPromiseError or UnexpectedOutcomeError."""
         self.world.empty()
         with psycopg.connect(self.world.dsn, autocommit=True) as committed:
             committed.execute("SET lock_timeout = '5s'")  # this process would wait for itself
@@ -86,15 +86,15 @@ class Run:
             self._remember()
 
     def _remember(self) -> None:
-        """What the keys hold now: extraction may see it."""
+        """Record the current rows, which extraction may see."""
         for row in self.application.rows():
             self.history.setdefault(row[self.table.key], set()).add(verdict.state(self.table, row))
 
     def _round(self) -> None:
-        """Writes, an extraction, writes, a merge; what happens to a step is mostly something."""
+        """Run each step once, with writes before it and, for four steps in five, with an incident."""
         for step in STEPS:
-            # Comparing all keys would put right what windows have missed, so half of the runs do so at the end alone.
-            # The other half has no upkeep before the end.
+            # Comparing all keys corrects any rows that windows have missed, so half of the runs do it at the end only.
+            # The other half has no maintenance before the end.
             if step == ("tidy" if self.seed % 2 == 0 else "reconcile_keys") or (
                 step == "reconcile_keys" and self.draw.random() < 0.3
             ):
@@ -109,10 +109,10 @@ class Run:
             buckets = ALL if of_all else tuple(sorted(self.draw.sample(ALL, 2)))
             self._step(step, buckets, incident)
             if self.draw.random() < 0.1:
-                self._step(step, buckets)  # a tick that came twice
+                self._step(step, buckets)  # a duplicate tick
 
     def _leave_something(self) -> None:
-        """Committed rows, which no older transaction holds back; one in two times a newer one is open."""
+        """Commit rows while no older transaction is open. In half of the cases, begin a newer one."""
         self.application.end_all()
         self.application.commit_at_once()
         self._remember()
@@ -120,22 +120,19 @@ class Run:
             self.application.begin()
 
     def _incident(self, step: str) -> Incident:
-        """One of the deck: each seed begins with the next one, and goes on from there in leaps.
-
-        One that was not reached is tried again.
-        """
+        """Return the next incident of the deck. Each seed starts at another, and an unreached one is retried."""
         deck = DECKS[step]
         return deck[(self.seed + _LEAP * self.taken[step]) % len(deck)]
 
     def _step(self, step: str, buckets: tuple[int, ...], incident: Incident | None = None) -> None:
-        """A step of the first worker, and what happens to it."""
+        """Run a step on the first worker, with an incident."""
         worker = self.world.workers[0]
         if incident is None:
             self._quietly(worker, step, buckets)
             return
         worker.lane.stop = stop_for(incident, self.draw)
         worker.start(step, self.table.name, buckets)
-        outcome, event = carry_out(worker, incident, self.draw, self._bystanders(step, buckets))
+        outcome, event = finish_with(worker, incident, self.draw, self._bystanders(step, buckets))
         self.diary.append(f"{incident.name} at {event or 'nothing'}: {_ended(outcome)}")
         if event:
             self.happened[incident.name] += 1
@@ -143,7 +140,7 @@ class Run:
         if outcome.error:
             self.told[f"{step}: {outcome.error}"] += 1
             if not (event and incident.may_tell(outcome.error, event)):
-                raise UnexpectedOutcomeError(f"{incident.name}, and it ended with: {outcome.text}")
+                raise UnexpectedOutcomeError(f"{incident.name} ended with an unexpected error: {outcome.text}")
 
     def _bystanders(self, step: str, buckets: tuple[int, ...]) -> Bystanders:
         def beside(these: tuple[int, ...]) -> Callable[[], None]:
@@ -171,15 +168,15 @@ class Run:
             self._quietly(self.world.workers[1], step, ALL)
 
     def _quietly(self, worker: Worker, step: str, buckets: tuple[int, ...]) -> None:
-        """A step that nothing is done to, so that it has to end well."""
+        """Run a step without an incident; it must succeed."""
         worker.start(step, self.table.name, buckets)
         outcome = worker.finish()
         self.diary.append(f"{step} {buckets if step == 'merge' else ''}: {_ended(outcome)}")
         if outcome.error:
-            raise UnexpectedOutcomeError(f"{step} failed although nothing was done to it: {outcome.text}")
+            raise UnexpectedOutcomeError(f"{step} failed without an incident: {outcome.text}")
 
     def _end(self) -> None:
-        """Nothing happens any more: a last round, and a verdict before and after keys are compared."""
+        """Run a last round without incidents, and verify before and after the comparison of keys."""
         self.late.arrive_all()
         self.application.end_all()
         self._remember()
@@ -193,7 +190,7 @@ class Run:
             self._unchanged()
 
     def _unchanged(self) -> None:
-        """All once more: nothing is written."""
+        """Run all steps again; they must write nothing."""
         before = verdict.objects(self.world.direct)
         self._quietly_all(("extract", "merge", "reconcile_keys", "merge", "tidy"))
         if (after := verdict.objects(self.world.direct)) != before:
@@ -205,12 +202,12 @@ class Run:
             self._quietly(self.world.workers[0], step, ALL)
 
     def story(self) -> str:
-        """What happened, in order."""
+        """Return the settings and the diary of the run."""
         return "\n".join([f"table {self.table.name}, clocks {self.clocks.kinds}, {self.settings}", *self.diary])
 
 
 def _clocks(draw: random.Random) -> Clocks:
-    """A third of the runs each: exact clocks, some ahead, some behind as well."""
+    """Draw the clocks. A third of the runs each: exact; some ahead; some behind as well."""
     chosen = draw.choice((("now",), ("now", "now", "ahead"), ("now", "ahead", "behind", "tie", "put back")))
     return Clocks(chosen, OVERLAP_MILLISECONDS if "behind" in chosen else 0)
 
@@ -220,11 +217,11 @@ def _ended(outcome: Outcome) -> str:
 
 
 def try_seed(shared: World, seed: int) -> tuple[Run, str]:
-    """Run a seed; the run, and how it failed, with the story of how it came about and how to repeat it, or ""."""
+    """Run a seed. Return the run and, if it failed, the error with its diary and the command to repeat it."""
     run = Run(shared, seed)
     try:
         run.go()
-    except Exception as error:  # whatever it is, the other seeds are still to be tried
+    except Exception as error:  # the other seeds still run
         repeat = f'Repeat it: make bench NAME=chaos ARGS="--runs 1 --seed {seed}"'
         return run, f"Seed {seed}: {type(error).__name__}: {error}\n{run.story()}\n{repeat}"
     return run, ""

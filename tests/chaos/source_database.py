@@ -1,4 +1,4 @@
-"""The database of a chaos run: the source's tables, empty, in a database of its own."""
+"""The database of a chaos run, with the empty tables of the source."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,9 +11,9 @@ from pipelines.samples.source_tables import CREATE_TABLES
 
 @contextmanager
 def database(admin_dsn: str, name: str) -> Iterator[str]:
-    """A database with the source's empty tables; its DSN. Dropped afterwards.
+    """Create a database with the source's empty tables, yield its DSN, and drop it.
 
-    Its tables are not vacuumed: autovacuum's own transactions hold the safe mark back, each time differently.
+    Autovacuum is off, because its transactions hold back the safe high-water mark at random.
     """
     dsn = f"{admin_dsn.rpartition('/')[0]}/{name}"
     with psycopg.connect(admin_dsn, autocommit=True) as admin:
@@ -33,7 +33,7 @@ def database(admin_dsn: str, name: str) -> Iterator[str]:
 
 
 def roll_back_prepared(dsn: str) -> None:
-    """Roll back what a run that failed has left prepared: it would hold the next one's rows and marks."""
+    """Roll back prepared transactions of a failed run. They would block the next run's rows and high-water marks."""
     with psycopg.connect(dsn, autocommit=True) as connection:
         left = "SELECT gid FROM pg_prepared_xacts WHERE database = current_database()"
         for (name,) in connection.execute(left).fetchall():

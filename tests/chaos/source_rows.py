@@ -1,4 +1,4 @@
-"""The rows that a chaos run's application writes: few keys, owners of every bucket, values that have to be quoted."""
+"""Rows that the application of a chaos run writes: few keys, owners of every bucket, values that need quoting."""
 
 import random
 from datetime import UTC, datetime, timedelta
@@ -16,20 +16,20 @@ _WORDS = ("vegan recipes", "O'Brien", "", "naïve ☕", "a\nb\tc", '"quoted"', "
 
 
 def keys_of(table: SourceTable) -> list[str]:
-    """The keys that rows are written under."""
+    """Return the keys of the rows."""
     return [f"{table.name[0]}'{number}" if number % 5 == 0 else f"key-{number}" for number in range(_KEYS)]
 
 
 @cache
 def owners() -> tuple[str, ...]:
-    """An owner of every bucket, and two of the first."""
+    """Return an owner of every bucket, and two of the first."""
     numbered = [f"owner-{number}" for number in range(40)]
     first = [next(it for it in numbered if account_bucket(it, BUCKETS) == bucket) for bucket in range(BUCKETS)]
     return (*first, next(it for it in numbered if it not in first and account_bucket(it, BUCKETS) == 0))
 
 
 def row(table: SourceTable, key: str, draw: random.Random) -> dict[str, Any]:
-    """A row's values by column, but for `updated_at`; it is not deleted."""
+    """Return the values of a live row by column, without `updated_at`."""
     return {
         item.name: key if item.name == table.key else _value(table, item, draw)
         for item in table.schema

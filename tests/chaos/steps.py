@@ -1,4 +1,4 @@
-"""The steps of extraction and lake that a chaos run takes: the one place that is coupled to their code."""
+"""The steps of a chaos run. Only this module calls the code of extraction and lake."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,15 +30,15 @@ from tests.chaos.http_messages import EVENT
 
 STEPS = ("extract", "reconcile_keys", "merge", "tidy")
 BUCKETS = 4
-"""Account buckets: few, because each that a window has rows of is a file."""
+"""Number of account buckets: few, because a window has a file for each."""
 PREPARED_SECONDS = 120.0
-"""How long a run's transactions may be open before they are prepared: longer than a whole run takes anywhere."""
+"""How long a transaction may be open before it is prepared: longer than a run takes on any machine."""
 _PIECE_BYTES = 300
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a run's database and lake are, and its settings, as values that go to a worker."""
+    """Addresses of a run's database and lake, and its settings, as values to send to a worker."""
 
     dsn: str
     s3_endpoint: str
@@ -48,54 +48,54 @@ class Place:
     skew_milliseconds: int = 0
     """How far an application's clock may be behind."""
     governor_home: str = ""
-    """Where the request governor is found that S3 is reached through; blank to reach it directly."""
+    """Home of the request governor; empty to use S3 directly."""
     in_pieces: bool = False
-    """Whether a few rows are already too many for a file or for a merge, so that a window takes several."""
+    """Limit files and merges to a few rows, so that a window needs several."""
 
 
 class RawStoreInPieces(RawStoreResource):
-    """Windows whose files hold a few hundred bytes."""
+    """A raw store whose files have a few hundred bytes."""
 
     def writer(self, source: str, table: str, number: int, bucket_count: int) -> WindowWriter:
-        """As ever, but for the buffers."""
+        """Return a writer with small buffers."""
         made = super().writer(source, table, number, bucket_count)
         made.rows_bytes = made.files_bytes = _PIECE_BYTES
         return made
 
 
 class AnnouncingPostgres(PostgresResource):
-    """The database, announcing the moments at which something can be made to happen that S3 does not see."""
+    """The database. It announces points in time that S3 does not see, so that incidents can happen there."""
 
     announce_to: str = ""
 
     def announce(self, what: str) -> None:
-        """Tell the fault proxy, which may stop this worker here."""
+        """Announce an event to the fault proxy, which may stop this worker."""
         connection = HTTPConnection(urlsplit(self.announce_to).netloc)
         connection.request("GET", f"{EVENT}{what}")
         connection.getresponse().read()
         connection.close()
 
     def safe_high_water_mark(self) -> datetime:
-        """As ever; announced as `mark`, when it is known and nothing was read."""
+        """Return the mark, and announce `mark` before anything is read."""
         found = super().safe_high_water_mark()
         self.announce("mark")
         return found
 
     def read(self, window: ReadWindow) -> AbstractContextManager[Iterator[pa.RecordBatchReader]]:  # type: ignore[override]
-        """As ever; announced as `read`, before the query is sent."""
+        """Read a window; announce `read` before the query is sent."""
         self.announce("read")
         return super().read(window)
 
 
 @dataclass(frozen=True)
 class Steps:
-    """The steps in one place. What a process keeps is kept; what a run makes anew is made at every step."""
+    """The steps of one place. The S3 client is kept; resources are created for every step, as a run does."""
 
     place: Place
 
     @cached_property
     def s3(self) -> S3Resource:
-        """The run's bucket."""
+        """Return the run's bucket."""
         at = self.place
         return S3Resource(
             bucket=at.bucket,
@@ -107,22 +107,22 @@ class Steps:
 
     @property
     def raw_store(self) -> RawStoreResource:
-        """The windows."""
+        """Return the raw windows."""
         return RawStoreInPieces(s3=self.s3) if self.place.in_pieces else RawStoreResource(s3=self.s3)
 
     @property
     def lake(self) -> LakeResource:
-        """The Delta tables, nothing of them opened yet."""
+        """Return the Delta tables, none of them open."""
         return LakeResource(s3=self.s3)
 
     @property
     def quarantine(self) -> QuarantineResource:
-        """Where rows go that cannot be used; a run has none."""
+        """Return the quarantine. A run has no rows for it."""
         return QuarantineResource(s3=self.s3)
 
     @property
     def source(self) -> AnnouncingPostgres:
-        """The database."""
+        """Return the database."""
         return AnnouncingPostgres(
             dsn=self.place.dsn,
             announce_to=self.place.s3_endpoint,
@@ -135,7 +135,7 @@ class Steps:
         return timedelta(milliseconds=self.place.skew_milliseconds)
 
     def take(self, step: str, table: str, buckets: Sequence[int]) -> None:
-        """Take one of STEPS; only a merge is of some buckets."""
+        """Run one of STEPS. Only a merge uses ``buckets``."""
         steps: Mapping[str, Callable[[], object]] = {
             "extract": lambda: self._extraction(table).changes(),
             "reconcile_keys": lambda: self._reconciliation(table).run(),
@@ -152,7 +152,7 @@ class Steps:
         return KeyReconciliation(*resources, SOURCE_TABLES[table], lake.LAKE_TABLES[table], BUCKETS, self._skew)
 
     def _merge(self, table: str, buckets: Sequence[int]) -> None:
-        """The asset's own function: Dagster's machinery around it takes longer than what it does here."""
+        """Call the asset's function directly: Dagster around it takes longer than the merge."""
         if self.place.in_pieces:
             lake._MERGE_ROWS = 1
         [asset] = [asset for asset in lake.ASSETS if asset.key.path[1] == table]
@@ -163,12 +163,12 @@ class Steps:
         merge(context, self.raw_store, self.lake, self.quarantine)
 
     def _tidy(self, table: str) -> None:
-        """Upkeep to which two small files of a bucket are already too many: a run makes no sixteen."""
+        """Compact at two small files of a bucket, because a run never writes sixteen."""
         maintenance.MOST_SMALL_FILES = 1
-        maintenance.LakeUpkeep(self.lake).tidy(lake.LAKE_TABLES[table])
+        maintenance.LakeMaintenance(self.lake).compact(lake.LAKE_TABLES[table])
 
 
 def _no_rejects(rejects: pl.DataFrame) -> None:
     if rejects.height:
-        message = f"A run writes no row that cannot be used, and these were rejected: {rejects}"
+        message = f"Every row of a run is valid, but these were rejected: {rejects}"
         raise ValueError(message)

@@ -1,6 +1,6 @@
-"""Chaos: applications write, workers are killed, S3 fails, ticks come twice; in the end, lake = database, row for row.
+"""Chaos: applications write, workers are killed, S3 fails, ticks are duplicated. At the end, lake = database.
 
-The seeds rotate with the commit; one that fails says how to repeat it.
+Each commit has other seeds. A failure prints the command to repeat it.
 """
 
 import io
@@ -25,7 +25,7 @@ QUIET = Console(file=io.StringIO())
 
 
 def first_seed() -> int:
-    """The same for the same commit, another for the next; 0 where there is no repository."""
+    """Return a seed that depends on the commit, or 0 without a repository."""
     asked = subprocess.run(
         ["git", "rev-parse", "--short=8", "HEAD"],
         cwd=Path(__file__).parents[2],

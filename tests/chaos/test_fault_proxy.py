@@ -1,7 +1,4 @@
-"""The fault proxy of chaos runs: each decision does to a request what it says, and nothing else.
-
-A conditional put tells whether an earlier one was applied, so that is what is sent.
-"""
+"""The fault proxy of chaos runs injects exactly the fault that was decided."""
 
 import threading
 from collections.abc import Iterator
@@ -24,7 +21,7 @@ def lane(s3: S3Resource) -> Iterator[Lane]:
 
 
 def put(s3: S3Resource, lane: Lane, stop: Stop | None, decision: Decision = Decision.GO_ON) -> str:
-    """Put an object through the lane, once and without repetitions; the error's name, or blank."""
+    """Put an object through the lane, without retries. Return the name of the error, or an empty string."""
     lane.stop = stop
     at = s3.connection
     client = boto3.client(
@@ -89,7 +86,7 @@ def test_a_request_whose_client_is_gone_arrives_later(s3: S3Resource, lane: Lane
     at = lane.endpoint.removeprefix("http://")
     signed = s3.client.generate_presigned_url("put_object", {"Bucket": s3.bucket, "Key": "late"})
     client = HTTPConnection(at)
-    # The signature covers the host, which is passed on as it was sent.
+    # The signature covers the Host header, which is forwarded unchanged.
     client.request("PUT", signed.removeprefix(s3.connection.endpoint_url), b"late", {"Host": signed.split("/")[2]})
     assert stop.wait()
     client.close()

@@ -1,4 +1,4 @@
-"""Whether the lake is the database, and the windows are what they promise."""
+"""Verify that the lake equals the database, and that the windows are complete and contiguous."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,18 +19,18 @@ Row = Mapping[str, Any]
 
 
 class BrokenPromiseError(AssertionError):
-    """What extraction and lake promise does not hold; the message says what differs."""
+    """The lake or the windows are wrong; the message has the difference."""
 
 
 def bucket_of(table: SourceTable, row: Row) -> int:
-    """The bucket that a row of the database belongs to."""
+    """Return the bucket of a row of the database."""
     owner = next((row[name] for name in table.owner_columns if row[name] is not None), None)
     return 0 if owner is None else account_bucket(owner, BUCKETS)
 
 
 @dataclass(frozen=True)
 class Truth:
-    """The database's rows, what every key has ever held, as ``state`` writes it, and the keys that were put back."""
+    """The rows of the database, all former states of every key (see ``state``), and the keys that were put back."""
 
     rows: Sequence[Row]
     history: Mapping[str, set[str]]
@@ -38,16 +38,16 @@ class Truth:
 
 
 def require_equal(steps: Steps, table: SourceTable, truth: Truth, *, reconciled: bool) -> None:
-    """Lake = database, row for row and in all columns; what else the lake holds once was, and is marked as deleted.
+    """Require lake = database, in all rows and columns. Other rows of the lake are former states, marked as deleted.
 
-    Before keys were reconciled, that is not asked of keys that were put back, and deleted rows may stand: windows show
-    neither. All else has to be right by then, or reconciling would hide what windows miss.
+    Before reconciliation, keys that were put back may differ, and deleted rows may be live, because windows show
+    neither. All other rows must be right by then; reconciliation would hide rows that windows miss.
     """
     spec, key = LAKE_TABLES[table.name], pl.col(table.key)
     found = steps.lake.scan(spec).collect().select(spec.schema.names).sort(table.key)
     twice = found.filter(key.is_duplicated())
     if twice.height:
-        raise BrokenPromiseError(f"Keys that are in the lake more than once: {twice}")
+        raise BrokenPromiseError(f"Duplicate keys in the lake: {twice}")
     expected = pl.DataFrame(
         [{**row, BUCKET: bucket_of(table, row)} for row in truth.rows], schema=spec.polars_schema, orient="row"
     ).sort(table.key)
@@ -60,22 +60,24 @@ def require_equal(steps: Steps, table: SourceTable, truth: Truth, *, reconciled:
         assert_frame_equal(living, expected)
     except AssertionError as error:
         what = f"{str(error).splitlines()[0]}, {'after' if reconciled else 'before'} keys were reconciled"
-        raise BrokenPromiseError(f"The lake is not the database: {what}\n{_difference(living, expected)}") from None
+        raise BrokenPromiseError(
+            f"The lake differs from the database: {what}\n{_difference(living, expected)}"
+        ) from None
     for row in others.iter_rows(named=True):
         if reconciled and row["deleted_at"] is None:
-            raise BrokenPromiseError(f"The lake has a row that the database has not: {row}")
+            raise BrokenPromiseError(f"The lake has a live row that the database does not have: {row}")
         if state(table, row) not in truth.history[row[table.key]]:
-            raise BrokenPromiseError(f"The lake holds what never was: {row}")
+            raise BrokenPromiseError(f"The lake has a row that never existed: {row}")
 
 
 def state(table: SourceTable, row: Row) -> str:
-    """A row without the moments that a tombstone has of its own."""
+    """Return a row as text, without the timestamps that a tombstone changes."""
     values = [row[name] for name in table.schema.names if name not in ("updated_at", "deleted_at")]
     return repr([value.isoformat() if isinstance(value, datetime) else value for value in values])
 
 
 def _difference(found: pl.DataFrame, expected: pl.DataFrame) -> str:
-    """The rows that differ, as lines."""
+    """Return the rows that differ, as lines."""
     lines = []
     lake, database = ({row[0]: row for row in frame.select(found.columns).iter_rows()} for frame in (found, expected))
     for key in sorted({*lake, *database}):
@@ -85,7 +87,7 @@ def _difference(found: pl.DataFrame, expected: pl.DataFrame) -> str:
 
 
 def require_contiguous(steps: Steps, table: SourceTable) -> None:
-    """Windows are numbered from 1, begin where the one before ended, and hold what their manifest says."""
+    """Require windows that are numbered from 1, begin where the last one ended, and have the rows of their manifest."""
     before: Manifest | None = None
     for manifest in steps.raw_store.manifests(SOURCE, table.name):
         where = f"Window {manifest.number} of {table.name}"
@@ -93,7 +95,7 @@ def require_contiguous(steps: Steps, table: SourceTable) -> None:
             raise BrokenPromiseError(f"{where}, from {manifest.lower}, does not follow {before}.")
         rows = steps.raw_store.read(manifest.files) if manifest.files else None
         if rows is None or rows.height != manifest.rows:
-            raise BrokenPromiseError(f"{where} has not the rows that its manifest says.")
+            raise BrokenPromiseError(f"{where} does not have the {manifest.rows} rows of its manifest.")
         outside = _outside(manifest, rows)
         if outside.height:
             raise BrokenPromiseError(f"{where} has rows outside {manifest.lower} to {manifest.upper}: {outside}")
@@ -101,7 +103,7 @@ def require_contiguous(steps: Steps, table: SourceTable) -> None:
 
 
 def _outside(manifest: Manifest, rows: pl.DataFrame) -> pl.DataFrame:
-    """The rows of a window of changes that are not of its interval, nor of the overlap below it."""
+    """Return the rows of a window of changes outside its interval and the overlap below it."""
     lower, upper = moment(manifest.lower), moment(manifest.upper)
     if manifest.kind != CHANGES:
         return rows.clear()
@@ -111,5 +113,5 @@ def _outside(manifest: Manifest, rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def objects(steps: Steps) -> dict[str, str]:
-    """Key → entity tag of everything that stands in the run's bucket."""
+    """Return key → entity tag of all objects in the run's bucket."""
     return {item.key: item.etag for item in steps.s3.list_objects("")}

@@ -1,4 +1,4 @@
-"""Workers: processes that do one step at a time, and that can be killed with SIGKILL at any moment."""
+"""Workers: processes that run one step at a time and can be killed with SIGKILL at any time."""
 
 import functools
 import json
@@ -19,7 +19,7 @@ from tests.chaos.steps import BUCKETS, Place, Steps
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a step ended: well, with an error (its type and text), or killed."""
+    """Outcome of a step: success, an error (type and text), or killed."""
 
     error: str = ""
     text: str = ""
@@ -27,7 +27,7 @@ class Outcome:
 
     @property
     def is_well(self) -> bool:
-        """Whether the step did what it should."""
+        """Return whether the step succeeded."""
         return not (self.error or self.killed)
 
 
@@ -38,7 +38,7 @@ class Nursery:
         self._channel = channel
 
     def fork(self) -> tuple[int, socket.socket]:
-        """A new worker: its process id, and the socket to it."""
+        """Fork a worker. Return its process id and a socket to it."""
         mine, its = socket.socketpair()
         with its:
             socket.send_fds(self._channel, [b"f"], [its.fileno()])
@@ -47,7 +47,7 @@ class Nursery:
 
 @dataclass
 class Worker:
-    """One worker on a lane; forked when it is needed, and again after it was killed."""
+    """One worker on a lane. It is forked when needed, and again after a kill."""
 
     nursery: Nursery
     lane: Lane
@@ -57,7 +57,7 @@ class Worker:
     _received: bytes = field(default=b"", repr=False)
 
     def start(self, step: str, table: str, buckets: tuple[int, ...] = ()) -> None:
-        """Begin a step."""
+        """Start a step."""
         if self._process is None:
             self._process = self.nursery.fork()
         job = {"step": step, "table": table, "buckets": buckets, "place": asdict(self.place)}
@@ -65,26 +65,26 @@ class Worker:
         self.busy = True
 
     def reaches(self, stop: Stop) -> bool:
-        """Wait until the step reaches a stop or ends. Whether it was the stop."""
+        """Wait until the step reaches a stop or ends. Return whether it reached the stop."""
         assert self._process is not None  # start() made it
         return stop.wait(self._process[1])
 
     def finish(self) -> Outcome:
-        """Wait until the step has ended."""
+        """Wait until the step has ended. Return its outcome."""
         assert self._process is not None  # start() made it
         self.busy = False
         self._process[1].settimeout(SECONDS)
         while not self._received.endswith(b"\n"):
             part = self._process[1].recv(1 << 16)
             if not part:
-                message = f"The worker {self._process[0]} ended without being killed."
+                message = f"Worker {self._process[0]} ended, although nobody killed it."
                 raise ChildProcessError(message)
             self._received += part
         answer, self._received = json.loads(self._received), b""
         return Outcome(**answer)
 
     def kill(self) -> Outcome:
-        """End the process with SIGKILL; returns once it is gone."""
+        """Kill the process with SIGKILL, and wait until it is gone."""
         if self._process is not None:
             pid, channel = self._process
             os.kill(pid, signal.SIGKILL)
@@ -97,10 +97,10 @@ class Worker:
 
 @contextmanager
 def nursery() -> Iterator[Nursery]:
-    """The forking process, ended afterwards with every worker."""
+    """Start the forking process; end it and every worker afterwards."""
     mine, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     command = [sys.executable, "-W", "ignore", "-m", __name__, str(its.fileno())]
-    # The retries' new pauses begin at 50 ms instead of a second; the faults are single ones.
+    # Retries start after 50 ms instead of a second, because each fault happens once.
     variables = {"CIPPUS_BUCKETS": str(BUCKETS), "AWS_NEW_RETRIES_2026": "true", "POLARS_MAX_THREADS": "2"}
     environment = {"PATH": os.defpath, "LANG": "C.UTF-8", **variables}
     with mine, subprocess.Popen(command, env=environment, pass_fds=[its.fileno()]) as process:
@@ -116,7 +116,7 @@ def nursery() -> Iterator[Nursery]:
 
 
 def main() -> None:
-    """Fork a worker for every message; end when the channel does."""
+    """Fork a worker for every message, until the channel closes."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for workers
     _warm()
     with socket.socket(fileno=int(sys.argv[1])) as channel:
@@ -135,7 +135,7 @@ def main() -> None:
 
 
 def _warm() -> None:
-    """Import and read what every worker needs: clients of S3 read a megabyte of descriptions, each for itself."""
+    """Import once for all workers: every S3 client reads a megabyte of service descriptions."""
     import botocore.loaders
     import s3fs  # noqa: F401  # imported late where it is used
 
@@ -144,7 +144,7 @@ def _warm() -> None:
 
 
 def _serve(descriptor: int) -> None:
-    """A worker: does what each line says, and answers with a line."""
+    """Run the job of each line, and answer with a line."""
     steps: Steps | None = None
     with socket.socket(fileno=descriptor) as channel, channel.makefile("rb") as lines:
         for line in lines:
@@ -156,7 +156,7 @@ def _serve(descriptor: int) -> None:
 
 
 def _done(steps: Steps, job: dict[str, Any]) -> dict[str, str]:
-    """Do a step; what it raises is an answer."""
+    """Run a step. Return its error, if any."""
     try:
         steps.take(job["step"], job["table"], job["buckets"])
     except Exception as error:

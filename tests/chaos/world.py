@@ -1,4 +1,4 @@
-"""What chaos runs share: two workers on lanes of their own, a database, a bucket, request governors."""
+"""The world that chaos runs share: two workers, a database, a bucket, request governors."""
 
 import tempfile
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from tests.chaos.worker import Worker, nursery
 
 @dataclass(frozen=True)
 class World:
-    """What runs share: two workers on lanes of their own, a database, a bucket that is emptied between runs."""
+    """Two workers, each with its own lane, a database, and a bucket; all are emptied between runs."""
 
     workers: tuple[Worker, Worker]
     direct: Steps
@@ -27,10 +27,10 @@ class World:
     governors: Path
 
     def empty(self) -> None:
-        """Nothing in the bucket, no rows in the database."""
+        """Delete all objects and rows."""
         for worker in self.workers:
             worker.lane.stop = None
-            if worker.busy:  # a run that failed has left it where it was stopped
+            if worker.busy:  # a failed run has left it stopped
                 worker.kill()
         self.direct.s3.delete(list(verdict.objects(self.direct)))
         roll_back_prepared(self.dsn)
@@ -40,7 +40,7 @@ class World:
 
 @contextmanager
 def world(stack: EmbeddedStack, name: str) -> Iterator[World]:
-    """A world on an embedded stack; ``name`` is its database's and, with dashes, its bucket's."""
+    """Create a world on an embedded stack. ``name`` is the name of its database and, with dashes, of its bucket."""
     with (
         database(stack.postgres_dsn.rpartition("/")[0] + "/postgres", name) as dsn,
         fault_proxy(stack.s3_endpoint, lanes=2) as lanes,
@@ -62,7 +62,7 @@ def world(stack: EmbeddedStack, name: str) -> Iterator[World]:
 
 @contextmanager
 def _governors() -> Iterator[Path]:
-    """The home of the request governors that workers start, one a lane; they are ended."""
+    """Yield a home for the request governors that workers start, and stop them afterwards."""
     with tempfile.TemporaryDirectory(prefix="cippus-") as home:
         try:
             yield Path(home)

@@ -1,4 +1,4 @@
-"""Running a world's lineage in a process of its own, to be killed at a chosen moment."""
+"""Run a world's lineage in a child process, and kill it at a chosen event."""
 
 import json
 import subprocess
@@ -14,16 +14,16 @@ from tests.worlds.lineage import World
 
 
 class Child(Protocol):
-    """Kill a run, or the erasure of an account, at the n-th event that matches; returns its exit code."""
+    """Run the lineage, or erase an account, and kill it at the n-th matching event."""
 
     def __call__(self, world: World, pattern: str, nth: int, erase: str = "") -> int:
-        """Run it."""
+        """Return the exit code."""
         ...
 
 
 @contextmanager
 def crash_runner(stack: EmbeddedStack) -> Iterator[Child]:
-    """The process, ended afterwards."""
+    """Start the process, and end it afterwards."""
     command = [sys.executable, str(Path(__file__).with_name("crashing_child.py"))]
     root = Path(__file__).parents[2]
     with subprocess.Popen(

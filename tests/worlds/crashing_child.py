@@ -1,4 +1,4 @@
-"""A process that runs the lineage of a world, or an erasure, and kills itself with SIGKILL at a chosen moment."""
+"""A process that runs the lineage of a world, or an erasure, and kills itself with SIGKILL at a chosen event."""
 
 import http.client
 import json
@@ -25,7 +25,7 @@ from tests.worlds.lineage import World  # noqa: E402
 
 
 class KillSwitch:
-    """Counts events, and kills this process at the n-th that matches."""
+    """Count matching events, and kill this process at the n-th."""
 
     def __init__(self, pattern: str, nth: int) -> None:
         self._pattern, self._left = re.compile(pattern), nth
@@ -40,15 +40,15 @@ class KillSwitch:
 
 
 class Forwarding(BaseHTTPRequestHandler):
-    """Forwards to ``target``; announces `before PUT /bucket/key`, and `after …` once the server has answered.
+    """Forward to ``target``. Announce `before PUT /bucket/key`, and `after …` when the server has answered.
 
-    The signed Host header is passed on unchanged, so signatures stay good.
+    The signed Host header is forwarded unchanged, so signatures stay valid.
     """
 
     target: str
     happened: Callable[[str], None]
     protocol_version = "HTTP/1.1"
-    wbufsize = 1 << 16  # head and body in one packet: in two, the second waits 40 ms for an acknowledgement
+    wbufsize = 1 << 16  # head and body in one packet; a second one waits 40 ms for an acknowledgement
     disable_nagle_algorithm = True
 
     def setup(self) -> None:
@@ -92,7 +92,7 @@ class Forwarding(BaseHTTPRequestHandler):
 
 
 class QuietServer(ThreadingHTTPServer):
-    """A server that says nothing of clients that went away, as they do when they end."""
+    """A server that logs no closed connections."""
 
     daemon_threads = True
 
@@ -101,7 +101,7 @@ class QuietServer(ThreadingHTTPServer):
 
 
 def proxy(endpoint: str, happened: Callable[[str], None]) -> str:
-    """The endpoint of a proxy before an S3 server, in a thread of this process."""
+    """Start a proxy before an S3 server in a thread. Return its endpoint."""
     attributes = {"target": urlsplit(endpoint).netloc, "happened": staticmethod(happened)}
     server = QuietServer(("127.0.0.1", 0), type("Handler", (Forwarding,), attributes))
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -109,7 +109,7 @@ def proxy(endpoint: str, happened: Callable[[str], None]) -> str:
 
 
 def announced(owner: Any, name: str, event: str, happened: Callable[[str], None]) -> None:
-    """Announce `before event` and `after event` around every call of a function."""
+    """Wrap a function to announce `before event` and `after event` around every call."""
     original = getattr(owner, name)
 
     def call(*arguments: Any) -> None:
@@ -121,7 +121,7 @@ def announced(owner: Any, name: str, event: str, happened: Callable[[str], None]
 
 
 def run(job: dict[str, Any]) -> None:
-    """Run the lineage; end the process with 0, 1, or by the kill."""
+    """Run the lineage. Exit with 0 or 1, or be killed."""
     kill = KillSwitch(job["pattern"], job["nth"])
     stack = EmbeddedStack(**job["stack"])
     through = EmbeddedStack(**{**job["stack"], "s3_endpoint": proxy(stack.s3_endpoint, kill)})
@@ -141,13 +141,13 @@ def run(job: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Fork a run for each job; -9 is a run that was killed."""
+    """Fork a run for each job, and print its exit code; -9 is a killed run."""
     for line in sys.stdin:
         pid = os.fork()
         if pid == 0:
             try:
                 run(json.loads(line))
-            finally:  # an error, too: threads of the proxy's would keep the process waiting
+            finally:  # after an error too: threads of the proxy would keep the process alive
                 traceback.print_exc()
                 os._exit(1)
         _, status = os.waitpid(pid, 0)

@@ -1,4 +1,4 @@
-"""A process that merges windows into a lake table: `python lake_writer.py JOB`, killed before its n-th commit."""
+"""A process that merges windows into a lake table, and kills itself before its n-th commit: `lake_writer.py JOB`."""
 
 import json
 import os
@@ -34,7 +34,7 @@ SPEC = TableSpec(
 
 @dataclass(frozen=True)
 class Job:
-    """Windows of a writer, numbered from 1, in a bucket of its own or of all; ``killed_at`` is a commit, 0 for none."""
+    """Windows of a writer, numbered from 1, in one bucket. ``killed_at``: number of a commit, 0 for none."""
 
     s3: dict[str, Any]
     writer: int
@@ -43,23 +43,23 @@ class Job:
     killed_at: int = 0
 
     def rows(self, window: int) -> pl.DataFrame:
-        """Of each window: a row that all writers change, one of the writer's own, and a new one."""
+        """Return a window: a row that all writers change, a row that only this writer changes, and a new row."""
         at = datetime(2024, 1, 1, tzinfo=UTC) + timedelta(minutes=window, seconds=self.writer)
         keys = ["shared", f"own-{self.writer}", f"new-{self.writer}-{window}"]
         text = f"{self.writer}/{window}"
-        # The shared row stands in one bucket whoever writes it; a bucket of the writer's own is no other's.
+        # All writers put the shared row into the same bucket.
         rows = [(0 if key == "shared" else self.bucket, key, text, at) for key in keys]
         return pl.DataFrame(rows, schema=SPEC.polars_schema, orient="row")
 
     def merge(self, lake: LakeResource) -> None:
-        """All windows, each with its application."""
+        """Merge all windows, each with its application."""
         for window in range(1, self.windows + 1):
             rows = self.rows(window)
             lake.merge_newer(SPEC, rows, sorted(set(rows["account_bucket"])), {f"writer/{self.writer}": window})
 
 
 def main(job: Job) -> None:
-    """The process: prints nothing, ends with 0 or by the kill."""
+    """Run the job. The process exits with 0, or is killed."""
     commit, commits = lake_log.write_commit, 0
 
     def counted(*arguments: Any, **named: Any) -> int:
@@ -74,7 +74,7 @@ def main(job: Job) -> None:
 
 
 def arguments(job: Job) -> list[str]:
-    """The command line of a job's process."""
+    """Return the command line of a job."""
     return [sys.executable, __file__, json.dumps(asdict(job))]
 
 

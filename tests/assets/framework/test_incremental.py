@@ -8,7 +8,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from assets.framework.incremental import Stage, Tally, refresh, refresh_table
+from assets.framework.incremental import RunMetrics, Stage, refresh, refresh_table
 from assets.partitions import BUCKETS
 from resources.delta.state import LedgerResource
 from resources.delta.table import Changes, Contents, LakeResource, TableSpec
@@ -31,9 +31,9 @@ def world(lake: LakeResource) -> tuple[LakeResource, LedgerResource]:
     return lake, LedgerResource(s3=lake.s3)
 
 
-def refreshed(body: object) -> Tally:
+def refreshed(body: object) -> RunMetrics:
     """Run a body as the asset of four buckets would be."""
-    done: list[Tally] = []
+    done: list[RunMetrics] = []
 
     @dg.asset(partitions_def=BUCKETS, backfill_policy=dg.BackfillPolicy.single_run())
     def out(context: dg.AssetExecutionContext) -> None:
@@ -55,12 +55,12 @@ def test_each_bucket_is_made_once_and_only_while_it_is_stale(
     lake, ledger = world
     made: list[int] = []
 
-    def make(bucket: int, tally: Tally) -> Changes:
+    def make(bucket: int, tally: RunMetrics) -> Changes:
         made.append(bucket)
         tally.counts["looked at"] += 1
         return copied(lake, bucket)
 
-    def run() -> Tally:
+    def run() -> RunMetrics:
         made.clear()
         contents = lambda _: lake.contents(OUTPUT)  # noqa: E731
         return refreshed(lambda context: refresh(context, lake, ledger, STAGE, contents, make, threads))
@@ -83,7 +83,7 @@ def test_two_buckets_are_made_at_a_time(world: tuple[LakeResource, LedgerResourc
     lake, ledger = world
     both = threading.Barrier(2, timeout=30)
 
-    def make(bucket: int, _tally: Tally) -> Changes:
+    def make(bucket: int, _tally: RunMetrics) -> Changes:
         both.wait()  # breaks unless another bucket is on its way, too
         return copied(lake, bucket)
 
@@ -99,7 +99,7 @@ def test_a_bucket_that_fails_ends_the_stage_and_leaves_what_others_did(
     lake, ledger = world
     fails = True
 
-    def compute(bucket: int | None, _tally: Tally) -> pl.DataFrame:
+    def compute(bucket: int | None, _current: pl.DataFrame, _tally: RunMetrics) -> pl.DataFrame:
         if bucket == 1 and fails:
             raise ValueError("bucket 1 cannot be made")
         return lake.scan(INPUT, bucket).collect()

@@ -1,20 +1,20 @@
-"""Bodies of files in memory: the last ones used, never more than there is room for."""
+"""FileCache of files in memory: the last ones used, never more than there is room for."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resources.delta.file_cache import Bodies
+from resources.delta.file_cache import FileCache
 
 
 def test_a_body_is_fetched_once() -> None:
-    bodies, fetched = Bodies(10), iter([b"one"])
+    bodies, fetched = FileCache(10), iter([b"one"])
     assert bodies.read("t/a", lambda: next(fetched)) == b"one"
     assert bodies.read("t/a", lambda: next(fetched)) == b"one"
     assert bodies.get("t/b") is None
 
 
 def test_those_that_were_not_used_for_longest_go_first() -> None:
-    bodies = Bodies(6)
+    bodies = FileCache(6)
     bodies.keep("a", b"aa")
     bodies.keep("b", b"bb")
     bodies.keep("c", b"cc")
@@ -24,16 +24,16 @@ def test_those_that_were_not_used_for_longest_go_first() -> None:
 
 
 def test_what_there_is_no_room_for_is_not_kept() -> None:
-    bodies = Bodies(3)
+    bodies = FileCache(3)
     bodies.keep("small", b"s")
     assert bodies.read("large", lambda: b"large") == b"large"
     assert bodies.get("large") is None
-    assert Bodies(0).read("a", lambda: b"x") == b"x"
+    assert FileCache(0).read("a", lambda: b"x") == b"x"
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(0, 7))), st.integers(0, 20))
 def test_there_is_never_more_than_the_limit(kept: list[tuple[str, int]], most: int) -> None:
-    bodies, newest = Bodies(most), dict[str, bytes]()
+    bodies, newest = FileCache(most), dict[str, bytes]()
     for number, (name, size) in enumerate(kept):
         newest[name] = bytes([number % 256]) * size
         bodies.keep(name, newest[name])

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from resources.delta.fingerprint import content_sum, named_sum
-from resources.delta.maintenance import LakeUpkeep
+from resources.delta.maintenance import LakeMaintenance
 from resources.delta.table import LakeResource, TableSpec
 
 BUCKETS = 3
@@ -87,7 +87,7 @@ def test_a_history_of_windows_is_what_a_dictionary_says(
             assert lake.merge_newer(spec, frame(window), range(BUCKETS), {"app": number}).written == 0
             assert lake.create(spec).version() == version, "a window that is merged again writes nothing"
         if number == tidied:
-            LakeUpkeep(lake).tidy(spec)
+            LakeMaintenance(lake).compact(spec)
     assert sorted(lake.scan(spec).select(SCHEMA.names).collect().rows(), key=str) == sorted(model.values(), key=str)
     assert_sound(lake, spec, model)
 

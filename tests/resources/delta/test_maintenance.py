@@ -19,7 +19,7 @@ from resources.delta.maintenance import (
     MOST_OVERLAP,
     MOST_SMALL_FILES,
     Fragmentation,
-    LakeUpkeep,
+    LakeMaintenance,
     chosen_files,
     fragmentation,
     merged,
@@ -142,7 +142,7 @@ def test_only_due_buckets_are_put_in_order_and_nothing_changes(scattered: LakeRe
     lake = scattered
     before, held = lake.contents(SPEC), lake.scan(SPEC).collect().sort("key")
     files = {item.key for item in lake.s3.list_objects(f"{SPEC.name}/account_bucket=1")}
-    done = LakeUpkeep(lake).tidy(SPEC)
+    done = LakeMaintenance(lake).compact(SPEC)
     assert (done.buckets, done.files_before, done.files_after) == (1, MOST_SMALL_FILES + 1, 1)
     after = lake.contents(SPEC)
     assert {bucket: (it.fingerprint, it.rows) for bucket, it in after.items()} == {
@@ -154,7 +154,7 @@ def test_only_due_buckets_are_put_in_order_and_nothing_changes(scattered: LakeRe
     feed = table.load_cdf(starting_version=table.version(), ending_version=table.version()).read_all()
     assert feed.num_rows == 0, "no change is told"
     version = table.version()
-    assert LakeUpkeep(lake).tidy(SPEC).buckets == 0
+    assert LakeMaintenance(lake).compact(SPEC).buckets == 0
     assert lake.create(SPEC).version() == version
     lake.sync(SPEC, rows("x", bucket=1, number=7), 1)
     assert lake.contents(SPEC)[1].fingerprint != before[1].fingerprint
@@ -164,7 +164,7 @@ def test_a_foreign_file_that_is_not_sorted_is_put_in_order(scattered: LakeResour
     lake = scattered
     in_pairs = WriterProperties(max_row_group_size=2)
     write_deltalake(lake.create(SPEC), rows("y", "z", "a", "m"), mode="append", writer_properties=in_pairs)
-    assert LakeUpkeep(lake).tidy(SPEC).buckets == 1
+    assert LakeMaintenance(lake).compact(SPEC).buckets == 1
     [path] = [file for file in lake.create(SPEC).file_uris() if "account_bucket=0" in file]
     body = lake.s3.get(path.removeprefix(lake.s3.uri(""))) or b""
     assert pl.read_parquet(body)["key"].is_sorted()
@@ -174,10 +174,10 @@ def test_a_foreign_file_that_is_not_sorted_is_put_in_order(scattered: LakeResour
 def test_files_and_log_stay_for_the_retention(scattered: LakeResource) -> None:
     lake = scattered
     reader = DeltaTable(lake.s3.uri(SPEC.name), storage_options=lake.s3.storage_options)
-    LakeUpkeep(lake).tidy(SPEC)
-    assert LakeUpkeep(lake).clean(SPEC) == 0
+    LakeMaintenance(lake).compact(SPEC)
+    assert LakeMaintenance(lake).clean(SPEC) == 0
     assert reader.to_pyarrow_table().num_rows == 2 * (MOST_SMALL_FILES + 1) + 1, "one that began before reads on"
-    strict = LakeUpkeep(LakeResource(s3=lake.s3, retention_hours=0))
+    strict = LakeMaintenance(LakeResource(s3=lake.s3, retention_hours=0))
     assert strict.clean(SPEC) >= MOST_SMALL_FILES + 1
     assert lake.scan(SPEC).collect().height == 2 * (MOST_SMALL_FILES + 1) + 1
     found = {item.key.rsplit("/", 1)[1] for item in lake.s3.list_objects(f"{SPEC.name}/_delta_log/")}

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from resources.delta.file_cache import BODIES
-from resources.delta.table import Changes, LakeResource, OutrunError, TableSpec
+from resources.delta.file_cache import FILE_CACHE
+from resources.delta.table import Changes, CommitConflictError, LakeResource, TableSpec
 
 SPEC = TableSpec(
     "stage/things",
@@ -168,7 +168,7 @@ def race(*writers: Any) -> Counter[str]:
         barrier.wait()
         try:
             write()
-        except OutrunError:
+        except CommitConflictError:
             return "refused"
         return "done"
 
@@ -214,13 +214,13 @@ def test_a_stage_reads_a_bucket_whole_and_once(lake: LakeResource) -> None:
     lake.sync(SPEC, things((1, "c", "three")), 1)
     with lake.steady():
         for bucket in (0, 1, 2):
-            by_query = lake.scan(SPEC, bucket).collect()
+            by_query = lake.scan_cached(SPEC, bucket).collect()
             by_delta = lake.scan(SPEC).filter(pl.col("account_bucket") == bucket).collect()
             assert by_query.schema == by_delta.schema
             assert by_query.equals(by_delta)
     lake.s3.delete([item.key for item in lake.s3.list_objects("stage/things/account_bucket=0/")])
     with lake.steady():
-        assert lake.scan(SPEC, 0).select("key").collect().to_series().to_list() == ["a", "b"], "from memory"
+        assert lake.scan_cached(SPEC, 0).select("key").collect().to_series().to_list() == ["a", "b"], "from memory"
     with pytest.raises(OSError, match=r"(?i)not.?found|no such"):
         lake.scan(SPEC, 0).collect()
     snapshot = lake.snapshot(SPEC)
@@ -233,7 +233,7 @@ def test_a_bucket_that_is_too_large_is_not_read_whole(lake: LakeResource, monkey
     monkeypatch.setattr("resources.delta.table.MOST_WHOLE_BYTES", 10)
     monkeypatch.setattr("resources.delta.snapshot.Lookup.query", None)
     with lake.steady():
-        assert lake.scan(SPEC, 0).collect()["text"].to_list() == ["one"]
+        assert lake.scan_cached(SPEC, 0).collect()["text"].to_list() == ["one"]
 
 
 def test_a_stage_reads_files_of_another_writer_as_everybody_does(lake: LakeResource) -> None:
@@ -249,6 +249,6 @@ def test_a_stage_reads_files_of_another_writer_as_everybody_does(lake: LakeResou
     made = pa.BufferOutputStream()
     pq.write_table(other, made)
     lake.s3.put(key, made.getvalue().to_pybytes())
-    BODIES.keep(key, made.getvalue().to_pybytes())
+    FILE_CACHE.keep(key, made.getvalue().to_pybytes())
     with lake.steady():
-        assert lake.scan(SPEC, 0).collect().equals(things((0, "a", "one", ["x"], JANUARY)))
+        assert lake.scan_cached(SPEC, 0).collect().equals(things((0, "a", "one", ["x"], JANUARY)))

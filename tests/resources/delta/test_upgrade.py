@@ -6,7 +6,7 @@ from threading import Barrier
 import polars as pl
 import pyarrow as pa
 
-from resources.delta.table import LakeResource, TableSpec
+from resources.delta.table import LakeResource, TableSpec, in_columns
 
 OLD = TableSpec("corpus/some", pa.schema([("account_bucket", pa.int32()), ("key", pa.string())]), ("key",))
 NEW = TableSpec("corpus/some", OLD.schema.append(pa.field("added", pa.string())), ("key",))
@@ -34,10 +34,11 @@ def test_two_buckets_of_an_older_table_are_brought_up_to_date_at_a_time(lake: La
         lake.append(OLD, pl.DataFrame({"account_bucket": [bucket], "key": [f"{bucket}"]}))
 
     def bring_up_to_date(bucket: int) -> None:
-        held = lake.held(NEW, bucket)
+        current = lake.bucket_rows(NEW, bucket)
+        held = in_columns(NEW, current)
         assert held.select("key", "added").rows() == [(f"{bucket}", None)]
         both.wait()
-        lake.sync(NEW, held.with_columns(added=pl.lit("x")), bucket)
+        lake.sync(NEW, held.with_columns(added=pl.lit("x")), bucket, current)
 
     with lake.steady(), ThreadPoolExecutor(4) as pool:
         list(pool.map(bring_up_to_date, buckets))

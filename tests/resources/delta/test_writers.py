@@ -12,9 +12,9 @@ import pytest
 
 from resources.delta import change
 from resources.delta.commit import Action, Commit, DataFile, commit_key, read_commit, write_commit
-from resources.delta.maintenance import LakeUpkeep
+from resources.delta.maintenance import LakeMaintenance
 from resources.delta.merge import BucketWindow, MergeRule
-from resources.delta.table import Changes, LakeResource, OutrunError
+from resources.delta.table import Changes, CommitConflictError, LakeResource
 from tests.worlds.lake_writer import SPEC, Job, arguments
 
 ROOT = Path(__file__).parents[3]
@@ -70,8 +70,8 @@ def assert_orphans_go(lake: LakeResource, left: set[str]) -> None:
     orphans = left - active - removed
     assert orphans, "the kill left files"
     rows = lake.scan(SPEC).collect().sort("key")
-    assert LakeUpkeep(lake).clean(SPEC) == 0
-    LakeUpkeep(LakeResource(s3=lake.s3, retention_hours=0)).clean(SPEC)
+    assert LakeMaintenance(lake).clean(SPEC) == 0
+    LakeMaintenance(LakeResource(s3=lake.s3, retention_hours=0)).clean(SPEC)
     assert {item.key for item in lake.s3.list_objects(f"{SPEC.name}/account_bucket=")} == active
     assert lake.scan(SPEC).collect().sort("key").equals(rows)
 
@@ -180,7 +180,7 @@ def test_upkeep_gives_way_to_a_writer_of_its_bucket(lake: LakeResource, monkeypa
 
     monkeypatch.setattr(maintenance, "write_commit", write)
     before = {item.key for item in lake.s3.list_objects(f"{SPEC.name}/account_bucket=")}
-    assert LakeUpkeep(lake).tidy(SPEC).outrun == 1
+    assert LakeMaintenance(lake).compact(SPEC).outrun == 1
     after = {item.key for item in lake.s3.list_objects(f"{SPEC.name}/account_bucket=")}
     assert len(after - before) == 1, "the rival's file alone"
     assert lake.scan(SPEC).collect().height == 19 + 3
@@ -212,7 +212,7 @@ def test_a_winner_that_is_no_longer_in_the_log_makes_the_writer_begin_again(
         return False
 
     monkeypatch.setattr(type(lake.s3), "put", lose)
-    with pytest.raises(OutrunError, match=f"version {version + 1} was taken, and is no longer in the log"):
+    with pytest.raises(CommitConflictError, match=f"version {version + 1} was taken, and is no longer in the log"):
         write_commit(lake.s3, SPEC.name, version, Commit("WRITE", touched=frozenset({1})))
 
 
@@ -237,16 +237,16 @@ ADDED: Action = {"add": {"path": "account_bucket=1/b.parquet", "partitionValues"
 )  # fmt: skip
 def test_a_commit_is_outrun_by_what_it_was_computed_from(touched: set[int], winner: Action, is_outrun: bool) -> None:
     commit = Commit("MERGE", adds=[FILE], applications={"app": 2}, touched=frozenset(touched))
-    assert commit.is_outrun_by([winner]) is is_outrun
+    assert commit.conflicts_with([winner]) is is_outrun
 
 
 def test_a_writer_that_is_always_second_gives_up(lake: LakeResource, monkeypatch: pytest.MonkeyPatch) -> None:
     lake.create(SPEC)
 
     def never(*_: Any) -> int:
-        raise OutrunError
+        raise CommitConflictError
 
     monkeypatch.setattr(change, "write_commit", never)
-    with pytest.raises(OutrunError, match="20 times in a row"):
+    with pytest.raises(CommitConflictError, match="20 times in a row"):
         lake.merge_newer(SPEC, job(lake, 0, 0).rows(1), [0], {})
     assert [item.key for item in lake.s3.list_objects(f"{SPEC.name}/account_bucket=")] == []

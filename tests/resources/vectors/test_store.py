@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from assets.embeddings import VECTORS
-from resources.delta.file_cache import BODIES, KEPT_BYTES
+from resources.delta.file_cache import FILE_CACHE, KEPT_BYTES
 from resources.delta.table import LakeResource
 from resources.s3.client import S3Resource
 from resources.s3.governor.process import running
@@ -109,7 +109,7 @@ def test_what_was_just_written_is_read_without_the_older_files(store: VectorStor
         assert read(looking, 0, names(200, 202)) == made
         before, _ = asked(governed)
         assert before == first, "the writer's process has it in memory"
-        BODIES.keep("other files", bytes(KEPT_BYTES))
+        FILE_CACHE.keep("other files", bytes(KEPT_BYTES))
         assert read(looking, 0, names(200, 202)) == made
         between, _ = asked(governed)
         assert between - before == 1, "the newest file, whole"
