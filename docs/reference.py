@@ -34,7 +34,7 @@ def write(folder: Path) -> None:
 def pages() -> Mapping[str, str]:
     """Return page name → its Markdown."""
     return {
-        "configuration": configuration(VARIABLES),
+        "configuration": configuration(),
         "commands": commands(cast("TyperGroup", get_command(app))),
         "assets": assets(),
         "source": source_tables(),
@@ -42,11 +42,18 @@ def pages() -> Mapping[str, str]:
     }
 
 
-def configuration(variables: Mapping[str, str]) -> str:
+def variables() -> list[tuple[str, str, str]]:
+    """Return name, meaning and default of every environment variable."""
+    parts = re.compile(r"(.*?)(?: \(default:? (.*)\))?")
+    matches = [(name, parts.fullmatch(meaning)) for name, meaning in VARIABLES.items()]
+    return [(name, found[1], found[2] or "") for name, found in matches if found]
+
+
+def configuration() -> str:
     """Return the page of all environment variables."""
-    rows = [(f"`{name}`", plain(meaning)) for name, meaning in variables.items()]
+    rows = [(f"`{name}`", plain(default), plain(meaning)) for name, meaning, default in variables()]
     intro = "Cippus reads these environment variables and no other. An unset variable has its default."
-    return _page("Configuration", intro, _table(("variable", "meaning"), rows))
+    return _page("Configuration", intro, _table(("variable", "default", "meaning"), rows))
 
 
 def commands(group: TyperGroup) -> str:

@@ -258,8 +258,11 @@ def test_every_asset_has_its_description_columns_and_checks() -> None:
 
 
 def test_variables_are_the_declared_ones() -> None:
-    table = _table(GENERATED["configuration"], "variable")
-    assert {_names(name)[0]: meaning for name, meaning in table} == VARIABLES
+    rows = _table(GENERATED["configuration"], "variable")
+    assert [_names(row[0])[0] for row in rows] == list(VARIABLES)
+    for (name, meaning, default), row in zip(reference.variables(), rows, strict=True):
+        assert [cell.strip() for cell in row[1:]] == [reference.plain(default), reference.plain(meaning)], name
+        assert len(meaning) > 5, name
 
 
 def test_verticals_are_the_catalogues() -> None:
