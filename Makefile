@@ -1,5 +1,5 @@
-# Needs Python 3.11 to 3.13 and make; the rest is set up from uv.lock, into a folder of this checkout.
-# Another Python: `make test PYTHON=python3.12`, which has an environment of its own, .venv-python3.12.
+# Needs Python 3.11 to 3.13 and make. Everything else is installed from uv.lock into a folder of this checkout.
+# `make test PYTHON=python3.12` uses another Python, in an environment of its own: .venv-python3.12.
 
 PYTHON ?= python3
 VENV ?= .venv$(if $(filter-out python3,$(PYTHON)),-$(notdir $(PYTHON)))
@@ -11,41 +11,45 @@ export UV_PROJECT_ENVIRONMENT := $(VENV)
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev peers test bench check down clean
+.PHONY: help setup demo dev peers test bench check docs down clean
 
 help: ## List these commands.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-setup: $(ready) ## Create or update the environment; the commands below do so themselves.
+setup: $(ready) ## Create or update the environment. The commands below do it themselves.
 
-demo: $(ready) ## From nothing to search results, on sample creators. ARGS="--data FOLDER" takes your own.
+demo: $(ready) ## Load sample creators, run the lineage, search. ARGS="--data FOLDER" loads your own.
 	$(bin)/cippus demo $(ARGS)
 
 dev: $(ready) ## Serve the Dagster UI on the embedded stack, at http://127.0.0.1:3000.
 	$(bin)/cippus dev $(ARGS)
 
-peers: $(ready) ## Add what `make bench NAME=extract` runs beside Cippus.
+peers: $(ready) ## Install the tools that `make bench NAME=extract` compares Cippus with.
 	$(bin)/uv sync --quiet --locked --all-extras --group bench --python $(bin)/python
 
-test: $(ready) ## Run the tests. ARGS="-k words" picks some.
+test: $(ready) ## Run the tests. ARGS="-k words" selects some.
 	$(bin)/pytest -n 3 --dist loadfile $(ARGS)
 
-bench: $(ready) ## Run a benchmark. NAME=throttle picks it; ARGS=--json prints JSON.
+bench: $(ready) ## Run the benchmark that NAME=throttle names. ARGS=--json prints JSON.
 	$(bin)/python -m tests.benchmarks $(NAME) $(ARGS)
 
-check: $(ready) ## Formatting, lint, types, layers, lock.
+check: $(ready) ## Check formatting, lint, types, layers, lock file and documentation.
 	$(bin)/uv lock --check --quiet
 	$(bin)/ruff format --check .
 	$(bin)/ruff check .
 	$(bin)/mypy
 	$(bin)/lint-imports
+	$(MAKE) --no-print-directory docs
 
-down: $(ready) ## Stop the embedded stack; its data stays.
+docs: $(ready) ## Build the documentation into docs/_build/html; fail on any warning.
+	$(bin)/sphinx-build --fail-on-warning --keep-going --nitpicky --quiet docs docs/_build/html
+
+down: $(ready) ## Stop the embedded stack. Its data stays.
 	$(bin)/cippus down
 
-clean: ## Stop the embedded stack; delete the environment and caches, and no data.
+clean: ## Stop the embedded stack. Delete the environment, caches and built documentation, but no data.
 	if [ -x $(bin)/cippus ]; then $(bin)/cippus down; fi
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis docs/_build docs/reference
 
 $(ready): pyproject.toml uv.lock .uv-requirements.txt
 	@$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info[:2] <= (3, 13); sys.exit(not ok and "Cippus needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is " + sys.version.split()[0] + ": make PYTHON=python3.12 ...")'
