@@ -16,7 +16,7 @@ from assets.transforms.source.schema import LABELS_SCHEMA, SOURCE_TABLES
 from pipelines.cli.main import app
 from pipelines.definitions import defs
 from resources.catalogues import load_verticals
-from resources.wiring import VARIABLES
+from resources.settings import variables
 
 ROOT = Path(__file__).parents[1]
 _GRAPH = defs.resolve_asset_graph()
@@ -42,16 +42,9 @@ def pages() -> Mapping[str, str]:
     }
 
 
-def variables() -> list[tuple[str, str, str]]:
-    """Return name, meaning and default of every environment variable."""
-    parts = re.compile(r"(.*?)(?: \(default:? (.*)\))?")
-    matches = [(name, parts.fullmatch(meaning)) for name, meaning in VARIABLES.items()]
-    return [(name, found[1], found[2] or "") for name, found in matches if found]
-
-
 def configuration() -> str:
     """Return the page of all environment variables."""
-    rows = [(f"`{name}`", plain(default), plain(meaning)) for name, meaning, default in variables()]
+    rows = [(f"`{found.name}`", plain(found.default), plain(found.description)) for found in variables()]
     intro = "Cippus reads these environment variables and no other. An unset variable has its default."
     return _page("Configuration", intro, _table(("variable", "default", "meaning"), rows))
 

@@ -30,9 +30,9 @@ from pipelines.cli.main import app
 from pipelines.definitions import defs
 from resources.catalogues import load_verticals
 from resources.s3.usage import PrefixUsage, Usage
+from resources.settings import variables
 from resources.sources.redshift import STAGING
-from resources.vectors.generations import PREVIOUS, SERVING, Generation, Recipe
-from resources.wiring import VARIABLES
+from resources.vectors.generations import PREVIOUS, SERVING, Generation, IndexConfig
 from tests.benchmarks.__main__ import BENCHES
 
 ROOT = Path(__file__).parents[1]
@@ -259,10 +259,11 @@ def test_every_asset_has_its_description_columns_and_checks() -> None:
 
 def test_variables_are_the_declared_ones() -> None:
     rows = _table(GENERATED["configuration"], "variable")
-    assert [_names(row[0])[0] for row in rows] == list(VARIABLES)
-    for (name, meaning, default), row in zip(reference.variables(), rows, strict=True):
-        assert [cell.strip() for cell in row[1:]] == [reference.plain(default), reference.plain(meaning)], name
-        assert len(meaning) > 5, name
+    assert [_names(row[0])[0] for row in rows] == [variable.name for variable in variables()]
+    for found, row in zip(variables(), rows, strict=True):
+        shown = [cell.strip() for cell in row[1:]]
+        assert shown == [reference.plain(found.default), reference.plain(found.description)], found.name
+        assert len(found.description) > 5, found.name
 
 
 def test_verticals_are_the_catalogues() -> None:
@@ -294,7 +295,7 @@ def test_every_name_in_code_font_exists(commands: Mapping[str, Any]) -> None:
     assets, checks = _assets(), _checks()
     known = {
         *FOREIGN_NAMES,
-        *VARIABLES,
+        *(variable.name for variable in variables()),
         *(name for command in commands.values() for name in _opts(command)),
         *re.findall(r'"(--[a-z]+)"', (ROOT / "tests" / "benchmarks" / "__main__.py").read_text()),
         *assets,
@@ -315,7 +316,7 @@ def test_every_name_in_code_font_exists(commands: Mapping[str, Any]) -> None:
         *(vertical.name for vertical in load_verticals()),
         SERVING,
         PREVIOUS,
-        *(Generation(number, "", Recipe("", 0, "")).name for number in (1, 2)),
+        *(Generation(number, "", IndexConfig("", 0, "")).name for number in (1, 2)),
         LANDING,
         AUDIENCE_LANDING,
         *CODE_NAMES,
