@@ -24,7 +24,7 @@ from assets.transforms.source.windows import plan_merges
 from resources.delta.merge import BucketWindow, MergeRule
 from resources.delta.table import LakeResource, TableSpec
 from resources.raw.quarantine import QuarantineResource
-from resources.raw.store import Manifest, RawStoreResource, moment
+from resources.raw.store import Manifest, RawStoreResource, parse_timestamp
 from resources.settings import bucket_count
 
 GROUP = "lake"
@@ -134,7 +134,7 @@ def _rule(raw_store: RawStoreResource, window: Manifest) -> MergeRule:
     others = [name for name in raw_store.sources(window.table) if name != window.source]
     newest = [found.upper for found in (raw_store.newest(name, window.table) for name in others) if found]
     is_latest = all(datetime.fromisoformat(window.upper) >= datetime.fromisoformat(upper) for upper in newest)
-    return MergeRule(is_latest=is_latest, judged_below=moment(window.judged_below or None))
+    return MergeRule(is_latest=is_latest, judged_below=parse_timestamp(window.judged_below or None))
 
 
 ASSETS = [_merge_windows(table) for table in SOURCE_TABLES.values()]

@@ -1,4 +1,4 @@
-"""quarantine/*: every row that could not be used, whichever stage set it aside."""
+"""quarantine/rows: all rejected rows of all stages, in one table."""
 
 import polars as pl
 import pyarrow as pa
@@ -33,14 +33,14 @@ QUARANTINE = TableSpec(
         *(["label", "gold"], ["audience", "reports"], ["audience", "demographics"]),
     ],
     group_name=GROUP,
-    description="Every row that could not be used, with the reason; nothing is dropped silently.",
+    description="Rejected rows of every stage: one row per rejected row and reason, with the number of copies.",
     owners=["team:data-engineering"],
     kinds={"delta", "s3"},
 )
 def rows(
     context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource, quarantine: QuarantineResource
 ) -> MaterializeResult[None]:
-    """Collect the landed rejects of every stage in one table."""
+    """Collect the rejected rows of every stage in one table."""
     stage = Stage(QUARANTINE.name, inputs=(), version=quarantine.fingerprint(), partitioned=False)
 
     def collect(_bucket: int, tally: RunMetrics) -> Changes:

@@ -1,4 +1,4 @@
-"""rds/*: the source tables, as external assets. The graph starts here."""
+"""rds/*: the source tables as external assets, where the lineage starts."""
 
 from dagster import AssetSpec
 
@@ -11,7 +11,7 @@ def _external(table: SourceTable) -> AssetSpec:
     return AssetSpec(
         key=["rds", table.name],
         group_name=GROUP,
-        description=f"Table public.{table.name} of the source database, keyed by {table.key}.",
+        description=f"Table public.{table.name} of the source database. One row per {table.key}.",
         owners=["team:data-engineering"],
         kinds={"postgres"},
         metadata={"columns": ", ".join(f"{field.name} {field.type}" for field in table.schema)},

@@ -1,5 +1,5 @@
 """Land the source tables as immutable windows of Parquet.
 
-Belongs here: extraction, the high-water mark, the comparison of keys.
-Not here: the sources (resources/sources/), the format of a window (resources/raw/), merging (assets/lake.py).
+Belongs here: extraction up to the high-water mark, key reconciliation.
+Not here: clients of sources (resources/sources/), the format of windows (resources/raw/), merging (assets/lake.py).
 """

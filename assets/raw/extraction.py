@@ -1,4 +1,4 @@
-"""Extraction of one window from any source: where it begins and ends, its rows, its manifest. Without Dagster."""
+"""Extract one window of a table from any source: bounds, rows, manifest. Does not use Dagster."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -11,7 +11,7 @@ from assets.raw.reading import Keep, Reading, Rejects, keep_all
 from assets.transforms.source.schema import SourceTable, with_bucket
 from assets.transforms.text.overlap import MOST_DIGESTS, Overlap, pack, unpack
 from resources.raw.plan import Part, Plan
-from resources.raw.store import CHANGES, EXPORT, Manifest, RawStoreResource, moment
+from resources.raw.store import CHANGES, EXPORT, Manifest, RawStoreResource, parse_timestamp
 from resources.raw.writer import WindowFile
 from resources.sources.protocol import (
     BEFORE_ALL,
@@ -25,15 +25,15 @@ from resources.sources.protocol import (
 
 ALONG = "updated_at"
 PART_ROWS = 2_000_000
-"""Rows of one part of a first load, by the source's own estimate: about a minute's work, which is what a crash costs.
-Of smaller parts each would be another scan of the whole of a table of some millions."""
+"""Estimated rows in one part of a first load: about a minute's work, which a crash costs. Each part may scan the whole
+table, so smaller parts would cost more scans."""
 
 
 @dataclass(frozen=True)
 class Extracted:
-    """What one extraction landed. ``repeated`` rows were read again below the window and are there already.
+    """Result of one extraction. ``repeated`` rows below the window were read again and had landed before.
 
-    ``window`` is None when there was nothing new, and no manifest was written. An export that came after a later one,
+    ``window`` is None if nothing was new; then no manifest was written. An export that arrives after a later one,
     ``superseded_by``, has a window without rows.
     """
 
@@ -45,7 +45,7 @@ class Extracted:
 
     @property
     def files(self) -> tuple[WindowFile, ...]:
-        """The files of the window."""
+        """Return the files of the window."""
         return self.window.files if self.window else ()
 
 
@@ -53,9 +53,10 @@ class Extracted:
 class Extraction:
     """One table of one source, extracted once.
 
-    ``skew`` is how far an application's clock may be behind the source's: so much of what lies below a window is read
-    again with it. ``on_rejects`` takes the rows that cannot be cast; ``on_rows`` hears how many rows were read, and
-    ``keep`` says which may be landed. Memory: that of a WindowWriter, whatever the rows.
+    ``skew`` is how far an application's clock may be behind the source's; that much below a window is read again with
+    it. ``on_rejects`` takes rows that cannot be cast, ``on_rows`` the number of rows read, and ``keep`` filters rows.
+    ``lake_columns`` gives the columns of the lake table.
+    Memory: that of a WindowWriter.
     """
 
     source: Source
@@ -67,26 +68,27 @@ class Extraction:
     on_rows: Callable[[int], None] = lambda _rows: None
     part_rows: int = PART_ROWS
     keep: Keep = keep_all
+    lake_columns: Callable[[], Iterable[str]] = tuple
     reading: Reading = field(init=False)
-    newest_moment: datetime | None = field(init=False, default=None)
+    newest_timestamp: datetime | None = field(init=False, default=None)
 
     def changes(self) -> Extracted:
-        """Land the rows that changed since the newest window of this source, as the next one.
+        """Land the rows that changed since the newest window of this source, as the next window.
 
-        The first window of a source begins where those of another end, or is open. A window without rows is not
-        written: the next one begins where the newest ended, so none is skipped. Raises what the source raises,
-        BucketCountError, and WindowTakenError where another run was faster.
+        The first window of a source begins at the end of another source's windows, or is open. A window without rows
+        is not written; the next one begins where the newest ended. Raise BucketCountError, WindowTakenError if another
+        run was faster, and errors of the source.
         """
         self._begin()
         newest = self._newest()
         mark = self.source.safe_high_water_mark()
-        lower = moment(newest.upper) if newest else self._end_of_others()
+        lower = parse_timestamp(newest.upper) if newest else self._end_of_others()
         if lower is not None and mark <= lower:
             return Extracted(None, mark)
         number = newest.number + 1 if newest else 1
         known = unpack(self.raw_store.digests(newest.overlap if newest else ""))
         ranges = self._ranges() if newest is None else [KeyRange()]
-        # What a source has put aside is found again only for the same window, so that is fixed before it is read.
+        # A staged source finds its files again only for the same window, so store the bounds before reading.
         if len(ranges) > 1 or isinstance(self.source, StagedSource):
             return self._divided(number, lower, mark, ranges, known)
         overlap = Overlap(ALONG, lower, mark - self.skew, known)
@@ -100,9 +102,9 @@ class Extraction:
         return Extracted(window, mark, overlap.repeated)
 
     def snapshot(self, origin: str) -> Extracted:
-        """Land everything that a source holds as one window, unless it was landed under that origin before.
+        """Land all rows of a source as one window, unless ``origin`` was landed before.
 
-        Of a snapshot older than one that was landed, no row is: one that was deleted between them would stand again.
+        A snapshot older than a landed one lands no rows: they would bring back rows deleted in between.
         """
         mark = self.source.safe_high_water_mark()
         landed = list(self.raw_store.manifests(self.source.name, self.table.name))
@@ -112,7 +114,7 @@ class Extraction:
         number = landed[-1].number + 1 if landed else 1
         files = self._land(number, Overlap(ALONG, None, mark), mark, KeyRange())
         if isinstance(self.source, SnapshotSource):
-            mark = self.source.mark_of(self.newest_moment)
+            mark = self.source.mark_of(self.newest_timestamp)
             taken_at = self.source.snapshot
         else:
             taken_at = mark
@@ -127,13 +129,13 @@ class Extraction:
 
     def _begin(self) -> None:
         self.raw_store.require_bucket_count(self.table.name, self.bucket_count)
-        self.reading = Reading.of(self.table, self.source.columns(self.table.name), self.keep)
+        self.reading = Reading.of(self.table, self.source.columns(self.table.name), self.keep, self.lake_columns)
 
     def _newest(self) -> Manifest | None:
         return self.raw_store.newest(self.source.name, self.table.name)
 
     def _end_of_others(self) -> datetime | None:
-        """Where the newest window of the other sources ends: a switch costs what changed since, not all rows."""
+        """Return the end of the newest window of other sources, so that a switch reads only later changes."""
         found = (self.raw_store.newest(name, self.table.name) for name in self.raw_store.sources(self.table.name))
         ends = (datetime.fromisoformat(window.upper) for window in found if window)
         return max((end for end in ends if end > BEFORE_ALL), default=None)
@@ -151,11 +153,11 @@ class Extraction:
         ranges: Iterable[KeyRange],
         known: frozenset[bytes] = frozenset(),
     ) -> Extracted:
-        """A window in parts, those that an earlier run finished not read again."""
+        """Land a window in parts. Skip parts that an earlier run finished."""
         columns = dict(self.reading.columns)
         proposed = Plan(_text(lower), mark.isoformat(), self.bucket_count, columns, tuple(ranges))
         divided = self.raw_store.divided(self.source.name, self.table.name, number, proposed)
-        lower, mark = moment(divided.plan.lower), datetime.fromisoformat(divided.plan.upper)
+        lower, mark = parse_timestamp(divided.plan.lower), datetime.fromisoformat(divided.plan.upper)
         done = divided.parts()
         for place, keys in enumerate(divided.plan.ranges):
             if place not in done:
@@ -172,13 +174,13 @@ class Extraction:
         files = tuple(file for part in parts for file in part.files)
         window = self._complete(number, lower, mark, files, digests)
         if window is None:
-            divided.discard()  # or the next run would find this plan again, done and empty
+            divided.discard()  # otherwise the next run would find this plan, finished and empty
         if isinstance(self.source, StagedSource):
             self.source.settle(self.table.name)
         return Extracted(window, mark, parts=len(parts))
 
     def _land(self, number: int, overlap: Overlap, mark: datetime, keys: KeyRange) -> tuple[WindowFile, ...]:
-        """Read rows below the mark and write those that are new."""
+        """Read rows below the mark and write the new ones."""
         begins = overlap.lower - self.skew if overlap.lower else None
         names, texts = self.reading.names, self.reading.texts
         window = ReadWindow(self.table.name, self.table.key, names, ALONG, begins, mark, keys, texts)
@@ -189,19 +191,19 @@ class Extraction:
             return writer.finish()
 
     def _rows(self, batches: Iterable[pa.RecordBatch], overlap: Overlap) -> Iterator[pa.Table]:
-        """Rows that can be cast and are new, batch by batch."""
+        """Yield rows that can be cast and are new, batch by batch."""
         for batch in batches:
             rows = self.reading.rows(batch, self.on_rejects)
             self._note(rows[ALONG])
             yield overlap.fresh(rows)
             self.on_rows(batch.num_rows)
 
-    def _note(self, moments: pa.ChunkedArray) -> None:
-        """Remember the newest moment that says how old a snapshot is: one after it is a mistake, or a plan."""
+    def _note(self, timestamps: pa.ChunkedArray) -> None:
+        """Remember the newest ``updated_at`` up to the snapshot's time. Later ones are errors or planned."""
         if isinstance(self.source, SnapshotSource):
-            said = pc.less_equal(moments, pa.scalar(self.source.snapshot, moments.type))
-            newest = pc.max(moments.filter(said)).as_py()
-            self.newest_moment = max((known for known in (self.newest_moment, newest) if known), default=None)
+            is_past = pc.less_equal(timestamps, pa.scalar(self.source.snapshot, timestamps.type))
+            newest = pc.max(timestamps.filter(is_past)).as_py()
+            self.newest_timestamp = max((known for known in (self.newest_timestamp, newest) if known), default=None)
 
     def _manifest(
         self, number: int, lower: datetime | None, upper: datetime, files: tuple[WindowFile, ...], overlap: str
@@ -231,20 +233,20 @@ class Extraction:
 
 
 def _is_later(export: Manifest, taken_at: datetime, mark: datetime) -> bool:
-    """Whether a landed export is later than another, by what both say of their age and by their rows.
+    """Return whether a landed export is later than another, by their marks and by their times.
 
-    A copy says that it was taken when it was copied, so that alone does not count; the rows of a quiet table are the
-    same in both.
+    The time alone does not decide: a copy carries the time of the copy. The mark alone does not either: the newest row
+    of a quiet table is the same in both.
     """
     if export.kind != EXPORT or datetime.fromisoformat(export.upper) < mark:
         return False
-    if not export.taken_at:  # one that an older version landed
+    if not export.taken_at:  # landed by a version that did not record it
         return datetime.fromisoformat(export.upper) > mark
     return datetime.fromisoformat(export.taken_at) > taken_at
 
 
 def gathered(pieces: Iterable[pa.Table], size_bytes: int) -> Iterator[pa.Table]:
-    """The same rows in larger pieces, without a copy: what is done once a distinct value is then done less often."""
+    """Yield the same rows in larger tables, without a copy, so that work per distinct value is done less often."""
     held: list[pa.Table] = []
     held_bytes = 0
     for piece in pieces:

@@ -1,4 +1,4 @@
-"""Compare all keys of a source with the lake's keys, and land the differences: hard deletes and missed rows."""
+"""Compare all keys of a source with the lake's keys, and land hard deletes and missed rows as a window."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -12,7 +12,14 @@ import pyarrow as pa
 from assets.raw.extraction import ALONG
 from assets.raw.reading import Keep, Reading, keep_all
 from assets.raw.unmerged import Unmerged
-from assets.transforms.source.key_comparison import Bounds, Differences, compare_keys, tombstones
+from assets.transforms.source.key_comparison import (
+    DEFAULT_LIMIT,
+    Bounds,
+    Differences,
+    VanishedLimit,
+    compare_keys,
+    tombstones,
+)
 from assets.transforms.source.recasting import recast
 from assets.transforms.source.schema import REASON, TIMESTAMP, SourceTable, newest_usable, with_bucket
 from resources.delta.table import LakeResource, TableSpec
@@ -25,21 +32,25 @@ from resources.sources.protocol import LiveSource, ReadWindow, SnapshotSource, S
 
 _KEYS_PER_QUERY, _ATTEMPTS = 5_000, 5
 _VANISHED_PER_SCAN = 100_000
-"""Vanished keys whose rows are looked up in one scan of the lake."""
+"""Vanished keys looked up in one scan of the lake."""
 _OF_SOURCE = {"key": pl.String(), "updated_at": pl.Datetime("us", "UTC")}
 _OF_LAKE = {**_OF_SOURCE, "is_deleted": pl.Boolean()}
 _ALWAYS = datetime.max.replace(tzinfo=UTC)
 
 
+class ImplausibleDeletionsError(PermanentFailure):
+    """More keys vanished from the source than the limit allows; nothing was deleted."""
+
+
 class UnreadableKeysError(PermanentFailure):
-    """Keys of the source have no equal in the lake's type: every row would look as if it had vanished."""
+    """Keys of the source cannot be cast to the lake's type, so every row would count as vanished."""
 
 
 @dataclass(frozen=True)
 class Reconciled:
-    """What a comparison found, in keys, and the window that it landed; None where nothing differed.
+    """Numbers of keys by result of a comparison, and the window that it landed; None if nothing differed.
 
-    ``unusable`` rows are in the source but not in the lake, because they are in the quarantine.
+    ``unusable`` rows of the source are in the quarantine instead of the lake.
     """
 
     window: Manifest | None = None
@@ -54,13 +65,12 @@ class Reconciled:
 
 @dataclass
 class KeyReconciliation:
-    """One table of one source, compared with the lake once.
+    """Compare one table of one source with the lake, once.
 
-    One narrow scan of each side, (key, updated_at), and the rows of those keys that differ. What is landed and not yet
-    merged counts as the lake's: a row that was deleted since would stand once it is. A source that is not live, such as
-    an export, was landed whole: of it only what vanished is told. Memory: one share of the keys of both sides,
-    and the keys that vanished, up to 100,000. What grows with the table is the scan itself and, on local disk, its keys
-    (about 40 bytes each while it runs): a delete leaves no trace in the source but the missing key.
+    Scan (key, updated_at) on each side, then read the rows of keys that differ. Rows that are landed but not merged
+    count as the lake's: otherwise a row deleted since would come back when they are merged. A source that is not live,
+    such as an export, has landed all its rows, so only vanished keys are new. Memory: one share of both sides' keys,
+    and up to 100,000 vanished keys. Local disk: about 40 bytes per key.
     """
 
     source: Source
@@ -72,30 +82,36 @@ class KeyReconciliation:
     bucket_count: int
     skew: timedelta
     keep: Keep = keep_all
+    limit: VanishedLimit | None = DEFAULT_LIMIT
     _counts: dict[str, int] = field(default_factory=dict)
     _vanished: list[str] = field(default_factory=list)
     _reading: Reading = field(init=False)
     _unmerged: Unmerged = field(init=False)
 
     def run(self) -> Reconciled:
-        """Land a window of kind ``keys`` with tombstones and rows that the lake lacks, if there are any.
+        """Land a window of kind ``keys`` with tombstones and missing rows, if there are any.
 
-        Before the first window of the source there is nothing to compare. Raises what the source raises,
-        BucketCountError, and WindowTakenError where extractions land windows faster than this one can be written.
+        Before the first window of the source there is nothing to compare. Raise ImplausibleDeletionsError if more keys
+        vanished than ``limit`` allows, BucketCountError, WindowTakenError if extractions keep landing windows first,
+        and errors of the source. A limit of None allows any number.
         """
         self.raw_store.require_bucket_count(self.table.name, self.bucket_count)
         newest = self.raw_store.newest(self.source.name, self.table.name)
         if newest is None:
             return Reconciled()
-        self._reading = Reading.of(self.table, self.source.columns(self.table.name), self.keep)
-        # Of a snapshot, what its window found out from the rows themselves.
+        self._reading = Reading.of(
+            *(self.table, self.source.columns(self.table.name), self.keep),
+            lambda: lake_columns(self.lake, self.spec),
+        )
+        # The window of a snapshot has the mark that its rows showed.
         is_snapshot = isinstance(self.source, SnapshotSource)
         mark = datetime.fromisoformat(newest.upper) if is_snapshot else self.source.safe_high_water_mark()
         judged_below = mark - self.skew
         landed_below = min(judged_below, datetime.fromisoformat(newest.upper) - self.skew)
         bounds = Bounds(judged_below, landed_below)
         number = newest.number + 1
-        # Before the lake is read, or what is merged meanwhile would be in neither. Of a snapshot, all is in the source.
+        # List unmerged files before reading the lake, or rows merged meanwhile would be in neither.
+        # The rows of a snapshot are the source's side.
         but = newest if is_snapshot else None
         self._unmerged = Unmerged.of(self.raw_store, self.lake, self.table, self.spec, self.bucket_count, but)
         self._counts = dict.fromkeys(("scanned", "held", "vanished", "missing", "stale", "ahead", "unusable"), 0)
@@ -103,17 +119,32 @@ class KeyReconciliation:
             with KeyShares.of(self._rows_estimate()) as shares:
                 self._counts["scanned"] = shares.add("source", _OF_SOURCE, self._source_keys())
                 self._counts["held"] = shares.add("lake", _OF_LAKE, self._lake_keys())
+                current = 0
                 for share in shares.paired("source", "lake"):
-                    self._land(compare_keys(*share, bounds), bounds, mark, writer)
+                    found = compare_keys(*share, bounds)
+                    current += found.current
+                    self._land(found, bounds, mark, writer)
             self._land_vanished(bounds, mark, writer)
             files = writer.finish()
+        if self.limit and not self.limit.allows(self._counts["vanished"], current):
+            self.raw_store.discard(files)
+            raise ImplausibleDeletionsError(self._implausible(current))
         window = self._complete(files, newest.origin, judged_below) if files else None
         return Reconciled(window, **self._counts)
 
-    def _complete(self, files: tuple[WindowFile, ...], origin: str, judged_below: datetime) -> Manifest:
-        """Land the window behind whatever was landed while keys were compared, which may take longer than an hour.
+    def _implausible(self, current: int) -> str:
+        table, config = self.table.name, "{allow_vanished: true}"
+        step = f"reconcile_{table}" if isinstance(self.source, LiveSource) else f"raw__{table}"
+        return (
+            f"{self._counts['vanished']:,} of {current:,} keys of {table} vanished from {self.source.name}, so nothing "
+            "was deleted; check for row-level security, a filtered view, TRUNCATE, a restore in progress or a wrong "
+            f"database; if the rows are really gone, run this once with ops: {{{step}: {{config: {config}}}}}."
+        )
 
-        What it says holds wherever it stands: it is about rows below ``judged_below``, and merges in order.
+    def _complete(self, files: tuple[WindowFile, ...], origin: str, judged_below: datetime) -> Manifest:
+        """Land the window after all windows that landed during the comparison, which may take an hour.
+
+        Its position does not matter: it concerns rows below ``judged_below`` only.
         """
         for attempt in range(_ATTEMPTS):
             newest = self.raw_store.newest(self.source.name, self.table.name)
@@ -141,7 +172,9 @@ class KeyReconciliation:
                     raise
                 continue
             return window
-        message = f"raw/{self.table.name} of {self.source.name} has no windows any more."
+        message = (
+            f"raw/{self.table.name} of {self.source.name} lost all its windows during the comparison; run it again."
+        )
         raise TransientFailure(message)
 
     def _rows_estimate(self) -> int:
@@ -151,14 +184,14 @@ class KeyReconciliation:
         with self._scan() as batches:
             for batch in batches:
                 rows = _frame(pa.Table.from_batches([batch]))
-                keys, moments = recast(rows[self.table.key], pa.string()), recast(rows[ALONG], TIMESTAMP)
+                keys, updated_at = recast(rows[self.table.key], pa.string()), recast(rows[ALONG], TIMESTAMP)
                 if keys.null_count() > rows[self.table.key].null_count():
                     message = (
-                        f"Keys of {self.source.name}'s {self.table.name} cannot be read as text, so what is missing "
-                        "among them cannot be told."
+                        f"Some keys of {self.table.name} in {self.source.name} cannot be read as text, so they cannot "
+                        "be compared; correct them or the type of the column."
                     )
                     raise UnreadableKeysError(message)
-                yield pl.DataFrame({"key": keys, "updated_at": moments})
+                yield pl.DataFrame({"key": keys, "updated_at": updated_at})
 
     def _scan(self) -> AbstractContextManager[pa.RecordBatchReader]:
         key = self.table.key
@@ -183,7 +216,7 @@ class KeyReconciliation:
             self._land_vanished(bounds, mark, writer)
 
     def _land_rows(self, source: LiveSource, keys: Sequence[str], mark: datetime, writer: WindowWriter) -> None:
-        """The source's rows of some keys, as they are now. One that is gone by now is the next comparison's."""
+        """Land the source's current rows of some keys. The next comparison finds keys deleted meanwhile."""
         if not keys:
             return
         reading, key = self._reading, self.table.key
@@ -201,7 +234,7 @@ class KeyReconciliation:
         self._counts["unusable"] += self.quarantine.land(origin, self.table.name, self.table.key, rejects, REASON)
 
     def _land_vanished(self, bounds: Bounds, mark: datetime, writer: WindowWriter) -> None:
-        """Tombstones, made from the lake's rows or unmerged ones: the source has nothing left to make them from."""
+        """Land tombstones, made from rows of the lake or from unmerged rows."""
         if not self._vanished:
             return
         key, gone = self.table.key, pl.DataFrame({self.table.key: self._vanished})
@@ -216,13 +249,13 @@ class KeyReconciliation:
         self._bury(unmerged, bounds, mark, writer)
 
     def _bury(self, versions: pl.DataFrame, bounds: Bounds, mark: datetime, writer: WindowWriter) -> None:
-        """Tombstones of the latest versions. What was merged meanwhile is later than what was compared."""
+        """Write tombstones of the latest versions. Skip rows that were merged during the comparison."""
         latest, _ = newest_usable(self.table, versions)
         judged = latest.filter(pl.col("deleted_at").is_null() & (pl.col(ALONG) < bounds.tombstone))
         self._write(tombstones(judged, bounds, mark), writer)
 
     def _landed(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """Rows in the columns and types that are landed now."""
+        """Cast rows to the columns and types of this window."""
         held = rows.select(name for name in self._reading.schema.names if name in rows.columns).to_arrow()
         return _frame(in_schema(held, self._reading.schema))
 
@@ -232,11 +265,17 @@ class KeyReconciliation:
             writer.add(with_bucket(self.table, in_schema(held, self._reading.schema), self.bucket_count))
 
 
-def in_schema(rows: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Rows in a schema's order and types; null is a column that they lack, and a value that has no equal in its type.
+def lake_columns(lake: LakeResource, spec: TableSpec) -> list[str]:
+    """Return the columns that a lake table has now."""
+    table = lake.open(spec)
+    return [field.name for field in table.schema().fields] if table else []
 
-    The source may have retyped a column that nobody declared since the lake's rows were read: what a deleted row said
-    there is worth less than knowing that it was deleted.
+
+def in_schema(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Return rows in a schema's order and types. Missing columns and values that cannot be cast are null.
+
+    The source may have retyped an undeclared column since the lake's rows were read. A deleted row may lose its value
+    there.
     """
     columns = []
     for column in schema:

@@ -1,6 +1,6 @@
-"""How one table is read from one source: the columns to ask for, and its rows in the declared types."""
+"""Read one table of one source: select its columns and cast its rows to the declared types."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import polars as pl
@@ -14,31 +14,31 @@ from assets.transforms.source.contract import (
     recast_rows,
     text_columns,
 )
-from assets.transforms.source.schema import SourceTable
+from assets.transforms.source.schema import Policy, SourceTable
 from resources.errors import PermanentFailure
 
 Rejects = Callable[[pl.DataFrame], object]
-"""Takes rows that cannot be cast, as the source gave them, with a column ``reason``."""
+"""Called with rows that cannot be cast, as the source gave them, with a column REASON."""
 Keep = Callable[[pa.Table], pa.Table]
-"""The rows that may be landed, of a batch as the source gave it: those of no erased account."""
+"""Filters a batch of the source: drops rows of erased accounts."""
 
 
 def keep_all(rows: pa.Table) -> pa.Table:
-    """Every row: nobody was erased."""
+    """Keep every row."""
     return rows
 
 
 class SourceTableMissingError(PermanentFailure):
-    """The source has no such table, or does not show it."""
+    """The source has no such table, or its role does not see it."""
 
 
 class ContractError(PermanentFailure):
-    """A source's columns are not the declared ones, and the table's policy, or a lost key, forbids to go on."""
+    """A source's columns differ from the declared columns in a way that forbids reading."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """A table as a source has it now; ``columns`` are column → type in the source's own words."""
+    """How to read a table now; ``columns`` is column → type in the source's own type names."""
 
     difference: Difference
     columns: Mapping[str, str]
@@ -46,12 +46,20 @@ class Reading:
     keep: Keep = keep_all
 
     @classmethod
-    def of(cls, table: SourceTable, columns: Mapping[str, str], keep: Keep = keep_all) -> "Reading":
-        """The reading of a table with those columns. Raises SourceTableMissingError and ContractError."""
+    def of(
+        cls, table: SourceTable, columns: Mapping[str, str], keep: Keep, lake_columns: Callable[[], Iterable[str]]
+    ) -> "Reading":
+        """Return how to read a table with those columns. Raise SourceTableMissingError or ContractError.
+
+        ``lake_columns`` is called only if the source has undeclared columns: opening the lake table costs requests.
+        """
         if not columns:
-            message = f"The source has no table public.{table.name}, or its role does not see it."
+            message = (
+                f"The source has no table public.{table.name}, or its role does not see it; create it or GRANT SELECT."
+            )
             raise SourceTableMissingError(message)
-        difference = compare(table, columns)
+        may_add = table.policy is Policy.EVOLVE and not columns.keys() <= set(table.schema.names)
+        difference = compare(table, columns, lake_columns() if may_add else ())
         if difference.is_refused:
             message = (
                 f"{difference.describe()} No row was read: declare the change in assets/transforms/source/schema.py, "
@@ -62,16 +70,16 @@ class Reading:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The columns to ask for."""
+        """Return the columns to read."""
         return read_columns(self.difference, self.columns)
 
     @property
     def texts(self) -> frozenset[str]:
-        """Those to ask for as text."""
+        """Return the columns to read as text."""
         return text_columns(self.columns)
 
     def rows(self, batch: pa.RecordBatch, on_rejects: Rejects) -> pa.Table:
-        """The rows of a batch that are kept, in the landed types; those that cannot be cast go to ``on_rejects``."""
+        """Return the kept rows of a batch, cast to the landed types. Rows that cannot be cast go to ``on_rejects``."""
         rows, rejects = recast_rows(self.schema, self.keep(pa.Table.from_batches([batch])))
         if not rejects.is_empty():
             on_rejects(rejects)

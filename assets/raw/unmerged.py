@@ -1,4 +1,4 @@
-"""What was landed of a table, from whichever source, and is not in the lake yet: it is judged with the lake's rows."""
+"""Read landed rows that are not merged into the lake yet, from all sources."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from resources.raw.writer import WindowFile
 
 @dataclass(frozen=True)
 class Unmerged:
-    """The files of windows that their buckets do not have. Memory, of whatever is read: a file."""
+    """Files of windows that their buckets have not merged. Memory of every read: one file."""
 
     raw_store: RawStoreResource
     table: SourceTable
@@ -31,7 +31,7 @@ class Unmerged:
         bucket_count: int,
         but: Manifest | None = None,
     ) -> "Unmerged":
-        """As things stand now, without the window ``but``. Of what is merged afterwards the lake has the same rows."""
+        """List the unmerged files now, without those of the window ``but``."""
         files: list[WindowFile] = []
         for source in raw_store.sources(table.name):
             recorded_as = {bucket: application(source, table.name, bucket) for bucket in range(bucket_count)}
@@ -44,11 +44,11 @@ class Unmerged:
 
     @property
     def rows(self) -> int:
-        """How many rows there are."""
+        """Return the number of rows."""
         return sum(file.rows for file in self.files)
 
     def keys(self) -> Iterator[pl.DataFrame]:
-        """``key``, ``updated_at`` and ``is_deleted`` of the rows that have the first two, file by file."""
+        """Yield ``key``, ``updated_at`` and ``is_deleted``, file by file, of rows whose first two are not null."""
         for file in self.files:
             rows = self.raw_store.read([file], [self.table.key, ALONG, "deleted_at"])
             yield rows.drop_nulls([self.table.key, ALONG]).select(
@@ -56,7 +56,7 @@ class Unmerged:
             )
 
     def rows_of(self, keys: pl.DataFrame) -> Iterator[pl.DataFrame]:
-        """The rows of some keys, a frame with the table's key; of files without one, keys alone are read."""
+        """Yield the rows of some keys, given as a frame. Of files without these keys, read the key column only."""
         for file in self.files:
             held = self.raw_store.read([file], [self.table.key])
             if held.join(keys, on=self.table.key, how="semi").height:

@@ -1,4 +1,4 @@
-"""raw/*: rows as extracted, in immutable Parquet, window by window."""
+"""raw/*: extracted rows in immutable Parquet, window by window."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -12,9 +12,10 @@ from assets.framework.asset import asset
 from assets.framework.incremental import RunMetrics
 from assets.lake import LAKE_TABLES
 from assets.raw.extraction import ALONG, Extracted, Extraction
-from assets.raw.key_reconciliation import KeyReconciliation
+from assets.raw.key_reconciliation import KeyReconciliation, lake_columns
 from assets.raw.reading import Keep
 from assets.transforms.erasure import ErasedAccounts, without_erased
+from assets.transforms.source.key_comparison import VanishedLimit
 from assets.transforms.source.schema import REASON, SOURCE_TABLES, SourceTable
 from resources.delta.table import LakeResource
 from resources.erasure.tombstones import ErasureResource
@@ -30,9 +31,15 @@ _LOG_EVERY_ROWS = 500_000
 
 
 class RawConfig(Config):
-    """What a run lands: the changes of the configured source, or one snapshot export."""
+    """Land the changes of the configured source, or the snapshot export ``export_id`` if it is set.
+
+    The other fields limit the keys that may be missing in an export. ``allow_vanished`` lifts the limit for one run.
+    """
 
     export_id: str = ""
+    allow_vanished: bool = False
+    max_vanished_share: float = VanishedLimit.share
+    max_vanished_keys: int = VanishedLimit.keys
 
 
 def _extract(table: SourceTable) -> AssetsDefinition:
@@ -40,7 +47,8 @@ def _extract(table: SourceTable) -> AssetsDefinition:
         key=["raw", table.name],
         deps=[["rds", table.name]],
         group_name=GROUP,
-        description=f"Windows of public.{table.name} along updated_at: contiguous, each complete with its manifest.",
+        description=f"Rows of public.{table.name} as extracted, in windows along updated_at. "
+        f"One row per version of a {table.key}.",
         owners=["team:data-engineering"],
         kinds={"parquet", "s3"},
     )
@@ -62,20 +70,28 @@ def _extract(table: SourceTable) -> AssetsDefinition:
                 f"cast-{chosen.name}", table.name, table.key, rejects, REASON
             )
 
+        spec = LAKE_TABLES[table.name]
         skew, count = timedelta(seconds=clock_skew_seconds()), bucket_count()
         on_rows, keep = _progress(context, tally), keeping(erasures.tombstones(), tally.counts)
-        extraction = Extraction(chosen, raw_store, table, count, on_rejects, skew, on_rows, keep=keep)
+        extraction = Extraction(
+            *(chosen, raw_store, table, count, on_rejects, skew, on_rows),
+            keep=keep,
+            lake_columns=lambda: lake_columns(lake, spec),
+        )
         found = extraction.snapshot(config.export_id) if config.export_id else extraction.changes()
         _report(tally, found)
         if found.superseded_by:
             tally.counts["superseded"] = 1
-            told = "%s of export %s: no row was landed, since the later export %s was landed before."
-            context.log.warning(told, table.name, config.export_id, found.superseded_by)
+            superseded = "%s of export %s was not landed: the later export %s was landed before."
+            context.log.warning(superseded, table.name, config.export_id, found.superseded_by)
         if isinstance(chosen, LiveSource):
             _count_ahead(context, tally, chosen, table, found)
         if config.export_id and _is_unjudged(raw_store.newest(chosen.name, table.name), config.export_id):
-            spec = LAKE_TABLES[table.name]
-            judged = KeyReconciliation(chosen, raw_store, lake, quarantine, table, spec, count, skew, keep).run()
+            limit = VanishedLimit(config.max_vanished_share, config.max_vanished_keys)
+            judged = KeyReconciliation(
+                *(chosen, raw_store, lake, quarantine, table, spec, count, skew, keep),
+                limit=None if config.allow_vanished else limit,
+            ).run()
             tally.counts["vanished"] += judged.vanished
         return tally.result()
 
@@ -83,7 +99,7 @@ def _extract(table: SourceTable) -> AssetsDefinition:
 
 
 def keeping(erased: ErasedAccounts, counts: Counter[str]) -> Keep:
-    """Leaves erased accounts out of what a source gives, and counts their rows."""
+    """Return a filter that drops rows of erased accounts and counts them."""
 
     def keep(rows: pa.Table) -> pa.Table:
         kept = without_erased(rows, ("account_id",), erased)
@@ -94,9 +110,9 @@ def keeping(erased: ErasedAccounts, counts: Counter[str]) -> Keep:
 
 
 def _is_unjudged(newest: Manifest | None, export_id: str) -> bool:
-    """Whether an export was landed, and nobody has said yet which of the lake's rows it lacks.
+    """Return whether an export was landed and its keys were not compared with the lake's yet.
 
-    That a table is empty proves nothing: a snapshot's age comes from its rows, and a mistaken one would delete all.
+    An empty table is not compared: the age of a snapshot comes from its rows, so a wrong export would delete all rows.
     """
     return newest is not None and (newest.kind, newest.origin) == (EXPORT, export_id) and bool(newest.files)
 
@@ -121,14 +137,14 @@ def _report(tally: RunMetrics, found: Extracted) -> None:
 def _count_ahead(
     context: AssetExecutionContext, tally: RunMetrics, source: LiveSource, table: SourceTable, found: Extracted
 ) -> None:
-    """Say how many rows the next windows have still to come. Without an answer the count is left out.
+    """Count the rows ahead of the mark, for later windows. Leave the count out if the source fails.
 
-    The window has landed by now: a failure would be one of a run that did its work, and hide what it landed.
+    The window has landed, so a failure here must not fail the run.
     """
     try:
         tally.counts["ahead_of_clock"] = source.count_ahead(table.name, ALONG, found.mark)
     except (PermanentFailure, TransientFailure) as failure:
-        context.log.warning("How many rows of %s lie ahead of the mark is not known: %s", table.name, failure)
+        context.log.warning("Rows of %s ahead of the mark were not counted: %s", table.name, failure)
 
 
 ASSETS = [_extract(table) for table in SOURCE_TABLES.values()]

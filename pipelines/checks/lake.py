@@ -7,7 +7,7 @@ from assets.lake import LAKE_TABLES
 from assets.transforms.source.schema import SOURCE_TABLES, SourceTable, newest_usable
 from pipelines.checks import verdict
 from resources.delta.table import BUCKET, LakeResource
-from resources.raw.store import KEYS, Manifest, RawStoreResource, moment
+from resources.raw.store import KEYS, Manifest, RawStoreResource, parse_timestamp
 
 
 def _keys(table: SourceTable) -> AssetChecksDefinition:
@@ -52,7 +52,7 @@ def _without_overruled(earlier: pl.DataFrame, found: pl.DataFrame, manifest: Man
         return earlier
     [key, along] = found.columns
     newer = earlier.join(found, on=key, suffix="_found").filter(
-        (pl.col(along) > pl.col(f"{along}_found")) & (pl.col(along) < pl.lit(moment(manifest.judged_below)))
+        (pl.col(along) > pl.col(f"{along}_found")) & (pl.col(along) < pl.lit(parse_timestamp(manifest.judged_below)))
     )
     return earlier.join(newer, on=[key, along], how="anti")
 

@@ -1,15 +1,16 @@
-"""The job that compares all keys of the source with the lake's: hard deletes become tombstones, gaps are closed."""
+"""The job raw_key_reconciliation: land hard deletes and missed rows of the source."""
 
 from collections import Counter
 from dataclasses import asdict
 from datetime import timedelta
 
-from dagster import AssetMaterialization, OpDefinition, OpExecutionContext, ResourceParam, job, op
+from dagster import AssetMaterialization, Config, OpDefinition, OpExecutionContext, ResourceParam, job, op
 
 from assets.framework.asset import RETRIES, stopping_unless_transient
 from assets.lake import LAKE_TABLES
 from assets.raw.key_reconciliation import KeyReconciliation
 from assets.raw.windows import keeping
+from assets.transforms.source.key_comparison import VanishedLimit
 from assets.transforms.source.schema import SOURCE_TABLES, SourceTable
 from resources.delta.table import LakeResource
 from resources.erasure.tombstones import ErasureResource
@@ -20,26 +21,39 @@ from resources.settings import bucket_count, clock_skew_seconds
 from resources.sources.protocol import LiveSource, Source
 
 
+class ReconciliationConfig(Config):
+    """Limits on the keys that may vanish at once. ``allow_vanished`` lifts them for one run."""
+
+    allow_vanished: bool = False
+    max_vanished_share: float = VanishedLimit.share
+    max_vanished_keys: int = VanishedLimit.keys
+
+
 def _reconcile(table: SourceTable) -> OpDefinition:
     @op(name=f"reconcile_{table.name}", retry_policy=RETRIES)
     def reconcile(
         context: OpExecutionContext,
+        config: ReconciliationConfig,
         source: ResourceParam[Source],
         raw_store: RawStoreResource,
         lake: LakeResource,
         quarantine: QuarantineResource,
         erasures: ErasureResource,
     ) -> None:
-        """One narrow scan of a table's keys; the window of what differs is a materialization of raw/*."""
+        """Compare a table's keys with the lake's, and report the landed window as a materialization of raw/*."""
         erased = Counter[str]()
         with stopping_unless_transient():
             if not isinstance(source, LiveSource):
-                message = f"Keys of {source.name} cannot be compared, expected CIPPUS_SOURCE to be postgres."
+                message = f"Keys of {source.name} cannot be compared; set CIPPUS_SOURCE to postgres."
                 raise InputError(message)
             skew = timedelta(seconds=clock_skew_seconds())
             spec, count = LAKE_TABLES[table.name], bucket_count()
             keep = keeping(erasures.tombstones(), erased)
-            found = KeyReconciliation(source, raw_store, lake, quarantine, table, spec, count, skew, keep).run()
+            limit = VanishedLimit(config.max_vanished_share, config.max_vanished_keys)
+            found = KeyReconciliation(
+                *(source, raw_store, lake, quarantine, table, spec, count, skew, keep),
+                limit=None if config.allow_vanished else limit,
+            ).run()
         counts = {name: value for name, value in asdict(found).items() if name != "window"} | dict(erased)
         context.log.info("%s: %s", table.name, counts)
         rows = found.window.rows if found.window else 0
@@ -49,8 +63,10 @@ def _reconcile(table: SourceTable) -> OpDefinition:
     return reconcile
 
 
-@job(description="All keys of the source against the lake's: hard deletes become tombstones, missed rows are landed.")
+@job(
+    description="Compare all keys of the source with the lake: hard deletes become tombstones, missed rows are landed."
+)
 def raw_key_reconciliation() -> None:
-    """One op a table; they do not depend on one another."""
+    """Run one independent op per table."""
     for table in SOURCE_TABLES.values():
         _reconcile(table)()

@@ -1,5 +1,5 @@
-"""The raw layer on S3: windows of Parquet and their manifests.
+"""The raw layer on S3: windows of Parquet, their manifests, and rejected rows.
 
-Belongs here: window plan, writer, store, quarantine files.
-Not here: which rows are read (assets/raw/).
+Belongs here: the format of windows and of quarantine files.
+Not here: the choice of rows (assets/raw/).
 """

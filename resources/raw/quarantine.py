@@ -1,4 +1,4 @@
-"""Rows that cannot be used, set aside with a reason: dropped as files under ``landing/quarantine/``."""
+"""Store rejected rows with their reasons as files under ``landing/quarantine/``."""
 
 import io
 from collections.abc import Iterable
@@ -14,12 +14,12 @@ REJECT_SCHEMA = {"source_table": pl.String, "row_key": pl.String, "reason": pl.S
 
 
 class QuarantineResource(ConfigurableResource):  # type: ignore[type-arg]
-    """The landing place of rejects. A file is named by its content, so landing the same rejects twice is once."""
+    """The files of rejected rows. Content names a file, so landing the same rejects twice is idempotent."""
 
     s3: S3Resource
 
     def land(self, origin: str, source_table: str, key: str, rejects: pl.DataFrame, reason: str = "reason") -> int:
-        """Set rows aside; ``reason`` is a column of ``rejects`` beside the row's own. Returns how many."""
+        """Store rejected rows and return their number. ``reason`` names the column of ``rejects`` with the reason."""
         if rejects.is_empty():
             return 0
         rows = rejects.select(
@@ -35,11 +35,11 @@ class QuarantineResource(ConfigurableResource):  # type: ignore[type-arg]
         return rows.height
 
     def fingerprint(self) -> str:
-        """A fingerprint of everything that was ever landed; one listing."""
+        """Return a fingerprint of all files; one listing."""
         return fingerprint(sorted(f"{item.key} {item.etag}" for item in self.s3.list_objects(PREFIX)))
 
     def rows(self) -> Iterable[pl.DataFrame]:
-        """All rejects, one frame a file."""
+        """Yield all rejected rows, a frame per file."""
         for item in self.s3.list_objects(PREFIX):
             body = self.s3.get(item.key)
             if body is not None:

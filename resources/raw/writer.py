@@ -1,4 +1,4 @@
-"""Write rows into Parquet files on S3, bucket by bucket, in bounded memory. Encode and upload while reading."""
+"""Write rows into Parquet files on S3, one bucket per file. Encode and upload while the caller reads."""
 
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,24 +14,24 @@ import pyarrow.parquet as pq
 from resources.s3.client import S3Resource
 
 _ROWS_BYTES = 16 << 20
-"""Rows that are split into buckets and encoded at a time; a bucket's share of them is one row group."""
+"""Rows split into buckets and encoded at a time; each bucket's part is one row group."""
 _FILES_BYTES = 48 << 20
-"""Encoded bytes held for all buckets together; a bucket's file ends at its share of them."""
+"""Encoded bytes held for all buckets; a bucket's file is closed at its share."""
 _UPLOADS = 2
-"""Files under way to S3 while the next are encoded."""
+"""Concurrent uploads while the next files are encoded."""
 _REPEATING = frozenset(
     {
         *("account_id", "account_bucket", "network", "media_type", "hashtags.list.element"),
         *("country", "language", "brand", "campaign", "author_role", "rating"),
     }
 )
-"""Columns (paths in Parquet) whose values repeat: to look for repetitions in the others cost a third more time, and
-made files larger."""
+"""Parquet paths of columns with repeated values. A dictionary for the other columns cost a third more time and made
+files larger."""
 
 
 @dataclass(frozen=True)
 class WindowFile:
-    """One Parquet file of a window, all of whose rows belong to one bucket."""
+    """One Parquet file of a window. All its rows belong to one bucket."""
 
     key: str
     bucket: int
@@ -41,7 +41,7 @@ class WindowFile:
 
 @dataclass
 class _OpenFile:
-    """A file that is still growing in memory."""
+    """A file that grows in memory."""
 
     sink: pa.BufferOutputStream
     writer: pq.ParquetWriter
@@ -50,10 +50,9 @@ class _OpenFile:
 
 @dataclass
 class WindowWriter:
-    """Writes rows that carry ``account_bucket`` into files of one bucket each. Use it as a context.
+    """Write rows that have ``account_bucket`` into files of one bucket each. Use it as a context.
 
-    Memory: rows of ``rows_bytes`` three times (gathered, waiting, encoded), files of ``files_bytes``, and the files
-    under way.
+    Memory: three times ``rows_bytes`` (gathered, waiting, encoded), ``files_bytes``, and the files being uploaded.
     """
 
     s3: S3Resource
@@ -81,12 +80,12 @@ class WindowWriter:
 
     @property
     def held_bytes(self) -> int:
-        """Rows and encoded bytes in memory that are not yet on their way."""
+        """Return the bytes of rows and files in memory that are not being uploaded yet."""
         files = sum(int(opened.sink.tell()) for opened in list(self._open.values()))
         return self._gathered_bytes + self._waiting_bytes + files
 
     def add(self, rows: pa.Table) -> None:
-        """Take rows. Raises what went wrong with earlier ones."""
+        """Add rows. Raise the error of earlier rows, if any."""
         if not rows.num_rows:
             return
         self._gathered.append(rows)
@@ -95,7 +94,7 @@ class WindowWriter:
             self._encode_gathered()
 
     def finish(self) -> tuple[WindowFile, ...]:
-        """Write what is held back and name all files, by bucket."""
+        """Write all rows in memory and return all files, ordered by bucket."""
         self._encode_gathered()
         self._wait_for_encoding(0)
         for bucket in sorted(self._open):
@@ -106,7 +105,7 @@ class WindowWriter:
 
     def _encode_gathered(self) -> None:
         if self._gathered:
-            # One piece waits while another is encoded; a third would only take memory.
+            # One batch waits while another is encoded; a third would only cost memory.
             self._wait_for_encoding(1)
             self._waiting_bytes = self._gathered_bytes
             self._encoding.append(self._encoder.submit(self._encode, self._gathered))
@@ -129,7 +128,7 @@ class WindowWriter:
     def _close(self, bucket: int) -> None:
         opened = self._open.pop(bucket)
         opened.writer.close()
-        # The name is the attempt's own: a crashed attempt's files are never named by a manifest.
+        # The random name keeps files of a crashed attempt out of every manifest.
         key = f"{self.folder}/account_bucket={bucket}/part-{uuid4().hex}.parquet"
         body = opened.sink.getvalue()
         self._files.append(WindowFile(key, bucket, opened.rows, body.size))
@@ -152,19 +151,19 @@ def _new_file(schema: pa.Schema) -> _OpenFile:
         compression="zstd",
         compression_level=1,
         use_dictionary=sorted(_REPEATING),
-        # Of texts they would hold copies, and nobody looks rows up by a count.
+        # Statistics of texts would hold copies, and no query filters by a count.
         write_statistics=[name for name in schema.names if name.endswith(("_id", "_at"))],
     )
     return _OpenFile(sink, writer)
 
 
 def _is_well(done: "Future[Any]") -> bool:
-    """Whether it is over; raises what went wrong."""
+    """Return whether an upload has ended. Raise its error."""
     return done.done() and done.result() is None
 
 
 def by_bucket(rows: pa.Table) -> Iterator[tuple[int, pa.Table]]:
-    """Each bucket that has rows with its rows, in their order: one sort, whatever the number of buckets."""
+    """Yield each bucket with its rows, in their order. One sort, whatever the number of buckets."""
     buckets = rows["account_bucket"].to_numpy()
     order = np.argsort(buckets.astype(np.uint16), kind="stable")  # a radix sort
     held, starts = np.unique(buckets[order], return_index=True)

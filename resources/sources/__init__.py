@@ -1,5 +1,5 @@
-"""Source databases: Postgres, Redshift, RDS snapshot exports.
+"""Clients of the source databases: Postgres, Redshift, RDS snapshot exports.
 
-Belongs here: reading rows and marks through one protocol.
-Not here: windows (resources/raw/), contracts (assets/transforms/source/).
+Belongs here: connections, statements and files of a source, behind one protocol.
+Not here: windows (resources/raw/), the contract with a source (assets/transforms/source/).
 """

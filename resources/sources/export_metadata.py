@@ -1,4 +1,4 @@
-"""The metadata files of an RDS snapshot export: what AWS says that it exported, and in which types."""
+"""Parse the metadata files of an RDS snapshot export: its tables, their state and their column types."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -10,17 +10,17 @@ from resources.errors import PermanentFailure
 
 COMPLETE = "COMPLETE"
 ENDED = frozenset({"FAILED", "CANCELED", "CANCELING"})
-"""States of an export, or of a table in it, that never become COMPLETE."""
+"""States of an export, or of one of its tables, that never become COMPLETE."""
 _REPLACED_IN_PATHS = re.compile(r'[\\`" ]')
 
 
 class ExportMetadataError(PermanentFailure):
-    """A metadata file does not say what it must; the message names the file and the field."""
+    """A metadata file lacks a field or has an unusable value; the message names file and field."""
 
 
 @dataclass(frozen=True)
 class TableExport:
-    """One table of an export: its names in the database, its state, and column → type in Postgres' own words."""
+    """One table of an export: its names in the database, its state, and column → Postgres type."""
 
     database: str
     schema: str
@@ -31,16 +31,16 @@ class TableExport:
 
     @property
     def folder(self) -> str:
-        """The folder under the export's; characters that S3 paths do not carry well are underscores there."""
+        """Return the table's folder under the export's. AWS replaces some characters by underscores."""
         return _REPLACED_IN_PATHS.sub("_", f"{self.database}/{self.schema}.{self.table}/")
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any], file: str) -> "TableExport":
-        """An entry of ``perTableStatus``. Raises ExportMetadataError."""
+        """Parse an entry of ``perTableStatus``. Raise ExportMetadataError."""
         database, _, rest = str(_required(value, "target", file)).partition(".")
         schema, dot, table = rest.partition(".")
         if not dot:
-            message = f"{file} has the target {value['target']!r}, expected database.schema.table."
+            message = f"{file} has the target {value['target']!r}; it must be database.schema.table."
             raise ExportMetadataError(message)
         mappings = (value.get("schemaMetadata") or {}).get("originalTypeMappings") or []
         columns = {
@@ -52,10 +52,9 @@ class TableExport:
 
 @dataclass(frozen=True)
 class ExportInfo:
-    """What ``export_info`` says of the whole export.
+    """State and scope of a whole export, from ``export_info``.
 
-    ``snapshot`` is when the snapshot was taken or, where the file does not say, when the export of it began, which is
-    later: the field is not in every file.
+    ``snapshot`` is the time of the snapshot. Some files lack it; then it is the later start of the export task.
     """
 
     status: str
@@ -65,23 +64,27 @@ class ExportInfo:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any], file: str) -> "ExportInfo":
-        """The file's content. Raises ExportMetadataError."""
+        """Parse the file's content. Raise ExportMetadataError."""
         at = value.get("snapshotTime") or _required(value, "taskStartTime", file)
         only = tuple(str(name) for name in value.get("exportOnly") or ())
-        return cls(str(_required(value, "status", file)), str(value.get("failureCause") or ""), only, _moment(at, file))
+        return cls(
+            str(_required(value, "status", file)),
+            str(value.get("failureCause") or ""),
+            only,
+            _parse_timestamp(at, file),
+        )
 
-    def leaves_out(self, table: TableExport | str) -> bool:
-        """Whether the export was asked for some databases, schemas or tables only. ``table`` is ``schema.table``."""
-        wanted = table if isinstance(table, str) else f"{table.schema}.{table.table}"
-        schema = wanted.partition(".")[0]
+    def leaves_out(self, table: str) -> bool:
+        """Return whether ``exportOnly`` excludes a table, given as ``schema.table``."""
+        schema = table.partition(".")[0]
         named = (only.split(".", 1) for only in self.export_only)
-        return bool(self.export_only) and not any(len(name) == 1 or name[1] in {schema, wanted} for name in named)
+        return bool(self.export_only) and not any(len(name) == 1 or name[1] in {schema, table} for name in named)
 
 
 def described_ranges(names: Iterable[str], export_id: str) -> tuple[list[str], int | None]:
-    """The names of the files that describe tables, in order, and the number of the first table that none describes.
+    """Return the ordered names of the files that describe tables, and the number of the first missing table.
 
-    The second is None when the ranges in the names (``…_from_1_to_50``) follow one another without a gap.
+    The number is None when the ranges in the names (``…_from_1_to_50``) have no gap.
     """
     pattern = re.compile(rf"export_tables_info_{re.escape(export_id)}_from_(\d+)_to_(\d+)\.json")
     matches = [found for name in names if (found := pattern.fullmatch(name))]
@@ -89,29 +92,27 @@ def described_ranges(names: Iterable[str], export_id: str) -> tuple[list[str], i
     next_table = 1
     for found in matches:
         if int(found.group(1)) > next_table:
-            break
+            return [found.group() for found in matches], next_table
         next_table = max(next_table, int(found.group(2)) + 1)
-    else:
-        return [found.group() for found in matches], None if matches else 1
-    return [found.group() for found in matches], next_table
+    return [found.group() for found in matches], None if matches else 1
 
 
 def _required(value: Mapping[str, Any], name: str, file: str) -> Any:
     found = value.get(name)
     if found is None or found == "":
-        message = f"{file} lacks {name}, which every snapshot export has."
+        message = f"{file} lacks {name}, which every snapshot export has; export again."
         raise ExportMetadataError(message)
     return found
 
 
-def _moment(text: Any, file: str) -> datetime:
-    """A moment in ISO 8601, or as AWS writes it too, in UTC and with any kind of space: `Jul 19, 2023, 11:21:00 PM`."""
+def _parse_timestamp(text: Any, file: str) -> datetime:
+    """Parse ISO 8601, or the other form of AWS: `Jul 19, 2023, 11:21:00 PM` in UTC, with any kind of space."""
     written = re.sub(r"\s+", " ", str(text)).strip()
     try:
         if written.endswith("M"):
             return datetime.strptime(f"{written} +0000", "%b %d, %Y, %I:%M:%S %p %z")
         found = datetime.fromisoformat(written)
     except ValueError:
-        message = f"{file} has the time {text!r}, expected one like 2023-07-19T23:21:00Z."
+        message = f"{file} has the time {text!r}; it must be like 2023-07-19T23:21:00Z."
         raise ExportMetadataError(message) from None
     return found if found.tzinfo else found.replace(tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""The source database: Postgres, read as Arrow batches."""
+"""Read the source database, a Postgres, as Arrow batches."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,36 +23,34 @@ from resources.sources.protocol import KeyRange, ReadWindow
 SOURCE = "postgres"
 _SCHEMA = "public"
 _IDLE_SECONDS = 600
-"""How long a transaction may wait for this process, which meanwhile holds the database's clean-up back."""
+"""Limit on an idle transaction of this process: an open one holds back the vacuum of the database."""
+_SETTINGS = {
+    "TimeZone": "UTC",  # of timestamps without a zone, in comparisons and casts
+    "DateStyle": "ISO, YMD",
+    "IntervalStyle": "iso_8601",
+    "bytea_output": "hex",
+    "extra_float_digits": "1",  # the shortest text that gives the same number
+    "search_path": "pg_catalog, public",  # decides how types are named, and which operators apply
+    "row_security": "off",  # raises an error where a policy would hide rows
+    "lock_timeout": "0",
+}
 _RANGES: LiteralString = """
-SELECT DISTINCT bound FROM (
-  SELECT bound, ntile(%(parts)s) OVER (ORDER BY bound) AS tile FROM ({found}) AS found
-) AS tiled WHERE (tile, bound) IN (
-  SELECT tile, min(bound) FROM (
-    SELECT bound, ntile(%(parts)s) OVER (ORDER BY bound) AS tile FROM ({found}) AS found
-  ) AS tiled WHERE tile > 1 GROUP BY tile
-) ORDER BY bound
+WITH sample AS (SELECT {key} AS bound FROM {table} TABLESAMPLE SYSTEM (%(percent)s)),
+tiled AS (SELECT bound, ntile(%(parts)s) OVER (ORDER BY bound) AS tile FROM sample WHERE bound IS NOT NULL),
+firsts AS (SELECT DISTINCT ON (tile) bound FROM tiled WHERE tile > 1 ORDER BY tile, bound)
+SELECT DISTINCT bound FROM firsts ORDER BY bound
 """
-_ORDER: LiteralString = """
-SELECT format_type(atttypid, NULL), nspname, collname FROM pg_attribute
-LEFT JOIN pg_collation ON pg_collation.oid = attcollation LEFT JOIN pg_namespace ON pg_namespace.oid = collnamespace
-WHERE attrelid = to_regclass(%s) AND attname = %s
-"""
-_HISTOGRAM: LiteralString = """
-SELECT unnest(histogram_bounds::text::{type}[]){collation} AS bound FROM pg_stats
-WHERE schemaname = %(schema)s AND tablename = %(table)s AND attname = %(key)s
-"""
-_SAMPLE: LiteralString = "SELECT {key} AS bound FROM {table} TABLESAMPLE SYSTEM (%(percent)s)"
+"""First keys of all parts but the first, in the order of the key's own collation."""
 _SAMPLED_ROWS = 10_000
 
 
 class PostgresResource(ConfigurableResource):  # type: ignore[type-arg]
-    """The Postgres database (RDS in production) that the lineage starts from.
+    """The Postgres database (RDS in production) at the start of the lineage.
 
-    The address is, in this order: ``dsn``; the secret ``secret_id`` in Secrets Manager, whose string is the DSN or
-    RDS's JSON; the embedded stack's, looked up in ``stack_file`` when first used. ``replica_lag_seconds`` is how long
-    the writer's longest transaction takes, and allows a read replica; ``prepared_seconds`` is how long a transaction
-    may have been open before PREPARE TRANSACTION, and allows prepared transactions; 0 allows neither.
+    The address comes from the first that is set: ``dsn``; the secret ``secret_id`` in Secrets Manager, which holds a
+    DSN or the JSON of RDS; the embedded stack's ``stack_file``, read on first use. ``replica_lag_seconds`` is more than
+    the writer's longest transaction takes; 0 refuses a read replica. ``prepared_seconds`` is more than a transaction is
+    open before PREPARE TRANSACTION; 0 refuses prepared transactions.
     """
 
     dsn: str = Field(default="", repr=False)
@@ -65,7 +63,7 @@ class PostgresResource(ConfigurableResource):  # type: ignore[type-arg]
 
     @property
     def name(self) -> str:
-        """Names the source's windows."""
+        """Return the name in keys of windows."""
         return SOURCE
 
     @cached_property
@@ -73,7 +71,7 @@ class PostgresResource(ConfigurableResource):  # type: ignore[type-arg]
         if self.dsn:
             return postgres_address.of_setting(self.dsn, "CIPPUS_POSTGRES_DSN")
         if self.secret_id:
-            # Imported here: it takes 1.5 s, and only production needs it.
+            # Import here: it takes 1.5 s, and only production needs it.
             from dagster_aws.secretsmanager import SecretsManagerResource
 
             with SecretsManagerResource().get_client() as secrets:
@@ -81,36 +79,41 @@ class PostgresResource(ConfigurableResource):  # type: ignore[type-arg]
             return postgres_address.of_secret(found, f"The secret {self.secret_id}")
         if self.stack_file:
             return postgres_address.of_setting(EmbeddedStack.read(Path(self.stack_file)).postgres_dsn, self.stack_file)
-        message = "There is no source database: set CIPPUS_POSTGRES_DSN or CIPPUS_POSTGRES_SECRET_ID."
+        message = "No source database is configured; set CIPPUS_POSTGRES_DSN or CIPPUS_POSTGRES_SECRET_ID."
         raise SourceUnavailableError(message)
 
-    @property
-    def _statement_timeout(self) -> str:
-        return f"{self.statement_timeout_seconds}s"
+    def _settings(self) -> Iterator[str]:
+        """Yield the statements that make a transaction independent of settings of the role and the database."""
+        yield "SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ ONLY"
+        timeouts = {
+            "statement_timeout": f"{self.statement_timeout_seconds}s",
+            "idle_in_transaction_session_timeout": f"{_IDLE_SECONDS}s",
+        }
+        for name, value in {**_SETTINGS, **timeouts}.items():
+            yield f"SET LOCAL {name} = {value if name == 'search_path' else repr(value)}"
 
     @contextmanager
     def _session(self) -> Iterator[psycopg.Connection[Any]]:
-        """A read-only session for small questions. Raises what ``refused`` makes of the server's errors."""
+        """Open a read-only session for small queries. Raise errors of the server as ``refused`` sorts them."""
         try:
             with psycopg.connect(self._address) as connection:
-                connection.read_only = True
-                connection.execute("SET LOCAL TimeZone = 'UTC'")  # which times without a zone are compared in
-                connection.execute(sql.SQL("SET LOCAL statement_timeout = {}").format(self._statement_timeout))
+                for statement in self._settings():
+                    connection.execute(statement.encode())
                 yield connection
         except psycopg.Error as error:
             raise refused(error) from None
 
     def safe_high_water_mark(self) -> datetime:
-        """The moment before which no open transaction can still commit a row stamped with its own ``now()``.
+        """Return the time before which no open transaction can still commit a row stamped with its own ``now()``.
 
-        See postgres_mark.py. Raises where it would be a guess: SourcePermissionError, UnknownMarkError,
-        PreparedTransactionError, SourceUnavailableError.
+        Raise SourcePermissionError, UnknownMarkError, PreparedTransactionError or SourceUnavailableError if the time is
+        unknown.
         """
         with self._session() as connection:
             return postgres_mark.read_mark(connection, self.replica_lag_seconds, self.prepared_seconds)
 
     def columns(self, table: str) -> Mapping[str, str]:
-        """Column → type, as Postgres prints it, of a table or view; empty where there is none or the role sees none."""
+        """Return column → type, as Postgres prints it, of a table or view; empty if the role sees no such table."""
         with self._session() as connection:
             rows = connection.execute(
                 "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute "
@@ -121,21 +124,21 @@ class PostgresResource(ConfigurableResource):  # type: ignore[type-arg]
 
     @contextmanager
     def read(self, window: ReadWindow) -> Iterator[pa.RecordBatchReader]:
-        """The rows of a window as a stream of Arrow batches, in one read-only transaction. Memory: one batch."""
+        """Stream the rows of a window as Arrow batches, in one read-only transaction. Memory: one batch."""
         with self._stream(_select(window, _bounds_of(window))) as batches:
             yield batches
 
     @contextmanager
     def scan_keys(self, table: str, key: str, along: str) -> Iterator[pa.RecordBatchReader]:
-        """(key, along) of every row, in no order. Memory: one batch."""
-        # As text, as windows read a key of any type.
-        columns = sql.SQL(", ").join([_column(key, as_text=True), sql.Identifier(along)])
+        """Stream (key, along) of every row, in any order. Memory: one batch."""
+        # A key of any type is read as text, like in windows.
+        columns = sql.SQL(", ").join([_as_text(key), sql.Identifier(along)])
         with self._stream(sql.SQL("SELECT {} FROM {}").format(columns, _table(table))) as batches:
             yield batches
 
     @contextmanager
     def rows_of(self, window: ReadWindow, keys: Sequence[str]) -> Iterator[pa.RecordBatchReader]:
-        """The rows of some keys as they are now. The keys are part of the statement: some thousands at a time."""
+        """Stream the current rows of some keys. The statement lists the keys, so pass some thousands at a time."""
         listed = sql.SQL(", ").join(map(sql.Literal, keys))
         with self._stream(
             _select(window, [sql.SQL("{} IN ({})").format(sql.Identifier(window.key), listed)])
@@ -148,35 +151,40 @@ class PostgresResource(ConfigurableResource):  # type: ignore[type-arg]
         try:
             with dbapi.connect(self._address) as connection, connection.cursor() as cursor:
                 cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(self.batch_bytes)})
-                cursor.execute("SET TRANSACTION READ ONLY")
-                cursor.execute("SET LOCAL TimeZone = 'UTC'")  # which times without a zone are compared in
-                cursor.execute(f"SET LOCAL statement_timeout = '{self._statement_timeout}'")
-                cursor.execute(f"SET LOCAL idle_in_transaction_session_timeout = '{_IDLE_SECONDS}s'")
+                for statement in self._settings():
+                    cursor.execute(statement)
                 cursor.execute(text)
-                # fetch_record_batch gives out what this wraps: a reader whose errors have lost their SQLSTATE.
+                # Errors of fetch_record_batch's reader have lost their SQLSTATE; those of the reader inside have it.
                 found = cursor._results.reader
                 yield pa.RecordBatchReader.from_batches(found.schema, translated(found))
         except adbc_driver_manager.Error as error:
             raise refused(error) from None
 
     def count_ahead(self, table: str, along: str, mark: datetime) -> int:
-        """How many rows of a table carry a moment at or after the mark; one index scan."""
+        """Return the number of rows whose ``along`` is at or after the mark; one index scan."""
         with self._session() as connection:
             query = sql.SQL("SELECT count(*) FROM {} WHERE {} >= %s").format(_table(table), sql.Identifier(along))
             row = connection.execute(query, (mark,)).fetchone()
         return int(row[0]) if row else 0
 
     def key_ranges(self, table: str, key: str, rows: int) -> Sequence[KeyRange]:
-        """Ranges that cover every key once, of about so many rows each, from the planner's statistics or a sample.
+        """Return ranges of about ``rows`` rows each, from a sample. Together they cover every key once.
 
-        Whatever the bounds are, consecutive ranges leave nothing out: stale statistics cost balance, not rows.
+        Consecutive ranges leave nothing out, whatever their bounds: a poor sample costs balance, not rows. A view
+        cannot be sampled, so it is one range.
         """
         with self._session() as connection:
             estimate = _estimate(connection, table)
             parts = round(estimate / rows)
             if parts < 2:
                 return [KeyRange()]
-            bounds = _bounds(connection, table, key, parts, estimate)
+            query = sql.SQL(_RANGES).format(key=sql.Identifier(key), table=_table(table))
+            percent = min(100.0, max(100.0 * _SAMPLED_ROWS / estimate, 0.001))
+            try:
+                rows_found = connection.execute(query, {"parts": parts, "percent": percent}).fetchall()
+            except psycopg.errors.WrongObjectType:
+                return [KeyRange()]
+        bounds = [str(bound) for (bound,) in rows_found]
         return [KeyRange(lower, upper) for lower, upper in zip([None, *bounds], [*bounds, None], strict=True)]
 
 
@@ -184,51 +192,32 @@ def _table(table: str) -> sql.Identifier:
     return sql.Identifier(_SCHEMA, table)
 
 
-def _column(name: str, *, as_text: bool) -> sql.Composable:
-    column = sql.Identifier(name)
-    return sql.SQL("{}::text AS {}").format(column, column) if as_text else column
+def _as_text(name: str) -> sql.Composed:
+    return sql.SQL("{}::text AS {}").format(*[sql.Identifier(name)] * 2)
 
 
 def _bounds_of(window: ReadWindow) -> list[sql.Composed]:
-    key, along = sql.Identifier(window.key), sql.Identifier(window.along)
-    bounds = [(along, "<", window.upper)]
-    bounds += [(along, ">=", window.lower)] if window.lower is not None else []
-    wanted = [sql.SQL("{} {} {}").format(name, sql.SQL(sign), sql.Literal(value)) for name, sign, value in bounds]
-    if window.keys.lower is not None:
-        wanted.append(sql.SQL("{} >= {}").format(key, sql.Literal(window.keys.lower)))
-    if window.keys.upper is not None:
-        wanted.append(sql.SQL("{} < {}").format(key, sql.Literal(window.keys.upper)))
-    return wanted
+    bounds: list[tuple[str, LiteralString, object]] = [
+        (window.along, "<", window.upper),
+        (window.along, ">=", window.lower),
+        (window.key, ">=", window.keys.lower),
+        (window.key, "<", window.keys.upper),
+    ]
+    return [
+        sql.SQL("{} " + sign + " {}").format(sql.Identifier(name), sql.Literal(value))
+        for name, sign, value in bounds
+        if value is not None
+    ]
 
 
 def _select(window: ReadWindow, wanted: Sequence[sql.Composed]) -> sql.Composed:
-    columns = sql.SQL(", ").join(_column(name, as_text=name in window.texts) for name in window.columns)
+    columns = sql.SQL(", ").join(
+        _as_text(name) if name in window.texts else sql.Identifier(name) for name in window.columns
+    )
     return sql.SQL("SELECT {} FROM {} WHERE {}").format(columns, _table(window.table), sql.SQL(" AND ").join(wanted))
 
 
 def _estimate(connection: psycopg.Connection[Any], table: str) -> int:
-    """The planner's estimate of a table's rows, from its present size, also where it was never analyzed."""
+    """Return the planner's estimate of a table's rows. It follows from the present size, even without ANALYZE."""
     row = connection.execute(sql.SQL("EXPLAIN (FORMAT JSON) SELECT 1 FROM {}").format(_table(table))).fetchone()
     return int(row[0][0]["Plan"]["Plan Rows"]) if row else 0
-
-
-def _bounds(connection: psycopg.Connection[Any], table: str, key: str, parts: int, estimate: int) -> list[str]:
-    """The first keys of all parts but the first, in the order that the key's column has.
-
-    Statistics are text, which has the database's collation. In another order than the column's, a bound would be on the
-    wrong side of the next, and the keys between them in two parts.
-    """
-    found = connection.execute(_ORDER, (f'{_SCHEMA}."{table}"', key)).fetchone()
-    name, *collated = found or ("text", None, None)
-    kind = sql.SQL(name)
-    collation = sql.SQL(" COLLATE {}").format(sql.Identifier(*collated)) if all(collated) else sql.SQL("")
-    values = {"parts": parts, "schema": _SCHEMA, "table": table, "key": key}
-    values["percent"] = min(100.0, max(100.0 * _SAMPLED_ROWS / max(estimate, 1), 0.001))
-    for query in (
-        sql.SQL(_HISTOGRAM).format(type=kind, collation=collation),
-        sql.SQL(_SAMPLE).format(key=sql.Identifier(key), table=_table(table)),
-    ):
-        rows = connection.execute(sql.SQL(_RANGES).format(found=query), values).fetchall()
-        if rows:
-            return [str(bound) for (bound,) in rows]
-    return []

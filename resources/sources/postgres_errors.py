@@ -1,4 +1,4 @@
-"""Errors of the source database, from psycopg and from ADBC, as kinds of failure with one sentence."""
+"""Sort errors of psycopg and ADBC into kinds of failure, each with a message of one sentence."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -9,68 +9,71 @@ import pyarrow as pa
 
 from resources.errors import InputError, PermanentFailure, TransientFailure, is_transient_sqlstate
 
-_TIMED_OUT = "57014"
-_DENIED = frozenset({"42501"})
-_LOGIN = "28"
+_TIMED_OUT, _DENIED, _LOGIN_CLASS = "57014", "42501", "28"
 _REFUSED_LOGIN = re.compile(
     r"authentication failed for user|pg_hba\.conf|role .* (does not exist|is not permitted to log in)"
     r"|database .* (does not exist|is not currently accepting connections)|cannot connect to invalid database"
     r"|permission denied for database|no password supplied|empty password returned|valid client certificate"
     r"|but SSL was required|certificate verify failed|certificate .* does not (exist|match host name)"
 )
-"""What Postgres and libpq say of a login that would be refused again.
+"""Text of a login failure that a retry would meet again.
 
-Known by its text, because neither client hands on the SQLSTATE of a connection that was not made. From a server that
-speaks another language than English such a failure stays transient, as all others without a SQLSTATE.
+The text decides because neither client passes on the SQLSTATE of a failed connection. With a server in another language
+than English such a failure counts as transient, like every other error without a SQLSTATE.
 """
 
 
 class SourceUnavailableError(TransientFailure):
-    """The source database cannot be reached, or ended the session; a later attempt may succeed."""
+    """The source database cannot be reached, or ended the session; a retry may succeed."""
 
 
 class SourceAddressError(InputError):
-    """What should be the source database's address is none; the message quotes nothing of it."""
+    """The address of the source database cannot be parsed; the message quotes no part of it."""
 
 
 class SourcePermissionError(PermanentFailure):
-    """The role may not log in, or lacks a right that extraction needs; trying again cannot help."""
+    """The role may not log in, or lacks a privilege that extraction needs."""
 
 
 class SourceTimeoutError(PermanentFailure):
-    """A statement took longer than it may; it would again."""
+    """A statement exceeded the statement timeout; a retry would too."""
 
 
 class SourceQueryError(PermanentFailure):
-    """The source database refuses a statement; it would again."""
+    """The source database rejects a statement; it would reject a retry too."""
 
 
 class UnknownMarkError(PermanentFailure):
-    """The server does not show what the safe high-water mark depends on; the message says what to do."""
+    """The server does not show the transactions that the safe high-water mark depends on."""
 
 
 class PreparedTransactionError(TransientFailure):
-    """A prepared transaction stands in the way of the safe high-water mark; most end by themselves soon."""
+    """A prepared transaction blocks the safe high-water mark; most end by themselves soon."""
 
 
 def refused(error: psycopg.Error | adbc_driver_manager.Error) -> PermanentFailure | TransientFailure:
-    """The failure that an error of a client is."""
-    code = error.sqlstate
+    """Return the failure that stands for a client's error."""
+    code = error.sqlstate or ""
     lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    # Of several hosts each has its line: one that is wrongly addressed is so whatever the others say.
-    refusal = next((line for line in lines if _REFUSED_LOGIN.search(line)), None) if code is None else None
+    # libpq prints a line per host. A refused login on one host is permanent, whatever the other hosts answer.
+    refusal = next((line for line in lines if _REFUSED_LOGIN.search(line)), None) if not code else None
     said = refusal or lines[0]
-    if refusal or (code is not None and code.startswith(_LOGIN)):
+    if refusal or code.startswith(_LOGIN_CLASS):
         return SourcePermissionError(
             f"The source database refuses its role: {said}; correct role, password, database and sslmode in "
             "CIPPUS_POSTGRES_DSN or its secret, or let the role in (LOGIN, CONNECT, pg_hba.conf)."
         )
-    if code in _DENIED:
+    if code == _DENIED and "row-level security" in said:
+        return SourcePermissionError(
+            f"The source database refuses its role: {said}; a policy would hide rows, which would look deleted: ALTER "
+            "ROLE … BYPASSRLS."
+        )
+    if code == _DENIED:
         return SourcePermissionError(f"The source database refuses its role: {said}")
     if code == _TIMED_OUT:
         return SourceTimeoutError(
-            f"The source database ended a statement: {said}; raise CIPPUS_STATEMENT_TIMEOUT_SECONDS, or see why it is "
-            "slow (an index on updated_at?)."
+            f"The source database ended a statement: {said}; raise CIPPUS_STATEMENT_TIMEOUT_SECONDS, or find out why "
+            "the statement is slow (no index on updated_at?)."
         )
     if is_transient_sqlstate(code):
         return SourceUnavailableError(f"The source database cannot be reached: {said}")
@@ -78,11 +81,11 @@ def refused(error: psycopg.Error | adbc_driver_manager.Error) -> PermanentFailur
 
 
 def translated(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """The batches, and in place of a client's error in the middle of them the failure that it is."""
+    """Yield batches, and raise a client's error in the middle of them as the failure that it is."""
     try:
         yield from batches
     except adbc_driver_manager.Error as error:
         raise refused(error) from None
-    except (pa.ArrowException, OSError) as error:  # of Arrow itself: ADBC has nothing to say of it
+    except (pa.ArrowException, OSError) as error:  # raised by Arrow itself, without an ADBC error
         message = f"The source database ended the stream: {str(error).splitlines()[0]}"
         raise SourceUnavailableError(message) from None

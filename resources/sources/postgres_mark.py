@@ -1,7 +1,7 @@
-"""The safe high-water mark of a Postgres: the moment before which no row can appear any more.
+"""Find the safe high-water mark of a Postgres: the time before which no row can appear any more.
 
-In Postgres ``now()`` is the transaction's start, so a row may become visible after a later mark, but none that has a
-moment before the start of the oldest open transaction. Belongs here: finding that start, or refusing to guess.
+``now()`` is the start of its transaction. No row with an ``updated_at`` before the start of the oldest open transaction
+can become visible later.
 """
 
 from datetime import datetime, timedelta
@@ -24,7 +24,7 @@ WHERE pid <> pg_backend_pid() AND datname = current_database() AND coalesce(back
   'autovacuum launcher', 'autovacuum worker', 'logical replication launcher', 'parallel worker', 'walsender'
 )
 """
-"""Background processes that write no row of a table, or whose leader is in the view too, do not count."""
+"""Skips background processes that write no table rows, or whose leader is in the view too."""
 _PREPARED = """
 SELECT min(prepared) AS since, count(*) AS transactions FROM pg_prepared_xacts WHERE database = current_database()
 """
@@ -32,23 +32,23 @@ _REPLICA = "SELECT pg_is_in_recovery() AS is_replica, pg_last_xact_replay_timest
 
 
 def read_mark(connection: "psycopg.Connection[Any]", replica_lag_seconds: float, prepared_seconds: float) -> datetime:
-    """The mark, from a few rows of system views.
+    """Return the mark, from a few rows of system views.
 
-    A replica shows none of the writer's sessions: there the mark is what was replayed last, less the lag that somebody
-    vouches for, as long as the writer's longest transaction. Of a prepared transaction the server knows when it was
-    prepared, not when it began: without an allowance for the time before, the mark would be a guess.
+    A replica does not show the writer's sessions. There the mark is the last replayed commit, less the configured
+    length of the writer's longest transaction. For a prepared transaction the server knows when it was prepared, not
+    when it began. The allowance ``prepared_seconds`` covers the time in between.
     """
     with connection.cursor(row_factory=dict_row) as cursor:
         found = cursor.execute(_REPLICA).fetchone() or {}
         if found["is_replica"]:
             return _of_replica(found["replayed"], replica_lag_seconds)
-        # Sessions first: a transaction that is prepared in between is then in both views, and otherwise in neither.
+        # Read sessions first: a transaction prepared in between is then in both views, otherwise in neither.
         sessions = cursor.execute(_SESSIONS).fetchone() or {}
         prepared = cursor.execute(_PREPARED).fetchone() or {}
     if sessions["hidden"]:
         message = (
             f"The source role cannot see {sessions['hidden']} other sessions, so rows that commit late could be "
-            "missed: GRANT pg_read_all_stats to it."
+            "missed; GRANT pg_read_all_stats to it."
         )
         raise SourcePermissionError(message)
     mark: datetime = sessions["mark"]
@@ -58,12 +58,12 @@ def read_mark(connection: "psycopg.Connection[Any]", replica_lag_seconds: float,
 def _of_replica(replayed: datetime | None, lag_seconds: float) -> datetime:
     if lag_seconds <= 0:
         message = (
-            "The source is a read replica, which does not show the writer's transactions: use the writer, or set "
-            "CIPPUS_REPLICA_LAG_SECONDS to longer than any transaction of it takes."
+            "The source is a read replica, which does not show the writer's transactions; use the writer, or set "
+            "CIPPUS_REPLICA_LAG_SECONDS to more than its longest transaction takes."
         )
         raise UnknownMarkError(message)
     if replayed is None:
-        raise SourceUnavailableError("The source is a read replica that has replayed no transaction since it started.")
+        raise SourceUnavailableError("The source is a read replica that has replayed no transaction since its start.")
     return replayed - timedelta(seconds=lag_seconds)
 
 
@@ -72,9 +72,9 @@ def _below_prepared(mark: datetime, since: datetime | None, transactions: int, a
         return mark
     if allowance_seconds <= 0:
         message = (
-            f"The source has {transactions} prepared transactions, and does not say when they began: COMMIT PREPARED "
-            "or ROLLBACK PREPARED those that are left over (see pg_prepared_xacts), or set CIPPUS_PREPARED_SECONDS to "
-            "longer than a transaction of it is open before it is prepared."
+            f"The source has {transactions} prepared transactions and does not show when they began; end them with "
+            "COMMIT PREPARED or ROLLBACK PREPARED (see pg_prepared_xacts), or set CIPPUS_PREPARED_SECONDS to more than "
+            "a transaction is open before it is prepared."
         )
         raise PreparedTransactionError(message)
     return min(mark, since - timedelta(seconds=allowance_seconds))

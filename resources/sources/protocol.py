@@ -1,4 +1,4 @@
-"""What a source of rows is: the one contract that Postgres, Redshift and snapshot exports keep."""
+"""The protocols that Postgres, Redshift and snapshot exports implement."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 import pyarrow as pa
 
 BEFORE_ALL = datetime(1970, 1, 1, tzinfo=UTC)
-"""Where the window of a snapshot ends whose rows do not say how old it is: it claims nothing."""
+"""High-water mark of a snapshot whose rows do not show its age: it covers no interval."""
 
 
 @dataclass(frozen=True)
@@ -22,10 +22,10 @@ class KeyRange:
 
 @dataclass(frozen=True)
 class ReadWindow:
-    """Rows of a table whose ``along`` column lies in ``[lower, upper)``, and whose key lies in ``keys``.
+    """A selection of rows: ``along`` lies in ``[lower, upper)``, and the key lies in ``keys``.
 
-    A lower of None is open. ``columns`` are those that the contract wants and the source has; those in ``texts`` are
-    read as text, if the source has a choice.
+    A lower bound of None is open. ``columns`` are the columns to read. The source reads columns in ``texts`` as text,
+    where it can.
     """
 
     table: str
@@ -39,57 +39,57 @@ class ReadWindow:
 
 
 class Source(Protocol):
-    """Where rows come from. The same rows from any source give the same lake."""
+    """A source of rows. The same rows from any source give the same lake."""
 
     @property
     def name(self) -> str:
-        """Names the source's windows (``raw/<table>/source=<name>/``) and its Delta applications."""
+        """Return the name in window keys (``raw/<table>/source=<name>/``) and in Delta application ids."""
 
     def safe_high_water_mark(self) -> datetime:
-        """The moment before which no row can appear any more. Raises a permanent failure where it would be a guess."""
+        """Return the time before which no row can appear any more. Raise a permanent failure if it is unknown."""
 
     def columns(self, table: str) -> Mapping[str, str]:
-        """Column → type of a table as the source has it now, in the source's own words; empty without such a table."""
+        """Return column → type of a table, in the source's own type names; empty if the table does not exist."""
 
     def read(self, window: ReadWindow) -> AbstractContextManager[pa.RecordBatchReader]:
-        """The rows of a window as a stream, in types that cast to the declared ones. Memory: one batch."""
+        """Stream the rows of a window, in types that cast to the declared types. Memory: one batch."""
 
 
 @runtime_checkable
 class LiveSource(Source, Protocol):
-    """A database that can be asked at any time, not only for windows: Postgres."""
+    """A database that accepts queries at any time, not only for windows: Postgres."""
 
     def key_ranges(self, table: str, key: str, rows: int) -> Sequence[KeyRange]:
-        """Ranges that cover every key once, of about so many rows each; from statistics, so no row is read."""
+        """Return ranges of about ``rows`` rows each that cover every key once. Reads a sample at most."""
 
     def count_ahead(self, table: str, along: str, mark: datetime) -> int:
-        """Rows whose ``along`` lies at or after a moment."""
+        """Return the number of rows whose ``along`` is at or after ``mark``."""
 
     def scan_keys(self, table: str, key: str, along: str) -> AbstractContextManager[pa.RecordBatchReader]:
-        """(key, along) of every row, nulls included, in no order: one narrow scan. Memory: one batch."""
+        """Stream (key, along) of every row, nulls included, in any order. Memory: one batch."""
 
     def rows_of(self, window: ReadWindow, keys: Sequence[str]) -> AbstractContextManager[pa.RecordBatchReader]:
-        """The rows of some keys as they are now, whatever the window's bounds; a key that is gone has none."""
+        """Stream the current rows of some keys, whatever the window's bounds. A deleted key has no row."""
 
 
 @runtime_checkable
 class StagedSource(Source, Protocol):
-    """A source that puts a window aside before it is read: Redshift. Reading the same window again costs nothing."""
+    """A source that stages a window before reading it: Redshift. Reading the same window again costs nothing."""
 
     def settle(self, table: str) -> None:
-        """The window of that table that was read last is landed for good: what was put aside may go."""
+        """Delete the staged files of a table, once the window that was read last has landed."""
 
 
 @runtime_checkable
 class SnapshotSource(Source, Protocol):
-    """A source that holds one moment, whole: a snapshot export."""
+    """A source that holds all rows as of one time: a snapshot export."""
 
     @property
     def snapshot(self) -> datetime:
-        """The moment, as its metadata have it; a copy may carry the time of copying."""
+        """Return the snapshot's time from its metadata. A copied snapshot may carry the time of the copy."""
 
     def mark_of(self, newest: datetime | None) -> datetime:
-        """The safe high-water mark, given the newest ``updated_at`` of a table's rows that is not after ``snapshot``.
+        """Return the safe high-water mark, or BEFORE_ALL if ``newest`` is None.
 
-        BEFORE_ALL where there is none.
+        ``newest`` is the newest ``updated_at`` among a table's rows that is not after ``snapshot``.
         """

@@ -1,4 +1,4 @@
-"""Snapshot exports of RDS on S3, as a source: which there are, whether they are whole, and their rows as a stream."""
+"""Read RDS snapshot exports on S3: list them, test whether they are complete, stream their rows."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -27,28 +27,28 @@ SCHEMA = "public"
 _SUCCESS = "_SUCCESS"
 _SKIPPED = (
     "AWS leaves out, without an error, a table with a column whose name holds a space or one of , ; { } ( ) = tab or "
-    "newline, a table with / in its name, an unlogged table, and one with a row near 2 GB: rename or convert it, and "
-    "export again."
+    "newline, a table with / in its name, an unlogged table, and a table with a row near 2 GB; rename or convert it, "
+    "and export again."
 )
 
 
 class ExportNotReadyError(TransientFailure):
-    """An export is still being written; a later attempt may find it whole."""
+    """An export is still being written; a retry may find it complete."""
 
 
 class ExportUnusableError(PermanentFailure):
-    """An export will never be whole, or lacks a table that is needed; the message says what to do."""
+    """An export will never be complete, or lacks a required table; the message says what to do."""
 
 
 class ExportAmbiguousError(ExportUnusableError):
-    """Which part of an export is meant is a setting, so it is whole as soon as somebody says."""
+    """An export has the table in several databases; a setting must name the database."""
 
 
 @dataclass(frozen=True)
 class ExportState:
-    """Whether an export can be landed. ``reason`` is one sentence, blank when it can.
+    """Whether an export can be landed. ``reason`` is one sentence, or blank when it can.
 
-    ``is_final`` says that waiting cannot change the answer: it is complete, or it never will be.
+    ``is_final`` means that waiting cannot change the answer: the export is complete, or never will be.
     """
 
     export_id: str
@@ -60,9 +60,9 @@ class ExportState:
 class RdsExportResource(ConfigurableResource):  # type: ignore[type-arg]
     """The snapshot exports under one prefix of S3.
 
-    ``location`` is ``s3://bucket/prefix``, or a prefix in the lake's own bucket; another bucket is in its region.
-    ``database`` picks one where an instance has several with the same tables. ``open_transaction_seconds`` is how long
-    a transaction may have been open when the snapshot was taken: an export does not show what was about to commit.
+    ``location`` is ``s3://bucket/prefix`` in the lake's region, or a prefix in the lake's own bucket. ``database``
+    selects a database of the instance, where several have the same tables. ``open_transaction_seconds`` is the longest
+    age of a transaction that was open at the snapshot: an export does not show its rows.
     """
 
     s3: S3Resource
@@ -75,7 +75,7 @@ class RdsExportResource(ConfigurableResource):  # type: ignore[type-arg]
         if not self.location.startswith("s3://"):
             return self.s3
         bucket = self.location.removeprefix("s3://").partition("/")[0]
-        # A copy shares the clients and with them the governor: only the bucket's name differs.
+        # A copy shares the clients, and with them the governor; only the bucket differs.
         return self.s3.model_copy(update={"bucket": bucket})
 
     @property
@@ -84,16 +84,16 @@ class RdsExportResource(ConfigurableResource):  # type: ignore[type-arg]
         return f"{path.strip('/')}/" if path.strip("/") else ""
 
     def listed(self) -> list[str]:
-        """The ids of all exports under the prefix, whole or not, sorted; one listing, a request per 1,000."""
+        """Return the sorted ids of all exports under the prefix, complete or not; one request per 1,000."""
         if not self.location:
             return []
         folders = self._at.list_folders(self._prefix)
         return sorted(folder.removeprefix(self._prefix).rstrip("/") for folder in folders)
 
     def completeness(self, export_id: str, tables: Collection[str]) -> ExportState:
-        """Whether an export is whole, as far as ``tables`` (without schema) go, and if not, exactly why.
+        """Return whether ``tables`` (names without schema) of an export are complete, and if not, why.
 
-        Reads the metadata files and lists the folders of those tables.
+        Read the metadata files and list the folders of those tables.
         """
         try:
             self.open(export_id, tables)
@@ -104,9 +104,9 @@ class RdsExportResource(ConfigurableResource):  # type: ignore[type-arg]
         return ExportState(export_id, is_complete=True, is_final=True)
 
     def open(self, export_id: str, tables: Collection[str]) -> "SnapshotExport":
-        """An export whose ``tables`` are whole. Raises ExportNotReadyError or ExportUnusableError."""
+        """Return an export whose ``tables`` are complete. Raise ExportNotReadyError or ExportUnusableError."""
         if not self.location:
-            message = f"Where export {export_id} lies is not known: set CIPPUS_RDS_EXPORTS."
+            message = f"The location of export {export_id} is not known; set CIPPUS_RDS_EXPORTS."
             raise ExportUnusableError(message)
         root = f"{self._prefix}{export_id}/"
         try:
@@ -123,11 +123,13 @@ class RdsExportResource(ConfigurableResource):  # type: ignore[type-arg]
         file = f"export_info_{export_id}.json"
         value = self._at.get_json(f"{root}{file}")
         if value is None:
-            message = f"Export {export_id} has no {file} yet: it is still being written, or its folder is another's."
+            message = (
+                f"Export {export_id} has no {file} yet: it is still being written, or the folder is not an export."
+            )
             raise ExportNotReadyError(message)
         info = ExportInfo.from_json(value, file)
         if info.status in ENDED:
-            message = f"Export {export_id} is {info.status} ({info.failure or 'AWS gives no cause'}): export again."
+            message = f"Export {export_id} is {info.status} ({info.failure or 'AWS gives no cause'}); export again."
             raise ExportUnusableError(message)
         if info.status != COMPLETE:
             message = f"Export {export_id} is {info.status}, not {COMPLETE} yet."
@@ -152,19 +154,26 @@ class RdsExportResource(ConfigurableResource):  # type: ignore[type-arg]
             entry
             for entry in described
             if entry.table == table
-            # MySQL has no schemas: an export names the database in their place.
+            # MySQL has no schemas; its exports repeat the database's name there.
             and entry.schema in {SCHEMA, entry.database}
             and self.database in {"", entry.database}
         ]
         found = [entry for entry in found if entry.schema == SCHEMA] or found
         if not found:
-            asked = info.leaves_out(f"{SCHEMA}.{table}")
-            cause = f"It was asked for {', '.join(info.export_only)} only." if asked else _SKIPPED
+            excluded = info.leaves_out(f"{SCHEMA}.{table}")
+            cause = (
+                f"It was requested for {', '.join(info.export_only)} only; export the table too."
+                if excluded
+                else _SKIPPED
+            )
             message = f"Export {export_id} lacks the table {SCHEMA}.{table} of {where}. {cause}"
             raise ExportUnusableError(message)
         if len(found) > 1:
             names = ", ".join(sorted(entry.database for entry in found))
-            message = f"Export {export_id} has {SCHEMA}.{table} in several databases ({names}): name the one to read."
+            message = (
+                f"Export {export_id} has {SCHEMA}.{table} in several databases ({names}); set "
+                "CIPPUS_RDS_EXPORT_DATABASE to the one to read."
+            )
             raise ExportAmbiguousError(message)
         [entry] = found
         said = f": {entry.warning}" if entry.warning else ""
@@ -179,9 +188,9 @@ class RdsExportResource(ConfigurableResource):  # type: ignore[type-arg]
 
 @dataclass(frozen=True)
 class SnapshotExport:
-    """One whole export as a source: a snapshot has no window, so all rows of a table are read.
+    """One complete export as a source. A snapshot has no window, so all rows of a table are read.
 
-    ``described`` and ``files`` are by table; a file is a Parquet file on ``s3``.
+    ``described`` and ``files`` are keyed by table; files are Parquet on ``s3``.
     """
 
     s3: S3Resource
@@ -193,31 +202,29 @@ class SnapshotExport:
 
     @property
     def name(self) -> str:
-        """Names the windows of all exports."""
+        """Return the name in keys of windows."""
         return SOURCE
 
     def safe_high_water_mark(self) -> datetime:
-        """The snapshot's moment, less what may have been open then and committed afterwards with an earlier stamp."""
+        """Return the snapshot's time, less the longest age of a transaction that was open then."""
         return self.snapshot - self.allowance
 
     def mark_of(self, newest: datetime | None) -> datetime:
-        """The same, from the rows themselves where they are older: a copied snapshot carries the copy's time.
+        """Return the mark from the newest row, if that is older: a copied snapshot carries the time of the copy.
 
-        The snapshot cannot be from before its newest row. Without a row it may be of any age, so nothing is claimed.
+        A snapshot is never older than its newest row. Without rows its age is unknown: return BEFORE_ALL.
         """
         return min(self.snapshot, newest) - self.allowance if newest else BEFORE_ALL
 
     def columns(self, table: str) -> Mapping[str, str]:
-        """Column → Postgres type of a table, from its ``originalTypeMappings``; empty without such a table."""
-        found = self.described.get(table)
-        return found.columns if found else {}
+        """Return column → Postgres type, from ``originalTypeMappings``; empty if the table does not exist."""
+        return self.described[table].columns if table in self.described else {}
 
     @contextmanager
     def read(self, window: ReadWindow) -> Iterator[pa.RecordBatchReader]:
-        """All rows of a table in the export's types, most of which are strings.
+        """Stream all rows of a table, whatever the window's bounds, in the export's types, mostly strings.
 
-        A snapshot is read whole, whatever the window's bounds. Memory: one row group as it lies in the file, up to
-        some 128 MB as AWS writes them, and one batch.
+        Memory: one batch and one encoded row group, up to 128 MB as AWS writes them.
         """
         if window.keys != KeyRange():
             message = "A snapshot export cannot be read by ranges of its key."
@@ -231,10 +238,10 @@ class SnapshotExport:
 
 
 def _data_files(s3: S3Resource, folder: str, export_id: str) -> tuple[S3Object, ...]:
-    """The Parquet files of a table in either layout: in numbered batch folders, or directly in its own.
+    """Return the Parquet files of a table, in numbered batch folders or directly in the table's folder.
 
-    Numbers may have gaps, and an empty table has no file. Raises ExportNotReadyError where a folder of files, or the
-    whole table, lacks its ``_SUCCESS``.
+    Numbers may have gaps, and an empty table has no file. Raise ExportNotReadyError if a folder of files, or the whole
+    table, lacks its ``_SUCCESS``.
     """
     listed = sorted(s3.list_objects(folder), key=lambda item: item.key)
     ended = {item.key.removesuffix(_SUCCESS) for item in listed if item.key.endswith(f"/{_SUCCESS}")}

@@ -1,4 +1,4 @@
-"""Redshift as a source: windows are unloaded to Parquet on S3, verified against their manifest, and streamed."""
+"""Read Redshift: unload a window to Parquet on S3, verify it against its manifest, and stream it."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -30,12 +30,12 @@ _API_ATTEMPTS = 5
 
 
 class RedshiftSettingError(InputError):
-    """A setting that Redshift needs is missing; the message names it."""
+    """A required Redshift setting is missing; the message names it."""
 
 
 @dataclass(frozen=True)
 class UnloadedFile:
-    """One file of an unloaded window, as its manifest has it."""
+    """One file of an unloaded window, from its manifest."""
 
     key: str
     size_bytes: int
@@ -43,11 +43,11 @@ class UnloadedFile:
 
 
 class RedshiftResource(ConfigurableResource):  # type: ignore[type-arg]
-    """One database of Redshift: of a serverless ``workgroup``, or of a provisioned ``cluster``.
+    """One database of Redshift, in a serverless ``workgroup`` or a provisioned ``cluster``.
 
     The login is ``secret_arn`` in Secrets Manager, else ``user`` of a cluster, else the caller's IAM identity.
-    ``unload_role`` is the ARN of the role that the warehouse writes to S3 with, blank for its default role.
-    ``lag_seconds`` is how far the warehouse is behind the database that it is loaded from: at most, 0 for unknown.
+    ``unload_role`` is the ARN of the role that writes to S3; blank is the warehouse's default role. ``lag_seconds`` is
+    the longest delay between the source database and the warehouse; 0 is unknown.
     """
 
     s3: S3Resource
@@ -65,7 +65,7 @@ class RedshiftResource(ConfigurableResource):  # type: ignore[type-arg]
 
     @property
     def name(self) -> str:
-        """Names Redshift's windows."""
+        """Return the name in keys of windows."""
         return SOURCE
 
     @cached_property
@@ -74,7 +74,7 @@ class RedshiftResource(ConfigurableResource):  # type: ignore[type-arg]
         if bool(self.workgroup) == bool(self.cluster) or not self.database:
             message = (
                 "Redshift needs CIPPUS_REDSHIFT_DATABASE and one of CIPPUS_REDSHIFT_WORKGROUP and "
-                "CIPPUS_REDSHIFT_CLUSTER."
+                "CIPPUS_REDSHIFT_CLUSTER; set them."
             )
             raise RedshiftSettingError(message)
         login = {"SecretArn": self.secret_arn} if self.secret_arn else {"DbUser": self.user}
@@ -84,28 +84,27 @@ class RedshiftResource(ConfigurableResource):  # type: ignore[type-arg]
         return DataApi(client, target, self.deadline_seconds, self.poll_seconds)
 
     def safe_high_water_mark(self) -> datetime:
-        """Now, less the lag behind the source, which Redshift does not know. Raises RedshiftSettingError without it."""
+        """Return now, less the configured lag behind the source. Raise RedshiftSettingError if the lag is not set."""
         if self.lag_seconds <= 0:
             message = (
-                "How far Redshift is behind its source is not known, and rows that arrive late would be missed: "
-                "set CIPPUS_REDSHIFT_LAG_SECONDS to more than the longest delay of its load."
+                "The lag of Redshift behind its source is not known, so rows that arrive late would be missed; set "
+                "CIPPUS_REDSHIFT_LAG_SECONDS to more than the longest delay of its load."
             )
             raise RedshiftSettingError(message)
         return datetime.now(UTC) - timedelta(seconds=self.lag_seconds)
 
     def columns(self, table: str) -> Mapping[str, str]:
-        """Column → type in Redshift's words; empty without such a table."""
+        """Return column → Redshift type; empty if the table does not exist."""
         return self._api.columns(self.schema_name, table)
 
     @contextmanager
     def read(self, window: ReadWindow) -> Iterator[pa.RecordBatchReader]:
-        """Unload a window, or find it unloaded, and stream it. Memory: one row group, which Redshift makes 32 MB.
+        """Unload a window and stream it. Memory: one row group, which Redshift makes 32 MB.
 
-        The same window is found again after a crash, and neither unloaded again nor half read. What lies there goes
-        with ``settle``.
+        After a crash the same window is found unloaded and is not unloaded again. ``settle`` deletes its files.
         """
         if window.keys != KeyRange():
-            message = "Redshift's windows cannot be cut by ranges of the key."
+            message = "A window of Redshift cannot be limited to a range of keys."
             raise ValueError(message)
         files = self._unloaded(window)
         schema = pa.schema([(name, pa.string()) for name in window.columns])
@@ -115,16 +114,15 @@ class RedshiftResource(ConfigurableResource):  # type: ignore[type-arg]
         yield pa.RecordBatchReader.from_batches(schema, stream(self.s3, (file.key for file in files), schema))
 
     def settle(self, table: str) -> None:
-        """Delete all that was unloaded of a table, once the window that was read last is landed for good."""
+        """Delete all unloaded files of a table, once the window that was read last has landed."""
         self.s3.delete([item.key for item in self.s3.list_objects(f"{STAGING}{table}/")])
 
     def _unloaded(self, window: ReadWindow) -> tuple[UnloadedFile, ...]:
-        """Unload a window, or go on with an attempt that a crash interrupted.
+        """Unload a window, or continue an attempt that a crash interrupted.
 
-        An attempt is known by a random number, kept beside its files: it goes when they go. Redshift gives an old
-        statement for an old token, and one whose files were cleared away would pass for a window without rows. After
-        some hours it knows the token no more, and would unload again into a folder that is not empty: an attempt whose
-        manifest is there, which is written last, is over.
+        A random token names an attempt and lies beside its files, so both are deleted together. Redshift answers a
+        known token with the old statement; without the files, that would look like a window without rows. Redshift
+        forgets a token after some hours. The manifest is written last, so an attempt that has one is complete.
         """
         folder = f"{STAGING}{window.table}/{_digest(window)}/"
         note = f"{folder}attempt.json"
@@ -138,11 +136,11 @@ class RedshiftResource(ConfigurableResource):  # type: ignore[type-arg]
         except (DataApiUnavailableError, DataApiRefusedError):
             raise
         except (TransientFailure, PermanentFailure):
-            self.s3.delete([note])  # the statement is over, and its token would only give its failure again
+            self.s3.delete([note])  # the statement has ended, and its token would return the same failure
             raise
 
     def _unload(self, window: ReadWindow, folder: str) -> str:
-        """The statement. Names come from the declared schema and from Redshift itself; quotes are doubled anyway."""
+        """Return the UNLOAD statement, with every name and literal quoted."""
         columns = ", ".join(_quoted(name) for name in window.columns)
         bounds = [f"{_quoted(window.along)} < '{window.upper.isoformat()}'::timestamptz"]
         if window.lower:
@@ -154,7 +152,7 @@ class RedshiftResource(ConfigurableResource):  # type: ignore[type-arg]
         return f"UNLOAD ({_literal(query)}) TO {to} IAM_ROLE {role} FORMAT PARQUET MANIFEST VERBOSE"
 
     def _verified(self, folder: str) -> tuple[UnloadedFile, ...]:
-        """The files that the manifest names, all there in their size; none of a window without rows."""
+        """Return the manifest's files after comparing their sizes and rows; empty for a window without rows."""
         sizes = {item.key: item.size_bytes for item in self.s3.list_objects(folder)}
         manifest = self.s3.get_json(f"{folder}manifest")
         if manifest is None and not sizes:
@@ -163,8 +161,8 @@ class RedshiftResource(ConfigurableResource):  # type: ignore[type-arg]
         lost = [file.key for file in files if sizes.get(file.key) != file.size_bytes]
         rows = sum(file.rows for file in files)
         if manifest is None or lost or rows != manifest.get("meta", {}).get("record_count", rows):
-            what = "there is no manifest" if manifest is None else f"{', '.join(lost) or 'the count of rows'} differs"
-            message = f"What Redshift unloaded to {self.s3.uri(folder)} is not whole: {what}."
+            cause = "there is no manifest" if manifest is None else f"{', '.join(lost) or 'the count of rows'} differs"
+            message = f"The unloaded window in {self.s3.uri(folder)} is not whole: {cause}."
             raise RedshiftUnavailableError(message)
         return tuple(file for file in files if file.rows)
 
@@ -176,8 +174,8 @@ class RedshiftResource(ConfigurableResource):  # type: ignore[type-arg]
 
 
 def _digest(window: ReadWindow) -> str:
-    """32 hexadecimal digits that name a window."""
-    # A set of strings has another order in every process.
+    """Return 32 hexadecimal digits that name a window."""
+    # The order of a set of strings differs between processes.
     named = (replace(window, texts=frozenset()), sorted(window.texts))
     return hashlib.blake2b(repr(named).encode(), digest_size=16).hexdigest()
 

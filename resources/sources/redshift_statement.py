@@ -1,4 +1,4 @@
-"""One statement on Redshift, through its Data API: issued once whatever crashes, awaited, and its failures sorted."""
+"""Run one statement through Redshift's Data API, exactly once, and sort its failures."""
 
 import time
 from dataclasses import dataclass
@@ -16,31 +16,31 @@ _PASSING = (
     *("slowdown", "serializable isolation", "could not connect", "disk full", "internal error", "status 503"),
     "unload destination on s3 is not empty",
 )
-"""What the text of a failed statement holds, in lower case, when another attempt may do better.
+"""Lower-case text of a failed statement that a retry may not meet.
 
-A destination is an attempt's own, so what lies there is of the same attempt under a token that Redshift has forgotten.
+Each attempt has its own destination. Files in it come from the same attempt, under a token that Redshift has forgotten.
 """
 
 
 class RedshiftUnavailableError(TransientFailure):
-    """The warehouse or its API did not serve a statement; a later attempt may succeed."""
+    """The warehouse or its API did not serve a statement; a retry may succeed."""
 
 
 class RedshiftRefusedError(PermanentFailure):
-    """The warehouse or its API refuses a statement: a right, a name or a setting is wrong."""
+    """The warehouse or its API refuses a statement: a privilege, a name or a setting is wrong."""
 
 
 class DataApiUnavailableError(RedshiftUnavailableError):
-    """The API did not answer a call; what became of the statement is not known yet."""
+    """The API did not answer a call; the state of the statement is not known yet."""
 
 
 class DataApiRefusedError(RedshiftRefusedError):
-    """The API refuses a call; what became of the statement is not known."""
+    """The API refuses a call; the state of the statement is not known."""
 
 
 @dataclass(frozen=True)
 class DataApi:
-    """The Data API for one database. ``target`` are the parameters that name warehouse, database and login."""
+    """The Data API for one database. ``target`` holds the parameters for warehouse, database and login."""
 
     client: Any
     target: dict[str, str]
@@ -48,10 +48,10 @@ class DataApi:
     poll_seconds: float
 
     def run(self, sql: str, token: str) -> None:
-        """Run a statement to its end. The same token runs it once, however often it is asked for.
+        """Run a statement to its end. Repeated calls with the same token run it once.
 
-        Raises RedshiftUnavailableError, after the deadline too, when it is cancelled, and RedshiftRefusedError; of a
-        call that failed, the two kinds of DataApi error, after which the same token finds the statement again.
+        Raise RedshiftRefusedError, or RedshiftUnavailableError, also after the deadline, when the statement is
+        cancelled. A failed API call raises a DataApi error; a retry with the same token finds the statement again.
         """
         until = time.monotonic() + self.deadline_seconds
         statement = self._call("execute_statement", **self.target, Sql=sql, ClientToken=token)["Id"]
@@ -67,7 +67,7 @@ class DataApi:
             pause = min(pause * _BACK_OFF, _SLOWEST_POLL_SECONDS)
 
     def columns(self, schema: str, table: str) -> dict[str, str]:
-        """Column → type of a table in Redshift's words, in the table's order; empty without such a table."""
+        """Return column → Redshift type, in the table's order; empty if the table does not exist."""
         found: dict[str, str] = {}
         more: dict[str, str] = {}
         while True:
@@ -86,13 +86,13 @@ class DataApi:
             raise (DataApiUnavailableError if passing else DataApiRefusedError)(said) from None
         except BotoCoreError as error:
             failure = DataApiUnavailableError if is_transient(error) else DataApiRefusedError
-            message = f"Redshift's Data API could not be asked: {error}"
+            message = f"Redshift's Data API could not be called: {error}"
             raise failure(message) from None
         return answer
 
 
 def _message(error: ClientError) -> str:
-    """The API's message, which is in either of two fields, on one line."""
+    """Return the API's message, which is in one of two fields, as one line."""
     text = error.response["Error"].get("Message") or error.response.get("Message") or "no message"
     return " ".join(str(text).split())
 

@@ -11,7 +11,7 @@ from polars.testing import assert_frame_equal
 from assets.lake import LAKE_TABLES
 from assets.transforms.source.schema import SourceTable, account_bucket
 from resources.delta.table import BUCKET
-from resources.raw.store import CHANGES, Manifest, moment
+from resources.raw.store import CHANGES, Manifest, parse_timestamp
 from resources.sources.postgres import SOURCE
 from tests.chaos.steps import BUCKETS, Steps
 
@@ -104,7 +104,7 @@ def require_contiguous(steps: Steps, table: SourceTable) -> None:
 
 def _outside(manifest: Manifest, rows: pl.DataFrame) -> pl.DataFrame:
     """Return the rows of a window of changes outside its interval and the overlap below it."""
-    lower, upper = moment(manifest.lower), moment(manifest.upper)
+    lower, upper = parse_timestamp(manifest.lower), parse_timestamp(manifest.upper)
     if manifest.kind != CHANGES:
         return rows.clear()
     late = pl.col("updated_at") >= upper

@@ -1,5 +1,5 @@
-"""Pure parts of extraction: schema, contract, windows, comparison of keys.
+"""Pure functions of extraction: schema, contract, casts, windows, comparison of keys.
 
-Belongs here: what a source row means and which rows differ.
+Belongs here: the meaning of source rows, and differences between rows.
 Not here: reading a source (resources/sources/).
 """

@@ -1,4 +1,4 @@
-"""Whether two sources of a table agree, where both were read over the same interval."""
+"""Compare the rows of two sources of a table over an interval that both cover."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ VERSIONS = {
     "is_tombstone": pl.Boolean(),
     "content": pl.UInt64(),
 }
-"""One version of a row as one window of a source landed it; ``content`` is a hash of what both sources have."""
+"""One version of a row in one window; ``content`` is a hash of the columns that all sources have."""
 DISAGREEMENTS = {
     "problem": pl.String(),
     "key": pl.String(),
@@ -28,31 +28,31 @@ DISAGREEMENTS = {
 
 @dataclass(frozen=True)
 class Interval:
-    """What the windows of a source cover, ``[lower, upper)``; a lower of None is open."""
+    """The interval ``[lower, upper)`` that the windows of a source cover; a lower of None is open."""
 
     lower: datetime | None
     upper: datetime
 
     def common(self, other: "Interval") -> "Interval | None":
-        """What both cover, or None."""
+        """Return the intersection, or None if it is empty."""
         lowers = [lower for lower in (self.lower, other.lower) if lower is not None]
         found = Interval(max(lowers, default=None), min(self.upper, other.upper))
         return found if found.lower is None or found.lower < found.upper else None
 
 
 def covered(windows: Sequence[tuple[str | None, str]]) -> Interval:
-    """What windows, each given by its bounds as text, cover; those of one source follow one another."""
+    """Return the interval of one source's contiguous windows, given by their bounds as text."""
     lowers = [lower for lower, _ in windows]
     first = None if None in lowers else min(datetime.fromisoformat(lower) for lower in lowers if lower)
     return Interval(first, max(datetime.fromisoformat(upper) for _, upper in windows))
 
 
 def disagreements(versions: pl.DataFrame, intervals: Mapping[str, Interval]) -> pl.DataFrame:
-    """Rows on which sources disagree, as DISAGREEMENTS: ``source`` has what ``other`` lacks or has otherwise.
+    """Return rows on which sources disagree, as DISAGREEMENTS: ``other`` lacks the row of ``source`` or differs.
 
-    A version that the other source never saw is missing there, unless that saw a later one of the key: it was read
-    after the change; or somebody found the key deleted since. A version with the same moment has to have the same
-    content. A key that one window has twice is doubled: a window reads every row once.
+    A version is missing in the other source if that has neither the version nor a later one of its key, and no
+    tombstone is later. Versions with the same ``updated_at`` must have the same content. A key is doubled if one window
+    has it twice: a window reads every row once.
     """
     repeated = versions.group_by("source", "window", "key").agg(pl.len(), pl.col("updated_at").max())
     doubled = repeated.filter(pl.col("len") > 1).select(
@@ -69,10 +69,10 @@ def disagreements(versions: pl.DataFrame, intervals: Mapping[str, Interval]) -> 
 
 
 def moved_elsewhere(found: pl.DataFrame, elsewhere: pl.DataFrame) -> pl.DataFrame:
-    """Disagreements of one bucket without rows that only moved to another; ``elsewhere`` is (source, key, updated_at).
+    """Drop disagreements about rows that moved to another bucket; ``elsewhere`` is (source, key, updated_at).
 
-    What the other source has in another bucket in a later version was read after its move. With the same moment, it
-    is another account's there: it differs.
+    If the other source has a later version in another bucket, it was read after the move. If it has the same
+    ``updated_at`` there, the account differs.
     """
     latest = elsewhere.group_by("source", "key").agg(pl.col("updated_at").max().alias("_there"))
     judged = found.join(latest, left_on=["other", "key"], right_on=["source", "key"], how="left")
@@ -85,7 +85,7 @@ def moved_elsewhere(found: pl.DataFrame, elsewhere: pl.DataFrame) -> pl.DataFram
 
 
 def _newest_within(versions: pl.DataFrame, common: Interval) -> pl.DataFrame:
-    """The newest version of each key, if it lies in the interval: an older one may never have been seen elsewhere."""
+    """Return the newest version of each key, if it is in the interval. Another source may not have seen older ones."""
     newest = versions.filter(~pl.col("is_tombstone")).sort("updated_at", "window").unique("key", keep="last")
     within = newest.filter(pl.col("updated_at") < common.upper)
     return within if common.lower is None else within.filter(pl.col("updated_at") >= common.lower)
@@ -101,7 +101,7 @@ def _compared(
     missing = unseen.filter(~is_later.fill_null(value=False))
     last = theirs.sort("window").unique(["key", "updated_at"], keep="last")
     pairs = mine.join(last, on=["key", "updated_at"], suffix="_there")
-    # Either order of the two finds it: it is reported once.
+    # Both orders of the two sources find the difference; report it once.
     differing = pairs.filter((pl.col("content") != pl.col("content_there")) & pl.lit(source < other))
     return [
         rows.select(

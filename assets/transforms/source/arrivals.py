@@ -1,4 +1,4 @@
-"""Noticing that the objects under a prefix are others than those that were taken in, page by page."""
+"""Detect, page by page, that the objects under a prefix differ from those taken in."""
 
 import hashlib
 import json
@@ -8,11 +8,11 @@ from typing import Protocol, TypeVar
 
 _DIGESTS = 1 << 128
 NOTHING = f"{0:032x}"
-"""The digest of no objects."""
+"""Digest of an empty prefix."""
 
 
 class Dropped(Protocol):
-    """An object as a listing shows it. Its time does not count: a multipart upload appears with its beginning's."""
+    """An object of a listing. Its time is ignored: a multipart upload carries the time of its start."""
 
     @property
     def key(self) -> str: ...  # noqa: D102
@@ -23,10 +23,11 @@ class Dropped(Protocol):
 
 @dataclass(frozen=True)
 class Sweep:
-    """A walk over the whole prefix, between two pages: the sensor's cursor, below 4 kB whatever the history.
+    """A listing of the whole prefix, between two pages. It is the sensor's cursor, always below 4 kB.
 
-    ``page`` is the server's own mark of the page that comes next, blank for the first: orders of servers differ, and a
-    key to start after loses objects where one's key is the folder of another's. ``digest`` is of what was seen so far.
+    ``page`` is the server's continuation token, blank for the first page. A key to start after would not do: servers
+    order keys differently, and would skip objects where one key is the folder of another. ``digest`` covers the objects
+    listed so far.
     """
 
     page: str = ""
@@ -35,7 +36,7 @@ class Sweep:
 
     @classmethod
     def read(cls, cursor: str | None) -> "Sweep":
-        """The sweep of a cursor; a new one where there is none or it cannot be read, which costs a sweep at most."""
+        """Parse a cursor. Return a new sweep if there is none or it is invalid."""
         try:
             found = cls(**json.loads(cursor or ""))
             return cls(str(found.page), int(found.seen), f"{int(found.digest, 16):032x}")
@@ -43,33 +44,32 @@ class Sweep:
             return cls()
 
     def written(self) -> str:
-        """The sweep as a cursor."""
+        """Return the sweep as a cursor."""
         return json.dumps(asdict(self))
 
     def with_page(self, objects: Collection[Dropped], next_page: str, rule: str) -> "Sweep":
-        """The sweep one page further; ``next_page`` is blank after the last."""
+        """Return the sweep after one more page; ``next_page`` is blank after the last."""
         return Sweep(next_page, self.seen + len(objects), digest(objects, rule, self.digest))
 
 
 def request_key(swept: str, taken: str, run_id: str) -> str | None:
-    """The key of the run to ask for after a sweep's last page; None where what is there is what was taken in.
+    """Return the run key to request after a sweep's last page, or None if nothing changed.
 
-    ``swept`` and ``taken`` are digests of what is there and of what the run ``run_id`` took in. Comparing with the last
-    request instead would miss an object that a run took in between two sweeps and that was deleted before the second.
-    What changes behind a sweep is in the next one's digest. Until the run has ended, every sweep and every repeated
-    tick gives the same key, which Dagster runs once; when it has, ``run_id`` is another, so that a prefix which
-    returns to an earlier state asks under a new key.
+    ``swept`` is the digest of the prefix; ``taken`` is the digest of the objects that the run ``run_id`` took in. A
+    comparison with the last request would miss an object that a run took in and that was deleted before the next
+    sweep. Changes behind a sweep are in the next digest. Until a new run succeeds, every tick gives the same key, which
+    Dagster runs once. After it, ``run_id`` differs, so a prefix that returns to an earlier state gets a new key.
     """
     return None if swept == taken else f"{run_id}-{swept}"
 
 
 def digest(objects: Iterable[Dropped], rule: str, before: str = NOTHING) -> str:
-    """The sum, modulo 2^128, of the identities of objects: pages can be added in any order."""
+    """Return the sum, modulo 2^128, of identities of objects, so that pages can be added in any order."""
     return f"{sum((int(identity(found, rule), 16) for found in objects), int(before, 16)) % _DIGESTS:032x}"
 
 
 def identity(found: Dropped, rule: str) -> str:
-    """A 128-bit hash, in hexadecimal, of an object's key and entity tag, and of the rule that it is taken in by."""
+    """Return a 128-bit hexadecimal hash of an object's key, its entity tag, and the rule that reads it."""
     hashed = hashlib.blake2b(digest_size=16, person=b"cippus.arrivals")
     for part in (found.key, found.etag, rule):
         encoded = part.encode()
@@ -81,9 +81,9 @@ D = TypeVar("D", bound=Dropped)
 
 
 def outstanding(listed: Iterable[D], taken: Collection[str], rule: str) -> tuple[Mapping[str, D], frozenset[str]]:
-    """Identity → object of those that are to be taken in, and the identities that were taken in and are gone.
+    """Return identity → object to take in, and the identities that were taken in and no longer exist.
 
-    An object that was overwritten is both: its old identity is gone, and its new one is to be taken in.
+    An overwritten object is in both: its old identity no longer exists, and its new identity is to be taken in.
     """
     there = {identity(found, rule): found for found in listed}
     return {name: found for name, found in there.items() if name not in taken}, frozenset(taken) - there.keys()

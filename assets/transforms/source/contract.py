@@ -1,19 +1,18 @@
-"""The contract with a source: how its columns differ from the declared ones, and rows in the declared types."""
+"""Compare a source's columns with the declared columns, and cast its rows to the declared types."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from assets.transforms.source.recasting import FIRST_MOMENT, LAST_MOMENT, recast
+from assets.transforms.source.recasting import in_range, recast
 from assets.transforms.source.schema import REASON, TIMESTAMP, Policy, SourceTable
 
 _TEXT_WORDS = (
     *("text", "character varying", "varchar", "character", "char", "bpchar", "name", "citext", "uuid"),
-    "user-defined",  # an enumeration, in the catalogue's words
+    "user-defined",  # an enumeration in information_schema
     *("tinytext", "mediumtext", "longtext", "enum"),
 )
 _WORDS: Mapping[str, pa.DataType] = {
@@ -30,56 +29,79 @@ _WORDS: Mapping[str, pa.DataType] = {
     **dict.fromkeys(_TEXT_WORDS, pa.string()),
     **dict.fromkeys(("json", "jsonb", "super", "numeric", "decimal", "date"), pa.string()),
 }
-"""Type in a source's own words (Postgres, its catalogue, Redshift, MySQL) → the Arrow type that holds its values."""
+"""Type name in Postgres, its catalogue, Redshift or MySQL → Arrow type."""
 _PLAIN_WORDS = frozenset(_WORDS) - {"uuid", "user-defined", "json", "jsonb", "numeric", "decimal", "date"}
-"""Those that every source gives as Arrow values, and not each as a type of its own."""
+"""Types that every source gives as the same Arrow type."""
 _LIST_WORDS = frozenset({"super", "varchar"})
-"""Redshift has no arrays: a list is JSON there, in one of these."""
+"""Types that hold lists as JSON in Redshift, which has no arrays."""
 _WIDENS = {pa.int64(): (pa.int16(), pa.int32()), pa.float64(): (pa.float32(),)}
+
+
+_REFUSED_CHARACTERS = re.compile(r"[ ,;{}()=\x00-\x1f\x7f]")
+"""Characters that Spark and Athena refuse in a column name without column mapping, and control characters."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How a source's table differs from the declared one: added column → type, dropped, retyped → (found, declared)."""
+    """How a source's columns differ: added column → type, dropped columns, retyped column → (found, declared).
+
+    ``lake_columns`` are the columns that the lake table has already.
+    """
 
     table: SourceTable
     added: Mapping[str, str]
     dropped: tuple[str, ...]
     retyped: Mapping[str, tuple[str, str]]
+    lake_columns: tuple[str, ...] = ()
 
     @property
     def is_empty(self) -> bool:
-        """Whether the source keeps the contract to the letter."""
+        """Return whether the columns are exactly the declared columns."""
         return not (self.added or self.dropped or self.retyped)
 
     @property
     def is_refused(self) -> bool:
-        """Whether no row may be read: the policy freezes, or a column is gone without which no row can be used."""
+        """Return whether no row may be read: the policy is freeze, or a required column was dropped."""
         frozen = self.table.policy is Policy.FREEZE and not self.is_empty
         return frozen or not set(self.dropped).isdisjoint(self.table.required)
 
     def describe(self) -> str:
-        """The exact difference in one sentence."""
+        """Return the exact difference as one sentence."""
         if self.is_empty:
             return f"{self.table.name} has the declared columns."
-        parts = [f"{name} ({found}) was added" for name, found in sorted(self.added.items())]
+        parts = [f"{name} ({found}) was added{self._exclusion(name)}" for name, found in sorted(self.added.items())]
         parts += [f"{name} is gone" for name in self.dropped]
         parts += [f"{name} is {found}, declared {due}" for name, (found, due) in sorted(self.retyped.items())]
         return f"{self.table.name}, policy {self.table.policy}: {'; '.join(parts)}."
 
     def carried(self) -> dict[str, pa.DataType]:
-        """Added column → type, of those that travel along: none, unless the policy is to evolve.
+        """Return the added columns to land, with their types; empty unless the policy is evolve.
 
-        A type without an equal, such as bytea, does not travel.
+        Columns whose type has no Arrow equivalent, such as bytea, are left out. So are columns whose name cannot enter
+        the lake table.
         """
         if self.table.policy is not Policy.EVOLVE:
             return {}
-        types = {name: _held(found) for name, found in self.added.items()}
+        types = {name: _held(found) for name, found in self.added.items() if not self._exclusion(name)}
         return {name: found for name, found in sorted(types.items()) if found is not None}
 
+    def _exclusion(self, name: str) -> str:
+        """Return why the name of an added column cannot enter the lake table, or blank if it can."""
+        if name in self.lake_columns:
+            return ""
+        taken = {*self.table.schema.names, *self.added, *self.lake_columns} - {name}
+        alike = sorted(other for other in taken if other.casefold() == name.casefold())
+        if alike:
+            return f" and left out, because its name differs only in case from {alike[0]}"
+        if name.startswith("_") or name.casefold() == "account_bucket":
+            return " and left out, because its name is reserved"  # for Delta, Spark and our own joins
+        if not name.strip() or _REFUSED_CHARACTERS.search(name):
+            return " and left out, because Spark and Athena refuse a character of its name"
+        return ""
 
-def compare(table: SourceTable, columns: Mapping[str, str]) -> Difference:
-    """The difference between a declared table and the columns (name → type in its own words) that a source has."""
+
+def compare(table: SourceTable, columns: Mapping[str, str], lake_columns: Iterable[str] = ()) -> Difference:
+    """Return the difference between a declared table and a source's columns (name → the source's type name)."""
     declared = {field.name: field.type for field in table.schema}
     return Difference(
         table,
@@ -90,35 +112,36 @@ def compare(table: SourceTable, columns: Mapping[str, str]) -> Difference:
             for name, due in declared.items()
             if name in columns and not _accepts(due, columns[name])
         },
+        lake_columns=tuple(lake_columns),
     )
 
 
 def landed_schema(difference: Difference) -> pa.Schema:
-    """The columns of landed rows: the declared ones, and those that travel along."""
+    """Return the columns of landed rows: the declared columns, then the added columns to land."""
     return pa.schema([*difference.table.schema, *(pa.field(*item) for item in difference.carried().items())])
 
 
 def read_columns(difference: Difference, columns: Mapping[str, str]) -> tuple[str, ...]:
-    """The columns to ask the source for, out of those that it has."""
+    """Return the columns to read, out of those that the source has."""
     return tuple(name for name in landed_schema(difference).names if name in columns)
 
 
 def text_columns(columns: Mapping[str, str]) -> frozenset[str]:
-    """The columns whose values only have a text in common between sources, such as numeric or uuid."""
+    """Return the columns to read as text, because sources give them in different types, such as numeric or uuid."""
     return frozenset(name for name, found in columns.items() if _word(found) not in _PLAIN_WORDS)
 
 
 def recast_rows(schema: pa.Schema, rows: pa.Table) -> tuple[pa.Table, pl.DataFrame]:
-    """Rows in a schema's columns and types, and those with a value that has no equal in its type, with a REASON.
+    """Return rows cast to a schema, and the rows with a value that cannot be cast, with a REASON.
 
-    A column that the rows lack is null. Rejects are as the source gave them, in types that JSON can hold. Columns that
-    have their type already are not copied. Memory: the rows twice.
+    A column that the rows lack is null. Rejected rows keep the source's values, in types that JSON can hold. Columns
+    that already have their type are not copied. Memory: the rows twice.
     """
     taken, reasons = [], []
     for field in schema:
         if field.name not in rows.column_names:
             taken.append(pa.chunked_array([pa.nulls(rows.num_rows, field.type)]))
-        elif rows[field.name].type.equals(field.type) and not _may_be_boundless(rows[field.name]):
+        elif rows[field.name].type.equals(field.type) and _is_in_range(rows[field.name]):
             taken.append(rows[field.name])
         else:
             given = _series(rows[field.name])
@@ -137,32 +160,39 @@ def recast_rows(schema: pa.Schema, rows: pa.Table) -> tuple[pa.Table, pl.DataFra
     return cast.filter(reason.is_null().to_arrow()), rejects
 
 
-def _may_be_boundless(values: pa.ChunkedArray) -> bool:
-    """Whether moments lie outside the years 1 to 9999, as Postgres' infinity does, which most readers cannot show."""
-    if not pa.types.is_timestamp(values.type):
-        return False
-    found = pc.min_max(values.cast(pa.timestamp("us", values.type.tz)).cast(pa.int64())).as_py()
-    return found["min"] is not None and not FIRST_MOMENT <= found["min"] <= found["max"] <= LAST_MOMENT
+def _is_in_range(values: pa.ChunkedArray) -> bool:
+    """Return whether no timestamp is outside the years 1 to 9999. Postgres' infinity is outside."""
+    return not pa.types.is_timestamp(values.type) or in_range(_series(values)).fill_null(value=True).all()
 
 
 def _series(values: pa.ChunkedArray) -> pl.Series:
-    """A column for polars; of a type that Arrow does not know (Postgres' numeric), what it is stored as."""
+    """Convert a column to polars; an extension type (Postgres' numeric) becomes its storage type."""
     if isinstance(values.type, pa.BaseExtensionType):
         values = pa.chunked_array([chunk.storage for chunk in values.chunks], values.type.storage_type)
     return pl.Series(pl.from_arrow(values))
 
 
 def _legible(values: pl.Series) -> pl.Series:
-    """A rejected column: bytes as Postgres prints them, and floats as text, because JSON has no NaN."""
+    """Return a rejected column in a form that JSON can hold: bytes as Postgres prints them, floats as text.
+
+    Times outside the years 1 to 9999 become text too: polars panics when it prints them.
+    """
     if values.dtype == pl.Binary:
         return "\\x" + values.bin.encode("hex")
+    if isinstance(values.dtype, pl.List) and values.explode().dtype.is_temporal():
+        return values.cast(pl.List(pl.Int64))
     if values.dtype.is_nested() and "Binary" in str(values.dtype):
         return pl.Series([None if value is None else str(value.to_list()) for value in values], dtype=pl.String)
+    if isinstance(values.dtype, pl.Date | pl.Datetime) and not in_range(values).fill_null(value=True).all():
+        texts = values.set(~in_range(values), None).dt.to_string("iso")
+        is_late, beyond = values.to_physical() > 0, pl.Series(["infinity, or after the year 9999"])
+        outside = beyond.new_from_index(0, len(values)).set(~is_late, "-infinity, or before the year 1")
+        return texts.zip_with(in_range(values), outside.set(values.is_null(), None))
     return values.cast(pl.String) if values.dtype.is_float() else values
 
 
 def _word(text: str) -> str:
-    """A type's name without its length or precision: `character varying(255)`, `timestamp(3) with time zone`."""
+    """Return a type's name without length or precision: `varchar(255)`, `timestamp(3) with time zone`."""
     return re.sub(r"\s*\([^)]*\)", "", text).strip().lower()
 
 
@@ -171,7 +201,7 @@ def _held(text: str) -> pa.DataType | None:
 
 
 def _accepts(declared: pa.DataType, text: str) -> bool:
-    """Whether every value of a source's type is one of the declared type too."""
+    """Return whether every value of a source's type fits the declared type."""
     word, held = _word(text), _held(text)
     if declared == pa.string():
         return word in _TEXT_WORDS

@@ -1,4 +1,4 @@
-"""What a comparison of all keys of a source with those of the lake says about each key."""
+"""Compare the keys of a source with the keys of the lake."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,11 +10,11 @@ _TICK = timedelta(microseconds=1)
 
 @dataclass(frozen=True)
 class Bounds:
-    """What may be judged.
+    """The limits of ``updated_at`` below which rows are compared.
 
-    A row of the lake from before ``judged_below`` must be in the source, if it was not deleted: whatever was not yet
-    committed when the source was read has a later ``updated_at``. A row of the source from before ``landed_below`` must
-    be in the lake, because windows up to there are complete.
+    A row of the lake below ``judged_below`` must be in the source, unless it was deleted: rows that were not committed
+    when the source was read have a later ``updated_at``. A row of the source below ``landed_below`` must be in the
+    lake, because windows up to there are complete.
     """
 
     judged_below: datetime
@@ -22,18 +22,37 @@ class Bounds:
 
     @property
     def tombstone(self) -> datetime:
-        """The ``updated_at`` of a tombstone: after every version that is judged, before every one that is not."""
+        """Return the ``updated_at`` of tombstones: after every compared version, before every other."""
         return self.judged_below - _TICK
 
 
 @dataclass(frozen=True)
-class Differences:
-    """Keys by what is wrong with them.
+class VanishedLimit:
+    """The most keys that may vanish at once: ``keys``, or ``share`` of the current keys if that is more.
 
-    ``vanished``: the lake's row stands and the source has none. ``missing``: the lake has none. ``stale``: the lake's
-    version is older. ``ahead``: the lake's is later than the source's, because the row was put back as it was, or it is
-    a tombstone of ours. ``undated``: the source's row has no ``updated_at``, so no window takes it. ``keyless`` is how
-    many rows of the source have no key.
+    Beyond it the source is more likely wrong than the lake: a filtered view, TRUNCATE, an unfinished restore, a wrong
+    database.
+    """
+
+    share: float = 0.2
+    keys: int = 100
+
+    def allows(self, vanished: int, current: int) -> bool:
+        """Return whether ``vanished`` of ``current`` keys may be marked as deleted."""
+        return vanished <= max(self.keys, self.share * current)
+
+
+DEFAULT_LIMIT = VanishedLimit()
+
+
+@dataclass(frozen=True)
+class Differences:
+    """Keys by kind of difference.
+
+    ``vanished``: the lake's row is not deleted and the source has none. ``missing``: the lake has no row. ``stale``:
+    the lake's version is older. ``ahead``: the lake's version is later, because the source restored an old row or the
+    lake has a tombstone. ``undated``: the source's row has no usable ``updated_at``, so no window reads it. ``keyless``
+    is the number of source rows without a key, and ``current`` the number of lake keys that are not deleted.
     """
 
     vanished: pl.Series
@@ -42,19 +61,20 @@ class Differences:
     ahead: pl.Series
     undated: pl.Series
     keyless: int = 0
+    current: int = 0
 
     @property
     def to_read(self) -> list[str]:
-        """The keys whose rows the source has to be asked for, sorted."""
+        """Return the sorted keys whose rows must be read from the source."""
         wanted = (self.missing, self.stale, self.ahead, self.undated)
         return sorted(key for keys in wanted for key in keys.to_list())
 
 
 def compare_keys(source: pl.DataFrame, lake: pl.DataFrame, bounds: Bounds) -> Differences:
-    """Judge every key of (key, updated_at) of a source against (key, updated_at, is_deleted) of the lake.
+    """Compare (key, updated_at) of a source with (key, updated_at, is_deleted) of the lake.
 
-    A row without a key is none that anything could be said of: ``keyless`` counts them. Of several versions in the
-    lake, as there are before all windows are merged, the latest counts.
+    Rows without a key are counted in ``keyless`` only. The lake's side may have several versions of a key, because
+    windows are not merged yet; the latest counts.
     """
     latest = lake.sort("updated_at").unique("key", keep="last")
     joined = (
@@ -76,11 +96,12 @@ def compare_keys(source: pl.DataFrame, lake: pl.DataFrame, bounds: Bounds) -> Di
         ahead=keys(expected & there & (ours > theirs) & (ours < bounds.judged_below)),
         undated=keys(here & theirs.is_null()),
         keyless=source["key"].null_count(),
+        current=latest.filter(~pl.col("is_deleted")).height,
     )
 
 
 def tombstones(rows: pl.DataFrame, bounds: Bounds, deleted_at: datetime) -> pl.DataFrame:
-    """Rows of the lake, marked as deleted at a moment."""
+    """Return rows of the lake, marked as deleted at ``deleted_at``."""
     return rows.with_columns(
         deleted_at=pl.lit(deleted_at).cast(rows.schema["deleted_at"]),
         updated_at=pl.lit(bounds.tombstone).cast(rows.schema["updated_at"]),

@@ -1,4 +1,4 @@
-"""The contract with the source: tables, columns, Arrow types and keys."""
+"""Declare the source tables: columns, Arrow types, keys, and policies for changes."""
 
 import hashlib
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ import pyarrow.compute as pc
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 REASON = "_reason"
-"""The column of rejected source rows that says why: a source may have one that is named `reason`."""
+"""Column of rejected source rows with the reason; a source table may have a column `reason` of its own."""
 
 
 class Policy(StrEnum):
-    """What happens when the source's columns are not the declared ones.
+    """What to do when the source's columns differ from the declared columns.
 
-    Evolve: added columns travel along. Discard: they are left out. Both: a column that is gone is null, and one of
-    another type is cast value by value. Freeze: nothing is read until a person has decided.
+    Evolve: land added columns too. Discard: leave added columns out. With both, a dropped column is null, and a column
+    of another type is cast value by value. Freeze: read nothing until a person declares the change.
     """
 
     EVOLVE = "evolve"
@@ -27,9 +27,9 @@ class Policy(StrEnum):
 
 @dataclass(frozen=True)
 class SourceTable:
-    """One table of the source database: its Arrow schema, its key, and the columns that decide its bucket.
+    """One table of the source database: its Arrow schema, its key, and the columns that determine its bucket.
 
-    ``owner_columns`` are tried in order; the first that is not null is hashed (a brand's testimonial has no account).
+    The first of ``owner_columns`` that is not null is hashed: a brand's testimonial has no account.
     """
 
     name: str
@@ -44,7 +44,7 @@ def _schema(**columns: pa.DataType) -> pa.Schema:
     return pa.schema(list(columns.items()))
 
 
-_text, _long, _moment = pa.string(), pa.int64(), TIMESTAMP
+_text, _long = pa.string(), pa.int64()
 
 ACCOUNTS = SourceTable(
     "accounts",
@@ -57,13 +57,13 @@ ACCOUNTS = SourceTable(
         followers=_long,
         country=_text,
         language=_text,
-        created_at=_moment,
-        updated_at=_moment,
-        deleted_at=_moment,
+        created_at=TIMESTAMP,
+        updated_at=TIMESTAMP,
+        deleted_at=TIMESTAMP,
     ),
     key="account_id",
     required=("account_id", "network", "updated_at"),
-    policy=Policy.DISCARD,  # what is added to people's accounts may be personal: it comes in when somebody declares it
+    policy=Policy.DISCARD,  # an added column may hold personal data, so a person must declare it
 )
 POSTS = SourceTable(
     "posts",
@@ -71,7 +71,7 @@ POSTS = SourceTable(
         post_id=_text,
         account_id=_text,
         network=_text,
-        posted_at=_moment,
+        posted_at=TIMESTAMP,
         text=_text,
         hashtags=pa.list_(_text),
         media_url=_text,
@@ -80,12 +80,12 @@ POSTS = SourceTable(
         comments=_long,
         views=_long,
         shares=_long,
-        updated_at=_moment,
-        deleted_at=_moment,
+        updated_at=TIMESTAMP,
+        deleted_at=TIMESTAMP,
     ),
     key="post_id",
     required=("post_id", "account_id", "network", "updated_at"),
-    policy=Policy.EVOLVE,  # networks add figures all the time, and a post's are public
+    policy=Policy.EVOLVE,  # networks often add figures, and those of a post are public
 )
 TESTIMONIALS = SourceTable(
     "testimonials",
@@ -97,14 +97,14 @@ TESTIMONIALS = SourceTable(
         author_role=_text,
         text=_text,
         rating=pa.int16(),
-        created_at=_moment,
-        updated_at=_moment,
-        deleted_at=_moment,
+        created_at=TIMESTAMP,
+        updated_at=TIMESTAMP,
+        deleted_at=TIMESTAMP,
     ),
     key="testimonial_id",
     owner_columns=("account_id", "brand"),
     required=("testimonial_id", "updated_at"),
-    policy=Policy.FREEZE,  # small, hand-written, quoted to customers: a change of it is somebody's decision
+    policy=Policy.FREEZE,  # small, written by hand and quoted to customers, so a person decides on changes
 )
 SOURCE_TABLES = {table.name: table for table in (ACCOUNTS, POSTS, TESTIMONIALS)}
 
@@ -112,9 +112,9 @@ LABELS_SCHEMA = _schema(item_kind=_text, item_id=_text, vertical=_text, is_membe
 
 
 def account_bucket(owner: str, bucket_count: int) -> int:
-    """The bucket of an owner id: the top bits of md5, so that SQL, Python and a later split agree.
+    """Return the bucket of an owner id: the top bits of its md5, which SQL can compute too.
 
-    ``bucket_count`` is a power of two. Doubling it splits each bucket b into 2b and 2b+1. In Postgres:
+    ``bucket_count`` is a power of two. Doubling it splits bucket b into 2b and 2b+1. In Postgres:
     ``('x' || substr(md5(owner), 1, 8))::bit(32)::bigint * bucket_count >> 32``.
     """
     head = int.from_bytes(hashlib.md5(owner.encode(), usedforsecurity=False).digest()[:4], "big")
@@ -122,7 +122,7 @@ def account_bucket(owner: str, bucket_count: int) -> int:
 
 
 def with_bucket(table: SourceTable, rows: pa.Table, bucket_count: int) -> pa.Table:
-    """The rows with a column ``account_bucket`` (int32). A row without any owner falls into bucket 0."""
+    """Append the column ``account_bucket`` (int32). A row without an owner gets bucket 0."""
     owners = pc.coalesce(*(rows[name] for name in table.owner_columns)).combine_chunks()
     known, buckets = _buckets_of(owners, bucket_count)
     found = pc.take(buckets, pc.index_in(owners, value_set=known))
@@ -130,12 +130,12 @@ def with_bucket(table: SourceTable, rows: pa.Table, bucket_count: int) -> pa.Tab
 
 
 _known: dict[int, tuple[pa.Array, pa.Array]] = {}
-"""Bucket count → owners that were seen lately and their buckets: most posts are of an account that posted before."""
+"""Bucket count → recent owners and their buckets, a cache: most posts are of an account that posted before."""
 _MOST_KNOWN = 100_000
 
 
 def _buckets_of(owners: pa.Array, bucket_count: int) -> tuple[pa.Array, pa.Array]:
-    """Owners, among them all of these, with their buckets."""
+    """Return an array of owners that includes ``owners``, and an array of their buckets."""
     nobody = pa.array([], pa.string()), pa.array([], pa.int32())
     known, buckets = _known.get(bucket_count, nobody)
     new = pc.unique(owners.filter(pc.is_null(pc.index_in(owners, value_set=known)))).drop_null()
@@ -149,14 +149,14 @@ def _buckets_of(owners: pa.Array, bucket_count: int) -> tuple[pa.Array, pa.Array
 
 
 def lake_schema(table: SourceTable) -> pa.Schema:
-    """The columns of a source table in the lake: its own, and the bucket."""
+    """Return the columns of a source table in the lake: its own and ``account_bucket``."""
     return table.schema.append(pa.field("account_bucket", pa.int32()))
 
 
 def newest_usable(table: SourceTable, rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The newest version of each usable row, and the rows that cannot be used, with a column REASON.
+    """Return the newest version of each usable row, and the unusable rows with a column REASON.
 
-    A row is unusable when a required column is null or blank, or when a rating lies outside 1 to 5.
+    A row is unusable if a required column is null or blank, or if a rating is outside 1 to 5.
     """
     reason = pl.coalesce(
         *(pl.when(_missing(rows, name)).then(pl.lit(f"{name} is missing")) for name in table.required),

@@ -1,4 +1,4 @@
-"""Cutting a window's files into merges of bounded size."""
+"""Divide a window's files into merges of bounded size."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Generic, Protocol, TypeVar
 
 
 class FileOfBucket(Protocol):
-    """A file whose rows all belong to one bucket."""
+    """A file with rows of one bucket."""
 
     @property
     def bucket(self) -> int: ...  # noqa: D102
@@ -20,23 +20,23 @@ F = TypeVar("F", bound=FileOfBucket)
 
 @dataclass(frozen=True)
 class MergeStep(Generic[F]):
-    """One commit: the files whose rows it merges, and the buckets that are complete once it has committed."""
+    """One commit: the files to merge, and the buckets that are complete after it."""
 
     files: tuple[F, ...]
     completes: tuple[int, ...]
 
     @property
     def buckets(self) -> tuple[int, ...]:
-        """The buckets that the files touch."""
+        """Return the buckets of the files."""
         return tuple(sorted({file.bucket for file in self.files}))
 
 
 def plan_merges(files: Sequence[F], due: Sequence[int], max_rows: int) -> list[MergeStep[F]]:
-    """The commits that bring a window into the buckets that are due.
+    """Return the commits that merge a window into the ``due`` buckets.
 
-    Small buckets share a commit; a bucket larger than ``max_rows`` takes several, and only its last one completes
-    it, so a crash in between is merged again. Due buckets without rows complete with the first commit. No files of
-    due buckets, no commits. A step holds at most ``max_rows`` rows or one file.
+    Small buckets share a commit. A bucket larger than ``max_rows`` takes several, and the last one completes it, so a
+    crash in between repeats the bucket. Due buckets without rows complete with the first commit. Without files of due
+    buckets there are no commits. A step has at most ``max_rows`` rows, or one file.
     """
     ordered = sorted((file for file in files if file.bucket in set(due)), key=lambda file: file.bucket)
     packs: list[list[F]] = []

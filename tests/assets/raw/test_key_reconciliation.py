@@ -233,14 +233,16 @@ def test_checks_pass_after_rows_were_put_back(accounts: Accounts) -> None:
     assert evaluated == 2
 
 
-def run_job(world: World, **resources: Any) -> ExecuteInProcessResult:
+def run_job(world: World, config: dict[str, Any] | None = None, **resources: Any) -> ExecuteInProcessResult:
     given = {name: made for name, made in world.unused_resources().items()
              if name in ("source", "raw_store", "lake", "quarantine", "erasures")}  # fmt: skip
     mine = Definitions(jobs=[raw_key_reconciliation], resources={**given, **resources}, executor=in_process_executor)
     with warnings.catch_warnings():
         # Dagster 1.13.27 calls its own deprecated property for nested resources.
         warnings.filterwarnings("ignore", "InitResourceContext.dagster_run is deprecated", DeprecationWarning)
-        return mine.resolve_job_def("raw_key_reconciliation").execute_in_process(raise_on_error=False)
+        return mine.resolve_job_def("raw_key_reconciliation").execute_in_process(
+            run_config=config, raise_on_error=False
+        )
 
 
 def test_the_job_compares_every_table_and_its_windows_are_materializations(
@@ -267,7 +269,7 @@ def test_a_source_that_cannot_be_asked_is_refused_at_once(accounts: Accounts) ->
     )
     assert not result.success
     said = [str(event.step_failure_data.error) for event in result.get_step_failure_events()]
-    assert all("Keys of redshift cannot be compared, expected CIPPUS_SOURCE to be postgres." in error for error in said)
+    assert all("Keys of redshift cannot be compared; set CIPPUS_SOURCE to postgres." in error for error in said)
     assert len(said) == 3
 
 

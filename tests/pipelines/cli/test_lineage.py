@@ -1,6 +1,6 @@
 """The lineage from Postgres to points and marts: what a run does after nothing, after edits, after deletes."""
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -345,7 +345,7 @@ def test_a_run_with_another_number_of_buckets_writes_nothing(world: World) -> No
     newest = store.newest(SOURCE, "posts")
     assert newest is not None
     key = f"raw/posts/source={SOURCE}/manifests/{newest.number:012d}.json"
-    world.s3.put_json(key, replace(newest, bucket_count=newest.bucket_count * 2).to_json())
+    world.s3.put_json(key, asdict(replace(newest, bucket_count=newest.bucket_count * 2)))
     world.execute(f"UPDATE posts SET text = 'other', {NOW} WHERE post_id = %s", EDITED[0])
     before = world.objects()
     report = world.run()

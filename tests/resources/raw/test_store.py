@@ -1,11 +1,13 @@
 """Extraction windows: bounded files, complete only with a manifest, taken once."""
 
+from dataclasses import asdict
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from botocore.exceptions import ClientError
 
-from resources.raw.store import BucketCountError, Manifest, RawStoreResource, WindowTakenError, moment
+from resources.raw.store import BucketCountError, Manifest, RawStoreResource, WindowTakenError, parse_timestamp
 from resources.raw.writer import WindowFile, WindowWriter
 from resources.s3.client import S3Resource
 
@@ -91,7 +93,7 @@ def test_windows_come_back_in_order_as_they_were(store: RawStoreResource) -> Non
     assert list(store.manifests(SOURCE, TABLE, after=1)) == made[1:]
     assert store.newest(SOURCE, TABLE) == made[-1]
     assert made[0].rows == 8
-    assert Manifest.from_json(made[0].to_json()) == made[0]
+    assert Manifest.from_json(asdict(made[0])) == made[0]
     assert list(store.manifests(SOURCE, "accounts")) == list(store.manifests("redshift", TABLE)) == []
 
 
@@ -116,8 +118,8 @@ def test_files_of_a_crashed_attempt_do_not_count(s3: S3Resource, store: RawStore
 
 
 def test_bounds_are_moments_with_a_time_zone() -> None:
-    assert moment(None) is None
-    read = moment("2024-01-01T00:00:00.123456+00:00")
+    assert parse_timestamp(None) is None
+    read = parse_timestamp("2024-01-01T00:00:00.123456+00:00")
     assert read is not None
     assert (read.isoformat(), read.tzinfo is not None) == ("2024-01-01T00:00:00.123456+00:00", True)
 

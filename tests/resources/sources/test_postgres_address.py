@@ -37,7 +37,9 @@ RDS = {"engine": "postgres", "host": "db.internal", "username": "reader", "passw
     " \n",
 ])  # fmt: skip
 def test_of_what_is_no_address_nothing_is_quoted(text: str) -> None:
-    with pytest.raises(SourceAddressError, match=r"^CIPPUS_POSTGRES_DSN is no address .* postgresql://user") as caught:
+    with pytest.raises(
+        SourceAddressError, match=r"^CIPPUS_POSTGRES_DSN is not a database address; .* postgresql://user"
+    ) as caught:
         of_setting(text, "CIPPUS_POSTGRES_DSN")
     assert SECRET not in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -61,7 +63,7 @@ def test_the_event_log_has_nothing_of_it() -> None:
     for ask in (source.safe_high_water_mark, source.read(window).__enter__):
         [failed] = _failing(ask).execute_in_process(raise_on_error=False).get_step_failure_events()
         logged = repr(failed.step_failure_data)
-        assert "CIPPUS_POSTGRES_DSN is no address" in logged
+        assert "CIPPUS_POSTGRES_DSN is not a database address" in logged
         assert SECRET not in logged
 
 
@@ -96,9 +98,9 @@ def test_a_secret_may_be_the_json_of_rds(port: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize(("fields", "said"), [
-    ({"username": "cippus", "password": SECRET}, "The secret x is JSON without host, dbname: expected are host, port"),
-    ({**RDS, "password": ""}, "The secret x is JSON without password: expected"),
-    ({**RDS, "port": SECRET}, "The secret x is JSON with a port that is no number"),
+    ({"username": "cippus", "password": SECRET}, "The secret x is JSON without host, dbname; it must have host, port"),
+    ({**RDS, "password": ""}, "The secret x is JSON without password; it must have"),
+    ({**RDS, "port": SECRET}, "The secret x is JSON whose port is not a number"),
 ])  # fmt: skip
 def test_json_that_is_no_address_is_refused_with_what_it_lacks(fields: dict[str, str], said: str) -> None:
     with pytest.raises(SourceAddressError, match=said) as caught:

@@ -118,8 +118,8 @@ def test_a_copied_snapshot_is_as_old_as_its_rows_whatever_one_of_them_says(
     extraction = Extraction(export, RawStoreResource(s3=s3), POSTS, 8, lambda _: None, timedelta())
     original, ahead = export.snapshot - timedelta(days=5), export.snapshot + timedelta(days=27_000)
     extraction._note(pa.chunked_array([pa.array([original, ahead, None], TIMESTAMP)]))
-    assert extraction.newest_moment == original
-    assert export.mark_of(extraction.newest_moment) == original - export.allowance
+    assert extraction.newest_timestamp == original
+    assert export.mark_of(extraction.newest_timestamp) == original - export.allowance
     assert export.mark_of(None) < datetime(1971, 1, 1, tzinfo=UTC), "an empty table says nothing of its age"
 
 
@@ -195,16 +195,16 @@ def _raised_of(fault: Fault, is_final: bool) -> type[Exception]:
 @pytest.mark.parametrize(("fault", "is_final", "reason"), [
     (gone("export_info_"), False, "has no export_info_nightly.json yet"),
     (info(status="IN_PROGRESS"), False, "is IN_PROGRESS, not COMPLETE yet"),
-    (info(status="FAILED", failureCause="No such key"), True, r"is FAILED \(No such key\): export again"),
+    (info(status="FAILED", failureCause="No such key"), True, r"is FAILED \(No such key\); export again"),
     (info(status="CANCELED"), True, "is CANCELED"),
     (info(snapshotTime=None, taskStartTime=None), True, "lacks taskStartTime"),
-    (info(snapshotTime="yesterday"), True, "has the time 'yesterday', expected one like"),
+    (info(snapshotTime="yesterday"), True, "has the time 'yesterday'; it must be like"),
     (gone("_from_1_to_2.json"), False, "no export_tables_info file for table number 1 yet"),
     (posts_entry(status="IN_PROGRESS"), False, "has IN_PROGRESS for public.posts"),
     (posts_entry(status="FAILED", warningMessage="a row of 3 GB"), True, "has FAILED for public.posts: a row of 3 GB"),
-    (posts_entry(target="creators"), True, "the target 'creators', expected database.schema.table"),
+    (posts_entry(target="creators"), True, "the target 'creators'; it must be database.schema.table"),
     (posts_entry(target="creators.archive.posts"), True, "lacks the table public.posts of a database. AWS leaves out"),
-    (another_database, False, r"in several databases \(creators, old\): name the one"),
+    (another_database, False, r"in several databases \(creators, old\); set CIPPUS_RDS_EXPORT_DATABASE to the one"),
     (gone("public.posts/1/_SUCCESS"), False, r"no _SUCCESS in s3://.*/public.posts/1/ yet"),
     (gone("public.testimonials/1/_SUCCESS"), False, "no _SUCCESS in s3://.*/public.testimonials/ yet"),
     (damaged, True, "is damaged: it is not JSON"),
@@ -234,7 +234,7 @@ def test_a_table_that_aws_left_out_is_missed_by_name_and_other_tables_are_not(
     assert exports.completeness(ID, ["posts", "accounts"]).is_complete
     info(exportOnly=["creators.public.posts", "creators.public.accounts"])(s3)
     state = exports.completeness(ID, SOURCE_TABLES)
-    assert "asked for creators.public.posts, creators.public.accounts only" in state.reason
+    assert "requested for creators.public.posts, creators.public.accounts only" in state.reason
 
 
 def test_one_of_several_databases_is_named_and_a_skipped_one_does_not_matter(whole: RdsExportResource) -> None:

@@ -158,6 +158,65 @@ def test_columns_that_have_their_type_are_not_copied() -> None:
     assert cast["likes"].to_pylist() == [1]
 
 
+@pytest.mark.parametrize(("name", "cause"), [
+    ("Likes", "its name differs only in case from likes"),
+    ("POST_ID", "its name differs only in case from post_id"),
+    ("account_bucket", "its name is reserved"),
+    ("_change_type", "its name is reserved"),
+    ("_commit_version", "its name is reserved"),
+    (REASON, "its name is reserved"),
+    ("two words", "Spark and Athena refuse a character of its name"),
+    ("a;b", "Spark and Athena refuse a character of its name"),
+    ("a\tb", "Spark and Athena refuse a character of its name"),
+    ("a\nb", "Spark and Athena refuse a character of its name"),
+    ("f(x)", "Spark and Athena refuse a character of its name"),
+    ("a=b", "Spark and Athena refuse a character of its name"),
+    ("{a}", "Spark and Athena refuse a character of its name"),
+    (" ", "Spark and Athena refuse a character of its name"),
+])  # fmt: skip
+def test_an_added_column_whose_name_cannot_enter_the_lake_is_left_out_and_named(name: str, cause: str) -> None:
+    columns = {**declared(POSTS, reach="integer"), name: "integer"}
+    found = compare(POSTS, columns)
+    assert found.carried() == {"reach": pa.int32()}
+    assert not found.is_refused
+    assert f"{name} (integer) was added and left out, because {cause}" in found.describe()
+    assert set(read_columns(found, columns)) == {*POSTS.schema.names, "reach"}
+
+
+def test_of_added_columns_that_differ_only_in_case_none_travels() -> None:
+    found = compare(POSTS, declared(POSTS, reach="integer", Reach="integer", STRASSE="text", straße="text"))
+    assert found.carried() == {}
+    assert found.describe().count("differs only in case") == 4
+
+
+_TOO_LATE, _TOO_EARLY = "infinity, or after the year 9999", "-infinity, or before the year 1"
+
+
+@pytest.mark.parametrize("given", [
+    pa.timestamp("us", "UTC"), pa.timestamp("us"), pa.timestamp("ms"), pa.timestamp("us", "America/New_York"),
+    pa.date32(),
+], ids=str)  # fmt: skip
+@pytest.mark.parametrize("declared_type", [TIMESTAMP, pa.string()], ids=str)
+def test_a_time_that_no_reader_can_show_is_rejected_and_its_row_can_be_kept(
+    given: pa.DataType, declared_type: pa.DataType
+) -> None:
+    bits = pa.int32() if given == pa.date32() else pa.int64()
+    extremes = [2 ** (bits.bit_width - 1) - 1, -(2 ** (bits.bit_width - 1)), 0, None]
+    rows = pa.table({"id": ["late", "early", "1970", "null"], "at": pa.array(extremes, bits).cast(given)})
+    cast, rejects = recast_rows(pa.schema([("id", pa.string()), ("at", declared_type)]), rows)
+    assert cast["id"].to_pylist() == ["1970", "null"]
+    kept = [json.loads(text) for text in rejects.select(pl.struct(pl.all()).struct.json_encode()).to_series()]
+    assert [(row["id"], row["at"]) for row in kept] == [("late", _TOO_LATE), ("early", _TOO_EARLY)]
+    assert {row[REASON] for row in kept} == {f"at cannot be read as {declared_type}"}
+
+
+def test_a_list_of_times_that_no_reader_can_show_can_be_kept() -> None:
+    times = pa.array([[2**63 - 1]], pa.list_(pa.int64())).cast(pa.list_(pa.timestamp("us")))
+    _, rejects = recast_rows(pa.schema([("tags", pa.list_(pa.string()))]), pa.table({"tags": times}))
+    [kept] = rejects.select(pl.struct(pl.all()).struct.json_encode()).to_series()
+    assert json.loads(kept)["tags"] == [2**63 - 1]
+
+
 def test_no_rows_are_cast_to_none() -> None:
     empty = pa.table({"likes": pa.array([], pa.string()), "tags": pa.array([], pa.string())})
     schema = pa.schema([("likes", pa.int64()), ("tags", pa.list_(pa.string()))])
