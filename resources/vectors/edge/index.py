@@ -108,7 +108,7 @@ class EdgeIndex(VectorIndex):
             if not is_of_engine(error):
                 raise
             raise VectorIndexError(
-                f"{self._folder} cannot be loaded: {error}. Move it away and the next run builds it anew."
+                f"{self._folder} cannot be loaded: {error}. Move it away and the next run builds it again."
             ) from error
         if not PAYLOAD_INDEXES.keys() <= shard.info().payload_schema.keys():
             create_payload_indexes(shard)
