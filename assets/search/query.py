@@ -28,6 +28,8 @@ from resources.vectors.index import VectorIndex
 from resources.vectors.resource import QdrantResource
 from resources.vectors.values import SearchFilter, SparseVector
 
+_ANY = 2**63 - 1  # as a number of followers, which are 64-bit integers
+
 
 @dataclass(frozen=True)
 class Followers:
@@ -114,13 +116,11 @@ class Searcher:
         where = _spelled(where)
         if followers is None or followers == Followers():
             return where
-        count, bounds = pl.col("followers"), pl.col("deleted_at").is_null() & pl.col("followers").is_not_null()
-        if followers.at_least is not None:
-            bounds &= count >= followers.at_least
-        if followers.at_most is not None:
-            bounds &= count <= followers.at_most
-        held = self.lake.scan(LAKE_ACCOUNTS).filter(bounds).select("account_id").collect()
-        eligible = frozenset(held["account_id"].to_list())
+        least = -_ANY if followers.at_least is None else followers.at_least
+        most = _ANY if followers.at_most is None else followers.at_most
+        in_range = pl.col("deleted_at").is_null() & pl.col("followers").is_between(least, most)
+        accounts = self.lake.scan(LAKE_ACCOUNTS).filter(in_range).select("account_id").collect()
+        eligible = frozenset(accounts["account_id"].to_list())
         return replace(where, account_ids=eligible if where.account_ids is None else eligible & where.account_ids)
 
     def _weighed(self, texts: Sequence[str]) -> list[SparseVector]:

@@ -24,22 +24,20 @@ def reconcile(
     """Compare every point of the collection with the lake and repair differences, without embedding."""
     from assets.corpus import CHUNKS
     from assets.partitions import BUCKETS
-    from assets.qdrant.points import index_config_of
-    from assets.qdrant.promotion import generations_to_write, serve_if_ready
-    from assets.qdrant.reconciliation import KINDS, Reconciled
-    from assets.qdrant.reconciliation import reconcile as repair
+    from assets.qdrant import points, promotion, reconciliation
 
     qdrant, writer = _index_and_writer()
     buckets = [int(key) for key in BUCKETS.get_partition_keys()]
-    index_config, reports = index_config_of(writer.model, qdrant.quantization), []
+    index_config, reports = points.index_config_of(writer.model, qdrant.quantization), []
     if writer.lake.open(CHUNKS) is None:
         raise InputError("The lake holds no corpus yet: run `cippus run` first.")
     with only_run(home()), qdrant.generations() as generations, Progress(console=err, transient=True) as progress:
-        for generation in generations_to_write(generations, index_config):
-            report, steps = Reconciled(generation.name), progress.track(buckets, description=generation.name)
-            repair(generations.open(generation), writer, steps, report, deep=deep)
+        for generation in promotion.generations_to_write(generations, index_config):
+            report = reconciliation.Reconciled(generation.name)
+            steps = progress.track(buckets, description=generation.name)
+            reconciliation.reconcile(generations.open(generation), writer, steps, report, deep=deep)
             reports.append(report)
-        waiting, verdict = serve_if_ready(
+        waiting, verdict = promotion.serve_if_ready(
             generations, index_config, writer, lambda _generation: None, qdrant.replica_problems
         )
         serving = generations.serving()
@@ -49,26 +47,27 @@ def reconcile(
         print_json({"serving": serving.name if serving else None, "reconciled": [found.to_json() for found in reports]})
         return
     for report in reports:
-        damage = ", ".join(f"{report.damage[kind]:,} {kind.replace('_', ' ')}" for kind in KINDS if report.damage[kind])
+        damage = ", ".join(
+            f"{report.damage[kind]:,} {kind.replace('_', ' ')}" for kind in reconciliation.KINDS if report.damage[kind]
+        )
         out.print(f"{report.generation}: {report.points:,} points, {damage or 'no damage'}", highlight=False)
 
 
 def rollback(as_json: Json = False) -> None:
     """Serve the generation that was served before, brought in line with the lake; run it again to return."""
     from assets.partitions import BUCKETS
-    from assets.qdrant.points import index_config_of
-    from assets.qdrant.reconciliation import Reconciled
-    from assets.qdrant.reconciliation import reconcile as repair
+    from assets.qdrant import points, reconciliation
 
     qdrant, writer = _index_and_writer()
     buckets = [int(key) for key in BUCKETS.get_partition_keys()]
     with only_run(home()), qdrant.generations() as generations:
         before, previous = generations.serving(), generations.previous()
         # Runs update only the served generation: the previous one still has points that were deleted since.
-        index_config = index_config_of(writer.model, "none")
+        index_config = points.index_config_of(writer.model, "none")
         is_current = previous is not None and previous.index_config.has_vectors_of(index_config)
         if previous is not None and is_current:
-            repair(generations.open(previous), writer, buckets, Reconciled(previous.name), deep=False)
+            report = reconciliation.Reconciled(previous.name)
+            reconciliation.reconcile(generations.open(previous), writer, buckets, report, deep=False)
         serving = generations.roll_back()
     replaced, model = before.name if before else "nothing", serving.index_config.model
     if as_json:

@@ -55,8 +55,8 @@ def search(  # noqa: PLR0913  # options of a command
                 network=network,
                 language=language,
                 country=country,
-                posted_after=_in_utc(posted_after),
-                posted_before=_in_utc(posted_before),
+                posted_after=posted_after and posted_after.replace(tzinfo=UTC),
+                posted_before=posted_before and posted_before.replace(tzinfo=UTC),
             )
             followers = Followers(min_followers, max_followers)
             ranked = searcher.accounts(query, where, limit, followers=followers, retriever=retriever)
@@ -74,7 +74,3 @@ def _require_known(vertical: str | None) -> None:
     names = [found.name for found in load_verticals()]
     if vertical is not None and vertical not in names:
         raise InputError(f"Unknown vertical {vertical!r}; expected one of {', '.join(names)}.")
-
-
-def _in_utc(day: datetime | None) -> datetime | None:
-    return None if day is None else day.replace(tzinfo=UTC)

@@ -135,7 +135,8 @@ class Generations(ABC):
         """Replace a generation's metadata."""
 
     @abstractmethod
-    def _delete(self, generation: Generation) -> None: ...
+    def _delete(self, generation: Generation) -> None:
+        """Delete a generation, which may be gone already."""
 
     def _aliased(self, alias: str) -> Generation | None:
         name = self._aliases().get(alias)

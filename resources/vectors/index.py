@@ -158,17 +158,20 @@ class VectorIndex(ABC):
         """Return the engine's filter for points whose ``account_bucket`` is missing, several, or not in ``buckets``."""
 
     @abstractmethod
-    def _count(self, where: Any) -> int: ...
+    def _count(self, where: Any) -> int:
+        """Return the exact number of points that match."""
 
     @abstractmethod
-    def _delete(self, where: Any) -> None: ...
+    def _delete(self, where: Any) -> None:
+        """Delete the points that match."""
 
     @abstractmethod
     def _overwrite_payloads(self, payloads: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
         """Replace the payloads of points that exist."""
 
     @abstractmethod
-    def _retrieve(self, ids: Sequence[str], payload: bool | list[str], vectors: bool) -> Iterable[Record]: ...
+    def _retrieve(self, ids: Sequence[str], payload: bool | list[str], vectors: bool) -> Iterable[Record]:
+        """Return a batch of points, in any order, without unknown ids."""
 
     @abstractmethod
     def _scroll(

@@ -1,4 +1,4 @@
-"""From gold labels to what a search for a vertical should find."""
+"""Relevance judgements of accounts, computed from gold labels."""
 
 import polars as pl
 
@@ -6,10 +6,10 @@ from assets.transforms.verticals import ACCOUNT, MIN_PER_CLASS, POST
 
 
 def judged_accounts(gold: pl.DataFrame, posts: pl.DataFrame) -> dict[str, dict[str, int]]:
-    """Vertical → account id → 1 (relevant) or 0, for the verticals with at least MIN_PER_CLASS of each.
+    """Return vertical → account id → 1 (relevant) or 0, for verticals with at least MIN_PER_CLASS of each.
 
-    ``gold`` is label/gold, ``posts`` the searchable (post_id, account_id). An account's own judgement comes first;
-    one without is relevant when any of its judged posts is. Accounts without a searchable post are left out.
+    ``gold`` is label/gold, ``posts`` the searchable (post_id, account_id). An account's own judgement wins; without
+    one, an account is relevant when any of its judged posts is. Accounts without a searchable post are left out.
     """
     of_posts = (
         gold.filter(pl.col("item_kind") == POST)

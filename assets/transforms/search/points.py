@@ -1,4 +1,4 @@
-"""What the index should hold, and what differs from what it holds."""
+"""The points that the index should hold, and their differences from the points that it holds."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,25 +22,24 @@ SHOWN = (
 )
 DIGEST = "payload_digest"
 _FIELDS = sorted([*SHOWN, "posted_at", "verticals", "post_verticals"])
-_ABSENT = dict.fromkeys(_FIELDS)
 _DIGEST_BITS = 53
-"""A JSON number up to this size is the same to every reader."""
+"""Every JSON reader represents integers of this size exactly."""
 
 
 def payload_digest(payload: Mapping[str, Any]) -> int:
-    """53 bits of BLAKE2b over a payload's JSON in UTF-8, keys sorted, without spaces, null where it lacks a field."""
-    return _digest_of(_canonical({**_ABSENT, **payload}))
+    """Return 53 bits of BLAKE2b over a payload's JSON: UTF-8, sorted keys, no spaces, null for a missing field."""
+    return _digest_of(_canonical({**dict.fromkeys(_FIELDS), **payload}))
 
 
 def is_payload(payload: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Whether they are one JSON; ``==`` is not enough, since Python takes 5.0 for 5, and False for 0."""
+    """Return whether two payloads have equal JSON: for Python's ``==``, 5.0 is 5 and False is 0."""
     return _canonical(payload) == _canonical(wanted)
 
 
 def _canonical(payload: Mapping[str, Any]) -> bytes:
     try:
         return orjson.dumps(payload, option=orjson.OPT_SORT_KEYS)
-    except TypeError:  # of a foreign point: a number beyond 64 bits, which none of ours has
+    except TypeError:  # a foreign point may have a number beyond 64 bits
         return repr(sorted(payload.items())).encode(errors="surrogatepass")
 
 
@@ -50,9 +49,9 @@ def _digest_of(text: bytes) -> int:
 
 
 def desired_points(chunks: pl.DataFrame, tags: pl.DataFrame) -> pl.DataFrame:
-    """Rows of ``point_id``, the payload's fields and its DIGEST, in the order of ``chunks``.
+    """Return rows of ``point_id``, the payload's fields and its DIGEST, in the order of ``chunks``.
 
-    ``chunks`` are rows of the corpus, ``tags`` of vertical/tags. Counts that move all day are left out: they would
+    ``chunks`` are rows of the corpus, ``tags`` of vertical/tags. Counts that change all day are left out: they would
     rewrite every point every day.
     """
     points = chunks.select("point_id", *SHOWN, posted_at=pl.col("posted_at").dt.strftime("%Y-%m-%dT%H:%M:%S%.f%:z"))
@@ -68,17 +67,14 @@ def desired_points(chunks: pl.DataFrame, tags: pl.DataFrame) -> pl.DataFrame:
 
 
 def payloads(points: pl.DataFrame) -> Iterator[dict[str, Any]]:
-    """The payload of each row of ``desired_points``.
-
-    Absent values are left out, so that engines agree on what a filter matches.
-    """
+    """Yield the payload of each row of ``desired_points``, without null values: engines filter them differently."""
     for row in points.select(*_FIELDS, DIGEST).iter_rows(named=True):
         yield {name: value for name, value in row.items() if value is not None}
 
 
 @dataclass(frozen=True)
 class IndexChanges:
-    """Point ids by what has to happen to them; sorted, so that a rerun does the same."""
+    """Sorted ids of points to add, to change and to delete, and the number of unchanged points."""
 
     new: list[str]
     changed: list[str]
@@ -87,11 +83,11 @@ class IndexChanges:
 
 
 def compare(desired: pl.DataFrame, held: pl.DataFrame) -> IndexChanges:
-    """Compare ``desired_points`` with ``held_points``: a point is changed where one of the latter's columns differs."""
-    said = [name for name in held.columns if name != "point_id"]
-    wanted = desired.select("point_id", *said)
+    """Compare ``desired_points`` with ``held_points``; a point changed if any column of ``held`` differs."""
+    compared = [name for name in held.columns if name != "point_id"]
+    wanted = desired.select("point_id", *compared)
     known = wanted.join(held, on="point_id", suffix="_held")
-    changed = known.filter(pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"{name}_held")) for name in said))
+    changed = known.filter(pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"{name}_held")) for name in compared))
     return IndexChanges(
         _ids(wanted.join(held, on="point_id", how="anti")),
         _ids(changed),
@@ -100,10 +96,10 @@ def compare(desired: pl.DataFrame, held: pl.DataFrame) -> IndexChanges:
     )
 
 
-def held_points(said: Iterable[tuple[str, int] | tuple[str, str, int]], *, with_content: bool = False) -> pl.DataFrame:
-    """What points of an index say they hold, by id: (point_id, DIGEST), or those and the ``content_hash`` between."""
+def held_points(rows: Iterable[tuple[str, int] | tuple[str, str, int]], *, with_content: bool = False) -> pl.DataFrame:
+    """Return a table of (point_id, DIGEST), or (point_id, content_hash, DIGEST), sorted by id, each id once."""
     schema = {"point_id": pl.String, **({"content_hash": pl.String} if with_content else {}), DIGEST: pl.Int64}
-    return pl.DataFrame(list(said), schema=schema, orient="row").unique("point_id").sort("point_id")
+    return pl.DataFrame(list(rows), schema=schema, orient="row").unique("point_id").sort("point_id")
 
 
 def _ids(points: pl.DataFrame) -> list[str]:

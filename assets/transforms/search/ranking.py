@@ -1,4 +1,4 @@
-"""From two candidate lists to ranked accounts with their evidence."""
+"""Fuse two candidate lists and rank accounts with their evidence."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,26 +9,26 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-RANKING = "rrf-5-400-posts-2"  # names the rule below, in fingerprints of what depends on it
+RANKING = "rrf-5-400-posts-2"  # names the rule below in fingerprints of tables that depend on it
 # 1 / (k + rank), ranks from 1: Cormack, Clarke, Büttcher 2009, who took 60. nDCG@10 with 60, 20, 10, 5, 2 was .444,
 # .450, .455, .462, .457 on tweets by vertical, .763, .780, .787, .794, .797 on videos by their title, and .627, .611,
 # .609, .621, .614 on videos by vertical (39 queries only): a small k trusts the best of either list more.
 RRF_K = 5
-# How deep both searches go. Fixed, never derived from the accounts asked for: the ranking is a function of the
-# candidates, so that the best k accounts stay the first k of the best k + 1.
+# The depth of both searches. Fixed, and independent of the number of accounts to return, so that the best k accounts
+# are the first k of the best k + 1.
 CANDIDATES = 400
-# Asked of every shard beyond that, so that the cut is made here: an engine cuts by scores that carry its own noise.
+# Fetched from every shard, so that the cut is made here: an engine cuts by scores with its own rounding.
 FETCHED = CANDIDATES + 50
-SCORE_DECIMALS = 5  # equal texts embedded in other batches differ by 1e-6; what rounds to the same is a tie
-# Engines add in other orders and differ by 1e-6. Scores nearer than this could change places, or round apart.
+SCORE_DECIMALS = 5  # equal texts embedded in other batches differ by 1e-6; scores that round to the same are tied
+# Engines add in different orders and differ by 1e-6. Closer scores could change places, or round apart.
 NEAR_TIE = 2e-5
-# What an account's best, second and third post count. On 650 YouTube titles precision@10 of the accounts' vertical was
+# Weights of an account's best, second and third post. On 650 YouTube titles precision@10 of the accounts' vertical was
 # .260 with a factor of 0.1 from post to post (0: .258; 0.25: .258; 0.5: .243; 1: .209).
 POST_WEIGHTS = (1.0, 0.1, 0.01)
 
 
 class Candidate(Protocol):
-    """A chunk that a search found. The payload has ``account_id, post_id``, and ``chunk_no, text`` to be shown."""
+    """A chunk that a search found. The payload has ``account_id, post_id``, and ``chunk_no, text`` for display."""
 
     @property
     def id(self) -> str:
@@ -44,7 +44,7 @@ class Candidate(Protocol):
 
 
 class Retriever(StrEnum):
-    """Which candidate lists count."""
+    """The candidate lists that a ranking uses."""
 
     DENSE = "dense"
     BM25 = "bm25"
@@ -53,23 +53,23 @@ class Retriever(StrEnum):
 
 @dataclass(frozen=True)
 class Candidates:
-    """What all shards found, in any order: by cosine, by BM25, and the near ties' cosines as we compute them."""
+    """Candidates of all shards, in any order: by cosine, by BM25, and our own cosines of near ties."""
 
     dense: Sequence[Candidate]
     bm25: Sequence[Candidate]
     cosines: Mapping[str, float] = field(default_factory=dict)
 
     def of(self, retriever: Retriever) -> "Candidates":
-        """Those that a retriever counts."""
+        """Return the candidates that a retriever uses."""
         dense = [] if retriever is Retriever.BM25 else self.dense
         return Candidates(dense, [] if retriever is Retriever.DENSE else self.bm25, self.cosines)
 
 
 @dataclass(frozen=True)
 class FusedChunk:
-    """A chunk with its fused score, the part of each list in it, and where the list had it; ranks from 1.
+    """A chunk with its fused score, and its part, score and rank (from 1) in each list.
 
-    Score and rank are None, and the part is 0, where a list did not have it.
+    If a list lacks the chunk, its score and rank there are None, and its part is 0.
     """
 
     candidate: Candidate
@@ -84,9 +84,9 @@ class FusedChunk:
 
 @dataclass(frozen=True)
 class Evidence:
-    """One post of an account, by its best chunk, and why it was found.
+    """One post of an account, represented by its best chunk, and the reason that it was found.
 
-    ``score`` is ``dense_part + bm25_part``; ``weight`` is the share of it that counts in the account's score.
+    ``score`` is ``dense_part + bm25_part``; ``weight`` is its weight in the account's score.
     """
 
     post_id: str
@@ -115,9 +115,9 @@ class RankedAccount:
 
 
 def near_ties(dense: Iterable[Candidate]) -> list[str]:
-    """Ids of those among the best FETCHED candidates whose order an engine's rounding could decide; by id.
+    """Return sorted ids of the best FETCHED candidates whose order depends on an engine's rounding.
 
-    ``cosines`` of their vectors settles it, the same way for every engine.
+    ``cosines`` of their vectors decides it, equally for every engine.
     """
     ordered = sorted(dense, key=lambda candidate: (-round(candidate.score, SCORE_DECIMALS), candidate.id))[:FETCHED]
     ordered.sort(key=lambda candidate: candidate.score)
@@ -131,7 +131,7 @@ def near_ties(dense: Iterable[Candidate]) -> list[str]:
 
 
 def cosines(query: NDArray[np.float32], vectors: Mapping[str, NDArray[np.float32]]) -> dict[str, float]:
-    """Id → cosine in double precision, each by itself, so that equal vectors have equal cosines."""
+    """Return id → cosine in double precision, each computed alone, so that equal vectors have equal cosines."""
     exact = query.astype(np.float64)
     exact /= np.linalg.norm(exact)
     found = {}
@@ -142,13 +142,13 @@ def cosines(query: NDArray[np.float32], vectors: Mapping[str, NDArray[np.float32
 
 
 def fuse(found: Candidates, k: int = RRF_K) -> list[FusedChunk]:
-    """Reciprocal rank fusion: Σ 1 / (k + rank) over the lists that have the chunk; by (-score, id).
+    """Fuse by reciprocal rank, Σ 1 / (k + rank) over the lists that have the chunk; return in order (-score, id).
 
-    Ranks are ours, by (-score, id), whatever order the lists come in. A BM25 score of 0 or less shares no term with
-    the query and does not count, nor does a point that is of no account and post: somebody else's, until it is removed.
+    Ranks follow (-score, id), whatever order the lists have. Leaves out BM25 scores of 0 or less, which share no term
+    with the query, and foreign points without account and post.
     """
     in_dense = _ranked(filter(_is_of_a_post, found.dense), found.cosines)
-    in_bm25 = _ranked((one for one in found.bm25 if one.score > 0 and _is_of_a_post(one)), {})
+    in_bm25 = _ranked((chunk for chunk in found.bm25 if chunk.score > 0 and _is_of_a_post(chunk)), {})
     fused = []
     for id_ in in_dense.keys() | in_bm25.keys():
         dense_rank, dense_score, by_dense = in_dense.get(id_, (None, None, None))
@@ -173,12 +173,12 @@ def fuse(found: Candidates, k: int = RRF_K) -> list[FusedChunk]:
 
 
 def rank_posts(found: Candidates) -> list[str]:
-    """Post ids, best first; a post is as good as its best chunk."""
+    """Return post ids, best first; a post scores as its best chunk."""
     return list(dict.fromkeys(str(chunk.candidate.payload["post_id"]) for chunk in fuse(found)))
 
 
 def rank_accounts(found: Candidates, limit: int, evidence: int = 3) -> list[RankedAccount]:
-    """The best ``limit`` accounts by (-score, account_id), each with up to ``evidence`` posts.
+    """Return the best ``limit`` accounts in order (-score, account_id), each with up to ``evidence`` posts.
 
     A post scores as its best chunk. An account scores as its best post, plus a tenth of its second, plus a hundredth
     of its third: another relevant post never hurts and never outweighs a clearly better one. Raises ValueError for a
@@ -193,12 +193,13 @@ def rank_accounts(found: Candidates, limit: int, evidence: int = 3) -> list[Rank
     accounts = []
     for account_id, best_chunks in posts.items():
         best_first = list(best_chunks.values())
-        weighed = [(chunk, weight) for chunk, weight in zip(best_first, POST_WEIGHTS, strict=False)]
+        weighed = list(zip(best_first, POST_WEIGHTS, strict=False))
         dense_part = sum(chunk.dense_part * weight for chunk, weight in weighed)
         bm25_part = sum(chunk.bm25_part * weight for chunk, weight in weighed)
         shown = [_evidence(chunk, number) for number, chunk in enumerate(best_first[:evidence])]
-        handle = _text(best_first[0].candidate.payload.get("handle"))
-        accounts.append(RankedAccount(account_id, handle, dense_part + bm25_part, dense_part, bm25_part, shown))
+        handle = best_first[0].candidate.payload.get("handle")
+        shown_handle = handle if isinstance(handle, str) else None  # other writers may put any type there
+        accounts.append(RankedAccount(account_id, shown_handle, dense_part + bm25_part, dense_part, bm25_part, shown))
     return sorted(accounts, key=lambda account: (-account.score, account.account_id))[:limit]
 
 
@@ -206,20 +207,18 @@ def _is_of_a_post(candidate: Candidate) -> bool:
     return all(isinstance(candidate.payload.get(name), str) for name in ("account_id", "post_id"))
 
 
-def _text(value: object) -> str | None:
-    """What is shown of a payload that others may have written to."""
-    return value if isinstance(value, str) else None
-
-
-def _ranked(candidates: Iterable[Candidate], settled: Mapping[str, float]) -> dict[str, tuple[int, float, Candidate]]:
-    """Point id → (rank from 1, score, candidate) of the best CANDIDATES by (-score, id)."""
-    scored = [(settled.get(candidate.id, candidate.score), candidate) for candidate in candidates]
+def _ranked(
+    candidates: Iterable[Candidate], exact_scores: Mapping[str, float]
+) -> dict[str, tuple[int, float, Candidate]]:
+    """Return point id → (rank from 1, score, candidate) of the best CANDIDATES by (-score, id)."""
+    scored = [(exact_scores.get(candidate.id, candidate.score), candidate) for candidate in candidates]
     ordered = sorted(scored, key=lambda pair: (-round(pair[0], SCORE_DECIMALS), pair[1].id))[:CANDIDATES]
     return {candidate.id: (rank, score, candidate) for rank, (score, candidate) in enumerate(ordered, start=1)}
 
 
 def _evidence(chunk: FusedChunk, number: int) -> Evidence:
     payload = chunk.candidate.payload
+    text = payload.get("text")
     return Evidence(
         post_id=payload["post_id"],
         chunk_no=payload.get("chunk_no"),
@@ -231,5 +230,5 @@ def _evidence(chunk: FusedChunk, number: int) -> Evidence:
         bm25_part=chunk.bm25_part,
         bm25_score=chunk.bm25_score,
         bm25_rank=chunk.bm25_rank,
-        text=_text(payload.get("text")) or "",
+        text=text if isinstance(text, str) else "",
     )

@@ -1,4 +1,4 @@
-"""How much of the exact answer an approximate search finds."""
+"""The recall of an approximate search against exact search."""
 
 from collections.abc import Sequence
 
@@ -6,13 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 _TIE = 1e-5
-"""Cosines that differ by less are a tie: either point is a right answer."""
+"""Cosines that differ by less are tied: both points are right."""
 
 
 class ExactNeighbours:
-    """The best ``k`` cosines of every query over all vectors, and those of the points that a search found.
+    """Compares the points that a search found with the best ``k`` cosines of every query over all vectors.
 
-    ``queries`` is (queries, dimension) of unit length; ``found`` is each query's point ids, as the search gave them.
+    ``queries`` is (queries, dimension) of unit length; ``found`` is each query's point ids in the search's order.
     Memory: one block of cosines and (queries, k).
     """
 
@@ -27,7 +27,7 @@ class ExactNeighbours:
                 self._asked.setdefault(point, []).append(number)
 
     def add(self, ids: Sequence[str], vectors: NDArray[np.float32]) -> None:
-        """Take a block of points: their ids, and their unit vectors (points, dimension)."""
+        """Add a block of points: their ids, and their unit vectors (points, dimension)."""
         cosines = self._queries @ vectors.T
         self._vectors += len(ids)
         self._best = np.sort(np.hstack([self._best, cosines]), axis=1)[:, -self._k :]
@@ -36,10 +36,10 @@ class ExactNeighbours:
                 self._hits[number].append(float(cosines[number, row]))
 
     def recall(self) -> float:
-        """The mean part of the true best ``k`` that was found; 1.0 when there is nothing to find.
+        """Return the mean share of the exact best ``k`` that was found; 1.0 without points or queries.
 
-        A found point counts when its true cosine, by the vectors added, is not below the k-th best one. A point that
-        was not among those added never counts.
+        A found point counts when its exact cosine is not below the k-th best one. A point that was never added does
+        not count.
         """
         due = min(self._k, self._vectors)
         if due == 0 or not len(self._queries):

@@ -4,11 +4,12 @@ import fcntl
 import json
 import os
 import shutil
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from resources.vectors.edge.index import EdgeIndex
 from resources.vectors.edge.shard import create_shard, read_metadata, write_metadata
@@ -105,19 +106,18 @@ class EdgeGenerations(Generations):
 @contextmanager
 def _exclusive(path: Path, timeout_seconds: float) -> Iterator[None]:
     """Hold the lock file. The kernel frees it when the holder dies; the pid inside is for the error alone."""
-    deadline = time.monotonic() + timeout_seconds
+    retry = Retrying(
+        stop=stop_after_delay(timeout_seconds),
+        wait=wait_fixed(_LOCK_POLL_SECONDS),
+        retry=retry_if_exception_type(BlockingIOError),
+        reraise=True,
+    )
     with path.open("a+") as lock:
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    holder = path.read_text().strip() or "unknown"
-                    raise IndexUnavailableError(
-                        f"{path} is held by process {holder}: waited {timeout_seconds:g} s."
-                    ) from None
-                time.sleep(_LOCK_POLL_SECONDS)
+        try:
+            retry(fcntl.flock, lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = path.read_text().strip() or "unknown"
+            raise IndexUnavailableError(f"{path} is held by process {holder}: waited {timeout_seconds:g} s.") from None
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()

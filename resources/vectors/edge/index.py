@@ -4,12 +4,12 @@ import threading
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import qdrant_edge as edge
 
-from resources.vectors.edge.models import edge_point, edge_sparse, filter_of, orphaned
 from resources.vectors.edge.shard import (
     create_payload_indexes,
     engine_errors,
@@ -25,7 +25,19 @@ from resources.vectors.index import (
     VectorIndex,
     in_batches,
 )
-from resources.vectors.values import Candidate, IndexPoint, SearchFilter, SparseVector, VectorIndexError, id_in_engine
+from resources.vectors.values import (
+    DENSE,
+    SPARSE,
+    Candidate,
+    IndexPoint,
+    SearchFilter,
+    SparseVector,
+    VectorIndexError,
+    id_in_engine,
+)
+
+_ONE_BUCKET = edge.FieldCondition("account_bucket", values_count=edge.ValuesCount(gte=1, lte=1))
+"""The payload names exactly one bucket: a match alone also finds lists that contain the value."""
 
 
 class EdgeIndex(VectorIndex):
@@ -45,7 +57,7 @@ class EdgeIndex(VectorIndex):
         """See VectorIndex."""
         written = 0
         for batch in in_batches(points):
-            self._update(edge.UpdateOperation.upsert_points([edge_point(point) for point in batch]))
+            self._update(edge.UpdateOperation.upsert_points([_point(point) for point in batch]))
             written += len(batch)
         return written
 
@@ -96,7 +108,7 @@ class EdgeIndex(VectorIndex):
             if not is_of_engine(error):
                 raise
             raise VectorIndexError(
-                f"{self._folder} cannot be loaded: {error}. Move it away and the next run builds it anew."
+                f"{self._folder} cannot be loaded: {error}. Move it away and the next run builds it again."
             ) from error
         if not PAYLOAD_INDEXES.keys() <= shard.info().payload_schema.keys():
             create_payload_indexes(shard)
@@ -109,10 +121,10 @@ class EdgeIndex(VectorIndex):
 
     @engine_errors()
     def _filter(self, where: SearchFilter, ids: Sequence[str] | None = None) -> edge.Filter | None:
-        return filter_of(where, ids)
+        return _filter_of(where, ids)
 
     def _orphaned_filter(self, buckets: Iterable[int]) -> edge.Filter:
-        return orphaned(buckets)
+        return _orphaned(buckets)
 
     @engine_errors()
     def _count(self, where: edge.Filter | None) -> int:
@@ -157,7 +169,7 @@ class EdgeIndex(VectorIndex):
         limit: int,
         payload: bool,
     ) -> list[Candidate]:
-        vector = edge_sparse(query) if isinstance(query, SparseVector) else query
+        vector = _sparse_vector(query) if isinstance(query, SparseVector) else query
         request = edge.QueryRequest(
             limit=limit,
             query=edge.Query.Nearest(vector, using=using),
@@ -171,3 +183,44 @@ class EdgeIndex(VectorIndex):
 
 def _selector(payload: bool | list[str]) -> bool | edge.PayloadSelector:
     return payload if isinstance(payload, bool) else edge.PayloadSelector.Include(payload)
+
+
+def _point(point: IndexPoint) -> edge.Point:
+    """Return a point as it is written, without an empty sparse vector."""
+    vectors: dict[str, edge.NamedVector] = {DENSE: point.checked().dense.tolist()}
+    if len(point.sparse):
+        vectors[SPARSE] = _sparse_vector(point.sparse.checked())
+    return edge.Point(id_in_engine(point.id), vectors, dict(point.payload))
+
+
+def _sparse_vector(sparse: SparseVector) -> edge.SparseVector:
+    """Return a sparse vector as it is written and queried."""
+    return edge.SparseVector(sparse.indices.tolist(), sparse.values.tolist())
+
+
+def _filter_of(where: SearchFilter, ids: Sequence[str] | None = None) -> edge.Filter | None:
+    """Return a filter, restricted to ``ids`` if given, or None when any point matches."""
+    # Quoted: the alias exists in the stubs alone.
+    must: "list[edge.ConditionType]" = [  # noqa: UP037
+        edge.FieldCondition(key, match=edge.MatchValue(value)) for key, value in where.matches().items()
+    ]
+    if where.account_bucket is not None:
+        must.append(_ONE_BUCKET)
+    if where.account_ids is not None:
+        must.append(edge.FieldCondition("account_id", match=edge.MatchAny(sorted(where.account_ids))))
+    if where.posted_after or where.posted_before:
+        bounds = edge.RangeDateTime(gte=_rfc3339(where.posted_after), lt=_rfc3339(where.posted_before))
+        must.append(edge.FieldCondition("posted_at", range=bounds))
+    if ids is not None:
+        must.append(edge.HasIdCondition({id_in_engine(id_) for id_ in ids}))
+    return edge.Filter(must=must) if must else None
+
+
+def _orphaned(buckets: Iterable[int]) -> edge.Filter:
+    """Return the filter for points that no filter by one of ``buckets`` finds."""
+    in_any = edge.FieldCondition("account_bucket", match=edge.MatchAny(sorted(buckets)))
+    return edge.Filter(must_not=[edge.Filter(must=[in_any, _ONE_BUCKET])])
+
+
+def _rfc3339(bound: datetime | None) -> str | None:
+    return bound.isoformat() if bound else None

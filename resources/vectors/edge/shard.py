@@ -75,7 +75,7 @@ def read_metadata(folder: Path) -> Generation:
         return Generation.from_json(folder.name, json.loads((folder / METADATA_FILE).read_text()))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise VectorIndexError(
-            f"{folder} has no readable {METADATA_FILE}. Move it away and the next run builds it anew."
+            f"{folder} has no readable {METADATA_FILE}. Move it away and the next run builds it again."
         ) from error
 
 

@@ -1,16 +1,27 @@
-"""Calls of qdrant-client: RETRY says when they are retried; every failure becomes an error of the index."""
+"""Connect to a Qdrant server: addresses, clients, and calls. RETRY says when a call is retried."""
 
 import json
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import httpx
+from qdrant_client import QdrantClient
 from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
-from resources.vectors.values import CollectionMissingError, IndexUnavailableError, VectorIndexError
+from resources.vectors.values import (
+    CollectionMissingError,
+    IndexUnavailableError,
+    QdrantAddressError,
+    VectorIndexError,
+)
+
+# A key without TLS is usual in a cluster's own network; the client would warn at every command.
+warnings.filterwarnings("ignore", message="Api key is used with an insecure connection")
 
 T = TypeVar("T")
 _RETRIED_STATUS = frozenset({408, 429, 500, 502, 503, 504})
@@ -97,3 +108,21 @@ def _server_message(error: UnexpectedResponse) -> str:
     except (ValueError, KeyError, TypeError):
         body = body or error.reason_phrase
     return body[:_MESSAGE_CHARACTERS]
+
+
+def shown_address(setting: str, url: str) -> str:
+    """Return the host and port of an address, for errors. Raise QdrantAddressError, without user and password."""
+    try:
+        address = urlsplit(url)
+        if address.hostname and address.scheme in ("http", "https") and "@" not in address.netloc:
+            return f"{address.hostname}:{address.port or 6333}"
+    except ValueError:  # of a port or IPv6 address
+        pass
+    raise QdrantAddressError(
+        f"{setting} is {url.rpartition('@')[2]!r}, expected http:// or https:// and a host; the key is QDRANT_API_KEY."
+    ) from None
+
+
+def client_of(url: str, api_key: str, timeout_seconds: int) -> QdrantClient:
+    """Return a client that has sent nothing: its own version check runs in a thread and only warns."""
+    return QdrantClient(url=url, api_key=api_key or None, timeout=timeout_seconds, check_compatibility=False)

@@ -8,8 +8,7 @@ from qdrant_client import QdrantClient, models
 from tenacity import Retrying
 
 from resources.vectors.generations import PREVIOUS, SERVING, Generation, Generations, IndexConfig, generation_number
-from resources.vectors.server.address import client_of, shown_address
-from resources.vectors.server.calls import RETRY, QdrantCalls
+from resources.vectors.server.calls import RETRY, QdrantCalls, client_of, shown_address
 from resources.vectors.server.index import ServerIndex
 from resources.vectors.server.models import collection_settings
 from resources.vectors.values import AliasRaceError, VectorIndexError

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from qdrant_client import models
 from tenacity import stop_after_attempt
 
-from resources.vectors.server.address import client_of, shown_address
-from resources.vectors.server.calls import RETRY, QdrantCalls
+from resources.vectors.server.calls import RETRY, QdrantCalls, client_of, shown_address
 from resources.vectors.values import CollectionMissingError, VectorIndexError
 
 NODE_TIMEOUT_SECONDS = 5

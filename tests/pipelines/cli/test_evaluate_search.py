@@ -155,7 +155,7 @@ def test_figures_are_those_of_exact_search_and_of_plain_bm25(tmp_path: Path) -> 
     assert 0.2 < min(dense, bm25) <= max(dense, bm25) < 0.95
     assert hybrid > max(dense, bm25)
     assert (found.default, found.queries_without_text) == ("hybrid", 1)
-    assert found.note == "Judged and not asked, for want of a text in the test split: 1."
+    assert found.note == "Judged queries skipped, because the test split has no text for them: 1."
     assert set(phases) == {"counting terms", "indexing documents", "asking queries"}
     assert (found.documents, found.queries) == (DOCUMENTS, len(collection.grades) - 1)
 
@@ -259,7 +259,7 @@ def test_a_query_with_nothing_to_find_counts_as_nothing_found(tmp_path: Path) ->
     assert found.queries == 4
     assert found.quality[Retriever.BM25].recall_at_100 == pytest.approx((1 + 0 + 0.5 + 0) / 4)
     assert found.documents_missing == found.to_json()["documents_missing"] == 1
-    assert found.note == "Judged and not in the corpus, so never found: 1 documents."
+    assert found.note == "Judged documents that the corpus lacks, so never found: 1."
 
 
 def test_marks_and_blanks_around_ids_are_no_part_of_them(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -273,6 +274,17 @@ def test_a_reader_that_stops_ends_the_work(server: Server, tokenizer: WordPieceT
     with contextlib.closing(batches):  # type: ignore[type-var]
         pass
     assert len(server.requests) <= 2
+
+
+def test_a_reader_that_stops_does_not_wait_for_a_retry(server: Server, tokenizer: WordPieceTokenizer) -> None:
+    server.faults = [None, *[(503, b"", {"Retry-After": "30"})] * 9]
+    batches = EndpointModel(Endpoint(server.url, "m"), tokenizer, requests=2).embed(["a"] * (MAX_TEXTS * 2))
+    next(batches)
+    started = time.monotonic()
+    with contextlib.closing(batches):  # type: ignore[type-var]
+        pass
+    assert time.monotonic() - started < 15
+    assert len(server.requests) == 2
 
 
 def test_the_dimension_is_asked_for_once(server: Server, tokenizer: WordPieceTokenizer) -> None:

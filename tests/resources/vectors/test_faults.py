@@ -17,7 +17,8 @@ from threading import Thread
 
 import numpy as np
 import pytest
-from tenacity import stop_after_attempt, wait_none
+from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
+from tenacity import RetryCallState, stop_after_attempt, wait_none
 
 from resources.errors import PermanentFailure
 from resources.vectors.edge.generations import EdgeGenerations
@@ -241,6 +242,18 @@ def qdrant_that_answers(*statuses: int) -> Iterator[tuple[str, list[str]]]:
         server.server_close()
 
 
+@pytest.mark.parametrize(("asked", "expected"), [(0, [0.2, 0.4, 0.8, 1.6]), (1, [1, 1, 1, 1.6])])
+def test_waits_double_and_are_at_least_what_the_server_asks_for(asked: int, expected: list[float]) -> None:
+    failed = ResourceExhaustedResponse("too many requests", asked)
+    waits = []
+    for attempt in range(1, 5):
+        state = RetryCallState(RETRY, None, (), {})
+        state.attempt_number = attempt
+        state.set_exception((type(failed), failed, None))
+        waits.append(RETRY.wait(state))
+    assert waits == pytest.approx(expected)
+
+
 def test_transient_failures_are_tried_again() -> None:
     with qdrant_that_answers(503, 429, 200) as (url, asked), ServerGenerations.connect(url, retry=AT_ONCE):
         assert len(asked) == 3
@@ -275,7 +288,7 @@ def test_a_panic_of_the_engine_is_one_clear_error(folder: Path) -> None:
     """It is no Exception, and has no class that could be imported."""
     [status] = (folder / f"{SERVING}_v1" / "segments").glob("*/vector_storage-dense/vectors/status.dat")
     status.write_bytes(status.read_bytes()[: status.stat().st_size // 2])
-    told = "cannot be loaded: index out of bounds.*Move it away and the next run builds it anew"
+    told = "cannot be loaded: index out of bounds.*Move it away and the next run builds it again"
     with pytest.raises(VectorIndexError, match=told), QdrantResource(edge_path=str(folder)).open() as index:
         index.count()
 
