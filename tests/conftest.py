@@ -1,4 +1,4 @@
-"""What tests share: one embedded stack a test process, started by the code that users start it with."""
+"""Fixtures that tests share. Each test process has its own embedded stack, started as users start it."""
 
 import hashlib
 from collections.abc import Iterator
@@ -14,13 +14,36 @@ from resources.local_stack import EmbeddedStack
 from resources.s3.client import S3Resource
 from tests.worlds.governor_launcher import governor_config, stop_governors
 
-settings.register_profile("untimed", deadline=None)  # how long an example takes is for benchmarks to say
-settings.load_profile("untimed")
+# Benchmarks measure how long an example takes. More than 50 examples found no more failures and took twice as long.
+settings.register_profile("cippus", deadline=None, max_examples=50)
+settings.load_profile("cippus")
+_SLOW_FIXTURES = {"stack", "demo"}
+_SLOW_PATHS = (
+    *("benchmarks/", "chaos/", "pipelines/deploy/", "pipelines/local/"),
+    *("assets/raw/test_collations.py", "assets/search/test_shards.py", "resources/vectors/test_faults.py"),
+    *(f"resources/s3/governor/test_{name}.py" for name in ("clients", "departures", "killed", "process", "races")),
+    *(f"resources/s3/governor/test_{name}.py" for name in ("rate_control", "starting", "writers")),
+)
+"""Tests that start servers or other processes, or simulate for seconds."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark slow tests, and start files with slow tests first.
+
+    Without the order a long file would start last and run alone in one process while the others have nothing to do.
+    """
+    for item in items:
+        path = item.path.relative_to(Path(__file__).parent).as_posix()
+        if path.startswith(_SLOW_PATHS) or _SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
+    slow_files = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow_files)
 
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStack]:
-    """A running Postgres and S3 of this test process' own; request governors that tests start end with it."""
+    """A running Postgres and S3 for this test process. Request governors that tests start end with it."""
     home = tmp_path_factory.mktemp("stack")
     try:
         yield embedded.up(home)
@@ -31,8 +54,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStack]:
 
 @pytest.fixture
 def s3(stack: EmbeddedStack, request: pytest.FixtureRequest) -> S3Resource:
-    """An empty S3 bucket of the test's own, reached directly, which is quicker."""
-    # A name from the test's own id: unique in the process, and the same on every run.
+    """An empty S3 bucket for this test, without the request governor, which is quicker."""
+    # A hash of the test's id is unique in the process, and the same on every run.
     digest = hashlib.blake2b(request.node.nodeid.encode(), digest_size=8).hexdigest()
     found = S3Resource(
         bucket=f"test-{digest}",
@@ -52,13 +75,13 @@ def governed(s3: S3Resource) -> S3Resource:
 
 @pytest.fixture
 def lake(s3: S3Resource) -> LakeResource:
-    """An empty lake of the test's own."""
+    """An empty lake for this test."""
     return LakeResource(s3=s3)
 
 
 @pytest.fixture
 def source(stack: EmbeddedStack) -> Iterator[psycopg.Connection]:
-    """The source database with empty tables; changes are committed as they are made."""
+    """A connection to the source database, with empty tables and autocommit."""
     with psycopg.connect(stack.postgres_dsn, autocommit=True) as connection:
         connection.execute("TRUNCATE accounts, posts, testimonials")
         yield connection
@@ -66,6 +89,6 @@ def source(stack: EmbeddedStack) -> Iterator[psycopg.Connection]:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home folder of the test's own, with nothing running."""
+    """A home folder for this test, with nothing running."""
     monkeypatch.setenv("CIPPUS_HOME", str(tmp_path))
     return tmp_path

@@ -16,7 +16,7 @@ from tests.chaos import bench
 from tests.chaos.bench import Series
 from tests.chaos.incidents import DECKS, PLACES, What
 
-RUNS = 60
+RUNS = 50
 COMMIT_STEPS = (
     *("extract: raw file", "extract: manifest", "merge: lake file", "merge: lake commit"),
     *("tidy: lake file", "tidy: lake commit"),

@@ -30,7 +30,7 @@ from resources.vectors.server.index import ServerIndex
 from resources.vectors.values import DENSE, IndexPoint, SparseVector
 from tests.worlds.lineage import BUCKETS_RUN, World, loaded_world, world_name
 
-DAMAGES = 200
+DAMAGES = 50
 DICE = random.Random(0)  # noqa: S311 -- a seed
 Dump = Mapping[str, tuple[Any, ...]]
 

@@ -15,7 +15,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Payload indexes have no effect in the local Qdrant"),
     pytest.mark.filterwarnings("ignore:Local mode performs exact"),
 ]
-CORPUS, QUESTIONS = Corpus(size=1_200, dimension=48), 25
+CORPUS, QUESTIONS = Corpus(size=1_200, dimension=48), 12
 LIMIT = 20
 Engines = Mapping[str, list[VectorIndex]]
 

@@ -117,7 +117,7 @@ def read_back(bound: Any, value: Any) -> Any:
     return date.fromisoformat(bound) if isinstance(value, date) else bound
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(values)
 def test_bounds_hold_the_value(value: Any) -> None:
     assert read_back(least_bound(value), value) <= value <= read_back(greatest_bound(value), value)

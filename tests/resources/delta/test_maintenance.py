@@ -101,7 +101,7 @@ streams = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(streams)
 def test_sorted_streams_are_merged_in_order_and_whole(found: list[list[list[str | None]]]) -> None:
     order: Any = lambda key: (key is not None, key or "")  # noqa: E731

@@ -22,7 +22,7 @@ lists = st.none() | st.lists(values, max_size=2)
 moments = st.integers(1, 3).map(lambda day: datetime(2024, 1, day, tzinfo=UTC))
 tables = st.dictionaries(keys, st.tuples(st.integers(0, 1), values, lists, moments), max_size=8)
 rules = st.builds(MergeRule, st.sets(st.integers(0, 1)).map(tuple), st.booleans(), st.none() | moments)
-brief = settings(max_examples=60, deadline=None)
+brief = settings(max_examples=50, deadline=None)
 Rows = dict[str, tuple[int, str | None, list[str | None] | None, datetime]]
 
 

@@ -101,7 +101,7 @@ def test_a_slow_client_does_not_inflate_the_rate_and_an_idle_one_saves_nothing_u
 
 
 @given(st.lists(st.tuples(st.sampled_from(["accepted", "throttled", "bound"]), st.floats(0.0, 0.5)), max_size=200))
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=50, deadline=None, derandomize=True)
 def test_the_rate_stays_between_floor_and_ceiling_whatever_happens(events: list[tuple[str, float]]) -> None:
     chosen = RateSettings(write_ceiling=900.0)
     rate = LearnedRate(chosen, 900.0)

@@ -96,7 +96,7 @@ def _request(number: int, body: bytes, framing: str) -> bytes:
     return head + b"Transfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n" + trailers + b"\r\n"
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.tuples(BODIES, FRAMINGS), min_size=1, max_size=4), st.lists(st.integers(0), max_size=12))
 def test_any_split_of_requests_means_the_same(messages: list[tuple[bytes, str]], cuts: list[int]) -> None:
     sent = b"".join(_request(n, body, framing) for n, (body, framing) in enumerate(messages))
@@ -126,7 +126,7 @@ async def _answered(parts: list[bytes], *, head: bool) -> tuple[int, bytes, bool
     return answer.status, body, connection.reusable, line.closed
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=50)
 @given(BODIES, FRAMINGS, st.booleans(), st.booleans(), st.lists(st.integers(0), max_size=12))
 def test_any_split_of_an_answer_means_the_same(
     body: bytes, framing: str, interim: bool, head: bool, cuts: list[int]
@@ -139,7 +139,7 @@ def test_any_split_of_an_answer_means_the_same(
     assert found == (200, b"" if head else body, True, False)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=50)
 @given(st.integers(0, 99_999), st.lists(st.integers(0), max_size=6))
 def test_an_answer_that_was_cut_off_is_never_whole(size: int, cuts: list[int]) -> None:
     sent = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + bytes(size)
@@ -159,7 +159,7 @@ async def _cut_off(parts: list[bytes]) -> bytes:
         return b"lost"
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=50)
 @given(st.binary(min_size=1, max_size=30), st.lists(st.integers(0), max_size=6))
 @example(b"H", [])
 @example(b"HTTP/1.1 200 OK", [])
@@ -173,7 +173,7 @@ def test_what_comes_unasked_never_reaches_the_next_request(more: bytes, cuts: li
         assert broken
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=50)
 @given(st.binary(max_size=200), st.lists(st.integers(0), max_size=6))
 def test_anything_at_all_is_answered_or_refused(noise: bytes, cuts: list[int]) -> None:
     _, written = asyncio.run(_served(_split(GET + noise + b"\r\n\r\n", cuts)))
