@@ -14,9 +14,9 @@ from assets.transforms.text.corpus import Dropped
 from pipelines.definitions import defs
 from resources.catalogues import load_verticals
 from resources.s3.usage import PrefixUsage, Usage
+from resources.settings import variables
 from resources.sources.redshift import STAGING
-from resources.vectors.generations import PREVIOUS, SERVING, Generation, Recipe
-from resources.wiring import VARIABLES
+from resources.vectors.generations import PREVIOUS, SERVING, Generation, IndexConfig
 from tests.benchmarks.__main__ import BENCHES
 from tests.docs.definitions import (
     assets_by_group,
@@ -113,7 +113,7 @@ def test_every_name_in_code_font_exists() -> None:
     assets, checks = assets_by_group(), checks_by_group()
     known = {
         *FOREIGN_NAMES,
-        *VARIABLES,
+        *(variable.name for variable in variables()),
         *(name for command in COMMANDS.values() for name in option_names(command)),
         *re.findall(r'"(--[a-z]+)"', (ROOT / "tests" / "benchmarks" / "__main__.py").read_text()),
         *assets,
@@ -134,7 +134,7 @@ def test_every_name_in_code_font_exists() -> None:
         *(vertical.name for vertical in load_verticals()),
         SERVING,
         PREVIOUS,
-        *(Generation(number, "", Recipe("", 0, "")).name for number in (1, 2)),
+        *(Generation(number, "", IndexConfig("", 0, "")).name for number in (1, 2)),
         LANDING,
         AUDIENCE_LANDING,
         *CODE_NAMES,

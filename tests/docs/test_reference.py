@@ -16,7 +16,7 @@ from docs import reference
 from pipelines.cli.main import app
 from pipelines.definitions import defs
 from resources.catalogues import load_verticals
-from resources.wiring import VARIABLES
+from resources.settings import variables
 from tests.docs.definitions import assets_by_group, checks_by_group, commands, option_names, reads_by_group
 from tests.docs.texts import ROOT, names, table_rows
 
@@ -82,8 +82,8 @@ def test_every_asset_has_its_description_columns_and_checks() -> None:
 
 def test_variables_are_the_declared_ones() -> None:
     rows = table_rows(GENERATED["configuration"], "variable")
-    assert [names(row[0])[0] for row in rows] == list(VARIABLES)
-    for (name, meaning, default), row in zip(reference.variables(), rows, strict=True):
+    assert [names(row[0])[0] for row in rows] == [variable.name for variable in variables()]
+    for (name, meaning, default), row in zip(variables(), rows, strict=True):
         assert [cell.strip() for cell in row[1:]] == [reference.plain(default), reference.plain(meaning)], name
         assert len(meaning) > 5, name
 
