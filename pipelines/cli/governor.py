@@ -1,4 +1,4 @@
-"""`cippus s3-governor`, and how governors look in a terminal."""
+"""`cippus s3-governor`, and the display of governors in a terminal."""
 
 import logging
 import sys
@@ -20,21 +20,21 @@ _COLUMNS = ("prefix", "verb", "requests", "503s", "wasted", "lost", "waited", "r
 def s3_governor(  # noqa: PLR0913  # options of a command
     port: Annotated[int, typer.Option(help="Loopback port to listen on; 0 for any free one.")],
     upstream: Annotated[str | None, typer.Option(help="URL of the S3 service (default: the environment's).")] = None,
-    depth: Annotated[int, typer.Option(help="Path segments of a key that share a request limit.")] = 2,
+    depth: Annotated[int, typer.Option(help="Number of path segments of a key that share a request limit.")] = 2,
     deadline: Annotated[
-        float, typer.Option(help="Seconds that a request is tried for; below the clients' own time-outs.")
+        float, typer.Option(help="Seconds until a request fails; must be below the clients' own time-outs.")
     ] = 12.0,
-    host: Annotated[list[str] | None, typer.Option(help="Another name of the service that requests may use.")] = None,
-    max_writes: Annotated[float | None, typer.Option(help="Most writes a second to one prefix.")] = None,
-    max_reads: Annotated[float | None, typer.Option(help="Most reads a second to one prefix.")] = None,
-    emf: Annotated[str, typer.Option(help="CloudWatch metrics: udp://host:port, a file, or - for here.")] = "",
-    ca_file: Annotated[Path | None, typer.Option(help="Certificates that the service's is verified with.")] = None,
-    sts_host: Annotated[str, typer.Option(help="The one host that clients may have a tunnel to.")] = "",
-    token_file: Annotated[Path | None, typer.Option(help="File with the token that clients have to bring.")] = None,
-    folder: Annotated[Path | None, typer.Option(help="Where learned limits are kept over restarts.")] = None,
+    max_writes: Annotated[float | None, typer.Option(help="Maximum writes per second to one prefix.")] = None,
+    max_reads: Annotated[float | None, typer.Option(help="Maximum reads per second to one prefix.")] = None,
+    emf: Annotated[
+        str, typer.Option(help="Target of CloudWatch metrics: udp://host:port, a file, or - for standard output.")
+    ] = "",
+    ca_file: Annotated[str, typer.Option(help="PEM certificates to verify the service's with.")] = "",
+    token_file: Annotated[Path | None, typer.Option(help="File with the token that clients must send.")] = None,
+    folder: Annotated[Path | None, typer.Option(help="Folder that keeps learned limits over restarts.")] = None,
 ) -> None:
-    """Pace, repeat and count the requests of S3 clients that use http://127.0.0.1:PORT as their proxy."""
-    # Its event loop is needed by no other command.
+    """Pace, retry and count the requests of S3 clients that use http://127.0.0.1:PORT as their proxy."""
+    # No other command needs its event loop.
     from resources.s3.governor.service import serve
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
@@ -43,20 +43,18 @@ def s3_governor(  # noqa: PLR0913  # options of a command
         port=port,
         depth=depth,
         deadline=deadline,
-        hosts=tuple(host or ()),
-        token=read_token(token_file) if token_file else "",
+        token=read_token(token_file),
         folder=folder,
         ca_file=ca_file,
-        sts_host=sts_host,
         write_ceiling=max_writes,
         read_ceiling=max_reads,
         emf=emf,
     )
-    serve(settings, lambda line: print(line, flush=True))  # noqa: T201  # for whoever waits for it
+    serve(settings, lambda line: print(line, flush=True))  # noqa: T201  # scripts wait for this line
 
 
 def show(console: Console, governors: Sequence[Mapping[str, Any]]) -> None:
-    """The governors that run: their process, and what went to each prefix since they started."""
+    """Print the running governors: their process, and the counts of each prefix since they started."""
     for status in governors:
         line = f"governor   [green]running[/] process {status['pid']} for {escape(status['upstream'])}"
         console.print(line, highlight=False, soft_wrap=True)

@@ -1,5 +1,5 @@
-"""S3 clients, their options, usage and leftovers.
+"""Access to S3: clients, their connection options, usage counts, and old object versions.
 
-Belongs here: one client set for every library that reaches S3.
-Not here: the request governor itself (governor/).
+Belongs here: `S3Resource`, which every library that reads or writes S3 is configured from.
+Not here: the request governor (governor/).
 """

@@ -1,7 +1,7 @@
-"""S3: the one place that makes S3 clients and says how they retry."""
+"""The S3 resource: makes every S3 client and sets its retries."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -16,20 +16,21 @@ from pydantic import Field
 
 from resources.errors import PermanentFailure
 from resources.local_stack import EmbeddedStack
-from resources.s3 import usage, witness
+from resources.s3 import usage, write_verifier
 from resources.s3.governor.process import Governor
-from resources.s3.options import ATTEMPTS, GovernorConfig, Route, delta_options, obstore_options, polars_options
+from resources.s3.options import ATTEMPTS, GovernorConfig, Route
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import ListObjectsV2OutputTypeDef, ObjectIdentifierTypeDef
 
 
 class DamagedObjectError(PermanentFailure):
-    """An object is there, but not what was written; the message names it."""
+    """An object exists, but does not have the content that was written."""
 
 
 class ListingMarkError(RuntimeError):
-    """A listing cannot go on where it stopped; it has to begin anew."""
+    """A listing cannot continue at its continuation token; start it anew."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class S3Object:
 
 @dataclass(frozen=True)
 class S3Connection:
-    """Address and credentials of an S3 service. Blank credentials mean the standard AWS chain."""
+    """Address and credentials of an S3 service. Blank credentials mean the standard AWS credential chain."""
 
     endpoint_url: str
     access_key_id: str
@@ -51,23 +52,22 @@ class S3Connection:
     region: str
 
     def __repr__(self) -> str:
-        """Name the endpoint alone: credentials never reach a log."""
+        """Show the endpoint only: credentials must not reach a log."""
         return f"S3Connection({self.endpoint_url or 'AWS'}, {self.region})"
 
 
 @lru_cache(maxsize=8)
 def _session(access_key_id: str, secret_access_key: str, region: str) -> boto3.Session:
-    """One for all resources of a process, which Dagster copies at will."""
+    """Share one session between all resources of a process, which Dagster copies freely."""
     return boto3.Session(access_key_id, secret_access_key, region_name=region)
 
 
 class S3Resource(ConfigurableResource):  # type: ignore[type-arg]
-    """One bucket of an S3 service, for every client that the lineage uses.
+    """One bucket of an S3 service, for all clients that the lineage uses.
 
-    A blank ``endpoint_url`` with a ``stack_file`` means the embedded stack, looked up when first used, so that
-    definitions load before the stack is up. With a ``governor``, every client goes through it and never around it: it
-    is found or started at the first use, and behind it each client keeps one layer of few repetitions. Without one,
-    clients go to S3 directly.
+    A blank ``endpoint_url`` with a ``stack_file`` means the embedded stack, looked up at first use, so that
+    definitions load before the stack is up. With a ``governor``, all clients send all requests through it; it is found
+    or started at first use, and each client retries only a few times. Without one, clients use S3 directly.
     """
 
     bucket: str
@@ -80,7 +80,7 @@ class S3Resource(ConfigurableResource):  # type: ignore[type-arg]
 
     @cached_property
     def connection(self) -> S3Connection:
-        """Where this bucket is. Raises StackNotUpError when it is the embedded stack's and that is not up."""
+        """Address and credentials. Raises StackNotUpError if the embedded stack is needed and not up."""
         if self.stack_file and not self.endpoint_url:
             stack = EmbeddedStack.read(Path(self.stack_file))
             return S3Connection(stack.s3_endpoint, stack.s3_access_key_id, stack.s3_secret_access_key, stack.s3_region)
@@ -88,7 +88,7 @@ class S3Resource(ConfigurableResource):  # type: ignore[type-arg]
 
     @cached_property
     def upstream(self) -> str:
-        """The URL of the S3 service; AWS' own is the one that botocore would choose."""
+        """The URL of the S3 service; for AWS, the one that botocore chooses."""
         at = self.connection
         if at.endpoint_url:
             return at.endpoint_url.rstrip("/")
@@ -97,27 +97,27 @@ class S3Resource(ConfigurableResource):  # type: ignore[type-arg]
 
     @cached_property
     def session(self) -> boto3.Session:
-        """Where clients come from; those of one session share what they parse, which takes a third of a second."""
+        """The boto3 session. Its clients share the parsed service model, which takes a third of a second to load."""
         at = self.connection
         if at.access_key_id:
             return _session(at.access_key_id, at.secret_access_key, at.region)
-        return boto3.Session(region_name=at.region)  # whose credentials may be others by now
+        return boto3.Session(region_name=at.region)  # not shared: its credentials may have changed
 
     @cached_property
     def _joined(self) -> Governor | None:
         if self.governor is None:
             return None
-        return usage.join(Path(self.governor.home), self.governor.arguments(self.upstream))
+        return usage.join(Path(self.governor.home), self.governor.settings(self.upstream))
 
     @property
     def _route(self) -> Route:
-        """How clients reach S3. Raises GovernorStartError."""
+        """The way to S3. Raises GovernorStartError."""
         at, found = self.connection, self._joined
         usage.use(found)
         if found is None or self.governor is None:
             return Route(at.endpoint_url, "path" if at.endpoint_url else "auto")
         route = Route.through(found, self.upstream, self.governor.deadline_seconds, is_aws=not at.endpoint_url)
-        witness.watch(found, lambda: self._boto3_client(route))
+        write_verifier.start(found, lambda: self._boto3_client(route))
         return route
 
     def _boto3_client(self, route: Route) -> "S3Client":
@@ -137,13 +137,13 @@ class S3Resource(ConfigurableResource):  # type: ignore[type-arg]
 
     @property
     def arrow_filesystem(self) -> pyarrow.fs.FileSystem:
-        """S3 as an Arrow file system, for streaming Parquet writes; s3fs does the requests."""
+        """S3 as an Arrow file system, for streaming Parquet writes. s3fs sends the requests."""
         usage.use(self._joined)
         return self._arrow_filesystem
 
     @cached_property
     def _arrow_filesystem(self) -> pyarrow.fs.FileSystem:
-        import s3fs  # imported here: it takes half a second, and definitions load without it
+        import s3fs  # importing it takes half a second, and definitions load without it
 
         at, route = self.connection, self._route
         s3 = s3fs.S3FileSystem(
@@ -151,7 +151,7 @@ class S3Resource(ConfigurableResource):  # type: ignore[type-arg]
             secret=at.secret_access_key or None,
             endpoint_url=route.endpoint_url or None,
             client_kwargs={"region_name": at.region},
-            # s3fs repeats requests around botocore's repetitions. Its own stay: they include reading a body.
+            # Both s3fs and botocore retry. Keep only s3fs' retries, which include reading a body.
             config_kwargs=route.botocore(attempts=1),
             skip_instance_cache=True,
             use_listings_cache=False,
@@ -161,34 +161,34 @@ class S3Resource(ConfigurableResource):  # type: ignore[type-arg]
 
     @property
     def storage_options(self) -> dict[str, str]:
-        """Options that delta-rs and polars both take, good for at least ten minutes where credentials expire.
+        """Options that both delta-rs and polars take, valid for at least ten minutes if credentials expire.
 
-        Commits rely on conditional puts, delta-rs's default, which S3 honours. Both name the number of repetitions
-        alike but take another type for it: ``delta_options`` and ``polars_options`` have it too.
+        Commits rely on conditional puts, delta-rs's default. ``delta_options`` and ``polars_options`` add the number
+        of retries, whose type differs.
         """
         at, route = self.connection, self._route
         return {"AWS_REGION": at.region, **self._object_store_credentials(), **route.object_store()}
 
     @property
     def delta_options(self) -> dict[str, str]:
-        """``storage_options`` for delta-rs, whose only layer of repetitions is object_store's."""
-        return delta_options(self.storage_options, self._route)
+        """``storage_options`` for delta-rs, whose only retries are object_store's."""
+        return self._route.delta(self.storage_options)
 
     @property
     def polars_options(self) -> dict[str, Any]:
         """``storage_options`` for polars, which takes numbers."""
-        return polars_options(self.storage_options, self._route)
+        return self._route.polars(self.storage_options)
 
     @property
     def obstore_options(self) -> dict[str, Any]:
         """The keyword arguments for `obstore.store.S3Store.from_url(s3.uri(""), **s3.obstore_options)`."""
-        return obstore_options(self.storage_options, self._route)
+        return self._route.obstore(self.storage_options)
 
     def _object_store_credentials(self) -> dict[str, str]:
-        """Credentials for the object_store family (delta-rs, polars, obstore).
+        """Return credentials for the object_store family (delta-rs, polars, obstore).
 
-        Behind a proxy it would send its requests for credentials (STS, a pod's or an instance's address) through it
-        too, so botocore gets them, from wherever they are, and renews them while they have 10 to 15 minutes left.
+        With a proxy, object_store would send its credential requests (STS, instance metadata) through it too. So
+        botocore fetches the credentials, and renews them while they are valid for another 10 to 15 minutes.
         """
         at = self.connection
         if at.access_key_id:
@@ -203,40 +203,37 @@ class S3Resource(ConfigurableResource):  # type: ignore[type-arg]
         return {"AWS_ACCESS_KEY_ID": str(now.access_key), "AWS_SECRET_ACCESS_KEY": str(now.secret_key), **token}
 
     def uri(self, key: str) -> str:
-        """The s3:// address of a key."""
+        """Return the s3:// address of a key."""
         return f"s3://{self.bucket}/{key}"
 
     def list_objects(self, prefix: str) -> Iterator[S3Object]:
-        """Every object under a prefix, in pages of 1,000; the order is the server's and means nothing."""
-        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
-        for page in pages:
-            for item in page.get("Contents", []):
-                yield S3Object(item["Key"], item["Size"], item["ETag"].strip('"'))
+        """Yield all objects under a prefix, in pages of 1,000 and in no defined order."""
+        for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
+            yield from _objects(page)
 
     def list_page(self, prefix: str, mark: str = "", limit: int = 1000) -> tuple[list[S3Object], str]:
-        """One page of at most ``limit`` objects, and the server's mark of the next page, blank after the last.
+        """Return one page of at most ``limit`` objects and the next page's continuation token, "" after the last.
 
-        Raises ListingMarkError where the server does not know the mark (any more). A key to start after is no mark:
-        SeaweedFS, where one object's key is another's folder, leaves out what is in the folder.
+        Raises ListingMarkError if the server does not accept the token. A key to start after cannot replace it: if an
+        object's key is also a folder, SeaweedFS leaves out the objects in the folder.
         """
-        go_on: dict[str, Any] = {"ContinuationToken": mark} if mark else {}
+        start: dict[str, Any] = {"ContinuationToken": mark} if mark else {}
         try:
-            page = self.client.list_objects_v2(Bucket=self.bucket, Prefix=prefix, MaxKeys=limit, **go_on)
+            page = self.client.list_objects_v2(Bucket=self.bucket, Prefix=prefix, MaxKeys=limit, **start)
         except ClientError as error:
             if mark and error.response["Error"]["Code"] == "InvalidArgument":
-                message = f"The mark of a page of {self.uri(prefix)} was refused."
+                message = f"The continuation token of a listing of {self.uri(prefix)} was refused: list it anew."
                 raise ListingMarkError(message) from None
             raise
-        objects = [S3Object(item["Key"], item["Size"], item["ETag"].strip('"')) for item in page.get("Contents", [])]
-        return objects, page.get("NextContinuationToken", "") if page["IsTruncated"] else ""
+        return list(_objects(page)), page.get("NextContinuationToken", "") if page["IsTruncated"] else ""
 
     def list_folders(self, prefix: str) -> list[str]:
-        """The prefixes one level below ``prefix`` (which ends with a slash), sorted."""
+        """Return the prefixes one level below ``prefix`` (which ends with a slash), sorted."""
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix, Delimiter="/")
         return sorted(p["Prefix"] for page in pages for p in page.get("CommonPrefixes", []))
 
     def get(self, key: str, etag: str = "") -> bytes | None:
-        """An object's bytes, or None when there is no such object; with ``etag``, only those that it is the tag of."""
+        """Return an object's bytes, None if it does not exist or, with ``etag``, has another entity tag."""
         condition: dict[str, Any] = {"IfMatch": f'"{etag}"'} if etag else {}
         for left in reversed(range(ATTEMPTS)):
             try:
@@ -245,16 +242,13 @@ class S3Resource(ConfigurableResource):  # type: ignore[type-arg]
                 if error.response["Error"]["Code"] in {"NoSuchKey", "404", "PreconditionFailed", "412"}:
                     return None
                 raise
-            except (
-                ResponseStreamingError,
-                IncompleteReadError,
-            ):  # botocore repeats requests, but not the reading of a body
+            except (ResponseStreamingError, IncompleteReadError):  # botocore does not retry reading a body
                 if not left:
                     raise
         return None
 
     def put(self, key: str, body: bytes, *, if_absent: bool = False) -> bool:
-        """Write an object; with ``if_absent``, False when the key already exists and nothing was written."""
+        """Write an object. With ``if_absent``, return False if the key already exists, and write nothing."""
         condition: dict[str, Any] = {"IfNoneMatch": "*"} if if_absent else {}
         try:
             self.client.put_object(Bucket=self.bucket, Key=key, Body=body, **condition)
@@ -265,26 +259,32 @@ class S3Resource(ConfigurableResource):  # type: ignore[type-arg]
         return True
 
     def get_json(self, key: str) -> Any:
-        """An object parsed as JSON, or None when there is no such object. Raises DamagedObjectError."""
+        """Return an object parsed as JSON, None if it does not exist. Raises DamagedObjectError."""
         body = self.get(key)
         try:
             return None if body is None else json.loads(body)
         except ValueError:
-            message = f"{self.uri(key)} is damaged: it is not JSON."
-            raise DamagedObjectError(message) from None
+            raise DamagedObjectError(f"{self.uri(key)} is damaged: it is not JSON.") from None
 
     def put_json(self, key: str, value: Mapping[str, Any], *, if_absent: bool = False) -> bool:
         """Write a value as JSON; see ``put``."""
         return self.put(key, json.dumps(value, sort_keys=True).encode(), if_absent=if_absent)
 
     def delete(self, keys: list[str]) -> None:
-        """Delete objects, 1,000 a request. Raises with the first key that could not be deleted."""
-        for start in range(0, len(keys), 1000):
-            batch = [{"Key": key} for key in keys[start : start + 1000]]
+        """Delete objects. Raises OSError with the first key that could not be deleted."""
+        self.delete_versions([{"Key": key} for key in keys])
+
+    def delete_versions(self, objects: "Sequence[ObjectIdentifierTypeDef]") -> None:
+        """Delete objects or versions of objects, 1,000 a request. Raises OSError for the first failure."""
+        for start in range(0, len(objects), 1000):
             answer = self.client.delete_objects(
                 Bucket=self.bucket,
-                Delete={"Objects": batch, "Quiet": True},  # type: ignore[typeddict-item]
+                Delete={"Objects": objects[start : start + 1000], "Quiet": True},
             )
             for failure in answer.get("Errors", []):
-                message = f"s3://{self.bucket}/{failure.get('Key')} could not be deleted: {failure.get('Code')}"
-                raise OSError(message)
+                raise OSError(f"{self.uri(failure.get('Key', ''))} could not be deleted: {failure.get('Code')}")
+
+
+def _objects(page: "ListObjectsV2OutputTypeDef") -> Iterator[S3Object]:
+    for item in page.get("Contents", []):
+        yield S3Object(item["Key"], item["Size"], item["ETag"].strip('"'))

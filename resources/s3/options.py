@@ -1,4 +1,4 @@
-"""How an S3 client gets to S3: directly, or through the governor, with time-outs and repetitions to match."""
+"""How S3 clients reach S3, directly or through the governor, with the time-outs and retries that fit."""
 
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -8,22 +8,25 @@ from urllib.parse import urlsplit
 from dagster import Config
 
 from resources.s3 import usage
-from resources.s3.governor.process import Governor, GovernorArguments
+from resources.s3.governor.process import Governor
+from resources.s3.governor.settings import GovernorSettings
 
 ATTEMPTS = 3
-"""How often a client tries behind the governor, which repeats on its own: for connections that break on the way."""
+"""A client's own attempts behind the governor, which retries itself: for connections to the governor that break."""
 _READ_MARGIN_SECONDS = 15.0
 _REQUEST_MARGIN_SECONDS = 60.0
-"""What a whole request, its body included, may take beyond the governor's deadline; botocore counts single reads."""
+"""What a request with its body may take beyond the governor's deadline; botocore's time-out is per read."""
 _DIRECT_ATTEMPTS = 8
+_POOL_CONNECTIONS = 32
 
 
 class GovernorConfig(Config):
-    """The request governor that all clients of this host, or of this pod, go through.
+    """The request governor that all S3 clients of this host or pod use.
 
-    ``home`` is the folder that governors of this host are found in. ``depth`` is how many path segments of a key share
-    one limit; ceilings are requests per second to one prefix; ``emf`` is where CloudWatch metrics go (`udp://host:port`,
-    a file); ``ca_file`` holds the certificates that S3's is verified with, blank for the system's.
+    ``home`` is the folder where governors of this host are found. ``depth`` is the number of path segments of a key
+    that share one limit. Ceilings are requests per second to one prefix, 0 for S3's documented limits. ``emf`` is the
+    target of CloudWatch metrics (`udp://host:port` or a file). ``ca_file`` holds the certificates that S3's is
+    verified with, blank for the system's.
     """
 
     home: str
@@ -34,22 +37,15 @@ class GovernorConfig(Config):
     emf: str = ""
     ca_file: str = ""
 
-    def arguments(self, upstream: str) -> GovernorArguments:
-        """What a governor for an upstream is started with; a ceiling of 0 leaves S3's documented limits."""
-        return GovernorArguments(
-            upstream,
-            self.depth,
-            self.deadline_seconds,
-            self.write_ceiling or None,
-            self.read_ceiling or None,
-            self.emf,
-            self.ca_file,
-        )
+    def settings(self, upstream: str) -> GovernorSettings:
+        """Return the settings of a governor for an upstream. Raises GovernorSettingError."""
+        ceilings = (self.write_ceiling or None, self.read_ceiling or None)
+        return GovernorSettings(upstream, self.depth, self.deadline_seconds, *ceilings, self.emf, self.ca_file)
 
 
 @dataclass(frozen=True)
 class Route:
-    """Where clients are pointed. A blank ``endpoint_url`` is AWS; a blank ``proxy_url`` means no governor."""
+    """Where clients send requests. A blank ``endpoint_url`` is AWS; a blank ``proxy_url`` means no governor."""
 
     endpoint_url: str
     addressing_style: str
@@ -58,7 +54,7 @@ class Route:
 
     @classmethod
     def through(cls, governor: Governor, upstream: str, deadline_seconds: float, *, is_aws: bool) -> "Route":
-        """Through a governor, which speaks TLS to S3 where that is due: clients speak plain HTTP, for S3's own host.
+        """Return the route through a governor, which takes plain HTTP for S3's host and speaks TLS to S3 itself.
 
         botocore addresses AWS' buckets as hosts, and object_store as paths, each as it would without a governor.
         """
@@ -69,26 +65,28 @@ class Route:
 
     @property
     def request_seconds(self) -> float:
-        """How long a client waits for a request as a whole."""
+        """How long a client waits for a whole request."""
         return self.deadline_seconds + _REQUEST_MARGIN_SECONDS
 
+    @property
+    def retry_timeout(self) -> timedelta:
+        """How long the object_store family retries a request."""
+        return timedelta(seconds=ATTEMPTS * self.request_seconds)
+
     def botocore(self, attempts: int) -> dict[str, Any]:
-        """Botocore's settings. The retry mode is pinned, because the default one depends on the version."""
-        style = {"addressing_style": self.addressing_style}
-        if not self.proxy_url:
-            retries: dict[str, Any] = {"mode": "standard", "total_max_attempts": _DIRECT_ATTEMPTS}
-            return {"retries": retries, "max_pool_connections": 32, "s3": style}
-        return {
-            "retries": {"mode": "standard", "total_max_attempts": attempts},
-            "max_pool_connections": 32,
-            "s3": style,
-            "proxies": {"http": self.proxy_url},
-            "read_timeout": self.deadline_seconds + _READ_MARGIN_SECONDS,
-            "connect_timeout": 5,
+        """Return botocore's settings. The retry mode is fixed, because its default depends on the version."""
+        options: dict[str, Any] = {
+            "retries": {"mode": "standard", "total_max_attempts": attempts if self.proxy_url else _DIRECT_ATTEMPTS},
+            "max_pool_connections": _POOL_CONNECTIONS,
+            "s3": {"addressing_style": self.addressing_style},
         }
+        if self.proxy_url:
+            read_timeout = self.deadline_seconds + _READ_MARGIN_SECONDS
+            options |= {"proxies": {"http": self.proxy_url}, "read_timeout": read_timeout, "connect_timeout": 5}
+        return options
 
     def object_store(self) -> dict[str, str]:
-        """Options that delta-rs and polars both take."""
+        """Return options that both delta-rs and polars take."""
         options = {}
         if self.endpoint_url:
             options["AWS_ENDPOINT_URL"] = self.endpoint_url
@@ -98,35 +96,28 @@ class Route:
             options |= {"proxy_url": self.proxy_url, "timeout": f"{self.request_seconds:.0f}s"}
         return options
 
-    @property
-    def patience(self) -> timedelta:
-        """How long the object_store family repeats a request."""
-        return timedelta(seconds=ATTEMPTS * self.request_seconds)
+    def delta(self, shared: dict[str, str]) -> dict[str, str]:
+        """Add the number of retries as delta-rs takes it."""
+        if not self.proxy_url:
+            return shared
+        seconds = self.retry_timeout.total_seconds()
+        return {**shared, "max_retries": str(ATTEMPTS - 1), "retry_timeout": f"{seconds:.0f}s"}
 
+    def polars(self, shared: dict[str, str]) -> dict[str, Any]:
+        """Add the number of retries as polars takes it."""
+        if not self.proxy_url:
+            return dict(shared)
+        milliseconds = round(self.retry_timeout.total_seconds() * 1000)
+        return {**shared, "max_retries": ATTEMPTS - 1, "retry_timeout_ms": milliseconds}
 
-def delta_options(shared: dict[str, str], route: Route) -> dict[str, str]:
-    """With the number of repetitions as delta-rs takes it."""
-    if not route.proxy_url:
-        return shared
-    patience = f"{route.patience.total_seconds():.0f}s"
-    return {**shared, "max_retries": str(ATTEMPTS - 1), "retry_timeout": patience}
-
-
-def polars_options(shared: dict[str, str], route: Route) -> dict[str, Any]:
-    """With the number of repetitions as polars takes it."""
-    if not route.proxy_url:
-        return dict(shared)
-    return {**shared, "max_retries": ATTEMPTS - 1, "retry_timeout_ms": round(route.patience.total_seconds() * 1000)}
-
-
-def obstore_options(shared: dict[str, str], route: Route) -> dict[str, Any]:
-    """Keyword arguments of obstore's stores, which sort the options by what they are about."""
-    config = {name.lower(): value for name, value in shared.items() if name.startswith("AWS_")}
-    client: dict[str, Any] = {"allow_http": config.pop("aws_allow_http", "false") == "true"}
-    if not route.proxy_url:
-        return {"config": config, "client_options": client}
-    return {
-        "config": config,
-        "client_options": {**client, "proxy_url": shared["proxy_url"], "timeout": shared["timeout"]},
-        "retry_config": {"max_retries": ATTEMPTS - 1, "retry_timeout": route.patience},
-    }
+    def obstore(self, shared: dict[str, str]) -> dict[str, Any]:
+        """Return the keyword arguments of obstore's stores, which group the options."""
+        config = {name.lower(): value for name, value in shared.items() if name.startswith("AWS_")}
+        client: dict[str, Any] = {"allow_http": config.pop("aws_allow_http", "false") == "true"}
+        if not self.proxy_url:
+            return {"config": config, "client_options": client}
+        return {
+            "config": config,
+            "client_options": {**client, "proxy_url": shared["proxy_url"], "timeout": shared["timeout"]},
+            "retry_config": {"max_retries": ATTEMPTS - 1, "retry_timeout": self.retry_timeout},
+        }

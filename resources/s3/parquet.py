@@ -1,4 +1,4 @@
-"""Parquet files that others wrote on S3, read one row group at a time."""
+"""Read Parquet files of other writers on S3, one row group at a time."""
 
 from collections.abc import Iterable, Iterator
 
@@ -11,15 +11,15 @@ _BATCH_ROWS = 16_384
 
 
 def open_parquet(s3: S3Resource, key: str) -> pq.ParquetFile:
-    """An object as a Parquet file; a context manager."""
-    # Buffered ahead by row group: otherwise every column chunk is read in small pieces, back and forth.
+    """Open an object as a Parquet file, a context manager."""
+    # pre_buffer reads each row group at once; otherwise every column chunk is read in small pieces.
     return pq.ParquetFile(f"{s3.bucket}/{key}", filesystem=s3.arrow_filesystem, pre_buffer=True)
 
 
 def stream(s3: S3Resource, keys: Iterable[str], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """The rows of several files in a schema's columns, which all of them have.
+    """Yield the rows of several files as the columns of a schema, which each file must have.
 
-    Memory: one row group as it lies in the file, which Redshift makes 32 MB and RDS up to some 128 MB, and one batch.
+    Memory: one compressed row group (32 MB from Redshift, up to about 128 MB from RDS) and one batch.
     """
     for key in keys:
         with open_parquet(s3, key) as parquet:

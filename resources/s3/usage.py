@@ -1,4 +1,4 @@
-"""What this process asks of S3: the governors that it uses, and how much went through them."""
+"""The governors that this process uses, and counts of the requests that it sends through them."""
 
 import os
 import secrets
@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from resources.s3.governor.process import Governor, GovernorArguments, GovernorGoneError, find_or_start
+from resources.s3.governor.process import Governor, GovernorGoneError, find_or_start
+from resources.s3.governor.settings import GovernorSettings
 
 _COUNTED = ("requests", "attempts", "throttled", "failed", "given_up", "in_doubt", "waited_seconds")
 _Counts = Mapping[tuple[str, str, str], Mapping[str, Any]]
@@ -17,10 +18,10 @@ _Counts = Mapping[tuple[str, str, str], Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class PrefixUsage:
-    """One prefix and verb (read or write): the clients' requests, S3's refusals, and the rate that it is held to.
+    """Counts of one prefix and verb (read or write): client requests, the governor's attempts, S3's refusals.
 
     ``wasted_percent`` is the share of attempts that S3 refused or failed; ``rate`` is in requests per second;
-    ``slowest`` names the slowest request with its id, where it was slower than those of this process before.
+    ``slowest`` names the slowest request with its id, if it was slower than earlier ones of this process.
     """
 
     bucket: str
@@ -39,25 +40,25 @@ class PrefixUsage:
 
     @property
     def wasted_percent(self) -> float:
-        """Attempts in vain."""
+        """Percentage of attempts that S3 refused or failed."""
         return _percent(self.throttled + self.failed, self.attempts)
 
 
 @dataclass
 class Usage:
-    """What went through the governors while something was measured; ``is_known`` unless one of them did not answer."""
+    """Counts of all requests in a `measured` block. ``is_known`` is False if a governor did not answer."""
 
     prefixes: list[PrefixUsage] = field(default_factory=list)
     is_known: bool = True
     is_governed: bool = True
 
     def total(self, name: str) -> float:
-        """The sum of one count over all prefixes."""
+        """Return the sum of one count over all prefixes."""
         return float(sum(getattr(found, name) for found in self.prefixes))
 
     @property
     def wasted_percent(self) -> float:
-        """Attempts in vain, of all prefixes."""
+        """Percentage of all attempts that S3 refused or failed."""
         return _percent(self.total("throttled") + self.total("failed"), self.total("attempts"))
 
 
@@ -66,40 +67,41 @@ def _percent(part: float, whole: float) -> float:
 
 
 class _Process:
-    """The governors that this process uses. A forked child begins anew, with a scope of its own."""
+    """The governors that this process uses. A forked child starts with none, and with its own scope."""
 
     def __init__(self) -> None:
         self.scope = secrets.token_hex(8)
         self.lock = threading.Lock()
         self.joining = threading.Lock()
         self.governors: dict[Path, Governor] = {}
+        self.verified: dict[Path, int] = {}
         self.goes_direct = False
 
 
 _process = _Process()
 
 
-def _begin_anew() -> None:
-    global _process  # a child after a fork
+def _reset_after_fork() -> None:
+    global _process
     _process = _Process()
 
 
-os.register_at_fork(after_in_child=_begin_anew)
+os.register_at_fork(after_in_child=_reset_after_fork)
 
 
 def scope() -> str:
-    """What governors count this process' requests under; one for all resources, which Dagster copies at will."""
+    """Return the scope that governors count this process' requests under."""
     return _process.scope
 
 
-def join(home: Path, arguments: GovernorArguments) -> Governor:
-    """The host's governor for these arguments, started where it is not running. Raises GovernorStartError."""
+def join(home: Path, settings: GovernorSettings) -> Governor:
+    """Return the host's governor with these settings; start it if it is not running. Raises GovernorStartError."""
     with _process.joining:
-        return find_or_start(home, arguments)
+        return find_or_start(home, settings)
 
 
 def use(governor: Governor | None) -> None:
-    """Remember that a client of this process goes through a governor, or to S3 directly; said whenever it is used."""
+    """Note that a client of this process is about to use a governor, or S3 directly."""
     if governor is None:
         _process.goes_direct = True
         return
@@ -107,14 +109,16 @@ def use(governor: Governor | None) -> None:
         _process.governors[governor.folder] = governor
 
 
-def _forget(governor: Governor) -> None:
+def needs_verifier(governor: Governor) -> bool:
+    """Return True once per governor and process: for the caller that must start its write verifier."""
     with _process.lock:
-        if _process.governors.get(governor.folder) == governor:
-            del _process.governors[governor.folder]
+        is_new = _process.verified.get(governor.folder) != governor.pid
+        _process.verified[governor.folder] = governor.pid
+    return is_new
 
 
 def lost() -> GovernorGoneError | None:
-    """The error to raise when a governor that this process uses is gone, or None."""
+    """Return the error to raise if a governor that this process uses has ended, else None."""
     return next((found.gone() for found in _used() if not found.is_alive()), None)
 
 
@@ -125,13 +129,14 @@ def _used() -> list[Governor]:
 
 @contextmanager
 def measured() -> Iterator[Usage]:
-    """Count what goes to S3 meanwhile. An error is raised as GovernorGoneError when a governor is gone by then.
+    """Count the S3 requests of a block. Raise GovernorGoneError from any error if a governor has ended by then.
 
-    The clients' own errors of a governor that is gone speak of proxies and refused connections.
+    Without it, clients report only proxy errors and refused connections.
     """
     for governor in _used():
-        if not governor.is_alive():
-            _forget(governor)  # until a client that relies on it is used again
+        if not governor.is_alive():  # unused until a client that needs it is used again
+            with _process.lock:
+                _process.governors.pop(governor.folder, None)
     _process.goes_direct = False
     usage, before = Usage(), _counts()
     try:
@@ -150,29 +155,29 @@ def measured() -> Iterator[Usage]:
 
 
 def _counts() -> _Counts | None:
-    """Bucket, prefix and verb → this process' counts so far; None when a governor does not say."""
+    """Map bucket, prefix and verb to this process' counts so far; None if a governor does not answer."""
     found: dict[tuple[str, str, str], Mapping[str, Any]] = {}
     for governor in _used():
         try:
-            told = governor.status(_process.scope)["prefixes"]
+            prefixes = governor.status(_process.scope)["prefixes"]
         except (OSError, KeyError):
             return None
-        found |= {(one["bucket"], one["prefix"], one["verb"]): one for one in told}
+        found |= {(counts["bucket"], counts["prefix"], counts["verb"]): counts for counts in prefixes}
     return found
 
 
 def difference(before: _Counts, after: _Counts) -> list[PrefixUsage]:
-    """What was added in between, by bucket, prefix and verb; those without a request are left out."""
+    """Return the increase of each bucket, prefix and verb with new requests."""
     found = []
     for at, counts in sorted(after.items()):
         earlier = before.get(at, {})
-        # Fewer than before: the governor is a new one, or has forgotten the scope.
-        restarted = counts["requests"] < earlier.get("requests", 0)
-        added = {name: counts[name] - (0 if restarted else earlier.get(name, 0)) for name in _COUNTED}
+        if counts["requests"] < earlier.get("requests", 0):  # the governor has restarted, or has dropped the scope
+            earlier = {}
+        added = {name: counts[name] - earlier.get(name, 0) for name in _COUNTED}
         if not added["requests"]:
             continue
         added["waited_seconds"] = round(added["waited_seconds"], 3)
-        is_slowest = restarted or counts["slowest"] != earlier.get("slowest")
+        is_slowest = counts["slowest"] != earlier.get("slowest")
         slowest = (counts["slowest_seconds"], counts["slowest"]) if is_slowest else (0.0, "")
         found.append(PrefixUsage(*at, **added, rate=counts["rate"], slowest_seconds=slowest[0], slowest=slowest[1]))
     return found

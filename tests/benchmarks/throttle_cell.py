@@ -20,7 +20,7 @@ import polars as pl
 from deltalake import write_deltalake
 from obstore.store import S3Store
 
-from resources.s3 import witness
+from resources.s3 import write_verifier
 from resources.s3.governor.process import Governor
 from tests.benchmarks.governor_process import GOVERNED_ENDPOINT, GovernorProcess, governor
 from tests.benchmarks.limited_s3 import RunningServer
@@ -157,7 +157,7 @@ def _be_witness(governing: GovernorProcess, upstream: str) -> None:
     with tempfile.TemporaryDirectory(prefix="cippus-") as folder:  # only a name: the governor keeps nothing
         found = Governor(Path(folder), governing.pid, governing.port, upstream, "")
     keys = {"aws_access_key_id": ACCESS_KEY_ID, "aws_secret_access_key": SECRET_ACCESS_KEY, "region_name": REGION}
-    witness.watch(found, lambda: boto3.client("s3", endpoint_url=upstream, **keys))  # type: ignore[call-overload]
+    write_verifier.start(found, lambda: boto3.client("s3", endpoint_url=upstream, **keys))  # type: ignore[call-overload]
 
 
 def _run_phase(

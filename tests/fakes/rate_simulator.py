@@ -11,7 +11,9 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import Literal
 
-from resources.s3.governor.request_scheduler import Outcome, RateSettings, RequestScheduler, Ticket, Verb
+from resources.s3.governor.prefix_tree import Ticket
+from resources.s3.governor.rate_control import RateSettings, Verb
+from resources.s3.governor.request_scheduler import Outcome, RequestScheduler
 
 Kind = Literal["bucket", "fixed", "sliding"]
 Path = tuple[str, ...]

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from resources import wiring
+from resources.s3.governor import process
 from resources.s3.options import GovernorConfig
 from resources.sources.postgres import PostgresResource
 from resources.sources.redshift import RedshiftResource
@@ -58,7 +59,7 @@ def test_variables_reach_the_governor(monkeypatch: pytest.MonkeyPatch, home: Pat
         emf="udp://127.0.0.1:25888",
         ca_file="/etc/own.pem",
     )
-    command = config.arguments("https://s3.example").command(home)
+    command = process.command(home, config.settings("https://s3.example"))
     for value in ("3", "30.5", "350.0", "550.0", "udp://127.0.0.1:25888", "/etc/own.pem", "https://s3.example"):
         assert value in command
 

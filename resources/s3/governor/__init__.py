@@ -1,5 +1,5 @@
-"""The S3 request governor: one process per host, through which every S3 client of that host sends its requests.
+"""The S3 request governor: one proxy process per host that paces, retries and counts S3 requests.
 
-Belongs here: a forward proxy that paces, retries and counts requests and holds no credentials; its rate algorithm; its
-process. Not here: S3 clients (resources/s3/client.py).
+Belongs here: the proxy, its rate algorithm, and starting and finding its process. It holds no credentials.
+Not here: S3 clients (resources/s3/client.py).
 """

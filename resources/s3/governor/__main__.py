@@ -1,4 +1,4 @@
-"""`python -m resources.s3.governor`: what S3Resource starts; `cippus s3-governor` is the same for people."""
+"""`python -m resources.s3.governor`, the process that S3Resource starts; `cippus s3-governor` is for people."""
 
 import argparse
 import logging
@@ -10,40 +10,24 @@ from resources.s3.governor.settings import GovernorSettingError, GovernorSetting
 
 
 def main() -> int:
-    """Run a governor as its arguments say; 2 for arguments that cannot be used, 1 when it cannot listen."""
+    """Run a governor; exit with 2 for arguments that cannot be used, 1 if it cannot listen."""
     parser = argparse.ArgumentParser(prog="s3-governor", description="The S3 request governor of this host.")
     parser.add_argument("--upstream", required=True)
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--depth", type=int, default=2)
     parser.add_argument("--deadline", type=float, default=12.0)
-    parser.add_argument("--host", action="append", default=[])
     parser.add_argument("--token-file", type=Path)
     parser.add_argument("--folder", type=Path)
-    parser.add_argument("--ca-file", type=Path)
-    parser.add_argument("--sts-host", default="")
-    parser.add_argument("--max-writes", type=float)
-    parser.add_argument("--max-reads", type=float)
+    parser.add_argument("--ca-file", default="")
+    parser.add_argument("--max-writes", type=float, dest="write_ceiling")
+    parser.add_argument("--max-reads", type=float, dest="read_ceiling")
     parser.add_argument("--emf", default="")
     parser.add_argument("--idle-exit", type=float, default=0.0)
-    given = parser.parse_args()
+    given = vars(parser.parse_args())
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     try:
-        settings = GovernorSettings(
-            upstream=given.upstream,
-            port=given.port,
-            depth=given.depth,
-            deadline=given.deadline,
-            hosts=tuple(given.host),
-            token=read_token(given.token_file) if given.token_file else "",
-            folder=given.folder,
-            ca_file=given.ca_file,
-            sts_host=given.sts_host,
-            write_ceiling=given.max_writes,
-            read_ceiling=given.max_reads,
-            emf=given.emf,
-            idle_exit=given.idle_exit,
-        )
-        serve(settings, logging.getLogger("cippus.s3_governor").info)
+        token = read_token(given.pop("token_file"))
+        serve(GovernorSettings(token=token, **given), logging.getLogger("cippus.s3_governor").info)
     except GovernorSettingError as error:
         parser.exit(2, f"s3-governor: {error}\n")
     except OSError as error:

@@ -1,123 +1,116 @@
-"""What the governor says of itself, and the questions that it asks witnesses: requests for its own address."""
+"""The governor's own HTTP interface: health, status, and the questions to write verifiers."""
 
 import asyncio
 import json
 import os
 import time
-from dataclasses import asdict
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from resources.s3.governor.client import ClientConnection, ClientRequest
-from resources.s3.governor.doubts import Doubts, Found
+from resources.s3.governor.metrics import RequestMetrics, prefix_text
 from resources.s3.governor.request_scheduler import RequestScheduler
 from resources.s3.governor.settings import GovernorSettings
-from resources.s3.governor.tally import Tally, labels, prefix_text
+from resources.s3.governor.uncertain_writes import ObjectState, UncertainWrites
 
 _LONG_POLL_SECONDS = 20.0
-_MOST_TESTIMONY_BYTES = 4096
+_MAX_ANSWER_BYTES = 4096
 
 
 class Admin:
-    """Answers about one governor."""
+    """Answers requests about one governor."""
 
-    def __init__(self, settings: GovernorSettings, scheduler: RequestScheduler, tally: Tally, doubts: Doubts) -> None:
+    def __init__(
+        self, settings: GovernorSettings, scheduler: RequestScheduler, metrics: RequestMetrics, writes: UncertainWrites
+    ) -> None:
         self._settings = settings
         self._scheduler = scheduler
-        self._tally = tally
-        self._doubts = doubts
+        self._metrics = metrics
+        self._writes = writes
         self._started = time.time()
 
     async def handle(self, request: ClientRequest, client: ClientConnection, *, known: bool) -> bool:
-        """Answer one request; ``known`` is whether it brought the governor's token."""
+        """Answer one request; ``known`` is whether it carried the governor's token."""
         try:
             at = urlsplit(request.target.decode("latin-1"))
         except ValueError:  # half an IPv6 address behind two slashes
-            return _json(client, 400, {"error": "The request's target is not one."})
+            return _json(client, 400, {"error": "The request target is not a valid URL."})
         if (request.method, at.path) == ("GET", "/healthz"):
             return _json(client, 200, {"pid": os.getpid(), "upstream": self._settings.upstream})
         if not known:
             return _json(client, 401, {"error": "The governor's token is missing or wrong."})
         if (request.method, at.path) == ("GET", "/status"):
-            scope = parse_qs(at.query).get("scope", [""])[0]
-            return _json(client, 200, self.status(scope))
-        if (request.method, at.path) == ("GET", "/metrics"):
-            return _answer(client, 200, self._metrics().encode(), b"text/plain; version=0.0.4")
+            return _json(client, 200, self._status(parse_qs(at.query).get("scope", [""])[0]))
         if at.path.startswith("/witness"):
-            return await self._witness(request, client, at.path.removeprefix("/witness").strip("/"))
+            return await self._verify(request, client, at.path.removeprefix("/witness").strip("/"))
         message = f"There is no {request.method} {at.path} here: this is a proxy for S3 and no endpoint of S3."
         return _json(client, 404, {"error": message})
 
-    def status(self, scope: str = "") -> dict[str, Any]:
-        """Everything as JSON values: counts with the present rates, of one scope or of everybody."""
+    def _status(self, scope: str) -> dict[str, Any]:
         return {
             "pid": os.getpid(),
             "upstream": self._settings.upstream,
             "depth": self._settings.depth,
             "deadline": self._settings.deadline,
             "uptime_seconds": round(time.time() - self._started, 1),
-            "witnesses": self._doubts.witnesses,
-            "prefixes": self.counted(scope),
+            "witnesses": self._writes.verifiers,
+            "prefixes": self.counts(scope),
             "limits": [
-                {**asdict(limit), "path": "/".join(limit.path), "verb": str(limit.verb)}
-                for limit in self._scheduler.limits()
+                {
+                    "path": "/".join(node.path),
+                    "verb": str(node.verb),
+                    "rate": node.rate,
+                    "known": node.known,
+                    "queued": node.queued,
+                    "in_flight": node.in_flight,
+                    "accepted": node.accepts,
+                    "throttled": node.rejects,
+                }
+                for node in self._scheduler.nodes()
             ],
         }
 
-    def counted(self, scope: str = "") -> list[dict[str, Any]]:
-        """The counts of each prefix and verb, with the rate that it is held to now."""
+    def counts(self, scope: str = "") -> list[dict[str, Any]]:
+        """Return the counts of each prefix and verb with its present rate, of one scope or of all requests."""
         found = []
-        for path, verb, count in self._tally.counted(scope):
-            rate = round(self._scheduler.rate(path, verb), 1)
+        for path, verb, counts in self._metrics.by_prefix(scope):
             named = {"bucket": path[0], "prefix": prefix_text(path), "verb": str(verb)}
-            found.append({**named, **count.to_json(), "rate": rate})
+            found.append({**named, **counts.to_json(), "rate": round(self._scheduler.rate(path, verb), 1)})
         return found
 
-    def _metrics(self) -> str:
-        limits = self._scheduler.limits()
-        lines = ["# TYPE cippus_s3_rate gauge"]
-        lines += [f"cippus_s3_rate{labels(limit.path, limit.verb)} {limit.rate}" for limit in limits]
-        lines.append("# TYPE cippus_s3_queued gauge")
-        lines += [f"cippus_s3_queued{labels(limit.path, limit.verb)} {limit.queued}" for limit in limits]
-        return self._tally.prometheus() + "\n".join(lines) + "\n"
-
-    async def _witness(self, request: ClientRequest, client: ClientConnection, number: str) -> bool:
-        """GET waits for a question, POST answers one."""
+    async def _verify(self, request: ClientRequest, client: ClientConnection, number: str) -> bool:
+        """GET waits for a question; POST answers one."""
         if request.method == "POST" and number.isdecimal():
-            body = await request.body.up_to(_MOST_TESTIMONY_BYTES)
+            body = await request.body.up_to(_MAX_ANSWER_BYTES)
             try:
-                found = _testimony(json.loads(body if len(body) <= _MOST_TESTIMONY_BYTES else b""))
+                found = _object_state(json.loads(body if len(body) <= _MAX_ANSWER_BYTES else b""))
             except (ValueError, RecursionError):
-                self._doubts.testify(int(number), None)
-                return _json(client, 400, {"error": "A testimony is null or an object with an etag."})
-            self._doubts.testify(int(number), found)
+                self._writes.answer(int(number), None)
+                return _json(client, 400, {"error": "The answer is neither null nor an object with an etag."})
+            self._writes.answer(int(number), found)
             return _json(client, 200, {})
         if request.method != "GET" or number:
-            return _json(client, 405, {"error": "GET /witness, or POST /witness/NUMBER."})
+            return _json(client, 405, {"error": "Use GET /witness, or POST /witness/NUMBER."})
         try:
             async with asyncio.timeout(_LONG_POLL_SECONDS):
-                question = await self._doubts.next_question()
+                question = await self._writes.next_question()
         except TimeoutError:
             return _json(client, 200, None)
         asked = question.request
         return _json(client, 200, {"number": question.number, "bucket": asked.bucket, "key": asked.key})
 
 
-def _testimony(told: Any) -> Found | None:
-    """What a witness says it found. Raises ValueError for anything else than null or an object of strings."""
-    if told is None:
+def _object_state(answer: Any) -> ObjectState | None:
+    """Return a verifier's answer. Raises ValueError unless it is null or an object of strings."""
+    if answer is None:
         return None
-    etag, sha256 = (told.get("etag"), told.get("sha256", "")) if isinstance(told, dict) else (None, None)
+    etag, sha256 = (answer.get("etag"), answer.get("sha256", "")) if isinstance(answer, dict) else (None, None)
     if not isinstance(etag, str) or not isinstance(sha256, str):
-        message = "no testimony"
-        raise ValueError(message)
-    return Found(etag, sha256)
+        raise ValueError("no object state")
+    return ObjectState(etag, sha256)
 
 
 def _json(client: ClientConnection, status: int, value: Any) -> bool:
-    return _answer(client, status, json.dumps(value).encode() + b"\n", b"application/json")
-
-
-def _answer(client: ClientConnection, status: int, body: bytes, kind: bytes) -> bool:
-    client.send_head(status, [(b"Content-Type", kind), (b"Content-Length", str(len(body)).encode())], body)
+    body = json.dumps(value).encode() + b"\n"
+    client.send_head(status, [(b"Content-Type", b"application/json"), (b"Content-Length", b"%d" % len(body))], body)
     return True

@@ -1,30 +1,27 @@
-"""A message body on its way from one connection to another, in memory that is bounded."""
+"""A message body that is passed from one connection to another in bounded memory."""
 
 import asyncio
-from collections import deque
 
 HIGH_BYTES = 192 << 10
-"""Less than one read of the event loop (256 KiB): a body that is not taken on holds one chunk, not more."""
+"""Less than one read of the event loop (256 KiB), so a body that nobody consumes holds a single chunk."""
 
 
 class ConnectionLostError(ConnectionError):
-    """The other side went away in the middle of a message."""
+    """The peer closed the connection in the middle of a message."""
 
 
 class RequestBrokenError(ConnectionLostError):
-    """The client's side of it: nothing can be said of S3, and nobody may be there to be answered."""
+    """The client closed its connection or sent malformed HTTP; the error says nothing about S3."""
 
 
 class Body:
-    """Chunks received and not yet taken. The transport is paused while more than HIGH_BYTES wait."""
+    """Chunks that were received and not yet consumed. Pauses the transport above HIGH_BYTES."""
 
-    __slots__ = (
-        "_chunks", "_ended", "_error", "_held", "_paused", "_transport", "_waiter", "taken", "trailers",
-    )  # fmt: skip
+    __slots__ = ("_chunks", "_ended", "_error", "_held", "_paused", "_transport", "_waiter", "taken", "trailers")
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
-        self._chunks: deque[bytes] = deque()
+        self._chunks: list[bytes] = []
         self._held = 0
         self._paused = False
         self._ended = False
@@ -32,10 +29,9 @@ class Body:
         self._waiter: asyncio.Future[None] | None = None
         self.taken = 0
         self.trailers = b""
-        """Header lines that came behind the last chunk."""
 
     def feed(self, chunk: bytes) -> None:
-        """Take a chunk from the connection."""
+        """Add a chunk that the connection received."""
         self._chunks.append(chunk)
         self._held += len(chunk)
         if self._held > HIGH_BYTES and not self._paused:
@@ -44,23 +40,23 @@ class Body:
         self._wake()
 
     def end(self) -> None:
-        """Note that the body is whole."""
+        """Mark the body as complete."""
         self._ended = True
         self._wake()
 
     def fail(self, error: Exception) -> None:
-        """Note that the rest will not come; what came can still be taken. Of no effect after the end."""
+        """Raise ``error`` to the consumer after the chunks that were received. No effect on a complete body."""
         if not self._ended:
             self._error = error
             self._wake()
 
     @property
     def whole(self) -> bool:
-        """Whether all of it has come and has been taken."""
+        """Whether the whole body was received and consumed."""
         return self._ended and not self._chunks
 
     async def next(self) -> bytes:
-        """What has come since the last call, or b"" at the end. Raises ConnectionLostError where the rest is lost."""
+        """Return the bytes received since the last call, b"" at the end. Raises ConnectionLostError."""
         while not self._chunks:
             if self._error is not None:
                 raise self._error
@@ -68,7 +64,8 @@ class Body:
                 return b""
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
-        chunk = self._chunks.popleft() if len(self._chunks) == 1 else b"".join(self._drained())
+        chunk = b"".join(self._chunks)
+        self._chunks.clear()
         self._held = 0
         self.taken += len(chunk)
         if self._paused:
@@ -77,21 +74,13 @@ class Body:
         return chunk
 
     async def up_to(self, limit: int) -> bytes:
-        """The body, if it is whole within ``limit`` bytes; else at least as much of it as that."""
-        parts = []
+        """Return the whole body if it has at most ``limit`` bytes, else a beginning longer than ``limit``."""
+        parts: list[bytes] = []
         size = 0
-        while size <= limit:
-            chunk = await self.next()
-            if not chunk:
-                break
+        while size <= limit and (chunk := await self.next()):
             parts.append(chunk)
             size += len(chunk)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    def _drained(self) -> list[bytes]:
-        chunks = list(self._chunks)
-        self._chunks.clear()
-        return chunks
+        return b"".join(parts)
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

@@ -1,4 +1,4 @@
-"""What a client's and an upstream's connection have in common: writing no faster than the other side reads."""
+"""Flow control that client and upstream connections share: write no faster than the peer reads."""
 
 import asyncio
 from typing import cast
@@ -7,7 +7,7 @@ WRITE_HIGH_BYTES = 256 << 10
 
 
 class Connection(asyncio.Protocol):
-    """One TCP or TLS connection. ``lost`` is set once it has ended, whichever side ended it."""
+    """One TCP or TLS connection. ``lost`` is set when either side has closed it."""
 
     transport: asyncio.Transport
 
@@ -16,32 +16,31 @@ class Connection(asyncio.Protocol):
         self._may_write: asyncio.Future[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport."""
+        """Keep the transport and bound its write buffer."""
         self.transport = cast("asyncio.Transport", transport)
         self.transport.set_write_buffer_limits(WRITE_HIGH_BYTES)
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Wake a writer, which then finds ``lost``."""
+        """Wake the writer, which then checks ``lost``."""
         self.lost = True
         self.resume_writing()
 
     def pause_writing(self) -> None:
-        """Hold writers back: the other side reads too slowly."""
+        """Make writers wait while the peer reads too slowly."""
         if self._may_write is None:
             self._may_write = asyncio.get_running_loop().create_future()
 
     def resume_writing(self) -> None:
-        """Let writers go on."""
-        if self._may_write is not None:
-            if not self._may_write.done():
-                self._may_write.set_result(None)
-            self._may_write = None
+        """Let writers continue."""
+        if self._may_write is not None and not self._may_write.done():
+            self._may_write.set_result(None)
+        self._may_write = None
 
     async def drained(self) -> None:
-        """Wait until more may be written."""
+        """Wait until the write buffer has room."""
         if self._may_write is not None:
             await self._may_write
 
     def abort(self) -> None:
-        """End the connection at once."""
+        """Close the connection at once."""
         self.transport.abort()

@@ -1,17 +1,18 @@
-"""Waiting for one's turn: the request scheduler on the event loop's clock."""
+"""Run the request scheduler on the event loop: requests wait here for their slots."""
 
 import asyncio
 import time
 
+from resources.s3.governor.prefix_tree import Ticket
 from resources.s3.governor.rate_control import Verb
-from resources.s3.governor.request_scheduler import Outcome, RequestScheduler, Ticket
+from resources.s3.governor.request_scheduler import Outcome, RequestScheduler
 
 _TICK = 0.001
-"""The event loop's resolution: a shorter timer would fire at once and find nothing to do, over and over."""
+"""The event loop's resolution: a shorter timer would fire too early and busy-loop."""
 
 
 class Gate:
-    """Lets requests through at the scheduler's pace. One timer, set only while somebody waits."""
+    """Releases requests at the scheduler's pace. Has one timer, set only while requests wait."""
 
     def __init__(self, scheduler: RequestScheduler) -> None:
         self.scheduler = scheduler
@@ -19,29 +20,26 @@ class Gate:
         self._due = 0.0
 
     async def enter(self, path: tuple[str, ...], verb: Verb, cost: int, deadline: float, *, retry: bool) -> Ticket:
-        """Wait for a slot. ``deadline`` is on time.monotonic's clock. Raises TimeoutError, the ticket withdrawn.
+        """Wait for a slot until ``deadline``, on time.monotonic's clock. Raises TimeoutError.
 
-        Every ticket that is returned has to be settled.
+        The caller must settle the ticket that is returned.
         """
         now = time.monotonic()
         ticket = self.scheduler.submit(now, path, verb, cost, retry)
         if ticket.released:
             return ticket
-        loop = asyncio.get_running_loop()
-        turn = ticket.payload = loop.create_future()
-        late = loop.call_later(max(0.0, deadline - now), _expire, turn)
+        turn = ticket.payload = asyncio.get_running_loop().create_future()
         self._set_timer()
         try:
-            await turn
+            async with asyncio.timeout(max(0.0, deadline - now)):
+                await turn
         except BaseException:
             self.settle(ticket, Outcome.WITHDRAWN)
             raise
-        finally:
-            late.cancel()
         return ticket
 
     def settle(self, ticket: Ticket, outcome: Outcome) -> None:
-        """Tell the scheduler how it went, which may free a slot for somebody else."""
+        """Report a ticket's outcome, which may free a slot for another request."""
         self.scheduler.settle(time.monotonic(), ticket, outcome)
         self._set_timer()
 
@@ -49,23 +47,18 @@ class Gate:
         now = time.monotonic()
         due = self.scheduler.next_release(now)
         if due is None:
-            return  # a timer that is set finds nothing to do
+            return  # an earlier timer will find nothing to do
         if self._timer is not None:
             if self._due <= due:
                 return
             self._timer.cancel()
         self._due = due
-        self._timer = asyncio.get_running_loop().call_later(max(_TICK, due - now), self._open)
+        self._timer = asyncio.get_running_loop().call_later(max(_TICK, due - now), self._release)
 
-    def _open(self) -> None:
+    def _release(self) -> None:
         self._timer = None
         for ticket in self.scheduler.release(time.monotonic()):
             turn = ticket.payload
             if isinstance(turn, asyncio.Future) and not turn.done():
                 turn.set_result(None)
         self._set_timer()
-
-
-def _expire(turn: "asyncio.Future[None]") -> None:
-    if not turn.done():
-        turn.set_exception(TimeoutError())

@@ -1,52 +1,38 @@
-"""The tree of places that requests pass, and one request's ticket: queues, turns of children, who was refused lately.
+"""The tree of prefixes that requests belong to: queues, turns of children, and recent refusals.
 
-Pure data with the bookkeeping of one place; what to release and whom to blame is request_scheduler.py's.
+Pure data with the bookkeeping of one node; request_scheduler.py decides what to release and which node a 503 is
+attributed to.
 """
 
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from resources.s3.governor.rate_control import LearnedRate, RateSettings, Verb
 
 Path = tuple[str, ...]
 
-ANSWERS_COMPARED = 100.0  # among so many answers siblings are compared
+ANSWERS_COMPARED = 100.0  # responses over which siblings are compared
 
 
+@dataclass(slots=True, eq=False)
 class Ticket:
-    """One request's place in the queue; `payload` is the caller's own."""
+    """One request's place in the queue; `payload` belongs to the caller."""
 
-    __slots__ = (
-        "bound",
-        "cost",
-        "node",
-        "path",
-        "payload",
-        "released",
-        "released_at",
-        "retry",
-        "settled",
-        "submitted",
-        "verb",
-    )
-
-    def __init__(self, node: "Node", path: Path, cost: int, retry: bool, submitted: float, payload: Any) -> None:
-        self.path = path
-        self.verb = node.verb
-        self.cost = cost
-        self.retry = retry
-        self.submitted = submitted
-        self.payload = payload
-        self.released = False
-        self.released_at = 0.0
-        self.settled = False
-        self.node = node
-        self.bound: Node | None = None  # the deepest place whose rate this request had to wait for
+    node: "Node"
+    path: Path
+    cost: int
+    retry: bool
+    payload: Any
+    released: bool = False
+    released_at: float = 0.0
+    settled: bool = False
+    bound: "Node | None" = None  # the deepest node whose rate this request had to wait for
 
 
 class Node(LearnedRate):
-    """A place in the tree: its rate, its queue (leaves), its children's turns (start-time fair queueing)."""
+    """A prefix and verb: its rate, its queue (leaves only), the turns of its children (start-time fair queueing)."""
 
     __slots__ = (
         "accepts", "all_accepts", "all_refusals", "children", "clock", "epoch", "fresh", "gated", "last_used", "listed",
@@ -63,25 +49,32 @@ class Node(LearnedRate):
         self.queued = 0
         self.fresh: deque[Ticket] = deque()
         self.retries: deque[Ticket] = deque()
-        self.ready: list[tuple[float, int, Node]] = []  # by virtual time: the child that had the least goes next
-        self.waiting: list[tuple[float, int, Node]] = []  # by the time at which a blocked child may go
+        self.ready: list[tuple[float, int, Node]] = []  # by virtual time: the child with the fewest requests is next
+        self.waiting: list[tuple[float, int, Node]] = []  # by the time at which a blocked child may send
         self.listed = False  # in `ready` or `waiting` of the parent
-        self.gated = False  # was found blocked by its own rate since its last release
+        self.gated = False  # its own rate has blocked it since its last release
         self.tag = 0.0
         self.clock = 0.0
         self.last_used = 0.0
         self.accepts = 0
         self.rejects = 0
-        self.own_accepts = self.own_refusals = 0.0  # this child's answers ...
+        self.own_accepts = self.own_refusals = 0.0  # this child's responses ...
         self.seen_epoch = 0
-        self.all_accepts = self.all_refusals = 0.0  # ... and those of all children, halved at each epoch
+        self.all_accepts = self.all_refusals = 0.0  # ... and of all children, halved at each epoch
         self.epoch = 0
-        self.refused_child: Node | None = None  # a run of 503s without an accepted request in between:
+        self.refused_child: Node | None = None  # in a series of 503s without an accepted request:
         self.refused_sent = 0.0
-        self.refused_children = 0  # ... how often it went on to another child that was not being probed
+        self.refused_children = 0  # ... how often another child that was not being probed was refused next
+
+    def upward(self) -> Iterator["Node"]:
+        """Yield this node and its ancestors up to the bucket: the nodes that limit a request here."""
+        node: Node | None = self
+        while node is not None:
+            yield node
+            node = node.parent
 
     def note(self, refused: bool, fresh: bool, sent_at: float) -> None:
-        """Keep what a 503 is blamed by: the child's and all children's answers among the parent's last hundred."""
+        """Count a response of this child among the parent's last hundred; a 503 is attributed by these counts."""
         parent = self.parent
         if parent is None:
             return
@@ -110,7 +103,7 @@ class Node(LearnedRate):
                 parent.refused_children = 0
 
     def stands_out(self) -> bool:
-        """Whether this child is refused so much more than its siblings that the limit must be its own."""
+        """Return whether this child is refused so much more often than its siblings that the limit must be its own."""
         parent = self.parent
         if parent is None or self.own_refusals < 2.5:
             return False
@@ -120,11 +113,3 @@ class Node(LearnedRate):
             return False
         own_share = self.own_refusals / (self.own_accepts + self.own_refusals)
         return own_share * (others + 1.0) > 4.0 * (other_refusals + 1.0)
-
-
-def way(ticket: Ticket) -> Iterator[Node]:
-    """The places that a request passes, from its folder up to the bucket."""
-    node: Node | None = ticket.node
-    while node is not None:
-        yield node
-        node = node.parent

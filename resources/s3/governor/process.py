@@ -1,4 +1,4 @@
-"""A request governor as a process of its own: found or started, asked, stopped."""
+"""A request governor as a process of its own: find it, start it, query it, stop it."""
 
 import base64
 import fcntl
@@ -8,7 +8,6 @@ import json
 import os
 import re
 import secrets
-import signal
 import subprocess
 import sys
 import time
@@ -18,19 +17,21 @@ from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from resources.s3.governor.settings import refuse_credentials
+import psutil  # type: ignore[import-untyped]
+
+from resources.s3.governor.settings import ADDRESS_FILE, GovernorSettings
 
 HOME_FOLDER = "governor"
-"""The folder of a Cippus home in which its governors are, each in one of its own."""
+"""The folder of a Cippus home that holds one folder per governor."""
 _PROJECT = Path(__file__).parents[3]
-_ADDRESS_FILE, _TOKEN_FILE, _LOG_FILE, _LOCK_FILE = "governor.json", "token", "governor.log", "start.lock"
+_TOKEN_FILE, _LOG_FILE, _LOCK_FILE = "token", "governor.log", "start.lock"
 _START_SECONDS, _STOP_SECONDS, _POLL_SECONDS = 20.0, 5.0, 0.01
 _ANSWER_SECONDS = 3.0
 _PATIENCE_SECONDS = 10.0
-"""How long a governor that does not answer may be busy, before it is replaced: other processes may rely on it."""
+"""How long to wait for a busy governor before it is replaced: other processes may rely on it."""
 _IDLE_EXIT_SECONDS = 900
-"""A governor that nobody uses ends by itself; a process that may still use one keeps asking it (s3_witness.py)."""
-_MOST_LOG_BYTES = 1 << 20
+"""An unused governor ends by itself; processes that may still use it keep polling it (write_verifier.py)."""
+_MAX_LOG_BYTES = 1 << 20
 
 
 class GovernorStartError(RuntimeError):
@@ -38,12 +39,12 @@ class GovernorStartError(RuntimeError):
 
 
 class GovernorGoneError(RuntimeError):
-    """The request governor that a process used has ended, so none of its S3 requests gets through any more."""
+    """The request governor that this process used has ended, so its S3 requests fail."""
 
 
 @dataclass(frozen=True)
 class Governor:
-    """A governor that listened when it was last looked at. Its folder holds its address, token, log and limits."""
+    """A governor that listened when it was found. Its folder holds its address, token, log and limits."""
 
     folder: Path
     pid: int
@@ -52,11 +53,11 @@ class Governor:
     token: str = field(repr=False)
 
     def proxy_url(self, scope: str) -> str:
-        """The address for clients, with the token; the governor counts their requests under ``scope``."""
+        """Return the proxy address for clients, with the token; their requests are counted under ``scope``."""
         return f"http://{scope}:{self.token}@127.0.0.1:{self.port}"
 
     def ask(self, method: str, path: str, body: str | None = None, timeout_seconds: float = _ANSWER_SECONDS) -> Any:
-        """One request about the governor itself; its JSON answer. Raises OSError, also when it is not a governor's."""
+        """Send a request about the governor itself and return the JSON response. Raises OSError."""
         known = base64.b64encode(f"cippus:{self.token}".encode()).decode()
         return self._ask(method, path, body, {"Authorization": f"Basic {known}"}, timeout_seconds)
 
@@ -64,22 +65,18 @@ class Governor:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout_seconds)
         try:
             connection.request(method, path, body, headers)
-            answer = connection.getresponse()
-            text = answer.read()
-        except http.client.HTTPException as error:
-            raise OSError(str(error)) from error
+            response = connection.getresponse()
+            text = response.read()
+            if response.status == http.client.OK:
+                return json.loads(text)
+        except (http.client.HTTPException, ValueError) as error:
+            raise OSError(f"The governor's response is not valid: {error}") from error
         finally:
             connection.close()
-        if answer.status != http.client.OK:
-            message = f"{method} {path.split('?')[0]} was answered with {answer.status}"
-            raise OSError(message)
-        try:
-            return json.loads(text)
-        except ValueError as error:
-            raise OSError(str(error)) from error
+        raise OSError(f"{method} {path.split('?')[0]} was answered with {response.status}")
 
     def is_alive(self, timeout_seconds: float = _ANSWER_SECONDS) -> bool:
-        """Whether it still answers as itself. Who is asked may be somebody else, so without the token."""
+        """Return whether the governor answers. Does not send the token: another process may have its port."""
         try:
             found = self._ask("GET", "/healthz", None, {}, timeout_seconds)
         except OSError:
@@ -87,78 +84,47 @@ class Governor:
         return isinstance(found, dict) and (found.get("pid"), found.get("upstream")) == (self.pid, self.upstream)
 
     def status(self, scope: str = "") -> dict[str, Any]:
-        """What the governor says of itself, with the counts of one scope or of everybody. Raises OSError."""
-        found: dict[str, Any] = self.ask("GET", f"/status?scope={scope}")
-        return found
+        """Return the governor's status, with the counts of one scope or of all. Raises OSError."""
+        return dict(self.ask("GET", f"/status?scope={scope}"))
 
     def gone(self) -> GovernorGoneError:
-        """The error that says so."""
+        """Return the error for a governor that has ended."""
         return GovernorGoneError(
             f"The S3 request governor (process {self.pid}, 127.0.0.1:{self.port}) is gone, so S3 cannot be reached: "
-            f"run again, which starts a new one and goes on; its log is {self.folder / _LOG_FILE}."
+            f"run again, which starts a new governor; its log is {self.folder / _LOG_FILE}."
         )
 
     def stop(self) -> None:
-        """End the process, if it still is a governor's, and wait until it has."""
-        how, deadline = signal.SIGTERM, time.monotonic() + _STOP_SECONDS
-        while self.is_process():
-            with suppress(ProcessLookupError):
-                os.kill(self.pid, how)
-            while self.is_process() and time.monotonic() < deadline:
-                time.sleep(_POLL_SECONDS)
-            how, deadline = signal.SIGKILL, deadline + _STOP_SECONDS
-        with suppress(ChildProcessError):  # another process' child
-            while os.waitpid(self.pid, os.WNOHANG) == (0, 0) and time.monotonic() < deadline:
-                time.sleep(_POLL_SECONDS)  # it has no arguments any more, shortly before it has ended
+        """End the process and wait until it has ended. No effect if the pid is another process by now."""
+        process = self._process()
+        if process is None:
+            return
+        with suppress(psutil.NoSuchProcess):
+            process.terminate()
+            try:
+                process.wait(_STOP_SECONDS)
+            except psutil.TimeoutExpired:
+                process.kill()
+                process.wait(_STOP_SECONDS)
 
     def is_process(self) -> bool:
-        """Whether the pid is still this governor's: it has its folder among its arguments, and is no zombie."""
+        """Return whether the pid is still this governor's process."""
+        return self._process() is not None
+
+    def _process(self) -> psutil.Process | None:
+        """Return the running process whose arguments name this governor's folder."""
         try:
-            arguments = Path(f"/proc/{self.pid}/cmdline").read_bytes().split(b"\0")
-            state = Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-        except (OSError, IndexError):
-            return False
-        return os.fsencode(self.folder) in arguments and state != "Z"
-
-
-@dataclass(frozen=True)
-class GovernorArguments:
-    """What a governor is started for; governors that differ in any of it live side by side."""
-
-    upstream: str
-    depth: int = 2
-    deadline_seconds: float = 60.0
-    write_ceiling: float | None = None
-    read_ceiling: float | None = None
-    emf: str = ""
-    ca_file: str = ""
-
-    def __post_init__(self) -> None:
-        """Refuse credentials in the URL, which would be part of a folder's name and of a process' arguments."""
-        refuse_credentials("The URL of the S3 service", self.upstream)
-
-    @property
-    def folder_name(self) -> str:
-        """The upstream, legibly, with a digest of everything."""
-        digest = hashlib.blake2b(repr(astuple(self)).encode(), digest_size=4).hexdigest()
-        return f"{re.sub('[^A-Za-z0-9.]+', '-', self.upstream.partition('://')[2])}-{digest}"
-
-    def command(self, folder: Path) -> list[str]:
-        """The command line of a governor in a folder; the token is in a file, because arguments are public."""
-        optional = {"--max-writes": self.write_ceiling, "--max-reads": self.read_ceiling,
-                    "--emf": self.emf, "--ca-file": self.ca_file}  # fmt: skip
-        return [
-            *(sys.executable, "-m", "resources.s3.governor", "--upstream", self.upstream, "--folder", str(folder)),
-            *("--token-file", str(folder / _TOKEN_FILE), "--idle-exit", str(_IDLE_EXIT_SECONDS)),
-            *("--depth", str(self.depth), "--deadline", str(self.deadline_seconds)),
-            *(part for name, value in optional.items() if value for part in (name, str(value))),
-        ]
+            process = psutil.Process(self.pid)
+            is_governor = str(self.folder) in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.Error:
+            return None
+        return process if is_governor else None
 
 
 def find(folder: Path, timeout_seconds: float = _ANSWER_SECONDS) -> Governor | None:
-    """The governor of a folder, or None where it never was, has ended, or does not answer.
+    """Return the governor of a folder, None if there is none or it does not answer.
 
-    That it answers is not enough: after its end anybody of this host may listen on its port, and get the token.
+    Checks the process too: after its end any process of this host may listen on its port and receive the token.
     """
     found = _read(folder)
     return found if found is not None and found.is_process() and found.is_alive(timeout_seconds) else None
@@ -166,25 +132,31 @@ def find(folder: Path, timeout_seconds: float = _ANSWER_SECONDS) -> Governor | N
 
 def _read(folder: Path) -> Governor | None:
     try:
-        kept = json.loads((folder / _ADDRESS_FILE).read_text())
+        kept = json.loads((folder / ADDRESS_FILE).read_text())
         return Governor(folder, int(kept["pid"]), int(kept["port"]), str(kept["upstream"]), str(kept["token"]))
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
 
-def find_or_start(home: Path, arguments: GovernorArguments) -> Governor:
-    """The governor for these arguments among those of a home, started where there is none.
+def folder_name(settings: GovernorSettings) -> str:
+    """Return the folder of a governor in its home: the upstream, with a digest of all settings."""
+    digest = hashlib.blake2b(repr(astuple(settings)).encode(), digest_size=4).hexdigest()
+    return f"{re.sub('[^A-Za-z0-9.]+', '-', settings.upstream.partition('://')[2])}-{digest}"
 
-    Two processes that come at once start one. Raises GovernorStartError.
+
+def find_or_start(home: Path, settings: GovernorSettings) -> Governor:
+    """Return the governor of a home that has these settings; start it if there is none.
+
+    Concurrent callers start one governor. Raises GovernorStartError.
     """
-    folder = home.absolute() / arguments.folder_name
+    folder = home.absolute() / folder_name(settings)
     found = find(folder)
     if found is not None:
         return found
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _exclusively(folder):
-            return find(folder, _PATIENCE_SECONDS) or _start(folder, arguments)
+            return find(folder, _PATIENCE_SECONDS) or _start(folder, settings)
     except OSError as error:
         message = f"The S3 request governor could not be started in {folder}: {error.strerror or error}."
         raise GovernorStartError(message) from error
@@ -197,22 +169,22 @@ def _exclusively(folder: Path) -> Iterator[None]:
         yield
 
 
-def _start(folder: Path, arguments: GovernorArguments) -> Governor:
-    """Start a governor, detached, and wait until it listens. What holds a stale address does not answer."""
+def _start(folder: Path, settings: GovernorSettings) -> Governor:
+    """Start a detached governor and wait until it listens."""
     if (stale := _read(folder)) is not None:
         stale.stop()  # one that hangs would write the learned limits beside the new one
-    (folder / _ADDRESS_FILE).unlink(missing_ok=True)
+    (folder / ADDRESS_FILE).unlink(missing_ok=True)
     token = folder / _TOKEN_FILE
     token.unlink(missing_ok=True)
     token.touch(mode=0o600)
     token.write_text(secrets.token_urlsafe(24))
     log_file = folder / _LOG_FILE
-    if log_file.exists() and log_file.stat().st_size > _MOST_LOG_BYTES:
+    if log_file.exists() and log_file.stat().st_size > _MAX_LOG_BYTES:
         log_file.replace(log_file.with_suffix(".log.1"))
     with log_file.open("ab") as log:
-        # No variables but these: a governor holds no credentials, and takes no proxy from its surroundings.
+        # A minimal environment: the governor gets no credentials and no proxy of its own.
         process = subprocess.Popen(
-            arguments.command(folder),
+            command(folder, settings),
             cwd=_PROJECT,
             env={"PATH": os.defpath, "LANG": "C.UTF-8"},
             stdin=subprocess.DEVNULL,
@@ -224,28 +196,45 @@ def _start(folder: Path, arguments: GovernorArguments) -> Governor:
     while process.poll() is None and time.monotonic() < deadline:
         found = _read(folder)
         if found is not None and found.pid == process.pid:
-            process.returncode = 0  # detached: it outlives this object, which would warn of that
+            process.returncode = 0  # it outlives this Popen object, which would otherwise warn
             return found
         time.sleep(_POLL_SECONDS)
     process.kill()
     process.wait()
-    said = log_file.read_text(errors="replace").strip().splitlines()
-    message = f"The S3 request governor did not start; {log_file} ends with: {said[-1] if said else 'nothing'}"
-    raise GovernorStartError(message)
+    lines = log_file.read_text(errors="replace").strip().splitlines() or ["nothing"]
+    raise GovernorStartError(f"The S3 request governor did not start; {log_file} ends with: {lines[-1]}")
+
+
+def command(folder: Path, settings: GovernorSettings) -> list[str]:
+    """Return the command line. The token is passed in a file, because other users can see arguments."""
+    options = {
+        "--upstream": settings.upstream,
+        "--folder": folder,
+        "--token-file": folder / _TOKEN_FILE,
+        "--idle-exit": _IDLE_EXIT_SECONDS,
+        "--depth": settings.depth,
+        "--deadline": settings.deadline,
+        "--max-writes": settings.write_ceiling,
+        "--max-reads": settings.read_ceiling,
+        "--emf": settings.emf,
+        "--ca-file": settings.ca_file,
+    }
+    given = [str(part) for name, value in options.items() if value not in (None, "") for part in (name, value)]
+    return [sys.executable, "-m", "resources.s3.governor", *given]
 
 
 def running(home: Path) -> list[Governor]:
-    """Every governor of a home that answers, by folder."""
+    """Return all governors of a home that answer, by folder."""
     found = (find(folder) for folder in sorted(home.absolute().glob("*")) if folder.is_dir())
     return [governor for governor in found if governor is not None]
 
 
 def stop_all(home: Path) -> None:
-    """End every governor of a home, also those that do not answer any more."""
+    """End all governors of a home, also those that hang."""
     for folder in sorted(home.absolute().glob("*")):
         with suppress(OSError):
             if folder.is_dir():
                 with _exclusively(folder):
                     if (found := _read(folder)) is not None:
                         found.stop()
-                        (folder / _ADDRESS_FILE).unlink(missing_ok=True)
+                        (folder / ADDRESS_FILE).unlink(missing_ok=True)

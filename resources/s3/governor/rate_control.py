@@ -1,11 +1,10 @@
-"""Learns one unknown request limit of S3 from 503 SlowDown answers, and paces requests below it.
+"""Learns one unknown request limit of S3 from 503 SlowDown responses, and paces requests below it.
 
-Pure: no I/O and no clock; `now` is monotonic seconds. One `LearnedRate` is of one place (bucket, prefix) and one verb.
-Which place a 503 belongs to, queues and fairness are request_scheduler.py's.
+Pure: no I/O and no clock; `now` is monotonic seconds. One `LearnedRate` is for one prefix (or bucket) and one verb.
 """
 
 from dataclasses import dataclass
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 
 
 class Verb(StrEnum):
@@ -15,52 +14,44 @@ class Verb(StrEnum):
     WRITE = "write"
 
 
-class Outcome(IntEnum):
-    """What became of a request; only THROTTLED lowers a rate."""
-
-    ACCEPTED = 0
-    THROTTLED = 1  # 503 SlowDown
-    FAILED = 2  # 500, reset, time-out: says nothing about the limit
-    WITHDRAWN = 3  # never sent: the client went away, or the deadline passed
-
-
 @dataclass(frozen=True, slots=True)
 class RateSettings:
     """Constants of the algorithm; rates are requests/s, times are seconds."""
 
-    depth: int = 2  # path segments below the bucket that are taken for S3's partition, until 503s say otherwise
+    depth: int = 2  # path segments below the bucket assumed to be S3's partition, until 503s show otherwise
     write_ceiling: float = 3500.0  # S3's documented limit of a partitioned prefix
     read_ceiling: float = 5500.0
-    initial: float = 500.0  # a place never seen before starts here ...
-    initial_in_flight: int = 2  # ... with so few in flight, and `window_growth` more for each answer: half of
-    window_growth: float = 0.3  # TCP's slow start is too much, as all that are in flight at the first 503 are refused
-    widen_seconds: float = 0.1  # ... and so much more after this time without an answer
-    unknown_growth: float = 1.4  # ... and grows so per `growth_interval` until its first 503
+    initial: float = 500.0  # an unknown prefix starts here ...
+    # TCP's slow start is twice too fast: all requests in flight at the first 503 are refused.
+    initial_in_flight: int = 2  # ... with so few in flight, and `window_growth` more per response
+    window_growth: float = 0.3
+    widen_seconds: float = 0.1  # ... and so much more after this time without a response
+    unknown_growth: float = 1.4  # ... and grows by this factor per `growth_interval` until its first 503
     growth_interval: float = 0.25
-    busy_share: float = 0.4  # a rate grows only while so much of it was accepted in the last second
+    busy_share: float = 0.4  # a rate grows only while this share of it was accepted in the last second
     floor: float = 0.25  # 16 hosts that share 4/s
     cut: float = 0.95  # per 503 that is the first after a quiet stretch
-    plateau_seconds: float = 2.0  # from a cut back to the last failing rate: at least so long,
-    plateau_requests: float = 60.0  # ... and so many accepted requests, so that probing wastes at most one in 60
-    plateau_longest: float = 15.0  # ... though not longer, except where hosts compete
+    plateau_seconds: float = 2.0  # time from a cut back to the last failing rate: at least this,
+    plateau_requests: float = 60.0  # ... and this many accepted requests, so that probing wastes at most one in 60
+    plateau_longest: float = 15.0  # ... but not longer, except if hosts compete
     plateau_competing: float = 60.0
-    overshoot: float = 0.05  # a further plateau time beyond the last failing rate the rate is this much above it
+    overshoot: float = 0.05  # one plateau time after the last failing rate, the rate is this much above it
     learning_growth: float = 0.02  # per accepted request after the first 503, until the limit is bracketed ...
-    learning_growth_seconds: float = 0.7  # ... and per second: twofold, so that late answers do not compound
-    quiet_requests: int = 10  # with so many accepted between two 503s ...
-    quiet_seconds: float = 0.25  # ... and so much time, the second is a new probe of the limit, not the same drop
-    lateness: float = 0.02  # a timer so late is caught up with; no longer burst is ever allowed
-    shortest_hold: float = 0.01  # silence after a 503 is probed at growing intervals between these two
+    learning_growth_seconds: float = 0.7  # ... and per second: doubling, so that late responses do not compound
+    quiet_requests: int = 10  # with this many accepted between two 503s ...
+    quiet_seconds: float = 0.25  # ... and this much time, the second is a new probe of the limit, not the same drop
+    lateness: float = 0.02  # a timer this late is caught up with; no longer burst is allowed
+    shortest_hold: float = 0.01  # after a 503 without successes, probe at growing intervals between these two
     longest_hold: float = 0.4
-    probe_patience: float = 1.0  # so long a probe's answer is waited for before the next one goes
-    poll: float = 0.002  # how soon to look again for an answer
+    probe_patience: float = 1.0  # wait this long for a probe's response before the next probe
+    poll: float = 0.002  # how soon to check again for a response
     hold_growth: float = 2.5
-    bucket_seconds: float = 2.0  # no server is known that saves up more than this
+    bucket_seconds: float = 2.0  # no known server saves up more than this
     max_nodes: int = 10_000
     stale_after: float = 86_400.0  # S3 splits and merges partitions within hours: yesterday's limit is a guess
 
     def ceiling(self, verb: Verb) -> float:
-        """The most that one prefix is ever given, in requests/s."""
+        """Return the most that one prefix is ever given, in requests/s."""
         return self.write_ceiling if verb is Verb.WRITE else self.read_ceiling
 
 
@@ -68,7 +59,7 @@ WIDE = 1e9  # a window that limits nothing
 
 
 class LearnedRate:
-    """The rate of one place and verb: paces (`ready_at`, `charge`) and learns (`accepted`, `throttled`)."""
+    """The rate of one prefix and verb: paces (`ready_at`, `charge`) and learns (`accepted`, `throttled`)."""
 
     __slots__ = (
         "_best", "_ceiling", "_cut_at", "_cut_sent", "_depth", "_gap", "_grown_at", "_mark_at", "_now_count",
@@ -81,7 +72,7 @@ class LearnedRate:
         self._settings = settings
         self._ceiling = ceiling
         self.rate = min(settings.initial, ceiling)
-        self.known = False  # a 503 was blamed on this place
+        self.known = False  # a 503 was attributed to this prefix
         self.learning = False  # ... and its limit is not bracketed yet
         self.window = float(settings.initial_in_flight)
         self.in_flight = 0
@@ -95,11 +86,11 @@ class LearnedRate:
         self._grown_at = 0.0
         self._cut_at = -1.0
         self._cut_sent, self._since_cut = -1.0, 0
-        self._mark_at, self._since_mark = -1.0, 0  # a 503: what was accepted of later ones tells of the limit
+        self._mark_at, self._since_mark = -1.0, 0  # a 503: what was accepted after it shows the limit
         self._silences = 0
         self._silent_from = 0.0
         self._rapid = 0
-        self._best = self.rate  # what went well before the last series of 503s
+        self._best = self.rate  # what worked before the last series of 503s
         self._started = -1.0
         self._plateau = settings.plateau_seconds
         self._top, self._depth, self._progress = self.rate, 0.0, 0.0  # the curve of growth, see `_grow`
@@ -107,21 +98,21 @@ class LearnedRate:
     # ---- pacing
 
     def ready_at(self, now: float) -> float:
-        """When one more request may go; `now` or earlier means at once."""
+        """Return when one more request may be sent; `now` or earlier means at once."""
         if now < self._probe_until:
-            return now + self._settings.poll  # its answer decides, which no clock foretells: look again
+            return now + self._settings.poll  # depends on the response to the probe: check again
         if self.in_flight >= self.window:
             if now < self._widen_at:
                 return now + self._settings.poll
-            self.window *= 1.0 + self._settings.window_growth  # large bodies take long to be answered
+            self.window *= 1.0 + self._settings.window_growth  # large bodies take long
             self._widen_at = now + self._settings.widen_seconds
         return self.hold_until if self.hold_until > self.next_slot else self.next_slot
 
     def charge(self, now: float, cost: int, waited: bool) -> None:
         """Take the slots of one released request.
 
-        A late timer may catch up, and so may a place that was never refused anything, whose rate is only a guess: a
-        client that sends one request after the other need not wait for slots that nobody else wants.
+        A late timer may catch up. So may a prefix without a 503, whose rate is only a guess: a client that sends one
+        request after the other need not wait for slots that no other client needs.
         """
         start = now - self._settings.lateness if waited or not self.known else now
         slot = self.next_slot
@@ -131,17 +122,17 @@ class LearnedRate:
             self._probe_until = now + self._settings.probe_patience
 
     def probe_failed(self) -> None:
-        """A probe ended without telling anything: another may go."""
+        """Allow another probe after one without a conclusive response."""
         self._probe_until = 0.0
 
     def refund(self, now: float, cost: float) -> None:
-        """Give back slots that were taken and not used."""
+        """Give back unused slots."""
         self.next_slot = max(now, self.next_slot - cost / self.rate)
 
     # ---- learning
 
     def accepted(self, now: float, sent_at: float, cost: int, bound: bool) -> None:
-        """Count an accepted request; `bound`: it had waited for this rate, so that the rate may grow."""
+        """Count an accepted request; `bound` if it had waited for this rate, so that the rate may grow."""
         settings = self._settings
         age = now - self._slot_at
         if age >= 1.0:
@@ -166,7 +157,7 @@ class LearnedRate:
             self._grow(now, cost)
 
     def recent(self, now: float) -> float:
-        """Accepted per second, about the last second."""
+        """Return the requests accepted in about the last second."""
         age = now - self._slot_at
         if age >= 2.0:
             return 0.0
@@ -188,14 +179,14 @@ class LearnedRate:
             step = cost / (self.rate * self._plateau)
             self._progress += step if self._progress < 2.0 else 2.0 * step
             past = self._progress - 1.0
-            if past > 0.0 and self._top < 0.9 * self._best:  # half of the way to what went well before, as BIC TCP
+            if past > 0.0 and self._top < 0.9 * self._best:  # half of the way to what worked before, as BIC TCP
                 self._top = min((self._top + self._best) / 2, 2 * self._top)
                 self._depth, self._progress, past = 1.0 - self.rate / self._top, 0.0, -1.0
             height = self._depth if past < 0.0 else settings.overshoot
             self.rate = min(self._top * (1.0 + height * past * past * past), self._ceiling)
 
     def throttled(self, now: float, sent_at: float) -> bool:
-        """React to a 503 of a request sent at `sent_at`; False when it was sent before the last cut took effect."""
+        """Cut the rate after a 503; return False if the request was sent before the last cut took effect."""
         if sent_at < self._cut_at:
             return False
         self.misses += 1
@@ -206,7 +197,7 @@ class LearnedRate:
         elif self.misses > 1:
             self._hold(now)
         else:
-            self._silent_from = now  # whatever was sent before has arrived there before the next
+            self._silent_from = now  # requests sent before have arrived before the next
             self._cut(sent_at)
         self._cut_at, self._cut_sent, self._since_cut = now, sent_at, 0
         return True
@@ -221,10 +212,10 @@ class LearnedRate:
         self.rate = self._best = max(self._best, self._settings.floor)
         self._rapid = 0
         self._silences = 0
-        self.misses = 2  # probe at once whether this is silence
+        self.misses = 2  # probe at once
 
     def _hold(self, now: float) -> None:
-        """Nothing but 503s since the last cut: send one probe at growing intervals."""
+        """Send single probes at growing intervals while all requests since the last cut are refused."""
         self._probe_until = 0.0
         gap = max(self._gap, min(1.0 / self.rate, self._settings.longest_hold))
         self.hold_until = self.next_slot = now + gap
@@ -232,7 +223,7 @@ class LearnedRate:
         self.window = WIDE
 
     def _end_silence(self, now: float, sent_at: float) -> None:
-        """The first accepted request after probing: the rate follows from how long the silence was."""
+        """Set the rate after the first accepted request, from how long only 503s came."""
         settings = self._settings
         self._gap = settings.shortest_hold
         self.hold_until = self._probe_until = 0.0
@@ -240,13 +231,13 @@ class LearnedRate:
         if not self.learning:
             return
         silence = sent_at - self._silent_from
-        refused = self._cut_sent - self._silent_from  # less than one request was permitted in this time
+        refused = self._cut_sent - self._silent_from  # less than one request was allowed in this time
         estimate = 1.3 / (refused * silence) ** 0.5 if refused > 0.0 else self.rate
         if self._silences <= 2 and refused > 0.0:
             before = float(self._now_count + self._prev_count)
             span = max(sent_at - self._slot_at + (1.0 if self._prev_count else 0.0) - silence, 0.0)
             if refused * before / (settings.bucket_seconds + span) > 2.0:
-                estimate = before / (1.0 + span)  # no bucket refills so slowly: the next window has opened
+                estimate = before / (1.0 + span)  # no token bucket refills so slowly: the next window has opened
                 self.learning = False
                 self._mark_at, self._since_mark, self._silences = sent_at, 0, 0
                 self._best = before
@@ -264,7 +255,7 @@ class LearnedRate:
         return max(settings.plateau_seconds, min(settings.plateau_requests / self.rate, settings.plateau_longest))
 
     def restore(self, rate: float) -> None:
-        """Go on from a limit learned before."""
+        """Continue with a limit learned before."""
         self.known = True
         self.window = WIDE
         self._restart(rate)
@@ -272,7 +263,7 @@ class LearnedRate:
         self._since_cut = self._settings.quiet_requests
 
     def _cut(self, sent_at: float) -> None:
-        """A 503 among accepted ones: the limit is below the failing rate, and not below what was accepted between."""
+        """Cut after a 503 among successes: the limit is below the failing rate and above what was accepted."""
         settings = self._settings
         failing = self.rate
         mean = self._since_mark / max(sent_at - self._mark_at, 1e-3)
@@ -284,14 +275,14 @@ class LearnedRate:
             if self.learning:
                 floor = 0.4 * failing
             elif sent_at - self._mark_at < settings.quiet_seconds:
-                floor = 0.85 * self._best  # perhaps only a window's end, seen by several prefixes
+                floor = 0.85 * self._best  # maybe only the end of a window, seen by several prefixes
             elif self._rapid >= 3 and mean < 0.7 * failing:
                 floor = 0.4 * failing  # the limit has dropped
             least = max(least, mean, floor)
             self.learning = self.learning and self._rapid < 6
         else:
             if self._silences and not self.learning:
-                least = max(mean, 0.6 * failing)  # a window was used up early each time: its mean is what is allowed
+                least = max(mean, 0.6 * failing)  # a window was used up early each time: its mean is the limit
             else:
                 least = max(least, (0.9 if self.learning else 0.85) * failing)
             self.learning = False

@@ -1,37 +1,29 @@
-"""Which request may go next: rates nested by path, fair queues between prefixes, and the blame for each 503.
+"""Decides which request is sent next: rates nested by prefix, fair queues, and the prefix that a 503 belongs to.
 
-Pure like rate_control.py, which learns one rate, and prefix_tree.py, which holds them. A request passes the rates of
-the bucket and of every folder down to one below `RateSettings.depth`: S3's real boundary may lie above or below it.
+Pure like rate_control.py, which learns one rate, and prefix_tree.py, which holds them. A request is limited by the
+bucket and by every folder down to one below `RateSettings.depth`: S3's real boundary may lie above or below it.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from enum import IntEnum
 from heapq import heappop, heappush, heapreplace
 from itertools import count
 from typing import Any
 
-from resources.s3.governor.prefix_tree import Node, Path, Ticket, way
-from resources.s3.governor.rate_control import Outcome, RateSettings, Verb
-
-__all__ = ["Limit", "Outcome", "RateSettings", "RequestScheduler", "Ticket", "Verb"]
+from resources.s3.governor.prefix_tree import Node, Path, Ticket
+from resources.s3.governor.rate_control import RateSettings, Verb
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """What is known of one place, for status and metrics."""
+class Outcome(IntEnum):
+    """The outcome of a request; only THROTTLED lowers a rate."""
 
-    path: Path  # ends with "" for what lies directly in a folder above the depth
-    verb: Verb
-    rate: float  # requests/s
-    known: bool  # learned from a 503; otherwise the start value or what it grew to
-    queued: int
-    in_flight: int
-    accepted: int
-    throttled: int
+    ACCEPTED = 0  # a success, or an error that no retry changes
+    THROTTLED = 1  # 503 SlowDown: nothing was applied
+    FAILED = 2  # 500, reset, time-out: says nothing about the limit, and a write may have been applied
+    WITHDRAWN = 3  # never sent: the client is gone, or the deadline passed
 
 
 class RequestScheduler:
-    """Submit, release, settle: every ticket is settled exactly once, whatever became of it."""
+    """Submit, release and settle tickets; every ticket must be settled exactly once."""
 
     def __init__(self, settings: RateSettings) -> None:
         self.settings = settings
@@ -46,26 +38,20 @@ class RequestScheduler:
     def submit(
         self, now: float, path: Path, verb: Verb, cost: int = 1, retry: bool = False, payload: Any = None
     ) -> Ticket:
-        """Ask to send one request on a key in the folder `path` = (bucket, segment, …); see `released`."""
+        """Submit one request on a key in the folder `path` = (bucket, segment, …); see `Ticket.released`."""
         place = path[: self._leaf_length]
-        if len(place) < self._leaf_length:  # only leaves have queues, so that no folder is before those in it
+        if len(place) < self._leaf_length:  # only leaves have queues, so that a folder does not delay its subfolders
             place += ("",) * (self._leaf_length - len(place))
         leaf = self._nodes.get((verb, place)) or self._add(now, place, verb)
-        ticket = Ticket(leaf, path, cost, retry, now, payload)
-        node: Node | None = leaf
-        if not leaf.queued:
-            while node is not None:
-                if node.ready_at(now) > now or (node.queued and node.ready):
-                    break
-                node = node.parent
-        if node is None:
-            self._send(now, ticket, leaf, waited=False)
-        else:
+        ticket = Ticket(leaf, path, cost, retry, payload)
+        if leaf.queued or any(node.ready_at(now) > now or (node.queued and node.ready) for node in leaf.upward()):
             self._enqueue(ticket, leaf)
+        else:
+            self._send(now, ticket, waited=False)
         return ticket
 
     def release(self, now: float) -> list[Ticket]:
-        """The queued requests that may go now, in order."""
+        """Return the queued requests that may be sent now, in order."""
         released: list[Ticket] = []
         if self.queued:
             for root in self._roots.values():
@@ -74,38 +60,36 @@ class RequestScheduler:
         return released
 
     def next_release(self, now: float) -> float | None:
-        """When `release` has something to do again, or None when nothing is queued."""
+        """Return when to call `release` next, None if nothing is queued."""
         if not self.queued:
             return None
         return max(now, min(self._opens_at(root, now) for root in self._roots.values() if root.queued))
 
-    def _send(self, now: float, ticket: Ticket, leaf: Node, waited: bool) -> None:
+    def _send(self, now: float, ticket: Ticket, waited: bool) -> None:
         ticket.released = True
         ticket.released_at = now
-        node: Node | None = leaf
-        while node is not None:
+        for node in ticket.node.upward():
             if node.gated:
                 node.gated = False
                 if ticket.bound is None:
                     ticket.bound = node
             node.charge(now, ticket.cost, waited)
             node.last_used = now
-            node = node.parent
 
     def _enqueue(self, ticket: Ticket, leaf: Node) -> None:
         (leaf.retries if ticket.retry else leaf.fresh).append(ticket)
         self.queued += 1
-        node = leaf
-        while True:
+        for node in leaf.upward():
             node.queued += 1
-            parent = node.parent
-            if parent is None:
-                return
-            if not node.listed:
+            if node.parent is not None and not node.listed:
                 node.listed = True
-                node.tag = max(node.tag, parent.clock)
-                heappush(parent.ready, (node.tag, next(self._order), node))
-            node = parent
+                node.tag = max(node.tag, node.parent.clock)
+                heappush(node.parent.ready, (node.tag, next(self._order), node))
+
+    def _dequeue(self, ticket: Ticket) -> None:
+        self.queued -= 1
+        for node in ticket.node.upward():
+            node.queued -= 1
 
     def _next(self, root: Node, now: float) -> Ticket | None:
         if root.ready_at(now) > now:
@@ -113,17 +97,12 @@ class RequestScheduler:
             return None
         ticket = self._pick(root, now)
         if ticket is not None:
-            leaf = ticket.node
-            node: Node | None = leaf
-            while node is not None:
-                node.queued -= 1
-                node = node.parent
-            self.queued -= 1
-            self._send(now, ticket, leaf, waited=True)
+            self._dequeue(ticket)
+            self._send(now, ticket, waited=True)
         return ticket
 
     def _pick(self, node: Node, now: float) -> Ticket | None:
-        """The next ticket below `node`, which itself may send; children that may not are set aside until they may."""
+        """Return the next ticket below `node`, which may send; set children aside until their rate lets them send."""
         for queue in (node.retries, node.fresh):
             while queue:
                 ticket = queue.popleft()
@@ -161,30 +140,29 @@ class RequestScheduler:
 
     # ---- answers
 
-    def settle(self, now: float, ticket: Ticket, outcome: Outcome, accepted_cost: int | None = None) -> None:
-        """Report what became of a ticket, once; `accepted_cost`: how many keys of a multi-delete went through."""
+    def settle(self, now: float, ticket: Ticket, outcome: Outcome) -> None:
+        """Report the outcome of a ticket; a second report has no effect."""
         if ticket.settled:
             return
         ticket.settled = True
         if not ticket.released:
-            self.queued -= 1
-            for node in way(ticket):
-                node.queued -= 1
+            self._dequeue(ticket)
         elif outcome is Outcome.ACCEPTED:
-            accepted = ticket.cost if accepted_cost is None else accepted_cost
-            for node in way(ticket):
+            for node in ticket.node.upward():
                 node.in_flight -= 1
-                node.accepts += accepted
+                node.accepts += ticket.cost
                 node.note(False, False, ticket.released_at)
-                node.accepted(now, ticket.released_at, accepted, ticket.bound is node)
+                node.accepted(now, ticket.released_at, ticket.cost, ticket.bound is node)
         else:
             self._settle_refused(now, ticket, outcome)
 
     def _settle_refused(self, now: float, ticket: Ticket, outcome: Outcome) -> None:
         throttled = outcome is Outcome.THROTTLED
-        probed = [node for node in way(ticket) if node.misses > 1]  # they had nothing but 503s lately
+        probed = [
+            node for node in ticket.node.upward() if node.misses > 1
+        ]  # only refused since their last accepted request
         unused = ticket.cost - 1 if throttled else ticket.cost if outcome is Outcome.WITHDRAWN else 0
-        for node in way(ticket):
+        for node in ticket.node.upward():
             node.in_flight -= 1
             if throttled:
                 node.rejects += 1
@@ -195,38 +173,38 @@ class RequestScheduler:
             for node in probed:
                 node.probe_failed()
             return
-        for node in probed or [self._blame(ticket)]:  # a further 503 of a probe is no news
+        for node in probed or [self._blame(ticket)]:  # a 503 of a probe belongs to the probed nodes
             node.throttled(now, ticket.released_at)
 
     def _refund(self, now: float, node: Node, cost: int) -> None:
         node.refund(now, cost)
         parent = node.parent
-        if parent is not None and node.queued:  # it may go sooner than it was set aside for
+        if parent is not None and node.queued:  # children may send sooner than they were set aside for
             for _, _, child in parent.waiting:
                 heappush(parent.ready, (child.tag, next(self._order), child))
             parent.waiting.clear()
 
     def _blame(self, ticket: Ticket) -> Node:
-        """The place whose limit a 503 most likely told of.
+        """Return the node whose limit most likely caused a 503.
 
-        The first guess is the known limit that the request had waited for, because its growth is what caused the 503.
-        A child that is refused far more than its siblings has a limit of its own. Without a known limit it is the
-        prefix at `depth`, or a place above of which several children are refused and none is accepted.
+        The first guess is the known limit that the request waited for, whose growth caused the 503. A child that is
+        refused far more often than its siblings has a limit of its own. Without a known limit it is the prefix at
+        `depth`, or a node above it several of whose children are refused and none is accepted.
         """
-        places = list(way(ticket))
+        nodes = list(ticket.node.upward())
         bound = ticket.bound
         if bound is None or not bound.known:
-            known = [node for node in places if node.known]
+            known = [node for node in nodes if node.known]
             bound = min(known, key=lambda node: node.rate) if known else None
-        at = places.index(bound) if bound is not None else max(0, len(places) - 1 - self.settings.depth)
+        at = nodes.index(bound) if bound is not None else max(0, len(nodes) - 1 - self.settings.depth)
         for below in range(at):
-            if places[below].stands_out():
-                return places[below]
-        if not (places[at].known and places[at].misses):
-            for above in range(at + 1, len(places)):
-                if places[above].refused_children:
+            if nodes[below].stands_out():
+                return nodes[below]
+        if not (nodes[at].known and nodes[at].misses):
+            for above in range(at + 1, len(nodes)):
+                if nodes[above].refused_children:
                     at = above
-        return places[at]
+        return nodes[at]
 
     # ---- the tree
 
@@ -244,7 +222,7 @@ class RequestScheduler:
         return node
 
     def _evict(self) -> None:
-        """Forget a tenth of the places: idle ones, unknown limits first, then the longest unused."""
+        """Forget a tenth of the nodes: idle ones, those without a learned limit first, then the longest unused."""
         idle = [node for node in self._nodes.values() if not (node.children or node.queued or node.in_flight)]
         idle.sort(key=lambda node: (node.known, node.last_used))
         for node in idle[: max(1, self.settings.max_nodes // 10)]:
@@ -257,25 +235,17 @@ class RequestScheduler:
     # ---- what is known
 
     def rate(self, path: Path, verb: Verb) -> float:
-        """The lowest rate on the way to `path`, in requests/s."""
-        rates = [node.rate for node in self._places(path, verb)]
+        """Return the lowest rate from the bucket down to `path`, in requests/s."""
+        lengths = range(1, min(len(path), self._leaf_length) + 1)
+        rates = [node.rate for length in lengths if (node := self._nodes.get((verb, path[:length]))) is not None]
         return min(rates, default=min(self.settings.initial, self.settings.ceiling(verb)))
 
-    def _places(self, path: Path, verb: Verb) -> Iterator[Node]:
-        for length in range(1, min(len(path), self._leaf_length) + 1):
-            node = self._nodes.get((verb, path[:length]))
-            if node is not None:
-                yield node
-
-    def limits(self) -> list[Limit]:
-        """Every place that is remembered."""
-        return [
-            Limit(node.path, node.verb, node.rate, node.known, node.queued, node.in_flight, node.accepts, node.rejects)
-            for node in self._nodes.values()
-        ]
+    def nodes(self) -> list[Node]:
+        """Return all nodes that are remembered."""
+        return list(self._nodes.values())
 
     def to_json(self, now: float, wall: float) -> dict[str, Any]:
-        """The learned limits, as JSON values; `wall` is the time of day in seconds since 1970."""
+        """Return the learned limits as JSON values; `wall` is the time in seconds since 1970."""
         return {
             "format": 1,
             "limits": [
@@ -291,7 +261,7 @@ class RequestScheduler:
         }
 
     def restore(self, json: Any, now: float, wall: float) -> None:
-        """Take up what `to_json` gave; limits older than a day are left out. ValueError: damaged, nothing was taken."""
+        """Restore limits from `to_json`, except those older than a day. Raises ValueError, with nothing restored."""
         try:
             if json["format"] != 1:
                 raise ValueError("unknown format")
@@ -300,7 +270,7 @@ class RequestScheduler:
                 for item in json["limits"]
             ]
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"the saved limits are damaged and were left out: {error!r}") from error
+            raise ValueError(f"the saved limits are damaged: {error!r}") from error
         for path, verb, rate, at in found:
             if path and 0 <= wall - at < self.settings.stale_after and 0 < rate < 1e6:
                 place = path[: self._leaf_length]

@@ -1,4 +1,4 @@
-"""The governor's process: what listens, what runs beside it, how it ends."""
+"""The governor's process: its listener, its background tasks, and its shutdown."""
 
 import asyncio
 import base64
@@ -15,100 +15,91 @@ from pathlib import Path
 
 import uvloop
 
-from resources.s3.governor import answers, emf, learned
+from resources.s3.governor import emf, responses
 from resources.s3.governor.admin import Admin
 from resources.s3.governor.client import ClientConnection, ClientRequest
-from resources.s3.governor.clients import Clients, room_for_clients
-from resources.s3.governor.doubts import Doubts
+from resources.s3.governor.clients import Clients, max_clients
 from resources.s3.governor.forwarding import Forwarder
 from resources.s3.governor.gate import Gate
-from resources.s3.governor.open_read import OpenReader
+from resources.s3.governor.learned_limits import EVERY_SECONDS, LearnedLimits
+from resources.s3.governor.metrics import RequestMetrics
 from resources.s3.governor.rate_control import RateSettings
 from resources.s3.governor.request_scheduler import RequestScheduler
 from resources.s3.governor.s3_request import HostRefusedError, bucket_of_host, interpret
-from resources.s3.governor.settings import GovernorSettings
-from resources.s3.governor.tally import Tally
-from resources.s3.governor.tunnel import tunnel
+from resources.s3.governor.settings import ADDRESS_FILE, GovernorSettings
+from resources.s3.governor.uncertain_writes import UncertainWrites
 from resources.s3.governor.upstream import UpstreamPool
 
-ADDRESS_FILE, LIMITS_FILE = "governor.json", "limits.json"
+LIMITS_FILE = "limits.json"
 _BACKLOG = 1024
 _IDLE_CHECK_SECONDS = 5.0
 _FINISH_SECONDS, _FINISH_CHECK_SECONDS = 3.0, 0.02
+_MAX_HOSTS = 1024
 _log = logging.getLogger("cippus.s3_governor")
 
 
 class Governor:
-    """One governor: its listener, and what it knows."""
+    """One governor."""
 
     def __init__(self, settings: GovernorSettings) -> None:
         self._settings = settings
-        known = RateSettings()
-        rates = RateSettings(
-            depth=settings.depth,
-            write_ceiling=settings.write_ceiling or known.write_ceiling,
-            read_ceiling=settings.read_ceiling or known.read_ceiling,
-        )
+        documented = RateSettings()
+        writes_per_second = settings.write_ceiling or documented.write_ceiling
+        reads_per_second = settings.read_ceiling or documented.read_ceiling
+        rates = RateSettings(settings.depth, writes_per_second, reads_per_second)
         self._scheduler = RequestScheduler(rates)
-        self._tally = Tally(settings.depth)
+        metrics = RequestMetrics(settings.depth)
         self._pool = UpstreamPool(settings.upstream_host, settings.upstream_port, settings.tls())
         gate = Gate(self._scheduler)
-        reader = OpenReader(gate, self._pool, settings.deadline, settings.replay_bytes)
-        self._doubts = Doubts(reader.read)
-        self._forwarder = Forwarder(settings, gate, self._pool, self._tally, self._doubts)
-        self._admin = Admin(settings, self._scheduler, self._tally, self._doubts)
+        writes = UncertainWrites()
+        self._forwarder = Forwarder(settings, gate, self._pool, metrics, writes)
+        self._admin = Admin(settings, self._scheduler, metrics, writes)
         self._last_request = time.monotonic()
         self._busy = self._forwarding = 0
-        self._hosts: dict[str, str] = {}
+        self._bucket_of_host: dict[str, str] = {}
 
     async def serve(self, on_listening: Callable[[int], None]) -> None:
-        """Listen on loopback until told to end (SIGTERM, SIGINT) or idle for as long as the settings say."""
-        loop = asyncio.get_running_loop()
+        """Listen on loopback until SIGTERM, SIGINT, or the idle time of the settings."""
+        loop, settings = asyncio.get_running_loop(), self._settings
         ended = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, ended.set)
-        limits = (
-            learned.LearnedLimits(self._settings.folder / LIMITS_FILE, self._scheduler)
-            if self._settings.folder
-            else None
-        )
+        limits = LearnedLimits(settings.folder / LIMITS_FILE, self._scheduler) if settings.folder else None
+        send = emf.sender(settings.emf)
+        reporter = emf.EmfReporter(self._admin.counts, send) if send else None
+        clients = Clients(self._handle, max_clients())
+        regular = [self._end_when_idle(ended), clients.close_idle_regularly()]
         if limits:
             limits.restore()
-        send = emf.sink(self._settings.emf)
-        reporter = emf.EmfReporter(self._admin.counted, send) if send else None
-        clients = Clients(self._handle, room_for_clients())
-        server = await loop.create_server(clients.connection, "127.0.0.1", self._settings.port, backlog=_BACKLOG)
+            regular.append(_save_regularly(limits))
+        if reporter:
+            regular.append(reporter.run())
+        tasks = [loop.create_task(each) for each in regular]
+        server = await loop.create_server(clients.connection, "127.0.0.1", settings.port, backlog=_BACKLOG)
         on_listening(server.sockets[0].getsockname()[1])
-        async with asyncio.TaskGroup() as beside:
-            regular = self._end_when_idle(ended), clients.close_idle_regularly()
-            tasks = [beside.create_task(each) for each in regular]
-            if limits:
-                tasks.append(beside.create_task(_save_regularly(limits)))
-            if reporter:
-                tasks.append(beside.create_task(reporter.run()))
-            await ended.wait()
-            for task in tasks:
-                task.cancel()
+        await ended.wait()
+        for task in tasks:
+            task.cancel()
         server.close()
-        await self._finish_under_way()
+        await self._finish_requests()
         self._pool.close()
         if limits:
             limits.save()
         if reporter:
             await reporter.close()
 
-    async def _finish_under_way(self) -> None:
-        """Let requests that are under way end, for a while."""
+    async def _finish_requests(self) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_FINISH_SECONDS):
                 while self._forwarding:
                     await asyncio.sleep(_FINISH_CHECK_SECONDS)
 
     async def _end_when_idle(self, ended: asyncio.Event) -> None:
-        while True:
-            await asyncio.sleep(min(_IDLE_CHECK_SECONDS, self._settings.idle_exit or _IDLE_CHECK_SECONDS))
+        longest = self._settings.idle_exit
+        while longest:
+            await asyncio.sleep(min(_IDLE_CHECK_SECONDS, longest))
             idle = time.monotonic() - self._last_request
-            if self._settings.idle_exit and not self._busy and idle > self._settings.idle_exit:
+            if not self._busy and idle > longest:
                 _log.info("no request for %.0f s: ending", idle)
                 ended.set()
 
@@ -135,42 +126,36 @@ class Governor:
             return await self._admin.handle(request, client, known=known)
         scope, known = self._caller(request, b"proxy-authorization")
         if not known:
-            message = "This request governor is for the processes that know its token."
+            message = "This request governor only serves processes that know its token."
             challenge = (b"Proxy-Authenticate", b'Basic realm="S3 request governor"')
-            return _refuse(client, request, 407, "AccessDenied", message, (challenge,))
-        if request.method == "CONNECT":
-            return await self._connect(request, client)
+            return _refuse(client, request, 407, "AccessDenied", message, challenge)
         scheme, _, rest = request.target.partition(b"://")
-        authority, target = _split(rest)
-        if b"host" not in request.fields:  # HTTP/1.0 may leave it out, HTTP/1.1 to S3 may not
-            request.fields[b"host"] = authority
-            request.lines.append(b"Host: %b\r\n" % authority)
-        host = request.fields[b"host"].decode("latin-1")
         if scheme.lower() != b"http":
             message = "This request governor takes http:// requests and speaks TLS to S3 itself."
             return _refuse(client, request, 400, "InvalidRequest", message)
+        host = request.fields.get(b"host", b"").decode("latin-1")
         try:
             bucket = self._bucket_of(host)
         except HostRefusedError as error:
             return _refuse(client, request, 403, "AccessDenied", str(error))
+        target = _origin_form(rest)
+        s3 = interpret(request.method, bucket, target, request.fields)
         self._forwarding += 1
         try:
-            return await self._forwarder.forward(
-                request, client, interpret(request.method, host, bucket, target, request.fields), target, scope
-            )
+            return await self._forwarder.forward(request, client, s3, target, scope)
         finally:
             self._forwarding -= 1
 
     def _bucket_of(self, host: str) -> str:
-        found = self._hosts.get(host)
+        found = self._bucket_of_host.get(host)
         if found is None:
-            found = bucket_of_host(host, self._settings.endpoint_hosts)
-            if len(self._hosts) < 1024:  # hosts are few; somebody who invents them gains nothing
-                self._hosts[host] = found
+            found = bucket_of_host(host, self._settings.upstream_host)
+            if len(self._bucket_of_host) < _MAX_HOSTS:
+                self._bucket_of_host[host] = found
         return found
 
     def _caller(self, request: ClientRequest, header: bytes) -> tuple[str, bool]:
-        """The scope that a caller names as its user, and whether it knows the token (or none is needed)."""
+        """Return the scope, which is the caller's user name, and whether it knows the token (or none is needed)."""
         given = request.fields.get(header, b"")
         scope, token = "", ""
         if given[:6].lower() == b"basic ":
@@ -179,64 +164,49 @@ class Governor:
         expected = self._settings.token
         return scope, not expected or hmac.compare_digest(token.encode(), expected.encode())
 
-    async def _connect(self, request: ClientRequest, client: ClientConnection) -> bool:
-        allowed = self._settings.tunnel_target
-        if not allowed or request.target.decode("latin-1").lower() != allowed:
-            message = f"This request governor makes tunnels to {f'{allowed} only' if allowed else 'no host'}."
-            return _refuse(client, request, 403, "AccessDenied", message)
-        host, _, port = allowed.rpartition(":")
-        await tunnel(client, host, int(port))
-        return False
 
-
-def _split(rest: bytes) -> tuple[bytes, bytes]:
-    """Authority and origin-form target of what follows `http://`; the path may be empty before a query."""
+def _origin_form(rest: bytes) -> bytes:
+    """Return path and query of what follows `http://`; the path may be empty before a query."""
     authority, slash, path = rest.partition(b"/")
     if b"?" in authority:
-        authority, _, query = rest.partition(b"?")
-        return authority, b"/?" + query
-    return authority, slash + path or b"/"
+        return b"/?" + rest.partition(b"?")[2]
+    return slash + path or b"/"
 
 
 def _path(target: bytes) -> bytes:
-    """The path of a target in either form: what else it has may be a secret, as a presigned query is."""
+    """Return the path of a target in either form, for logs: the rest may hold secrets, as presigned queries do."""
     before_query = target.partition(b"?")[0]
-    return before_query if before_query.startswith(b"/") else _split(before_query.partition(b"://")[2])[1]
+    return before_query if before_query.startswith(b"/") else _origin_form(before_query.partition(b"://")[2])
 
 
 def _refuse(
-    client: ClientConnection,
-    request: ClientRequest,
-    status: int,
-    code: str,
-    message: str,
-    more: tuple[tuple[bytes, bytes], ...] = (),
+    client: ClientConnection, request: ClientRequest, status: int, code: str, message: str, *more: tuple[bytes, bytes]
 ) -> bool:
-    body = answers.error_document(code, message) if request.method != "HEAD" else b""
-    client.send_head(status, [*answers.error_headers(code, message, body, ""), *more], body)
-    return request.method != "CONNECT"
+    body = responses.error_document(code, message) if request.method != "HEAD" else b""
+    client.send_head(status, [*responses.error_headers(code, message, body, ""), *more], body)
+    return True
 
 
-async def _save_regularly(limits: learned.LearnedLimits) -> None:
+async def _save_regularly(limits: LearnedLimits) -> None:
     while True:
-        await asyncio.sleep(learned.EVERY_SECONDS)
+        await asyncio.sleep(EVERY_SECONDS)
         limits.save()
 
 
 def serve(settings: GovernorSettings, say: Callable[[str], None]) -> None:
-    """Run a governor until it is told to end. ``say`` gets one line once it listens.
+    """Run a governor until it ends; call ``say`` with one line when it listens.
 
-    With a folder, its address is written there once it listens, readable by its owner alone, and removed in the end.
-    Raises GovernorSettingError for a folder that cannot be used, OSError when the port is taken.
+    While it listens, its folder holds its address, readable by its owner only. Raises GovernorSettingError for a
+    folder that cannot be used, OSError if the port is taken.
     """
 
     def on_listening(port: int) -> None:
         if settings.folder:
-            write_address(settings.folder, port, settings)
+            _write_address(settings.folder, port, settings)
         say(f"S3 request governor on http://127.0.0.1:{port}, forwarding to {settings.upstream}")
 
     settings.make_folder()
-    # What lives is small and what is made per request has no cycles: collecting often only costs.
+    # Few objects live long, and those made per request have no cycles: frequent collection only costs time.
     gc.freeze()
     gc.set_threshold(100_000, 50, 50)
     try:
@@ -246,8 +216,8 @@ def serve(settings: GovernorSettings, say: Callable[[str], None]) -> None:
             _remove_address(settings.folder)
 
 
-def write_address(folder: Path, port: int, settings: GovernorSettings) -> None:
-    """Say where this process can be found, whole or not at all."""
+def _write_address(folder: Path, port: int, settings: GovernorSettings) -> None:
+    """Write the address file atomically."""
     path = folder / f"{ADDRESS_FILE}.{os.getpid()}"
     path.unlink(missing_ok=True)
     path.touch(mode=0o600, exist_ok=False)
@@ -257,7 +227,7 @@ def write_address(folder: Path, port: int, settings: GovernorSettings) -> None:
 
 
 def _remove_address(folder: Path) -> None:
-    """Remove the address file, unless it meanwhile is another governor's."""
+    """Remove the address file, unless another governor has replaced it."""
     with contextlib.suppress(OSError, ValueError, KeyError):
         if json.loads((folder / ADDRESS_FILE).read_text())["pid"] == os.getpid():
             (folder / ADDRESS_FILE).unlink()

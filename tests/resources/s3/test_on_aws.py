@@ -19,7 +19,8 @@ from obstore.store import S3Store
 
 from resources.s3 import usage as s3_usage
 from resources.s3.client import S3Resource
-from resources.s3.governor.process import Governor, GovernorArguments, find_or_start, stop_all
+from resources.s3.governor.process import Governor, find_or_start, stop_all
+from resources.s3.governor.settings import GovernorSettings
 from resources.s3.options import GovernorConfig
 from tests.benchmarks.limited_s3.process import RunningServer
 from tests.benchmarks.limited_s3.process import running as limited_s3
@@ -89,9 +90,9 @@ def pod(
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     upstreams = []
 
-    def join(home: Path, arguments: GovernorArguments) -> Governor:
-        upstreams.append(arguments.upstream)
-        return find_or_start(home, replace(arguments, upstream=service.url))
+    def join(home: Path, settings: GovernorSettings) -> Governor:
+        upstreams.append(settings.upstream)
+        return find_or_start(home, replace(settings, upstream=service.url))
 
     monkeypatch.setattr(s3_usage, "join", join)
     home = tmp_path / "governor"

@@ -131,7 +131,7 @@ def test_of_a_request_that_fails_the_log_has_the_path_alone(
         port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         serving = asyncio.create_task(Governor(GovernorSettings("http://127.0.0.1:9")).serve(port.set_result))
         reader, writer = await asyncio.open_connection("127.0.0.1", await port)
-        writer.write(b"GET %b HTTP/1.0\r\nHost: s3.test.invalid\r\n\r\n" % target)
+        writer.write(b"GET %b HTTP/1.1\r\nHost: s3.test.invalid\r\nConnection: close\r\n\r\n" % target)
         told = await reader.read()
         writer.close()
         os.kill(os.getpid(), signal.SIGTERM)

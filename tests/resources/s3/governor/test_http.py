@@ -145,16 +145,6 @@ def test_more_than_was_announced_never_reaches_a_client(gate: Governor, s3: Upst
         assert client.send(request).answer().body == b"good"
 
 
-def test_http_1_0_gets_plain_bodies_and_an_end(gate: Governor, s3: Upstream) -> None:
-    s3.will(CHUNKED + _chunks(b"a" * MIB, b"b"))
-    with Raw(gate.port) as client:
-        told = client.send(b"GET http://s3.test.invalid/b/k HTTP/1.0\r\n\r\n").rest()
-    head, _, body = told.partition(b"\r\n\r\n")
-    assert b"chunked" not in head
-    assert body == b"a" * MIB + b"b"
-    assert s3.seen[0].headers[b"host"] == b"s3.test.invalid"
-
-
 def test_pipelined_requests_are_answered_in_order(gate: Governor, s3: Upstream) -> None:
     s3.will(lambda wire: wire.send(answer(200, s3.seen[-1].target)))
     with Raw(gate.port) as client:
@@ -191,6 +181,7 @@ def test_a_large_body_is_asked_for_only_when_s3_wants_it(gate: Governor, s3: Ups
     "bad",
     [
         b"nonsense\r\n\r\n",
+        b"GET http://s3.test.invalid/b/k HTTP/1.0\r\nHost: s3.test.invalid\r\n\r\n",
         b"PUT" + BEGUN + b"Content-Length: 3\r\nContent-Length: 3\r\n\r\nabc",
         b"PUT" + BEGUN + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         b"PUT" + BEGUN + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",

@@ -47,7 +47,6 @@ def _refused(*arguments: str, upstream_url: str = S3) -> tuple[int, str]:
         (S3, ("--port", "70000"), "--port is 70000, expected"),
         (S3, ("--max-writes", "0"), "--max-writes is 0.0, expected"),
         (S3, ("--idle-exit", "-1"), "--idle-exit is -1.0, expected"),
-        (S3, ("--sts-host", "sts.x/path"), "--sts-host is 'sts.x/path', expected"),
     ],
 )
 def test_settings_that_cannot_be_used_are_refused_in_a_sentence(

@@ -10,7 +10,7 @@ import pytest
 from deltalake import CommitProperties, write_deltalake
 
 from resources.s3.governor.process import Governor
-from resources.s3.witness import watch
+from resources.s3.write_verifier import start
 from tests.benchmarks.limited_s3 import Faults, Settings, running
 from tests.worlds.governor import governor, write_token
 from tests.worlds.governor_clients import BUCKET, Way, boto
@@ -33,7 +33,7 @@ def test_every_append_of_racing_writers_is_one_commit(tmp_path: Path, resets: fl
     token = write_token(tmp_path, "token")
     with running(seed=3) as server, governor(server.url, "--token-file", token, token="token") as found:
         way = Way(f"http://writer:token@127.0.0.1:{found.port}")
-        watch(Governor(tmp_path, found.process.pid, found.port, server.url, "token"), lambda: boto(way))
+        start(Governor(tmp_path, found.process.pid, found.port, server.url, "token"), lambda: boto(way))
         _append(way, 99, 1)
         server.change(faults=Settings(faults=faults).to_json()["faults"])
         with ThreadPoolExecutor(WRITERS) as writers:

@@ -1,4 +1,4 @@
-"""What a governor says of itself: JSON counts, Prometheus' text, CloudWatch's embedded metrics, each by its format."""
+"""What a governor says of itself: JSON counts, CloudWatch's embedded metrics, each by its format."""
 
 import base64
 import json
@@ -17,11 +17,6 @@ from tests.fakes.misbehaving_upstream import Upstream, answer, error, reset, ups
 from tests.worlds.governor import Governor, ask, governor
 
 AT = "http://s3.test.invalid"
-SAMPLE = re.compile(
-    r'^(?P<name>[a-zA-Z_:][a-zA-Z0-9_:]*)\{(?P<labels>(?:[a-zA-Z_][a-zA-Z0-9_]*="(?:[^"\\\n]|\\["\\n])*",?)*)\} '
-    r"(?P<value>-?[0-9.]+(?:e[+-]?[0-9]+)?)$"
-)
-LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\["\\n])*)"')
 PATHS = ["/b/a/k", "/b//k", "/b///k", "/b/k", "/b/%22q%22%5C/%0A/k", "/b/%0D/k", "/b/%C3%A9/k", "/"]
 
 
@@ -82,34 +77,6 @@ def test_the_status_says_what_is_learned_and_nothing_waits(gate: Governor, s3: U
     for path in ("b", "b/x"):
         limit = limits[path, "write"]
         assert (limit["queued"], limit["in_flight"], limit["accepted"]) == (0, 0, 1)
-
-
-def test_metrics_are_what_prometheus_reads(gate: Governor, s3: Upstream) -> None:
-    s3.will(answer())
-    for path in PATHS:
-        ask(gate.port, "GET", f"{AT}{path}")
-    found = gate.admin("/metrics")
-    assert found.headers["content-type"].startswith("text/plain; version=0.0.4")
-    assert found.text.endswith("\n")
-    types: dict[str, str] = {}
-    samples: dict[tuple[str, str], float] = {}
-    for line in found.text.removesuffix("\n").split("\n"):
-        if line.startswith("# TYPE "):
-            name, kind = line.split(" ")[2:]
-            assert name not in types
-            types[name] = kind
-            continue
-        sample = SAMPLE.match(line)
-        assert sample, line
-        assert (sample["name"], sample["labels"]) not in samples, line  # Prometheus refuses all of it then
-        samples[sample["name"], sample["labels"]] = float(sample["value"])
-        assert list(types)[-1] == sample["name"]  # a metric's lines stand together, behind its type
-        assert [name for name, _ in LABEL.findall(sample["labels"])] == ["bucket", "prefix", "verb"]
-    assert set(types.values()) == {"counter", "gauge"}
-    requests = {labels: value for (name, labels), value in samples.items() if name == "cippus_s3_requests_total"}
-    assert sum(requests.values()) == len(PATHS)
-    assert len(requests) == len(PATHS)
-    assert requests['bucket="b",prefix="\\"q\\"\\\\/\\n",verb="read"'] == 1
 
 
 def _check_emf(line: bytes) -> dict[str, Any]:

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resources.s3.governor.request_scheduler import Outcome, RateSettings, RequestScheduler, Ticket, Verb
+from resources.s3.governor.prefix_tree import Ticket
+from resources.s3.governor.rate_control import RateSettings, Verb
+from resources.s3.governor.request_scheduler import Outcome, RequestScheduler
 from tests.fakes.rate_simulator import Simulation, World, simulate
 
 A = ("lake", "posts", "raw", "a")
@@ -16,7 +18,7 @@ C = ("lake", "media", "raw", "c")
 
 
 def learned(rate: float, place: tuple[str, ...] = A[:3], **changed: float) -> RequestScheduler:
-    """A scheduler that knows one limit."""
+    """A scheduler that knows one node."""
     scheduler = RequestScheduler(RateSettings(**changed))  # type: ignore[arg-type]
     saved = {"format": 1, "limits": [{"path": list(place), "verb": "write", "rate": rate, "at": 1000.0}]}
     scheduler.restore(saved, 0.0, 1000.0)
@@ -160,9 +162,9 @@ def test_the_accounts_balance_whatever_happens_to_the_tickets(data: st.DataObjec
             scheduler.settle(now, ticket, Outcome.THROTTLED)  # a second time changes nothing
         queued = sum(not ticket.released for ticket in open_tickets)
         assert scheduler.queued == queued
-        assert sum(limit.queued for limit in scheduler.limits() if len(limit.path) == 1) == queued
+        assert sum(node.queued for node in scheduler.nodes() if len(node.path) == 1) == queued
         flying = sum(ticket.released for ticket in open_tickets)
-        assert sum(limit.in_flight for limit in scheduler.limits() if len(limit.path) == 1) == flying
+        assert sum(node.in_flight for node in scheduler.nodes() if len(node.path) == 1) == flying
     for _ in range(4000):
         if (when := scheduler.next_release(now)) is None:
             break
@@ -177,7 +179,7 @@ def test_the_accounts_balance_whatever_happens_to_the_tickets(data: st.DataObjec
     for ticket in open_tickets:
         assert ticket.released
         scheduler.settle(now, ticket, Outcome.WITHDRAWN)
-    assert all(limit.queued == 0 and limit.in_flight == 0 for limit in scheduler.limits())
+    assert all(node.queued == 0 and node.in_flight == 0 for node in scheduler.nodes())
 
 
 def test_a_withdrawn_ticket_is_never_released() -> None:
@@ -226,7 +228,7 @@ def test_the_number_of_remembered_places_is_bounded_and_learned_ones_stay_longer
     for i in range(1000):
         ticket = scheduler.submit(float(i), ("lake", f"p{i}", "x", "y"), Verb.WRITE)
         scheduler.settle(i + 0.1, ticket, Outcome.ACCEPTED)
-        assert len(scheduler.limits()) <= 104
+        assert len(scheduler.nodes()) <= 104
     assert scheduler.rate(A, Verb.WRITE) == 33.0
 
 
@@ -235,7 +237,7 @@ def test_a_place_with_work_is_never_forgotten() -> None:
     busy = scheduler.submit(0.0, A, Verb.WRITE)
     for i in range(200):
         scheduler.settle(i, scheduler.submit(i, (f"b{i}",), Verb.READ), Outcome.ACCEPTED)
-    assert sum(limit.in_flight for limit in scheduler.limits() if limit.path == A) == 1
+    assert sum(node.in_flight for node in scheduler.nodes() if node.path == A) == 1
     scheduler.settle(300.0, busy, Outcome.ACCEPTED)
 
 
@@ -261,4 +263,4 @@ def test_damaged_state_is_refused_whole(damaged: object) -> None:
     scheduler = RequestScheduler(RateSettings())
     with pytest.raises(ValueError, match="saved limits are damaged"):
         scheduler.restore(damaged, 0.0, 0.0)
-    assert scheduler.limits() == []
+    assert scheduler.nodes() == []

@@ -18,17 +18,17 @@ import pytest
 
 from resources.s3.governor.process import (
     Governor,
-    GovernorArguments,
     GovernorStartError,
     find,
     find_or_start,
+    folder_name,
     running,
     stop_all,
 )
-from resources.s3.governor.settings import GovernorSettingError
+from resources.s3.governor.settings import GovernorSettingError, GovernorSettings
 
 ROOT = Path(__file__).parents[4]
-UPSTREAM = GovernorArguments("http://127.0.0.1:9")
+UPSTREAM = GovernorSettings("http://127.0.0.1:9", deadline=60.0)
 
 
 @pytest.fixture
@@ -76,7 +76,8 @@ def test_it_has_no_credentials_of_whoever_starts_it(governors: Path, monkeypatch
 
 def test_starters_at_once_start_one(governors: Path) -> None:
     code = "import sys; from pathlib import Path; from resources.s3.governor.process import *\n"
-    code += "print(find_or_start(Path(sys.argv[1]), GovernorArguments(sys.argv[2])).pid)"
+    code += "from resources.s3.governor.settings import GovernorSettings\n"
+    code += "print(find_or_start(Path(sys.argv[1]), GovernorSettings(sys.argv[2], deadline=60.0)).pid)"
     command = [sys.executable, "-c", code, str(governors), UPSTREAM.upstream]
 
     def start(_: int) -> str:
@@ -89,7 +90,7 @@ def test_starters_at_once_start_one(governors: Path) -> None:
 
 @pytest.mark.parametrize("address", ["", "{", "[]", '{"pid": 1}'])
 def test_a_damaged_address_is_nobodys(governors: Path, address: str) -> None:
-    folder = governors / UPSTREAM.folder_name
+    folder = governors / folder_name(UPSTREAM)
     folder.mkdir(parents=True)
     (folder / "governor.json").write_text(address)
     assert find(folder) is None
@@ -156,15 +157,15 @@ def test_who_takes_the_port_of_a_killed_one_gets_no_token(governors: Path) -> No
 
 @pytest.mark.parametrize("url", ["http://AKIA:SECRET@host", "http://AKIA:SEC/RET@host", "AKIA:SECRET@host"])
 def test_credentials_in_the_upstream_are_refused_before_anything_is_made(governors: Path, url: str) -> None:
-    with pytest.raises(GovernorSettingError, match="holds credentials") as refused:
-        find_or_start(governors, GovernorArguments(url))
+    with pytest.raises(GovernorSettingError, match=r"--upstream is '.*…@.*', expected a URL") as refused:
+        find_or_start(governors, GovernorSettings(url))
     assert "AKIA" not in str(refused.value)
     assert "RET" not in str(refused.value)
     assert not governors.exists()
 
 
 def test_a_server_that_is_no_governor_is_not_one(governors: Path) -> None:
-    folder = governors / UPSTREAM.folder_name
+    folder = governors / folder_name(UPSTREAM)
     folder.mkdir(parents=True)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
@@ -176,7 +177,7 @@ def test_a_server_that_is_no_governor_is_not_one(governors: Path) -> None:
 def test_other_arguments_are_another_governor(governors: Path) -> None:
     found = {
         find_or_start(governors, arguments)
-        for arguments in (UPSTREAM, GovernorArguments("http://127.0.0.1:10"), GovernorArguments(UPSTREAM.upstream, 3))
+        for arguments in (UPSTREAM, GovernorSettings("http://127.0.0.1:10"), GovernorSettings(UPSTREAM.upstream, 3))
     }
     assert len({governor.pid for governor in found}) == len({governor.folder for governor in found}) == 3
     assert set(running(governors)) == found
@@ -197,7 +198,7 @@ def test_stopping_ends_a_hung_one_and_no_other_process(governors: Path, monkeypa
 
 
 def test_what_cannot_start_says_why(governors: Path, tmp_path: Path) -> None:
-    refused = GovernorArguments("https://127.0.0.1:9", ca_file=str(tmp_path / "missing.pem"))
+    refused = GovernorSettings("https://127.0.0.1:9", ca_file=str(tmp_path / "missing.pem"))
     with pytest.raises(GovernorStartError, match=r"did not start; .*governor.log ends with: .*--ca-file is .*missing"):
         find_or_start(governors, refused)
     (tmp_path / "file").touch()
@@ -206,7 +207,7 @@ def test_what_cannot_start_says_why(governors: Path, tmp_path: Path) -> None:
 
 
 def test_arguments_reach_the_governor(governors: Path) -> None:
-    arguments = GovernorArguments(UPSTREAM.upstream, 3, 7.5, 12.0, 34.0, str(governors / "emf"))
+    arguments = GovernorSettings(UPSTREAM.upstream, 3, 7.5, 12.0, 34.0, str(governors / "emf"))
     governor = find_or_start(governors, arguments)
     given = Path(f"/proc/{governor.pid}/cmdline").read_bytes().decode().split("\0")
     pairs = dict(pairwise(given))

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from resources.s3.governor.body import HIGH_BYTES, Body, ConnectionLostError
-from resources.s3.governor.client import MOST_PIPELINED, ClientConnection, ClientRequest
+from resources.s3.governor.client import MAX_PIPELINED, ClientConnection, ClientRequest
 from resources.s3.governor.upstream import UpstreamConnection
 
 GET = b"GET http://h/b/k HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -119,7 +119,7 @@ async def _answered(parts: list[bytes], *, head: bool) -> tuple[int, bytes, bool
         connection.data_received(part)
     connection.connection_lost(None) if not connection.reusable else None
     try:
-        answer = await connection.answer()
+        answer = await connection.response()
         body = await answer.body.up_to(1 << 24)
     except ConnectionLostError:
         return 0, b"lost", connection.reusable, line.closed
@@ -154,7 +154,7 @@ async def _cut_off(parts: list[bytes]) -> bytes:
         connection.data_received(part)
     connection.connection_lost(None)
     try:
-        return await (await connection.answer()).body.up_to(1 << 24)
+        return await (await connection.response()).body.up_to(1 << 24)
     except ConnectionLostError:
         return b"lost"
 
@@ -204,7 +204,7 @@ def test_a_client_is_read_from_no_faster_than_it_is_served(pipelined: bool) -> N
             connection.data_received(GET if pipelined else bytes(65536))
             sent += 1
             await _settle()
-            assert sent <= max(MOST_PIPELINED + 2, HIGH_BYTES // 65536 + 1)
+            assert sent <= max(MAX_PIPELINED + 2, HIGH_BYTES // 65536 + 1)
         go_on.set()
         await _settle()
         assert line.is_read()

@@ -91,10 +91,10 @@ def test_a_write_under_way_is_not_written_beside_itself(s3: Upstream) -> None:
 @pytest.mark.parametrize("host", ["169.254.169.254", "169.254.170.23", "[fe80::1]", "metadata.google.internal"])
 def test_what_serves_a_machines_credentials_is_no_s3(host: str) -> None:
     with pytest.raises(HostRefusedError, match="not to"):
-        bucket_of_host(host, ("127.0.0.1",))
+        bucket_of_host(host, "127.0.0.1")
 
 
 @pytest.mark.parametrize("host", ["10.0.0.1", "localhost", "s3.evil.example", "b.s3.evil.example"])
 def test_an_upstream_with_a_name_is_asked_for_by_that_name_alone(host: str) -> None:
     with pytest.raises(HostRefusedError, match=r"s3\.eu-west-1\.amazonaws\.com only"):
-        bucket_of_host(host, ("s3.eu-west-1.amazonaws.com",))
+        bucket_of_host(host, "s3.eu-west-1.amazonaws.com")

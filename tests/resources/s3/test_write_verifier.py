@@ -1,4 +1,4 @@
-"""The witness: what it says of a key, that it settles what became of a write, and that it ends quietly."""
+"""The write verifier: it describes objects, resolves uncertain writes, and ends quietly."""
 
 import hashlib
 import os
@@ -15,7 +15,7 @@ from botocore.stub import Stubber
 from deltalake import DeltaTable, write_deltalake
 
 from resources.s3 import usage as s3_usage
-from resources.s3 import witness
+from resources.s3 import write_verifier
 from resources.s3.client import S3Resource
 from resources.s3.governor.process import running, stop_all
 from resources.s3.options import GovernorConfig
@@ -28,32 +28,32 @@ PATIENCE_SECONDS = 20.0
 
 
 def threads() -> set[str]:
-    return {thread.name for thread in threading.enumerate() if thread.name.startswith("s3-witness-")}
+    return {thread.name for thread in threading.enumerate() if thread.name.startswith("s3-write-verifier-")}
 
 
 def test_small_objects_are_told_with_their_content(s3: S3Resource) -> None:
     s3.put("a/b", b"content")
-    assert witness.testimony(s3.client, s3.bucket, "a/b") == {
+    assert write_verifier.object_state(s3.client, s3.bucket, "a/b") == {
         "etag": f'"{hashlib.md5(b"content", usedforsecurity=False).hexdigest()}"',
         "sha256": hashlib.sha256(b"content").hexdigest(),
     }
 
 
 def test_large_objects_are_told_by_their_tag(s3: S3Resource) -> None:
-    s3.put("large", bytes(witness.MOST_BYTES + 1))
-    told = witness.testimony(s3.client, s3.bucket, "large")
+    s3.put("large", bytes(write_verifier.MAX_BYTES + 1))
+    told = write_verifier.object_state(s3.client, s3.bucket, "large")
     assert told is not None
     assert set(told) == {"etag"}
 
 
 def test_what_is_not_there_has_no_tag(s3: S3Resource) -> None:
-    assert witness.testimony(s3.client, s3.bucket, "nothing") == {"etag": ""}
+    assert write_verifier.object_state(s3.client, s3.bucket, "nothing") == {"etag": ""}
 
 
 def test_what_may_not_be_read_is_not_told(s3: S3Resource) -> None:
     with Stubber(s3.client) as stubbed:
         stubbed.add_client_error("head_object", "403", http_status_code=403)
-        assert witness.testimony(s3.client, s3.bucket, "a") is None
+        assert write_verifier.object_state(s3.client, s3.bucket, "a") is None
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def losing(tmp_path: Path) -> Iterator[tuple[RunningServer, S3Resource]]:
             stop_all(tmp_path)
 
 
-def await_witness(home: Path) -> None:
+def await_verifier(home: Path) -> None:
     """Wait until the governor knows a witness."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not running(home)[0].status()["witnesses"]:
@@ -88,7 +88,7 @@ def test_conditional_puts_whose_answers_are_lost_are_ones_own(
 ) -> None:
     server, s3 = losing
     assert s3.get("nothing") is None
-    await_witness(tmp_path)
+    await_verifier(tmp_path)
     with s3_usage.measured() as usage:
         assert all(s3.put(f"a/{number}", f"{number}".encode(), if_absent=True) for number in range(30))
         assert not any(s3.put(f"a/{number}", b"another's", if_absent=True) for number in range(30))
@@ -104,7 +104,7 @@ def test_delta_commits_whose_answers_are_lost_are_made_once(
     _, s3 = losing
     for number in range(8):
         write_deltalake(s3.uri("t"), pl.DataFrame({"a": [number]}), mode="append", storage_options=s3.delta_options)
-        await_witness(tmp_path)
+        await_verifier(tmp_path)
     table = DeltaTable(s3.uri("t"), storage_options=s3.delta_options)
     assert table.version() == 7
     rows = pl.scan_delta(table, storage_options=s3.polars_options).collect()
@@ -132,9 +132,9 @@ def test_a_process_ends_and_forks_with_a_witness(losing: tuple[RunningServer, S3
     server, _ = losing
     code = f"""
 import os, sys
-from resources import s3_usage
-from resources.s3 import S3Resource
-from resources.s3_route import GovernorConfig
+from resources.s3 import usage as s3_usage
+from resources.s3.client import S3Resource
+from resources.s3.options import GovernorConfig
 def s3():
     return S3Resource(bucket="bench", endpoint_url={server.url!r}, access_key_id="KEY", secret_access_key="SECRET",
                       governor=GovernorConfig(home={str(tmp_path)!r}))
