@@ -137,7 +137,7 @@ class Service:
             by_prefix.setdefault(self._limiter.prefix(request.bucket, key), []).append(at)
         refused, now = set(), self._now()
         for prefix, places in by_prefix.items():
-            taken = self._limiter.take(prefix, "write", len(places), now)
+            taken = len(places) if self._limiter.take(prefix, "write", len(places), now) else 0
             refused.update(places[taken:])
             tally = self.counts.tally(prefix, "write", "DeleteObjects")
             tally.accepted += taken
