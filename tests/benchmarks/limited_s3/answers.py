@@ -1,4 +1,4 @@
-"""Answers and errors in S3's words."""
+"""Responses and errors in S3's format."""
 
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -39,7 +39,7 @@ _STATUS = {
 
 @dataclass(slots=True)
 class Answer:
-    """A status, headers and a body; ``length`` is what a HEAD reports instead of the body's."""
+    """A status, headers and a body; ``length`` is the Content-Length of a HEAD."""
 
     status: int = 200
     body: Body = b""
@@ -48,7 +48,7 @@ class Answer:
 
 
 class S3Error(Exception):
-    """A request is refused with one of S3's codes."""
+    """A request failed with one of S3's error codes."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -57,18 +57,18 @@ class S3Error(Exception):
 
 
 def xml(root: str, inside: str, *, status: int = 200) -> Answer:
-    """An XML document of S3's name space."""
+    """Return an XML document in S3's namespace."""
     text = f'<?xml version="1.0" encoding="UTF-8"?>\n<{root} xmlns="{XMLNS}">{inside}</{root}>'
     return Answer(status, text.encode(), (("Content-Type", "application/xml"),))
 
 
 def element(name: str, value: object) -> str:
-    """One element with text."""
+    """Return one element with text."""
     return f"<{name}>{escape(str(value))}</{name}>"
 
 
 def error_answer(code: str, message: str, bucket: str, key: str, request_id: str, *, status: int = 0) -> Answer:
-    """S3's error document; ``status`` replaces the code's own (a 200 that holds an error)."""
+    """Return S3's error document; ``status`` replaces the code's own (a 200 with an error)."""
     where = (element("BucketName", bucket) if bucket else "") + (element("Key", key) if key else "")
     ids = element("RequestId", request_id) + element("HostId", "limited-s3")
     inside = element("Code", code) + element("Message", message) + where + ids

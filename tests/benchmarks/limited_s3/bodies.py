@@ -1,4 +1,4 @@
-"""Request bodies as S3 takes them: decoded from aws-chunked, and compared with every digest that came along."""
+"""Decode request bodies from aws-chunked, and verify their checksums."""
 
 import base64
 import binascii
@@ -20,7 +20,7 @@ _DIGESTS: dict[bytes, Callable[[Body], bytes]] = {
 
 
 def decode(request: Request, body: Body) -> Body:
-    """The payload of a request; raises BadDigest, XAmzContentSHA256Mismatch or IncompleteBody."""
+    """Return the payload of a request. Raises BadDigest, XAmzContentSHA256Mismatch or IncompleteBody."""
     headers = request.headers
     declared = headers.get(b"x-amz-content-sha256", b"")
     if declared.startswith(b"STREAMING-") or b"aws-chunked" in headers.get(b"content-encoding", b""):
@@ -47,7 +47,7 @@ def _decoded(value: bytes) -> bytes:
 
 
 def _unchunk(raw: Body) -> tuple[bytearray, dict[bytes, bytes]]:
-    """Take the chunk sizes and their signatures out; the trailers' names are in lower case."""
+    """Return the body without chunk sizes and signatures, and the trailers with lower-case names."""
     data, body, at = bytes(raw), bytearray(), 0
     while True:
         end = data.find(b"\r\n", at)

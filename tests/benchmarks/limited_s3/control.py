@@ -1,4 +1,4 @@
-"""The server's own API under ``/_control/``: counts, keys, failures, settings. JSON in, JSON out, never limited.
+"""The server's own API under ``/_control/``, in JSON and without limits: counts, keys, failures, settings.
 
 GET  /_control/stats              totals, per (prefix, verb, operation), timelines, keys written twice
 GET  /_control/keys?prefix=b/k    bucket/key → [times applied, of these in doubt, MD5 etag or null]
@@ -19,7 +19,7 @@ from tests.benchmarks.limited_s3.settings import SettingsError
 
 
 def answer(service: Service, request: Request, body: Body) -> Answer:
-    """Answer a request of the control API; an unknown one with 404, a wrong setting with 400."""
+    """Answer a control request: 404 for an unknown one, 400 for a wrong setting."""
     try:
         found = _found(service, request.method, request.path.removeprefix(CONTROL), request, body)
     except (SettingsError, ValueError, TypeError) as error:

@@ -1,4 +1,4 @@
-"""HTTP/1.1 of the server: a connection's requests in turn, refusals before the body is read, and injected faults."""
+"""HTTP/1.1 of the server: requests in order, refusals before the body is read, and injected faults."""
 
 import asyncio
 import socket
@@ -18,13 +18,13 @@ from tests.benchmarks.limited_s3.request import Request, understand
 from tests.benchmarks.limited_s3.service import Service
 
 _LINGER_SECONDS = 1.0
-"""How long a refused upload is read and thrown away: closing at once would reset the connection under the answer."""
+"""How long a refused upload is discarded: closing at once would reset the connection before the response."""
 _RESET = struct.pack("ii", 1, 0)
 _SMALL_BYTES = 16_384
 
 
 class _Exchange:
-    """One request, and what was decided about it when its head had come."""
+    """One request, and the decision that was made on its head."""
 
     __slots__ = ("begun", "chunks", "fault", "keep_alive", "refusal", "request", "tally")
 
@@ -38,7 +38,7 @@ class _Exchange:
         self.fault: Fault | None = None
 
     def body(self) -> Body:
-        """The body as it was sent."""
+        """Return the body as it was sent."""
         chunks = self.chunks
         return b"".join(chunks) if len(chunks) != 1 else chunks[0]
 
@@ -63,7 +63,7 @@ class S3Protocol(asyncio.Protocol):
         self._service.counts.connections += 1
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Whoever waited for a slow answer does not get it."""
+        """Count a slow response that the client no longer waits for as not delivered."""
         self._closing = True
         if self._withheld is not None:
             exchange, answer = self._withheld
@@ -92,7 +92,7 @@ class S3Protocol(asyncio.Protocol):
         self._headers[name.lower()] = value
 
     def on_headers_complete(self) -> None:
-        """Decide about the request now, unless an earlier one is still to be answered."""
+        """Admit the request now, unless an earlier one is still in progress."""
         method = self._parser.get_method().decode()
         request = understand(method, self._url, self._headers)
         self._current = _Exchange(request, keep_alive=self._parser.should_keep_alive())
@@ -100,12 +100,12 @@ class S3Protocol(asyncio.Protocol):
             self._begin(self._current)
 
     def on_body(self, data: bytes) -> None:
-        """A part of the body; a refused one is thrown away."""
+        """A part of the body; discarded if the request was refused."""
         if not self._closing and self._current is not None:
             self._current.chunks.append(data)
 
     def on_message_complete(self) -> None:
-        """Carry the request out, in its turn."""
+        """Execute the request in its turn."""
         exchange, self._current = self._current, None
         if self._closing:
             self._transport.close()
@@ -125,7 +125,7 @@ class S3Protocol(asyncio.Protocol):
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _refuse(self, exchange: _Exchange) -> None:
-        """Answer SlowDown and close; a body that is on its way is thrown away for a while first."""
+        """Answer SlowDown and close; discard an incoming body for a while first."""
         request, request_id = exchange.request, self._service.request_id()
         answer = self._service.slow_down(request, request_id)
         headers = request.headers
@@ -172,7 +172,7 @@ class S3Protocol(asyncio.Protocol):
                 self._reset()
 
     def _release(self, request_id: str) -> None:
-        """Give a slow answer, if somebody still waits."""
+        """Send a slow response if the client still waits."""
         if self._withheld is not None:
             (exchange, answer), self._withheld = self._withheld, None
             self._answer(exchange, answer, request_id)

@@ -1,4 +1,4 @@
-"""The S3 service without HTTP: admits requests under the limits, draws faults, carries requests out, and counts."""
+"""The S3 service without HTTP: admits requests under the limits, draws faults, executes requests, and counts."""
 
 import time
 from collections.abc import Callable
@@ -21,7 +21,7 @@ _FREE = UNLIMITED | {"Control", "Unknown"}
 
 
 class Service:
-    """One S3 service in memory. ``now`` gives seconds of a monotonic clock."""
+    """One in-memory S3 service. ``now`` returns seconds of a monotonic clock."""
 
     def __init__(
         self,
@@ -46,25 +46,25 @@ class Service:
         self.apply(settings)
 
     def apply(self, settings: Settings) -> None:
-        """Take new settings: buckets start full, and faults are drawn from the seed again."""
+        """Change the settings: token buckets start full, and faults are drawn from the seed again."""
         self.settings = settings
         self._limiter = Limiter(settings.limits)
         self._draw = FaultDraw(self._seed)
 
     def reset_counts(self) -> None:
-        """Forget what was counted; objects stay."""
+        """Reset the counts."""
         self.counts = Counts(self._now())
 
     def stats(self) -> dict[str, object]:
-        """The counts as JSON."""
+        """Return the counts as JSON."""
         return self.counts.to_json(self._now())
 
     def request_id(self) -> str:
-        """The next request id."""
+        """Return the next request id."""
         return f"{next(self._ids):016X}"
 
     def admit(self, request: Request) -> tuple[Tally | None, str | None, Fault | None]:
-        """The tally, the code of a refusal and the fault of a request whose head has come.
+        """Return the counts, the code of a refusal and the fault of a request whose head was received.
 
         A multi-delete is admitted with its body, because each of its keys counts.
         """
@@ -91,7 +91,7 @@ class Service:
         return tally, None, fault
 
     def carry_out(self, request: Request, body: Body, request_id: str) -> Answer:
-        """Do what is asked and answer; S3's errors are answers too."""
+        """Execute a request and return its response, also for S3 errors."""
         try:
             if self._signed:
                 check(request, self._credentials)
@@ -100,20 +100,20 @@ class Service:
             return self.failure(request, error.code, str(error), request_id)
 
     def failure(self, request: Request, code: str, message: str, request_id: str, *, status: int = 0) -> Answer:
-        """S3's error document, remembered with its request id."""
+        """Return S3's error document, and keep its request id."""
         self.counts.failed(request_id, code, request.operation, request.name)
         return error_answer(code, message, request.bucket, request.key, request_id, status=status)
 
     def slow_down(self, request: Request, request_id: str) -> Answer:
-        """The answer over the limit."""
+        """Return the response over the limit."""
         return self.failure(request, "SlowDown", SLOW_DOWN, request_id)
 
     def internal_error(self, request: Request, request_id: str) -> Answer:
-        """The answer of an injected 500."""
+        """Return the response of an injected 500."""
         return self.failure(request, "InternalError", INTERNAL_ERROR, request_id)
 
     def not_delivered(self, request: Request, answer: Answer) -> None:
-        """The client does not learn of this answer: if it was a write's success, it is in doubt."""
+        """Count a successful write whose response the client does not receive."""
         if answer.status == 200 and request.operation in _APPLYING and b"<Error>" not in bytes(answer.body[:60]):
             self.counts.doubted(request.name)
 
@@ -129,7 +129,7 @@ class Service:
         return carry_out(self.store, request, decode(request, body) if body else body)
 
     def _delete_objects(self, request: Request, body: Body) -> Answer:
-        """Take a write of each key's prefix; a prefix without tokens has its keys refused, all together are a 503."""
+        """Take a token per key. Keys of a prefix without tokens are refused; if all are, the response is 503."""
         keys, quiet = operations.keys_to_delete(body)
         self.store.bucket(request.bucket)
         by_prefix: dict[str, list[int]] = {}

@@ -1,4 +1,4 @@
-"""Buckets and objects in memory: what is there, in S3's order, and conditions on replacing it."""
+"""Buckets and objects in memory, in S3's key order, and conditions of conditional writes."""
 
 import hashlib
 import time
@@ -11,7 +11,7 @@ from tests.benchmarks.limited_s3.answers import Body, S3Error
 
 @dataclass(slots=True)
 class StoredObject:
-    """One object. ``etag`` is unquoted; ``headers`` are those that S3 keeps and gives back."""
+    """One object. ``etag`` is unquoted; ``headers`` are those that S3 stores."""
 
     body: Body
     etag: str
@@ -59,21 +59,21 @@ class Store:
         self._wrote = wrote
 
     def bucket(self, name: str) -> Bucket:
-        """A bucket; raises NoSuchBucket."""
+        """Return a bucket. Raises NoSuchBucket."""
         found = self.buckets.get(name)
         if found is None:
             raise S3Error("NoSuchBucket", "The specified bucket does not exist")
         return found
 
     def get(self, bucket: str, key: str) -> StoredObject:
-        """An object; raises NoSuchKey."""
+        """Return an object. Raises NoSuchKey."""
         found = self.bucket(bucket).objects.get(key)
         if found is None:
             raise S3Error("NoSuchKey", "The specified key does not exist.")
         return found
 
     def check_conditions(self, bucket: str, key: str, if_match: str | None, if_none_match: str | None) -> None:
-        """Refuse to replace what the caller did not expect to be there, with S3's 412 or 404."""
+        """Raise S3's 412 or 404 unless the conditions of a write hold."""
         if if_match is None and if_none_match is None:
             return
         found = self.bucket(bucket).objects.get(key)
@@ -97,7 +97,7 @@ class Store:
         self._wrote(f"{bucket}/{key}")
 
     def delete(self, bucket: str, key: str) -> None:
-        """Remove an object; one that is not there is no error."""
+        """Delete an object; no error if it does not exist."""
         into = self.bucket(bucket)
         if into.objects.pop(key, None) is not None:
             del into.keys[bisect_left(into.keys, key)]
