@@ -1,6 +1,6 @@
-"""Benchmarks: `make bench NAME=merge`. One file a bench, each beside its peers in one run, because machines are noisy.
+"""Benchmarks: `make bench NAME=merge`. Each bench measures its peers in the same run, because machines are noisy.
 
-Belongs here: the shape of a result, and the list of benches. Not here: measuring (a bench's own file).
+Belongs here: one module per bench, and the form of a result. Not here: tests of the product.
 """
 
 import os
@@ -14,7 +14,7 @@ _VERSIONS = ("dagster", "polars", "pyarrow", "deltalake", "qdrant-edge-py", "onn
 
 @dataclass(frozen=True)
 class Target:
-    """What a figure should be at most (or at least), what it was, and whether that is met."""
+    """The upper or lower limit of a figure, its value, and whether it meets the limit."""
 
     target: float
     got: float
@@ -22,20 +22,20 @@ class Target:
 
     @classmethod
     def at_most(cls, target: float, got: float) -> "Target":
-        """Met when the figure is no more than the target."""
+        """Return a target that is met by a figure up to ``target``."""
         return cls(target, got, got <= target)
 
 
 @dataclass(frozen=True)
 class BenchResult:
-    """The result of a bench: named figures with their units in their names, and targets on some of them."""
+    """The result of a bench: figures with their units in their names, and targets for some of them."""
 
     bench: str
     figures: dict[str, float]
     targets: dict[str, Target] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """The result with what it was measured on."""
+        """Return the result with the machine and the versions of libraries."""
         machine = {"cores": len(os.sched_getaffinity(0)), "processor": platform.machine(), "system": platform.system()}
         versions = {name: version(name) for name in _VERSIONS}
         return {**asdict(self), "machine": machine, "versions": {"python": platform.python_version(), **versions}}

@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("python -m tests.benchmarks", description="Measure something beside its peers.")
+    parser = argparse.ArgumentParser("python -m tests.benchmarks", description="Run one benchmark beside its peers.")
     parser.add_argument("name", choices=sorted(BENCHES))
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--runs", type=_at_least(1), help="chaos: number of seeded runs (60)")

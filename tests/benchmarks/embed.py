@@ -1,4 +1,4 @@
-"""How fast posts become vectors: the whole stage beside sentence-transformers and a bare onnxruntime loop.
+"""Measure embedding: the whole stage beside sentence-transformers and a plain onnxruntime loop.
 
 The stage reads chunks from Delta on S3, tokenises, embeds and writes. sentence-transformers only tokenises and embeds;
 the bare loop only embeds batches that were sorted by length, tokenised and padded beforehand. All use the same weights
@@ -56,11 +56,11 @@ _SEED = 20_260_701
 
 
 class UnlikeVectorsError(RuntimeError):
-    """The stage wrote other vectors than sentence-transformers makes: its speed means nothing."""
+    """The stage's vectors differ from those of sentence-transformers, so its speed is meaningless."""
 
 
 def real_length_posts(count: int, model: MiniLmModel) -> list[str]:
-    """Distinct texts of words that creators use, as long as real posts are, cut at what the model takes."""
+    """Return distinct texts of creators' words, as long as real posts, cut to the model's maximum."""
     rng = random.Random(_SEED)  # noqa: S311
     book = load_phrasebook()
     phrases = [line for vertical in book.verticals.values() for line in (*vertical.lines, *vertical.details)]
@@ -79,7 +79,7 @@ def real_length_posts(count: int, model: MiniLmModel) -> list[str]:
 
 @dataclass(frozen=True)
 class BareLoop:
-    """onnxruntime alone, given sorted, tokenised and padded batches."""
+    """onnxruntime alone, with sorted, tokenised and padded batches."""
 
     model: MiniLmModel
     batches: Sequence[dict[str, NDArray[np.int32]]]
@@ -101,14 +101,14 @@ class BareLoop:
 
     @property
     def floating_point_operations(self) -> float:
-        """Multiplications and additions of matrix products, for the texts' own tokens: padding counts for nothing."""
+        """Return the operations of matrix products for the texts' tokens, without padding."""
         lengths = np.concatenate([batch["lengths"] for batch in self.batches]).astype(np.float64)
         dense = 2 * (4 * HIDDEN * HIDDEN + 2 * HIDDEN * 4 * HIDDEN)
         return float(LAYERS * (dense * lengths + 4 * HIDDEN * lengths**2).sum())
 
 
 class Stage:
-    """The asset `embedding/cippus_text` on one bucket of chunks, in an S3 bucket of the bench's own."""
+    """The asset `embedding/cippus_text` on one bucket of chunks, in an S3 bucket of its own."""
 
     def __init__(self, home: Path, texts: Sequence[str]) -> None:
         self._name = f"bench-embed-{os.getpid()}"
@@ -118,7 +118,7 @@ class Stage:
 
     @contextmanager
     def _lake(self) -> Iterator[LakeResource]:
-        """A lake of the chunks and of no vectors, gone afterwards."""
+        """Yield a lake with the chunks and without vectors; delete it afterwards."""
         self._rounds += 1
         s3 = self._s3()
         s3.client.create_bucket(Bucket=s3.bucket)
@@ -133,11 +133,11 @@ class Stage:
             s3.client.delete_bucket(Bucket=s3.bucket)
 
     def _s3(self) -> S3Resource:
-        """For Dagster a new one: it takes what a used resource has cached for configuration, and refuses it."""
+        """Return a new resource: Dagster refuses a used one, because its cached values are no configuration."""
         return S3Resource(bucket=f"{self._name}-{self._rounds}", stack_file=str(self._home / "stack.json"))
 
     def run(self, embedder: EmbedderResource) -> tuple[float, dict[str, NDArray[np.float32]]]:
-        """The seconds that the stage reports, and the vectors by content hash.
+        """Return the seconds that the stage reports, and the vectors by content hash.
 
         They run from its first look at the lake until it has recorded that its bucket is up to date.
         """
@@ -164,7 +164,7 @@ def _chunk_rows(texts: pl.DataFrame) -> pl.DataFrame:
 
 
 class Peer:
-    """sentence-transformers in a process of its own, so that its threads are its own."""
+    """sentence-transformers in a process with its own threads."""
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
@@ -176,7 +176,7 @@ class Peer:
         return float(self._answer())
 
     def ask(self, texts: Sequence[str], threads: int, max_tokens: int) -> None:
-        """Tell it what to embed; returns when it is warm."""
+        """Send the texts; return when the model is warm."""
         asked = {"texts": texts, "folder": str(weights_folder()), "threads": threads, "max_tokens": max_tokens}
         _stream(self._process.stdin).write(f"{json.dumps(asked)}\n")
         _stream(self._process.stdin).flush()
@@ -197,7 +197,7 @@ def _stream(found: IO[str] | None) -> IO[str]:
 
 @contextmanager
 def sentence_transformers(texts: Sequence[str], threads: int, max_tokens: int, vectors: Path) -> Iterator[Peer]:
-    """The peer, ready; when it is left, ``vectors`` (.npy) holds what it made, (texts, dimension)."""
+    """Yield the ready peer; afterwards ``vectors`` (.npy) has its vectors, (texts, dimension)."""
     program = Path(__file__).with_name("sentence_transformers_peer.py")
     quiet = {"TQDM_DISABLE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
     offline = {**os.environ, **quiet, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "true"}
@@ -213,7 +213,7 @@ def sentence_transformers(texts: Sequence[str], threads: int, max_tokens: int, v
 
 
 def measure(home: Path, console: Console) -> BenchResult:
-    """Embed 2,000 posts by each in turn, three times. Raises UnlikeVectorsError when the vectors differ."""
+    """Embed 2,000 posts with each in turn, three times. Raises UnlikeVectorsError."""
     embedder = EmbedderResource()
     model = MiniLmModel(weights_folder(), available_cores())
     texts = real_length_posts(POSTS, model)
@@ -239,7 +239,7 @@ def measure(home: Path, console: Console) -> BenchResult:
 
 
 def require_alike(texts: Sequence[str], ours: dict[str, NDArray[np.float32]], theirs: NDArray[np.float32]) -> None:
-    """Compare vectors by content hash with those in the order of ``texts``. Raises UnlikeVectorsError."""
+    """Compare vectors by content hash with vectors in the order of ``texts``. Raises UnlikeVectorsError."""
     made = np.stack([ours[content_hash(text)] for text in texts])
     difference = float(np.abs(made - theirs).max())
     if not difference <= MOST_DIFFERENCE:
@@ -248,7 +248,7 @@ def require_alike(texts: Sequence[str], ours: dict[str, NDArray[np.float32]], th
 
 
 def _result(rounds: dict[str, list[float]], operations: float) -> BenchResult:
-    """Posts and GFLOP/s by medians; ratios are of the rounds, each beside its neighbours, and then their median."""
+    """Return medians of posts and GFLOP/s; ratios are computed per round before their median."""
     figures: dict[str, float] = {}
     for name in ("stage", "bare_loop", "sentence_transformers"):
         if rounds[name]:

@@ -1,4 +1,4 @@
-"""Extraction beside its peers: two million posts from the embedded Postgres, each way in a process of its own, in turn.
+"""Measure extraction beside its peers: two million posts from the embedded Postgres, one process per reader.
 
 Cippus writes raw Parquet to the embedded S3 behind its governor, ConnectorX through polars and dlt to the same S3
 directly. The floor streams the rows by ADBC into one local file. Shares are of neighbours in a round.
@@ -31,25 +31,25 @@ OURS, FLOOR, PEERS = "cippus", "adbc", ("connectorx", "dlt")
 
 @dataclass(frozen=True)
 class Amounts:
-    """How many posts are read, and how often by each."""
+    """Number of posts, and of rounds."""
 
     rows: int = 2_000_000
     rounds: int = 3
 
 
 class ReaderError(RuntimeError):
-    """A way of reading failed, or read another number of rows than there are."""
+    """A reader failed, or read a wrong number of rows."""
 
 
 @dataclass(frozen=True)
 class Readers:
-    """Runs one way after the other on a database."""
+    """Runs one reader after the other on a database."""
 
     stack: EmbeddedStack
     s3: S3Resource
 
     def run(self, way: str, dsn: str, rows: int) -> Measured:
-        """One way, once, into places of its own that are emptied afterwards. Raises ReaderError."""
+        """Run one reader into a bucket or folder of its own, which is emptied afterwards. Raises ReaderError."""
         bucket = self.s3.model_copy(update={"bucket": f"bench-extract-{uuid4().hex[:12]}"})
         bucket.client.create_bucket(Bucket=bucket.bucket)
         try:
@@ -86,12 +86,12 @@ class Readers:
 
 
 def measure(home: Path, console: Console) -> BenchResult:
-    """All ways in turn, three times, and Cippus on half the rows."""
+    """Run all readers in turn, three times, and Cippus on half of the rows."""
     return run(EmbeddedStack.read(home / "stack.json"), s3_resource(), Amounts(), console)
 
 
 def run(stack: EmbeddedStack, s3: S3Resource, amounts: Amounts, console: Console) -> BenchResult:
-    """The measurement in these amounts. Databases and buckets are the bench's own and dropped afterwards."""
+    """Measure these amounts, in databases and buckets that are dropped afterwards."""
     readers = Readers(stack, s3)
     ways = [OURS, FLOOR, *(name for name in PEERS if find_spec(name) is not None)]
     found: dict[str, list[Measured]] = {way: [] for way in ways}

@@ -1,4 +1,4 @@
-"""Millions of posts with realistic texts, in databases of the bench's own on the embedded Postgres."""
+"""Create millions of posts with realistic texts, in databases of their own on the embedded Postgres."""
 
 import random
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ _MEDIA = ("image", "video", "carousel", None)
 
 @contextmanager
 def database_of_posts(stack: EmbeddedStack, name: str, rows: int) -> Iterator[str]:
-    """The address of a database that holds so many posts, analyzed; dropped afterwards."""
+    """Yield the DSN of an analyzed database with this many posts; drop it afterwards."""
     base = stack.postgres_dsn.rpartition("/")[0]
     with psycopg.connect(f"{base}/postgres", autocommit=True) as admin:
         drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
@@ -51,7 +51,7 @@ def _fill(dsn: str, rows: int) -> None:
 
 
 def posts(rows: int) -> Iterator[pa.RecordBatch]:
-    """Posts with two of 20,000 composed texts each, hashtags, counts, and accounts that post unequally often."""
+    """Create posts with two of 20,000 texts each, hashtags, counts, and accounts of unequal activity."""
     pool = _texts()
     tags = pa.array([tag for found in load_phrasebook().verticals.values() for tag in found.tags])
     for start in range(0, rows, _BATCH):

@@ -1,4 +1,4 @@
-"""One way of getting a table of posts out of Postgres, in a process of its own: rows, seconds and peak memory."""
+"""Read a table of posts from Postgres with one reader, in a process of its own: rows, seconds, peak memory."""
 
 import json
 import re
@@ -22,7 +22,7 @@ _BUCKETS = 8
 
 @dataclass(frozen=True)
 class Measured:
-    """What one process did. ``seconds`` are wall time, ``cpu_seconds`` the process' own without the servers'."""
+    """The result of one process. ``seconds`` is wall time, ``cpu_seconds`` excludes the servers."""
 
     rows: int
     seconds: float
@@ -32,7 +32,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Job:
-    """Where the posts are, and where they go: a bucket, behind a governor for Cippus, or for the floor a folder."""
+    """Source and target: a bucket (behind a governor for Cippus), or a folder for the lower bound."""
 
     dsn: str
     folder: str
@@ -40,7 +40,7 @@ class Job:
 
 
 def cippus(job: Job) -> Callable[[], int]:
-    """The first window of raw/posts, as the asset cuts it."""
+    """Extract the first window of raw/posts, as the asset does."""
     from assets.raw.extraction import Extraction
     from resources.raw.store import RawStoreResource
     from resources.s3.client import S3Resource
@@ -61,7 +61,7 @@ def cippus(job: Job) -> Callable[[], int]:
 
 
 def adbc(job: Job) -> Callable[[], int]:
-    """The floor: batches as they come, into one local file with pyarrow's defaults."""
+    """The lower bound: write batches to one local file with pyarrow's defaults."""
     source = PostgresResource(dsn=job.dsn)
 
     def run() -> int:
@@ -82,7 +82,7 @@ def adbc(job: Job) -> Callable[[], int]:
 
 
 def connectorx(job: Job) -> Callable[[], int]:
-    """ConnectorX into polars, all rows at once, into one file on S3."""
+    """Read all rows at once with ConnectorX and polars, into one file on S3."""
     import connectorx  # noqa: F401 -- not timed
     import polars as pl
 
@@ -103,7 +103,7 @@ def connectorx(job: Job) -> Callable[[], int]:
 
 
 def dlt(job: Job) -> Callable[[], int]:
-    """dlt with its backend that streams Arrow, normalized and loaded into Parquet files on S3."""
+    """Load Parquet files on S3 with dlt and its Arrow backend."""
     import dlt as loader
     from dlt.common.configuration.specs import AwsCredentials
     from dlt.destinations import filesystem
@@ -144,14 +144,14 @@ WAYS: dict[str, Callable[[Job], Callable[[], int]]] = {
 
 
 def peak_rss_mb() -> float:
-    """The most memory that this process had. getrusage's would count the parent's, before it became this program."""
+    """Return the peak memory of this process. getrusage would include the parent's before exec."""
     status = Path("/proc/self/status").read_text()
     found = re.search(r"VmHWM:\s+(\d+) kB", status)
     return int(found[1]) / 1024 if found else 0.0
 
 
 def main(way: str) -> None:
-    """Run one way once."""
+    """Run one reader once."""
     run = WAYS[way](Job(**json.load(sys.stdin)))
     started, cpu = time.perf_counter(), time.process_time()
     rows = run()

@@ -1,4 +1,4 @@
-"""The machine's peak: one large matrix product, which a bench's GFLOP/s are shares of."""
+"""Measure the machine's peak GFLOP/s with one large matrix product."""
 
 import time
 
@@ -10,7 +10,7 @@ _GEMM_SIZE = 2_048
 
 
 def gemm_gflops(threads: int) -> float:
-    """GFLOP/s of one float32 matrix product of 2,048³, the best of five: what the machine can do.
+    """Return GFLOP/s of one float32 matrix product of 2,048³, the best of five.
 
     By onnxruntime, as the stage's own products are: numpy's library may hold back to an older processor's instructions.
     """

@@ -1,7 +1,7 @@
-"""What the governor costs where nothing is limited: requests and bytes a second through it, beside the same without.
+"""Measure the governor's overhead without limits: requests and bytes per second with and without it.
 
-Against the embedded S3, in rounds that take turns, medians of each round's ratio. The bench, the governor and the
-server share the cores, so a client that costs more makes the governor look better; raw_streams.py costs least.
+Runs against the embedded S3 in alternating rounds; ratios are medians over rounds. The bench, the governor and the
+server share the cores, so an expensive client hides the governor's cost; raw_streams.py is the cheapest client.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ _GOVERNOR_DEPTH = 2
 
 @dataclass(frozen=True)
 class Amounts:
-    """How much is done in each round."""
+    """Amount of work per round."""
 
     rounds: int = 5
     obstore_requests: int = 3000
@@ -52,7 +52,7 @@ class Amounts:
 
 @dataclass(frozen=True)
 class Way:
-    """How requests go: straight to the stack, or through the governor."""
+    """The route of requests: directly to the stack, or through the governor."""
 
     stack: EmbeddedStack
     bucket: str
@@ -60,11 +60,11 @@ class Way:
 
     @property
     def endpoint(self) -> str:
-        """The endpoint that clients are given."""
+        """The endpoint that clients use."""
         return GOVERNED_ENDPOINT if self.proxy else self.stack.s3_endpoint
 
     def boto3_client(self) -> Any:
-        """A boto3 client with as many connections as threads."""
+        """Return a boto3 client with as many connections as threads."""
         proxied: dict[str, Any] = {"proxies": {"http": self.proxy}} if self.proxy else {}
         return boto3.client(
             "s3",
@@ -78,11 +78,11 @@ class Way:
         )
 
     def streams(self, size: int) -> RawStreams:
-        """Bodies of a size in bytes."""
+        """Return streams of bodies of a size in bytes."""
         return RawStreams(self.boto3_client(), self.bucket, self.endpoint, self.proxy, size)
 
     def obstore_store(self) -> S3Store:
-        """An obstore store."""
+        """Return an obstore store."""
         proxied: ClientConfig = {"proxy_url": self.proxy} if self.proxy else {}
         return S3Store(
             self.bucket,
@@ -149,7 +149,7 @@ def _figures(
 
 
 def _warm_up(rates: tuple[Callable[[], float], ...], seconds: float) -> None:
-    """Work through the governor until its rate has grown past what the machine can do: it starts at 500 a second."""
+    """Send requests until the governor's rate, which starts at 500/s, exceeds what the machine can do."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         for rate in rates:
@@ -157,7 +157,7 @@ def _warm_up(rates: tuple[Callable[[], float], ...], seconds: float) -> None:
 
 
 def _obstore_rates(way: Way, count: int) -> tuple[Callable[[], float], Callable[[], float]]:
-    """Puts and gets of 4 KiB a second, 64 at a time on one loop."""
+    """Return functions that measure puts and gets of 4 KiB per second, 64 at a time on one loop."""
     store = way.obstore_store()
 
     async def all_of_them(one: Callable[[str], Any]) -> float:
@@ -181,7 +181,7 @@ def _obstore_rates(way: Way, count: int) -> tuple[Callable[[], float], Callable[
 
 
 def _boto3_rates(way: Way, count: int) -> tuple[Callable[[], float], Callable[[], float]]:
-    """Puts and gets of 4 KiB a second from 32 threads."""
+    """Return functions that measure puts and gets of 4 KiB per second from 32 threads."""
     client = way.boto3_client()
 
     def all_of_them(one: Callable[[str], Any]) -> float:

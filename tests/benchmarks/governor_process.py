@@ -12,7 +12,7 @@ from http import HTTPStatus
 from pathlib import Path
 
 GOVERNED_ENDPOINT = "http://s3.test.invalid"
-"""What clients name as their endpoint; only the governor, their proxy, knows where that is."""
+"""The endpoint that clients use; only the governor, their proxy, knows the address."""
 _START_SECONDS = 30.0
 _POLL_SECONDS = 0.02
 
@@ -34,7 +34,7 @@ class GovernorProcess:
         return int(self.url.rpartition(":")[2])
 
     def peak_memory_bytes(self) -> int:
-        """The most memory it has had resident since it started (Linux)."""
+        """Return the peak resident memory (Linux)."""
         for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) << 10
@@ -44,7 +44,7 @@ class GovernorProcess:
 
 @contextmanager
 def governor(upstream: str, depth: int) -> Iterator[GovernorProcess]:
-    """A governor that knows nothing yet, by its command. Raises GovernorNotReadyError."""
+    """Run a governor without learned limits until the block ends. Raises GovernorNotReadyError."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     options = ["--port", str(port), "--upstream", upstream, "--depth", str(depth)]

@@ -1,4 +1,4 @@
-"""The index: filling it beside a bare engine, searching it, and what a small change costs the whole lineage.
+"""Measure the index: filling it beside the bare engine, searching it, and a small change of the lineage.
 
 200,000 points of 384 numbers go into Edge through our index and through a bare upsert loop, in alternating blocks of
 one run. Then 100,000 real-length posts go through the embedded lineage with the real model, 0.1 % of them change, and
@@ -32,12 +32,12 @@ DIMENSION, CLUSTERS, K = 384, 2_000, 10
 CHANGED_POSTS = 100_000
 LEAST_OF_BARE_LOOP = 0.85
 _NOISE = 0.6
-"""Of a cluster's centre, so that neighbours within a cluster differ and clusters touch."""
+"""Distance from a cluster's centre: neighbours within a cluster differ, and clusters touch."""
 _SEED = 20_260_702
 
 
 def block_of_points(number: int, count: int) -> list[IndexPoint]:
-    """Points around seeded centres, with a dozen terms and a payload as the lineage writes them."""
+    """Return points around seeded centres, with a dozen terms and the lineage's payload."""
     random = np.random.default_rng((_SEED, number))
     dense = _vectors(random, count)
     points = []
@@ -73,7 +73,7 @@ def _vectors(random: np.random.Generator, count: int) -> NDArray[np.float32]:
 
 
 def bare_upsert(shard: edge.EdgeShard, points: Sequence[IndexPoint]) -> None:
-    """What somebody would write who uses the engine as it is."""
+    """Fill the engine with a plain loop."""
     for start in range(0, len(points), BATCH_POINTS):
         batch = [
             edge.Point(
@@ -97,7 +97,7 @@ def _blocks(points: int, block: int) -> Iterator[tuple[int, int]]:
 def fill(
     index: VectorIndex, shard: edge.EdgeShard, points: int, block: int, console: Console
 ) -> list[tuple[float, float]]:
-    """Seconds of each block through our index and through the bare loop; who goes first alternates."""
+    """Return the seconds of each block through our index and through the plain loop; the order alternates."""
     rounds = []
     for number, count in _blocks(points, block):
         made, seconds = block_of_points(number, count), {}
@@ -114,7 +114,7 @@ def fill(
 
 
 def search(index: VectorIndex, points: int, block: int, queries: int) -> dict[str, float]:
-    """Milliseconds of a search (percentiles 50 and 95), and recall@10 against exact cosines."""
+    """Return milliseconds of a search (percentiles 50 and 95), and recall@10 against exact cosines."""
     asked = _vectors(np.random.default_rng((_SEED, 1_000_000)), queries)
     found, seconds = [], []
     for query in asked:
@@ -131,7 +131,7 @@ def search(index: VectorIndex, points: int, block: int, queries: int) -> dict[st
 
 
 def measure_filling(console: Console, points: int, block: int, queries: int) -> dict[str, float]:
-    """Figures of filling, indexing and searching."""
+    """Return figures of filling, indexing and searching."""
     with (
         tempfile.TemporaryDirectory(prefix="cippus-") as folder,
         EdgeGenerations.lock(Path(folder), 1.0) as generations,
@@ -161,7 +161,7 @@ def measure_filling(console: Console, points: int, block: int, queries: int) -> 
 
 
 def measure(home: Path, console: Console) -> BenchResult:
-    """Both parts; the second in a home folder of its own, so ``home`` is left alone."""
+    """Run both parts; the second uses a home folder of its own, not ``home``."""
     del home
     figures = measure_filling(console, POINTS, BLOCK, QUERIES)
     change = measure_change(console, CHANGED_POSTS)

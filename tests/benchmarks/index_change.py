@@ -1,4 +1,4 @@
-"""What 0.1 % of changed posts cost: the embedded lineage on generated posts, once whole and once after the change."""
+"""Measure a change of 0.1 % of the posts: a full run of the embedded lineage, and a run after the change."""
 
 import json
 import os
@@ -35,19 +35,19 @@ _THEN = datetime(2024, 5, 1, tzinfo=UTC)
 
 
 class FailedRunError(RuntimeError):
-    """A command of the measured lineage failed; the message has its last lines."""
+    """A command of the measured lineage failed; the message has its last lines of output."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """Figures and targets of the change."""
+    """Return figures and targets of the change."""
 
     figures: dict[str, float]
     targets: dict[str, Target]
 
 
 def write_posts(folder: Path, texts: list[str]) -> None:
-    """accounts.parquet and posts.parquet: distinct texts, of accounts with 100 posts each."""
+    """Write accounts.parquet and posts.parquet: distinct texts, 100 posts per account."""
     accounts = [f"account-{number}" for number in range(-(-len(texts) // POSTS_OF_AN_ACCOUNT))]
     common: dict[str, Any] = {"network": "youtube", "updated_at": _THEN}
     pl.DataFrame({"account_id": accounts}).with_columns(
@@ -70,7 +70,7 @@ def write_posts(folder: Path, texts: list[str]) -> None:
 
 
 def measure_change(console: Console, posts: int) -> Change:
-    """Run the lineage whole, change 0.1 % of the posts' texts in the database, and run it again."""
+    """Run the lineage, change the texts of 0.1 % of the posts in the database, and run it again."""
     model = MiniLmModel(weights_folder(), available_cores())
     changed = max(1, round(posts * CHANGED_PART))
     texts = real_length_posts(posts + changed, model)
@@ -97,7 +97,7 @@ def measure_change(console: Console, posts: int) -> Change:
 def result(  # the whole measurement
     posts: int, changed: int, distinct: int, whole: "Run", unchanged: "Run", again: "Run", read: int
 ) -> Change:
-    """Figures and targets of three runs; ``read`` is in bytes from the vectors' table."""
+    """Return figures and targets of three runs; ``read`` is in bytes from the table of vectors."""
     figures: dict[str, float] = {
         "posts": posts,
         "changed_posts": changed,
@@ -135,7 +135,7 @@ def model_bytes() -> int:
 
 @dataclass(frozen=True)
 class Run:
-    """One run of the lineage: wall seconds, texts embedded, seconds by asset, requests to S3."""
+    """One run of the lineage: wall seconds, embedded texts, seconds per asset, S3 requests."""
 
     seconds: float
     embedded: int
@@ -143,16 +143,16 @@ class Run:
     requests: int = 0
 
     def of_groups(self, groups: tuple[str, ...]) -> float:
-        """Seconds of the assets of some groups."""
+        """Return the seconds of the assets of some groups."""
         return sum(seconds for asset, seconds in self.by_asset.items() if asset.startswith(groups))
 
     def slowest(self, count: int) -> dict[str, float]:
-        """The assets that took longest."""
+        """Return the slowest assets."""
         return dict(Counter(self.by_asset).most_common(count))
 
 
 class EmbeddedLineage:
-    """The `cippus` command on a home folder of the bench's own."""
+    """The `cippus` command on a home folder of its own."""
 
     def __init__(self, folder: Path, console: Console) -> None:
         self.home, self._console = folder / "home", console
@@ -160,7 +160,7 @@ class EmbeddedLineage:
         self._environment = {**kept, "CIPPUS_HOME": str(self.home)}
 
     def command(self, *arguments: str, also: tuple[int, ...] = ()) -> str:
-        """Run one command. Raises FailedRunError unless it ends with 0, or with a code that is ``also`` an answer."""
+        """Run one command. Raises FailedRunError unless its exit code is 0 or in ``also``."""
         self._console.print(f"cippus {arguments[0]}", highlight=False)
         program = [sys.executable, "-m", "pipelines.cli.main", *arguments]
         done = subprocess.run(program, env=self._environment, capture_output=True, text=True, check=False)
@@ -171,7 +171,7 @@ class EmbeddedLineage:
         return done.stdout
 
     def run(self) -> Run:
-        """The lineage once."""
+        """Run the lineage once."""
         report_file = self.home / "bench.json"
         self.command("run", "--json", str(report_file))
         report = json.loads(report_file.read_text())
@@ -181,20 +181,20 @@ class EmbeddedLineage:
         return Run(report["wall_seconds"], embedded, by_asset, requests)
 
     def change(self, posts: list[int], texts: list[str]) -> None:
-        """Give some posts other texts, as an application would."""
+        """Change the texts of some posts, as an application would."""
         stack = EmbeddedStack.read(self.home / "stack.json")
         with psycopg.connect(stack.postgres_dsn) as connection, connection.cursor() as cursor:
             statement = b"UPDATE posts SET text = %s, updated_at = now() WHERE post_id = %s"
             cursor.executemany(statement, [(text, f"post-{n}") for n, text in zip(posts, texts, strict=True)])
 
     def distinct_texts(self, posts: list[int]) -> int:
-        """Distinct texts of some posts in the corpus: a long post is several chunks."""
+        """Return the distinct texts of some posts in the corpus; a long post has several chunks."""
         lake = LakeResource(s3=S3Resource(bucket="cippus", stack_file=str(self.home / "stack.json")))
         of_posts = lake.scan(CHUNKS).filter(pl.col("post_id").is_in([f"post-{number}" for number in posts]))
         return int(of_posts.select(pl.col("content_hash").n_unique()).collect().item())
 
     def vector_bytes(self) -> int:
-        """Bytes that went from the table of vectors to its readers, as the request governor counted them."""
+        """Return the bytes read from the table of vectors, as counted by the request governor."""
         status = json.loads(self.command("status", "--json"))
         return sum(
             found["bytes_down"]

@@ -1,4 +1,4 @@
-"""What an unchanged run costs, beside an empty Dagster graph of the same shape.
+"""Measure an unchanged run beside an empty Dagster graph of the same shape.
 
 Both run in this process on a local instance, in turn, after one warm-up each.
 """
@@ -36,11 +36,11 @@ MOST_SECONDS_ABOVE_EMPTY = 10.0
 
 
 class ChangedLineageError(RuntimeError):
-    """The lineage wrote something in a run that should have found nothing to do, or failed."""
+    """The lineage failed, or wrote something in a run without changes."""
 
 
 def empty_graph(console: Console) -> Definitions:
-    """Assets of the same keys, dependencies and partitions as the lineage's, whose bodies do nothing."""
+    """Return empty assets with the keys, dependencies and partitions of the lineage."""
     graph = defs.resolve_asset_graph()
     made: list[AssetsDefinition | AssetSpec] = []
     for key in graph.toposorted_asset_keys:
@@ -69,7 +69,7 @@ def _empty(path: Sequence[str], deps: list[AssetDep], partitions: PartitionsDefi
 
 
 def measure(home: Path, console: Console) -> BenchResult:
-    """Bring the home's lineage up to date, then measure it unchanged. Raises ChangedLineageError if it is not."""
+    """Bring the home's lineage up to date, then measure an unchanged run. Raises ChangedLineageError."""
     _unchanged_seconds(home, console, must_be_unchanged=False)
     with tempfile.TemporaryDirectory(prefix="cippus-") as folder:
         job = empty_graph(console).resolve_job_def("empty")

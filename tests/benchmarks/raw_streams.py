@@ -1,4 +1,4 @@
-"""Large bodies by the plainest client there is: http.client and presigned addresses, in blocks of 1 MiB."""
+"""Transfer large bodies with a minimal client: http.client and presigned URLs, in blocks of 1 MiB."""
 
 import threading
 import time
@@ -17,7 +17,7 @@ _Transfer = Callable[[HTTPConnection, int, threading.Barrier | None], bool]
 
 
 class StreamError(RuntimeError):
-    """A body did not go up or come down whole."""
+    """A body was not transferred completely."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class RawStreams:
     size: int
 
     def up(self, bodies: int) -> float:
-        """Upload some bodies one after the other; MB (10^6 bytes) a second."""
+        """Upload some bodies one after the other; return MB (10^6 bytes) per second."""
         started = time.monotonic()
         connection = self.connection()
         for number in range(bodies):
@@ -40,7 +40,7 @@ class RawStreams:
         return bodies * self.size / 1e6 / (time.monotonic() - started)
 
     def down(self, bodies: int) -> float:
-        """Download what ``up`` uploaded; MB a second."""
+        """Download the uploaded bodies; return MB per second."""
         started = time.monotonic()
         connection = self.connection()
         for number in range(bodies):
@@ -49,7 +49,7 @@ class RawStreams:
         return bodies * self.size / 1e6 / (time.monotonic() - started)
 
     def put(self, connection: HTTPConnection, number: int, half_way: threading.Barrier | None = None) -> bool:
-        """Upload one body, waiting at its middle for the others; whether they came."""
+        """Upload one body, waiting in its middle for the others; return whether all of them arrived there."""
         blocks, met = self.size // len(_BLOCK), list[bool]()
 
         def body() -> Iterator[bytes]:
@@ -68,7 +68,7 @@ class RawStreams:
         return bool(met and met[0])
 
     def get(self, connection: HTTPConnection, number: int, begun: threading.Barrier | None = None) -> bool:
-        """Download one body, waiting after its first block for the others; whether they came."""
+        """Download one body, waiting after its first block for the others; return whether all of them arrived there."""
         connection.request("GET", self._target("get_object", number), headers=self._host())
         answer, buffer, got, met = connection.getresponse(), bytearray(len(_BLOCK)), 0, False
         while count := answer.readinto(buffer):
@@ -81,7 +81,7 @@ class RawStreams:
         return met
 
     def connection(self) -> HTTPConnection:
-        """A connection to the endpoint or to its proxy."""
+        """Open a connection to the endpoint or its proxy."""
         at = urlsplit(self.proxy or self.endpoint)
         return HTTPConnection(at.hostname or "", at.port, timeout=_TIMEOUT_SECONDS, blocksize=len(_BLOCK))
 
@@ -89,7 +89,7 @@ class RawStreams:
         return {"Host": urlsplit(self.endpoint).netloc}
 
     def _target(self, operation: str, number: int) -> str:
-        """The request target, presigned for the endpoint's host: a whole address for a proxy, otherwise the path."""
+        """Return the presigned request target: the whole URL for a proxy, otherwise the path."""
         where = {"Bucket": self.bucket, "Key": f"bodies/{self.size}/{number}"}
         presigned = str(self.client.generate_presigned_url(operation, Params=where))
         return presigned if self.proxy else presigned.removeprefix(self.endpoint)
@@ -106,7 +106,7 @@ def _wait(barrier: threading.Barrier | None) -> bool:
 
 
 def hold_in_flight(streams: RawStreams, count: int) -> int:
-    """Have many bodies in flight at the same moment, up and then down; how many were, in the smaller case."""
+    """Have many bodies in flight at once, up and then down; return the smaller number that were."""
     smallest = count
     for one in (streams.put, streams.get):
         together = threading.Barrier(count)

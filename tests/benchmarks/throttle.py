@@ -1,4 +1,4 @@
-"""Measure five S3 clients under request limits, without and with the governor: lost, goodput, wasted."""
+"""Measure five S3 clients under request limits, with and without the governor: lost, goodput, wasted."""
 
 import statistics
 from collections.abc import Iterable
@@ -21,10 +21,10 @@ _RACE_WITNESSED, _FAULTY_WITNESSED = f"{RACE}_witnessed", "faults_witnessed"
 
 
 def cells(clients: Iterable[str] = tuple(CLIENTS)) -> list[Cell]:
-    """Every cell: the grid without and with the governor, then what only the governor is held to.
+    """Return all cells: the grid without and with the governor, then the cells that only the governor must pass.
 
-    A real limit one level above the governor's depth is shared by four prefixes that it learns apart; one level below,
-    a prefix that it learns as one has four limits.
+    With `limit_above`, four prefixes that the governor learns separately share one limit. With `limit_below`, a prefix
+    that it learns as one has four limits.
     """
     found = []
     for client in clients:
@@ -48,12 +48,12 @@ def cells(clients: Iterable[str] = tuple(CLIENTS)) -> list[Cell]:
 
 
 def measure(home: Path, console: Console) -> BenchResult:
-    """Run every cell, about 22 minutes; needs no embedded stack."""
+    """Run all cells, about 22 minutes. Needs no embedded stack."""
     return run(cells(), console)
 
 
 def run(chosen: list[Cell], console: Console) -> BenchResult:
-    """Run some cells, each with a governor that knows nothing yet."""
+    """Run some cells, each with a governor without learned limits."""
     verdicts = []
     keys = ("--access-key", ACCESS_KEY_ID, "--secret-key", SECRET_ACCESS_KEY)
     with running(buckets=(BUCKET,), options=keys) as checking, running(buckets=(BUCKET,)) as trusting:
@@ -95,7 +95,7 @@ def _figures(verdict: Verdict) -> dict[str, float]:
 
 
 def targets(governed: list[Verdict]) -> dict[str, Target]:
-    """Nothing lost and nothing written twice anywhere; goodput and waste where nothing but the limit is in the way."""
+    """Return targets: nothing lost or written twice; goodput and waste in cells without faults."""
     found: dict[str, Target] = {}
     for verdict in governed:
         label = verdict.cell.label

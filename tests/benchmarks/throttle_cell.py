@@ -1,4 +1,4 @@
-"""One cell of the throttle bench: a client in one or more processes against the limited server, with a verdict."""
+"""One cell of the throttle bench: a client in one or more processes against the limited server, and its verdict."""
 
 import hashlib
 import io
@@ -45,10 +45,10 @@ _START_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Cell:
-    """What is run. Rates are per prefix of the server; ``server_depth`` and ``governor_depth`` are path segments.
+    """The parameters of a cell. Rates are per prefix of the server; depths are numbers of path segments.
 
-    ``signed`` says whether the server checks signatures. Without, anybody may read, so that the governor itself can
-    look whether a conditional put whose answer was lost has been applied; with them, faulty cells have a witness.
+    ``signed`` is whether the server checks signatures. Without signatures, the governor itself can read an object to
+    find out whether a conditional put was applied; with them, faulty cells have a write verifier.
     """
 
     client: str
@@ -67,20 +67,20 @@ class Cell:
 
     @property
     def label(self) -> str:
-        """The cell's name in figures, such as boto3_2x_20w_30r_governed."""
+        """The name of the cell in figures, such as boto3_2x_20w_30r_governed."""
         parts = [self.client, f"{self.processes}x", f"{self.writes:g}w", f"{self.reads:g}r", self.kind]
         return "_".join(part for part in (*parts, "governed" if self.governed else "direct") if part)
 
     def limited_prefixes(self) -> int:
-        """How many prefixes of the server the cell's own lie under."""
+        """Return the number of server prefixes that the cell's prefixes belong to."""
         return len({tuple(prefix.split("/")[: self.server_depth]) for prefix in self.prefixes})
 
 
 @dataclass
 class Verdict:
-    """What a cell came to. Goodput is of 1, each phase's; ``errors`` counts operations by exception type.
+    """The result of a cell. Goodput is between 0 and 1 per phase; ``errors`` counts operations by exception type.
 
-    ``idle`` is the share of the machine's cores that had nothing to do in each phase: near 0 the cores were the limit.
+    ``idle`` is the idle share of the machine's cores in each phase: near 0, the cores were the limit.
     """
 
     cell: Cell
@@ -97,18 +97,18 @@ class Verdict:
 
     @property
     def goodput(self) -> float:
-        """The mean of the phases (a race has one)."""
+        """Mean of the phases (a race has one)."""
         if self.cell.prefixes[0] == RACE:
             return self.write_goodput
         return (self.write_goodput + self.read_goodput) / 2
 
     @property
     def wasted(self) -> float:
-        """503 answers of all answers of the server."""
+        """Share of 503s among the server's responses."""
         return self.throttled / max(1, self.answers)
 
     def add(self, result: PhaseResult) -> None:
-        """Take in what one process met."""
+        """Add the result of one process."""
         self.attempts += result.attempts
         self.lost += result.lost
         for name, error in result.failed.items():
@@ -118,7 +118,7 @@ class Verdict:
 
 
 def run_cell(cell: Cell, server: RunningServer) -> Verdict:
-    """Run a cell on an emptied server: a write phase, then a read phase, each with its own counts."""
+    """Empty the server, then run a write phase and a read phase, each with its own counts."""
     server.change(limits={"writes_per_second": None, "reads_per_second": None}, faults=NO_FAULTS)
     server.clear()
     direct = Door(cell.client, server.url)
@@ -132,7 +132,7 @@ def run_cell(cell: Cell, server: RunningServer) -> Verdict:
             governing = stack.enter_context(governor(server.url, cell.governor_depth))
             proxy = governing.url
             if cell.faulty and cell.signed:
-                _be_witness(governing, server.url)
+                _start_verifier(governing, server.url)
         endpoint = GOVERNED_ENDPOINT if cell.governed else server.url
         doors = [
             Door(cell.client, endpoint, proxy, cell.virtual_host, cell.prefixes, process)
@@ -152,8 +152,8 @@ def run_cell(cell: Cell, server: RunningServer) -> Verdict:
     return verdict
 
 
-def _be_witness(governing: GovernorProcess, upstream: str) -> None:
-    """Let this process say what stands under a key, as S3Resource has every run do."""
+def _start_verifier(governing: GovernorProcess, upstream: str) -> None:
+    """Start a write verifier in this process, as S3Resource does in each run."""
     with tempfile.TemporaryDirectory(prefix="cippus-") as folder:  # only a name: the governor keeps nothing
         found = Governor(Path(folder), governing.pid, governing.port, upstream, "")
     keys = {"aws_access_key_id": ACCESS_KEY_ID, "aws_secret_access_key": SECRET_ACCESS_KEY, "region_name": REGION}
@@ -187,15 +187,15 @@ def _run_phase(
 
 
 def _core_seconds() -> tuple[float, float]:
-    """Idle and total time of all cores so far, in the kernel's ticks (Linux)."""
+    """Return idle and total time of all cores so far, in the kernel's ticks (Linux)."""
     ticks = [float(part) for part in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
     return ticks[3] + ticks[4], sum(ticks)
 
 
 def goodput(stats: dict[str, Any], cell: Cell) -> float:
-    """Accepted, of what the limits allow until the last operation got through: stragglers count against a client.
+    """Return accepted requests as a share of what the limits allow until the last accepted operation.
 
-    Of the verb that binds, because Delta's appends read, too. The server's burst allows a little more than 1.
+    Uses the verb with the higher share, because Delta's appends read too. The server's burst allows a little over 1.
     """
     accepted, bins = Counter[str](), 0
     for line in stats["timelines"]:
@@ -206,7 +206,7 @@ def goodput(stats: dict[str, Any], cell: Cell) -> float:
 
 
 def check_directly(verdict: Verdict, server: RunningServer, direct: Door, written: list[str]) -> None:
-    """Look at the server, without the governor, for what the clients believe to be written."""
+    """Check on the server, without the governor, that all acknowledged writes exist."""
     if verdict.cell.client == "deltalake":
         missing = _delta_missing(verdict, server, direct, written)
     elif verdict.cell.client == "polars":
@@ -233,7 +233,7 @@ def _is_parquet_of(store: S3Store, name: str) -> bool:
 
 
 def _delta_missing(verdict: Verdict, server: RunningServer, direct: Door, written: list[str]) -> list[str]:
-    """Appends that are not in their table; one that is there more than once, or a commit of no append, is a twice."""
+    """Return appends that are missing in their table. Duplicates and commits without an append count as twice."""
     missing: list[str] = []
     for table in sorted({name.partition("#")[0] for name in written}):
         found = delta_appends(table, direct.storage_options())
@@ -258,7 +258,7 @@ def _client(door: Door) -> Iterator[subprocess.Popen[str]]:
 
 
 def _answer_of(process: subprocess.Popen[str], seconds: float) -> dict[str, Any]:
-    """A process' next line; one that does not come in time is killed, and counts as one lost operation."""
+    """Return a process' next line. A late process is killed and counts as one lost operation."""
     late = threading.Timer(seconds, process.kill)
     late.start()
     try:

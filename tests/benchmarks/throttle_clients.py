@@ -1,4 +1,4 @@
-"""What each of the five clients does for one write and one read, at the client's own defaults."""
+"""One write and one read of each of the five clients, with the client's default settings."""
 
 import json
 import logging
@@ -177,7 +177,7 @@ class DeltalakeClient(ThreadedClient):
 
 
 def delta_appends(table: str, storage_options: dict[str, str]) -> dict[str, int]:
-    """How often each append is in a Delta table."""
+    """Return how often each append is in a Delta table."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = DeltaTable(f"s3://{BUCKET}/{table}", storage_options=storage_options).to_pyarrow_table(columns=["name"])
@@ -196,7 +196,7 @@ CLIENTS: dict[str, type[Client]] = {
 
 
 def main() -> None:
-    """Prepare the client, say so, and run the phases of the standard input."""
+    """Prepare the client, print a line, and run the phases that standard input names."""
     given = json.loads(sys.argv[1])
     door = Door(**{**given, "prefixes": tuple(given["prefixes"])})
     client = CLIENTS[door.client](door)

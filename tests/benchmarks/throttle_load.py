@@ -1,4 +1,4 @@
-"""Load of one client process: as many operations as it can for some seconds, and what became of them."""
+"""Load of one client process: as many operations as it can for some seconds, and their outcomes."""
 
 import asyncio
 import hashlib
@@ -15,13 +15,13 @@ import polars as pl
 BUCKET, REGION = "bench", "us-east-1"
 ACCESS_KEY_ID, SECRET_ACCESS_KEY = "BENCHKEY", "bench-secret"
 GRACE_SECONDS = 40.0
-"""How long a phase's last operations may take after it; then they count as lost."""
+"""Time that operations may take after their phase before they count as lost."""
 _ROWS = 16
 
 
 @dataclass(frozen=True)
 class Door:
-    """How a client process reaches S3, and where it writes. ``proxy`` is the governor's address, or blank."""
+    """How a client process reaches S3, and the prefixes it writes to. ``proxy`` is the governor's address, or blank."""
 
     client: str
     endpoint: str
@@ -31,7 +31,7 @@ class Door:
     process: int = 0
 
     def storage_options(self) -> dict[str, str]:
-        """For polars and deltalake."""
+        """Return the options of polars and deltalake."""
         proxied = {"proxy_url": self.proxy} if self.proxy else {}
         return {
             "aws_endpoint_url": self.object_store_endpoint,
@@ -45,18 +45,18 @@ class Door:
 
     @property
     def object_store_endpoint(self) -> str:
-        """The endpoint; object_store wants the bucket in it for virtual-host-style addressing."""
+        """The endpoint; for virtual-host-style addressing, object_store needs the bucket in it."""
         return self.endpoint.replace("://", f"://{BUCKET}.", 1) if self.virtual_host else self.endpoint
 
     def botocore_config(self) -> dict[str, Any]:
-        """For boto3 and s3fs: nothing but the way."""
+        """Return the options of boto3 and s3fs."""
         style = {"s3": {"addressing_style": "virtual" if self.virtual_host else "path"}}
         return {**style, "proxies": {"http": self.proxy}} if self.proxy else style
 
 
 @dataclass
 class PhaseResult:
-    """What became of a phase's operations; ``failed`` has the error's type and message by operation."""
+    """Outcomes of a phase's operations; ``failed`` maps operations to the error's type and message."""
 
     written: list[str] = field(default_factory=list)
     attempts: int = 0
@@ -65,28 +65,28 @@ class PhaseResult:
 
 
 class WrongContentError(RuntimeError):
-    """A read gave something else than was written."""
+    """A read returned other content than was written."""
 
 
 def content(name: str) -> bytes:
-    """The 4 KiB that an object of this name holds."""
+    """Return the 4 KiB content of an object of this name."""
     return hashlib.sha256(name.encode()).digest() * 128
 
 
 def frame(name: str) -> pl.DataFrame:
-    """The rows that a Parquet file of this name holds."""
+    """Return the rows of a Parquet file of this name."""
     return pl.DataFrame({"name": [name] * _ROWS, "row": range(_ROWS)})
 
 
 def expect(right: bool, name: str) -> None:
-    """Raise WrongContentError unless what was read is right."""
+    """Raise WrongContentError unless ``right``."""
     if not right:
-        message = f"{name} holds something else than was written"
+        message = f"{name} has other content than was written"
         raise WrongContentError(message)
 
 
 class Client(ABC):
-    """A client's writes and reads. A name is the key of an object (of deltalake: table#append)."""
+    """Writes and reads of a client. A name is the key of an object (for deltalake: table#append)."""
 
     workers: int
     read_workers: int
@@ -96,12 +96,12 @@ class Client(ABC):
         self.door = door
 
     def name(self, worker: int, number: int) -> str:
-        """The name of a worker's n-th write: prefixes take turns, so that each is in demand all the time."""
+        """Return the name of a worker's n-th write; prefixes take turns, so that all are used at all times."""
         prefix = self.door.prefixes[(worker + number) % len(self.door.prefixes)]
         return f"{prefix}/{self.door.process}-{worker}-{number:06d}"
 
     def targets(self, written: list[str]) -> list[Any]:
-        """What the reads take in turn."""
+        """Return the arguments of the reads, which take turns."""
         return list(written)
 
     @abstractmethod
@@ -121,7 +121,7 @@ class ThreadedClient(Client):
         """Read and compare."""
 
     def run(self, write: bool, seconds: float, written: list[str]) -> PhaseResult:
-        """Threads; those that do not end in time are left behind, and what they were at is lost."""
+        """Run threads. Operations of threads that do not end in time count as lost."""
         result, until, busy = PhaseResult(), time.monotonic() + seconds, dict[int, str]()
         targets = self.targets(written)
 
@@ -165,7 +165,7 @@ class AsyncClient(Client):
         """Read and compare."""
 
     def run(self, write: bool, seconds: float, written: list[str]) -> PhaseResult:
-        """Tasks; those that do not end in time are cancelled, and what they were at is lost."""
+        """Run tasks. Operations of tasks that do not end in time are cancelled and count as lost."""
         result, until, busy = PhaseResult(), time.monotonic() + seconds, dict[int, str]()
         targets = self.targets(written)
 

@@ -1,4 +1,4 @@
-"""An upstream in this process that answers, breaks off or says nothing, to order."""
+"""A fake upstream in this process that answers, resets or hangs as a test tells it to."""
 
 import socket
 import struct
@@ -14,7 +14,7 @@ _RESET = struct.pack("ii", 1, 0)
 
 @dataclass
 class Seen:
-    """A request as an upstream received it."""
+    """A request as the upstream received it."""
 
     head: bytes
     body: bytes
@@ -35,14 +35,14 @@ Action = bytes | Callable[["Wire"], None]
 
 
 class Wire:
-    """One connection at an upstream, for actions that need more than to answer."""
+    """One connection at the upstream, for actions that do more than answer."""
 
     def __init__(self, found: socket.socket) -> None:
         self.socket = found
         self._held = b""
 
     def until(self, end: bytes) -> bytes:
-        """Bytes up to and with ``end``; what there is where the client ends."""
+        """Return bytes up to and including ``end``. Raises EOFError if the client closes first."""
         while end not in self._held:
             part = self.socket.recv(1 << 16)
             if not part:
@@ -52,7 +52,7 @@ class Wire:
         return found + end
 
     def exactly(self, size: int) -> bytes:
-        """So many bytes."""
+        """Return exactly ``size`` bytes. Raises EOFError if the client closes first."""
         while len(self._held) < size:
             part = self.socket.recv(1 << 16)
             if not part:
@@ -66,7 +66,7 @@ class Wire:
         self.socket.sendall(data)
 
     def body(self, head: bytes) -> bytes:
-        """The body that a head announces; a chunked one as it was sent."""
+        """Return the body of a request; a chunked one with its framing."""
         seen = Seen(head, b"").headers
         if b"expect" in seen:
             self.send(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -85,33 +85,33 @@ class Wire:
 
 
 def answer(status: int = 200, body: bytes = b"", **headers: str) -> bytes:
-    """The bytes of an answer; `_` in a header's name stands for `-`."""
+    """Return the bytes of a response; `_` in a header's name stands for `-`."""
     fields = {"Content-Length": str(len(body)), **{name.replace("_", "-"): value for name, value in headers.items()}}
     head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
     return f"HTTP/1.1 {status} X\r\n{head}\r\n".encode() + body
 
 
 def error(status: int, code: str, message: str = "No.", request_id: str = "REQ1") -> bytes:
-    """S3's answer that refuses."""
+    """Return the bytes of an S3 error."""
     document = f"<Error><Code>{code}</Code><Message>{message}</Message><RequestId>{request_id}</RequestId></Error>"
     return answer(status, document.encode(), x_amz_request_id=request_id)
 
 
 def reset(wire: Wire) -> None:
-    """Break the connection off."""
+    """Reset the connection."""
     wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
     raise EOFError
 
 
 def hang(wire: Wire) -> None:
-    """Say nothing until the client goes away."""
+    """Send nothing until the client closes the connection."""
     wire.until(b"\0 never sent \0")
 
 
 class Upstream:
-    """An upstream that answers the requests it gets with one action after the other, the last for all the rest.
+    """Takes one action per request; the last one also for all further requests.
 
-    ``early`` actions are taken before the body is read, the others behind it.
+    ``early`` actions run before the body is read, the others after it.
     """
 
     def __init__(self) -> None:
@@ -127,7 +127,7 @@ class Upstream:
         self._threads[0].start()
 
     def will(self, *actions: Action, early: dict[int, Action] | None = None) -> Self:
-        """What to do from now on; ``early`` by the request's number from 0."""
+        """Set the actions from now on; ``early`` maps request numbers, from 0, to actions."""
         with self._lock:
             self.actions, self.early = list(actions), early or {}
             self.seen.clear()
@@ -165,7 +165,7 @@ class Upstream:
                     action(wire)
 
     def close(self) -> None:
-        """End, with every connection."""
+        """Close the listener and all connections."""
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         with self._lock:
@@ -179,7 +179,7 @@ class Upstream:
 
 @contextmanager
 def upstream() -> Iterator[Upstream]:
-    """An upstream until the block ends."""
+    """Run an upstream until the block ends."""
     found = Upstream()
     try:
         yield found

@@ -1,6 +1,6 @@
-"""A simulated S3 that answers 503 above its limits, hosts that govern themselves, and their clients: seeded, no clock.
+"""A simulated S3 with request limits, hosts with a request scheduler each, and their clients. Seeded, without a clock.
 
-`simulate(World(...))` gives a `Result`; `python -m tests.fakes.rate_simulator` prints a table over a grid of worlds.
+`simulate(World(...))` returns a `Result`.
 """
 
 import random
@@ -40,7 +40,7 @@ class Partition:
         self.wanting -= 1
 
     def permitted(self, now: float) -> float:
-        """What the limit allowed while somebody wanted something."""
+        """Return what the limit allowed while requests waited."""
         if self.wanting:
             self.could_take += (now - self.wanted_at) * self.rate
         self.wanted_at = now
@@ -86,7 +86,7 @@ class World:
     weights: tuple[float, ...] | None = None
     open_rate: float | None = None  # arrivals/s per host instead of workers
     jumps: tuple[tuple[float, float], ...] = ()  # (time, new limit)
-    idle: tuple[float, float] | None = None  # nobody asks for anything between these times
+    idle: tuple[float, float] | None = None  # no requests between these times
     costs: tuple[int, ...] = (1,)
     settings: RateSettings = field(default_factory=RateSettings)
     seed: int = 1
@@ -163,7 +163,7 @@ class Simulation:
         return found
 
     def _assigned(self) -> list[Path]:
-        """The folder of each worker, in the proportion of the weights."""
+        """Return the folder of each worker, in proportion to the weights."""
         world = self.world
         weights = world.weights or (1.0,) * len(world.folders)
         each = world.workers / sum(weights)
@@ -249,7 +249,7 @@ class Simulation:
 
 
 def jain(shares: Iterable[float]) -> float:
-    """Jain's fairness index: 1 when all are equal, 1/n when one has all."""
+    """Return Jain's fairness index: 1 if all shares are equal, 1/n if one has everything."""
     found = list(shares)
     squares = sum(share * share for share in found)
     return sum(found) ** 2 / (len(found) * squares) if squares else 1.0
@@ -267,55 +267,3 @@ SERVERS: dict[str, tuple[Kind, float]] = {
     "fixed": ("fixed", 0.0),
     "sliding": ("sliding", 0.0),
 }
-
-
-def grid() -> Iterable[tuple[str, World]]:
-    """The worlds of the printed table."""
-    for limit in (2.0, 20.0, 100.0, 1000.0, 5500.0):
-        for name, (kind, capacity) in SERVERS.items():
-            for rtt in (0.005, 0.1):
-                verb = Verb.READ if limit > 3000 else Verb.WRITE
-                seconds = 8.0 if limit > 3000 else 25.0
-                if rtt == 0.1 and limit > 200:
-                    continue
-                yield (
-                    f"{name:12} limit {limit:g} rtt {rtt * 1000:g} ms",
-                    World(limit, kind, capacity, rtt=rtt, seconds=seconds, verb=verb),
-                )
-    for limit in (20.0, 100.0, 1000.0):
-        for hosts in (2, 4, 8, 16):
-            yield f"{hosts} hosts limit {limit:g}", World(limit, hosts=hosts, workers=32, seconds=60.0)
-    above = tuple(("lake", f"t{i}", f"b{i % 8}", "p") for i in range(64))
-    below = tuple(("lake", "posts", "raw", f"g{i}") for i in range(8))
-    for limit in (20.0, 100.0, 300.0):
-        for name in ("bucket .05s", "bucket 1s", "fixed"):
-            kind, capacity = SERVERS[name]
-            yield (
-                f"64 prefixes under one, {name} limit {limit:g}",
-                World(limit, kind, capacity, boundary=1, folders=above, workers=128),
-            )
-            yield (
-                f"8 below the depth, {name} limit {limit:g}",
-                World(limit, kind, capacity, boundary=4, folders=below, workers=128),
-            )
-            yield (
-                f"8 below, skewed, {name} limit {limit:g}",
-                World(limit, kind, capacity, boundary=4, folders=below[:4], weights=(16, 4, 1, 1), workers=176),
-            )
-            yield (
-                f"4 at the depth, {name} limit {limit:g}",
-                World(limit, kind, capacity, boundary=3, folders=above[:4], workers=128),
-            )
-
-
-def main() -> None:
-    """Print goodput, wasted answers and fairness for each world of the grid."""
-    for name, world in grid():
-        result = simulate(world)
-        print(  # noqa: T201
-            f"{name:44} goodput {result.goodput:6.3f}  wasted {result.wasted:6.2%}  fairness {result.fairness:5.3f}"
-        )
-
-
-if __name__ == "__main__":
-    main()

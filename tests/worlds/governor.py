@@ -1,4 +1,4 @@
-"""Governors in their own processes, upstreams that misbehave on request, and raw clients."""
+"""Governors in processes of their own, and raw clients."""
 
 import base64
 import io
@@ -20,7 +20,7 @@ SECONDS = 30.0
 
 
 def until(true: Callable[[], bool], seconds: float = SECONDS) -> None:
-    """Wait until something has become true; fail when it has not in time."""
+    """Wait until a condition is true; fail after ``seconds``."""
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end
@@ -41,11 +41,11 @@ class Governor:
 
     @property
     def url(self) -> str:
-        """Its address as a proxy for everybody."""
+        """The proxy address without a token."""
         return f"http://127.0.0.1:{self.port}"
 
     def admin(self, path: str, method: str = "GET", body: bytes | None = None, token: str | None = None) -> "Reply":
-        """Ask for something about the governor itself."""
+        """Send a request about the governor itself."""
         known = base64.b64encode(f"test:{self.token if token is None else token}".encode()).decode()
         connection = HTTPConnection("127.0.0.1", self.port, timeout=SECONDS)
         try:
@@ -56,15 +56,15 @@ class Governor:
             connection.close()
 
     def status(self, scope: str = "") -> dict[str, Any]:
-        """The JSON status."""
+        """Return the JSON status."""
         return dict(json.loads(self.admin(f"/status?scope={scope}").body))
 
     def counts(self, scope: str = "") -> dict[tuple[str, str, str], dict[str, Any]]:
-        """The counts by bucket, prefix and verb."""
+        """Return the counts by bucket, prefix and verb."""
         return {(at["bucket"], at["prefix"], at["verb"]): at for at in self.status(scope)["prefixes"]}
 
     def end(self) -> int:
-        """SIGTERM, and the exit status."""
+        """Send SIGTERM and return the exit status."""
         self.process.terminate()
         try:
             status = self.process.wait(SECONDS)
@@ -78,7 +78,7 @@ class Governor:
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer; header names are in lower case."""
+    """A response; header names are in lower case."""
 
     status: int
     headers: dict[str, str]
@@ -91,13 +91,13 @@ class Reply:
 
 
 def command(upstream: str, *options: str) -> list[str]:
-    """The command line of a governor."""
+    """Return the command line of a governor."""
     return [sys.executable, "-m", "resources.s3.governor", "--upstream", upstream, *options]
 
 
 @contextmanager
 def governor(upstream: str, *options: str, token: str = "") -> Iterator[Governor]:
-    """A governor until the block ends. Fails where its log shows that something was not handled."""
+    """Run a governor until the block ends. Fails if its log has an unhandled exception."""
     process = subprocess.Popen(command(upstream, *options), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
     assert process.stderr is not None
     found = Governor(process, 0, token)
@@ -126,10 +126,10 @@ def governor(upstream: str, *options: str, token: str = "") -> Iterator[Governor
 
 
 class _Kept(io.BufferedReader):
-    """A reader for one answer after the other: http.client closes its own, with what it read too much."""
+    """A reader for consecutive responses: http.client would close it and lose buffered bytes."""
 
     def makefile(self, *_: object) -> Self:
-        """What http.client takes for a socket's file."""
+        """Act as the socket that http.client expects."""
         return self
 
     def close(self) -> None:
@@ -137,7 +137,7 @@ class _Kept(io.BufferedReader):
 
 
 class Raw:
-    """A client that sends exactly the bytes it is told to."""
+    """A client that sends exactly the given bytes."""
 
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=SECONDS)
@@ -155,14 +155,14 @@ class Raw:
         return self
 
     def answer(self, method: str = "GET") -> Reply:
-        """The next answer to a request of ``method``; interim ones are skipped. Raises when it is cut off."""
+        """Return the next final response to a request of ``method``. Raises if it is cut off."""
         answer = HTTPResponse(cast("socket.socket", self._file), method=method)
         answer.begin()
         headers = {name.lower(): value for name, value in answer.getheaders()}
         return Reply(answer.status, headers, answer.read())
 
     def rest(self) -> bytes:
-        """Everything until the other side ends; a reset ends it too."""
+        """Return everything until the connection ends or is reset."""
         parts = []
         with suppress(ConnectionResetError):
             while part := self.some():
@@ -170,17 +170,17 @@ class Raw:
         return b"".join(parts)
 
     def some(self) -> bytes:
-        """What comes next, or b"" at the end."""
+        """Return the next bytes, b"" at the end."""
         return self._file.read1(1 << 16)
 
     def reset(self) -> None:
-        """Go away without a word."""
+        """Reset the connection."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self.socket.close()
 
 
 def ask(port: int, method: str, target: str, body: bytes = b"", headers: dict[str, str] | None = None) -> Reply:
-    """One request over a connection of its own; ``target`` is in absolute form."""
+    """Send one request over a new connection; ``target`` is in absolute form."""
     host = target.split("://", 1)[-1].split("/", 1)[0]
     fields = {
         "Host": host,
@@ -193,7 +193,7 @@ def ask(port: int, method: str, target: str, body: bytes = b"", headers: dict[st
 
 
 def write_token(folder: Path, token: str) -> str:
-    """The path of a token file."""
+    """Write a token file and return its path."""
     path = folder / "token"
     path.write_text(token + "\n")
     return str(path)

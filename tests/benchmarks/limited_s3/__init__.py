@@ -1,6 +1,6 @@
-"""An S3 server in memory that behaves like S3 under limits: SlowDown per prefix and verb, 500s, resets, slow answers.
+"""An in-memory S3 server with request limits and faults: SlowDown per prefix and verb, 500s, resets, slow responses.
 
-Belongs here: the server that benchmarks and tests limit themselves with. It is loopback only and keeps nothing.
+Belongs here: the server that benches and tests run against. Loopback only; keeps nothing.
 """
 
 from tests.benchmarks.limited_s3.process import LimitedS3Error, RunningServer, running

@@ -1,4 +1,4 @@
-"""What the server did: counts per (prefix, verb, operation), a timeline, and how often each key was written."""
+"""Counts per (prefix, verb, operation), timelines, and how often each key was written."""
 
 from collections import deque
 from dataclasses import asdict, dataclass
@@ -11,7 +11,7 @@ _REMEMBERED_FAILURES = 2_000
 
 @dataclass(slots=True)
 class Tally:
-    """Requests of one kind. ``accepted`` passed the limit (a multi-delete: keys), and may still have failed."""
+    """Requests of one kind. ``accepted`` requests (of a multi-delete: keys) passed the limit, but may have failed."""
 
     answers: int = 0
     accepted: int = 0
@@ -40,7 +40,7 @@ class Timeline:
         bins[at] += cost
 
     def peak_per_second(self) -> int:
-        """The most that was accepted in any ten bins in a row."""
+        """Return the maximum that was accepted in ten consecutive bins."""
         return max((sum(self.accepted[i : i + _BINS_A_SECOND]) for i in range(len(self.accepted))), default=0)
 
 
@@ -57,14 +57,14 @@ class Counts:
         self.connections = 0
 
     def tally(self, prefix: str, verb: str, operation: str) -> Tally:
-        """The tally of one kind of request."""
+        """Return the counts of one kind of request."""
         found = self.tallies.get((prefix, verb, operation))
         if found is None:
             found = self.tallies[prefix, verb, operation] = Tally()
         return found
 
     def admitted(self, prefix: str, verb: str, accepted: int, throttled: int, now: float) -> None:
-        """Record a decision of the limiter in the timeline."""
+        """Add a decision of the limiter to the timeline."""
         line = self.timelines.get((prefix, verb))
         if line is None:
             line = self.timelines[prefix, verb] = Timeline()
@@ -75,23 +75,23 @@ class Counts:
             line.add(line.throttled, at, throttled)
 
     def wrote(self, name: str) -> None:
-        """An object's content was applied. ``name`` is bucket/key."""
+        """Count a write that was applied. ``name`` is bucket/key."""
         self.applied[name] = self.applied.get(name, 0) + 1
 
     def doubted(self, name: str) -> None:
-        """An applied write whose answer the client did not get: writing it once more is legitimate."""
+        """Count an applied write whose response the client did not receive, so that it may be retried."""
         self.in_doubt[name] = self.in_doubt.get(name, 0) + 1
 
     def failed(self, request_id: str, code: str, operation: str, name: str) -> None:
-        """Remember a request that did not succeed, so that a client's message can be compared with it."""
+        """Keep a failed request, so that a client's message can be compared with it."""
         self.failures.append({"request_id": request_id, "code": code, "operation": operation, "name": name})
 
     def written_twice(self) -> list[str]:
-        """bucket/key of the objects written again although the first answer was delivered."""
+        """Return bucket/key of objects that were written again although the first response was received."""
         return [name for name, times in self.applied.items() if times - self.in_doubt.get(name, 0) > 1]
 
     def to_json(self, now: float) -> dict[str, Any]:
-        """Totals, per kind, and timelines."""
+        """Return totals, counts per kind, and timelines."""
         kinds = [
             {"prefix": prefix, "verb": verb, "operation": operation, **asdict(tally)}
             for (prefix, verb, operation), tally in sorted(self.tallies.items())

@@ -1,4 +1,4 @@
-"""The server in a process of its own: started on a free port, asked over HTTP, stopped by its process id."""
+"""Start the server in a process of its own, query it over HTTP, and stop it."""
 
 import json
 import subprocess
@@ -19,7 +19,7 @@ _STOP_SECONDS = 10.0
 
 
 class LimitedS3Error(RuntimeError):
-    """The server did not start, or refused what the control API was asked."""
+    """The server did not start, or refused a control request."""
 
 
 @dataclass(frozen=True)
@@ -36,15 +36,15 @@ class RunningServer:
         return urlsplit(self.url).port or 0
 
     def stats(self) -> dict[str, Any]:
-        """Totals, counts per (prefix, verb, operation), timelines; see counts.py."""
+        """Return totals, counts per (prefix, verb, operation), and timelines; see counts.py."""
         return dict(self._ask("GET", "stats"))
 
     def keys(self, prefix: str = "") -> dict[str, tuple[int, int, str | None]]:
-        """bucket/key → (times applied, of these in doubt, etag or None when it is gone)."""
+        """Map bucket/key to (times applied, of these without response, etag or None if it does not exist)."""
         return {name: tuple(found) for name, found in self._ask("GET", f"keys?prefix={quote(prefix)}").items()}
 
     def failures(self) -> list[dict[str, str]]:
-        """The newest requests that did not succeed: request_id, code, operation, name."""
+        """Return the last failed requests: request_id, code, operation, name."""
         return list(self._ask("GET", "failures"))
 
     def change(self, **settings: dict[str, Any]) -> None:
@@ -52,11 +52,11 @@ class RunningServer:
         self._ask("PUT", "settings", settings)
 
     def reset(self) -> None:
-        """Forget what was counted; objects stay."""
+        """Reset the counts."""
         self._ask("POST", "reset")
 
     def clear(self) -> None:
-        """Forget objects and counts."""
+        """Delete all objects and reset the counts."""
         self._ask("POST", "clear")
 
     def _ask(self, method: str, path: str, body: Any = None) -> Any:

@@ -1,4 +1,4 @@
-"""One HTTP request read as S3 does: which bucket, which key, which operation."""
+"""Interpret an HTTP request as an S3 request: bucket, key, operation."""
 
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -33,7 +33,7 @@ UNLIMITED = frozenset({"ListBuckets", "CreateBucket", "HeadBucket", "DeleteBucke
 
 @dataclass(slots=True)
 class Request:
-    """A request's head, understood. ``headers`` have lower-case names; ``path`` is as sent, without the query."""
+    """The head of a request. ``headers`` have lower-case names; ``path`` is as sent, without the query."""
 
     method: str
     host: str
@@ -52,7 +52,7 @@ class Request:
 
     @property
     def folder_key(self) -> str:
-        """What places the request under a prefix: its key, or the prefix that is listed."""
+        """The key or listed prefix that determines the limit."""
         return self.key or self.query.get("prefix", "")
 
     @property
@@ -61,13 +61,13 @@ class Request:
         return f"{self.bucket}/{self.key}"
 
     def header(self, name: bytes) -> str | None:
-        """A header's text, or None."""
+        """Return the text of a header, or None."""
         value = self.headers.get(name)
         return None if value is None else value.decode("latin-1")
 
 
 def understand(method: str, target: bytes, headers: dict[bytes, bytes]) -> Request:
-    """Read a request line (origin-form or absolute-form) and its headers."""
+    """Interpret a request line (origin-form or absolute-form) and its headers."""
     host = headers.get(b"host", b"").decode("latin-1")
     if target[:1] != b"/" and (scheme := target.find(b"://")) > 0:
         authority, slash, rest = target[scheme + 3 :].partition(b"/")
@@ -91,7 +91,7 @@ def understand(method: str, target: bytes, headers: dict[bytes, bytes]) -> Reque
 
 @lru_cache(maxsize=1024)
 def bucket_of_host(host: str) -> str:
-    """The bucket of a virtual-host-style address (``bucket.s3.…``); blank for a path-style one."""
+    """Return the bucket of a virtual-host-style host (``bucket.s3.…``), "" for path style."""
     labels = host.rpartition(":")[0] or host
     first, dot, _ = labels.partition(".s3.")
     return first if dot else ""
