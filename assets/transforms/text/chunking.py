@@ -94,7 +94,7 @@ def chunk_text(
         starts = _chunk_starts([_Boundary.SENTENCE, *boundaries], max_tokens, max_chunks)
     ends = starts[1:] if len(starts) > max_chunks else [*starts[1:], len(offsets)]
     cuts = [0, *(_cut_position(text, offsets, token) for token in ends)]
-    chunks = []
+    chunks: list[Chunk] = []
     for (start, end), (first, last) in zip(pairwise(cuts), pairwise([0, *ends]), strict=True):
         piece = text[start:end].strip()
         at = text.index(piece, start)

@@ -179,7 +179,9 @@ def _near_repeats(rows: pl.DataFrame) -> pl.DataFrame:
     parts = [
         of_account.select(
             "post_id",
-            _repeats=pl.col("post_id").gather(pl.Series(near_duplicates(of_account["_clean"]), dtype=pl.UInt32)),
+            _repeats=pl.col("post_id").gather(
+                pl.Series(near_duplicates(of_account["_clean"].to_list()), dtype=pl.UInt32)
+            ),
         )
         for of_account in ordered.partition_by("account_id", maintain_order=True)
     ]
