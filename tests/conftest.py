@@ -14,7 +14,7 @@ from resources.local_stack import EmbeddedStack
 from resources.s3.client import S3Resource
 from tests.worlds.governor_launcher import governor_config, stop_governors
 
-# Benchmarks measure how long an example takes. More than 50 examples found no more failures and took twice as long.
+# Benchmarks measure how long an example takes. 50 examples keep the tests short.
 settings.register_profile("cippus", deadline=None, max_examples=50)
 settings.load_profile("cippus")
 _SLOW_FIXTURES = {"stack", "demo"}

@@ -73,7 +73,7 @@ def read_report(name: str, body: bytes, columns: ColumnMap) -> Report:
         whole = [(line, *(cell.strip() for cell in cells)) for line, cells in batch if len(cells) == len(header)]
         cells = pl.DataFrame(whole, schema={"line": pl.Int64, **dict.fromkeys(map(str, range(len(header))), pl.String)},
                              orient="row")  # fmt: skip
-        filled = [count + int((cells[str(at)] != "").sum()) for at, count in enumerate(filled)]
+        filled = [count + cells.filter(pl.col(str(at)) != "").height for at, count in enumerate(filled)]
         read = layout.readings(cells, columns)
         readings.append(read.filter(pl.col("reason").is_null()).select(readings[0].columns))
         rejects += [_rejects(read, dict(batch), header), _ragged(batch, header)]
