@@ -93,12 +93,12 @@ def merge_edit(
     """Return the edit that merges a window's rows into their buckets, and out of others that their keys were in."""
     schema = base.lookup.snapshot.schema
     coming = typed(rows, schema, only_given=True)
-    due = coming.filter(~pl.col(BUCKET).is_in(window.merged(base.recorded))) if window else coming
+    due = coming.filter(~pl.col(BUCKET).is_in(window.at_least(window.number, base.recorded))) if window else coming
     current = base.lookup.current(base.spec, due)
     if window:
         elsewhere = window.of({*current[BUCKET].unique()} - {*buckets})
         known = {**base.recorded, **(base.tables.applied(base.spec, elsewhere) if elsewhere else {})}
-        rule = replace(rule, ahead=window.ahead(known))
+        rule = replace(rule, ahead=window.at_least(window.number + 1, known))
     edit = newer(current, due, base.spec.key, rule)
     changes = edit.changes + Changes(unchanged=coming.height - due.height)
     return replace(edit, after=typed(edit.after, schema), changes=changes)

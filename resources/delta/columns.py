@@ -3,7 +3,6 @@
 import polars as pl
 import pyarrow as pa
 
-from resources.delta.merge import FILE
 from resources.delta.spec import TableSpec
 
 
@@ -15,11 +14,6 @@ def typed(rows: pl.DataFrame, schema: pa.Schema, *, only_given: bool = False) ->
         for name, dtype in types.items()
         if name in rows.columns or not only_given
     )
-
-
-def without_rows(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return no current rows, in the columns of ``rows`` and FILE."""
-    return rows.clear().with_columns(pl.lit(None, pl.UInt32).alias(FILE))
 
 
 def with_nulls(frame: pl.LazyFrame, spec: TableSpec) -> pl.LazyFrame:

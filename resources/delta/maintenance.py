@@ -54,18 +54,10 @@ def is_small(spec: TableSpec) -> pl.Expr:
 
 def fragmentation(snapshot: Snapshot, spec: TableSpec) -> list[Fragmentation]:
     """Return the fragmentation of every bucket, from the log alone."""
-    large = snapshot.files.filter(~is_small(spec))
-    known = large.drop_nulls(["least", "greatest"])
-    # Sweep over the keys: a file counts from its least to its greatest key, both included.
-    starts = known.select("bucket", at="least", order=pl.lit(0), step=pl.lit(1))
-    ends = known.select("bucket", at="greatest", order=pl.lit(1), step=pl.lit(-1))
-    swept = pl.concat([starts, ends]).sort("bucket", "at", "order")
-    deepest = swept.with_columns(pl.col("step").cum_sum().over("bucket")).group_by("bucket").agg(pl.col("step").max())
-    unknown = large.group_by("bucket").agg(unknown=pl.col("least").is_null().sum())
-    counted = snapshot.files.group_by("bucket").agg(files=pl.len(), small=is_small(spec).sum())
-    joined = counted.join(deepest, on="bucket", how="left").join(unknown, on="bucket", how="left").sort("bucket")
-    rows = joined.select("bucket", "files", "small", (pl.col("step").fill_null(0) + pl.col("unknown").fill_null(0)))
-    return [Fragmentation(*row) for row in rows.iter_rows()]
+    return [
+        Fragmentation(bucket, files.height, files.filter(is_small(spec)).height, len(_runs(files, spec)))
+        for (bucket,), files in sorted(snapshot.files.partition_by("bucket", as_dict=True).items())
+    ]
 
 
 @dataclass(frozen=True)
@@ -80,23 +72,18 @@ class LakeMaintenance:
 
     def compact(self, spec: TableSpec) -> Compaction:
         """Compact the buckets that are over a threshold. For the others only the log is read."""
-        total = Compaction()
         if self.lake.open(spec) is None:
-            return total
+            return Compaction()
         snapshot = self.lake.writable_snapshot(spec)
-        for bucket in (found.bucket for found in fragmentation(snapshot, spec) if found.is_due):
-            chosen = list(chosen_files(snapshot, spec, bucket))
-            made = self._replace(spec, snapshot, chosen)
-            total = Compaction(
-                total.buckets + 1,
-                total.files_before + len(chosen),
-                total.files_after + (len(chosen) if made is None else made),
-                total.outrun + (made is None),
-            )
-        return total
+        due = [found.bucket for found in fragmentation(snapshot, spec) if found.is_due]
+        done = [self._replace(spec, snapshot, list(chosen_files(snapshot, spec, bucket))) for bucket in due]
+        return Compaction(len(done), *(sum(column) for column in zip(*done, strict=True)))
 
-    def _replace(self, spec: TableSpec, snapshot: Snapshot, chosen: Sequence[DataFile]) -> int | None:
-        """Replace files by sorted ones. Return their number, or None if another writer has replaced one meanwhile."""
+    def _replace(self, spec: TableSpec, snapshot: Snapshot, chosen: Sequence[DataFile]) -> tuple[int, int, int]:
+        """Replace files by sorted ones, unless another writer has replaced one meanwhile.
+
+        Return the number of files before and after, and of conflicts.
+        """
         made = sorted_files(self.lake.folder(spec, snapshot), spec, chosen)
         touched = frozenset(file.bucket for file in chosen)
         try:
@@ -104,8 +91,8 @@ class LakeMaintenance:
             write_commit(self.lake.s3, spec.name, snapshot.version, commit)
         except CommitConflictError:
             self.lake.s3.delete([f"{spec.name}/{file.path}" for file in made])
-            return None
-        return len(made)
+            return len(chosen), len(chosen), 1
+        return len(chosen), len(made), 0
 
     def clean(self, spec: TableSpec) -> int:
         """Delete the log before the last checkpoint, and unreferenced files, all older than the retention."""
@@ -128,18 +115,22 @@ def chosen_files(snapshot: Snapshot, spec: TableSpec, bucket: int) -> Iterator[D
     """
     files = snapshot.in_buckets([bucket])
     small = files.filter(is_small(spec))[FILE].to_list()
-    runs = sorted(_runs(files.filter(~is_small(spec))), key=lambda run: run[0])
+    runs = sorted(_runs(files, spec), key=lambda run: run[0])
     most = len(runs) - MOST_OVERLAP // 2 if len(runs) > MOST_OVERLAP else 0
     for number in [*small, *(number for _, run in runs[:most] for number in run)]:
         yield snapshot.file(number)
 
 
-def _runs(files: pl.DataFrame) -> list[tuple[int, list[int]]]:
-    """Divide files into the fewest runs of files that do not overlap, as (bytes, FILEs)."""
+def _runs(files: pl.DataFrame, spec: TableSpec) -> list[tuple[int, list[int]]]:
+    """Divide the files of a bucket that are not small into the fewest runs without overlap, as (bytes, FILEs).
+
+    Their number is how many files may contain the same key. A file without statistics is a run of its own.
+    """
     ends: list[object] = []
     runs: list[tuple[int, list[int]]] = []
     columns = [FILE, "size_bytes", "least", "greatest"]
-    for number, size, least, greatest in files.sort("least", nulls_last=False).select(columns).iter_rows():
+    large = files.filter(~is_small(spec)).sort("least", nulls_last=False)
+    for number, size, least, greatest in large.select(columns).iter_rows():
         fits = [at for at, end in enumerate(ends) if end is not None and least is not None and end < least]
         if fits:
             at = fits[0]

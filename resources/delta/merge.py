@@ -52,13 +52,9 @@ class BucketWindow:
         """Return the applications of some buckets."""
         return {self.applications[bucket] for bucket in buckets if bucket in self.applications}
 
-    def merged(self, recorded: Mapping[str, int]) -> tuple[int, ...]:
-        """Return the buckets that have this window. ``recorded``: application → its last window."""
-        return tuple(bucket for bucket, app in self.applications.items() if recorded.get(app, 0) >= self.number)
-
-    def ahead(self, recorded: Mapping[str, int]) -> tuple[int, ...]:
-        """Return the buckets that have a later window."""
-        return tuple(bucket for bucket, app in self.applications.items() if recorded.get(app, 0) > self.number)
+    def at_least(self, number: int, recorded: Mapping[str, int]) -> tuple[int, ...]:
+        """Return the buckets that have window ``number`` or later. ``recorded``: application → its last window."""
+        return tuple(bucket for bucket, app in self.applications.items() if recorded.get(app, 0) >= number)
 
 
 def newer(current: pl.DataFrame, rows: pl.DataFrame, key: tuple[str, ...], rule: MergeRule | None = None) -> Edit:

@@ -82,7 +82,7 @@ def _by_bucket(rows: pl.DataFrame, spec: TableSpec) -> Iterator[tuple[int, pl.Da
 
 
 def _write(writer: Writer, spec: TableSpec, rows: pl.DataFrame) -> list[DataFile]:
-    writer.add(spec.in_order(rows))
+    writer.add(rows.sort(spec.key))
     return writer.finish()
 
 
@@ -97,7 +97,7 @@ def _rewrite(
         kept = batch.join(keys, on=list(spec.key), how="anti", nulls_equal=True)
         last = batch[first].max()
         due = waiting.filter(pl.col(first) <= last).height if last is not None else 0
-        writer.add(spec.in_order(pl.concat([kept, waiting[:due].select(kept.columns)])))
+        writer.add(pl.concat([kept, waiting[:due].select(kept.columns)]).sort(spec.key))
         waiting = waiting[due:]
     writer.add(waiting)
     return writer.finish()

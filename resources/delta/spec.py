@@ -53,10 +53,6 @@ class TableSpec:
         wanted = {*self.key, "updated_at"} - {*self.text_columns, BUCKET}
         return [name for name in self.schema.names if name in wanted]
 
-    def in_order(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """Return rows in the order that they have in a file."""
-        return rows.sort(self.key, nulls_last=False)
-
     def empty(self) -> pl.DataFrame:
         """Return no rows, in this table's columns."""
         return pl.DataFrame(schema=self.polars_schema)

@@ -15,29 +15,25 @@ class Statistics:
     """Least and greatest values and null counts of some columns of a file."""
 
     def __init__(self, columns: Sequence[str]) -> None:
-        self._columns = columns
-        self._least: dict[str, Any] = {}
-        self._greatest: dict[str, Any] = {}
-        self._nulls = dict.fromkeys(columns, 0)
+        self._columns, self._parts = list(columns), list[pl.DataFrame]()
 
     def add(self, rows: pl.DataFrame) -> None:
         """Include rows."""
-        for name in self._columns:
-            least: Any = rows[name].min()
-            greatest: Any = rows[name].max()
-            self._nulls[name] += rows[name].null_count()
-            if least is not None:
-                self._least[name] = min(self._least.get(name, least), least)
-                self._greatest[name] = max(self._greatest.get(name, greatest), greatest)
+        kinds = {"min": pl.all().min(), "max": pl.all().max(), "nulls": pl.all().null_count()}
+        found = rows.select(self._columns).select(value.name.prefix(f"{kind} ") for kind, value in kinds.items())
+        self._parts.append(found)
 
     def to_json(self, rows: int) -> str:
         """Return the text of the add action's ``stats``."""
+        parts = pl.concat(self._parts)
+        least: dict[str, Any] = {name: parts[f"min {name}"].min() for name in self._columns}
+        greatest: dict[str, Any] = {name: parts[f"max {name}"].max() for name in self._columns}
         return json.dumps(
             {
                 "numRecords": rows,
-                "minValues": {name: least_bound(value) for name, value in self._least.items()},
-                "maxValues": {name: greatest_bound(value) for name, value in self._greatest.items()},
-                "nullCount": self._nulls,
+                "minValues": {name: least_bound(value) for name, value in least.items() if value is not None},
+                "maxValues": {name: greatest_bound(value) for name, value in greatest.items() if value is not None},
+                "nullCount": {name: int(parts[f"nulls {name}"].sum()) for name in self._columns},
             },
             separators=(",", ":"),
         )

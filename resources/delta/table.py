@@ -6,7 +6,7 @@ from functools import partial
 import polars as pl
 
 from resources.delta.change import Base, change, merge_edit
-from resources.delta.columns import arrow_schema, typed, with_nulls, without_rows
+from resources.delta.columns import arrow_schema, typed, with_nulls
 from resources.delta.commit import CommitConflictError
 from resources.delta.files import MOST_WHOLE_BYTES
 from resources.delta.fingerprint import add_up, named_sum
@@ -118,7 +118,7 @@ def _sync_edit(desired: pl.DataFrame, buckets: list[int] | None, current: Bucket
 
 def _append_edit(rows: pl.DataFrame, base: Base) -> Edit:
     after = typed(rows, base.lookup.snapshot.schema)
-    return Edit(without_rows(after), after, Changes(inserted=after.height))
+    return Edit(after.clear().with_columns(pl.lit(None, pl.UInt32).alias(FILE)), after, Changes(inserted=after.height))
 
 
 def _delete_edit(predicate: str, instead: pl.DataFrame, base: Base) -> Edit:

@@ -1,4 +1,4 @@
-"""Files of lake tables: how little of them is read and held, and statistics that are bounds whatever the value."""
+"""Files of lake tables: few bytes are read and held in memory, and statistics are bounds for any value."""
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
@@ -34,7 +34,7 @@ ROWS = 4_000
 
 
 def rows(numbers: range, day: int = 1) -> pl.DataFrame:
-    """Rows whose bodies, of 240 characters, compress badly: 250 of them are a row group under the settings below."""
+    """Return rows with bodies of 240 characters that compress badly; 250 of them are a row group here."""
     hashes = [pl.Series(numbers, dtype=pl.Int64).hash(day * 100 + part).cast(pl.String) for part in range(12)]
     bodies = pl.DataFrame({str(part): found for part, found in enumerate(hashes)}).select(pl.concat_str(pl.all()))
     return pl.DataFrame(
@@ -44,7 +44,7 @@ def rows(numbers: range, day: int = 1) -> pl.DataFrame:
 
 @pytest.fixture
 def long(lake: LakeResource, monkeypatch: pytest.MonkeyPatch) -> LakeResource:
-    """A table of one file that is large for these settings: read in ranges, in many row groups."""
+    """A table of one file with many row groups, which is read in ranges because of its size."""
     monkeypatch.setattr(files, "_WHOLE_BYTES", 1_000)
     monkeypatch.setattr(files, "BATCH_BYTES", 70_000)
     lake.append(SPEC, rows(range(ROWS)))
@@ -71,10 +71,10 @@ def test_a_few_keys_cost_a_few_row_groups(long: LakeResource, monkeypatch: pytes
     lookup = long.lookup(SPEC, snapshot)
     found = lookup.rows_of(pl.DataFrame({"key": ["k01234", "absent"]}), ["key", "body"])
     assert found.drop(FILE).rows() == rows(range(1_234, 1_235)).select("key", "body").rows()
-    assert 0 < sum(asked) < (64 << 10) + size(long) / 8, "the file's end, and a row group"
+    assert 0 < sum(asked) < (64 << 10) + size(long) / 8, "the end of the file, and a row group"
     asked.clear()
     assert lookup.rows_of(pl.DataFrame({"key": ["z"]}), ["body"]).is_empty()
-    assert asked == [], "the log alone says that no file holds it"
+    assert asked == [], "the log shows that no file contains it"
 
 
 def test_a_change_of_a_long_file_holds_a_batch_of_it(long: LakeResource, monkeypatch: pytest.MonkeyPatch) -> None:

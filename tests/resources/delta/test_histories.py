@@ -1,4 +1,4 @@
-"""Random histories of windows against a dictionary: rows, change feed, log and readers agree with it at every step."""
+"""Random histories of windows: rows, change feed, log and readers agree with a dictionary at every step."""
 
 import json
 from datetime import UTC, datetime
@@ -49,7 +49,7 @@ def expected(model: Model, window: list[Row]) -> Model:
 
 
 def changes_of(table: DeltaTable, version: int) -> dict[str, list[Any]]:
-    """Change type → rows, of one version of the change feed."""
+    """Return change type → rows, of one version of the change feed."""
     feed = pl.DataFrame(table.load_cdf(starting_version=version, ending_version=version).read_all())
     told: dict[str, list[Any]] = {}
     for row in feed.select([*SCHEMA.names, "_change_type"]).iter_rows():
@@ -85,7 +85,7 @@ def test_a_history_of_windows_is_what_a_dictionary_says(
         if number == replayed:
             version = table.version()
             assert lake.merge_newer(spec, frame(window), range(BUCKETS), {"app": number}).written == 0
-            assert lake.create(spec).version() == version, "a window that is merged again writes nothing"
+            assert lake.create(spec).version() == version, "a repeated window writes nothing"
         if number == tidied:
             LakeMaintenance(lake).compact(spec)
     assert sorted(lake.scan(spec).select(SCHEMA.names).collect().rows(), key=str) == sorted(model.values(), key=str)
@@ -93,7 +93,7 @@ def test_a_history_of_windows_is_what_a_dictionary_says(
 
 
 def assert_sound(lake: LakeResource, spec: TableSpec, model: Model) -> None:
-    """Readers agree, the protocol is the oldest, statistics hold, and names say what is in the files."""
+    """Require equal rows for all readers, the oldest protocol, correct statistics, and sums in file names."""
     table = DeltaTable(lake.s3.uri(spec.name), storage_options=lake.s3.storage_options)
     assert table.protocol().min_reader_version == 1
     assert table.protocol().min_writer_version == 4
@@ -127,7 +127,7 @@ def test_commits_are_as_the_protocol_has_them(lake: LakeResource) -> None:
     assert of["cdc"]["dataChange"] is False
     assert of["cdc"]["path"].startswith("_change_data/account_bucket=0/")
     assert of["add"]["partitionValues"] == of["cdc"]["partitionValues"] == {"account_bucket": "0"}
-    assert b"three" not in body, "texts stay out of the log"
+    assert b"three" not in body, "no text in the log"
     assert of["add"]["path"] != of["remove"]["path"]
 
 
@@ -143,7 +143,7 @@ def test_columns_that_a_window_brings_are_added_and_kept(lake: LakeResource) -> 
     nothing = (None, None, None)
     assert held == [("a", "one", *nothing), ("b", "new", "good", ["x"], 3), ("c", "newer", *nothing)]
     assert lake.merge_newer(spec, frame([("b", "new", None, 0, later)]), [0], {"app": 3}).written == 0, (
-        "a row without the column is not another row"
+        "a row without the column has not changed"
     )
     narrow = TableSpec("lake/narrow", SCHEMA, ("key",))
     lake.merge_newer(narrow, wider, [0], {"app": 1})

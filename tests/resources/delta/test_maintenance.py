@@ -1,4 +1,4 @@
-"""Upkeep: what is due is measured from the log, put in order without any row or fingerprint changing, and no more."""
+"""Maintenance: fragmentation is measured from the log, and compaction changes no row and no fingerprint."""
 
 import warnings
 from collections.abc import Iterator
@@ -50,7 +50,7 @@ def rows(*keys: str, bucket: int = 0, number: int = 0) -> pl.DataFrame:
 
 
 def snapshot_of(*files: tuple[int, int, str | None, str | None]) -> Snapshot:
-    """A snapshot of files of (bucket, bytes, least, greatest)."""
+    """Return a snapshot of files, given as (bucket, bytes, least, greatest)."""
     listed = [(number, f"f{number}", size, 1, *rest, 0) for number, (bucket, size, *rest0) in enumerate(files)
               for rest in [(bucket, *rest0)]]  # fmt: skip
     schema = {
@@ -93,7 +93,7 @@ def test_the_longest_runs_stay() -> None:
     assert len(chosen) == 1 + MOST_OVERLAP + 1 - MOST_OVERLAP // 2
     assert not set(chosen) & {f"f{number}" for number in range(len(long_run))}
     few = snapshot_of(*long_run, (0, SMALL, "b", "b"), (0, SMALL, "c", "c"))
-    assert [file.path for file in chosen_files(few, SPEC, 0)] == ["f10", "f11"], "small files alone"
+    assert [file.path for file in chosen_files(few, SPEC, 0)] == ["f10", "f11"], "small files only"
 
 
 streams = st.lists(
@@ -131,7 +131,7 @@ def test_merging_streams_holds_a_batch_of_each() -> None:
 
 @pytest.fixture
 def scattered(lake: LakeResource) -> LakeResource:
-    """Bucket 0 is over the threshold, bucket 1 is not."""
+    """A table whose bucket 0 is over the threshold; bucket 1 is not."""
     lake.append(SPEC, rows("x", bucket=1))
     for number in range(MOST_SMALL_FILES + 1):
         lake.append(SPEC, rows(f"k{number:02d}", f"l{number:02d}", number=number))
@@ -152,7 +152,7 @@ def test_only_due_buckets_are_put_in_order_and_nothing_changes(scattered: LakeRe
     assert {item.key for item in lake.s3.list_objects(f"{SPEC.name}/account_bucket=1")} == files
     table = lake.create(SPEC)
     feed = table.load_cdf(starting_version=table.version(), ending_version=table.version()).read_all()
-    assert feed.num_rows == 0, "no change is told"
+    assert feed.num_rows == 0, "the change feed has no change"
     version = table.version()
     assert LakeMaintenance(lake).compact(SPEC).buckets == 0
     assert lake.create(SPEC).version() == version
@@ -176,7 +176,9 @@ def test_files_and_log_stay_for_the_retention(scattered: LakeResource) -> None:
     reader = DeltaTable(lake.s3.uri(SPEC.name), storage_options=lake.s3.storage_options)
     LakeMaintenance(lake).compact(SPEC)
     assert LakeMaintenance(lake).clean(SPEC) == 0
-    assert reader.to_pyarrow_table().num_rows == 2 * (MOST_SMALL_FILES + 1) + 1, "one that began before reads on"
+    assert reader.to_pyarrow_table().num_rows == 2 * (MOST_SMALL_FILES + 1) + 1, (
+        "a reader that began before can continue"
+    )
     strict = LakeMaintenance(LakeResource(s3=lake.s3, retention_hours=0))
     assert strict.clean(SPEC) >= MOST_SMALL_FILES + 1
     assert lake.scan(SPEC).collect().height == 2 * (MOST_SMALL_FILES + 1) + 1

@@ -1,4 +1,4 @@
-"""Which rows win, purely: desired rows, later rows, ties, moves, and what the change feed says of them."""
+"""Pure merges: desired rows, later rows, ties, moves, and their change feed."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -73,7 +73,7 @@ def test_a_window_wins_where_it_is_later_or_its_rule_says(current: Rows, window:
     new = len(won.keys() - current.keys())
     assert edit.changes == Changes(new + moved, len(won) - new - moved, moved, len(window) - len(won))
     again = newer(standing({**current, **won}), table(won), KEY)
-    assert again.changes == Changes(unchanged=len(won)), "merged again, a window changes nothing"
+    assert again.changes == Changes(unchanged=len(won)), "a repeated window changes nothing"
 
 
 @brief
@@ -111,7 +111,9 @@ def test_a_sum_is_of_the_rows_however_they_are_ordered_or_cut(rows: Rows, random
     cut = random.randint(0, len(rows))
     parts = [table({key: rows[key] for key in part}) for part in (shuffled[:cut], shuffled[cut:])]
     assert add_up(content_sum(part) for part in parts) == content_sum(whole)
-    assert content_sum(whole.with_columns(added=pl.lit(None, pl.Int64))) == content_sum(whole), "a column to come"
+    assert content_sum(whole.with_columns(added=pl.lit(None, pl.Int64))) == content_sum(whole), (
+        "a column that is added later"
+    )
     assert named_sum(f"account_bucket=1/{file_name(content_sum(whole))}") == content_sum(whole)
 
 

@@ -1,4 +1,4 @@
-"""A table without its past: its rows stay, and no file of its folder holds anything else."""
+"""Deleting a table's history: its rows stay, and no file of its folder has other rows."""
 
 import io
 import json
@@ -22,7 +22,7 @@ def rows(first: int, last: int) -> pl.DataFrame:
 
 
 def table_with_a_past(s3: S3Resource, **settings: str) -> DeltaTable:
-    """Two appends, a delete that the log tells of, a transaction of an application."""
+    """Create a table with two appends, a delete that is in the log, and a transaction of an application."""
     uri, options = s3.uri(FOLDER), s3.delta_options
     settings = {f"delta.{name}": value for name, value in settings.items()}
     first = CommitProperties(app_transactions=[Transaction("source/0", 7)])
@@ -42,7 +42,7 @@ def ids(s3: S3Resource) -> set[str]:
 
 
 def everything(s3: S3Resource) -> bytes:
-    """All bytes of the folder, Parquet decoded."""
+    """Return all bytes of the folder, with Parquet decoded."""
     bodies = []
     for item in s3.list_objects(f"{FOLDER}/"):
         body = s3.get(item.key) or b""
@@ -78,7 +78,7 @@ def _data(s3: S3Resource) -> str:
 
 
 def test_statistics_of_removed_files_leave_the_checkpoint(s3: S3Resource) -> None:
-    """delta-rs writes none; other writers do, and a checkpoint would carry them on."""
+    """delta-rs writes none. Other writers do, and a checkpoint copies them."""
     table = table_with_a_past(s3)
     path = pl.DataFrame(table.get_add_actions())["path"][0]
     stats = json.dumps({"numRecords": 1, "minValues": {"id": "id-secret"}, "maxValues": {"id": "id-secret"}})

@@ -1,4 +1,4 @@
-"""The ledger's entries: kept by asset and bucket, and absent until they are recorded."""
+"""The ledger keeps entries by asset and bucket."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Delta tables brought to their desired rows: only differences are written, and races corrupt nothing."""
+"""Writes to Delta tables: only differences are written, and races corrupt nothing."""
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -33,7 +33,7 @@ DECEMBER, JANUARY, FEBRUARY = (datetime(2023 + month // 12, month % 12 + 1, 1, t
 
 
 def things(*rows: tuple[Any, ...]) -> pl.DataFrame:
-    """Rows of (bucket, key, text, items, updated_at); what is left out is null."""
+    """Return rows of (bucket, key, text, items, updated_at); missing values are null."""
     width = len(SPEC.schema.names)
     full = [(*row, *[None] * (width - len(row))) for row in rows]
     return pl.DataFrame(full, schema=SPEC.polars_schema, orient="row")
@@ -56,7 +56,7 @@ def test_a_table_that_was_never_written_is_empty(lake: LakeResource) -> None:
     assert lake.scan(SPEC).collect().schema == pl.Schema(SPEC.polars_schema)
     lake.delete_where(SPEC, "key = 'a'")
     assert lake.sync(SPEC, SPEC.empty(), 0) == Changes()
-    assert lake.open(SPEC) is None, "nothing to write, nothing created"
+    assert lake.open(SPEC) is None, "an empty write creates no table"
 
 
 def test_sync_writes_only_what_differs(lake: LakeResource) -> None:
@@ -157,11 +157,11 @@ def test_applications_are_recorded_with_their_rows(lake: LakeResource) -> None:
     assert lake.applied(SPEC, ["posts/0", "posts/1", "posts/2"]) == {"posts/0": 5, "posts/1": 3}
     assert [row[2] for row in held(lake)] == ["one"]
     lake.merge_newer(SPEC, SPEC.empty(), [1], {"posts/1": 4})
-    assert lake.applied(SPEC, ["posts/1"]) == {"posts/1": 4}, "nor where the bucket is empty"
+    assert lake.applied(SPEC, ["posts/1"]) == {"posts/1": 4}, "also for an empty bucket"
 
 
 def race(*writers: Any) -> Counter[str]:
-    """Start all at once; how many succeeded and how many gave up."""
+    """Start all writers at once. Return how many succeeded and how many were refused."""
     barrier = Barrier(len(writers))
 
     def attempt(write: Any) -> str:
@@ -204,7 +204,7 @@ def test_two_writers_of_one_bucket_never_repeat_a_row(lake: LakeResource, is_see
         lake.merge_newer(SPEC, window, [0], {"app": 2})
 
     outcome = race(merge, merge, merge)
-    assert outcome == {"done": 3}, "those that were outrun looked again"
+    assert outcome == {"done": 3}, "writers with a conflict tried again"
     assert [row[1:3] for row in held(lake)] == [("a", "new"), ("b", "new")]
     assert lake.applied(SPEC, ["app"]) == {"app": 2}
 
@@ -225,7 +225,7 @@ def test_a_stage_reads_a_bucket_whole_and_once(lake: LakeResource) -> None:
         lake.scan(SPEC, 0).collect()
     snapshot = lake.snapshot(SPEC)
     assert snapshot is not None
-    assert lake.lookup(SPEC, snapshot).altered_files() == 1, "what is looked for in S3 is looked for there"
+    assert lake.lookup(SPEC, snapshot).altered_files() == 1, "the check reads S3 and not the cache"
 
 
 def test_a_bucket_that_is_too_large_is_not_read_whole(lake: LakeResource, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,7 +237,7 @@ def test_a_bucket_that_is_too_large_is_not_read_whole(lake: LakeResource, monkey
 
 
 def test_a_stage_reads_files_of_another_writer_as_everybody_does(lake: LakeResource) -> None:
-    """Such as one with coarser times, whose table the log says is of microseconds."""
+    """For example files with milliseconds, in a table with microseconds."""
     lake.sync(SPEC, things((0, "a", "one", ["x"], JANUARY)), 0)
     table = lake.open(SPEC)
     assert table is not None

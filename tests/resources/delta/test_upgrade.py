@@ -1,4 +1,4 @@
-"""A table that an older version wrote is read and written by a version that has more columns."""
+"""A table of an older release is read and written by a release with more columns."""
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier

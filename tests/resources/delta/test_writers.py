@@ -1,4 +1,4 @@
-"""Writers of one table at a time: none loses the others' rows, whoever is first, and whoever is killed."""
+"""Concurrent writers of one table: no row is lost, whichever is first, and whichever is killed."""
 
 import signal
 import subprocess
@@ -27,13 +27,13 @@ def job(lake: LakeResource, writer: int, bucket: int, killed_at: int = 0) -> Job
 
 
 def run(jobs: Sequence[Job]) -> list[int]:
-    """Their exit codes, all started at once."""
+    """Start all jobs at once. Return their exit codes."""
     processes = [subprocess.Popen(arguments(it), env={"PYTHONPATH": str(ROOT)}) for it in jobs]
     return [process.wait() for process in processes]
 
 
 def net(lake: LakeResource) -> dict[str, int]:
-    """Key → how often the change feed says that it stands there."""
+    """Return key → number of its rows according to the change feed."""
     table = lake.create(SPEC)
     feed = pl.DataFrame(table.load_cdf(starting_version=0).read_all())
     step = pl.when(pl.col("_change_type") == "insert").then(1).when(pl.col("_change_type") == "delete").then(-1)
@@ -46,20 +46,20 @@ def test_processes_race_and_one_is_killed_before_its_commit(lake: LakeResource) 
     assert run(jobs) == [0, 0, -signal.SIGKILL]
     assert lake.applied(SPEC, ["writer/2"]).get("writer/2", 0) < WINDOWS
     left = {item.key for item in lake.s3.list_objects(f"{SPEC.name}/account_bucket=")}
-    jobs[2].merge(lake)  # the same windows once more, from the first
+    jobs[2].merge(lake)  # the same windows again, from the first
 
     held = lake.scan(SPEC).select("key", "text", "account_bucket").collect()
     expected = {f"new-{it.writer}-{window}": f"{it.writer}/{window}" for it in jobs for window in range(1, WINDOWS + 1)}
     expected |= {f"own-{it.writer}": f"{it.writer}/{WINDOWS}" for it in jobs} | {"shared": f"2/{WINDOWS}"}
     assert dict(held.select("key", "text").iter_rows()) == expected
-    assert held.height == len(expected), "no key stands twice"
+    assert held.height == len(expected), "no duplicate key"
     assert net(lake) == dict.fromkeys(expected, 1)
     assert set(lake.applied(SPEC, [f"writer/{number}" for number in range(3)]).values()) == {WINDOWS}
     assert_orphans_go(lake, left)
 
 
 def assert_orphans_go(lake: LakeResource, left: set[str]) -> None:
-    """What the killed attempt wrote stays for the retention, and nothing that is needed goes with it."""
+    """Require that files of the killed attempt are deleted after the retention, and no other files."""
     active = {f"{SPEC.name}/{path}" for path in pl.DataFrame(lake.create(SPEC).get_add_actions(flatten=True))["path"]}
     removed = {
         f"{SPEC.name}/{action['remove']['path']}"
@@ -77,16 +77,16 @@ def assert_orphans_go(lake: LakeResource, left: set[str]) -> None:
 
 
 def rival(lake: LakeResource, monkeypatch: pytest.MonkeyPatch, act: Any) -> list[int]:
-    """Another writer acts just before our first commit; the attempts that ours took are counted."""
+    """Let another writer act just before our first commit. Return the versions of our attempts."""
     attempts: list[int] = []
 
-    def write(s3: Any, table: str, version: int, commit: Commit, is_outrun: Any = lambda _: False) -> int:
+    def write(s3: Any, table: str, version: int, commit: Commit, conflicts: Any = lambda _: False) -> int:
         attempts.append(version)
         if len(attempts) == 1:
             monkeypatch.setattr(change, "write_commit", write_commit)
             act(LakeResource(s3=lake.s3))
             monkeypatch.setattr(change, "write_commit", write)
-        return write_commit(s3, table, version, commit, is_outrun)
+        return write_commit(s3, table, version, commit, conflicts)
 
     monkeypatch.setattr(change, "write_commit", write)
     return attempts
@@ -116,7 +116,7 @@ def test_a_key_that_another_writer_put_elsewhere_meanwhile_is_moved(
     assert len(attempts) == 2
     assert lake.scan(SPEC).select("key", "account_bucket").collect().rows() == [("own-0", 3)]
     unreferenced = {item.key for item in lake.s3.list_objects(f"{SPEC.name}/account_bucket=3")}
-    assert len(unreferenced) == 1, "the outrun attempt's file is gone"
+    assert len(unreferenced) == 1, "the file of the attempt in vain is deleted"
 
 
 def said(text: str, day: int, bucket: int = 0) -> pl.DataFrame:
@@ -150,7 +150,7 @@ def test_a_late_writer_of_a_window_leaves_what_later_ones_said(
 
     attempts = rival(lake, monkeypatch, overtake)
     assert lake.merge_newer(SPEC, said("third", 2), [0], completes, window=third) == Changes(unchanged=1)
-    assert len(attempts) == 1, "nothing is left to commit"
+    assert len(attempts) == 1, "the second attempt has nothing to commit"
     assert lake.scan(SPEC).select("text").collect().to_series().to_list() == later["text"].to_list()
     assert lake.applied(SPEC, ["app/0"]) == {"app/0": 4}
 
@@ -158,7 +158,7 @@ def test_a_late_writer_of_a_window_leaves_what_later_ones_said(
 def test_a_row_that_a_later_window_left_in_another_bucket_is_not_moved_out_of_it(
     lake: LakeResource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It moved here in window 3 and back in window 4, all at one moment; there, window 4 changes nothing."""
+    """It moved here in window 3 and back in window 4, with equal timestamps; window 4 changes nothing there."""
     third, fourth = BucketWindow(3, APPS), BucketWindow(4, APPS)
     lake.merge_newer(SPEC, said("x", 1, bucket=1), [0, 1], {"app/0": 2, "app/1": 2}, window=BucketWindow(2, {}))
     back = said("x", 1, bucket=1)
@@ -182,7 +182,7 @@ def test_upkeep_gives_way_to_a_writer_of_its_bucket(lake: LakeResource, monkeypa
     before = {item.key for item in lake.s3.list_objects(f"{SPEC.name}/account_bucket=")}
     assert LakeMaintenance(lake).compact(SPEC).outrun == 1
     after = {item.key for item in lake.s3.list_objects(f"{SPEC.name}/account_bucket=")}
-    assert len(after - before) == 1, "the rival's file alone"
+    assert len(after - before) == 1, "only the rival's file"
     assert lake.scan(SPEC).collect().height == 19 + 3
 
 
@@ -193,7 +193,7 @@ def test_a_commit_whose_answer_was_lost_is_known_again(lake: LakeResource, monke
     def twice(s3: Any, key: str, body: bytes, *, if_absent: bool = False) -> bool:
         keys.append(key)
         put(s3, key, body, if_absent=if_absent)
-        return put(s3, key, body, if_absent=if_absent)  # what a client's repetition is told
+        return put(s3, key, body, if_absent=if_absent)  # the answer that a client's retry gets
 
     monkeypatch.setattr(type(lake.s3), "put", twice)
     assert write_commit(lake.s3, SPEC.name, version, Commit("WRITE", applications={"app": 1})) == version + 1
@@ -221,7 +221,7 @@ ADDED: Action = {"add": {"path": "account_bucket=1/b.parquet", "partitionValues"
 
 
 @pytest.mark.parametrize(
-    ("touched", "winner", "is_outrun"),
+    ("touched", "winner", "conflicts"),
     [
         ({1}, ADDED, True),
         ({2}, ADDED, False),
@@ -235,9 +235,9 @@ ADDED: Action = {"add": {"path": "account_bucket=1/b.parquet", "partitionValues"
         ({2}, {"commitInfo": {}}, False),
     ],
 )  # fmt: skip
-def test_a_commit_is_outrun_by_what_it_was_computed_from(touched: set[int], winner: Action, is_outrun: bool) -> None:
+def test_a_commit_conflicts_with_changes_of_its_base(touched: set[int], winner: Action, conflicts: bool) -> None:
     commit = Commit("MERGE", adds=[FILE], applications={"app": 2}, touched=frozenset(touched))
-    assert commit.conflicts_with([winner]) is is_outrun
+    assert commit.conflicts_with([winner]) is conflicts
 
 
 def test_a_writer_that_is_always_second_gives_up(lake: LakeResource, monkeypatch: pytest.MonkeyPatch) -> None:
