@@ -129,13 +129,16 @@ class KeyReconciliation:
             files = writer.finish()
         if self.limit and not self.limit.allows(self._counts["vanished"], current):
             self.raw_store.discard(files)
-            raise ImplausibleDeletionsError(self._implausible(current))
+            raise ImplausibleDeletionsError(self._implausible(current, newest.origin))
         window = self._complete(files, newest.origin, judged_below) if files else None
         return Reconciled(window, **self._counts)
 
-    def _implausible(self, current: int) -> str:
-        table, config = self.table.name, "{allow_vanished: true}"
-        step = f"reconcile_{table}" if isinstance(self.source, LiveSource) else f"raw__{table}"
+    def _implausible(self, current: int, origin: str) -> str:
+        table = self.table.name
+        if isinstance(self.source, LiveSource):
+            step, config = f"reconcile_{table}", "{allow_vanished: true}"
+        else:
+            step, config = f"raw__{table}", f"{{export_id: {origin}, allow_vanished: true}}"
         return (
             f"{self._counts['vanished']:,} of {current:,} keys of {table} vanished from {self.source.name}, so nothing "
             "was deleted; check for row-level security, a filtered view, TRUNCATE, a restore in progress or a wrong "

@@ -201,7 +201,7 @@ def test_an_export_without_most_rows_deletes_nothing_until_it_is_allowed(world: 
     assert not report.success
     assert any(
         "399 of 400 keys of accounts vanished from rds_export" in error
-        and "ops: {raw__accounts: {config: {allow_vanished: true}}}" in error
+        and "ops: {raw__accounts: {config: {export_id: partial, allow_vanished: true}}}" in error
         for error in report.errors
     )
     world.run_well("lake", buckets=ALL)
