@@ -12,6 +12,7 @@ import pyarrow as pa
 from assets.raw.extraction import ALONG
 from assets.raw.reading import Keep, Reading, keep_all
 from assets.raw.unmerged import Unmerged
+from assets.transforms.source.contract import recast_table
 from assets.transforms.source.key_comparison import (
     DEFAULT_LIMIT,
     Bounds,
@@ -128,13 +129,16 @@ class KeyReconciliation:
             files = writer.finish()
         if self.limit and not self.limit.allows(self._counts["vanished"], current):
             self.raw_store.discard(files)
-            raise ImplausibleDeletionsError(self._implausible(current))
+            raise ImplausibleDeletionsError(self._implausible(current, newest.origin))
         window = self._complete(files, newest.origin, judged_below) if files else None
         return Reconciled(window, **self._counts)
 
-    def _implausible(self, current: int) -> str:
-        table, config = self.table.name, "{allow_vanished: true}"
-        step = f"reconcile_{table}" if isinstance(self.source, LiveSource) else f"raw__{table}"
+    def _implausible(self, current: int, origin: str) -> str:
+        table = self.table.name
+        if isinstance(self.source, LiveSource):
+            step, config = f"reconcile_{table}", "{allow_vanished: true}"
+        else:
+            step, config = f"raw__{table}", f"{{export_id: {origin}, allow_vanished: true}}"
         return (
             f"{self._counts['vanished']:,} of {current:,} keys of {table} vanished from {self.source.name}, so nothing "
             "was deleted; check for row-level security, a filtered view, TRUNCATE, a restore in progress or a wrong "
@@ -256,37 +260,18 @@ class KeyReconciliation:
 
     def _landed(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Cast rows to the columns and types of this window."""
-        held = rows.select(name for name in self._reading.schema.names if name in rows.columns).to_arrow()
-        return _frame(in_schema(held, self._reading.schema))
+        return _frame(recast_table(self._reading.schema, rows.to_arrow()))
 
     def _write(self, rows: pl.DataFrame, writer: WindowWriter) -> None:
         if rows.height:
-            held = rows.select(name for name in self._reading.schema.names if name in rows.columns).to_arrow()
-            writer.add(with_bucket(self.table, in_schema(held, self._reading.schema), self.bucket_count))
+            landed = recast_table(self._reading.schema, rows.to_arrow())
+            writer.add(with_bucket(self.table, landed, self.bucket_count))
 
 
 def lake_columns(lake: LakeResource, spec: TableSpec) -> list[str]:
     """Return the columns that a lake table has now."""
     table = lake.open(spec)
     return [field.name for field in table.schema().fields] if table else []
-
-
-def in_schema(rows: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Return rows in a schema's order and types. Missing columns and values that cannot be cast are null.
-
-    The source may have retyped an undeclared column since the lake's rows were read. A deleted row may lose its value
-    there.
-    """
-    columns = []
-    for column in schema:
-        if column.name not in rows.column_names:
-            columns.append(pa.chunked_array([pa.nulls(rows.num_rows, column.type)]))
-        elif rows[column.name].type.equals(column.type):
-            columns.append(rows[column.name])
-        else:
-            cast = recast(pl.Series(pl.from_arrow(rows[column.name])), column.type)
-            columns.append(pa.chunked_array([cast.to_arrow().cast(column.type)]))
-    return pa.table(columns, schema=schema)
 
 
 def _frame(rows: pa.Table) -> pl.DataFrame:

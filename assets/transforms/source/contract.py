@@ -131,27 +131,35 @@ def text_columns(columns: Mapping[str, str]) -> frozenset[str]:
     return frozenset(name for name, found in columns.items() if _word(found) not in _PLAIN_WORDS)
 
 
+def recast_table(schema: pa.Schema, rows: pa.Table) -> pa.Table:
+    """Return rows cast to a schema. A value that cannot be cast, and a column that the rows lack, is null.
+
+    Columns that already have their type are not copied.
+    """
+    columns = []
+    for field in schema:
+        if field.name not in rows.column_names:
+            columns.append(pa.chunked_array([pa.nulls(rows.num_rows, field.type)]))
+        elif rows[field.name].type.equals(field.type) and _is_in_range(rows[field.name]):
+            columns.append(rows[field.name])
+        else:
+            found = recast(_series(rows[field.name]), field.type)
+            columns.append(pa.chunked_array([found.to_arrow().cast(field.type)]))
+    return pa.table(columns, schema=schema)
+
+
 def recast_rows(schema: pa.Schema, rows: pa.Table) -> tuple[pa.Table, pl.DataFrame]:
     """Return rows cast to a schema, and the rows with a value that cannot be cast, with a REASON.
 
-    A column that the rows lack is null. Rejected rows keep the source's values, in types that JSON can hold. Columns
-    that already have their type are not copied. Memory: the rows twice.
+    Rejected rows keep the source's values, in types that JSON can hold. Memory: the rows twice.
     """
-    taken, reasons = [], []
+    cast = recast_table(schema, rows)
+    reasons = []
     for field in schema:
-        if field.name not in rows.column_names:
-            taken.append(pa.chunked_array([pa.nulls(rows.num_rows, field.type)]))
-        elif rows[field.name].type.equals(field.type) and _is_in_range(rows[field.name]):
-            taken.append(rows[field.name])
-        else:
-            given = _series(rows[field.name])
-            found = recast(given, field.type)
-            failed = found.is_null() & given.is_not_null()
-            taken.append(pa.chunked_array([found.to_arrow().cast(field.type)]))
-            if failed.any():
-                said = pl.lit(f"{field.name} cannot be read as {field.type}")
-                reasons.append(pl.select(pl.when(failed).then(said)).to_series())
-    cast = pa.table(taken, schema=schema)
+        if field.name in rows.column_names and cast[field.name].null_count > rows[field.name].null_count:
+            failed = _series(cast[field.name].is_null()) & _series(rows[field.name].is_valid())
+            said = pl.lit(f"{field.name} cannot be read as {field.type}")
+            reasons.append(pl.select(pl.when(failed).then(said)).to_series())
     if not reasons:
         return cast, pl.DataFrame()
     reason = pl.select(pl.coalesce(reasons)).to_series()

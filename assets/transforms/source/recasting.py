@@ -128,9 +128,9 @@ def _parse_timestamps(values: pl.Series) -> pl.Series:
     )
     offset = pl.when(pl.col("sign") == "-").then(-east).otherwise(east)
     microseconds = pl.col("fraction").fill_null("").str.pad_end(6, "0").cast(pl.Int64)
-    moment = local + pl.duration(microseconds=microseconds, seconds=-offset)
+    zoned = local + pl.duration(microseconds=microseconds, seconds=-offset)
     midnight = text.str.extract(f"({_DAY})", 1).str.to_datetime("%F", time_unit="us", strict=False)
-    return parts.select(pl.coalesce(moment, midnight).dt.replace_time_zone("UTC").alias(values.name)).to_series()
+    return parts.select(pl.coalesce(zoned, midnight).dt.replace_time_zone("UTC").alias(values.name)).to_series()
 
 
 def _as_texts(values: pl.Series) -> pl.Series:

@@ -102,7 +102,7 @@ def test_an_added_column_that_cannot_enter_the_lake_stops_nothing(world: World, 
     world.execute(f'ALTER TABLE posts ADD "{name}" int DEFAULT 9, ADD reach int DEFAULT 7')
     world.execute(POST, "a")
     world.run_well("raw", "lake", buckets=ALL)
-    [row] = world.table(LAKE_POSTS).to_dicts()
+    [row] = world.lake.scan(LAKE_POSTS).collect().to_dicts()
     assert (row["post_id"], row["likes"], row["reach"]) == ("a", None, 7)
     assert set(row) == {*LAKE_POSTS.schema.names, "reach"}
 
@@ -115,7 +115,8 @@ def test_a_column_renamed_to_another_case_stops_nothing(world: World) -> None:
     world.execute('ALTER TABLE posts RENAME reach TO "Reach"')
     world.execute(POST, "b")
     world.run_well("raw", "lake", buckets=ALL)
-    assert dict(world.table(LAKE_POSTS).select("post_id", "reach").iter_rows()) == {"a": 7, "b": None}
+    posts = world.lake.scan(LAKE_POSTS).select("post_id", "reach").collect()
+    assert dict(posts.iter_rows()) == {"a": 7, "b": None}
 
 
 def fill(accounts: Accounts, rows: int) -> None:
@@ -200,7 +201,7 @@ def test_an_export_without_most_rows_deletes_nothing_until_it_is_allowed(world: 
     assert not report.success
     assert any(
         "399 of 400 keys of accounts vanished from rds_export" in error
-        and "ops: {raw__accounts: {config: {allow_vanished: true}}}" in error
+        and "ops: {raw__accounts: {config: {export_id: partial, allow_vanished: true}}}" in error
         for error in report.errors
     )
     world.run_well("lake", buckets=ALL)
