@@ -15,7 +15,7 @@ from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
 from assets.qdrant.points import PointWriter, index_config_of
 from assets.qdrant.promotion import GateVerdict, generations_to_write, serve_if_ready
 from assets.qdrant.recall import recorded_recall
-from assets.transforms.search.points import DIGEST, held_points
+from assets.transforms.search.points import DIGEST, HELD, held_points
 from assets.verticals import TAGS
 from resources.delta.state import LedgerResource
 from resources.delta.table import Changes, Contents, LakeResource, fingerprint
@@ -84,7 +84,7 @@ def stage_of(generation: Generation) -> str:
 class _Buckets(Mapping[int, Contents]):
     """Bucket → fingerprint of the id and digest of every point, so that lost, foreign and stale points are found.
 
-    A lookup reads the digest of every point in the bucket, but no vector. Each thread keeps the points of its last
+    A lookup reads the hashes of every point in the bucket, but no vector. Each thread keeps the points of its last
     bucket, because a stale bucket is compared next. After a write they are the desired points; the next run verifies
     them.
     """
@@ -97,7 +97,7 @@ class _Buckets(Mapping[int, Contents]):
     def held(self, bucket: int) -> pl.DataFrame:
         """Return the ``held_points`` of a bucket."""
         if getattr(self._last, "bucket", None) != bucket:
-            self._keep(bucket, held_points(self.index.scroll_digests(bucket)))
+            self._keep(bucket, held_points(self.index.scroll_hashes(bucket)))
         found: pl.DataFrame = self._last.points
         return found
 
@@ -123,7 +123,7 @@ class _Buckets(Mapping[int, Contents]):
 
         desired = self.writer.desired(bucket)
         written = self.writer.bring_up_to_date(self.index, desired, self.held(bucket), on_progress)
-        self._keep(bucket, held_points(desired.points.select("point_id", DIGEST).iter_rows()))
+        self._keep(bucket, desired.points.select(HELD).sort("point_id"))
         todo = written.todo
         tally.counts.update(upserted=written.upserted, payloads_set=written.payloads_set, points_deleted=len(todo.gone))
         return Changes(len(todo.new), len(todo.changed), len(todo.gone), todo.unchanged)

@@ -94,10 +94,8 @@ class PointWriter:
         todo = compare(desired.points, held)
         # Within the bucket: a point that moved to another bucket may have been written there meanwhile.
         index.delete(todo.gone, desired.bucket)
-        contents = {point.id: point.content_hash for point in index.hashes(todo.changed)}
         changed = desired.of(todo.changed)
-        known = pl.Series([contents.get(point) for point in changed["point_id"]], dtype=pl.String)
-        kept = changed.filter(changed["content_hash"].eq_missing(known))
+        kept = changed.join(held, on=["point_id", "content_hash"], how="semi", maintain_order="left")
         index.set_payload(zip(kept["point_id"], payloads(kept), strict=True))
         reembedded = changed.join(kept, on="point_id", how="anti")["point_id"]
         self.write(index, desired, [*todo.new, *reembedded], on_progress)

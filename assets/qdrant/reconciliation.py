@@ -78,7 +78,7 @@ class _Damage:
 
     def compare_hashes(self, held: Iterator[PointHashes]) -> None:
         """Compare the hashes in the payloads."""
-        found = compare(self._desired.points, held_points(held, with_content=True))
+        found = compare(self._desired.points, held_points(held))
         self._missing = set(found.new)
         for point in found.gone:
             self._delete(point, "foreign")

@@ -24,7 +24,7 @@ def points_match_chunks(lake: LakeResource, qdrant: QdrantResource) -> AssetChec
     with qdrant.open() as index:
         for bucket in sorted(int(key) for key in BUCKETS.get_partition_keys()):
             desired = desired_points(lake.scan(CHUNKS, bucket).collect(), lake.scan(TAGS, bucket).collect())
-            held = held_points(index.scroll_hashes(bucket), with_content=True)
+            held = held_points(index.scroll_hashes(bucket))
             found = compare(desired, held)
             differing += len(found.new) + len(found.changed) + len(found.gone)
             points += held.height

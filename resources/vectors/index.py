@@ -93,10 +93,6 @@ class VectorIndex(ABC):
             self._delete(where)
         return found
 
-    def scroll_digests(self, account_bucket: int | None = None) -> Iterator[tuple[str, int]]:
-        """Yield (id, digest or NO_DIGEST) of every point (of one bucket), page by page, in any order."""
-        return ((point.id, point.digest) for point in self.scroll_hashes(account_bucket))
-
     def scroll_hashes(self, account_bucket: int | None = None) -> Iterator[PointHashes]:
         """Yield the hashes in the payload of every point (of one bucket), page by page, in any order."""
         for record in self._scroll_all(account_bucket, PAGE_POINTS, payload=_HASHES, vectors=False):
@@ -132,10 +128,6 @@ class VectorIndex(ABC):
             for record in self._records(ids, payload=True, vectors=True)
         }
         return [found[id_] for id_ in ids if id_ in found]
-
-    def hashes(self, ids: Sequence[str]) -> list[PointHashes]:
-        """Return the hashes in the payloads of points, without unknown ids."""
-        return [PointHashes.of(record.id, record.payload) for record in self._records(ids, payload=_HASHES)]
 
     @abstractmethod
     def optimize(self) -> None:

@@ -21,6 +21,7 @@ SHOWN = (
     "content_hash",
 )
 DIGEST = "payload_digest"
+HELD = ["point_id", "content_hash", DIGEST]
 _FIELDS = sorted([*SHOWN, "posted_at", "verticals", "post_verticals"])
 _DIGEST_BITS = 53
 """Every JSON reader represents integers of this size exactly."""
@@ -83,23 +84,21 @@ class IndexChanges:
 
 
 def compare(desired: pl.DataFrame, held: pl.DataFrame) -> IndexChanges:
-    """Compare ``desired_points`` with ``held_points``; a point changed if any column of ``held`` differs."""
-    compared = [name for name in held.columns if name != "point_id"]
-    wanted = desired.select("point_id", *compared)
-    known = wanted.join(held, on="point_id", suffix="_held")
-    changed = known.filter(pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"{name}_held")) for name in compared))
+    """Compare ``desired_points`` with ``held_points``; a point changed if its content hash or digest differs."""
+    known = desired.join(held, on="point_id", how="semi")
+    changed = known.join(held, on=HELD, how="anti", nulls_equal=True)
     return IndexChanges(
-        _ids(wanted.join(held, on="point_id", how="anti")),
+        _ids(desired.join(held, on="point_id", how="anti")),
         _ids(changed),
-        _ids(held.join(wanted, on="point_id", how="anti")),
+        _ids(held.join(desired, on="point_id", how="anti")),
         known.height - changed.height,
     )
 
 
-def held_points(rows: Iterable[tuple[str, int] | tuple[str, str, int]], *, with_content: bool = False) -> pl.DataFrame:
-    """Return a table of (point_id, DIGEST), or (point_id, content_hash, DIGEST), sorted by id, each id once."""
-    schema = {"point_id": pl.String, **({"content_hash": pl.String} if with_content else {}), DIGEST: pl.Int64}
-    return pl.DataFrame(list(rows), schema=schema, orient="row").unique("point_id").sort("point_id")
+def held_points(hashes: Iterable[tuple[str, str, int]]) -> pl.DataFrame:
+    """Return the points of an index as a table of HELD, sorted by id, each id once."""
+    schema = dict(zip(HELD, (pl.String, pl.String, pl.Int64), strict=True))
+    return pl.DataFrame(list(hashes), schema=schema, orient="row").unique("point_id").sort("point_id")
 
 
 def _ids(points: pl.DataFrame) -> list[str]:

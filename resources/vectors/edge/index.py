@@ -121,10 +121,23 @@ class EdgeIndex(VectorIndex):
 
     @engine_errors()
     def _filter(self, where: SearchFilter, ids: Sequence[str] | None = None) -> edge.Filter | None:
-        return _filter_of(where, ids)
+        must: list[edge.ConditionType] = [  # the alias exists in the stubs alone
+            edge.FieldCondition(key, match=edge.MatchValue(value)) for key, value in where.matches().items()
+        ]
+        if where.account_bucket is not None:
+            must.append(_ONE_BUCKET)
+        if where.account_ids is not None:
+            must.append(edge.FieldCondition("account_id", match=edge.MatchAny(sorted(where.account_ids))))
+        if where.posted_after or where.posted_before:
+            bounds = edge.RangeDateTime(gte=_rfc3339(where.posted_after), lt=_rfc3339(where.posted_before))
+            must.append(edge.FieldCondition("posted_at", range=bounds))
+        if ids is not None:
+            must.append(edge.HasIdCondition({id_in_engine(id_) for id_ in ids}))
+        return edge.Filter(must=must) if must else None
 
     def _orphaned_filter(self, buckets: Iterable[int]) -> edge.Filter:
-        return _orphaned(buckets)
+        in_any = edge.FieldCondition("account_bucket", match=edge.MatchAny(sorted(buckets)))
+        return edge.Filter(must_not=[edge.Filter(must=[in_any, _ONE_BUCKET])])
 
     @engine_errors()
     def _count(self, where: edge.Filter | None) -> int:
@@ -196,30 +209,6 @@ def _point(point: IndexPoint) -> edge.Point:
 def _sparse_vector(sparse: SparseVector) -> edge.SparseVector:
     """Return a sparse vector as it is written and queried."""
     return edge.SparseVector(sparse.indices.tolist(), sparse.values.tolist())
-
-
-def _filter_of(where: SearchFilter, ids: Sequence[str] | None = None) -> edge.Filter | None:
-    """Return a filter, restricted to ``ids`` if given, or None when any point matches."""
-    # Quoted: the alias exists in the stubs alone.
-    must: "list[edge.ConditionType]" = [  # noqa: UP037
-        edge.FieldCondition(key, match=edge.MatchValue(value)) for key, value in where.matches().items()
-    ]
-    if where.account_bucket is not None:
-        must.append(_ONE_BUCKET)
-    if where.account_ids is not None:
-        must.append(edge.FieldCondition("account_id", match=edge.MatchAny(sorted(where.account_ids))))
-    if where.posted_after or where.posted_before:
-        bounds = edge.RangeDateTime(gte=_rfc3339(where.posted_after), lt=_rfc3339(where.posted_before))
-        must.append(edge.FieldCondition("posted_at", range=bounds))
-    if ids is not None:
-        must.append(edge.HasIdCondition({id_in_engine(id_) for id_ in ids}))
-    return edge.Filter(must=must) if must else None
-
-
-def _orphaned(buckets: Iterable[int]) -> edge.Filter:
-    """Return the filter for points that no filter by one of ``buckets`` finds."""
-    in_any = edge.FieldCondition("account_bucket", match=edge.MatchAny(sorted(buckets)))
-    return edge.Filter(must_not=[edge.Filter(must=[in_any, _ONE_BUCKET])])
 
 
 def _rfc3339(bound: datetime | None) -> str | None:

@@ -306,7 +306,7 @@ def test_a_point_that_moved_between_buckets_outlives_the_late_cleaning_of_the_ol
     with whole.qdrant.open() as index:
         moved = [point for point in index.retrieve(sorted(expected)) if point.payload["account_bucket"] == 1][:5]
         index.set_payload((point.id, {**point.payload, "account_bucket": 0}) for point in moved)
-        old, new = (held_points(index.scroll_digests(bucket)) for bucket in (0, 1))
+        old, new = (held_points(index.scroll_hashes(bucket)) for bucket in (0, 1))
         for bucket, seen in ((1, new), (0, old)):
             done = writer.bring_up_to_date(index, writer.desired(bucket), seen, lambda _done, _of: None)
             assert (len(done.todo.new), len(done.todo.gone)) == ((5, 0) if bucket == 1 else (0, 5))

@@ -255,30 +255,24 @@ def test_a_point_with_a_number_for_an_id_is_read_and_deleted(engines: Engines) -
     for deleted in (None, 1):
         same(engines, lambda index: index.upsert([replace(point(1), id="42"), point(5)]))
         assert same(engines, lambda index: [found.id for found in index.retrieve(["42"])]) == ["42"]
-        assert same(engines, lambda index: sorted(index.hashes(["42", "43"]))) == [PointHashes("42", "c1", 1)]
         assert same(engines, lambda index: index.set_payload([("42", point(1).payload), ("43", {})])) == 1
-        assert same(engines, lambda index: seen(index, 1)) == [sorted(["42", id_of(5)])] * 3
+        assert same(engines, lambda index: seen(index, 1)) == [sorted(["42", id_of(5)])] * 2
         same(engines, lambda index: index.delete(["42", "43"], deleted))  # noqa: B023 - called at once
-        assert same(engines, lambda index: seen(index, 1)) == [[id_of(5)]] * 3
+        assert same(engines, lambda index: seen(index, 1)) == [[id_of(5)]] * 2
 
 
 def test_delete_within_a_bucket_leaves_what_is_of_another_by_then(engines: Engines) -> None:
     same(engines, lambda index: index.upsert(point(number) for number in range(5)))  # 1 is of bucket 1, 0 and 4 of 0
     same(engines, lambda index: index.delete([id_of(0), id_of(1), id_of(99)], 0))
-    assert same(engines, lambda index: sorted(n for _, n in index.scroll_digests())) == [1, 2, 3, 4]
+    assert same(engines, lambda index: sorted(found.digest for found in index.scroll_hashes())) == [1, 2, 3, 4]
 
 
 def seen(index: VectorIndex, bucket: int | None) -> list[list[str]]:
     """The ids that each way of going through a bucket shows, all of them."""
     return [
-        sorted(id_ for id_, _ in index.scroll_digests(bucket)),
         sorted(found.id for found in index.scroll_hashes(bucket)),
         sorted(found.id for found in index.scroll_points(bucket)),
     ]
-
-
-NEXT_TO_NOTHING: list[Any] = [[6, None], [6, "x"], [6, 6]]
-"""A bucket, and something that is no other one: a look at digests may show such a point."""
 
 
 @pytest.mark.parametrize("odd", [[2, 6], [6, None], [6, "x"], [6, 6], None, [], "6", {"a": 6}, 99, -6])
@@ -286,15 +280,12 @@ def test_a_point_of_several_buckets_or_none_is_of_no_bucket(engines: Engines, od
     """Others may write to a collection: what a look at two buckets shows, one would keep and the other delete."""
     same(engines, lambda index: index.upsert([point(1, account_bucket=odd), point(2), point(6, account_bucket=6)]))
     for bucket in (2, 6):
-        assert same(engines, lambda index: seen(index, bucket)[1:]) == [[id_of(bucket)]] * 2  # noqa: B023 - called at once
-        for index in engines.values():
-            told = {id_ for id_, _ in index.scroll_digests(bucket)} - {id_of(bucket)}
-            assert not told or (told == {id_of(1)} and odd in NEXT_TO_NOTHING)
+        assert same(engines, lambda index: seen(index, bucket)) == [[id_of(bucket)]] * 2  # noqa: B023 - called at once
         assert same(engines, lambda index: index.count(bucket)) == 1  # noqa: B023
         same(engines, lambda index: index.delete([id_of(1)], bucket))  # noqa: B023
-    assert same(engines, lambda index: seen(index, None)) == [sorted(id_of(number) for number in (1, 2, 6))] * 3
+    assert same(engines, lambda index: seen(index, None)) == [sorted(id_of(number) for number in (1, 2, 6))] * 2
     assert same(engines, lambda index: index.delete_orphaned([0, 1, 2, 3, 6])) == 1
-    assert same(engines, lambda index: sorted(n for _, n in index.scroll_digests())) == [2, 6]
+    assert same(engines, lambda index: sorted(found.digest for found in index.scroll_hashes())) == [2, 6]
     assert same(engines, lambda index: index.delete_orphaned([0, 1, 2, 3, 6])) == 0
 
 
@@ -307,20 +298,15 @@ def test_scroll_reads_every_page_once(engines: Engines, monkeypatch: pytest.Monk
     one_bucket = same(engines, lambda index: sorted(h.content_hash for h in index.scroll_hashes(3)))
     assert one_bucket == sorted(f"c{n}" for n in numbers if n % 4 == 3)
     assert same(engines, lambda index: (index.count(), index.count(3), index.count(9))) == (2_100, 525, 0)
-    assert same(engines, lambda index: sorted(index.scroll_digests())) == sorted((id_of(n), n) for n in numbers)
-    assert same(engines, lambda index: sorted(n for _, n in index.scroll_digests(3))) == list(range(3, 2_100, 4))
-    some = [id_of(n) for n in (7, 2_099, 5_000, 0)]
-    found = same(engines, lambda index: sorted(index.hashes(some)))
-    assert found == sorted(PointHashes(id_of(n), f"c{n}", n) for n in (0, 7, 2_099))
+    assert same(engines, lambda index: sorted(h.digest for h in index.scroll_hashes(3))) == list(range(3, 2_100, 4))
 
 
 @pytest.mark.parametrize("odd", [None, "12", 1.5, -3, True, [], {"a": 1}, 2**70, [4, 5], [*range(50)]])
 def test_a_digest_that_is_none_is_told_as_none(engines: Engines, odd: Any) -> None:
     """Others may write to a collection: such a point is seen, and once, whatever they put there."""
     same(engines, lambda index: index.upsert([point(1), point(2, payload_digest=odd), point(3, account_bucket=1)]))
-    digests = same(engines, lambda index: sorted(index.scroll_digests()))
+    digests = same(engines, lambda index: sorted((found.id, found.digest) for found in index.scroll_hashes()))
     assert digests == sorted([(id_of(1), 1), (id_of(2), NO_DIGEST), (id_of(3), 3)])
-    assert same(engines, lambda index: [*index.scroll_digests(2)]) == [(id_of(2), NO_DIGEST)]
     assert same(engines, lambda index: [*index.scroll_hashes(2)]) == [PointHashes(id_of(2), "c2", NO_DIGEST)]
 
 
@@ -373,8 +359,6 @@ CALLS: Mapping[str, Callable[[VectorIndex], object]] = {
     "delete": lambda index: index.delete([id_of(1)]),
     "delete_orphaned": lambda index: index.delete_orphaned([1]),
     "scroll_hashes": lambda index: list(index.scroll_hashes()),
-    "scroll_digests": lambda index: list(index.scroll_digests()),
-    "hashes": lambda index: index.hashes([id_of(1)]),
     "search_dense": lambda index: index.search_dense(point(1).dense, ANY, 1),
     "search_sparse": lambda index: index.search_sparse(point(1).sparse, ANY, 1),
     "search_sparse nothing": lambda index: index.search_sparse(SparseVector.of([], []), ANY, 1),

@@ -77,7 +77,7 @@ said = st.dictionaries(st.sampled_from("pqrstu"), st.tuples(st.sampled_from("12"
 
 
 def points(of: dict[str, tuple[str, int]]) -> pl.DataFrame:
-    return held_points(((point, *pair) for point, pair in of.items()), with_content=True)
+    return held_points((point, *pair) for point, pair in of.items())
 
 
 @given(said, said)
@@ -95,9 +95,8 @@ def test_doing_what_compare_says_makes_them_equal(
 def test_swapped_contents_are_seen() -> None:
     wanted, held = points({"p": ("1", 8), "q": ("2", 9)}), points({"p": ("2", 9), "q": ("1", 8)})
     assert compare(wanted, held).changed == ["p", "q"]
-    assert compare(wanted, held.drop("content_hash")).changed == ["p", "q"]
     assert compare(wanted, points({"p": ("2", 8), "q": ("2", 9)})).changed == ["p"]
 
 
 def test_an_id_that_is_told_twice_counts_once() -> None:
-    assert held_points([("p", 8), ("p", 8), ("o", -1)]).rows() == [("o", -1), ("p", 8)]
+    assert held_points([("p", "1", 8), ("p", "1", 8), ("o", "", -1)]).rows() == [("o", "", -1), ("p", "1", 8)]
