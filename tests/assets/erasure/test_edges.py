@@ -1,4 +1,4 @@
-"""What an erasure meets at its edges: odd files, ids of other types, other accounts' rows, and what is not Cippus'."""
+"""Edge cases of an erasure: odd files, ids of other types, other accounts' rows, and other owners' objects."""
 
 import io
 import json
@@ -170,7 +170,7 @@ def test_what_others_keep_in_the_bucket_is_told_apart(s3: S3Resource) -> None:
 
 
 def test_a_large_object_of_others_is_looked_at_in_windows(s3: S3Resource, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The id lies across two of them, and the whole object is never asked for."""
+    """The id spans two windows, and the whole object is never fetched."""
     at = (8 << 20) - len(ID) // 2
     padding = b"\n" * (17 << 20)
     for name, text in (("dump.bin", ID), ("rows.jsonl", ID), ("rows.csv", ID), ("other.bin", f"{ID}2")):

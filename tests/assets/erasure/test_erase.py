@@ -1,4 +1,4 @@
-"""An account is erased: everything looks as if it had never been, whatever was killed on the way."""
+"""After an erasure the world is as if the account had never existed, wherever an attempt was killed."""
 
 import json
 import signal
@@ -42,7 +42,7 @@ TEXTS = tuple(CANARIES.values())
 
 @dataclass(frozen=True)
 class Erased:
-    """A world after the erasure, its receipt, and what the world should show."""
+    """A world after the erasure, its receipt, and the expected snapshot."""
 
     world: World
     receipt: Receipt
@@ -248,7 +248,7 @@ MOMENTS = {
     "a table's log is cut, its files are there": ("after POST /[^/]*$", 6),
     "everything is gone, there is no receipt": ("before PUT .*/erasure/receipts/", 1),
 }
-"""What happened → the event that an attempt is killed at, and which of those."""
+"""State of the erasure → the event at which the attempt is killed, and its occurrence."""
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Points of an erased account leave every generation, in a server too, and nobody else's do."""
+"""The points of an erased account are deleted from every generation, in a server too, and no other points."""
 
 import uuid
 from pathlib import Path

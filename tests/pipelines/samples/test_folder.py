@@ -1,4 +1,4 @@
-"""What a folder of Parquet files must look like: every refusal names file, column and what was expected."""
+"""Validation of a folder of Parquet files: every error names the file, the column and the expected type."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime

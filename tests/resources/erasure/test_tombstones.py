@@ -1,4 +1,4 @@
-"""Tombstones: hashes that only the key can make, and nothing to do or to need where nobody was erased."""
+"""Tombstones are keyed hashes. Without erased accounts no key is needed."""
 
 import stat
 from concurrent.futures import ThreadPoolExecutor
@@ -62,7 +62,7 @@ def test_a_tombstone_remembers_items_of_every_attempt(s3: S3Resource) -> None:
 
 
 def test_ids_are_told_apart_by_kind() -> None:
-    """A database that numbers its accounts and its posts has an account and another's post of one id."""
+    """In a database with numeric ids an account and another account's post may share an id."""
     hashed = KeyedHash(KEY.encode())
     subject = Subject("42", hashed, frozenset([hashed("post", "7")]))
     assert subject.owned("account_id", ["42", "7", None]) == {"42"}
