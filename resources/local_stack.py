@@ -1,4 +1,4 @@
-"""Where the embedded stack of a machine can be reached: the value that `cippus up` writes and the resources read."""
+"""The addresses and credentials of the embedded stack: `cippus up` writes them, the resources read them."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -13,7 +13,7 @@ class StackNotUpError(InputError):
 
 @dataclass(frozen=True)
 class EmbeddedStack:
-    """Addresses and credentials of the servers of one home folder. All of them are on loopback."""
+    """Addresses and credentials of the servers of one home folder. All addresses are on loopback."""
 
     postgres_dsn: str
     s3_endpoint: str
@@ -22,17 +22,22 @@ class EmbeddedStack:
     s3_region: str = "us-east-1"
 
     def write(self, path: Path) -> None:
-        """Write the stack file, readable by its owner only, whole or not at all."""
-        temporary = path.with_suffix(".tmp")
-        temporary.touch(mode=0o600)
-        temporary.write_text(json.dumps(asdict(self), indent=2))
-        temporary.replace(path)
+        """Write the stack file, readable by its owner only, in one step."""
+        write_private(path, json.dumps(asdict(self), indent=2))
 
     @classmethod
     def read(cls, path: Path) -> "EmbeddedStack":
-        """Read the stack file; raises StackNotUpError when there is none."""
+        """Read the stack file. Raise StackNotUpError if there is none."""
         try:
             return cls(**json.loads(path.read_text()))
         except (FileNotFoundError, NotADirectoryError):
             message = f"The embedded stack of {path.parent} is not up: start it with `cippus up`."
             raise StackNotUpError(message) from None
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner can read, in one step."""
+    temporary = path.with_suffix(".tmp")
+    temporary.touch(mode=0o600)
+    temporary.write_text(text)
+    temporary.replace(path)

@@ -1,5 +1,5 @@
-"""Take an account out of every layer, and prove it.
+"""Erase an account from every layer, and prove it.
 
 Belongs here: finding the account's keys, rewriting every stage, the receipt.
-Not here: the tombstones and the byte scan (resources/erasure/), the command (pipelines/cli/erase.py).
+Not here: tombstones and the byte scan (resources/erasure/), the command (pipelines/cli/erase.py).
 """

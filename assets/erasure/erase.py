@@ -1,19 +1,16 @@
 """Erasing an account from every layer, and the receipt."""
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import polars as pl
-from deltalake import DeltaTable
 
 from assets.corpus import CHUNKS
 from assets.embeddings import PLACE, VECTORS, slices
-from assets.erasure.objects import erase_landed, erase_plans, erase_windows
-from assets.erasure.points import build_anew, delete_points
-from assets.erasure.receipt import Clock, Receipt
+from assets.erasure.objects import Removed, erase_landed, erase_plans, erase_windows
+from assets.erasure.points import delete_points, rebuild
+from assets.erasure.receipt import Receipt
 from assets.erasure.subject import subject_of
 from assets.lake import LAKE_TABLES
 from assets.qdrant.collection import stage_of
@@ -24,7 +21,7 @@ from resources.delta.purge import forget_past
 from resources.delta.state import LedgerResource
 from resources.delta.table import BUCKET, LakeResource
 from resources.erasure.scan import Findings, Scan
-from resources.erasure.terms import Needles
+from resources.erasure.terms import SearchTerms
 from resources.erasure.tombstones import ErasureResource, Subject, Tombstone
 from resources.errors import InputError
 from resources.llm.embedder import EmbedderResource
@@ -34,20 +31,19 @@ from resources.sources.redshift import STAGING
 from resources.vectors.resource import QdrantResource
 from resources.vectors.store import SLICE
 
-_HISTORIES_AT_ONCE, _FOLDERS_TOLD = 4, 10
+_TABLE_THREADS, _FOLDERS_SHOWN = 4, 10
 
 
 class UnknownAccountError(InputError):
-    """Nothing of such an account is stored, and it was never erased: most likely the id is mistyped."""
+    """Nothing of the account is stored, and it was never erased: most likely a mistyped id."""
 
 
 @dataclass(frozen=True)
 class Erasing:
-    """What an erasure works on, and what it has others do.
+    """The parts of an erasure.
 
-    ``settle_tables`` brings the stages from the corpus on, all buckets, in line with the lake; ``settle_index`` the
-    collection and what is measured on it; ``vacuum`` has the embedded S3 server overwrite what was deleted, and
-    returns the bytes that it freed. ``buckets`` are all account buckets.
+    ``settle_tables`` runs all stages from the corpus on, ``settle_index`` the collection and its measurements.
+    ``vacuum`` overwrites deleted objects in the embedded S3 server, and returns the freed bytes.
     """
 
     s3: S3Resource
@@ -63,184 +59,191 @@ class Erasing:
     vacuum: Callable[[], int] | None = None
     on_step: Callable[[str], None] = lambda _step: None
 
+    def terms(self, account_id: str, canaries: Sequence[str]) -> SearchTerms:
+        """Return the search terms of an account. Create the erasure key if there is none."""
+        subject = subject_of(self.s3, self.lake, self.erasures, account_id, len(self.buckets))
+        return SearchTerms(subject, tuple(canaries))
 
-def look(parts: Erasing, account_id: str, canaries: Sequence[str] = ()) -> tuple[Needles, Findings]:
-    """What is stored of an account now, without changing anything but making the key."""
-    needles = Needles(subject_of(parts.s3, parts.lake, parts.erasures, account_id, len(parts.buckets)), tuple(canaries))
-    return needles, parts.scan.run(needles, is_own)
+    def generations(self) -> dict[str, str]:
+        """Return id → name of each generation whose files keep deleted points: those of the embedded engine."""
+        if self.qdrant.url:
+            return {}
+        with self.qdrant.generations() as generations:
+            return {generation.id: generation.name for generation in generations.all()}
+
+
+def look(parts: Erasing, terms: SearchTerms) -> Findings:
+    """Scan everything. An embedded generation from before the last attempt counts as found: it was not rebuilt."""
+    findings = parts.scan.run(terms, is_own)
+    existing = parts.generations()
+    for id_ in parts.erasures.tombstone(terms.subject).generations:
+        if id_ in existing:
+            place = f"qdrant/{existing[id_]}"
+            findings.places[place] = {**findings.places.get(place, {}), "generation": 1}
+    return findings
 
 
 def erase(parts: Erasing, account_id: str, canaries: Sequence[str] = (), *, ahead: bool = False) -> Receipt:
-    """Remove an account from everything that is stored, and prove it; safe to be killed and called again.
+    """Remove an account from everything that is stored, and prove it. Repeat it after a crash.
 
-    The tombstone comes first, so that nothing is extracted anew; everything after it is found and removed again by
-    the next attempt. An account that was erased and of which nothing is found costs one scan. With ``ahead``, an
-    account of which nothing is stored yet is erased too; else it is UnknownAccountError, before anything is written.
+    The tombstone comes first, so nothing is extracted again. The next attempt finds and removes the rest. A completed
+    erasure that finds nothing costs one scan. With ``ahead``, an account that is not stored yet is erased too; without
+    it that is an UnknownAccountError, raised before anything is written.
     """
-    started, clock = datetime.now(UTC).isoformat(), Clock(parts.on_step)
-    with clock("scan before"):
-        needles, before = look(parts, account_id, canaries)
-    subject = needles.subject
-    standing = parts.erasures.tombstone(subject)
-    receipt = Receipt(subject.account, len(standing.attempts) + 1, started, before, seconds=clock.seconds)
-    receipt.canaries = len(needles.canaries)
-    if not standing.attempts and not before.names_account and not subject.items and not ahead:
-        message = f"Nothing of account {account_id!r} is stored, and it was never erased; expected an account id."
+    terms = parts.terms(account_id, canaries)
+    subject, tombstone = terms.subject, parts.erasures.tombstone(terms.subject)
+    receipt = Receipt(subject.account, len(tombstone.attempts) + 1, len(terms.canaries), parts.on_step)
+    with receipt.step("scan before"):
+        receipt.found_before = receipt.found_after = look(parts, terms)
+    before = receipt.found_before
+    is_new = not tombstone.attempts
+    if is_new and not before.names_account and not subject.items and not ahead:
+        message = f"Nothing of account {account_id!r} is stored, and it was never erased. Check the account id."
         raise UnknownAccountError(message)
-    if standing.complete and not before.places:
-        receipt.found_after = before
-        return _filed(parts, receipt, standing)
-    tombstone = parts.erasures.begin(subject)
-    if ahead and not standing.attempts and not before.places:
-        receipt.found_after = before  # the past was looked through too, and there is nothing to remove
+    if tombstone.complete and not before.places:
         return _filed(parts, receipt, tombstone)
-    _remove(parts, subject, before, receipt, clock)
-    with clock("scan after"):
-        receipt.found_after = parts.scan.run(needles, is_own)
+    if ahead and is_new and not before.places:
+        return _filed(parts, receipt, parts.erasures.begin(subject))
+    tombstone = parts.erasures.begin(subject, parts.generations())
+    _remove(parts, subject, receipt)
+    with receipt.step("scan after"):
+        receipt.found_after = look(parts, terms)
     return _filed(parts, receipt, tombstone)
 
 
 def _filed(parts: Erasing, receipt: Receipt, tombstone: Tombstone) -> Receipt:
-    receipt.notes += _kept_elsewhere(parts)
-    receipt.notes += kept_by_others(receipt.found_after or receipt.found_before)
+    receipt.notes += [*_not_erased(parts), *foreign_objects(receipt.found_after or receipt.found_before)]
     parts.erasures.file_receipt(receipt.to_json())
     if receipt.is_clean:
         parts.erasures.complete(tombstone)
     return receipt
 
 
-def kept_by_others(found: Findings) -> list[str]:
-    """A note of the folders in which others keep something of the account, or something that cannot be read."""
+def foreign_objects(found: Findings) -> list[str]:
+    """Return a note on the folders of other owners that name the account or cannot be read."""
     reasons: dict[str, set[str]] = {}
     for key, reason in found.foreign.items():
         reasons.setdefault(key.rpartition("/")[0], set()).add(reason)
-    told = [f"{folder} ({', '.join(sorted(reasons[folder]))})" for folder in sorted(reasons)]
-    if not told:
+    folders = [f"{folder} ({', '.join(sorted(reasons[folder]))})" for folder in sorted(reasons)]
+    if not folders:
         return []
-    more = f" and {len(told) - _FOLDERS_TOLD:,} more" * (len(told) > _FOLDERS_TOLD)
-    said = "Not Cippus' own, and it names the account or cannot be read; delete the export: "
-    return [f"{said}{', '.join(told[:_FOLDERS_TOLD])}{more}."]
+    more = f" and {len(folders) - _FOLDERS_SHOWN:,} more" * (len(folders) > _FOLDERS_SHOWN)
+    note = "Not written by Cippus, and it names the account or cannot be read; delete the export: "
+    return [f"{note}{', '.join(folders[:_FOLDERS_SHOWN])}{more}."]
 
 
-def _kept_elsewhere(parts: Erasing) -> list[str]:
-    notes = ["The source database is not Cippus': what it still has of the account is never extracted again."]
+def _not_erased(parts: Erasing) -> Iterator[str]:
+    yield "The source database still has the account. Cippus never extracts it again."
     if parts.qdrant.url:
-        notes.append(
+        yield (
             "The Qdrant server keeps deleted points in its segments and log until its optimisers have rewritten them, "
             "and in its snapshots."
         )
     if parts.vacuum is None:
-        notes.append("Backups and replicas of the bucket, and Dagster's own Postgres, are not looked at.")
-    return notes
+        yield "Backups and replicas of the bucket, and Dagster's own Postgres, are not scanned."
 
 
-def _remove(parts: Erasing, subject: Subject, before: Findings, receipt: Receipt, clock: "Clock") -> None:
+def _remove(parts: Erasing, subject: Subject, receipt: Receipt) -> None:
     bucket = account_bucket(subject.account_id, len(parts.buckets))
-    with clock("landing"):
-        _take_all(receipt, erase_landed(parts.s3, subject, before.under("landing/")))
-    with clock("raw"):
+    before = receipt.found_before
+    with receipt.step("landing"):
+        _add_all(receipt, erase_landed(parts.s3, subject, before.under("landing/")))
+    with receipt.step("raw"):
         windows = [key for key in before.under("raw/") if key.endswith(".parquet")]
-        _take_all(receipt, erase_windows(parts.s3, subject, windows))
-        receipt.take("plans", files=erase_plans(parts.s3, LAKE_TABLES))
+        _add_all(receipt, erase_windows(parts.s3, subject, windows))
+        receipt.add("plans", files=erase_plans(parts.s3, LAKE_TABLES))
         staged = [item.key for item in parts.s3.list_objects(STAGING)]
-        parts.s3.delete(staged)  # what Redshift unloaded; nothing of it counts before its window's manifest
-        receipt.take("staging", files=len(staged))
+        parts.s3.delete(staged)  # unloaded by Redshift; unused without the window's manifest
+        receipt.add("staging", files=len(staged))
     rows = _rows_of_tables(parts)
-    with clock("lake"):
+    with receipt.step("lake"):
         for spec in LAKE_TABLES.values():
             parts.lake.delete_where(spec, f"{BUCKET} = {bucket} AND account_id = {_literal(subject.account_id)}")
-    with clock("vectors"):
+    with receipt.step("vectors"):
         _delete_vectors(parts, subject, bucket)
-    with clock("derived tables"):
+    with receipt.step("derived tables"):
         parts.settle_tables()
-    with clock("points"):
+    with receipt.step("points"):
         _erase_points(parts, subject, receipt)
         parts.settle_index()
-    with clock("histories"):
+    with receipt.step("histories"):
         _forget_histories(parts, rows, receipt)
-    with clock("leftovers"):
-        left = delete_leftovers(parts.s3, WRITTEN)
-        receipt.take("object versions", versions=left.versions, uploads=left.uploads)
+    with receipt.step("leftovers"):
+        leftovers = delete_leftovers(parts.s3, WRITTEN)
+        receipt.add("object versions", versions=leftovers.versions, uploads=leftovers.uploads)
     if parts.vacuum is not None:
-        with clock("vacuum"):
-            receipt.take("s3 volumes", bytes=parts.vacuum())
+        with receipt.step("vacuum"):
+            receipt.add("s3 volumes", bytes=parts.vacuum())
 
 
 def _delete_vectors(parts: Erasing, subject: Subject, bucket: int) -> None:
-    """Delete the vectors of the account's texts, in each bucket where no other account's text needs them.
+    """Delete the vectors of the account's texts from each bucket where no other account's text needs them.
 
-    Its texts are those of its chunks, and those that its bucket has a vector of and no chunk: whose text that was is
-    not known. Another bucket has a copy where somebody there had the same text once, since vectors are only ever added.
-    What stays lies with the account that needs it from now on. All of it is one commit, because another attempt could
-    not tell the second kind. Memory: the bucket's hashes, and the vectors that stay.
+    Its texts are those of its chunks, and every text of its bucket with a vector and no chunk: the owner of such a text
+    is unknown. Other buckets may have copies, because vectors are only ever added. A vector that stays moves to the
+    slice of an account that needs it. This is one commit: a later attempt could not recognise the texts without chunk.
+    Memory: the bucket's hashes, and the vectors that stay.
     """
     chunks, place = parts.lake.scan(CHUNKS), [BUCKET, "content_hash"]
-    is_own = pl.col("account_id") == subject.account_id
-    needed = chunks.filter(~is_own).select(place)
-    held = parts.lake.scan(VECTORS).select(place)
-    unneeded = held.filter(pl.col(BUCKET) == bucket).join(needed, on=place, how="anti").select("content_hash")
-    texts = pl.concat([chunks.filter(is_own).select("content_hash"), unneeded]).unique().collect()
-    copies = held.join(texts.lazy(), on="content_hash", how="semi").join(needed, on=place, how="anti")
-    gone = copies.unique().collect(engine="streaming").sort(place)
-    conditions = list(_conditions(gone))
+    is_own_chunk = pl.col("account_id") == subject.account_id
+    needed = chunks.filter(~is_own_chunk).select(place)
+    stored = parts.lake.scan(VECTORS).select(place)
+    unneeded = stored.filter(pl.col(BUCKET) == bucket).join(needed, on=place, how="anti").select("content_hash")
+    texts = pl.concat([chunks.filter(is_own_chunk).select("content_hash"), unneeded]).unique().collect()
+    copies = stored.join(texts.lazy(), on="content_hash", how="semi").join(needed, on=place, how="anti")
+    conditions = list(_conditions(copies.unique().collect(engine="streaming").sort(place)))
     own_slice = slices(pl.Series([subject.account_id]))[0]
-    staying = _resliced(parts.lake, own_slice, chunks.filter(~is_own))
+    staying = _resliced(parts.lake, own_slice, chunks.filter(~is_own_chunk))
     conditions += [f"({SLICE} = {own_slice} AND {condition})" for condition in _conditions(staying)]
     if conditions:
         parts.lake.delete_where(VECTORS, " OR ".join(conditions), staying)
 
 
 def _conditions(vectors: pl.DataFrame) -> Iterator[str]:
-    """What the vectors of some buckets and hashes are, in SQL."""
-    for (of_bucket,), rows in vectors.group_by(BUCKET, maintain_order=True):
+    """Yield an SQL condition per bucket that selects these vectors."""
+    for (bucket,), rows in vectors.group_by(BUCKET, maintain_order=True):
         literals = ", ".join(_literal(value) for value in rows["content_hash"])
-        yield f"({BUCKET} = {of_bucket} AND content_hash IN ({literals}))"
+        yield f"({BUCKET} = {bucket} AND content_hash IN ({literals}))"
 
 
 def _resliced(lake: LakeResource, own_slice: int, others: pl.LazyFrame) -> pl.DataFrame:
-    """The vectors of a slice that chunks of other accounts need, in the slice of the first of those."""
+    """Return the vectors of a slice that other accounts' chunks need, with the slice of the first such chunk."""
     place = [BUCKET, "content_hash"]
-    lying = lake.scan(VECTORS).filter(pl.col(SLICE) == own_slice)
-    needing = others.join(lying.select(place), on=place, how="semi").select(*place, *PLACE).collect()
+    stored = lake.scan(VECTORS).filter(pl.col(SLICE) == own_slice)
+    needing = others.join(stored.select(place), on=place, how="semi").select(*place, *PLACE).collect()
     firsts = needing.sort(PLACE).unique(place, keep="first", maintain_order=True)
     moved = firsts.select(*place, slices(firsts["account_id"])).filter(pl.col(SLICE) != own_slice)
-    return lying.drop(SLICE).join(moved.lazy(), on=place).select(VECTORS.schema.names).collect()
+    return stored.drop(SLICE).join(moved.lazy(), on=place).select(VECTORS.schema.names).collect()
 
 
 def _erase_points(parts: Erasing, subject: Subject, receipt: Receipt) -> None:
     with parts.qdrant.generations() as generations:
-        receipt.take("qdrant", points=delete_points(generations, subject))
+        receipt.add("qdrant", points=delete_points(generations, subject))
         if not parts.qdrant.url:
             writer = PointWriter(parts.lake, parts.embedder.model())
-            dropped = build_anew(generations, writer, parts.buckets, lambda gone: parts.ledger.forget(stage_of(gone)))
-            receipt.take("qdrant", generations=dropped)
+            dropped = rebuild(generations, writer, parts.buckets, lambda gone: parts.ledger.forget(stage_of(gone)))
+            receipt.add("qdrant", generations=dropped)
 
 
 def _rows_of_tables(parts: Erasing) -> dict[str, int]:
-    """Table → rows of its newest version, from its log; another team's tables in the bucket are not looked at."""
-    tables = [spec.name for spec in TABLES if parts.lake.open(spec) is not None]
-    with ThreadPoolExecutor(_HISTORIES_AT_ONCE) as pool:
-        return dict(zip(tables, pool.map(lambda folder: _rows(parts.s3, folder), tables), strict=True))
-
-
-def _rows(s3: S3Resource, folder: str) -> int:
-    table = DeltaTable(s3.uri(folder), storage_options=s3.delta_options)
-    return int(pl.DataFrame(table.get_add_actions(flatten=True))["num_records"].sum())
+    """Return table → rows of its newest version. Tables of another owner in the bucket are left out."""
+    tables = [spec for spec in TABLES if parts.lake.open(spec) is not None]
+    return {spec.name: sum(contents.rows for contents in parts.lake.contents(spec).values()) for spec in tables}
 
 
 def _forget_histories(parts: Erasing, rows_before: Mapping[str, int], receipt: Receipt) -> None:
-    """Every table's past goes, since any of them may have held something of the account in it."""
-    now = _rows_of_tables(parts)
-    with ThreadPoolExecutor(_HISTORIES_AT_ONCE) as pool:
-        done = pool.map(lambda folder: forget_past(parts.s3, folder), now)
-        for folder, past in zip(now, done, strict=True):
-            gone = max(0, rows_before.get(folder, 0) - now[folder])
-            receipt.take(folder, rows=gone, versions=past.versions, files=past.files, bytes=past.size_bytes)
+    """Delete every table's history. Any version may hold the account."""
+    rows = _rows_of_tables(parts)
+    with ThreadPoolExecutor(_TABLE_THREADS) as pool:
+        histories = pool.map(lambda folder: forget_past(parts.s3, folder), rows)
+        for folder, past in zip(rows, histories, strict=True):
+            gone = max(0, rows_before.get(folder, 0) - rows[folder])
+            receipt.add(folder, rows=gone, versions=past.versions, files=past.files, bytes=past.size_bytes)
 
 
-def _take_all(receipt: Receipt, removed: "Mapping[str, Counter[str]]") -> None:
+def _add_all(receipt: Receipt, removed: Removed) -> None:
     for layer, counts in removed.items():
-        receipt.take(layer, **counts)
+        receipt.add(layer, **counts)
 
 
 def _literal(value: str) -> str:

@@ -1,4 +1,4 @@
-"""Erasing points: out of every generation, and in the embedded engine out of its log and segments too."""
+"""Deletion of points: from every generation, and in the embedded engine from its log and segments too."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -12,16 +12,16 @@ from resources.vectors.values import IndexPoint, VectorIndexError
 
 
 def every_point(generations: Generations) -> Iterator[tuple[str, IndexPoint]]:
-    """(generation, point) of all of them."""
+    """Yield (generation, point) of every generation."""
     for generation in generations.all():
         for point in generations.open(generation).scroll_points():
             yield generation.name, point
 
 
 def delete_points(generations: Generations, subject: Subject) -> int:
-    """Delete the account's points from every generation, the one for rollback too. Returns how many.
+    """Delete the account's points from every generation, the previous one included. Return their number.
 
-    Reads all points: one that damage left in another bucket is the account's too.
+    Reads all points: damage may have put one into another account's bucket.
     """
     deleted = 0
     for generation in generations.all():
@@ -34,46 +34,47 @@ def delete_points(generations: Generations, subject: Subject) -> int:
 
 def _is_owned(point: IndexPoint, subject: Subject) -> bool:
     owner, post = (point.payload.get(name) for name in ("account_id", "post_id"))
-    if owner:  # a post that another account has now is that one's
+    if owner:  # the post may have moved to another account since
         return bool(owner == subject.account_id)
     return isinstance(post, str) and bool(subject.owned("post_id", [post]))
 
 
-def build_anew(
-    generations: Generations,
-    writer: PointWriter,
-    buckets: Sequence[int],
-    forget: Callable[[Generation], None],
+def rebuild(
+    generations: Generations, writer: PointWriter, buckets: Sequence[int], forget: Callable[[Generation], None]
 ) -> int:
-    """Serve a new generation made of the lake and its vectors, and drop all others; returns how many.
+    """Build and promote a new generation from the lake and its vectors, then drop all others. Return their number.
 
-    An embedded engine keeps deleted payloads in its log and in freed blocks of its segments: only other files are
-    sure not to hold them. Nothing is embedded. The generation for rollback goes as well, and so does one that waits,
-    which the next run builds anew. Killed anywhere, the old one or the new one is served, and the next attempt
-    builds another. Raises VectorIndexError when the served generation's vectors are another model's.
+    An embedded engine keeps deleted payloads in its log and in freed blocks of its segments, so only new files are
+    free of them. Nothing is embedded. The previous generation is dropped too, and so is one that is being built: the
+    next run builds it again. After a crash the old or the new generation is served, and the next attempt builds
+    another. Raise VectorIndexError if another model made the vectors of the served generation.
     """
     serving = generations.serving()
     if serving is not None:
-        if serving.index_config.model != writer.model.name:
-            message = (
-                f"{serving.name} is served and holds vectors of {serving.index_config.model}, but the encoder is "
-                f"{writer.model.name}: set it back, or run the lineage, then erase again."
-            )
-            raise VectorIndexError(message)
-        made = generations.create(replace(serving.index_config, sparse=SPARSE_ENCODING))
-        index = generations.open(made)
-        for bucket in buckets:
-            desired = writer.desired(bucket)
-            writer.write(index, desired, desired.ids, lambda _done, _of: None)
-        index.optimize()
-        points, chunks = index.count(), sum(held.rows for held in writer.lake.contents(CHUNKS).values())
-        if points != chunks:
-            message = f"{made.name} holds {points:,} points for {chunks:,} chunks and is not served: erase again."
-            raise VectorIndexError(message)
-        generations.promote(made)
-        serving = made
-    others = [one for one in generations.all() if serving is None or one.number != serving.number]
-    for one in others:
-        generations.drop(one)
-        forget(one)
+        serving = _rebuilt(generations, serving, writer, buckets)
+    others = [found for found in generations.all() if serving is None or found.number != serving.number]
+    for generation in others:
+        generations.drop(generation)
+        forget(generation)
     return len(others)
+
+
+def _rebuilt(generations: Generations, serving: Generation, writer: PointWriter, buckets: Sequence[int]) -> Generation:
+    if serving.index_config.model != writer.model.name:
+        message = (
+            f"{serving.name} is served and its vectors are of {serving.index_config.model}, but the encoder is "
+            f"{writer.model.name}. Set the encoder back or run the lineage, then erase again."
+        )
+        raise VectorIndexError(message)
+    built = generations.create(replace(serving.index_config, sparse=SPARSE_ENCODING))
+    index = generations.open(built)
+    for bucket in buckets:
+        desired = writer.desired(bucket)
+        writer.write(index, desired, desired.ids, lambda _done, _of: None)
+    index.optimize()
+    points, chunks = index.count(), sum(contents.rows for contents in writer.lake.contents(CHUNKS).values())
+    if points != chunks:
+        message = f"{built.name} has {points:,} points for {chunks:,} chunks and is not promoted. Erase again."
+        raise VectorIndexError(message)
+    generations.promote(built)
+    return built

@@ -14,35 +14,41 @@ from resources.erasure.scan import Findings
 
 @dataclass
 class Receipt:
-    """What one erasure did. It holds hashes and figures, never ids or contents.
-
-    ``removed``: layer → rows, files, bytes, versions, points; ``seconds`` by step.
-    """
+    """The result of one erasure. ``removed``: layer → rows, files, bytes, versions, points; ``seconds`` by step."""
 
     account: str
     attempt: int
-    started_at: str
-    found_before: Findings
+    canaries: int
+    on_step: Callable[[str], None]
+    started_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat())
+    found_before: Findings = field(default_factory=Findings)
     found_after: Findings | None = None
     removed: dict[str, dict[str, int]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
-    canaries: int = 0
     notes: list[str] = field(default_factory=list)
 
     @property
     def is_clean(self) -> bool:
-        """Whether the scan at the end found nothing."""
+        """Whether the last scan found nothing."""
         return self.found_after is not None and not self.found_after.places
 
-    def take(self, layer: str, **figures: int) -> None:
-        """Add to what was removed of a layer; zeros are left out."""
-        held = Counter(self.removed.get(layer, {}))
-        held.update({name: figure for name, figure in figures.items() if figure})
-        if held:
-            self.removed[layer] = dict(sorted(held.items()))
+    def add(self, layer: str, **figures: int) -> None:
+        """Add to the removed figures of a layer, without zeros."""
+        total = Counter(self.removed.get(layer, {}))
+        total.update({name: figure for name, figure in figures.items() if figure})
+        if total:
+            self.removed[layer] = dict(sorted(total.items()))
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Report the start of a step, and record its seconds."""
+        self.on_step(name)
+        start = time.monotonic()
+        yield
+        self.seconds[name] = time.monotonic() - start
 
     def to_json(self) -> dict[str, Any]:
-        """The receipt as it is filed and printed."""
+        """Return the receipt to file and to print."""
         after = self.found_after or Findings()
         return {
             "account": self.account,
@@ -58,21 +64,3 @@ class Receipt:
             "seconds": {name: round(taken, 3) for name, taken in self.seconds.items()},
             "notes": self.notes,
         }
-
-
-class Clock:
-    """Seconds by step."""
-
-    def __init__(self, on_step: Callable[[str], None]) -> None:
-        self.seconds: dict[str, float] = {}
-        self._on_step = on_step
-
-    @contextmanager
-    def __call__(self, step: str) -> Iterator[None]:
-        """Time a step, and say that it begins."""
-        self._on_step(step)
-        began = time.monotonic()
-        try:
-            yield
-        finally:
-            self.seconds[step] = time.monotonic() - began

@@ -1,4 +1,4 @@
-"""Whose data an erasure is about: the account, and everything that is its own by key."""
+"""The account to erase, with the keys of everything that it owns."""
 
 import io
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS, LAKE_TABLES
 from assets.transforms.source.schema import POSTS, SOURCE_TABLES, account_bucket
-from resources.delta.table import BUCKET, LakeResource, TableSpec
+from resources.delta.table import BUCKET, LakeResource
 from resources.erasure.tombstones import HANDLE, POST, TESTIMONIAL, ErasureResource, Subject
 from resources.s3.client import S3Resource
 
@@ -19,29 +19,29 @@ _KIND_OF_TABLE = {"posts": POST, "testimonials": TESTIMONIAL}
 def subject_of(
     s3: S3Resource, lake: LakeResource, erasures: ErasureResource, account_id: str, bucket_count: int
 ) -> Subject:
-    """The account and what is its own now; what was its own at an earlier attempt, the tombstone says.
+    """Return the account with its current items, and with those that its tombstone recorded at an earlier attempt.
 
-    A post that another account has now is that one's. Reads the keys of the account's bucket.
+    A post that moved to another account belongs to that account. Reads the keys of the account's bucket.
     """
     bucket = account_bucket(account_id, bucket_count)
-    items = {(POST, key) for key in _standing_keys(lake, LAKE_POSTS, account_id, bucket, POSTS.key)}
+    own_posts = lake.scan(LAKE_POSTS, bucket).filter(pl.col("account_id") == account_id).select(POSTS.key).collect()
+    items = {(POST, key) for key in own_posts[POSTS.key]}
     for name, kind in _KIND_OF_TABLE.items():
         key = SOURCE_TABLES[name].key
-        once = _extracted_keys(s3, name, key, account_id, bucket)
-        elsewhere = lake.scan(LAKE_TABLES[name]).filter(
-            pl.col(key).is_in(pl.Series(sorted(once), dtype=pl.String).implode())
+        extracted = _extracted_keys(s3, name, key, account_id, bucket)
+        moved = lake.scan(LAKE_TABLES[name]).filter(
+            pl.col(key).is_in(pl.Series(sorted(extracted), dtype=pl.String).implode())
             & pl.col("account_id").ne_missing(account_id)
         )
-        items |= {(kind, value) for value in once - set(elsewhere.select(key).collect()[key])}
-    items |= {(HANDLE, handle) for handle in _own_handles(lake, account_id)}
+        items |= {(kind, value) for value in extracted - set(moved.select(key).collect()[key])}
+    items |= {(HANDLE, handle) for handle in _unshared_handles(lake, account_id)}
     return erasures.subject(account_id, items, _of_others(lake, account_id, bucket_count))
 
 
 def _of_others(lake: LakeResource, account_id: str, bucket_count: int) -> Iterator[tuple[str, str]]:
-    """(kind, id) of everything that another account has now, a bucket at a time.
+    """Yield (kind, id) of every item of another account, bucket by bucket.
 
-    Grows with the lake: what the tombstone names are hashes, which only the same id makes again. Read when an erasure
-    is repeated, as the scan reads everything then.
+    The tombstone holds hashes, which only the same id reproduces. So a repeated erasure reads all keys of the lake.
     """
     for name, kind, key in (
         *((table, kind, SOURCE_TABLES[table].key) for table, kind in _KIND_OF_TABLE.items()),
@@ -52,13 +52,8 @@ def _of_others(lake: LakeResource, account_id: str, bucket_count: int) -> Iterat
             yield from ((kind, value) for value in others.select(key).collect()[key].drop_nulls())
 
 
-def _standing_keys(lake: LakeResource, spec: TableSpec, account_id: str, bucket: int, key: str) -> set[str]:
-    owned = lake.scan(spec, bucket).filter(pl.col("account_id") == account_id)
-    return set(owned.select(key).collect()[key])
-
-
 def _extracted_keys(s3: S3Resource, table: str, key: str, account_id: str, bucket: int) -> set[str]:
-    """Keys of a table that were extracted with this account, ever. Reads two columns of its bucket's files."""
+    """Return all keys that were ever extracted with this account. Reads two columns of its bucket's files."""
     found: set[str] = set()
     for item in s3.list_objects(f"raw/{table}/"):
         if item.key.endswith(".parquet") and f"/{BUCKET}={bucket}/" in item.key:
@@ -68,8 +63,8 @@ def _extracted_keys(s3: S3Resource, table: str, key: str, account_id: str, bucke
     return found
 
 
-def _own_handles(lake: LakeResource, account_id: str) -> list[str]:
-    """The account's handle, unless an account elsewhere has the same: then it tells nothing."""
+def _unshared_handles(lake: LakeResource, account_id: str) -> list[str]:
+    """Return the account's handle unless another account has the same one."""
     accounts = lake.scan(LAKE_ACCOUNTS)
     own = accounts.filter(pl.col("account_id") == account_id).select("handle").collect()["handle"].drop_nulls()
     others = accounts.filter(pl.col("account_id") != account_id).filter(pl.col("handle").is_in(own.implode()))

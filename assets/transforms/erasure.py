@@ -1,6 +1,6 @@
-"""Leaving erased accounts out, and documents that name files which were rewritten."""
+"""Filtering of erased accounts, and replacement of file entries in documents."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -8,17 +8,17 @@ import pyarrow.compute as pc
 
 
 class ErasedAccounts(Protocol):
-    """Who was erased; false when nobody was."""
+    """The erased accounts; false if there are none."""
 
     def __bool__(self) -> bool: ...
 
     def accounts_among(self, ids: Iterable[str]) -> set[str]:
-        """Those ids that are an erased account's."""
+        """Return the ids of erased accounts."""
         ...
 
 
 def without_erased(rows: pa.Table, columns: Sequence[str], erased: ErasedAccounts) -> pa.Table:
-    """The rows in none of whose ``columns`` an erased account stands. Costs a hash for each distinct id, or nothing."""
+    """Return the rows without an erased account in any of ``columns``. Costs a hash for each distinct id."""
     for name in columns if erased else ():
         ids = [value for value in pc.unique(rows[name]).to_pylist() if value is not None]
         gone = erased.accounts_among(ids)
@@ -28,28 +28,28 @@ def without_erased(rows: pa.Table, columns: Sequence[str], erased: ErasedAccount
 
 
 def with_files_replaced(document: Any, replaced: Mapping[str, Mapping[str, Any] | None]) -> Any:
-    """A JSON document in which every entry whose ``key`` was replaced says so, wherever it stands.
+    """Return a JSON document with every entry whose ``key`` is in ``replaced`` updated, at any depth.
 
-    ``replaced``: key of a file → what its entry says now (key, rows, size_bytes), or None where no row is left.
+    ``replaced``: key of a file → its new key, rows and size_bytes, or None to remove the entry.
     """
     if isinstance(document, list):
-        return [with_files_replaced(below, replaced) for below in document if not _is_gone(below, replaced)]
+        kept = (entry for entry in document if replaced.get(_key(entry), {}) is not None)
+        return [with_files_replaced(entry, replaced) for entry in kept]
     if not isinstance(document, Mapping):
         return document
-    now = replaced.get(document["key"]) if isinstance(document.get("key"), str) else None
-    return {name: with_files_replaced(below, replaced) for name, below in {**document, **(now or {})}.items()}
+    updated = {**document, **(replaced.get(_key(document)) or {})}
+    return {name: with_files_replaced(value, replaced) for name, value in updated.items()}
 
 
-def files_named(document: Any) -> set[str]:
-    """The ``key`` of every entry of a document."""
-    if isinstance(document, list):
-        return set().union(*(files_named(below) for below in document))
-    if not isinstance(document, Mapping):
-        return set()
-    own = {document["key"]} if isinstance(document.get("key"), str) else set()
-    return own.union(*(files_named(below) for below in document.values()))
+def files_named(document: Any) -> Iterator[str]:
+    """Yield the ``key`` of every entry of a document."""
+    if _key(document):
+        yield _key(document)
+    nested = document.values() if isinstance(document, Mapping) else document if isinstance(document, list) else ()
+    for value in nested:
+        yield from files_named(value)
 
 
-def _is_gone(entry: Any, replaced: Mapping[str, Mapping[str, Any] | None]) -> bool:
+def _key(entry: Any) -> str:
     key = entry.get("key") if isinstance(entry, Mapping) else None
-    return isinstance(key, str) and key in replaced and replaced[key] is None
+    return key if isinstance(key, str) else ""

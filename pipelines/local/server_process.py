@@ -1,31 +1,37 @@
-"""One server of the embedded stack as a process of its own: started detached, recognised again, stopped by its pid."""
+"""A server of the embedded stack as its own process: started detached, identified by its pid file, stopped."""
 
 import os
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from resources.errors import PermanentFailure
 
 _START_SECONDS = 60.0
 _RETRY_SECONDS = 5.0
+_KILL_SECONDS = 20.0
+_REAP_SECONDS = 2.0
 _POLL_SECONDS = 0.05
 _LOG_LINES_SHOWN = 8
 
 
 class ServerError(PermanentFailure):
-    """A server of the embedded stack could not be started; the message names its log."""
+    """A server of the embedded stack did not start or failed."""
 
 
 @dataclass(frozen=True)
 class ServerProcess:
-    """A server known by its pid file; ``marker`` is an argument that no other process has, so pids are not mixed up.
+    """A server with a pid file. ``marker`` is an argument of no other process, so a reused pid does not count.
 
-    A server that keeps its pid file itself, in whose lines it finds more than the pid, is left to do so.
+    ``writes_pid_file``: the server writes its pid file itself.
     """
 
     name: str
@@ -35,22 +41,24 @@ class ServerProcess:
     writes_pid_file: bool = False
 
     def pid(self) -> int | None:
-        """The pid of the running server, or None. A recorded pid that meanwhile is another process does not count."""
+        """Return the pid of the running server, or None."""
+        process = self._process()
+        return process.pid if process else None
+
+    def _process(self) -> psutil.Process | None:
         try:
-            pid = int(self.pid_file.read_text().split()[0])
-            arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-        except (OSError, ValueError, IndexError):
+            process = psutil.Process(int(self.pid_file.read_text().split()[0]))
+            is_server = self.marker in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE
+        except (OSError, ValueError, IndexError, psutil.Error):
             return None
-        return pid if self.marker.encode() in arguments and state != "Z" else None
+        return process if is_server else None
 
     def start(
         self, command: Sequence[str], folder: Path, variables: Mapping[str, str], is_ready: Callable[[], bool]
     ) -> None:
-        """Start the server and wait until it is ready.
+        """Start the server and wait until it is ready. Raise ServerError with the last lines of its log.
 
-        A server whose predecessor was killed may find that one's children still alive, so an early end is retried
-        for some seconds. Raises ServerError with the log's last lines.
+        Children of a killed predecessor may still run. So if the server ends early, start it again for some seconds.
         """
         deadline = time.monotonic() + _START_SECONDS
         last_attempt = min(deadline, time.monotonic() + _RETRY_SECONDS)
@@ -58,7 +66,7 @@ class ServerProcess:
             process = self._spawn(command, folder, variables)
             while time.monotonic() < deadline and process.poll() is None:
                 if is_ready():
-                    process.returncode = 0  # detached: it outlives this object, which would warn of that
+                    process.returncode = 0  # detached: without it, Popen warns that the process still runs
                     return
                 time.sleep(_POLL_SECONDS)
             if process.poll() is None:
@@ -66,7 +74,9 @@ class ServerProcess:
                 process.wait()
                 break
             time.sleep(_POLL_SECONDS * 4)
-        message = f"The embedded {self.name} did not start; {self.log_file} ends with: {self._log_tail()}"
+        lines = self.log_file.read_text(errors="replace").splitlines()[-_LOG_LINES_SHOWN:]
+        log = " / ".join(line.strip() for line in lines)
+        message = f"The embedded {self.name} did not start; {self.log_file} ends with: {log}"
         raise ServerError(message)
 
     def _spawn(self, command: Sequence[str], folder: Path, variables: Mapping[str, str]) -> subprocess.Popen[bytes]:
@@ -85,85 +95,60 @@ class ServerProcess:
         return process
 
     def stop(self, how: signal.Signals, patience_seconds: float = 20.0) -> None:
-        """Ask the server to end, and make it end when it has not after the given time."""
-        pid = self.pid()
-        if pid is None:
+        """Send a signal to the server, and kill it if it still runs after ``patience_seconds``."""
+        process = self._process()
+        if process is None:
             return
-        os.kill(pid, how)
-        deadline = time.monotonic() + patience_seconds
-        while self.pid() == pid:
-            if time.monotonic() > deadline:
-                os.kill(pid, signal.SIGKILL)
-                deadline = float("inf")
-            time.sleep(_POLL_SECONDS)
-        _reap(pid)  # an ended child is a zombie until then, and no longer counts above
-
-    def _log_tail(self) -> str:
-        lines = self.log_file.read_text(errors="replace").splitlines()[-_LOG_LINES_SHOWN:]
-        return " / ".join(line.strip() for line in lines)
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(how)
+            if not wait_until(lambda: self._process() is None, patience_seconds):
+                process.kill()
+                wait_until(lambda: self._process() is None, _KILL_SECONDS)
+        # Reap our own child. A zombie of another parent would block wait() without a timeout.
+        with suppress(psutil.TimeoutExpired):
+            process.wait(_REAP_SECONDS)
 
 
-def _reap(pid: int) -> None:
-    """Collect an ended child, so that it does not stay as a zombie of the process that started it."""
-    try:
-        os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
-        return
+def wait_until(is_met: Callable[[], bool], patience_seconds: float) -> bool:
+    """Poll a condition, and return whether it was met in time."""
+    retrying = Retrying(
+        wait=wait_fixed(_POLL_SECONDS),
+        stop=stop_after_delay(patience_seconds),
+        retry=retry_if_result(lambda met: not met),
+        retry_error_callback=lambda _state: False,
+    )
+    return retrying(is_met)
 
 
 def end_titled(title: str) -> None:
-    """Kill the processes whose title begins so, and wait until they are gone: what a killed server left behind."""
-    while left := [pid for pid in _titled(title.encode()) if _kill(pid)]:
-        for pid in left:
-            _reap(pid)
-        time.sleep(_POLL_SECONDS)
+    """Kill the processes whose title starts with this, and wait until they are gone."""
 
+    def are_gone() -> bool:
+        processes = psutil.process_iter(["cmdline"])
+        left = [process for process in processes if " ".join(process.info["cmdline"] or ()).startswith(title)]
+        for process in left:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        return not left
 
-def _titled(title: bytes) -> Iterator[int]:
-    for file in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if file.read_bytes().startswith(title):
-                yield int(file.parent.name)
-        except OSError:  # ended meanwhile
-            continue
-
-
-def _kill(pid: int) -> bool:
-    """Kill a process; False when it is already gone."""
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return False
-    return True
+    wait_until(are_gone, _KILL_SECONDS)
 
 
 def free_ports(count: int) -> list[int]:
-    """Loopback ports that nobody listens on."""
-    held = [socket.socket() for _ in range(count)]
-    try:
-        for found in held:
-            found.bind(("127.0.0.1", 0))
-        return [found.getsockname()[1] for found in held]
-    finally:
-        for found in held:
-            found.close()
+    """Return free loopback ports."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [found.getsockname()[1] for found in sockets]
 
 
 def becomes_free(port: int, patience_seconds: float = 5.0) -> bool:
-    """Whether a server can listen on a loopback port, now or once a killed server's children have ended too."""
-    deadline = time.monotonic() + patience_seconds
-    while not _is_free(port):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(_POLL_SECONDS)
-    return True
+    """Return whether a loopback port is free, or becomes free when a killed server's children end."""
+    return wait_until(lambda: _is_free(port), patience_seconds)
 
 
 def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return False
     return True

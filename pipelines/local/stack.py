@@ -6,24 +6,24 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from pipelines.local.postgres_server import PostgresServer
 from pipelines.local.s3_server import PORT_NAMES, S3Server
 from pipelines.local.server_process import becomes_free, free_ports
-from resources.local_stack import EmbeddedStack
+from resources.local_stack import EmbeddedStack, write_private
 from resources.s3.governor import process
 
 STACK_FILE = "stack.json"
 DATASET_FILE = "dataset.txt"
-"""Says which data set the home holds (dataset.py)."""
+"""The name of the data set in the home (dataset.py)."""
 _SETTINGS_FILE = "settings.json"
 
 
 @dataclass(frozen=True)
 class _Settings:
-    """What a home keeps over restarts: secrets made for it, and its ports, so that a running UI finds them again."""
+    """Secrets and ports of a home. They survive restarts, so that a running UI finds the servers again."""
 
     postgres_password: str
     s3_access_key_id: str
@@ -33,22 +33,20 @@ class _Settings:
 
     @classmethod
     def of(cls, home: Path) -> "_Settings":
+        """Read the settings of a home. Create them if there are none."""
         path = home / _SETTINGS_FILE
         if path.exists():
-            kept = json.loads(path.read_text())
-            return cls(**{**kept, "s3_ports": tuple(kept["s3_ports"])})
-        ports = free_ports(1 + len(PORT_NAMES))
-        made = cls(
-            secrets.token_urlsafe(24), secrets.token_hex(10), secrets.token_urlsafe(30), ports[0], tuple(ports[1:])
+            stored = json.loads(path.read_text())
+            return cls(**{**stored, "s3_ports": tuple(stored["s3_ports"])})
+        port, *s3_ports = free_ports(1 + len(PORT_NAMES))
+        settings = cls(
+            secrets.token_urlsafe(24), secrets.token_hex(10), secrets.token_urlsafe(30), port, tuple(s3_ports)
         )
-        made.write(path)
-        return made
+        settings.write(home)
+        return settings
 
-    def write(self, path: Path) -> None:
-        temporary = path.with_suffix(".tmp")
-        temporary.touch(mode=0o600)
-        temporary.write_text(json.dumps(asdict(self), indent=2))
-        temporary.replace(path)
+    def write(self, home: Path) -> None:
+        write_private(home / _SETTINGS_FILE, json.dumps(asdict(self), indent=2))
 
     def servers(self, home: Path) -> tuple[PostgresServer, S3Server]:
         return (
@@ -58,9 +56,9 @@ class _Settings:
 
 
 def up(home: Path) -> EmbeddedStack:
-    """Start what is not running, and say where everything is. Raises ServerError when a server does not start.
+    """Start what is not running, and return the addresses. Raise ServerError if a server does not start.
 
-    Ports stay what they were; where another program has taken one meanwhile, new ones are chosen.
+    Ports stay the same unless another program took one meanwhile.
     """
     home = home.resolve()
     (home / "logs").mkdir(parents=True, exist_ok=True)
@@ -70,33 +68,29 @@ def up(home: Path) -> EmbeddedStack:
         if not postgres.is_running():
             postgres.stop()
             if not becomes_free(settings.postgres_port):
-                settings = _with_new_ports(settings, postgres=True)
-                settings.write(home / _SETTINGS_FILE)
-                postgres, s3 = settings.servers(home)
-            postgres.start()
+                settings = replace(settings, postgres_port=free_ports(1)[0])
         if not s3.is_running():
             s3.stop()
             if not all(becomes_free(port) for port in settings.s3_ports):
-                settings = _with_new_ports(settings, postgres=False)
-                settings.write(home / _SETTINGS_FILE)
-                _, s3 = settings.servers(home)
-            s3.start()
+                settings = replace(settings, s3_ports=tuple(free_ports(len(PORT_NAMES))))
+        settings.write(home)
+        postgres, s3 = settings.servers(home)
+        for server in (postgres, s3):
+            if server.process.pid() is None:
+                server.start()
         stack = EmbeddedStack(postgres.dsn(), s3.endpoint, s3.access_key_id, s3.secret_access_key)
         stack.write(home / STACK_FILE)
         return stack
 
 
 def revive(home: Path) -> EmbeddedStack:
-    """Restart what died of a stack that should be up; raises StackNotUpError when it was never started or stopped."""
+    """Restart dead servers of a stack that is up. Raise StackNotUpError if it was stopped or never started."""
     EmbeddedStack.read(home.resolve() / STACK_FILE)
     return up(home)
 
 
 def down(home: Path) -> None:
-    """Stop the servers and the home's request governors; data, secrets and ports stay.
-
-    Stopping what is not running is no error.
-    """
+    """Stop the servers and the home's request governors. Data, secrets and ports stay. Idempotent."""
     home = home.resolve()
     if not (home / _SETTINGS_FILE).exists():  # S3 is elsewhere
         process.stop_all(home / process.HOME_FOLDER)
@@ -106,7 +100,7 @@ def down(home: Path) -> None:
 
 
 def wipe(home: Path) -> None:
-    """Stop the servers and delete what the lineage and its source hold; secrets, ports and run history stay."""
+    """Stop the servers and delete the data of the lineage and its source. Secrets, ports and run history stay."""
     home = home.resolve()
     if not home.exists():
         return
@@ -128,15 +122,15 @@ def _stop(home: Path) -> None:
 
 
 def s3_server(home: Path) -> S3Server:
-    """The embedded S3 of a home that has one."""
+    """Return the embedded S3 of a home that has one."""
     return _Settings.of(home.resolve()).servers(home.resolve())[1]
 
 
 @contextmanager
 def s3_without_clients(home: Path) -> Iterator[S3Server]:
-    """The embedded S3 while nobody can reach it: whatever was under way has ended, and nothing begins.
+    """Restart the embedded S3 without its gateway, so that no client reaches it, and with it at the end.
 
-    Others who find it gone wait until it is back.
+    Clients wait until it is back.
     """
     server = s3_server(home)
     with _exclusively(home):
@@ -150,7 +144,7 @@ def s3_without_clients(home: Path) -> Iterator[S3Server]:
 
 
 def status(home: Path) -> dict[str, bool]:
-    """Part → whether it runs and answers."""
+    """Return part → whether it runs and answers."""
     home = home.resolve()
     if not (home / _SETTINGS_FILE).exists():
         return {"postgres": False, "s3": False}
@@ -158,15 +152,9 @@ def status(home: Path) -> dict[str, bool]:
     return {"postgres": postgres.is_running(), "s3": s3.is_running()}
 
 
-def _with_new_ports(settings: _Settings, *, postgres: bool) -> _Settings:
-    if postgres:
-        return _Settings(**{**asdict(settings), "postgres_port": free_ports(1)[0]})
-    return _Settings(**{**asdict(settings), "s3_ports": tuple(free_ports(len(PORT_NAMES)))})
-
-
 @contextmanager
 def _exclusively(home: Path) -> Iterator[None]:
-    """Hold the home's stack lock, waiting for it: two `up`s start one stack."""
+    """Wait for the home's stack lock and hold it, so that two `up`s start one stack."""
     with (home / "stack.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -1,5 +1,5 @@
-"""Data to start with: invented creators, or a folder of Parquet files.
+"""Source data to start with: invented creators, or a folder of Parquet files.
 
-Belongs here: making and loading source rows.
-Not here: the servers they are loaded into (pipelines/local/).
+Belongs here: generating and loading source rows.
+Not here: the servers that store them (pipelines/local/).
 """

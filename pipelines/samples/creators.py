@@ -1,4 +1,4 @@
-"""The sample creators: invented accounts, posts, testimonials and labels with the dirt that real data has."""
+"""Sample creators: invented accounts, posts, testimonials and labels, as dirty as real data."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from assets.transforms.source.schema import ACCOUNTS, LABELS_SCHEMA, POSTS, TESTIMONIALS
 from pipelines.samples.rows import Row, creator_rows
 
-ROWS_PER_GROUP = 10_000  # what is held in memory of a table, but for the rows of one creator
+ROWS_PER_GROUP = 10_000  # rows of a table in memory, beside the rows of one creator
 SCHEMAS: Mapping[str, pa.Schema] = {
     "accounts": ACCOUNTS.schema,
     "posts": POSTS.schema,
@@ -25,7 +25,7 @@ SCHEMAS: Mapping[str, pa.Schema] = {
 
 @dataclass(frozen=True)
 class CreatorsSummary:
-    """How many rows were written to each table, and how many of them carry each kind of planted dirt."""
+    """The number of rows in each table, and of rows with each kind of planted dirt."""
 
     accounts: int
     posts: int
@@ -37,12 +37,12 @@ class CreatorsSummary:
 def generate(folder: Path, accounts: int = 300, seed: int = 7) -> CreatorsSummary:
     """Write accounts.parquet, posts.parquet, testimonials.parquet and labels.parquet of the sample creators.
 
-    The rows of account i depend on (seed, i) alone: the same arguments give the same tables, and a larger `accounts`
-    keeps the rows of the smaller. Memory does not grow with `accounts`. Files appear whole or not at all, and replace
-    what was there. Raises ValueError unless `accounts` is at least 1.
+    The rows of account i depend on (seed, i) only. So the same arguments give the same tables, and a larger `accounts`
+    keeps the rows of a smaller one. Memory does not grow with `accounts`. Each file replaces an earlier one in one
+    step. Raise ValueError unless `accounts` is at least 1.
     """
     if accounts < 1:
-        raise ValueError(f"accounts must be at least 1, got {accounts}")
+        raise ValueError(f"accounts is {accounts}; it must be at least 1.")
     folder.mkdir(parents=True, exist_ok=True)
     rows: Counter[str] = Counter()
     dirt: Counter[str] = Counter()
@@ -61,7 +61,7 @@ def generate(folder: Path, accounts: int = 300, seed: int = 7) -> CreatorsSummar
 
 
 class _TableWriter:
-    """Rows to one Parquet file in groups of at most ROWS_PER_GROUP, under a temporary name until all are written."""
+    """Writes a Parquet file in groups of ROWS_PER_GROUP rows, under a temporary name until it is complete."""
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self._path = path

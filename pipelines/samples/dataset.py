@@ -1,4 +1,4 @@
-"""Which data set the embedded stack holds, so that a demo shows that one alone."""
+"""The data set of the embedded stack. A demo replaces the data of another demo."""
 
 import hashlib
 import tempfile
@@ -18,10 +18,10 @@ _SEED = 7
 
 @contextmanager
 def prepare(home: Path, data: Path | None, accounts: int) -> Iterator[Path]:
-    """The folder to demo; an embedded stack that holds another demo's data is emptied first.
+    """Yield the folder to demo, and first wipe another demo's data from the embedded stack.
 
-    What a demo loaded can be loaded again, so nothing is lost by that. Data loaded with `cippus load` is left alone:
-    then this raises InputError, as it does for a folder that cannot be loaded, before anything is deleted.
+    A demo's data can be loaded again, so nothing is lost. Raise InputError, before anything is deleted, if the stack
+    holds data of `cippus load` or if the folder cannot be loaded.
     """
     if data is not None:
         _make_room(home, _fingerprint(data))
@@ -34,7 +34,7 @@ def prepare(home: Path, data: Path | None, accounts: int) -> Iterator[Path]:
 
 
 def record_load(home: Path) -> None:
-    """Remember that somebody loaded data of their own."""
+    """Record that the stack holds data of `cippus load`."""
     (home / stack.DATASET_FILE).write_text(_LOADED)
 
 
@@ -43,8 +43,8 @@ def _make_room(home: Path, wanted: str) -> None:
     held = path.read_text() if path.exists() else wanted
     if held == _LOADED:
         message = (
-            f"{home} holds data loaded with `cippus load`, which a demo would mix with its own: "
-            "run `cippus down --wipe` first, or set CIPPUS_HOME to another folder."
+            f"{home} holds data loaded with `cippus load`, which a demo would mix with its own. "
+            "Run `cippus down --wipe` first, or set CIPPUS_HOME to another folder."
         )
         raise InputError(message)
     home.mkdir(parents=True, exist_ok=True)
@@ -55,11 +55,10 @@ def _make_room(home: Path, wanted: str) -> None:
 
 
 def _fingerprint(folder: Path) -> str:
-    """What a folder's files contain, in 128 bits; raises InputError where they cannot be loaded."""
+    """Return a 128-bit hash of a folder's files. Raise InputError if they cannot be loaded."""
     digest = hashlib.blake2b(digest_size=16)
     for name, file in sorted(open_folder(folder).items()):
         digest.update(name.encode())
         with file.path.open("rb") as opened:
-            while block := opened.read(1 << 20):
-                digest.update(block)
+            digest.update(hashlib.file_digest(opened, lambda: hashlib.blake2b(digest_size=16)).digest())
     return f"folder {digest.hexdigest()}"

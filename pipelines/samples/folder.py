@@ -1,4 +1,4 @@
-"""A folder of Parquet files in the source schema: what it must look like, and its rows in batches."""
+"""A folder of Parquet files in the source schema: its validation, and its rows in batches."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ _REQUIRED_FILES = ("accounts", "posts")
 _OPTIONAL_COLUMNS = {"labels": {"annotator"}}
 _BATCH_ROWS = 10_000
 _EARLIEST_US, _LATEST_US = -62_135_596_800_000_000, 253_402_300_799_999_999
-"""The first and the last microsecond of the years 1 to 9999, which Postgres, Arrow and Python all have."""
+"""The first and last microsecond of the years 1 to 9999, which Postgres, Arrow and Python all support."""
 
 
 @dataclass(frozen=True)
 class SourceFile:
-    """One validated file. ``ignored`` names the columns that the source schema does not have."""
+    """One validated file. ``ignored``: its columns that are not in the source schema."""
 
     name: str
     path: Path
@@ -28,7 +28,7 @@ class SourceFile:
     ignored: tuple[str, ...]
 
     def batches(self) -> Iterator[pa.Table]:
-        """The rows in the declared columns and types, 10,000 at a time; InputError for a value that does not fit."""
+        """Yield the rows in the declared columns and types, 10,000 at a time. Raise InputError for any other value."""
         parquet = _opened(self.path)
         names = [name for name in self.schema.names if name in parquet.schema_arrow.names]
         for batch in _read(self.path, parquet, names):
@@ -37,7 +37,7 @@ class SourceFile:
 
 
 def open_folder(folder: Path) -> dict[str, SourceFile]:
-    """Table name (or ``labels``) → its validated file; raises InputError at the first thing that is wrong."""
+    """Return table name (or ``labels``) → its validated file. Raise InputError at the first defect."""
     if not folder.is_dir():
         message = f"{folder} is not a folder; expected one with accounts.parquet and posts.parquet."
         raise InputError(message)
@@ -70,7 +70,7 @@ def _validated(name: str, path: Path, schema: pa.Schema) -> SourceFile:
 
 def _opened(path: Path) -> pq.ParquetFile:
     try:
-        # Spark's INT96 times as microseconds: as nanoseconds, years beyond 1677 to 2262 would wrap around.
+        # Spark's INT96 times as microseconds: nanoseconds wrap around outside the years 1677 to 2262.
         return pq.ParquetFile(path, coerce_int96_timestamp_unit="us")
     except (pa.ArrowException, OSError) as error:
         raise _unreadable(path, error) from None
@@ -95,7 +95,7 @@ def _require_type(path: Path, parquet: pq.ParquetFile, held: pa.Field, declared:
 
 
 def _fits(held: pa.DataType, declared: pa.DataType) -> bool:
-    """Whether every value of a type is one of the declared type: another encoding, unit or a narrower width."""
+    """Return whether a type holds the declared type's values, in another encoding, unit or width."""
     if held == declared or pa.types.is_null(held):
         return True
     if pa.types.is_dictionary(held):
@@ -103,7 +103,7 @@ def _fits(held: pa.DataType, declared: pa.DataType) -> bool:
     if pa.types.is_string(declared):
         return bool(pa.types.is_large_string(held) or pa.types.is_string_view(held))
     if pa.types.is_integer(declared):
-        return bool(pa.types.is_integer(held))  # a value that does not fit is found when it is read
+        return bool(pa.types.is_integer(held))  # each value is checked when it is read
     if pa.types.is_timestamp(declared):
         return bool(pa.types.is_timestamp(held))
     if pa.types.is_list(declared):
@@ -117,27 +117,27 @@ def _all_null(path: Path, parquet: pq.ParquetFile, name: str) -> bool:
 
 
 def _column(path: Path, rows: pa.Table, field: pa.Field) -> pa.ChunkedArray:
-    """A column of the file in its declared type; a column that is absent or all null is null."""
+    """Return a column of the file in its declared type. An absent column is null."""
     if field.name not in rows.column_names or rows[field.name].null_count == rows.num_rows:
         return pa.chunked_array([pa.nulls(rows.num_rows, field.type)])
     held = rows[field.name]
     try:
-        held.validate(full=True)  # Parquet's text need not be UTF-8, and the readers after this one trust it
-        return _moments(held) if pa.types.is_timestamp(field.type) else held.cast(field.type)
+        held.validate(full=True)  # Parquet text may be invalid UTF-8, which later readers do not check
+        return _timestamps(held) if pa.types.is_timestamp(field.type) else held.cast(field.type)
     except pa.ArrowException as error:
         problem = str(error).splitlines()[0]
         message = f"{path} column {field.name} holds a value that is not {field.type}: {problem}"
         raise InputError(message) from None
 
 
-def _moments(held: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Times in UTC and microseconds: one without a zone is UTC, finer digits are cut, coarser units widened."""
+def _timestamps(held: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return times in UTC and microseconds. A time without a zone is UTC; finer digits are cut."""
     if pa.types.is_dictionary(held.type):
         held = held.cast(held.type.value_type)
     in_utc = held.cast(pa.timestamp(held.type.unit, tz="UTC"))
-    found = in_utc.cast(TIMESTAMP, safe=held.type.unit != "ns")  # nanoseconds lose digits and always fit
+    found = in_utc.cast(TIMESTAMP, safe=held.type.unit != "ns")  # nanoseconds always fit, but lose digits
     extremes = pc.min_max(found.cast(pa.int64())).as_py()
     if extremes["min"] < _EARLIEST_US or extremes["max"] > _LATEST_US:
-        message = "the time lies outside the years 1 to 9999"
+        message = "a time is outside the years 1 to 9999"
         raise pa.ArrowInvalid(message)
     return found

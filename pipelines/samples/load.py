@@ -1,4 +1,4 @@
-"""Loading a folder of Parquet files into the embedded Postgres, and its labels into landing/labels/."""
+"""Load a folder of Parquet files into the embedded Postgres, and its labels into landing/labels/."""
 
 import io
 from collections import Counter
@@ -29,7 +29,7 @@ LABELS_PREFIX = "landing/labels/"
 
 @dataclass
 class TableReport:
-    """What became of a file's rows; ``stale`` rows are older than what the database holds, which stands."""
+    """The outcome of a file's rows. ``stale`` rows are older than the database's rows, which stay."""
 
     read: int = 0
     inserted: int = 0
@@ -42,19 +42,19 @@ class TableReport:
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What became of a folder: table → report, and how many label rows were dropped into landing/labels/."""
+    """The outcome of a folder: table → report, and the number of label rows dropped into landing/labels/."""
 
     tables: dict[str, TableReport]
     labels: int
 
 
 def load_folder(folder: Path, stack: EmbeddedStack, on_rows: Callable[[str, int], None] | None = None) -> LoadReport:
-    """Load every table of a folder in one transaction, then its rejects and labels; a rerun changes nothing.
+    """Load every table of a folder in one transaction, with its rejects and labels. A rerun changes nothing.
 
-    A row wins over the database's unless its ``updated_at`` is earlier. Extraction cuts its windows along
-    ``updated_at``, so once a table was extracted, a row that changes here is stamped with the present: with a time
-    of its own, no window would ever reach it. Raises InputError before anything is written. ``on_rows`` hears
-    (table, rows) as they are read. Memory: one batch, and the rejects.
+    A row replaces the database's unless its ``updated_at`` is earlier. Extraction cuts its windows by ``updated_at``,
+    so once a table was extracted, a changed row gets the current time: no window would reach an earlier one. Raise
+    InputError before anything is written. ``on_rows`` gets (table, rows) as they are read. Memory: one batch, and the
+    rejects.
     """
     files = open_folder(folder)
     s3 = _s3(stack)
@@ -67,7 +67,7 @@ def load_folder(folder: Path, stack: EmbeddedStack, on_rows: Callable[[str, int]
                 was_extracted = RawStoreResource(s3=s3).was_extracted(name)
                 loading = _TableLoad(connection, table, files[name], stamp=was_extracted)
                 reports[name], rejects[name] = loading.run(on_rows or (lambda _table, _rows: None))
-        # Objects before the commit: after a crash in between, the next load puts them under the same names again.
+        # Objects come before the commit: after a crash the next load writes them under the same names.
         erasures = erasure_resource(s3)
         for name, rows in rejects.items():
             kept = without_erased(rows.to_arrow(), SOURCE_TABLES[name].owner_columns, erasures.tombstones())
@@ -87,10 +87,7 @@ def _s3(stack: EmbeddedStack) -> S3Resource:
 
 
 def _drop_labels(s3: S3Resource, path: Path, erasures: ErasureResource) -> None:
-    """Drop a label file under a name made from its content, so that dropping it again is once.
-
-    It is dropped as it is, but for labels of an erased account's.
-    """
+    """Drop a label file, without labels of erased accounts, under a hash of its content. Idempotent."""
     body = path.read_bytes()
     labels = pl.read_parquet(body)
     kept = without_labels_of_erased(labels, erasures)
@@ -103,7 +100,7 @@ def _drop_labels(s3: S3Resource, path: Path, erasures: ErasureResource) -> None:
 
 @dataclass
 class _TableLoad:
-    """One table's load: rows are copied to a staging table, judged there, and merged."""
+    """The load of one table: copy its rows to a staging table, reject bad ones, and merge the rest."""
 
     connection: psycopg.Connection[Any]
     table: SourceTable
@@ -114,7 +111,7 @@ class _TableLoad:
 
     @property
     def names(self) -> dict[str, sql.Composable]:
-        """What the statements are composed of."""
+        """The parts of the SQL statements."""
         columns = [sql.Identifier(name) for name in self.table.schema.names if name != "updated_at"]
         join = sql.SQL(", ").join
         old, new = join(sql.SQL("t.{}").format(c) for c in columns), join(sql.SQL("s.{}").format(c) for c in columns)
@@ -127,11 +124,11 @@ class _TableLoad:
             "set": join(sql.SQL("{0} = s.{0}").format(column) for column in columns),
             "differs": sql.SQL("(({}) IS DISTINCT FROM ({}))").format(old, new),
             "stale": sql.SQL("coalesce(s.updated_at < t.updated_at, false)"),
-            "moment": sql.SQL("now()") if self.stamp else sql.SQL("least(coalesce(s.updated_at, now()), now())"),
+            "timestamp": sql.SQL("now()") if self.stamp else sql.SQL("least(coalesce(s.updated_at, now()), now())"),
         }
 
     def run(self, on_rows: Callable[[str, int], None]) -> tuple[TableReport, pl.DataFrame]:
-        """Load the file; returns the report and the rejects with their reasons."""
+        """Load the file. Return the report, and the rejects with their reasons."""
         self.report.ignored_columns = self.file.ignored
         self._execute("CREATE TEMP TABLE {staging} (LIKE {table}, row_number bigserial) ON COMMIT DROP")
         self._copy(on_rows)
@@ -156,7 +153,7 @@ class _TableLoad:
                 on_rows(self.table.name, batch.num_rows)
 
     def _usable(self, batch: pa.Table) -> list[tuple[Any, ...]]:
-        """The rows that Postgres and the lineage can take; the others become rejects."""
+        """Return the rows that Postgres and the lineage accept, and reject the others."""
         rows = pl.DataFrame(pl.from_arrow(batch))
         required = [name for name in self.table.required if name != "updated_at"]
         judged = rows.with_columns(
@@ -183,7 +180,7 @@ class _TableLoad:
         self.report.rejected.update(rows["reason"].to_list())
 
     def _reject_repeats(self) -> None:
-        """Of rows with one key the latest stays, and of equally late ones the last in the file."""
+        """Reject all rows of a key but the latest; of equally late rows the last in the file stays."""
         found = self._execute(
             "WITH ranked AS (SELECT row_number, row_number() OVER (PARTITION BY {key} ORDER BY updated_at DESC "
             "NULLS LAST, row_number DESC) AS place FROM {staging}) DELETE FROM {staging} USING ranked "
@@ -195,24 +192,24 @@ class _TableLoad:
         self._reject(repeats.with_columns(reason=pl.lit(f"{self.table.key} is repeated in the file")))
 
     def _merge(self) -> None:
-        """Insert new rows and update those that differ and are not older; count what happened to each."""
+        """Insert new rows, update changed rows that are not older, and count the outcomes."""
         counted = self._execute(
             "SELECT count(*) FILTER (WHERE {differs} AND {stale}), count(*) FILTER (WHERE NOT {differs}) "
             "FROM {staging} s JOIN {table} t USING ({key})"
         ).fetchone()
         self.report.stale, self.report.unchanged = counted or (0, 0)
         self.report.updated = self._execute(
-            "UPDATE {table} t SET {set}, updated_at = {moment} FROM {staging} s "
+            "UPDATE {table} t SET {set}, updated_at = {timestamp} FROM {staging} s "
             "WHERE t.{key} = s.{key} AND {differs} AND NOT {stale}"
         ).rowcount
         self.report.inserted = self._execute(
-            "INSERT INTO {table} ({columns}, updated_at) SELECT {new}, {moment} FROM {staging} s "
+            "INSERT INTO {table} ({columns}, updated_at) SELECT {new}, {timestamp} FROM {staging} s "
             "ON CONFLICT ({key}) DO NOTHING"
         ).rowcount
 
 
 def _holds_nul(name: str, dtype: pl.DataType) -> pl.Expr:
-    """Whether a text, or a list of texts, holds the one character that Postgres cannot store."""
+    """Return whether a text, or a list of texts, has a NUL, the one character that Postgres cannot store."""
     if dtype == pl.String:
         return pl.col(name).str.contains("\x00", literal=True)
     return pl.col(name).list.eval(pl.element().str.contains("\x00", literal=True)).list.any()

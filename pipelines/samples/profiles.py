@@ -1,4 +1,4 @@
-"""Who a sample creator is and what it writes: language, verticals, subjects, and its posts' texts with their dirt."""
+"""The profile of a sample creator (language, verticals, subjects), and the texts of its posts with their dirt."""
 
 import math
 import random
@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from pipelines.samples.texts import WHITESPACE_TEXTS, compose, decorate, load_phrasebook, long_text, near_duplicate
 
-EPOCH = datetime(2026, 10, 1, tzinfo=UTC)  # posts end here; updates and deletes go on for LATEST_DAYS
+EPOCH = datetime(2026, 10, 1, tzinfo=UTC)  # the last post; updates and deletes follow for LATEST_DAYS
 LATEST_DAYS = 29
 LANGUAGES = {"en": 60, "es": 8, "fr": 6, "pt": 6, "de": 5, "ar": 4, "he": 3, "ja": 3, "hi": 3, "el": 2}
 NETWORKS = {
@@ -21,10 +21,7 @@ NETWORKS = {
 
 @dataclass(frozen=True)
 class Creator:
-    """Who an account is: what it posts about, in which language, how often, and since when.
-
-    `subjects` are those that it keeps to, in English; the first is what it is known for.
-    """
+    """The profile of an account. `subjects` are its usual subjects, in English; the first is its main one."""
 
     index: int
     account_id: str
@@ -41,7 +38,7 @@ class Creator:
 
 @dataclass(frozen=True)
 class Draft:
-    """A post's text and the vertical that it is truly about; nobody can label a text that says nothing."""
+    """A post's text and its true vertical. A text without words cannot be labelled."""
 
     text: str | None
     vertical: str
@@ -49,12 +46,12 @@ class Draft:
 
     @property
     def says_something(self) -> bool:
-        """Whether there is more than white space."""
+        """Whether the text is more than white space."""
         return self.text is not None and self.text not in ("", *WHITESPACE_TEXTS)
 
 
 def make_creator(rng: random.Random, index: int) -> Creator:
-    """The profile of account number `index`; main verticals and lead subjects take turns, so that all of them occur."""
+    """Return the profile of account number `index`. Main verticals and lead subjects rotate, so that all occur."""
     book = load_phrasebook()
     names = tuple(book.verticals)
     main = names[index % len(names)]
@@ -63,7 +60,7 @@ def make_creator(rng: random.Random, index: int) -> Creator:
         verticals += (rng.choice([name for name in names if name not in (main, "daily_life")]),)
     lead = book.verticals[main].subjects[index // len(names) % len(book.verticals[main].subjects)]
     posts_all_day = index % 300 == 299
-    in_english = posts_all_day or index < len(names)  # so that a small sample answers an English query on any vertical
+    in_english = posts_all_day or index < len(names)  # a small sample has to answer English queries on every vertical
     language = rng.choices(tuple(LANGUAGES), tuple(LANGUAGES.values()))[0]
     post_count = 1400 if posts_all_day else min(200, int(rng.lognormvariate(math.log(12.5), 0.5)))
     if index % 3000 == 2999:
@@ -77,16 +74,16 @@ def make_creator(rng: random.Random, index: int) -> Creator:
         verticals=verticals,
         subjects=(lead, *(s for name in verticals for s in rng.sample(book.verticals[name].subjects, 3) if s != lead)),
         created_at=EPOCH - timedelta(days=rng.randint(200, 1100), seconds=rng.randrange(86_400)),
-        deleted_at=EPOCH + moment_within(rng, LATEST_DAYS) if index % 50 == 17 else None,
+        deleted_at=EPOCH + time_within(rng, LATEST_DAYS) if index % 50 == 17 else None,
         post_count=0 if index % 97 == 13 else post_count,
         posts_all_day=posts_all_day,
     )
 
 
 def make_drafts(rng: random.Random, creator: Creator, dirt: Counter[str]) -> list[Draft]:
-    """The texts of a creator's posts in order; planted duplicates are counted in `dirt`."""
+    """Return the texts of a creator's posts in order. Count planted duplicates in `dirt`."""
     if creator.posts_all_day:
-        # Thousands of posts, few distinct texts: long tails are real, and every distinct text costs an embedding.
+        # Thousands of posts with few distinct texts, as in real data: every distinct text costs an embedding.
         greetings = [Draft(text, "daily_life") for text in load_phrasebook().greetings]
         pool = greetings + [_fresh_draft(rng, creator) for _ in range(80)]
         drafts = [rng.choice(pool) for _ in range(creator.post_count)]
@@ -140,6 +137,6 @@ def _topic(rng: random.Random, creator: Creator) -> str:
     return creator.verticals[0] if rng.random() < 0.65 else creator.verticals[-1]
 
 
-def moment_within(rng: random.Random, days: int) -> timedelta:
-    """A whole number of seconds within so many days, at least one second."""
+def time_within(rng: random.Random, days: int) -> timedelta:
+    """Return a random time of at least one second and at most `days`, in whole seconds."""
     return timedelta(seconds=rng.randint(1, days * 86_400))

@@ -1,4 +1,4 @@
-"""A snapshot export of the embedded database, as RDS would have put it on S3: for demonstrations and tests."""
+"""A snapshot export of the embedded database in the layout of RDS, for demonstrations and tests."""
 
 import io
 import re
@@ -21,7 +21,7 @@ _EXPORTED: Mapping[str, tuple[str, pa.DataType]] = {
     "boolean": ("boolean", pa.bool_()),
     "bytea": ("binary", pa.binary()),
 }
-"""Postgres type → its name in the metadata and its Arrow type in the file; every other type becomes text."""
+"""Postgres type → its name in the metadata and its Arrow type in the file. Every other type becomes text."""
 _TEXT = ("binary (UTF8)", pa.string())
 _SKIPPED_COLUMN = re.compile(r"[,;{}()\n\t= ]")
 _COLUMNS: LiteralString = """
@@ -34,10 +34,11 @@ WHERE c.table_schema = 'public' AND t.table_type = 'BASE TABLE' ORDER BY c.table
 def write_export(
     dsn: str, s3: S3Resource, prefix: str, export_id: str, *, batched: bool = True, rows_a_file: int = 1_000
 ) -> datetime:
-    """Export every table of schema public under ``prefix`` (blank, or ending with a slash); returns when it was taken.
+    """Export every table of schema public under ``prefix`` (empty, or with a final slash). Return the snapshot time.
 
-    ``batched`` is AWS' current layout, with numbered batch folders, else the older one without. Part numbers have gaps,
-    a table without rows has no file, and tables that AWS leaves out without a word are left out. Memory: one file.
+    ``batched`` selects AWS' current layout with numbered batch folders, or else the older one. As with AWS, part
+    numbers have gaps, a table without rows has no file, and tables with certain column names are left out. Memory: one
+    file.
     """
     root = f"{prefix}{export_id}/"
     with psycopg.connect(dsn) as connection:
@@ -58,7 +59,7 @@ def write_export(
 
 
 def _tables(connection: "psycopg.Connection[Any]") -> dict[str, dict[str, str]]:
-    """Table → column → type, of the tables that an export has."""
+    """Return table → column → type of the exported tables."""
     found: dict[str, dict[str, str]] = {}
     for table, column, data_type in connection.execute(_COLUMNS):
         found.setdefault(table, {})[column] = data_type
@@ -72,7 +73,7 @@ def _tables(connection: "psycopg.Connection[Any]") -> dict[str, dict[str, str]]:
 def _parts(
     connection: "psycopg.Connection[Any]", table: str, columns: Mapping[str, str], rows_a_file: int
 ) -> Iterator[pa.Table]:
-    """The rows of a table in a file's types, file by file."""
+    """Yield the rows of a table in the types of the export, file by file."""
     schema = pa.schema([(name, _EXPORTED.get(found, _TEXT)[1]) for name, found in columns.items()])
     chosen = ", ".join(f'"{name}"' if found in _EXPORTED else f'"{name}"::text' for name, found in columns.items())
     with connection.cursor(name="export") as cursor:
@@ -85,7 +86,7 @@ def _parts(
 def _write_files(s3: S3Resource, folder: str, parts: Iterator[pa.Table], *, batched: bool) -> None:
     folders = {f"{folder}1/" if batched else folder}
     for number, part in enumerate(parts):
-        # Every third number is missing, and in the current layout every second file is another batch's.
+        # Every third number is missing. In the current layout the files alternate between two batches.
         at = f"{folder}{number % 2 + 1}/" if batched else folder
         folders.add(at)
         buffer = io.BytesIO()
@@ -119,7 +120,7 @@ def _entry(target: str, columns: Mapping[str, str]) -> dict[str, Any]:
 def _write_metadata(
     s3: S3Resource, root: str, export_id: str, snapshot: datetime, entries: Sequence[Mapping[str, Any]]
 ) -> None:
-    """``export_info`` comes last, as the sign that all is there; tables are described two a file."""
+    """Write the metadata, two tables a file. ``export_info`` comes last and marks the export as complete."""
     for first in range(0, len(entries), 2):
         some = entries[first : first + 2]
         name = f"export_tables_info_{export_id}_from_{first + 1}_to_{first + len(some)}.json"

@@ -1,4 +1,4 @@
-"""One sample creator: the rows of account i in all four tables, drawn from (seed, i) and nothing else."""
+"""The rows of one sample creator in all four tables. They depend on (seed, index) only."""
 
 import random
 import re
@@ -16,15 +16,15 @@ from pipelines.samples.profiles import (
     Draft,
     make_creator,
     make_drafts,
-    moment_within,
+    time_within,
 )
 from pipelines.samples.texts import LONG_TEXT_CHARACTERS, WHITESPACE_TEXTS, load_phrasebook
 
 Row = dict[str, Any]
 
 UNKNOWN_VERTICAL = "interpretive_parkour"
-LABELLED_POSTS_PER_ACCOUNT = 20  # so that no account decides a vertical's measured quality
-FULLY_LABELLED_ACCOUNTS = 1000  # people label a sample; it does not grow with the company
+LABELLED_POSTS_PER_ACCOUNT = 20  # no account may dominate the measured quality of a vertical
+FULLY_LABELLED_ACCOUNTS = 1000  # people label a sample of fixed size
 COUNTRIES = {
     "en": ("US", "GB", "CA", "AU", "NG"),
     "es": ("ES", "MX", "AR"),
@@ -41,15 +41,15 @@ COUNTRIES = {
 
 @dataclass
 class CreatorRows:
-    """The rows of one creator by table, and how often each kind of dirt was planted in them."""
+    """The rows of one creator by table, and the count of each kind of planted dirt."""
 
     tables: dict[str, list[Row]]
     dirt: Counter[str] = field(default_factory=Counter)
 
 
 def creator_rows(seed: int, index: int) -> CreatorRows:
-    """The rows of account number `index`, the same on every machine for the same arguments."""
-    rng = random.Random(f"creator/{seed}/{index}")  # noqa: S311  sample data has to repeat, not to be secret
+    """Return the rows of account number `index`. The same arguments give the same rows on every machine."""
+    rng = random.Random(f"creator/{seed}/{index}")  # noqa: S311  sample data must be reproducible, not secret
     dirt = Counter(exact_duplicates=0, near_duplicates=0, shared_texts=0, posts_of_deleted_accounts=0)
     creator = make_creator(rng, index)
     drafts = make_drafts(rng, creator, dirt)
@@ -63,8 +63,8 @@ def creator_rows(seed: int, index: int) -> CreatorRows:
     rows = CreatorRows(
         {"accounts": [account], "posts": posts, "testimonials": _testimonial_rows(rng, creator), "labels": labels}, dirt
     )
-    for name, (table, shows) in _SIGNS.items():
-        dirt[name] = sum(1 for row in rows.tables[table] if shows(row))
+    for name, (table, has_dirt) in _DIRT.items():
+        dirt[name] = sum(1 for row in rows.tables[table] if has_dirt(row))
     if creator.deleted_at:
         dirt["posts_of_deleted_accounts"] += sum(1 for post in posts if post["account_id"] == creator.account_id)
     return rows
@@ -79,7 +79,7 @@ def _account_row(rng: random.Random, creator: Creator) -> Row:
         subject = book.verticals[creator.verticals[0]].translated[creator.language][0]
         bio = rng.choice(book.frames[creator.language]).format(s=subject)
     tag = rng.choice(book.verticals[creator.verticals[0]].tags)
-    changed_at = creator.created_at + moment_within(rng, (EPOCH - creator.created_at).days)
+    changed_at = creator.created_at + time_within(rng, (EPOCH - creator.created_at).days)
     return {
         "account_id": creator.account_id,
         "network": creator.network,
@@ -98,11 +98,11 @@ def _account_row(rng: random.Random, creator: Creator) -> Row:
 def _post_row(rng: random.Random, creator: Creator, number: int, draft: Draft) -> Row:
     post_id = f"post_{creator.index:07d}_{number:05d}"
     media_type = rng.choice(NETWORKS[creator.network])
-    posted_at = EPOCH - moment_within(rng, min(700, (EPOCH - creator.created_at).days))
-    updated_at, deleted_at = posted_at + moment_within(rng, 3), None
+    posted_at = EPOCH - time_within(rng, min(700, (EPOCH - creator.created_at).days))
+    updated_at, deleted_at = posted_at + time_within(rng, 3), None
     change = rng.random()
     if change < 0.05:  # edited or deleted long after it was posted
-        updated_at = EPOCH + moment_within(rng, LATEST_DAYS)
+        updated_at = EPOCH + time_within(rng, LATEST_DAYS)
         deleted_at = updated_at if change < 0.02 else None
     views = int(creator.followers * rng.lognormvariate(-1.2, 0.8))
     tags = [f"#{tag}" for tag in draft.tags] if rng.random() < 0.05 else list(draft.tags)
@@ -131,14 +131,14 @@ def _orphan(rng: random.Random, creator: Creator) -> Row:
 
 
 def _testimonial_rows(rng: random.Random, creator: Creator) -> list[Row]:
-    """One of every third creator, and one of a brand alone beside every tenth."""
+    """Return a testimonial of every third creator, and one of a brand without account at every tenth."""
     owners = [(creator.index % 3 == 0, creator.account_id, "account"), (creator.index % 10 == 4, None, "brand")]
     rows = []
     for _, account_id, kind in (owner for owner in owners if owner[0]):
         brand = rng.choice(load_phrasebook().brands)
         rating, text = rng.choice(load_phrasebook().testimonials)
-        created_at = EPOCH - moment_within(rng, 180)
-        deleted_at = EPOCH + moment_within(rng, LATEST_DAYS) if rng.random() < 0.03 else None
+        created_at = EPOCH - time_within(rng, 180)
+        deleted_at = EPOCH + time_within(rng, LATEST_DAYS) if rng.random() < 0.03 else None
         rows.append(
             {
                 "testimonial_id": f"testimonial_{kind}_{creator.index:07d}",
@@ -149,7 +149,7 @@ def _testimonial_rows(rng: random.Random, creator: Creator) -> list[Row]:
                 "text": _unless(rng, 0.03, text.format(s=rng.choice(creator.subjects))),
                 "rating": _unless(rng, 0.25, rating),
                 "created_at": created_at,
-                "updated_at": deleted_at or created_at + moment_within(rng, 10),
+                "updated_at": deleted_at or created_at + time_within(rng, 10),
                 "deleted_at": deleted_at,
             }
         )
@@ -157,7 +157,7 @@ def _testimonial_rows(rng: random.Random, creator: Creator) -> list[Row]:
 
 
 def _label_rows(rng: random.Random, creator: Creator, posts: list[Row], drafts: list[Draft]) -> list[Row]:
-    """The truth about a part of the items over all verticals, and now and then a row about something unknown."""
+    """Return true labels of some items over all verticals, and at times a row about an unknown item or vertical."""
     early = creator.index < FULLY_LABELLED_ACCOUNTS
     rows: list[Row] = []
     if posts and rng.random() < (0.6 if early else 0.05):
@@ -190,12 +190,12 @@ def _is_rtl(text: str) -> bool:
     return any("\u0590" <= character <= "\u06ff" for character in text)
 
 
-def _text_sign(shows: Callable[[str], bool]) -> tuple[str, Callable[[Row], bool]]:
-    return "posts", lambda row: row["text"] is not None and shows(row["text"])
+def _text_test(has_dirt: Callable[[str], bool]) -> tuple[str, Callable[[Row], bool]]:
+    return "posts", lambda row: row["text"] is not None and has_dirt(row["text"])
 
 
-# What a planted row looks like: the table, and how one of its rows shows it.
-_SIGNS: Mapping[str, tuple[str, Callable[[Row], bool]]] = {
+# Kind of dirt → its table, and the test of a row.
+_DIRT: Mapping[str, tuple[str, Callable[[Row], bool]]] = {
     "deleted_accounts": ("accounts", lambda row: row["deleted_at"] is not None),
     "deleted_posts": ("posts", lambda row: row["deleted_at"] is not None),
     "orphan_posts": ("posts", lambda row: row["account_id"].startswith("gone_")),
@@ -204,15 +204,15 @@ _SIGNS: Mapping[str, tuple[str, Callable[[Row], bool]]] = {
     "null_views": ("posts", lambda row: row["views"] is None),
     "null_hashtags": ("posts", lambda row: row["hashtags"] is None),
     "null_texts": ("posts", lambda row: row["text"] is None),
-    "empty_texts": _text_sign(lambda text: text == ""),
-    "whitespace_texts": _text_sign(lambda text: text in WHITESPACE_TEXTS),
-    "long_texts": _text_sign(lambda text: len(text) > LONG_TEXT_CHARACTERS),
-    "rtl_texts": _text_sign(_is_rtl),
-    "zwj_emoji": _text_sign(lambda text: "\u200d" in text),
-    "skin_tones": _text_sign(lambda text: any("\U0001f3fb" <= character <= "\U0001f3ff" for character in text)),
-    "html_entities": _text_sign(lambda text: re.search(r"&#?\w+;", text) is not None),
-    "urls": _text_sign(lambda text: "https://" in text.lower()),
-    "mentions": _text_sign(lambda text: " @" in text),
+    "empty_texts": _text_test(lambda text: text == ""),
+    "whitespace_texts": _text_test(lambda text: text in WHITESPACE_TEXTS),
+    "long_texts": _text_test(lambda text: len(text) > LONG_TEXT_CHARACTERS),
+    "rtl_texts": _text_test(_is_rtl),
+    "zwj_emoji": _text_test(lambda text: "\u200d" in text),
+    "skin_tones": _text_test(lambda text: any("\U0001f3fb" <= character <= "\U0001f3ff" for character in text)),
+    "html_entities": _text_test(lambda text: re.search(r"&#?\w+;", text) is not None),
+    "urls": _text_test(lambda text: "https://" in text.lower()),
+    "mentions": _text_test(lambda text: " @" in text),
     "brand_testimonials": ("testimonials", lambda row: row["account_id"] is None),
     "null_ratings": ("testimonials", lambda row: row["rating"] is None),
     "unknown_vertical_labels": ("labels", lambda row: row["vertical"] == UNKNOWN_VERTICAL),

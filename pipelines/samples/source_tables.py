@@ -1,4 +1,4 @@
-"""The source tables of the embedded database, as an application would have them."""
+"""The source tables of the embedded database."""
 
 from typing import LiteralString
 

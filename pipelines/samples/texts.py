@@ -1,4 +1,4 @@
-"""What the sample creators write: phrases from `texts.yaml`, put together by a seeded random generator."""
+"""The texts of the sample creators: phrases of `texts.yaml`, combined by a seeded random generator."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ _ENTITIES = {"&": ("&amp;", "&AMP;", "&#38;"), "'": ("&#39;", "&#x27;", "&#X27;"
 
 @dataclass(frozen=True)
 class VerticalPhrases:
-    """The phrases of one vertical; `translated` has two subjects for each language other than English."""
+    """The phrases of one vertical. `translated` has two subjects for each language other than English."""
 
     subjects: tuple[str, ...]
     lines: tuple[str, ...]
@@ -27,7 +27,7 @@ class VerticalPhrases:
 
 @dataclass(frozen=True)
 class Phrasebook:
-    """All phrases; `verticals` is in the file's order and `testimonials` are (rating, text) pairs."""
+    """All phrases. `verticals` keeps the order of the file; `testimonials` are (rating, text) pairs."""
 
     openers: tuple[str, ...]
     closers: tuple[str, ...]
@@ -42,7 +42,7 @@ class Phrasebook:
 
 @cache
 def load_phrasebook() -> Phrasebook:
-    """The phrasebook of this package."""
+    """Return the phrases of `texts.yaml`."""
     found = yaml.safe_load(Path(__file__).with_name("texts.yaml").read_text(encoding="utf-8"))
     plain = ("subjects", "lines", "details", "tags", "shared")
     verticals = {
@@ -61,7 +61,7 @@ def load_phrasebook() -> Phrasebook:
 
 
 def compose(rng: random.Random, vertical: str, language: str, subjects: Sequence[str]) -> str:
-    """A post of a vertical around one of the English `subjects`, or around the vertical's own in another language."""
+    """Return a post of a vertical on one of the English `subjects`, or on a translated subject of the vertical."""
     book = load_phrasebook()
     phrases = book.verticals[vertical]
     if language != "en":
@@ -81,7 +81,7 @@ def compose(rng: random.Random, vertical: str, language: str, subjects: Sequence
 
 
 def decorate(rng: random.Random, text: str, tags: Sequence[str]) -> str:
-    """The text with what people add to it: some of its hashtags, a mention, a URL, entities of a sloppy exporter."""
+    """Return the text with additions of real posts: hashtags, a mention, a URL, HTML entities."""
     if rng.random() < 0.12:
         text = f"{text} @{rng.choice(load_phrasebook().names).lower()}_{rng.randrange(100)}"
     if tags and rng.random() < 0.4:
@@ -94,7 +94,7 @@ def decorate(rng: random.Random, text: str, tags: Sequence[str]) -> str:
 
 
 def near_duplicate(rng: random.Random, text: str) -> str:
-    """The text with one thing changed: a space or an emoji more, other capitals or, where it has words, one word."""
+    """Return the text with one change: a space, an emoji, upper case, or one word."""
     words = text.split(" ")
     kind = rng.choice(("space", "emoji", "capitals", "word") if len(words) > 4 else ("space", "emoji"))
     changed = text
@@ -109,7 +109,7 @@ def near_duplicate(rng: random.Random, text: str) -> str:
 
 
 def long_text(rng: random.Random, vertical: str, language: str, subjects: Sequence[str]) -> str:
-    """More than LONG_TEXT_CHARACTERS characters on one vertical: a transcript pasted as a caption."""
+    """Return more than LONG_TEXT_CHARACTERS characters on one vertical, like a transcript pasted as a caption."""
     parts: list[str] = []
     length = 0
     while length <= LONG_TEXT_CHARACTERS:

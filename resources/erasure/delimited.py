@@ -1,4 +1,4 @@
-"""Separated text as people drop it, in any encoding and separator: its rows, each with the lines that it stands in."""
+"""Delimited text in any encoding and with any separator: its rows, each with its original lines."""
 
 import csv
 import io
@@ -8,63 +8,58 @@ from dataclasses import dataclass
 from resources.catalogues.audience import LANDING, load_audience_columns
 from resources.erasure.tombstones import FIELD_KINDS
 
-_MARKS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
+_BYTE_ORDER_MARKS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
 _SEPARATORS = (",", ";", "\t", "|")
 _LONGEST_CELL = 1 << 30
 
 
 @dataclass(frozen=True)
-class SeparatedText:
-    """A decoded file: ``above`` are the lines up to its header, which is among them; ``names`` are the header's cells.
+class DelimitedText:
+    """A decoded file: ``header`` holds the lines up to and with the header, ``names`` its cells, ``body`` the rest.
 
-    A header that the audience catalogue calls account_id is ``account_id``.
+    A header that the audience catalogue maps to account_id is ``account_id``.
     """
 
-    mark: bytes
+    byte_order_mark: bytes
     encoding: str
     separator: str
-    above: str
-    below: str
+    header: str
+    body: str
     names: tuple[str, ...]
 
     def rows(self) -> Iterator[tuple[str, list[str]]]:
-        """(lines, cells) of every row that is not blank. Raises csv.Error where the quotes are not in order."""
-        return _rows(self.below, self.separator)
+        """Yield (lines, cells) of every row that is not blank. Raise csv.Error if a quote is not closed."""
+        return _rows(self.body, self.separator)
 
     def lines(self) -> Iterator[list[str]]:
-        """Every line by itself, split at every separator: for a file whose quotes are not in order."""
-        for line in f"{self.above}{self.below}".splitlines():
+        """Yield the cells of every line, split at every separator: for a file with broken quotes."""
+        for line in f"{self.header}{self.body}".splitlines():
             yield [cell.strip().strip("\"'") for cell in line.split(self.separator)]
 
     def encoded(self, lines: Iterable[str]) -> bytes:
-        """The file with its header and these lines alone."""
-        return self.mark + f"{self.above}{''.join(lines)}".encode(self.encoding)
+        """Return the file with its header and only these lines."""
+        return self.byte_order_mark + f"{self.header}{''.join(lines)}".encode(self.encoding)
 
 
-def read_separated(key: str, body: bytes) -> SeparatedText:
-    """A file under a key; any bytes are some text. Memory: the text twice."""
+def read_delimited(key: str, body: bytes) -> DelimitedText:
+    """Decode the object under a key. Any bytes are accepted. Memory: the text twice."""
     mark, encoding, text = _decoded(body)
-    header_at = len(text) - len(text.lstrip("\r\n"))
-    first = _first_line(text, header_at)
-    declared = first.rstrip("\r\n")[len("sep=") :] if first.lower().startswith("sep=") else ""
-    if declared:
-        header_at += len(first)
-        first = _first_line(text, header_at)
-    separators: Sequence[str] = [declared] if len(declared) == 1 else _SEPARATORS
-    is_audience = key.startswith(LANDING)
-    rest = text[header_at:]
-    headers = {separator: _header(rest, first, separator) for separator in separators}
-    named = {separator: tuple(_name(cell, is_audience) for cell in cells) for separator, (_, cells) in headers.items()}
-    separator = max(separators, key=lambda one: (sum(name in FIELD_KINDS for name in named[one]), len(named[one])))
-    begins = header_at + len(headers[separator][0])
-    return SeparatedText(mark, encoding, separator, text[:begins], text[begins:], named[separator])
+    start = len(text) - len(text.lstrip("\r\n"))
+    first = _line_at(text, start)
+    separators: Sequence[str] = _SEPARATORS
+    if first.lower().startswith("sep="):
+        declared = first.rstrip("\r\n")[len("sep=") :]
+        separators = [declared] if len(declared) == 1 else _SEPARATORS
+        start += len(first)
+    headers = [(separator, *_header(text, start, separator, key)) for separator in separators]
+    separator, end, names = max(headers, key=lambda found: (sum(n in FIELD_KINDS for n in found[2]), len(found[2])))
+    return DelimitedText(mark, encoding, separator, text[:end], text[end:], names)
 
 
 def _decoded(body: bytes) -> tuple[bytes, str, str]:
-    """(mark, encoding, text), from which the same bytes can be made again."""
-    marked = next(((mark, encoding) for mark, encoding in _MARKS if body.startswith(mark)), None)
-    candidates = [marked] if marked else [(b"", "utf-8"), (b"", "cp1252")]
-    for mark, encoding in candidates:
+    """Return (byte order mark, encoding, text) that encode to the same bytes."""
+    marked = [(mark, encoding) for mark, encoding in _BYTE_ORDER_MARKS if body.startswith(mark)]
+    for mark, encoding in marked or [(b"", "utf-8"), (b"", "cp1252")]:
         try:
             return mark, encoding, body[len(mark) :].decode(encoding)
         except UnicodeDecodeError:
@@ -72,25 +67,26 @@ def _decoded(body: bytes) -> tuple[bytes, str, str]:
     return b"", "latin-1", body.decode("latin-1")
 
 
-def _first_line(text: str, at: int) -> str:
-    ends = text.find("\n", at) + 1
-    return text[at:ends] if ends else text[at:]
+def _line_at(text: str, start: int) -> str:
+    return text[start : text.find("\n", start) + 1 or len(text)]
 
 
-def _header(text: str, first: str, separator: str) -> tuple[str, list[str]]:
+def _header(text: str, start: int, separator: str, key: str) -> tuple[int, tuple[str, ...]]:
+    """Return the end of the header and its names."""
     try:
-        return next(_rows(text, separator), ("", []))
+        lines, cells = next(_rows(text[start:], separator), ("", []))
     except csv.Error:
-        return first, first.strip().split(separator)
-
-
-def _name(header: str, is_audience: bool) -> str:
-    is_account = is_audience and load_audience_columns().role(header) == "account_id"
-    return "account_id" if is_account else header.strip()
+        lines = _line_at(text, start)
+        cells = lines.strip().split(separator)
+    is_audience = key.startswith(LANDING)
+    return start + len(lines), tuple(
+        "account_id" if is_audience and load_audience_columns().role(cell) == "account_id" else cell.strip()
+        for cell in cells
+    )
 
 
 def _rows(text: str, separator: str) -> Iterator[tuple[str, list[str]]]:
-    csv.field_size_limit(_LONGEST_CELL)  # of the process; a cell of a file that fits in memory may be as long
+    csv.field_size_limit(_LONGEST_CELL)  # of the process; a cell may be as long as the file
     consumed: list[str] = []
 
     def lines() -> Iterator[str]:

@@ -1,34 +1,34 @@
-"""The scan that proves an erasure: every object and file that the lineage keeps, decoded and searched."""
+"""The scan that proves an erasure: it decodes and searches every object, local file and point of the lineage."""
 
+import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from botocore.exceptions import ClientError
 
 from resources.catalogues.audience import LANDING
 from resources.erasure import values
-from resources.erasure.terms import CANARY, CanarySearch, Needles, Sightings
+from resources.erasure.terms import CANARY, CanarySearch, Matches, SearchTerms
 from resources.s3.client import S3Object, S3Resource
-from resources.vectors.edge.files import look_into_edge_file
 from resources.vectors.values import IndexPoint
 
-_THREADS, _PLACES_AT_ONCE = 4, 1_000
-_WHOLE_BYTES = 16 << 20
+_THREADS, _PLACES_A_BATCH = 4, 1_000
+_LARGEST_WHOLE_BYTES = 16 << 20
+_SEGMENT_FOLDERS = {"wal", "segments"}
 _VOLUME = ".dat"
-"""The embedded S3's files, where the objects that are looked at one by one stand in a row."""
 
 
 @dataclass
 class Findings:
-    """What was seen where: place (S3 key, or path) → kind → how often; and the canaries that were seen anywhere.
+    """Place (S3 key, path or generation) → kind → count, and every canary found.
 
-    ``foreign``: key of an object of others, in which something was seen or which cannot be read → which of the two.
+    ``foreign``: key of another owner's object that matches or cannot be read → which of the two.
     """
 
     places: dict[str, Mapping[str, int]] = field(default_factory=dict)
@@ -37,33 +37,29 @@ class Findings:
     objects: int = 0
     size_bytes: int = 0
 
-    def take(self, looked: list[tuple[str, Sightings]]) -> None:
-        """Take what was seen in some places out of a list."""
-        while looked:
-            place, seen = looked.pop()
-            if found := seen.seen:
-                self.places[place] = found
-            self.canaries |= seen.canaries
+    def add(self, matches_by_place: Mapping[str, Matches]) -> None:
+        """Add the matches of some places."""
+        self.places |= {place: matches.by_kind for place, matches in matches_by_place.items() if matches.by_kind}
+        self.canaries.update(*(matches.canaries for matches in matches_by_place.values()))
 
     @property
     def names_account(self) -> bool:
-        """Whether something of the account was seen, and not only texts that somebody says are its."""
+        """Whether an id of the account matched. Canaries alone come from the caller and prove no account."""
         return any(kind != CANARY for found in self.places.values() for kind in found)
 
     def under(self, prefix: str) -> list[str]:
-        """The places that begin so, sorted."""
+        """Return the places with this prefix, sorted."""
         return sorted(place for place in self.places if place.startswith(prefix))
 
     def by_layer(self) -> dict[str, dict[str, int]]:
-        """First part of the place → places and sightings by kind."""
+        """Return the first part of the place → number of places, and matches by kind."""
         layers: dict[str, Counter[str]] = {}
         for place, found in self.places.items():
-            layer = layers.setdefault(place.partition("/")[0], Counter())
-            layer.update({"places": 1, **found})
+            layers.setdefault(place.partition("/")[0], Counter()).update({"places": 1, **found})
         return {name: dict(sorted(counts.items())) for name, counts in sorted(layers.items())}
 
     def to_json(self) -> dict[str, Any]:
-        """Figures alone: what was seen is not repeated."""
+        """Return the counts, without any content."""
         return {
             "objects": self.objects,
             "bytes": self.size_bytes,
@@ -75,162 +71,134 @@ class Findings:
 
 @dataclass(frozen=True)
 class Scan:
-    """Looks at a bucket, at local folders (name in the findings → folder), and at the points of a server.
+    """A scan of a bucket, of local folders (layer → folder), and of the index.
 
-    ``left_out`` are folders that are somebody else's: the source database. ``points`` gives every point of every
-    generation by name, where the index is no folder.
+    ``left_out``: folders that are not scanned, such as the source database. ``points`` yields (generation, point)
+    for the whole index.
     """
 
     s3: S3Resource
     folders: Mapping[str, Path] = field(default_factory=dict)
     left_out: frozenset[Path] = frozenset()
-    points: Callable[[], Iterable[tuple[str, IndexPoint]]] | None = None
+    points: Callable[[], Iterable[tuple[str, IndexPoint]]] = tuple
 
-    def run(self, needles: Needles, is_own: Callable[[str], bool] = lambda _key: True) -> Findings:
-        """Look at everything. Memory: of four objects at a time 16 MB, one text column of a row group, or a 32 MB file.
+    def run(self, terms: SearchTerms, is_own: Callable[[str], bool] = lambda _key: True) -> Findings:
+        """Search everything that is stored, whatever was erased before.
 
-        JSON, and CSV that was dropped, is decoded whole: of our own at any size, as the stages read it, too. Reads all
-        that is stored, whatever was erased: a proof that looked only where it expects something would be none. What
-        others keep in the bucket, by ``is_own``, is looked at too, and is told apart.
+        Objects that are not ``is_own`` are searched too, and reported apart. Memory of each of four threads: 16 MB, or
+        one text column of a row group, or a whole JSON or CSV file, which the stages read whole too.
         """
-        findings = Findings()
+        findings, search = Findings(), CanarySearch(terms)
         objects = list(self.s3.list_objects(""))
-        others = [item for item in objects if not is_own(item.key)]
-        tasks = [(item.key, self._object_looker(item)) for item in objects if is_own(item.key)]
-        files = [(f"{name}/{path.relative_to(top)}", path) for name, top in self.folders.items() for path in
-                 self._files(top)]  # fmt: skip
-        tasks += [(place, _file_looker(path)) for place, path in files]
-        findings.objects = len(tasks)
-        findings.size_bytes = sum(item.size_bytes for item in objects) + sum(_size(path) for _, path in files)
+        files = dict(self._files())
+        findings.objects = len(objects) + len(files)
+        findings.size_bytes = sum(item.size_bytes for item in objects) + sum(map(_size, files.values()))
+        tasks: list[tuple[str, S3Object | Path]] = [(item.key, item) for item in objects if is_own(item.key)]
+        tasks += files.items()
 
-        search, waiting = CanarySearch(needles), list[tuple[str, Sightings]]()
-
-        def look(task: tuple[str, Callable[[Sightings], None]]) -> tuple[str, Sightings]:
-            place, looker = task
-            seen = Sightings(needles, search)
-            looker(seen)
-            return place, seen
+        def matches_in(task: tuple[str, S3Object | Path]) -> tuple[str, Matches]:
+            matches = Matches(terms, search)
+            self._search(task[1], matches)
+            return task[0], matches
 
         with ThreadPoolExecutor(_THREADS) as pool:
-            for looked in pool.map(look, tasks):
-                waiting.append(looked)
-                if len(waiting) == _PLACES_AT_ONCE:
-                    search.flush()
-                    findings.take(waiting)
-        waiting += self._look_at_points(needles, search)
+            for start in range(0, len(tasks), _PLACES_A_BATCH):
+                batch = dict(pool.map(matches_in, tasks[start : start + _PLACES_A_BATCH]))
+                search.flush()
+                findings.add(batch)
+        generations: dict[str, Matches] = {}
+        for name, point in self.points():
+            generations.setdefault(f"qdrant/{name}", Matches(terms, search)).search_document(point.payload)
         search.flush()
-        findings.take(waiting)
-        findings.foreign = self._seen_in(others, needles)
-        findings.objects += len(others)
+        findings.add(generations)
+        findings.foreign = self._foreign([item for item in objects if not is_own(item.key)], terms)
         return findings
 
-    def _seen_in(self, others: list[S3Object], needles: Needles) -> dict[str, str]:
-        """Keys of others' objects in which something was seen, or that cannot be read (encrypted exports, say) → which.
+    def _foreign(self, objects: Iterable[S3Object], terms: SearchTerms) -> dict[str, str]:
+        """Return the keys of objects that match or that cannot be read, with the reason.
 
-        Nothing that others may keep there ends an erasure, so any error is a reason. Its message is not repeated, since
-        it may quote the object.
+        No such object ends an erasure, so any error is a reason. Its message is left out: it may quote the object.
         """
         found: dict[str, str] = {}
-        for item in others:
-            search = CanarySearch(needles)
-            seen = Sightings(needles, search)
+        for item in objects:
+            search = CanarySearch(terms)
+            matches = Matches(terms, search)
             try:
-                self._object_looker(item, is_own=False)(seen)
+                self._search(item, matches, is_own=False)
                 search.flush()
             except Exception as error:
                 found[item.key] = f"cannot be read: {_error_code(error)}"
                 continue
-            if seen.seen:
+            if matches.by_kind:
                 found[item.key] = "names the account"
         return found
 
-    def _object_looker(self, item: S3Object, *, is_own: bool = True) -> Callable[[Sightings], None]:
-        """Looks at one object; one of others that is larger than is kept in memory at a time, as bytes alone."""
+    def _search(self, item: S3Object | Path, matches: Matches, *, is_own: bool = True) -> None:
+        with suppress(FileNotFoundError):  # deleted or rotated since it was listed
+            if isinstance(item, S3Object):
+                self._search_object(item, matches, is_own=is_own)
+            else:
+                # An id in segments of the index or volumes of the embedded S3 may be in another account's text.
+                ids = item.suffix != _VOLUME and not _SEGMENT_FOLDERS & set(item.parts)
+                with item.open("rb") as file:
+                    values.search_bytes(file, matches, ids=ids)
+
+    def _search_object(self, item: S3Object, matches: Matches, *, is_own: bool) -> None:
+        """Search one object. A large object of another owner is searched as bytes, because it may not fit in memory."""
         key = item.key
         is_json = key.endswith((".json", ".jsonl")) or "/_last_checkpoint" in key
-        is_separated = key.endswith(".csv") or key.startswith(LANDING)  # the audience stage goes by the folder, too
-
-        def look(seen: Sightings) -> None:
-            if key.endswith(".parquet"):
-                self._look_into_parquet(item, seen)
-                if not key.startswith(LANDING):
-                    return
-            if not (is_json or is_separated) or (item.size_bytes > _WHOLE_BYTES and not is_own):
-                self._look_into_bytes(item, seen)
-                return
-            body = self.s3.get(key)
-            if body is None:
-                return  # deleted since it was listed
-            if is_json:
-                values.look_into_json(body, seen)
-            if key.endswith(".csv") or (is_separated and not body.startswith(b"PAR1")):
-                values.look_into_csv(key, body, seen)
-
-        return look
-
-    def _look_into_parquet(self, item: S3Object, seen: Sightings) -> None:
-        try:
-            with self._source(item) as source, pq.ParquetFile(source) as plain:
-                columns = values.text_columns(plain.schema)
-                source.seek(0)
-                with pq.ParquetFile(source, metadata=plain.metadata, read_dictionary=columns) as parquet:
-                    values.look_into_parquet(parquet, seen)
-        except FileNotFoundError:
+        is_csv, is_dropped = key.endswith(".csv"), key.startswith(LANDING)  # the audience stage reads all of LANDING
+        is_parquet = key.endswith(".parquet") and self._search_parquet(item, matches)
+        if is_parquet or (key.endswith(".parquet") and not is_dropped):
             return
-        except ValueError:  # it only calls itself Parquet: a dropped file may be anything
-            self._look_into_bytes(item, seen)
-
-    def _look_into_bytes(self, item: S3Object, seen: Sightings) -> None:
-        try:
+        if not (is_json or is_csv or is_dropped) or (item.size_bytes > _LARGEST_WHOLE_BYTES and not is_own):
             with self._source(item) as source:
-                values.look_into_bytes(source, seen, as_word=True)
-        except FileNotFoundError:
+                values.search_bytes(source, matches)
             return
+        body = self._body(key)
+        if is_json:
+            values.search_json(body, matches)
+        if is_csv or (is_dropped and not body.startswith(b"PAR1")):
+            values.search_csv(key, body, matches)
+
+    def _search_parquet(self, item: S3Object, matches: Matches) -> bool:
+        """Search Parquet. Search anything else as bytes and return False: a dropped file may have any content."""
+        with self._source(item) as source:
+            try:
+                values.search_parquet(source, matches)
+            except ValueError:
+                source.seek(0)
+                values.search_bytes(source, matches)
+                return False
+        return True
 
     def _source(self, item: S3Object) -> pa.NativeFile:
-        """An object to read from: small ones are fetched whole, which is one request; of others only what is needed."""
-        if item.size_bytes > _WHOLE_BYTES:
+        """Open an object: a small one with a single request, a large one by ranges."""
+        if item.size_bytes > _LARGEST_WHOLE_BYTES:
             return self.s3.arrow_filesystem.open_input_file(f"{self.s3.bucket}/{item.key}")
-        body = self.s3.get(item.key)
+        return pa.BufferReader(self._body(item.key))
+
+    def _body(self, key: str) -> bytes:
+        body = self.s3.get(key)
         if body is None:
-            raise FileNotFoundError(item.key)
-        return pa.BufferReader(body)
+            raise FileNotFoundError(key)
+        return body
 
-    def _files(self, top: Path) -> list[Path]:
-        found = []
-        for path in sorted(top.iterdir()) if top.is_dir() else []:
-            if path in self.left_out or path.is_symlink():
-                continue
-            if path.is_dir():
-                found += self._files(path)
-            elif path.is_file():
-                found.append(path)
-        return found
-
-    def _look_at_points(self, needles: Needles, search: CanarySearch) -> list[tuple[str, Sightings]]:
-        by_generation: dict[str, Sightings] = {}
-        for name, point in self.points() if self.points else ():
-            seen = by_generation.setdefault(f"qdrant/{name}", Sightings(needles, search))
-            seen.document("", dict(point.payload))
-        return list(by_generation.items())
+    def _files(self) -> Iterator[tuple[str, Path]]:
+        """Yield (place, path) of every file in the folders. Symbolic links are not followed."""
+        for layer, top in self.folders.items():
+            for folder, subfolders, names in os.walk(top):
+                subfolders[:] = [name for name in subfolders if Path(folder, name) not in self.left_out]
+                paths = [Path(folder, name) for name in names]
+                yield from (
+                    (f"{layer}/{path.relative_to(top)}", path)
+                    for path in paths
+                    if path.is_file() and not path.is_symlink()
+                )
 
 
 def _error_code(error: Exception) -> str:
     return str(error.response["Error"]["Code"]) if isinstance(error, ClientError) else type(error).__name__
-
-
-def _file_looker(path: Path) -> Callable[[Sightings], None]:
-    def look(seen: Sightings) -> None:
-        try:
-            if {"wal", "segments"} & set(path.parts):
-                look_into_edge_file(path, seen)
-                return
-            with path.open("rb") as file:
-                values.look_into_bytes(file, seen, as_word=path.suffix != _VOLUME)
-        except FileNotFoundError:
-            return  # a log that was rotated meanwhile
-
-    return look
 
 
 def _size(path: Path) -> int:

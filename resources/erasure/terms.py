@@ -1,4 +1,4 @@
-"""Search terms of an erasure scan, and its matches in named values, free text and raw bytes."""
+"""Search terms of an erasure scan, and their matches in named values, free text and raw bytes."""
 
 import json
 import re
@@ -17,177 +17,165 @@ CANARY = "canary"
 FREE_TEXT = frozenset(
     ("text", "bio", "summary", "display_name", "hashtags", "brand", "campaign", "vertical", "verticals")
 )
-"""Columns and fields in which another account may well be spoken of, or that hold a word like its id: they stay."""
+"""Columns and fields where other accounts may mention the account. An id in them is no match."""
 _BOUNDS = ("lower", "upper")
-_LEAST_TELLING = 6
-_TEXTS_AT_ONCE = 32 << 20
+_SHORTEST_DISTINCTIVE_ID = 6
+_BUFFERED_CHARACTERS = 32 << 20
 _SQL = re.compile(r"'((?:[^']|'')*)'|([A-Za-z_]\w*)")
-_OF_WORD = re.compile(rb"[\w-]")
 _SQL_WORDS = {"IN", "AND", "OR", "NOT", "IS", "NULL"}
 
 
 @dataclass(frozen=True)
-class Needles:
-    """An account, and texts (canaries) that are known to stand in its data and nowhere else."""
+class SearchTerms:
+    """An account, and canaries: texts that occur in its data and nowhere else."""
 
     subject: Subject
     canaries: tuple[str, ...] = ()
 
     @cached_property
-    def is_telling(self) -> bool:
-        """Whether the account's id is looked for in free text and raw bytes too: "42" would be found everywhere."""
+    def is_distinctive(self) -> bool:
+        """Whether to search free text and raw bytes for the id. A number or a short id would match everywhere."""
         id_ = self.subject.account_id
-        return len(id_) >= _LEAST_TELLING and not id_.isdigit()
-
-    @cached_property
-    def as_word(self) -> "re.Pattern[str]":
-        """The account's id where it is not a part of a longer one."""
-        return re.compile(rf"(?<![\w-]){re.escape(self.subject.account_id)}(?![\w-])", re.ASCII)
-
-    def in_bytes(self, chunk: bytes, *, as_word: bool) -> int:
-        """How often the id stands in raw bytes: as a text of CBOR, which its length precedes, or as a word too."""
-        id_, found, at = self.subject.account_id.encode(), 0, -1
-        head = cbor_text(id_)[: -len(id_)]
-        while (at := chunk.find(id_, at + 1)) >= 0:  # not a regular expression, which is ten times slower
-            around = chunk[max(0, at - 1) : at], chunk[at + len(id_) : at + len(id_) + 1]
-            is_word = as_word and not any(_OF_WORD.match(byte) for byte in around)
-            found += is_word or chunk[max(0, at - len(head)) : at] == head
-        return found
+        return len(id_) >= _SHORTEST_DISTINCTIVE_ID and not id_.isdigit()
 
     @cached_property
     def patterns(self) -> Mapping[str, str]:
-        """What to look for in texts → canary: itself, and as it looks when its bytes are read as Latin-1."""
-        bytewise = {canary.encode().decode("latin-1"): canary for canary in self.canaries}
-        return {**bytewise, **{canary: canary for canary in self.canaries}}
+        """Pattern → canary. Each canary is its own pattern, and so are its UTF-8 bytes decoded as Latin-1."""
+        as_latin_1 = {_as_latin_1(canary): canary for canary in self.canaries}
+        return {**as_latin_1, **{canary: canary for canary in self.canaries}}
 
     @cached_property
     def longest(self) -> int:
-        """Bytes of the longest thing that is looked for."""
-        return max([len(self.subject.account_id.encode()) + 8, *map(len, self.patterns), 64])
+        """Length of the longest term in bytes."""
+        return max([len(self.subject.account_id.encode()) + 2, *map(len, self.patterns), 64])
+
+    def count_id(self, text: str, *, is_latin_1: bool = False) -> int:
+        """Return how often the account's id occurs as a whole word; 0 if the id is not distinctive."""
+        id_ = _as_latin_1(self.subject.account_id) if is_latin_1 else self.subject.account_id
+        if not self.is_distinctive or id_ not in text:  # ten times faster than the expression alone
+            return 0
+        return len(re.findall(rf"(?<![\w-]){re.escape(id_)}(?![\w-])", text, re.ASCII))
+
+
+def _as_latin_1(text: str) -> str:
+    return text.encode().decode("latin-1")
 
 
 class CanarySearch:
-    """Looks for all canaries at once in the texts of many objects. Memory: 32 MB of text.
+    """Searches buffered texts for all canaries at once. Memory: 32 MB of text.
 
-    Texts are held back, since an automaton of 20,000 canaries takes half a second to make for each search.
+    The buffer exists because building an automaton of 20,000 canaries takes half a second for each search.
     """
 
-    def __init__(self, needles: Needles) -> None:
-        self._patterns = needles.patterns
+    def __init__(self, terms: SearchTerms) -> None:
+        self._patterns = terms.patterns
         self._lock = threading.Lock()
-        self._texts: list[tuple[Sightings, str]] = []
-        self.held = 0
+        self._texts: list[tuple[Matches, str]] = []
+        self.buffered = 0
 
-    def add(self, seen: "Sightings", text: str) -> None:
-        """Take a text of an object; what is found in it is added to ``seen``, now or when others have come."""
+    def add(self, matches: "Matches", text: str) -> None:
+        """Buffer a text. Its canaries are added to ``matches`` when the buffer is searched."""
         if self._patterns:
             with self._lock:
-                self._texts.append((seen, text))
-                self.held += len(text)
-                if self.held > _TEXTS_AT_ONCE:
+                self._texts.append((matches, text))
+                self.buffered += len(text)
+                if self.buffered > _BUFFERED_CHARACTERS:
                     self._search()
 
     def flush(self) -> None:
-        """Look at all texts that were held back."""
+        """Search the buffered texts."""
         with self._lock:
             self._search()
 
     def _search(self) -> None:
         texts = pl.Series([text for _, text in self._texts], dtype=pl.String)
         found = texts.str.extract_many(list(self._patterns), overlapping=True).to_list() if self._texts else []
-        for (seen, _), patterns in zip(self._texts, found, strict=True):
+        for (matches, _), patterns in zip(self._texts, found, strict=True):
             if patterns:
-                seen.counts[CANARY] += len(patterns)
-                seen.canaries |= {self._patterns[pattern] for pattern in patterns}
-        self._texts, self.held = [], 0
+                matches.counts[CANARY] += len(patterns)
+                matches.canaries |= {self._patterns[pattern] for pattern in patterns}
+        self._texts, self.buffered = [], 0
 
 
 @dataclass
-class Sightings:
-    """What was seen in one object: kind → how often, and which of the canaries once ``search`` was flushed."""
+class Matches:
+    """Matches in one object: kind → count. Canaries are complete after ``search.flush()``."""
 
-    needles: Needles
+    terms: SearchTerms
     search: CanarySearch
     counts: "Counter[str]" = field(default_factory=Counter)
     canaries: set[str] = field(default_factory=set)
 
-    def named(self, name: str, values: Iterable[str], kinds: Sequence[str] | None = None) -> None:
-        """Look at distinct values of a column or field; those that name something are compared as ids."""
-        subject = self.needles.subject
+    @property
+    def by_kind(self) -> dict[str, int]:
+        """Kind → count, without zeros."""
+        return {kind: count for kind, count in sorted(self.counts.items()) if count}
+
+    def search_values(self, name: str, values: Iterable[str], kinds: Sequence[str] | None = None) -> None:
+        """Search the distinct values of a column or field. Compare them as ids if ``name`` or ``kinds`` says so."""
         of_name = FIELD_KINDS.get(name, ()) if kinds is None else kinds
         for value in values:
             for kind in of_name:
-                self.counts[kind] += subject.owns((kind,), value)
+                self.counts[kind] += self.terms.subject.owns((kind,), value)
             self.search.add(self, value)
-            if not of_name and kinds is None:
-                self._free(name, value)
+            is_other_field = not of_name and kinds is None and name not in FREE_TEXT
+            if is_other_field and not (value.startswith(("{", "[")) and self.search_json(value)):
+                self._search_sql(value)
 
-    def _free(self, name: str, value: str) -> None:
-        """A value of a field that names nothing known: JSON, or what a commit logs, or the account's own id."""
-        if name in FREE_TEXT or (value.startswith(("{", "[")) and self.json_text(value)):
-            return
-        self.sql(value)
-
-    def texts(self, values: Iterable[str | None]) -> None:
-        """Look for canaries in the texts of a column, which are kept apart by a character that no text has."""
-        if self.needles.canaries:
+    def search_texts(self, values: Iterable[str | None]) -> None:
+        """Search the texts of a column for canaries only. A zero byte separates the texts."""
+        if self.terms.canaries:
             self.search.add(self, "\0".join(value for value in values if value is not None))
 
-    def json_text(self, text: str) -> bool:
-        """Look at a JSON document; False when it is none."""
+    def search_json(self, text: str) -> bool:
+        """Search a JSON document. Return False if the text cannot be parsed, too deep a nesting included."""
         try:
             document = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             return False
-        self.document("", document)
+        self.search_document(document)
         return True
 
-    def document(self, name: str, value: Any) -> None:
-        """Look at every name and text of a JSON value."""
-        if isinstance(value, Mapping):
-            for key, below in value.items():
-                sign = value.get(KIND_COLUMN_OF.get(key, ""))
-                if isinstance(sign, str) and isinstance(below, str | int):
-                    self.named(key, (str(below),), KIND_COLUMNS[KIND_COLUMN_OF[key]].get(sign))
-                else:
-                    # The bounds of a plan's ranges are keys of whichever table it is of.
-                    self.document("row_key" if name == "ranges" and key in _BOUNDS else str(key), below)
-        elif isinstance(value, list):
-            for below in value:
-                self.document(name, below)
-        elif isinstance(value, str):
-            self.named(name, (value,))
-        elif isinstance(value, int) and name in FIELD_KINDS:
-            self.named(name, (str(value),))
+    def search_document(self, document: Any) -> None:
+        """Search every name and text of a JSON value, without recursion."""
+        pending = [("", document)]
+        while pending:
+            name, value = pending.pop()
+            if isinstance(value, Mapping):
+                pending += self._search_mapping(name, value)
+            elif isinstance(value, list):
+                pending += [(name, item) for item in value]
+            elif isinstance(value, str) or (isinstance(value, int) and name in FIELD_KINDS):
+                self.search_values(name, (str(value),))
 
-    def sql(self, text: str) -> None:
-        """Look at the literals of a condition, as commits log them: each belongs to the column named before it."""
+    def _search_mapping(self, name: str, mapping: Mapping[Any, Any]) -> list[tuple[str, Any]]:
+        """Search the values whose kind a neighbour states, and return the others by name."""
+        others = []
+        for key, value in mapping.items():
+            kind_column = KIND_COLUMN_OF.get(key, "")
+            kind = mapping.get(kind_column)
+            if kind_column and isinstance(kind, str) and isinstance(value, str | int):
+                self.search_values(key, (str(value),), KIND_COLUMNS[kind_column].get(kind))
+            else:
+                # The bounds of a plan's ranges are keys of any table.
+                others.append(("row_key" if name == "ranges" and key in _BOUNDS else str(key), value))
+        return others
+
+    def _search_sql(self, text: str) -> None:
+        """Search the literals of an SQL condition in a commit. Each belongs to the column named before it."""
         column, literals = "", 0
         for literal, word in _SQL.findall(text):
             if word:
                 column = column if word.upper() in _SQL_WORDS else word
             elif column in FIELD_KINDS:
-                self.named(column, (literal.replace("''", "'"),))
+                self.search_values(column, (literal.replace("''", "'"),))
                 literals += 1
-        if not literals and self.needles.is_telling:
-            self.counts[ACCOUNT] += len(self.needles.as_word.findall(text))
+        if not literals:
+            self.counts[ACCOUNT] += self.terms.count_id(text)
 
-    def raw(self, chunk: bytes, *, as_word: bool = True) -> None:
-        """Look at bytes that nothing decodes; without ``as_word``, where others' texts may speak of the account."""
-        if self.needles.is_telling:
-            self.counts[ACCOUNT] += self.needles.in_bytes(chunk, as_word=as_word)
-        if self.needles.canaries:
-            self.search.add(self, chunk.decode("latin-1"))
-
-    @property
-    def seen(self) -> dict[str, int]:
-        """Kind → how often, without zeros."""
-        return {kind: count for kind, count in sorted(self.counts.items()) if count}
-
-
-def cbor_text(text: bytes) -> bytes:
-    """A text as CBOR holds it: its length, then itself."""
-    length = len(text)
-    if length < 24:
-        return bytes([0x60 + length]) + text
-    return (bytes([0x78, length]) if length < 256 else b"\x79" + length.to_bytes(2, "big")) + text
+    def search_bytes(self, chunk: bytes, *, ids: bool = True) -> None:
+        """Search bytes that nothing decodes. Pass ``ids=False`` if other accounts' texts may mention the account."""
+        text = chunk.decode("latin-1")
+        if ids:
+            self.counts[ACCOUNT] += self.terms.count_id(text, is_latin_1=True)
+        self.search.add(self, text)

@@ -1,4 +1,4 @@
-"""Decoding what the lineage stores, so that a scan can look at it: Parquet, Delta logs, JSON, CSV, raw bytes."""
+"""Search of stored formats: Parquet, Delta logs, JSON, CSV, raw bytes."""
 
 import csv
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,101 +9,87 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from resources.erasure.delimited import read_separated
-from resources.erasure.terms import FREE_TEXT, Sightings
+from resources.erasure.delimited import read_delimited
+from resources.erasure.terms import FREE_TEXT, Matches
 from resources.erasure.tombstones import ACCOUNT, FIELD_KINDS, KIND_COLUMN_OF, KIND_COLUMNS
 
 _CHUNK_BYTES = 8 << 20
 _CSV_ROWS = 10_000
-_STATISTICS = "stats"
-"""The column of a Delta checkpoint that holds JSON as the log does."""
+_TEXT_TYPES, _ID_TYPES = ("BYTE_ARRAY", "FIXED_LEN_BYTE_ARRAY"), ("INT32", "INT64")
+_DELTA_STATISTICS = "stats"
+"""The column of a Delta checkpoint that holds JSON, like the log."""
 
 
-def look_into_parquet(parquet: pq.ParquetFile, seen: Sightings) -> None:
-    """Every text of every row group: values, dictionaries (unreferenced entries too), statistics, footer metadata.
+def search_parquet(source: pa.NativeFile, matches: Matches) -> None:
+    """Search every text of every row group: values, dictionaries with unused entries, statistics, footer metadata.
 
-    ``parquet`` was opened with ``text_columns`` as dictionaries. Numbers that are no ids are
-    not read, so vectors cost nothing.
-    Memory: one text column of one row group, each distinct value once.
+    Only text and ids are read, so vectors cost nothing. Memory: one text column of one row group, each distinct value
+    once. Raise ValueError if the source is not Parquet.
     """
-    for value in (parquet.metadata.metadata or {}).values():
-        seen.raw(value)
-    roots = text_roots(parquet.schema)
-    for group in range(parquet.num_row_groups):
-        _look_at_statistics(parquet.metadata.row_group(group), seen)
-        for root in roots:
-            sign = KIND_COLUMN_OF.get(root)
-            with_sign = [root, sign] if sign in parquet.schema_arrow.names else [root]
-            rows = parquet.read_row_group(group, columns=with_sign)
-            _look_at_column(rows, root, sign if len(with_sign) > 1 else None, seen)
+    metadata = pq.read_metadata(source)
+    schema = metadata.schema.to_arrow_schema()
+    columns = [metadata.schema.column(i) for i in range(metadata.num_columns)]
+    texts = [column.path for column in columns if column.physical_type in _TEXT_TYPES]
+    ids = [column.path for column in columns if column.physical_type in _ID_TYPES and _names_id(column.path)]
+    flat_texts = [path for path in texts if path in schema.names]
+    parquet = pq.ParquetFile(source, metadata=metadata, read_dictionary=flat_texts)
+    for value in (metadata.metadata or {}).values():
+        matches.search_bytes(value)
+    for group in range(metadata.num_row_groups):
+        _search_statistics(metadata.row_group(group), matches)
+        for name in dict.fromkeys(path.split(".")[0] for path in (*texts, *ids)):
+            kind_column = KIND_COLUMN_OF.get(name)
+            if kind_column in schema.names:
+                rows = parquet.read_row_group(group, columns=[name, kind_column])
+                _search_by_kind(rows, name, str(kind_column), matches)
+            else:
+                for chunk in parquet.read_row_group(group, columns=[name])[name].chunks:
+                    for leaf, values in _texts(name, chunk):
+                        _search_texts(leaf, values, None, matches)
 
 
-def text_columns(schema: pq.ParquetSchema) -> list[str]:
-    """The flat text columns, which are read as dictionaries."""
-    return [schema.column(i).path for i in range(len(schema)) if _is_text(schema, i) and schema.column(i).path in
-            schema.to_arrow_schema().names]  # fmt: skip
+def _names_id(path: str) -> bool:
+    return not FIELD_KINDS.keys().isdisjoint(path.split("."))
 
 
-def text_roots(schema: pq.ParquetSchema) -> list[str]:
-    """The top-level columns that hold texts anywhere, or numbers as ids."""
-    paths = {i: schema.column(i).path.split(".") for i in range(len(schema))}
-    return list(dict.fromkeys(path[0] for i, path in paths.items() if _is_text(schema, i) or _is_id(schema, i, path)))
-
-
-def _is_id(schema: pq.ParquetSchema, index: int, path: Sequence[str]) -> bool:
-    return bool(set(path) & set(FIELD_KINDS)) and schema.column(index).physical_type in ("INT32", "INT64")
-
-
-def _is_text(schema: pq.ParquetSchema, index: int) -> bool:
-    return bool(schema.column(index).physical_type in ("BYTE_ARRAY", "FIXED_LEN_BYTE_ARRAY"))
-
-
-def _look_at_statistics(group: pq.RowGroupMetaData, seen: Sightings) -> None:
+def _search_statistics(group: pq.RowGroupMetaData, matches: Matches) -> None:
     for index in range(group.num_columns):
         column = group.column(index)
         found = column.statistics
-        if found is not None and found.has_min_max:
-            # The rows tell which kind of item a name is of; the bounds of many rows do not.
-            path = column.path_in_schema.split(".")
-            name = path[0] if path[0] in FREE_TEXT else path[-1]
-            kinds = (str, int) if name in FIELD_KINDS else (str,)
-            if name == _STATISTICS:
-                continue  # cut-off beginnings of JSON that the rows, all of them read, have whole
-            bounds = {str(value) for value in (found.min, found.max) if isinstance(value, kinds)}
-            seen.named(name, bounds, () if name in KIND_COLUMN_OF else None)
+        path = column.path_in_schema.split(".")
+        name = path[0] if path[0] in FREE_TEXT else path[-1]
+        # The bounds of Delta statistics are truncated JSON. The rows hold all of it.
+        if found is not None and found.has_min_max and name != _DELTA_STATISTICS:
+            types = (str, int) if name in FIELD_KINDS else (str,)
+            bounds = {str(value) for value in (found.min, found.max) if isinstance(value, types)}
+            # Only a row states its kind, so the bounds of such a column match no id.
+            matches.search_values(name, bounds, () if name in KIND_COLUMN_OF else None)
 
 
-def _look_at_column(rows: pa.Table, root: str, sign: str | None, seen: Sightings) -> None:
-    for chunk in rows[root].chunks:
-        if sign is None:
-            for name, texts in _texts(root, chunk):
-                _look_at_texts(name, texts, None, seen)
-    if sign is not None:
-        plain = rows[root].cast(pa.string()).combine_chunks()
-        signs = rows[sign].cast(pa.string()).combine_chunks()
-        for value in pc.unique(signs).to_pylist():
-            here = pc.is_null(signs) if value is None else pc.equal(signs, value)
-            _look_at_texts(root, pc.unique(plain.filter(here)), KIND_COLUMNS[sign].get(value), seen)
+def _search_by_kind(rows: pa.Table, name: str, kind_column: str, matches: Matches) -> None:
+    texts = rows[name].cast(pa.string()).combine_chunks()
+    kinds = rows[kind_column].cast(pa.string()).combine_chunks()
+    for value in pc.unique(kinds).to_pylist():
+        is_kind = pc.is_null(kinds) if value is None else pc.equal(kinds, value)
+        _search_texts(name, pc.unique(texts.filter(is_kind)), KIND_COLUMNS[kind_column].get(value), matches)
 
 
-def _look_at_texts(name: str, texts: pa.Array, kinds: Sequence[str] | None, seen: Sightings) -> None:
+def _search_texts(name: str, texts: pa.Array, kinds: Sequence[str] | None, matches: Matches) -> None:
     if name in FIELD_KINDS:
-        seen.named(name, (value for value in texts.to_pylist() if value is not None), kinds)
-        return
-    if name == _STATISTICS:  # bounds by column: another's id may well hold the account's
-        for text in (value for value in texts.to_pylist() if value is not None):
-            if not seen.json_text(text):
-                seen.raw(text.encode())
-        return
-    seen.texts(texts.to_pylist())
-    if name in FREE_TEXT:
-        return
-    told = pc.or_(pc.starts_with(texts, "{"), pc.equal(texts, seen.needles.subject.account_id))
-    seen.named(name, texts.filter(pc.fill_null(told, False)).to_pylist())
+        matches.search_values(name, texts.drop_null().to_pylist(), kinds)
+    elif name == _DELTA_STATISTICS:  # bounds by column: another account's id may contain this one
+        for text in texts.drop_null().to_pylist():
+            if not matches.search_json(text):
+                matches.search_bytes(text.encode())
+    else:
+        matches.search_texts(texts.to_pylist())
+        if name not in FREE_TEXT:
+            is_candidate = pc.or_(pc.starts_with(texts, "{"), pc.equal(texts, matches.terms.subject.account_id))
+            matches.search_values(name, texts.filter(pc.fill_null(is_candidate, False)).to_pylist())
 
 
 def _texts(name: str, array: pa.Array) -> Iterator[tuple[str, pa.Array]]:
-    """(name, distinct texts) of an array's leaves; of a dictionary all entries, used or not."""
+    """Yield (name, distinct texts) of each leaf. A dictionary yields all entries, unused ones too."""
     kind = array.type
     if pa.types.is_dictionary(kind):
         yield from _texts(name, array.dictionary)
@@ -113,64 +99,62 @@ def _texts(name: str, array: pa.Array) -> Iterator[tuple[str, pa.Array]]:
     elif pa.types.is_list(kind) or pa.types.is_large_list(kind):
         yield from _texts(name, array.flatten())
     elif pa.types.is_struct(kind):
-        for field, below in zip(kind, array.flatten(), strict=True):
-            yield from _texts(field.name, below)
+        for field, values in zip(kind, array.flatten(), strict=True):
+            yield from _texts(field.name, values)
+    elif pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        decoded = [value.decode("latin-1") for value in pc.unique(array).drop_null().to_pylist()]
+        yield name, pa.array(decoded, pa.string())
     elif (
         pa.types.is_string(kind)
         or pa.types.is_large_string(kind)
         or (pa.types.is_integer(kind) and name in FIELD_KINDS)
     ):
         yield name, pc.unique(array).cast(pa.string())
-    elif pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
-        values = [value.decode("latin-1") for value in pc.unique(array).to_pylist() if value is not None]
-        yield name, pa.array(values, pa.string())
 
 
-def look_into_json(body: bytes, seen: Sightings) -> None:
-    """A JSON document, or one a line, as Delta's log is; what is neither is looked at as bytes."""
+def search_json(body: bytes, matches: Matches) -> None:
+    """Search a JSON document, or JSON lines like Delta's log. Search unparsable lines as bytes."""
     text = body.decode(errors="replace")
-    if seen.json_text(text):
+    if matches.search_json(text):
         return
     for line in text.splitlines():
-        if line.strip() and not seen.json_text(line):
-            seen.raw(line.encode())
+        if line.strip() and not matches.search_json(line):
+            matches.search_bytes(line.encode())
 
 
-def look_into_csv(key: str, body: bytes, seen: Sightings) -> None:
-    """Separated text with a header, cell by cell; where quotes are not in order, line by line and as bytes too.
+def search_csv(key: str, body: bytes, matches: Matches) -> None:
+    """Search delimited text cell by cell, 10,000 rows at a time. If quotes are broken, search lines and bytes too.
 
-    10,000 rows at a time. A cell that stands under no header is an account's id where it equals it.
+    A cell without a header is an account id if it equals the account's.
     """
-    text = read_separated(key, body)
+    text = read_delimited(key, body)
     rows = (cells for _, cells in text.rows())
     try:
-        while some := list(islice(rows, _CSV_ROWS)):
-            _look_at_cells(text.names, some, seen)
+        while batch := list(islice(rows, _CSV_ROWS)):
+            _search_cells(text.names, batch, matches)
     except csv.Error:
-        _look_at_cells((), text.lines(), seen)
-        seen.raw(body)
+        _search_cells((), text.lines(), matches)
+        matches.search_bytes(body)
 
 
-def _look_at_cells(names: Sequence[str], rows: Iterable[Sequence[str]], seen: Sightings) -> None:
+def _search_cells(names: Sequence[str], rows: Iterable[Sequence[str]], matches: Matches) -> None:
     found: dict[tuple[str, Sequence[str] | None], set[str]] = {}
     for cells in rows:
         values = dict(zip(names, cells, strict=False))
         for name, value in zip(names, cells, strict=False):
-            sign = KIND_COLUMN_OF.get(name)
-            kinds: Sequence[str] | None = None
-            if sign and values.get(sign):
-                kinds = KIND_COLUMNS[sign].get(values[sign])
+            kind_column = KIND_COLUMN_OF.get(name, "")
+            kinds = KIND_COLUMNS.get(kind_column, {}).get(values.get(kind_column, ""))
             found.setdefault((name, kinds), set()).add(value.strip())
         if len(cells) != len(names):
             found.setdefault(("", (ACCOUNT,)), set()).update(cell.strip() for cell in cells)
     for (name, of_name), texts in found.items():
-        seen.named(name, texts, of_name)
+        matches.search_values(name, texts, of_name)
 
 
-def look_into_bytes(file: BinaryIO, seen: Sightings, *, as_word: bool) -> None:
-    """Any file, 8 MB at a time; what lies across two chunks is seen too."""
+def search_bytes(file: BinaryIO, matches: Matches, *, ids: bool = True) -> None:
+    """Search any file, 8 MB at a time. The chunks overlap by the longest term."""
     before = b""
     while chunk := file.read(_CHUNK_BYTES):
-        if content := (before + chunk).strip(b"\0"):  # engines make their files long beforehand
-            seen.raw(content, as_word=as_word)
-        before = chunk[-seen.needles.longest :]
+        if content := (before + chunk).strip(b"\0"):  # engines preallocate their files
+            matches.search_bytes(content, ids=ids)
+        before = chunk[-matches.terms.longest :]

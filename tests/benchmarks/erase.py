@@ -1,8 +1,8 @@
-"""Measure the erasure of a 20,000-post account, and check that nothing of it is left.
+"""Erase a 20,000-post account among others: is everything gone, and how long does it take?
 
-The embedded lineage runs with the real model on sample creators and one account, each of whose posts holds a text that
-stands nowhere else (a canary); then some posts are edited, so that there is a past to erase. A scan that decodes
-everything has to find every canary before, and none after. Nothing else does this, so there is no peer.
+The embedded lineage runs with the real model on sample creators and one account. Each of its posts has a canary, a text
+that occurs nowhere else. Then some posts are edited, so that there is a history to erase. The scan must find every
+canary before the erasure, and none after it. No other project does this, so there is no peer.
 """
 
 import json
@@ -34,13 +34,13 @@ _THEN = datetime(2024, 5, 1, tzinfo=UTC)
 
 
 def measure(_home: Path, console: Console) -> BenchResult:
-    """Load, run, edit, run and erase in a home folder of its own."""
+    """Load, run, edit, run and erase, in a home folder of the bench."""
     texts = real_length_posts(POSTS_OF_ACCOUNT + EDITED, MiniLmModel(weights_folder(), available_cores()))
     return measure_erasure(console, OTHERS, texts)
 
 
 def measure_erasure(console: Console, others: int, texts: list[str]) -> BenchResult:
-    """Return the account's posts; the last EDITED texts are kept back to replace those of the first posts."""
+    """Measure with all texts but the last EDITED as posts. The last ones replace the texts of the first posts."""
     draw = random.Random(_SEED)  # noqa: S311
     canaries = [f"canary{draw.getrandbits(64):016x}" for _ in range(len(texts) + 4)]
     marked = [f"{text} {canary}" for text, canary in zip(texts, canaries, strict=False)]
@@ -66,7 +66,7 @@ def measure_erasure(console: Console, others: int, texts: list[str]) -> BenchRes
 def result(
     canaries: int, run_seconds: float, seconds: float, receipt: dict[str, Any], again: dict[str, Any]
 ) -> BenchResult:
-    """Return figures and targets of two receipts: of the erasure, and of a repetition without work."""
+    """Return figures and targets of two receipts: of the erasure, and of a repeated one, which removes nothing."""
     before, after = receipt["found_before"], receipt["found_after"]
     removed = receipt["removed"]
     figures: dict[str, float] = {
@@ -96,7 +96,7 @@ def result(
 
 
 def add_account(folder: Path, texts: list[str], canaries: list[str]) -> None:
-    """Add the account to a folder of sample creators, with a canary in each of its texts."""
+    """Add the account to a folder of sample creators, with a canary in each of its free texts."""
     name, bio, told, rejected = canaries
     common: dict[str, Any] = {"network": "youtube", "updated_at": _THEN, "deleted_at": None}
     account = {"account_id": ACCOUNT, "handle": "erased.handle", "display_name": name, "bio": bio, "followers": 1_000}

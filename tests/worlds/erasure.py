@@ -1,7 +1,7 @@
-"""Erasing an account in a world of the lineage's tests."""
+"""An account to erase in a world of the lineage tests."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -10,12 +10,14 @@ import polars as pl
 import psycopg
 
 from assets.erasure.erase import Erasing
+from assets.erasure.points import every_point
 from assets.lake import LAKE_POSTS
 from resources.delta.state import LedgerResource
 from resources.erasure.scan import Scan
 from resources.erasure.tombstones import ErasureResource
 from resources.local_stack import EmbeddedStack
 from resources.settings import bucket_count
+from resources.vectors.values import IndexPoint
 from tests.worlds.lineage import (
     ACCOUNTS,
     ERASURE_KEY,
@@ -30,13 +32,13 @@ from tests.worlds.lineage import (
 )
 
 ERASED = FIRST
-"""An account of bucket 0, with posts, testimonials, a reject, labels, and a text that others have too."""
+"""An account of bucket 0, with posts, testimonials, a reject, labels, and a text that other accounts share."""
 MOVED_OUT, MOVED_IN = f"{ERASED}/1", f"{ACCOUNTS[1]}/1"
-"""A post that was the account's and is another's now, and one that was another's."""
+"""A post that moved to another account, and a post that came from another account."""
 NEIGHBOUR = f"{ACCOUNTS[2]}/1"
 """Another account's post in the same bucket, with the same text as one of the account's."""
 ECHO = f"{ACCOUNTS[7]}/1"
-"""A post of another bucket with the very text of one of the account's, deleted since: its vector was copied there."""
+"""A deleted post of another bucket with the text of one of the account's posts: its vector was copied there."""
 ECHOED_TEXT = f"{ERASED} talks about origami, part 4"
 CANARIES = {
     "a text that was edited since": "canary-0-edited",
@@ -47,7 +49,7 @@ CANARIES = {
     "an audience that was dropped": "canary-5-ümlaut",
 }
 AUDIENCE = "landing/handed/first.csv"
-"""A file that somebody dropped where no stage looks; what the audience stage takes in is the world's own report."""
+"""A dropped file that no stage reads. The audience stage reads the world's own report."""
 INDEX_GROUPS = ("qdrant", "search")
 TABLE_GROUPS = ("corpus", "embedding", "label", "audience", "quarantine", "vertical", "summary", "mart", "quicksight")
 
@@ -57,7 +59,7 @@ def erasures(world: World) -> ErasureResource:
 
 
 def erasing(world: World, vacuum: Callable[[], int] | None = None) -> Erasing:
-    """The parts of an erasure of that world, settled by its own runs."""
+    """Return the parts of an erasure in that world."""
     return Erasing(
         s3=world.s3,
         lake=world.lake,
@@ -65,12 +67,17 @@ def erasing(world: World, vacuum: Callable[[], int] | None = None) -> Erasing:
         erasures=erasures(world),
         embedder=world.embedding[0],
         qdrant=world.qdrant,
-        scan=Scan(s3=world.s3, folders={"index": world.folder}),
+        scan=Scan(s3=world.s3, folders={"index": world.folder}, points=lambda: _points(world)),
         buckets=range(bucket_count()),
         settle_tables=lambda: _settled(world, *TABLE_GROUPS),
         settle_index=lambda: _settled(world, *INDEX_GROUPS),
         vacuum=vacuum,
     )
+
+
+def _points(world: World) -> Iterator[tuple[str, IndexPoint]]:
+    with world.qdrant.generations() as generations:
+        yield from every_point(generations)
 
 
 def _settled(world: World, *groups: str) -> None:
@@ -82,7 +89,7 @@ def _settled(world: World, *groups: str) -> None:
 
 @cache
 def haunted_world(stack: EmbeddedStack, folder: Path) -> World:
-    """A world in which the account has a present and a past; to be cloned and not to be changed."""
+    """Return a world where the account has current and historical data. Clone it; never change it."""
     world = empty_world(stack, "haunted", folder)
     with world.source() as connection:
         _write(connection, f"{ERASED}/0", CANARIES["a text that was edited since"])
@@ -108,7 +115,7 @@ def haunted_world(stack: EmbeddedStack, folder: Path) -> World:
 
 
 def without_the_account(stack: EmbeddedStack, folder: Path) -> Snapshot:
-    """What that world shows at its end if the account had never been."""
+    """Return the final snapshot of that world without the account."""
     world = empty_world(stack, "unhaunted", folder)
     with world.source() as connection:
         _move(connection, MOVED_OUT, LAST)
@@ -128,7 +135,7 @@ def without_the_account(stack: EmbeddedStack, folder: Path) -> Snapshot:
 
 
 def snapshot(world: World) -> Snapshot:
-    """All rows, points and exported files; the moments at which a source row was changed are left out."""
+    """Return all rows, points and exported files, without the update times of source rows."""
     found = world.snapshot()
     tables = {name: rows.drop("updated_at", strict=False) for name, rows in found.tables.items()}
     return replace(found, tables=tables)
@@ -152,7 +159,7 @@ def _move(connection: "psycopg.Connection[object]", post: str, account: str) -> 
 
 
 def _audience(*, with_erased: bool) -> bytes:
-    """A dropped CSV that knows accounts by id and by handle, as Excel writes it."""
+    """Return a CSV with accounts by id and by handle, as Excel writes it."""
     rows = [f"{ACCOUNTS[3]};{ACCOUNTS[3].title()};12,5"]
     if with_erased:
         rows = [f'{ERASED};x;"1;{CANARIES["an audience that was dropped"]}"', *rows, f";{ERASED.title()};3"]
@@ -160,7 +167,7 @@ def _audience(*, with_erased: bool) -> bytes:
 
 
 def _plant_crashed_attempts(world: World) -> None:
-    """What killed runs and other writers of Delta leave: unnamed files, compacted logs."""
+    """Plant the leftovers of killed runs and of other Delta writers: unreferenced files, compacted logs."""
     log = "lake/posts/_delta_log/"
     bodies = {item.key: world.s3.get(item.key) or b"" for item in world.s3.list_objects("lake/posts/")}
     data = next(key for key in sorted(bodies) if "account_bucket=0/" in key and "_change_data" not in key)
@@ -172,7 +179,7 @@ def _plant_crashed_attempts(world: World) -> None:
 
 
 def leave_an_upload_unfinished(world: World) -> None:
-    """What a process that is killed while it writes a large file leaves; a clone has none."""
+    """Leave a multipart upload unfinished, as a killed process does. A clone has none."""
     client, body = world.s3.client, b"rows of somebody"
     upload = client.create_multipart_upload(Bucket=world.s3.bucket, Key="raw/posts/unfinished.parquet")
     client.upload_part(Bucket=world.s3.bucket, Key=upload["Key"], UploadId=upload["UploadId"], PartNumber=1, Body=body)

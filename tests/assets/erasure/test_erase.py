@@ -1,4 +1,4 @@
-"""An account is erased: everything looks as if it had never been, whatever was killed on the way."""
+"""After an erasure the world is as if the account had never existed, wherever an attempt was killed."""
 
 import json
 import signal
@@ -42,7 +42,7 @@ TEXTS = tuple(CANARIES.values())
 
 @dataclass(frozen=True)
 class Erased:
-    """A world after the erasure, its receipt, and what the world should show."""
+    """A world after the erasure, its receipt, and the expected snapshot."""
 
     world: World
     receipt: Receipt
@@ -180,6 +180,18 @@ def test_erasing_again_removes_nothing_and_a_run_only_looks(again: World) -> Non
     assert {key: etag for key, etag in found.items() if key in objects} == objects
 
 
+def test_a_generation_that_an_attempt_did_not_rebuild_is_found(again: World) -> None:
+    """Its log and segments may hold deleted points, which no engine shows."""
+    parts = erasing(again)
+    terms = parts.terms(ERASED, TEXTS)
+    assert not look(parts, terms).places
+    parts.erasures.begin(terms.subject, parts.generations())
+    [(place, kinds)] = look(parts, terms).places.items()
+    assert place.startswith("qdrant/cippus_text_v")
+    assert kinds == {"generation": 1}
+    assert erase(parts, ERASED, TEXTS).is_clean
+
+
 def test_it_is_never_extracted_again(again: World, erased: Erased) -> None:
     with again.source() as connection:
         for table in ("accounts", "posts", "testimonials"):
@@ -202,7 +214,8 @@ def test_labels_that_come_later_are_left_out(again: World) -> None:
     assert after[GOLD.name].equals(before[GOLD.name])
     new = after[QUARANTINE.name].join(before[QUARANTINE.name], on=QUARANTINE.key, how="anti", nulls_equal=True)
     assert new["row_key"].to_list() == ["of-nobody"]
-    assert look(erasing(again), ERASED)[1].under("") == ["landing/labels/later.parquet"]
+    parts = erasing(again)
+    assert look(parts, parts.terms(ERASED, ())).under("") == ["landing/labels/later.parquet"]
 
 
 def test_an_unknown_account_is_refused_and_nothing_is_written(again: World) -> None:
@@ -235,7 +248,7 @@ MOMENTS = {
     "a table's log is cut, its files are there": ("after POST /[^/]*$", 6),
     "everything is gone, there is no receipt": ("before PUT .*/erasure/receipts/", 1),
 }
-"""What happened → the event that an attempt is killed at, and which of those."""
+"""State of the erasure → the event at which the attempt is killed, and its occurrence."""
 
 
 @pytest.fixture(scope="module")

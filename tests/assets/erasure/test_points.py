@@ -1,4 +1,4 @@
-"""Points of an erased account leave every generation, in a server too, and nobody else's do."""
+"""The points of an erased account are deleted from every generation, in a server too, and no other points."""
 
 import uuid
 from pathlib import Path
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from qdrant_client import QdrantClient, models
 
-from assets.erasure.points import build_anew, delete_points, every_point
+from assets.erasure.points import delete_points, every_point, rebuild
 from assets.qdrant.points import PointWriter
 from resources.delta.table import LakeResource
 from resources.erasure.tombstones import KeyedHash, Subject
@@ -74,14 +74,14 @@ def test_another_models_generation_is_not_replaced_by_an_empty_one(tmp_path: Pat
         fill(generations)
         writer = PointWriter(lake, CountingEmbedder())
         with pytest.raises(
-            VectorIndexError, match=r"^cippus_text_v2 is served and holds vectors of another model, but"
+            VectorIndexError, match=r"^cippus_text_v2 is served and its vectors are of another model, but"
         ):
-            build_anew(generations, writer, [0], lambda _gone: None)
+            rebuild(generations, writer, [0], lambda _gone: None)
         assert [found.number for found in generations.all()] == [1, 2]
 
 
 def test_without_an_index_there_is_nothing_to_do(tmp_path: Path, lake: LakeResource) -> None:
     with EdgeGenerations.lock(tmp_path, 5) as generations:
         assert delete_points(generations, SUBJECT) == 0
-        assert build_anew(generations, PointWriter(lake, CountingEmbedder()), [0], lambda _gone: None) == 0
+        assert rebuild(generations, PointWriter(lake, CountingEmbedder()), [0], lambda _gone: None) == 0
         assert generations.all() == []

@@ -1,4 +1,4 @@
-"""What was deleted from the embedded S3 is overwritten in its files, and what was not stays."""
+"""A vacuum removes deleted objects from the files of the embedded S3, and keeps the others."""
 
 import hashlib
 import signal
@@ -14,13 +14,13 @@ from resources.s3.client import S3Resource
 
 
 def body(number: int) -> bytes:
-    """Bytes that the server does not compress, as it does with texts."""
+    """Return bytes that the server does not compress."""
     return f"secret-{number:02}-".encode() + hashlib.shake_128(bytes([number])).digest(1_000)
 
 
 @pytest.fixture
 def home_of_own(tmp_path: Path) -> Iterator[Path]:
-    """A stack of the test's own: vacuuming looks at every object of a server."""
+    """A stack of this test: a vacuum checks every object of a server."""
     yield tmp_path
     embedded.down(tmp_path)
 
@@ -36,7 +36,7 @@ def bucket(home: Path) -> S3Resource:
 
 
 def stored(home: Path) -> set[int]:
-    """The numbers of the bodies in the volumes' files."""
+    """Return the numbers of the bodies in the volume files."""
     volumes = b"".join(path.read_bytes() for path in embedded.s3_server(home).data.glob("*.dat"))
     return {number for number in range(20) if f"secret-{number:02}-".encode() in volumes}
 

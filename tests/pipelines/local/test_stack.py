@@ -37,7 +37,7 @@ def module_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture
 def own(module_home: Path) -> EmbeddedStack:
-    """A stack that tests may kill and stop: up when a test begins, whatever the one before did."""
+    """A stack that tests may kill and stop. It is up when a test starts."""
     return embedded.up(module_home)
 
 
@@ -55,7 +55,7 @@ def bucket(stack: EmbeddedStack) -> S3Resource:
 
 
 def remember(stack: EmbeddedStack, value: str) -> None:
-    """Put a value into both parts; Postgres acknowledged it when the connection ends."""
+    """Store a value in both servers. Postgres has committed it when the connection closes."""
     with psycopg.connect(stack.postgres_dsn) as connection:
         connection.execute("TRUNCATE accounts")
         connection.execute("INSERT INTO accounts (account_id) VALUES (%s)", (value,))
@@ -185,7 +185,7 @@ def test_taken_ports_are_left_and_recorded_pids_of_others_are_not_signalled(
 
 
 def test_postgres_waits_for_the_children_of_a_killed_postmaster(own: EmbeddedStack, module_home: Path) -> None:
-    """A second cluster beside a backend that still writes would corrupt the data."""
+    """A second cluster would corrupt the data while an old backend still writes."""
     keys = (module_home / "postgres" / "postmaster.pid").read_text().splitlines()
     assert len(keys) >= 7, "the pid file is Postgres' own, with the shared memory that it looks for"
     os.kill(pids(module_home)["Postgres"] or 0, signal.SIGKILL)
@@ -231,7 +231,7 @@ def test_nobody_without_a_password_reads_or_deletes_objects_over_http(
 
 
 def listening(pid: int) -> set[tuple[str, int]]:
-    """(address in hexadecimal, port) of every socket that a process listens on or receives datagrams at."""
+    """Return (address in hexadecimal, port) of every listening or datagram socket of a process."""
     links = (str(found.readlink()) for found in Path(f"/proc/{pid}/fd").iterdir())
     inodes = {link[len("socket:[") : -1] for link in links if link.startswith("socket:[")}
     found = set()

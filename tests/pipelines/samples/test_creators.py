@@ -1,4 +1,4 @@
-"""The sample creators: the same everywhere, stable as they grow, and as dirty as their summary says."""
+"""Sample creators are reproducible, stable as their number grows, and as dirty as their summary says."""
 
 import hashlib
 import json

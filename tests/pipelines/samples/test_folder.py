@@ -1,4 +1,4 @@
-"""What a folder of Parquet files must look like: every refusal names file, column and what was expected."""
+"""Validation of a folder of Parquet files: every error names the file, the column and the expected type."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -140,8 +140,8 @@ NOT_UTF8 = pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\
         ("testimonials", "rating", pa.array([1, 40_000]), "int16: Integer value 40000 not in range"),
         ("accounts", "followers", pa.array([2**63], pa.uint64()), "int64: Integer value 9223372036854775808 not in"),
         ("accounts", "updated_at", pa.array([10**15], pa.timestamp("s")), "timestamp[us, tz=UTC]: Casting from"),
-        ("accounts", "updated_at", pa.array([10**12], pa.timestamp("s")), "timestamp[us, tz=UTC]: the time lies out"),
-        ("posts", "posted_at", pa.array([-(10**17)], TIMESTAMP), "timestamp[us, tz=UTC]: the time lies outside the"),
+        ("accounts", "updated_at", pa.array([10**12], pa.timestamp("s")), "timestamp[us, tz=UTC]: a time is out"),
+        ("posts", "posted_at", pa.array([-(10**17)], TIMESTAMP), "timestamp[us, tz=UTC]: a time is outside the"),
         ("posts", "text", NOT_UTF8, "string: In chunk 0: Invalid: Invalid UTF8"),
     ],
 )

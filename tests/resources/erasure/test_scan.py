@@ -1,9 +1,10 @@
-"""The scan sees what is stored in every form, tells ids apart from longer ones, and holds little in memory."""
+"""The scan finds an account in every stored format, tells ids from longer ones, and holds little in memory."""
 
 import io
 import json
 import os
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +12,13 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from assets.erasure.objects import owned_rows
+from assets.erasure.points import every_point
 from resources.erasure.scan import Findings, Scan
-from resources.erasure.terms import CanarySearch, Needles, Sightings
+from resources.erasure.terms import CanarySearch, Matches, SearchTerms
 from resources.erasure.tombstones import KeyedHash, Subject
 from resources.s3.client import S3Resource
-from resources.vectors.edge.files import lz4_block, stored_payloads
 from resources.vectors.edge.generations import EdgeGenerations
 from resources.vectors.generations import IndexConfig
 from resources.vectors.values import IndexPoint, SparseVector
@@ -27,16 +26,16 @@ from resources.vectors.values import IndexPoint, SparseVector
 HASHED = KeyedHash(b"k" * 32)
 ID, POST, CANARY = "acc_0000001", "post_1", "a canary, “quoted”"
 SUBJECT = Subject(ID, HASHED, frozenset([HASHED("post", POST), HASHED("handle", "its.handle")]))
-NEEDLES = Needles(SUBJECT, (CANARY, "canary-1", "canary-10"))
+TERMS = SearchTerms(SUBJECT, (CANARY, "canary-1", "canary-10"))
 
 
-def scan(s3: S3Resource, needles: Needles = NEEDLES, **folders: Path) -> Findings:
-    return Scan(s3=s3, folders=folders).run(needles)
+def scan(s3: S3Resource, terms: SearchTerms = TERMS, **folders: Path) -> Findings:
+    return Scan(s3=s3, folders=folders).run(terms)
 
 
-def found(s3: S3Resource, key: str, body: bytes, needles: Needles = NEEDLES) -> dict[str, int]:
+def found(s3: S3Resource, key: str, body: bytes, terms: SearchTerms = TERMS) -> dict[str, int]:
     s3.put(key, body)
-    seen = dict(scan(s3, needles).places.get(key, {}))
+    seen = dict(scan(s3, terms).places.get(key, {}))
     s3.delete([key])
     return seen
 
@@ -69,7 +68,7 @@ def test_parquet_statistics_dictionaries_and_footer(s3: S3Resource) -> None:
 
 
 def test_several_row_groups_and_a_large_object(s3: S3Resource, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("resources.erasure.scan._WHOLE_BYTES", 0)
+    monkeypatch.setattr("resources.erasure.scan._LARGEST_WHOLE_BYTES", 0)
     rows = {"account_id": [ID if n == 2_500 else f"other-{n}" for n in range(3_000)], "vector": [[0.5] * 8] * 3_000}
     assert found(s3, "a.parquet", parquet(rows, row_group_size=1_000, write_statistics=False)) == {"account": 1}
 
@@ -106,20 +105,20 @@ def test_others_who_speak_of_the_account_are_not_the_account(s3: S3Resource, tmp
     assert found(s3, "a.json", json.dumps({"account_id": "other", "text": said}).encode()) == {}
     assert found(s3, "a.csv", f"account_id,text\nother,{said}\n".encode()) == {}
     write_points(tmp_path, [{"account_id": "other", "post_id": "p", "text": said}])
-    assert scan(s3, index=tmp_path).places == {}
+    assert scan_index(s3, tmp_path).places == {}
 
 
 def test_ids_that_are_numbers_are_found_by_column_alone(s3: S3Resource) -> None:
     """Account 42 is erased with its post 7; post 42 and account 7 are others'."""
-    needles = Needles(Subject("42", HASHED, frozenset([HASHED("post", "7")])))
+    terms = SearchTerms(Subject("42", HASHED, frozenset([HASHED("post", "7")])))
     rows = {"account_id": ["7", "42"], "post_id": ["42", "7"], "likes": ["42", "7"]}
-    assert found(s3, "a.parquet", parquet(rows, write_statistics=False), needles) == {"account": 1, "post": 1}
+    assert found(s3, "a.parquet", parquet(rows, write_statistics=False), terms) == {"account": 1, "post": 1}
     labels = pa.table({"item_kind": ["post", "account"], "item_id": ["42", "7"]})
-    assert found(s3, "a.parquet", parquet(labels), needles) == {}
-    assert not owned_rows(labels, needles.subject).any()
+    assert found(s3, "a.parquet", parquet(labels), terms) == {}
+    assert not owned_rows(labels, terms.subject).any()
     own = pa.table({"item_kind": ["post", "account", None], "item_id": ["7", "42", "42"]})
-    assert owned_rows(own, needles.subject).all()
-    assert found(s3, "a.parquet", parquet(own), needles) == {"account": 2, "post": 1}
+    assert owned_rows(own, terms.subject).all()
+    assert found(s3, "a.parquet", parquet(own), terms) == {"account": 2, "post": 1}
 
 
 def test_large_strings_and_rejects_are_owned_too() -> None:
@@ -154,7 +153,7 @@ def test_files_and_what_lies_across_two_chunks(s3: S3Resource, tmp_path: Path) -
     (tmp_path / "logs" / "big.log").write_bytes(os.urandom((8 << 20) - 20).replace(b"a", b"b") + b" " + text)
     (tmp_path / "source" / "rows").write_bytes(text)
     (tmp_path / "logs" / "link").symlink_to(tmp_path / "source" / "rows")
-    found = Scan(s3=s3, folders={"home": tmp_path}, left_out=frozenset([tmp_path / "source"])).run(NEEDLES)
+    found = Scan(s3=s3, folders={"home": tmp_path}, left_out=frozenset([tmp_path / "source"])).run(TERMS)
     assert set(found.places) == {"home/logs/big.log"}
     assert found.places["home/logs/big.log"].keys() == {"account", "canary"}
     assert found.canaries == {CANARY}
@@ -172,44 +171,47 @@ def write_points(folder: Path, payloads: list[dict[str, str]]) -> None:
         index.delete(ids[1:])
 
 
-def test_edge_log_segments_and_deleted_points(s3: S3Resource, tmp_path: Path) -> None:
-    text = f"{CANARY} {'again and again ' * 40}"  # which LZ4 compresses
-    write_points(
-        tmp_path,
-        [{"account_id": "other", "post_id": "x", "text": "y"}, {"account_id": ID, "post_id": POST, "text": text}],
-    )
-    found = scan(s3, index=tmp_path)
-    log = next(place for place in found.places if "/wal/" in place)
-    page = next(place for place in found.places if "/payload_storage/page" in place)
-    for place in (log, page):
-        assert found.places[place].keys() == {"account", "post", "canary"}, place
+def scan_index(s3: S3Resource, folder: Path) -> Findings:
+    """Scan an Edge index: its files, and its points through the engine."""
+
+    def points() -> Iterator[tuple[str, IndexPoint]]:
+        with EdgeGenerations.lock(folder, 5) as generations:
+            yield from every_point(generations)
+
+    return Scan(s3=s3, folders={"index": folder}, points=points).run(TERMS)
+
+
+def test_edge_points_and_the_log_of_deleted_points(s3: S3Resource, tmp_path: Path) -> None:
+    own = {"account_id": ID, "post_id": POST, "text": f"{CANARY} {'again and again ' * 40}"}
+    other = {"account_id": "other", "post_id": "x", "text": "y"}
+    write_points(tmp_path / "stored", [own])
+    found = scan_index(s3, tmp_path / "stored")
+    assert found.places["qdrant/cippus_text_v1"] == {"account": 1, "canary": 1, "post": 1}
     assert found.canaries == {CANARY}
+    write_points(tmp_path / "deleted", [other, own])
+    found = scan_index(s3, tmp_path / "deleted")
+    assert "qdrant/cippus_text_v1" not in found.places
+    [log] = [place for place in found.places if "/wal/" in place]
+    assert found.places[log].keys() == {"canary"}
 
 
-@given(st.binary(max_size=3_000) | st.text(alphabet="ab", max_size=3_000).map(str.encode), st.binary(max_size=40))
-def test_lz4_blocks_are_decoded_without_their_length(data: bytes, behind: bytes) -> None:
-    block = pa.compress(data, codec="lz4_raw", asbytes=True)
-    if data:
-        assert lz4_block(block + behind, 0, len(data)) == (data, len(block))
+@pytest.mark.parametrize("depth", [2_500, 100_000])
+def test_json_nested_too_deep_is_text(s3: S3Resource, depth: int) -> None:
+    nested = f"{'[' * depth}{']' * depth}"
+    assert found(s3, "a.json", json.dumps({"account_id": ID, "note": nested}).encode()) == {"account": 1}
+    assert found(s3, "a.json", f'{{"account_id": {nested}, "note": "{ID}"}}'.encode()) == {"account": 1}
+    rows = pa.table({"row_json": [json.dumps({"account_id": ID, "note": nested}), nested]})
+    assert owned_rows(rows, SUBJECT).tolist() == [True, False]
+    assert found(s3, "a.parquet", parquet(rows, write_statistics=False)) == {"account": 1}
 
 
-@given(st.lists(st.binary(min_size=1, max_size=600), max_size=6), st.binary(max_size=128))
-def test_payloads_are_found_block_by_block_and_damage_is_passed_over(payloads: list[bytes], damage: bytes) -> None:
-    page = damage.ljust(128, b"\xff") if damage else b""
-    for payload in payloads:
-        body = len(payload).to_bytes(4, "little") + pa.compress(payload, codec="lz4_raw", asbytes=True)
-        page += body + bytes(-len(body) % 128)
-    found = list(stored_payloads(page + bytes(256)))
-    assert found[-len(payloads) :] == payloads if payloads else True
-
-
-def test_sightings_hold_little_text() -> None:
-    search = CanarySearch(NEEDLES)
-    seen, other = Sightings(NEEDLES, search), Sightings(NEEDLES, search)
+def test_little_text_is_buffered() -> None:
+    search = CanarySearch(TERMS)
+    matches, other = Matches(TERMS, search), Matches(TERMS, search)
     for _ in range(50):
-        seen.texts(["x" * 1_000_000])
-        assert search.held <= 33 << 20
-    seen.texts(["a", None, CANARY])
-    other.texts(["canary-", "1"])
+        matches.search_texts(["x" * 1_000_000])
+        assert search.buffered <= 33 << 20
+    matches.search_texts(["a", None, CANARY])
+    other.search_texts(["canary-", "1"])
     search.flush()
-    assert (seen.seen, other.seen) == ({"canary": 1}, {})
+    assert (matches.by_kind, other.by_kind) == ({"canary": 1}, {})

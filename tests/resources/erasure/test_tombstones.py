@@ -1,4 +1,4 @@
-"""Tombstones: hashes that only the key can make, and nothing to do or to need where nobody was erased."""
+"""Tombstones are keyed hashes. Without erased accounts no key is needed."""
 
 import stat
 from concurrent.futures import ThreadPoolExecutor
@@ -21,16 +21,16 @@ def test_without_tombstones_no_key_is_needed(s3: S3Resource) -> None:
 
 
 def test_a_missing_or_short_key_is_one_sentence(s3: S3Resource) -> None:
-    with pytest.raises(ErasureKeyError, match=r"^CIPPUS_ERASURE_KEY is not set, expected a secret of at least 32"):
+    with pytest.raises(ErasureKeyError, match=r"^CIPPUS_ERASURE_KEY is not set; set it to a secret of at least 32"):
         ErasureResource(s3=s3).subject("a")
-    with pytest.raises(ErasureKeyError, match=r"^CIPPUS_ERASURE_KEY has 31 characters, expected"):
+    with pytest.raises(ErasureKeyError, match=r"^CIPPUS_ERASURE_KEY has 31 characters; set it to"):
         ErasureResource(s3=s3, key="k" * 31).subject("a")
 
 
 def test_another_key_is_refused_before_anything_comes_back(s3: S3Resource) -> None:
     mine = ErasureResource(s3=s3, key=KEY)
     mine.begin(mine.subject("gone"))
-    with pytest.raises(ErasureKeyError, match=r"is another key than the tombstones in s3://.*/erasure/ were made with"):
+    with pytest.raises(ErasureKeyError, match=r"is not the key of the tombstones in s3://.*/erasure/, so"):
         ErasureResource(s3=s3, key=OTHER_KEY).tombstones()
 
 
@@ -62,7 +62,7 @@ def test_a_tombstone_remembers_items_of_every_attempt(s3: S3Resource) -> None:
 
 
 def test_ids_are_told_apart_by_kind() -> None:
-    """A database that numbers its accounts and its posts has an account and another's post of one id."""
+    """In a database with numeric ids an account and another account's post may share an id."""
     hashed = KeyedHash(KEY.encode())
     subject = Subject("42", hashed, frozenset([hashed("post", "7")]))
     assert subject.owned("account_id", ["42", "7", None]) == {"42"}
