@@ -10,12 +10,11 @@ from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from assets.transforms.search.ranking import RankedAccount
-from resources.local_stack import EmbeddedStack
-
 if TYPE_CHECKING:
+    from assets.transforms.search.ranking import RankedAccount
     from pipelines.cli.lineage import CheckOutcome, LineageReport
     from pipelines.samples.load import LoadReport
+    from resources.local_stack import EmbeddedStack
 
 _EXCERPT_CHARACTERS = 160
 
@@ -40,7 +39,7 @@ def counting_rows(console: Console) -> Iterator[Callable[[str, int], None]]:
         yield on_rows
 
 
-def show_stack(console: Console, home: Path, stack: EmbeddedStack) -> None:
+def show_stack(console: Console, home: Path, stack: "EmbeddedStack") -> None:
     """Where the servers are."""
     table = Table.grid(padding=(0, 2))
     table.add_row("Postgres", escape(stack.postgres_dsn))
@@ -107,7 +106,7 @@ def show_checks(console: Console, outcomes: "Sequence[CheckOutcome]", broken: Ma
     console.print(f"{passed} passed, {len(outcomes) - passed} failed, {len(broken)} not evaluated", highlight=False)
 
 
-def show_accounts(console: Console, query: str, ranked: Sequence[RankedAccount]) -> None:
+def show_accounts(console: Console, query: str, ranked: "Sequence[RankedAccount]") -> None:
     """Accounts in order, each with its best posts."""
     table = Table("#", "account", "score", "evidence", title=f"“{escape(query)}”", show_lines=True)
     for place, account in enumerate(ranked, start=1):

@@ -1,47 +1,52 @@
-"""`cippus search`: creators for a query."""
+"""`cippus search`: rank creators for a query."""
 
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from assets.transforms.search.ranking import Retriever
 from pipelines.cli import presentation
 from pipelines.cli.terminal import Json, err, out, print_json, require_stack, require_utf8
 from resources.errors import InputError
 
+Retrievers = Literal["dense", "bm25", "hybrid"]
 _DAYS = ["%Y-%m-%d"]
 
 
 def search(  # noqa: PLR0913  # options of a command
-    query: Annotated[str, typer.Argument(help="What the creators should be about.")],
+    query: Annotated[str, typer.Argument(help="Topic that the creators post about.")],
     vertical: Annotated[str | None, typer.Option(help="Only accounts tagged with this vertical.")] = None,
     network: Annotated[str | None, typer.Option(help="Only posts of this network.")] = None,
     language: Annotated[str | None, typer.Option(help="Only posts in this language, such as en.")] = None,
     country: Annotated[str | None, typer.Option(help="Only accounts of this country, such as DE.")] = None,
     posted_after: Annotated[
-        datetime | None, typer.Option(formats=_DAYS, help="Only posts of this day (UTC) or later.")
+        datetime | None, typer.Option(formats=_DAYS, help="Only posts on or after this day (UTC).")
     ] = None,
     posted_before: Annotated[
         datetime | None, typer.Option(formats=_DAYS, help="Only posts before this day (UTC).")
     ] = None,
-    min_followers: Annotated[int | None, typer.Option(min=0, help="Only accounts with at least so many.")] = None,
-    max_followers: Annotated[int | None, typer.Option(min=0, help="Only accounts with at most so many.")] = None,
-    retriever: Annotated[Retriever, typer.Option(help="Which candidates count.")] = Retriever.HYBRID,
-    limit: Annotated[int, typer.Option(min=1, max=100, help="How many accounts.")] = 10,
+    min_followers: Annotated[
+        int | None, typer.Option(min=0, help="Only accounts with this many followers or more.")
+    ] = None,
+    max_followers: Annotated[
+        int | None, typer.Option(min=0, help="Only accounts with this many followers or fewer.")
+    ] = None,
+    retriever: Annotated[Retrievers, typer.Option(help="Index that finds candidates.")] = "hybrid",
+    limit: Annotated[int, typer.Option(min=1, max=100, help="Number of accounts.")] = 10,
     as_json: Json = False,
 ) -> None:
     """Rank accounts for a query, each with its best posts as evidence."""
-    from assets.search.query import Followers, Searcher
-    from resources.vectors.values import CollectionMissingError, SearchFilter
-    from resources.wiring import resources
-
     _require_known(vertical)
     require_utf8("The query", query)
     require_stack()
+    from assets.search.query import Followers, Searcher
+    from assets.transforms.search.ranking import Retriever
+    from resources.vectors.values import SearchFilter
+    from resources.wiring import resources
+
     made = resources()
-    # Their keys are EnvVars until then.
+    # Until they are initialized, their secrets are EnvVars.
     qdrant, embedder = made.qdrant.process_config_and_initialize(), made.embedder.process_config_and_initialize()
     searcher = Searcher(made.lake, embedder, qdrant)
     with err.status("searching"):
@@ -55,8 +60,8 @@ def search(  # noqa: PLR0913  # options of a command
                 posted_before=_in_utc(posted_before),
             )
             followers = Followers(min_followers, max_followers)
-            ranked = searcher.accounts(query, where, limit, followers=followers, retriever=retriever)
-        except (CollectionMissingError, ValueError) as error:
+            ranked = searcher.accounts(query, where, limit, followers=followers, retriever=Retriever(retriever))
+        except ValueError as error:
             raise InputError(str(error)) from None
     if as_json:
         print_json({"query": query, "accounts": [asdict(account) for account in ranked]})
@@ -73,5 +78,5 @@ def _require_known(vertical: str | None) -> None:
         raise InputError(message)
 
 
-def _in_utc(moment: datetime | None) -> datetime | None:
-    return None if moment is None else moment.replace(tzinfo=UTC)
+def _in_utc(day: datetime | None) -> datetime | None:
+    return None if day is None else day.replace(tzinfo=UTC)

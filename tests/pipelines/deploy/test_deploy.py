@@ -13,7 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 import pytest
 import yaml
-from dagster import DagsterInstance, DagsterInvalidConfigError, ExecutorDefinition, job, op, validate_run_config
+from dagster import DagsterInstance, DagsterInvalidConfigError, job, op, validate_run_config
 from dagster_k8s import k8s_job_executor
 
 from assets.transforms.source.schema import SOURCE_TABLES
@@ -81,7 +81,11 @@ def test_dagster_accepts_the_instance(instance: dict[str, Any], tmp_path: Path) 
     # Settings are checked before the storage is loaded, and dagster-postgres is in the image only.
     with pytest.raises(Exception, match="dagster_postgres"):
         DagsterInstance.from_config(str(tmp_path))
-    for misspelt in ({"storage": {"postgres": {"postgres_db": {"hostnam": "a"}}}}, {"run_retry": {}}):
+    misspelt_settings: tuple[dict[str, Any], ...] = (
+        {"storage": {"postgres": {"postgres_db": {"hostnam": "a"}}}},
+        {"run_retry": {}},
+    )
+    for misspelt in misspelt_settings:
         settings.write_text(yaml.safe_dump({**instance, **misspelt}))
         with pytest.raises(DagsterInvalidConfigError):
             DagsterInstance.from_config(str(tmp_path))
@@ -217,7 +221,7 @@ def test_step_settings_that_the_chart_shows_are_the_executors() -> None:
     assert shown
     block = yaml.safe_load("".join(line.removeprefix("#") for line in shown.group().splitlines(keepends=True)))
 
-    @job(executor_def=cast("ExecutorDefinition", k8s_job_executor))
+    @job(executor_def=k8s_job_executor)
     def on_kubernetes() -> None: ...
 
     assert validate_run_config(on_kubernetes, {"execution": {"config": block["execution"]["config"]}})
