@@ -1,4 +1,4 @@
-"""`cippus reconcile` and `cippus rollback`: the collection, put right or put back."""
+"""`cippus reconcile` and `cippus rollback`: repair the collection, or serve its previous generation."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 def reconcile(
     deep: Annotated[
-        bool, typer.Option("--deep", help="Compare payloads and vectors themselves, not the hashes that points carry.")
+        bool, typer.Option("--deep", help="Compare payloads and vectors, not only the hashes in the points.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Compare the collection with the lake, point by point, and repair what differs; nothing is embedded."""
+    """Compare every point of the collection with the lake, and repair the differences. Embeds nothing."""
     from assets.partitions import BUCKETS
     from assets.qdrant.points import recipe_of
     from assets.qdrant.promotion import serve_if_ready, written
@@ -54,7 +54,7 @@ def reconcile(
 
 
 def rollback(as_json: Json = False) -> None:
-    """Serve the generation that was served before, in line with the lake; run it again to return."""
+    """Serve the previous generation, updated to the lake. Run it again to return."""
     from assets.partitions import BUCKETS
     from assets.qdrant.points import recipe_of
     from assets.qdrant.reconciliation import Reconciled
@@ -64,7 +64,7 @@ def rollback(as_json: Json = False) -> None:
     buckets = [int(key) for key in BUCKETS.get_partition_keys()]
     with only_run(home()), qdrant.generations() as generations:
         before, previous = generations.serving(), generations.previous()
-        # Runs keep what is served up to date, and nothing else: what was deleted since would be found again.
+        # Runs update only the served generation: without a repair, search would find posts deleted since.
         is_current = previous is not None and previous.recipe.has_vectors_of(recipe_of(writer.model, "none"))
         if previous is not None and is_current:
             repair(generations.open(previous), writer, buckets, Reconciled(previous.name), deep=False)
@@ -80,12 +80,12 @@ def rollback(as_json: Json = False) -> None:
 
 
 def _of_this_environment() -> "tuple[QdrantResource, PointWriter]":
-    """The index, and what writes to it. Raises InputError when the stack is not up."""
+    """Return the index and its writer. Raise InputError when the stack is not up."""
     from assets.qdrant.points import PointWriter
     from resources.wiring import resources
 
     require_stack()
     made = resources()
-    # Their keys are EnvVars until then.
+    # Until they are initialized, their secrets are EnvVars.
     qdrant, embedder = made.qdrant.process_config_and_initialize(), made.embedder.process_config_and_initialize()
     return qdrant, PointWriter(made.lake, embedder.model())

@@ -1,4 +1,4 @@
-"""The job that compares all keys of the source with the lake's: hard deletes become tombstones, gaps are closed."""
+"""The job that compares all keys of the source with the lake: it records hard deletes and extracts missed rows."""
 
 from collections import Counter
 from dataclasses import asdict
@@ -30,7 +30,7 @@ def _reconcile(table: SourceTable) -> OpDefinition:
         quarantine: QuarantineResource,
         erasures: ErasureResource,
     ) -> None:
-        """One narrow scan of a table's keys; the window of what differs is a materialization of raw/*."""
+        """Scan a table's keys, and land one window with the differences."""
         erased = Counter[str]()
         with stopping_unless_transient():
             if not isinstance(source, LiveSource):
@@ -49,8 +49,8 @@ def _reconcile(table: SourceTable) -> OpDefinition:
     return reconcile
 
 
-@job(description="All keys of the source against the lake's: hard deletes become tombstones, missed rows are landed.")
+@job(description="Compares all keys of the source with the lake. Marks hard-deleted rows, and extracts missed rows.")
 def raw_key_reconciliation() -> None:
-    """One op a table; they do not depend on one another."""
+    """Reconcile each table in an independent op."""
     for table in SOURCE_TABLES.values():
         _reconcile(table)()
