@@ -1,4 +1,4 @@
-"""Start here: what the project consists of. `assets/stages.py` lists the stages in lineage order."""
+"""Start here: the Dagster definitions. `assets/stages.py` lists the stages in lineage order."""
 
 from dagster import Definitions, load_asset_checks_from_package_module
 

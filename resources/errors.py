@@ -71,14 +71,14 @@ def is_transient_sqlstate(sqlstate: str | None) -> bool:
 
 def is_transient(error: BaseException) -> bool:
     """Return whether another attempt may succeed. An unknown kind of error is a defect, and is not retried."""
+    if isinstance(error, CippusError):
+        return error.may_retry
     # Imported here: `cippus --help` needs none of these libraries, and they take a second to import.
     from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
     from botocore.exceptions import ConnectionError as BotocoreConnectionError
     from deltalake.exceptions import CommitFailedError
     from obstore.exceptions import GenericError
 
-    if isinstance(error, CippusError):
-        return error.may_retry
     if isinstance(error, ClientError):
         return str(error.response.get("Error", {}).get("Code", "")) in TRANSIENT_S3_CODES
     if isinstance(error, BotoCoreError):
@@ -94,11 +94,11 @@ def is_transient(error: BaseException) -> bool:
 
 def as_cippus_error(error: Exception) -> CippusError | None:
     """Return the failure to show for an error of S3, Delta or the operating system, or None for a defect."""
+    if isinstance(error, CippusError):
+        return error
     from botocore.exceptions import BotoCoreError, ClientError
     from deltalake.exceptions import DeltaError
 
-    if isinstance(error, CippusError):
-        return error
     if not isinstance(error, BotoCoreError | ClientError | DeltaError | OSError):
         return None
     kind = TransientFailure if is_transient(error) else PermanentFailure

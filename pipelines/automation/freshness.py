@@ -1,4 +1,4 @@
-"""How old an asset may be: what the UI shows as late."""
+"""Freshness policies: how old an asset may be before the UI shows it as late."""
 
 from collections.abc import Iterable
 from datetime import timedelta
@@ -6,15 +6,15 @@ from datetime import timedelta
 from dagster import AssetsDefinition, AssetSpec, FreshnessPolicy, map_asset_specs
 
 _HOURLY = FreshnessPolicy.time_window(fail_window=timedelta(hours=3), warn_window=timedelta(minutes=90))
-"""Extraction runs every hour, changed or not: one missed hour warns, a morning without fails."""
+"""Extraction runs every hour. Warn after one missed hour; fail after three hours."""
 _DAILY = FreshnessPolicy.time_window(fail_window=timedelta(hours=24), warn_window=timedelta(hours=12))
-"""These follow the lake when it changes. A day on which nobody posts anything is as suspicious as a broken chain."""
+"""These assets are updated when the lake changes. A day without any post indicates a failure upstream."""
 POLICIES = {"raw": _HOURLY, "lake": _HOURLY, "qdrant": _DAILY, "mart": _DAILY}
-"""Group → policy of its assets."""
+"""Asset group → policy of its assets."""
 
 
 def with_freshness(assets: Iterable[AssetsDefinition | AssetSpec]) -> list[AssetsDefinition | AssetSpec]:
-    """The assets, each with the policy of its group."""
+    """Return the assets, each with the policy of its group."""
 
     def fresh(spec: AssetSpec) -> AssetSpec:
         policy = POLICIES.get(spec.group_name or "")

@@ -1,4 +1,4 @@
-"""When something runs by the clock. Off until somebody turns it on."""
+"""Schedules. They are off until somebody turns them on."""
 
 from dagster import RunRequest, ScheduleDefinition, ScheduleEvaluationContext, schedule
 
@@ -9,7 +9,7 @@ from pipelines.jobs.raw_key_reconciliation import raw_key_reconciliation
 
 @schedule(job=EXTRACTION, cron_schedule="0 * * * *", execution_timezone="UTC")
 def hourly_extraction(context: ScheduleEvaluationContext) -> RunRequest:
-    """Every hour; the key keeps a tick that fires twice from running twice. What follows, sensors ask for."""
+    """Extract changes every hour; sensors start the runs downstream. The run key prevents a second run of a tick."""
     return RunRequest(run_key=context.scheduled_execution_time.isoformat(), tags=dict(all_buckets()))
 
 
@@ -18,14 +18,14 @@ daily_key_reconciliation = ScheduleDefinition(
     job=raw_key_reconciliation,
     cron_schedule="20 3 * * *",
     execution_timezone="UTC",
-    description="Hard deletes leave no trace but the missing key; what is found, the next extraction merges.",
+    description="Finds hard-deleted and missed rows of the source, once a day. The next extraction merges them.",
 )
 nightly_maintenance = ScheduleDefinition(
     name="nightly_maintenance",
     job=lake_maintenance,
     cron_schedule="40 4 * * *",
     execution_timezone="UTC",
-    description="Compaction where it is due, checkpoints, log clean-up and vacuum, while few write.",
+    description="Compacts, checkpoints and vacuums the lake's tables at night, when few runs write.",
 )
 
 SCHEDULES = [hourly_extraction, daily_key_reconciliation, nightly_maintenance]

@@ -1,13 +1,14 @@
-"""Asset checks: every promise of a stage, verified against what is really there.
+"""Asset checks: every promise of a stage, verified against the stored data.
 
-Belongs here: reading and comparing; a check may read a whole table, because it trusts nobody's count. Not here: repair.
+Belongs here: reading and comparing. A check may read a whole table, because it trusts no stored count.
+Not here: repair.
 """
 
 from dagster import AssetCheckResult, AssetCheckSeverity
 
 
 def verdict(problem: str, *, found: int, metadata: dict[str, int | float | str] | None = None) -> AssetCheckResult:
-    """Passed when nothing was found; otherwise an ERROR that says how much of what was."""
+    """Return a pass if ``found`` is 0, otherwise an ERROR that states the number of problems."""
     return AssetCheckResult(
         passed=found == 0,
         severity=AssetCheckSeverity.ERROR,

@@ -15,9 +15,9 @@ from resources.s3.client import S3Resource
 
 @asset_check(asset=AssetKey(["audience", "reports"]), name="files_taken_once")
 def files_taken_once(lake: LakeResource, ledger: LedgerResource, s3: S3Resource) -> AssetCheckResult:
-    """Every dropped file is taken in, as it is now and once, and no row is of another file or version.
+    """The current version of every audience report is loaded exactly once, and no other file has rows.
 
-    Reads the names of all rows' files and keys: a count that trusts the record would prove nothing.
+    Compares every row with the files in landing/audience/.
     """
     listed = [item for item in s3.list_objects(AUDIENCE_LANDING) if is_report(item)]
     fresh, gone = outstanding(listed, ledger.taken(REPORTS.name), report_rule())
@@ -34,7 +34,7 @@ def files_taken_once(lake: LakeResource, ledger: LedgerResource, s3: S3Resource)
 
 @asset_check(asset=AssetKey(["audience", "demographics"]), name="rows_match_reports")
 def rows_match_reports(lake: LakeResource) -> AssetCheckResult:
-    """Exactly what is reported about the live accounts of the lake, each share within 0 and 100 percent."""
+    """The rows are those that reports give for live accounts of the lake, with shares from 0 to 100 percent."""
     names, accounts = DEMOGRAPHICS.schema.names, lake.scan(LAKE_ACCOUNTS).filter(pl.col("deleted_at").is_null())
     due = lake.scan(REPORTS).join(accounts, on="account_id", how="semi").select(names).unique().collect()
     held = lake.scan(DEMOGRAPHICS).collect()

@@ -12,7 +12,7 @@ from resources.delta.table import LakeResource
 
 @asset_check(asset=AssetKey(["corpus", "decisions"]), name="every_post_decided")
 def every_post_decided(lake: LakeResource) -> AssetCheckResult:
-    """The decisions are about exactly the posts of the lake."""
+    """Every post of the lake has a decision, and no other post has one."""
     posts = lake.scan(LAKE_POSTS).select("post_id").collect()
     decided = lake.scan(DECISIONS).select("post_id").collect()
     odd = posts.join(decided, on="post_id", how="anti").height + decided.join(posts, on="post_id", how="anti").height
@@ -21,7 +21,7 @@ def every_post_decided(lake: LakeResource) -> AssetCheckResult:
 
 @asset_check(asset=AssetKey(["corpus", "decision_counts"]), name="counts_add_up")
 def counts_add_up(lake: LakeResource) -> AssetCheckResult:
-    """The counts are those of the decisions, reason by reason, so that no dropped post goes uncounted."""
+    """The count of every reason equals the number of decisions with that reason."""
     decided = lake.scan(DECISIONS).select("account_bucket", "dropped_because").collect()
     counted = lake.scan(DECISION_COUNTS).collect()
     due, columns = count_decisions(decided), DECISION_COUNTS.schema.names
@@ -32,7 +32,7 @@ def counts_add_up(lake: LakeResource) -> AssetCheckResult:
 
 @asset_check(asset=AssetKey(["corpus", "cippus_text"]), name="chunks_match_decisions")
 def chunks_match_decisions(lake: LakeResource) -> AssetCheckResult:
-    """Exactly the chosen posts have chunks, numbered from 0, under unique ids."""
+    """Every selected post has chunks, numbered from 0 and with unique ids; no other post has chunks."""
     chosen = lake.scan(DECISIONS).filter(pl.col("dropped_because").is_null()).select("post_id").collect()
     chunks = lake.scan(CHUNKS).select("post_id", "chunk_no", "point_id").collect()
     of_posts = chunks.group_by("post_id").agg(pl.len(), last=pl.col("chunk_no").max())
@@ -46,7 +46,7 @@ def chunks_match_decisions(lake: LakeResource) -> AssetCheckResult:
 
 @asset_check(asset=AssetKey(["corpus", "terms"]), name="frequencies_in_range")
 def frequencies_in_range(lake: LakeResource) -> AssetCheckResult:
-    """No term stands in fewer than one chunk of its bucket or in more than there are."""
+    """Every term occurs in at least one chunk of its bucket, and in at most all of them."""
     held = {bucket: contents.rows for bucket, contents in lake.contents(CHUNKS).items()}
     sizes = pl.DataFrame({"account_bucket": list(held), "chunks": list(held.values())}, schema_overrides={
         "account_bucket": pl.Int32, "chunks": pl.Int64})  # fmt: skip

@@ -15,7 +15,7 @@ _UNIT_TOLERANCE = 1e-4
 
 @asset_check(asset=AssetKey(["embedding", "cippus_text"]), name="vectors_unit_length")
 def vectors_unit_length(lake: LakeResource, embedder: EmbedderResource) -> AssetCheckResult:
-    """Vectors are finite, of unit length and of the model's dimension, one a hash and bucket. One bucket at a time."""
+    """Vectors are finite, of unit length and of the model's dimension, one per content hash and bucket."""
     odd = total = 0
     for bucket in sorted(lake.contents(VECTORS)):
         held = lake.scan(VECTORS, bucket).filter(pl.col("model") == embedder.model().name).collect()
@@ -29,7 +29,7 @@ def vectors_unit_length(lake: LakeResource, embedder: EmbedderResource) -> Asset
 
 @asset_check(asset=AssetKey(["embedding", "cippus_text"]), name="every_chunk_has_vector")
 def every_chunk_has_vector(lake: LakeResource, embedder: EmbedderResource) -> AssetCheckResult:
-    """Every content hash of the corpus has a vector of this model in its own bucket."""
+    """Every text of the corpus has a vector of the current model in its bucket."""
     place = ["account_bucket", "content_hash"]
     held = lake.scan(VECTORS).filter(pl.col("model") == embedder.model().name).select(place)
     missing = lake.scan(CHUNKS).select(place).unique().join(held, on=place, how="anti").collect()

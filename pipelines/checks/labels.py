@@ -12,7 +12,7 @@ from resources.delta.table import LakeResource
 
 @asset_check(asset=AssetKey(["label", "gold"]), name="items_known")
 def items_known(lake: LakeResource) -> AssetCheckResult:
-    """Every label is about a post or account of the lake and a vertical of the catalogue, and stands once."""
+    """Every label names a post or account of the lake and a vertical of the catalogue, and occurs once."""
     gold = lake.scan(GOLD).collect()
     known = pl.concat(
         [

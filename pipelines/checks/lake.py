@@ -13,7 +13,7 @@ from resources.raw.store import KEYS, Manifest, RawStoreResource, parse_timestam
 def _keys(table: SourceTable) -> AssetChecksDefinition:
     @asset_check(asset=AssetKey(["lake", table.name]), name="keys_unique")
     def keys_unique(lake: LakeResource) -> AssetCheckResult:
-        """One row a key, over all buckets."""
+        """Every key occurs in one row, over all buckets."""
         keys = lake.scan(LAKE_TABLES[table.name]).select(table.key).collect()[table.key]
         return verdict(f"repeated or null values of {table.key}", found=keys.len() - keys.drop_nulls().n_unique())
 
@@ -23,9 +23,9 @@ def _keys(table: SourceTable) -> AssetChecksDefinition:
 def _reconciles(table: SourceTable) -> AssetChecksDefinition:
     @asset_check(asset=AssetKey(["lake", table.name]), name="reconciles_with_raw")
     def reconciles_with_raw(raw_store: RawStoreResource, lake: LakeResource) -> AssetCheckResult:
-        """The lake holds exactly the newest usable version of every key that was ever extracted.
+        """The lake has exactly the newest usable version of every key that was ever extracted.
 
-        Memory grows with the table's keys: a count that trusts the merge would prove nothing.
+        Reads every version. Memory grows with the number of keys.
         """
         columns = [*dict.fromkeys([table.key, "updated_at", BUCKET, *table.required, *_judged(table)])]
         versions: list[pl.DataFrame] = []
@@ -47,7 +47,7 @@ def _reconciles(table: SourceTable) -> AssetChecksDefinition:
 
 
 def _without_overruled(earlier: pl.DataFrame, found: pl.DataFrame, manifest: Manifest) -> pl.DataFrame:
-    """Versions that a comparison of keys did not overrule: those that it judged, of keys that it found older."""
+    """Return the versions that a key reconciliation did not overrule with an older version of the key."""
     if manifest.kind != KEYS:
         return earlier
     [key, along] = found.columns
@@ -60,9 +60,9 @@ def _without_overruled(earlier: pl.DataFrame, found: pl.DataFrame, manifest: Man
 def _as_written(table: SourceTable) -> AssetChecksDefinition:
     @asset_check(asset=AssetKey(["lake", table.name]), name="rows_as_written")
     def rows_as_written(lake: LakeResource) -> AssetCheckResult:
-        """Every file is one that a merge wrote, and its rows have the sum that it was named by then.
+        """Every file was written by a merge, and its rows have the checksum in its name.
 
-        Reads the table, a file at a time: a row that was changed in place is seen by nothing else.
+        Reads the table, a file at a time. No other check finds a row that was changed in place.
         """
         spec = LAKE_TABLES[table.name]
         snapshot = lake.snapshot(spec)

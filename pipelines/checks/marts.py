@@ -13,7 +13,7 @@ from resources.delta.table import LakeResource
 
 @asset_check(asset=AssetKey(["mart", "creators"]), name="totals_match_lake")
 def creators_match_lake(lake: LakeResource) -> AssetCheckResult:
-    """As many creators as live accounts, and as many posts as their live posts."""
+    """The mart has one row per live account of the lake, and counts all their live posts."""
     live = lake.scan(LAKE_ACCOUNTS).filter(pl.col("deleted_at").is_null()).select(pl.len()).collect().item()
     posts = live_posts(lake.scan(LAKE_POSTS), lake.scan(LAKE_ACCOUNTS)).select(pl.len()).collect().item()
     mart = lake.scan(CREATORS).select(pl.len(), pl.col("posts").sum()).collect()
@@ -23,7 +23,7 @@ def creators_match_lake(lake: LakeResource) -> AssetCheckResult:
 
 @asset_check(asset=AssetKey(["mart", "posts_by_day"]), name="totals_match_lake")
 def days_match_lake(lake: LakeResource) -> AssetCheckResult:
-    """Posts and likes over all days are those of the live posts."""
+    """Posts and likes, summed over all days, equal the totals of the live posts in the lake."""
     totals = pl.len().alias("posts"), pl.col("likes").sum()
     lakes = live_posts(lake.scan(LAKE_POSTS), lake.scan(LAKE_ACCOUNTS)).select(totals).collect()
     mart = lake.scan(POSTS_BY_DAY).select(pl.col("posts", "likes").sum()).collect()
@@ -33,7 +33,7 @@ def days_match_lake(lake: LakeResource) -> AssetCheckResult:
 
 @asset_check(asset=AssetKey(["mart", "vertical_coverage"]), name="totals_match_tags")
 def coverage_matches_tags(lake: LakeResource) -> AssetCheckResult:
-    """Tagged items over all verticals are the tags."""
+    """The number of tagged items, summed over all verticals, equals the number of tags."""
     tags = lake.scan(TAGS).select(pl.len()).collect().item()
     tagged = lake.scan(VERTICAL_COVERAGE).select(pl.col("tagged").sum()).collect().item()
     return verdict("tags more or fewer than the mart counts", found=abs(tags - tagged))
@@ -41,7 +41,7 @@ def coverage_matches_tags(lake: LakeResource) -> AssetCheckResult:
 
 @asset_check(asset=AssetKey(["mart", "testimonials"]), name="totals_match_lake")
 def testimonials_match_lake(lake: LakeResource) -> AssetCheckResult:
-    """Exactly the live testimonials of the lake."""
+    """The rows are exactly the live testimonials of the lake."""
     key = "testimonial_id"
     live = lake.scan(LAKE_TESTIMONIALS).filter(pl.col("deleted_at").is_null()).select(key).collect()
     mart = lake.scan(TESTIMONIALS).select(key).collect()

@@ -19,7 +19,7 @@ from resources.vectors.server.health import Cluster
 
 @asset_check(asset=AssetKey(["qdrant", "cippus_text"]), name="points_match_chunks")
 def points_match_chunks(lake: LakeResource, qdrant: QdrantResource) -> AssetCheckResult:
-    """The collection holds exactly the corpus' chunks: the same ids, content hashes and payload digests."""
+    """The collection has exactly the chunks of the corpus, with the same ids, content hashes and payloads."""
     differing = points = 0
     with qdrant.open() as index:
         for bucket in sorted(int(key) for key in BUCKETS.get_partition_keys()):
@@ -34,7 +34,7 @@ def points_match_chunks(lake: LakeResource, qdrant: QdrantResource) -> AssetChec
 
 @asset_check(asset=AssetKey(["qdrant", "promotion"]), name="encoder_is_served")
 def encoder_is_served(embedder: EmbedderResource, qdrant: QdrantResource) -> AssetCheckResult:
-    """A generation is served, and it holds the encoder's vectors and terms: otherwise nothing can be found."""
+    """A generation is served, and it has vectors of the current encoder. Otherwise search finds nothing."""
     wanted = index_config_of(embedder.model(), qdrant.quantization)
     with qdrant.generations() as generations:
         serving = generations.serving()
@@ -45,7 +45,7 @@ def encoder_is_served(embedder: EmbedderResource, qdrant: QdrantResource) -> Ass
 
 @asset_check(asset=AssetKey(["qdrant", "promotion"]), name="newest_is_served")
 def newest_is_served(embedder: EmbedderResource, qdrant: QdrantResource) -> AssetCheckResult:
-    """A warning when the generation that the settings ask for was refused by the gate, or rolled back."""
+    """The newest generation is served. Warns if the recall gate refused it or it was rolled back."""
     wanted = index_config_of(embedder.model(), qdrant.quantization)
     with qdrant.generations() as generations:
         serving, waiting = generations.serving(), candidate(generations, wanted)

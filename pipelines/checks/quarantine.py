@@ -11,7 +11,7 @@ from resources.raw.quarantine import QuarantineResource
 
 @asset_check(asset=AssetKey(["quarantine", "rows"]), name="rejects_recorded")
 def rejects_recorded(lake: LakeResource, quarantine: QuarantineResource) -> AssetCheckResult:
-    """Every reject that was landed stands in the quarantine table."""
+    """Every rejected row that was extracted is in the quarantine table."""
     landed = pl.concat([QUARANTINE.empty().drop("copies"), *quarantine.rows()])
     counted = landed.group_by(QUARANTINE.key).agg(copies=pl.len().cast(pl.Int64))
     held = lake.scan(QUARANTINE).collect()

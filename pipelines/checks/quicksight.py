@@ -11,7 +11,7 @@ from resources.s3.client import S3Resource
 
 @asset_check(asset=AssetKey(["quicksight", "exports"]), name="csv_matches_marts")
 def csv_matches_marts(lake: LakeResource, s3: S3Resource) -> AssetCheckResult:
-    """Every CSV file parses to its mart's columns, and together they have the mart's rows. One file at a time."""
+    """Every CSV file has its mart's columns, and together the files have exactly the mart's rows."""
     odd = 0
     for spec in MARTS:
         rows = 0

@@ -20,7 +20,7 @@ from resources.sources.protocol import Source
 def _windows(table: SourceTable) -> AssetChecksDefinition:
     @asset_check(asset=AssetKey(["raw", table.name]), name="windows_complete")
     def windows_complete(raw_store: RawStoreResource, s3: S3Resource) -> AssetCheckResult:
-        """A source's windows follow one another without a gap, and every file that a manifest names is there whole."""
+        """The windows of a source have no gaps, and every file of their manifests is complete."""
         windows = [list(raw_store.manifests(source, table.name)) for source in raw_store.sources(table.name)]
         manifests = [window for of_source in windows for window in of_source]
         pairs = [pair for of_source in windows for pair in pairwise(of_source)]
@@ -33,7 +33,7 @@ def _windows(table: SourceTable) -> AssetChecksDefinition:
 
 
 def _follows(before: Manifest, after: Manifest) -> bool:
-    """Whether a window begins where the one before it ends; an export holds everything, so it begins nowhere."""
+    """Return whether a window starts where the previous one ends. An export is complete, so it has no start."""
     return before.number + 1 == after.number and (after.kind == EXPORT or before.upper == after.lower)
 
 
@@ -46,7 +46,7 @@ _Windows = Mapping[str, Sequence[Manifest]]
 def _contract(table: SourceTable) -> AssetChecksDefinition:
     @asset_check(asset=AssetKey(["raw", table.name]), name="contract_holds")
     def contract_holds(raw_store: RawStoreResource, source: ResourceParam[Source]) -> AssetCheckResult:
-        """The columns of the source as it is now, and of each source as it was last read, are the declared ones."""
+        """The source has the declared columns, now and when it was last read."""
         columns = {source.name: source.columns(table.name)}
         for name in raw_store.sources(table.name):
             newest = raw_store.newest(name, table.name)
@@ -79,9 +79,9 @@ def _contract(table: SourceTable) -> AssetChecksDefinition:
 def _agreement(table: SourceTable) -> AssetChecksDefinition:
     @asset_check(asset=AssetKey(["raw", table.name]), name="sources_agree")
     def sources_agree(raw_store: RawStoreResource) -> AssetCheckResult:
-        """Where windows of two sources cover the same interval, both have the same rows, each once.
+        """Two sources whose windows cover the same interval have the same rows, each once.
 
-        Reads every row that was ever landed, bucket by bucket. Memory: the keys of a bucket, and what was found.
+        Reads every extracted row, one bucket at a time.
         """
         windows = {name: list(raw_store.manifests(name, table.name)) for name in raw_store.sources(table.name)}
         windows = {name: held for name, held in windows.items() if held}
@@ -103,7 +103,7 @@ def _agreement(table: SourceTable) -> AssetChecksDefinition:
 
 
 def _versions(raw_store: RawStoreResource, table: SourceTable, windows: _Windows, bucket: int) -> pl.DataFrame:
-    """The versions that all windows landed in a bucket, with a hash of the columns that every source has."""
+    """Return the versions of all windows in a bucket, with a hash of the columns that every source has."""
     known = [set(held[-1].source_columns or table.schema.names) for held in windows.values()]
     shared = [name for name in table.schema.names if all(name in columns for columns in known)]
     frames = [pl.DataFrame(schema=VERSIONS)]
@@ -125,7 +125,7 @@ def _versions(raw_store: RawStoreResource, table: SourceTable, windows: _Windows
 def _elsewhere(
     raw_store: RawStoreResource, table: SourceTable, windows: _Windows, bucket: int, keys: pl.Series
 ) -> pl.DataFrame:
-    """(source, key, updated_at) of some keys in the other buckets: an account that changed takes its rows along."""
+    """Return (source, key, updated_at) of the keys in other buckets: rows move when their account changes."""
     frames = [pl.DataFrame(schema={name: VERSIONS[name] for name in ("source", "key", "updated_at")})]
     if not keys.is_empty():
         for window, files in _files(windows, lambda held: held != bucket):
@@ -135,7 +135,7 @@ def _elsewhere(
 
 
 def _files(windows: _Windows, wanted: Callable[[int], bool]) -> Iterator[tuple[Manifest, list[WindowFile]]]:
-    """Each window with its files of the buckets that are wanted, where it has some."""
+    """Yield each window with its files in the wanted buckets, if it has any."""
     for held in windows.values():
         for window in held:
             files = [file for file in window.files if wanted(file.bucket)]

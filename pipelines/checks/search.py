@@ -1,4 +1,4 @@
-"""Checks of search/*: the figures are about today's questions, and the default retriever is the one to use."""
+"""Checks of search/*."""
 
 import polars as pl
 from dagster import AssetCheckResult, AssetCheckSeverity, AssetKey, asset_check
@@ -18,7 +18,7 @@ _QUALITY = AssetKey(["search", "retrieval_quality"])
 
 @asset_check(asset=_QUALITY, name="every_question_measured")
 def every_question_measured(lake: LakeResource) -> AssetCheckResult:
-    """One row a description of a vertical with enough gold labels, no other, with figures in [0, 1]."""
+    """Every description of a vertical with enough gold labels has one row, with figures from 0 to 1."""
     posts = lake.scan(CHUNKS).select("post_id", "account_id").unique().collect()
     grades = judged_accounts(lake.scan(GOLD).collect(), posts)
     expected = {
@@ -36,7 +36,7 @@ def every_question_measured(lake: LakeResource) -> AssetCheckResult:
 
 @asset_check(asset=_QUALITY, name="hybrid_is_not_worse")
 def hybrid_is_not_worse(lake: LakeResource) -> AssetCheckResult:
-    """A warning when dense or BM25 alone beats hybrid, which is the default, by more than .01 nDCG@10."""
+    """Hybrid search is not worse than dense or BM25 alone. Warns if it is, by more than 0.01 nDCG@10."""
     rows = lake.scan(QUALITY).collect()
     if rows.is_empty():
         return AssetCheckResult(passed=True, description="No vertical has enough gold labels to measure on.")

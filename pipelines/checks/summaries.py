@@ -10,7 +10,7 @@ from resources.delta.table import LakeResource
 
 @asset_check(asset=AssetKey(["summary", "account_summaries"]), name="evidence_exists")
 def evidence_exists(lake: LakeResource) -> AssetCheckResult:
-    """Every account of the corpus has a summary, and every post that one cites is its own and in the corpus."""
+    """Every account of the corpus has a summary, which cites only the account's own posts in the corpus."""
     chunks = lake.scan(CHUNKS).select("account_id", "post_id").unique().collect()
     summaries = lake.scan(SUMMARIES).select("account_id", "post_ids").collect()
     cited = summaries.explode("post_ids").rename({"post_ids": "post_id"})

@@ -13,7 +13,7 @@ from resources.delta.table import LakeResource
 
 @asset_check(asset=AssetKey(["vertical", "scores"]), name="every_item_scored")
 def every_item_scored(lake: LakeResource) -> AssetCheckResult:
-    """Every post and account of the corpus has one possible score for every vertical."""
+    """Every post and account of the corpus has one valid score for every vertical."""
     verticals = len(load_verticals())
     furthest = verticals**0.5  # no number lies further from the mean of n numbers than √(n − 1) standard deviations
     is_possible = pl.element().is_between(-furthest, furthest).fill_null(value=False)
@@ -36,7 +36,7 @@ def every_item_scored(lake: LakeResource) -> AssetCheckResult:
 
 @asset_check(asset=AssetKey(["vertical", "thresholds"]), name="every_vertical_has_threshold")
 def every_vertical_has_threshold(lake: LakeResource) -> AssetCheckResult:
-    """One finite threshold per vertical and item kind."""
+    """Every vertical has one finite threshold per kind of item."""
     held = lake.scan(THRESHOLDS).filter(pl.col("threshold").is_finite()).collect()
     expected = {(vertical.name, kind) for vertical in load_verticals() for kind in ("post", "account")}
     found = set(held.select("vertical", "item_kind").iter_rows())
@@ -45,7 +45,7 @@ def every_vertical_has_threshold(lake: LakeResource) -> AssetCheckResult:
 
 @asset_check(asset=AssetKey(["vertical", "tags"]), name="tags_reach_thresholds")
 def tags_reach_thresholds(lake: LakeResource) -> AssetCheckResult:
-    """Exactly the scores that reach the current threshold are tags."""
+    """An item is tagged if and only if its score reaches the current threshold."""
     thresholds = lake.scan(THRESHOLDS).select("vertical", "item_kind", "threshold")
     every = by_vertical(lake.scan(SCORES), [vertical.name for vertical in load_verticals()])
     joined = every.join(thresholds, on=["vertical", "item_kind"])

@@ -1,4 +1,4 @@
-"""What a person sees while the lineage runs in this process: one bar, and only the messages that matter."""
+"""A progress bar for a run in this process."""
 
 import logging
 from collections.abc import Callable
@@ -23,7 +23,7 @@ class _ProgressHandler(logging.Handler):
 
 
 class LineageProgress:
-    """A live bar over the steps of a run, with the running step's last message; silent without a terminal."""
+    """A progress bar over the steps of a run, with the last message of the running step. Silent without a terminal."""
 
     def __init__(self, console: Console, steps: int) -> None:
         self.progress = Progress(
@@ -39,7 +39,7 @@ class LineageProgress:
         self.task = self.progress.add_task("lineage", total=steps, message="")
 
     def on_event(self, step: str, kind: DagsterEventType | None, message: str) -> None:
-        """Take one event of the run."""
+        """Update the bar with an event of the run."""
         name = step.replace("__", "/")
         if kind is DagsterEventType.STEP_START:
             self.progress.update(self.task, description=name, message="")
@@ -49,7 +49,7 @@ class LineageProgress:
             self.progress.update(self.task, message=message)
 
     def logger(self) -> LoggerDefinition:
-        """A Dagster logger that feeds this bar and prints nothing else."""
+        """Return a Dagster logger that updates this bar and prints nothing."""
 
         def make(_: InitLoggerContext) -> logging.Logger:
             made = logging.Logger("cippus", logging.DEBUG)

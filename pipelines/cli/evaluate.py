@@ -1,4 +1,4 @@
-"""`cippus evaluate`: measure the real parts on a collection that somebody judged."""
+"""`cippus evaluate`: measure search on a judged collection."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,12 +7,12 @@ import typer
 
 from pipelines.cli.terminal import Json, err, out, print_json
 
-evaluation = typer.Typer(help="Measure the real parts on a collection that somebody judged.", no_args_is_help=True)
+evaluation = typer.Typer(help="Measure search on a judged collection.", no_args_is_help=True)
 
 
 @evaluation.callback()
 def evaluate() -> None:
-    """Measure the real parts on a collection that somebody judged."""
+    """Measure search on a judged collection."""
 
 
 @evaluation.command("search")
@@ -22,11 +22,11 @@ def evaluate_search(
     ],
     as_json: Json = False,
 ) -> None:
-    """nDCG@10 and recall@100 of dense, BM25 and hybrid search on a judged collection; nothing of it is kept."""
+    """Measure nDCG@10 and recall@100 of dense, BM25 and hybrid search on a judged collection. Stores nothing."""
     from pipelines.cli.evaluation import search
     from resources.wiring import resources
 
-    embedder = resources().embedder.process_config_and_initialize()  # its key is an EnvVar until then
+    embedder = resources().embedder.process_config_and_initialize()  # until then, its key is an EnvVar
     with search.evaluation_progress(err) as on_progress:
         found = search.evaluate_search(directory, embedder.model(), on_progress)
     if as_json:

@@ -12,7 +12,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from resources.s3.governor.settings import GovernorSettings, read_token
-from resources.wiring import s3_resource
 
 _COLUMNS = ("prefix", "verb", "requests", "503s", "wasted", "lost", "waited", "rate")
 
@@ -36,6 +35,7 @@ def s3_governor(  # noqa: PLR0913  # options of a command
     """Pace, retry and count the requests of S3 clients that use http://127.0.0.1:PORT as their proxy."""
     # No other command needs its event loop.
     from resources.s3.governor.service import serve
+    from resources.wiring import s3_resource
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     settings = GovernorSettings(

@@ -1,4 +1,4 @@
-"""`cippus reconcile` and `cippus rollback`: repair the collection, or return to the one served before."""
+"""`cippus reconcile` and `cippus rollback`: repair the collection, or serve its previous generation."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,7 +21,7 @@ def reconcile(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Compare every point of the collection with the lake and repair differences, without embedding."""
+    """Compare every point of the collection with the lake, and repair the differences. Embeds nothing."""
     from assets.corpus import CHUNKS
     from assets.partitions import BUCKETS
     from assets.qdrant import points, promotion, reconciliation
@@ -54,7 +54,7 @@ def reconcile(
 
 
 def rollback(as_json: Json = False) -> None:
-    """Serve the generation that was served before, brought in line with the lake; run it again to return."""
+    """Serve the previous generation, updated to the lake. Run it again to return."""
     from assets.partitions import BUCKETS
     from assets.qdrant import points, reconciliation
 
@@ -79,12 +79,12 @@ def rollback(as_json: Json = False) -> None:
 
 
 def _index_and_writer() -> "tuple[QdrantResource, PointWriter]":
-    """Return this environment's index, and its writer. Raise InputError when the stack is not up."""
+    """Return the index and its writer. Raise InputError when the stack is not up."""
     from assets.qdrant.points import PointWriter
     from resources.wiring import resources
 
     require_stack()
     made = resources()
-    # Their keys are EnvVars until then.
+    # Until they are initialized, their secrets are EnvVars.
     qdrant, embedder = made.qdrant.process_config_and_initialize(), made.embedder.process_config_and_initialize()
     return qdrant, PointWriter(made.lake, embedder.model())

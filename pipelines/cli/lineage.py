@@ -1,4 +1,4 @@
-"""Running the lineage or its checks in this process, on the local Dagster instance, where the UI shows them too."""
+"""Run the lineage or its checks in this process, on the local Dagster instance, so that the UI shows the runs."""
 
 import os
 import re
@@ -34,7 +34,7 @@ INSTANCE_SETTINGS: dict[str, Any] = {
     "nux": {"enabled": False},
     "concurrency": {"runs": {"max_concurrent_runs": 1}, "pools": {"default_limit": 1, "granularity": "op"}},
 }
-"""The local instance: nothing is sent anywhere, and the runs that sensors ask for do not write the same at a time."""
+"""Settings of the local instance: no telemetry, and one run at a time."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class CheckOutcome:
 
 
 def instance_folder(home: Path) -> Path:
-    """The folder of the home's Dagster instance, with its settings written; `dagster dev` uses it as DAGSTER_HOME."""
+    """Return the folder of the home's Dagster instance (DAGSTER_HOME); write its settings."""
     folder = home / "dagster"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "dagster.yaml").write_text(yaml.safe_dump(INSTANCE_SETTINGS))
@@ -70,9 +70,9 @@ def instance_folder(home: Path) -> Path:
 
 
 def _close_abandoned(instance: DagsterInstance) -> None:
-    """Mark runs as failed whose process was killed; the run lock says that nobody else is running.
+    """Mark runs whose process was killed as failed. The caller holds the run lock, so no other run is active.
 
-    A killed step keeps its place in its pool, for which the next run would wait for ever.
+    A killed step keeps its slot in its pool, and the next run would wait for it for ever.
     """
     for run in instance.get_runs(RunsFilter(statuses=[DagsterRunStatus.STARTED, DagsterRunStatus.STARTING])):
         if _PID_TAG in run.tags:
@@ -81,7 +81,7 @@ def _close_abandoned(instance: DagsterInstance) -> None:
 
 
 def _execute(home: Path, job_name: str, console: Console, tags: dict[str, str]) -> tuple[ExecuteInProcessResult, float]:
-    """Run a job; the caller holds the run lock."""
+    """Run a job. The caller holds the run lock."""
     steps = len(defs.resolve_job_def(job_name).nodes)
     progress = LineageProgress(console, steps)
     observed = Definitions.merge(defs, Definitions(loggers={"progress": progress.logger()}))
@@ -101,7 +101,7 @@ def _execute(home: Path, job_name: str, console: Console, tags: dict[str, str]) 
 
 
 def run_lineage(home: Path, console: Console) -> LineageReport:
-    """Materialize every asset once, all buckets in this process. Failures are in the report, not raised."""
+    """Materialize every asset once, with all buckets. Failures are in the report, not raised."""
     with only_run(home):
         result, seconds = _execute(home, LINEAGE.name, console, dict(all_buckets()))
     assets: dict[str, dict[str, Any]] = {}
@@ -112,13 +112,13 @@ def run_lineage(home: Path, console: Console) -> LineageReport:
 
 
 def settle(home: Path, job_name: str, console: Console) -> dict[str, str]:
-    """Run a job of some stages for a caller that holds the run lock; returns what failed (step → error)."""
+    """Run a job for a caller that holds the run lock. Return its failures (step → error)."""
     result, _ = _execute(home, job_name, console, dict(all_buckets()))
     return _failures(result)
 
 
 def run_checks(home: Path, console: Console) -> tuple[list[CheckOutcome], dict[str, str]]:
-    """Evaluate every asset check; returns the outcomes and the checks that could not be evaluated, with why."""
+    """Run every asset check. Return the outcomes, and the checks that could not run (step → error)."""
     with only_run(home):
         result, _ = _execute(home, CHECKS.name, console, {})
     outcomes = [
@@ -135,12 +135,12 @@ def run_checks(home: Path, console: Console) -> tuple[list[CheckOutcome], dict[s
 
 
 def _plain(value: MetadataValue[Any]) -> Any:
-    """A metadata value as JSON values; a table is a list of its records."""
+    """Return a metadata value as JSON values; a table as a list of its records."""
     return [record.data for record in value.records] if isinstance(value, TableMetadataValue) else value.value
 
 
 def _failures(result: ExecuteInProcessResult) -> dict[str, str]:
-    """Step → the innermost error in one line, or that the governor is gone, which errors of clients do not say."""
+    """Return step → innermost error in one line. A lost governor takes precedence over the clients' errors."""
     found, gone = {}, usage.lost()
     for event in result.get_step_failure_events():
         error = event.step_failure_data.error

@@ -10,26 +10,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from dagster import BetaWarning
 
 from pipelines.cli import erase, evaluate, governor, index, presentation, search
 from pipelines.cli.terminal import Json, err, out, print_json, require_stack
-from pipelines.local import stack
 from pipelines.local.run_lock import only_run
-from pipelines.samples.dataset import prepare, record_load
-from pipelines.samples.folder import open_folder
 from resources.errors import InputError, as_cippus_error
-from resources.local_stack import EmbeddedStack
-from resources.s3 import usage
-from resources.s3.governor.process import HOME_FOLDER, running
 from resources.settings import Environment, environment, go_without_governor, home, is_governed, writable_home
 
 if TYPE_CHECKING:
     from pipelines.samples.load import LoadReport
+    from resources.local_stack import EmbeddedStack
 
-warnings.filterwarnings("ignore", category=BetaWarning)  # BackfillPolicy is beta, which is not the user's concern
-
-# Imports of the lineage take seconds, so the commands that need it import it themselves.
+# dagster.BetaWarning, without importing Dagster: BackfillPolicy is in beta.
+warnings.filterwarnings("ignore", message=".* is currently in beta")
 
 app = typer.Typer(
     help="Creator data from a database to Parquet, Delta, embeddings, Qdrant, vertical tags, summaries and marts.",
@@ -40,6 +33,8 @@ app = typer.Typer(
 EXAMPLE_SEARCHES = ("vegan recipes", "electric car reviews", "marathon training")
 FAILED = 1
 
+# Commands import the lineage and its libraries themselves: these imports take seconds, and --help needs none of them.
+
 
 def main() -> None:
     """Run the command. Report an error in one line on stderr, and exit with its code."""
@@ -47,9 +42,11 @@ def main() -> None:
         app()
     except Exception as raised:
         error = as_cippus_error(raised)
-        if error is None:  # a defect: its traceback is what helps
+        if error is None:  # a defect: the traceback is what helps
             raise
         if not isinstance(error, InputError):
+            from resources.s3 import usage
+
             error = usage.lost() or error  # clients of a lost governor report refused connections
         sentence = f"cippus: {str(error).splitlines()[0]}"
         err.print(sentence, style="red", highlight=False, soft_wrap=True, markup=False)
@@ -58,22 +55,24 @@ def main() -> None:
 
 @app.command()
 def demo(
-    data: Annotated[Path | None, typer.Option(help="A folder of your own instead of the sample creators.")] = None,
-    accounts: Annotated[int, typer.Option(min=1, help="How many sample creators to invent.")] = 300,
+    data: Annotated[Path | None, typer.Option(help="Folder of Parquet files to load, not sample creators.")] = None,
+    accounts: Annotated[int, typer.Option(min=1, help="Number of sample creators.")] = 300,
 ) -> None:
-    """From nothing to search results: start the stack, load creators, run the lineage, check it, search."""
+    """Start the embedded stack, load creators, run the lineage and its checks, and search."""
+    from pipelines.samples.dataset import prepare
+
     _require_embedded("demo")
     with prepare(home(), data, accounts) as folder:
         _load(folder, _up())
-    _run(None)
-    _checks(as_json=False)
+    run()
+    checks()
     for query in EXAMPLE_SEARCHES:
         search.search(query, limit=3)
 
 
 @app.command()
 def up(as_json: Json = False) -> None:
-    """Start the embedded Postgres and S3, or find them running."""
+    """Start the embedded Postgres and S3 if they are not running, and show their addresses."""
     found = _up()
     if as_json:
         print_json(asdict(found))
@@ -82,23 +81,26 @@ def up(as_json: Json = False) -> None:
 
 
 @app.command()
-def down(
-    wipe: Annotated[bool, typer.Option("--wipe", help="Also delete the data that they hold.")] = False,
-) -> None:
-    """Stop the embedded servers; their data stays."""
+def down(wipe: Annotated[bool, typer.Option("--wipe", help="Also delete all their data.")] = False) -> None:
+    """Stop the embedded servers. Their data is kept."""
+    from pipelines.local import stack
+
     with err.status("stopping Postgres and S3"):
         if wipe and home().exists():
             with only_run(home()):
                 stack.wipe(home())
         else:
             stack.down(home())
-    what = "wiped" if wipe else "down; its data stays"
-    out.print(f"The embedded stack of {home()} is {what}.", highlight=False, soft_wrap=True)
+    state = "wiped" if wipe else "down; its data stays"
+    out.print(f"The embedded stack of {home()} is {state}.", highlight=False, soft_wrap=True)
 
 
 @app.command()
 def status(as_json: Json = False) -> None:
-    """Say which part of the embedded stack is running, and what went through this host's request governors."""
+    """Show which embedded servers run, and the traffic of this host's request governors."""
+    from pipelines.local import stack
+    from resources.s3.governor.process import HOME_FOLDER, running
+
     parts, governors = stack.status(home()), [found.status() for found in running(home() / HOME_FOLDER)]
     if as_json:
         print_json({**parts, "governors": governors})
@@ -113,7 +115,10 @@ def load(
     as_json: Json = False,
 ) -> None:
     """Load a folder of Parquet files into the embedded Postgres, and its labels into landing/labels/."""
-    open_folder(directory)  # before anything is started for it
+    from pipelines.samples.dataset import record_load
+    from pipelines.samples.folder import open_folder
+
+    open_folder(directory)  # raises before a server is started
     report = _load(directory, _up(), quiet=as_json)
     record_load(home())
     if as_json:
@@ -124,19 +129,47 @@ def load(
 def run(
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the report to this file.")] = None,
     no_governor: Annotated[
-        bool, typer.Option("--no-governor", help="Go to S3 directly, whatever its request limits.")
+        bool, typer.Option("--no-governor", help="Send requests to S3 directly, without request limits.")
     ] = False,
 ) -> None:
-    """Run the whole lineage once, and show what each asset did."""
+    """Materialize every asset once, and show the result of each."""
     if no_governor:
         go_without_governor()
-    _run(json_file)
+    if json_file is not None and json_file.is_dir():
+        message = f"{json_file} is a folder; expected a file to write the report to."
+        raise InputError(message)
+    if json_file is not None and not json_file.resolve().parent.is_dir():
+        message = f"{json_file.resolve().parent} is not a folder; expected one to write {json_file.name} into."
+        raise InputError(message)
+    require_stack()
+    if not is_governed():
+        warning = "cippus: the request governor is off: S3 may reject requests above its limits."
+        err.print(warning, style="yellow", soft_wrap=True)
+    from pipelines.cli.lineage import run_lineage
+
+    report = run_lineage(home(), err)
+    if json_file is not None:
+        json_file.write_text(json.dumps(report.to_json(), indent=2, default=str))
+    presentation.show_run(out, report)
+    for step, message in report.failures.items():
+        err.print(f"cippus: {step} failed: {message}", style="red", highlight=False, soft_wrap=True, markup=False)
+    if report.failures:
+        raise typer.Exit(FAILED)
 
 
 @app.command()
 def checks(as_json: Json = False) -> None:
-    """Evaluate every asset check; exit 1 if one of severity ERROR fails."""
-    _checks(as_json)
+    """Run every asset check. Exit 1 if a check of severity ERROR fails."""
+    require_stack()
+    from pipelines.cli.lineage import run_checks
+
+    outcomes, broken = run_checks(home(), err)
+    if as_json:
+        print_json({"checks": [asdict(found) for found in outcomes], "broken": broken})
+    else:
+        presentation.show_checks(out, outcomes, broken)
+    if broken or any(not found.passed and found.severity == "ERROR" for found in outcomes):
+        raise typer.Exit(FAILED)
 
 
 app.command()(search.search)
@@ -167,62 +200,24 @@ def _require_embedded(command: str) -> None:
         raise InputError(message)
 
 
-def _up() -> EmbeddedStack:
+def _up() -> "EmbeddedStack":
+    from pipelines.local import stack
+
     _require_embedded("up")
     writable_home()
     with err.status("starting Postgres and S3"):
         return stack.up(home())
 
 
-def _load(directory: Path, target: EmbeddedStack, *, quiet: bool = False) -> "LoadReport":
+def _load(directory: Path, target: "EmbeddedStack", *, quiet: bool = False) -> "LoadReport":
     from pipelines.samples.load import load_folder
 
-    # A load beside a table's first extraction could commit rows behind the window that it cuts.
+    # Rows that a load commits during a table's first extraction could end up behind its window.
     with only_run(home()), presentation.counting_rows(err) as on_rows:
         report = load_folder(directory, target, on_rows)
     if not quiet:
         presentation.show_load(out, directory, report)
     return report
-
-
-def _run(json_file: Path | None) -> None:
-    from pipelines.cli.lineage import run_lineage
-
-    if json_file is not None and json_file.is_dir():
-        message = f"{json_file} is a folder; expected a file to write the report to."
-        raise InputError(message)
-    if json_file is not None and not json_file.resolve().parent.is_dir():
-        message = f"{json_file.resolve().parent} is not a folder; expected one to write {json_file.name} into."
-        raise InputError(message)
-    require_stack()
-    if not is_governed():
-        warning = "cippus: the request governor is off: under S3's request limits, requests may be lost."
-        err.print(warning, style="yellow", soft_wrap=True)
-    report = run_lineage(home(), err)
-    if json_file is not None:
-        json_file.write_text(json.dumps(report.to_json(), indent=2, default=str))
-    presentation.show_run(out, report)
-    _fail_if(report.failures)
-
-
-def _checks(as_json: bool) -> None:
-    from pipelines.cli.lineage import run_checks
-
-    require_stack()
-    outcomes, broken = run_checks(home(), err)
-    if as_json:
-        print_json({"checks": [asdict(found) for found in outcomes], "broken": broken})
-    else:
-        presentation.show_checks(out, outcomes, broken)
-    if broken or any(not found.passed and found.severity == "ERROR" for found in outcomes):
-        raise typer.Exit(FAILED)
-
-
-def _fail_if(failures: dict[str, str]) -> None:
-    for step, message in failures.items():
-        err.print(f"cippus: {step} failed: {message}", style="red", highlight=False, soft_wrap=True, markup=False)
-    if failures:
-        raise typer.Exit(FAILED)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the commands print: tables and progress."""
+"""Tables and progress bars of the commands."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,19 +10,18 @@ from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from assets.transforms.search.ranking import RankedAccount
-from resources.local_stack import EmbeddedStack
-
 if TYPE_CHECKING:
+    from assets.transforms.search.ranking import RankedAccount
     from pipelines.cli.lineage import CheckOutcome, LineageReport
     from pipelines.samples.load import LoadReport
+    from resources.local_stack import EmbeddedStack
 
 _EXCERPT_CHARACTERS = 160
 
 
 @contextmanager
 def counting_rows(console: Console) -> Iterator[Callable[[str, int], None]]:
-    """A counter of rows a table, shown while rows are read."""
+    """Show a row counter per table while rows are read."""
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -40,8 +39,8 @@ def counting_rows(console: Console) -> Iterator[Callable[[str, int], None]]:
         yield on_rows
 
 
-def show_stack(console: Console, home: Path, stack: EmbeddedStack) -> None:
-    """Where the servers are."""
+def show_stack(console: Console, home: Path, stack: "EmbeddedStack") -> None:
+    """Print the addresses of the servers."""
     table = Table.grid(padding=(0, 2))
     table.add_row("Postgres", escape(stack.postgres_dsn))
     table.add_row("S3", f"{stack.s3_endpoint}  bucket cippus")
@@ -50,13 +49,13 @@ def show_stack(console: Console, home: Path, stack: EmbeddedStack) -> None:
 
 
 def show_status(console: Console, parts: Mapping[str, bool]) -> None:
-    """Which servers run."""
+    """Print which servers run."""
     for part, is_running in parts.items():
         console.print(f"{part:10} {'[green]running' if is_running else '[yellow]not running'}", highlight=False)
 
 
 def show_load(console: Console, folder: Path, report: "LoadReport") -> None:
-    """What became of the rows of a folder."""
+    """Print the counts of the rows of a loaded folder."""
     names = ("read", "inserted", "updated", "unchanged", "stale", "rejected")
     table = Table("table", *names, title=f"loaded {escape(str(folder))}")
     for column in table.columns[1:]:
@@ -75,7 +74,7 @@ def show_load(console: Console, folder: Path, report: "LoadReport") -> None:
 
 
 def show_run(console: Console, report: "LineageReport") -> None:
-    """What each asset did. ``written`` is inserted + updated + deleted."""
+    """Print the result of each asset. ``written`` is inserted + updated + deleted."""
     table = Table(
         "asset", "rows", "skipped", "written", "seconds", "also", title=f"lineage in {report.wall_seconds:.1f} s"
     )
@@ -95,7 +94,7 @@ _SHOWN = {"rows", "skipped", "inserted", "updated", "deleted", "seconds", "bytes
 
 
 def show_checks(console: Console, outcomes: "Sequence[CheckOutcome]", broken: Mapping[str, str]) -> None:
-    """Every check's verdict, and what could not be evaluated."""
+    """Print the result of every check, and the checks that could not run."""
     table = Table("asset", "check", "result", "what was found")
     for found in outcomes:
         result = "[green]passed" if found.passed else f"[red]{found.severity}"
@@ -107,8 +106,8 @@ def show_checks(console: Console, outcomes: "Sequence[CheckOutcome]", broken: Ma
     console.print(f"{passed} passed, {len(outcomes) - passed} failed, {len(broken)} not evaluated", highlight=False)
 
 
-def show_accounts(console: Console, query: str, ranked: Sequence[RankedAccount]) -> None:
-    """Accounts in order, each with its best posts."""
+def show_accounts(console: Console, query: str, ranked: "Sequence[RankedAccount]") -> None:
+    """Print ranked accounts, each with its best posts."""
     table = Table("#", "account", "score", "evidence", title=f"“{escape(query)}”", show_lines=True)
     for place, account in enumerate(ranked, start=1):
         posts = "\n".join(

@@ -1,4 +1,4 @@
-"""What the commands share: the two consoles, JSON, and the embedded stack that they need."""
+"""The two consoles, JSON output and the embedded stack, for all commands."""
 
 import json
 from typing import Annotated, Any
@@ -6,7 +6,6 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from pipelines.local import stack
 from resources.errors import InputError
 from resources.settings import Environment, environment, home, writable_home
 
@@ -21,16 +20,18 @@ def print_json(value: Any) -> None:
     out.print_json(json.dumps(value, default=str))
 
 
-def require_utf8(what: str, *texts: str) -> None:
-    """InputError for a text with lone surrogates, which is what the shell's other bytes become."""
+def require_utf8(subject: str, *texts: str) -> None:
+    """Raise InputError for a text with lone surrogates, which Python makes of bytes that are not UTF-8."""
     if any("\ud800" <= character <= "\udfff" for text in texts for character in text):
-        message = f"{what} is not valid text; expected UTF-8."
+        message = f"{subject} is not valid text; expected UTF-8."
         raise InputError(message)
 
 
 def require_stack() -> None:
-    """Restart what died of the embedded stack; StackNotUpError when it was never started or was stopped."""
+    """Restart stopped servers of the embedded stack. Raise StackNotUpError unless `cippus up` started it."""
     if environment() is not Environment.PRODUCTION:
+        from pipelines.local import stack
+
         with err.status("looking for Postgres and S3"):
             stack.revive(home())
     writable_home()

@@ -1,4 +1,4 @@
-"""The jobs: the whole lineage once, its parts as sensors and schedules ask for them, and all checks."""
+"""Asset jobs: the whole lineage, the parts that sensors and schedules run, and all checks."""
 
 from collections.abc import Iterable, Mapping
 
@@ -10,7 +10,7 @@ from pipelines.jobs.lake_maintenance import lake_maintenance
 from pipelines.jobs.raw_key_reconciliation import raw_key_reconciliation
 
 WRITES_TAG = "cippus/writes"
-"""What a run writes; in production, runs that write the same wait for each other (deploy/dagster.yaml)."""
+"""Run tag. In production, runs with the same value wait for each other (deploy/dagster.yaml)."""
 _EVERY = AssetSelection.all() - AssetSelection.all_asset_checks()
 _SOURCE = AssetSelection.groups("raw", "lake")
 _WITHOUT_BUCKETS = AssetSelection.assets(
@@ -20,36 +20,36 @@ _WITHOUT_BUCKETS = AssetSelection.assets(
 LINEAGE = define_asset_job(
     "lineage",
     selection=_EVERY,
-    description="Every asset once, in lineage order; unchanged buckets are skipped.",
+    description="Materializes every asset once, in lineage order. Unchanged buckets are skipped.",
     tags={WRITES_TAG: "all buckets"},
 )
 EXTRACTION = define_asset_job(
     "extraction",
     selection=_SOURCE,
-    description="What changed in the source, into raw/* and lake/*.",
+    description="Extracts the source's changes to raw/* and merges them into lake/*.",
     tags={WRITES_TAG: "lake"},
 )
 BUCKET = define_asset_job(
     "bucket",
     selection=_EVERY - _SOURCE - _WITHOUT_BUCKETS,
-    description="All that is made of a bucket's rows alone, from the lake to the collection and the marts.",
+    description="Materializes the assets of account buckets, from the corpus to the Qdrant collection and the marts.",
 )
 ACROSS_BUCKETS = define_asset_job(
     "across_buckets",
     selection=AssetSelection.assets(["label", "gold"], ["mart", "posts_by_day"]).downstream(),
-    description="What is made of all buckets at once (labels, thresholds, totals), and what follows from it.",
+    description="Materializes the assets that read all buckets (labels, thresholds, totals), and those downstream.",
     tags={WRITES_TAG: "all buckets"},
 )
 AUDIENCE = define_asset_job(
     "audience",
     selection=AssetSelection.assets(["audience", "reports"]).downstream(),
-    description="Dropped audience reports, into the audience's tables.",
+    description="Loads audience reports from landing/audience/, and updates the tables made of them.",
     tags={WRITES_TAG: "all buckets"},
 )
 CHECKS = define_asset_job(
     "checks",
     selection=AssetSelection.all_asset_checks(),
-    description="Every asset check, without materializing anything.",
+    description="Runs every asset check. Materializes nothing.",
 )
 _OF_INDEX = AssetSelection.groups("qdrant", "search")
 TABLES_AFTER_LAKE = define_asset_job(
@@ -58,22 +58,24 @@ TABLES_AFTER_LAKE = define_asset_job(
     - AssetSelection.all_asset_checks()
     - AssetSelection.groups("rds", "raw", "lake")
     - _OF_INDEX,
-    description="Every table that is made of the lake, without extracting or merging anything.",
+    description="Materializes every table downstream of the lake. Extracts and merges nothing.",
 )
-INDEX = define_asset_job("index", selection=_OF_INDEX, description="The collection, and what is measured on it.")
+INDEX = define_asset_job(
+    "index", selection=_OF_INDEX, description="Updates the Qdrant collection, and measures the quality of search."
+)
 JOBS = [LINEAGE, EXTRACTION, BUCKET, ACROSS_BUCKETS, AUDIENCE, TABLES_AFTER_LAKE, INDEX, CHECKS]
 OP_JOBS = [raw_key_reconciliation, lake_maintenance]
 
 
 def all_buckets() -> Mapping[str, str]:
-    """Run tags that hand every bucket to one run; Dagster records each partition."""
+    """Return the tags of a run that processes every bucket. Dagster records each partition."""
     return bucket_range(int(key) for key in BUCKETS.get_partition_keys())
 
 
 def bucket_range(buckets: Iterable[int]) -> Mapping[str, str]:
-    """Run tags that hand the range from the first to the last of some buckets to one run.
+    """Return the tags of a run that processes the range from the first to the last of the buckets.
 
-    Dagster's ranges have no gaps; an unchanged bucket in one costs a look.
+    Dagster's ranges have no gaps. An unchanged bucket in the range is skipped.
     """
     wanted = sorted(buckets)
     return {"dagster/asset_partition_range_start": str(wanted[0]), "dagster/asset_partition_range_end": str(wanted[-1])}

@@ -1,4 +1,4 @@
-"""The job raw_key_reconciliation: land hard deletes and missed rows of the source."""
+"""The job that compares all keys of the source with the lake: it records hard deletes and extracts missed rows."""
 
 from collections import Counter
 from dataclasses import asdict
@@ -40,7 +40,7 @@ def _reconcile(table: SourceTable) -> OpDefinition:
         quarantine: QuarantineResource,
         erasures: ErasureResource,
     ) -> None:
-        """Compare a table's keys with the lake's, and report the landed window as a materialization of raw/*."""
+        """Scan a table's keys, and land one window with the differences."""
         erased = Counter[str]()
         with stopping_unless_transient():
             if not isinstance(source, LiveSource):
@@ -63,10 +63,8 @@ def _reconcile(table: SourceTable) -> OpDefinition:
     return reconcile
 
 
-@job(
-    description="Compare all keys of the source with the lake: hard deletes become tombstones, missed rows are landed."
-)
+@job(description="Compares all keys of the source with the lake. Marks hard-deleted rows, and extracts missed rows.")
 def raw_key_reconciliation() -> None:
-    """Run one independent op per table."""
+    """Reconcile each table in an independent op."""
     for table in SOURCE_TABLES.values():
         _reconcile(table)()

@@ -1,4 +1,4 @@
-"""One process at a time works on a home's data: a run, a check of it, or a load."""
+"""The run lock of a home folder: one run, check or load at a time."""
 
 import fcntl
 from collections.abc import Iterator
@@ -9,12 +9,12 @@ from resources.errors import InputError
 
 
 class RunInProgressError(InputError):
-    """Another process is working on this home folder."""
+    """Another process holds the run lock of this home folder."""
 
 
 @contextmanager
 def only_run(home: Path) -> Iterator[None]:
-    """Hold the home's run lock; the kernel frees it however the process ends. Raises RunInProgressError."""
+    """Hold the home's run lock. The kernel frees it when the process ends. Raise RunInProgressError if it is taken."""
     with (home / "run.lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

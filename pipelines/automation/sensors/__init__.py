@@ -1,4 +1,4 @@
-"""Sensors: start runs when data arrives. They are off until somebody turns them on."""
+"""Sensors that start runs when data arrives. They are off until somebody turns them on."""
 
 from pipelines.automation.sensors.buckets import changed_buckets
 from pipelines.automation.sensors.drops import audience_drops, label_drops

@@ -1,4 +1,4 @@
-"""Buckets whose lake data changed: a run for each, and one across buckets when those have succeeded."""
+"""The sensor of changed buckets: a run for each, then one across buckets when those have succeeded."""
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -29,14 +29,14 @@ from resources.settings import Environment, environment
 RUNS_A_TICK = 16
 LAKE_TAG, BUCKETS_TAG = "cippus/lake", "cippus/buckets"
 FIRST_STAGES = (DECIDING, LISTING_TESTIMONIALS)
-"""Between them they read all of the lake, and nothing else."""
+"""Together, these stages read every lake table, and nothing else."""
 _ENDED_BADLY = (DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED)
 _INTERVAL_SECONDS = 60
 
 
 @dataclass(frozen=True)
 class Progress:
-    """The sensor's cursor: what was asked for because of which state of the lake. About 5 bytes a bucket.
+    """The sensor's cursor, about 5 bytes per bucket.
 
     ``due`` buckets are to be asked for; ``running`` ones were, under the state ``lake``, and are not known to have
     succeeded; ``across`` is the state that the assets across buckets were last asked for.
@@ -50,12 +50,12 @@ class Progress:
 
     @property
     def asked_for(self) -> str:
-        """What runs are asked for under: a lake that is again as it was before is asked for again."""
+        """The id of the requests. The turn makes it new when the lake returns to an earlier state."""
         return f"{self.lake}.{self.turn}"
 
     @classmethod
     def read(cls, cursor: str | None) -> "Progress":
-        """The progress of a cursor; none, where there is none or it cannot be read, which costs runs that only look."""
+        """Parse a cursor. Without a readable cursor, start anew: runs of unchanged buckets do nothing."""
         try:
             found = cls(**json.loads(cursor or ""))
             due, running = (tuple(int(bucket) for bucket in part) for part in (found.due, found.running))
@@ -64,20 +64,20 @@ class Progress:
             return cls()
 
     def written(self) -> str:
-        """The progress as a cursor."""
+        """Return the progress as a cursor."""
         return json.dumps(asdict(self), separators=(",", ":"))
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of the runs that were asked for under one state of the lake, as buckets."""
+    """The buckets whose runs, requested for one state of the lake, succeeded or failed."""
 
     succeeded: frozenset[int]
     failed: frozenset[int]
 
     @classmethod
     def of(cls, instance: DagsterInstance, lake: str) -> "Outcome":
-        """By the runs' tags, which a repeated run has too: a bucket whose repetition succeeded has succeeded."""
+        """Read the outcome from run tags. A re-executed run has the same tags, so its success counts."""
         runs = instance.get_runs(RunsFilter(tags={LAKE_TAG: lake}))
         buckets = {status: set[int]() for status in DagsterRunStatus}
         for run in runs:
@@ -94,13 +94,13 @@ _NOTHING = Outcome(frozenset(), frozenset())
 @sensor(
     jobs=[BUCKET, ACROSS_BUCKETS],
     minimum_interval_seconds=_INTERVAL_SECONDS,
-    description="Runs for the buckets whose lake data changed; then, once, for what is made of all buckets.",
+    description="Starts a run for each account bucket whose lake data changed, then one across all buckets.",
 )
 @skipped_while_unreachable
 def changed_buckets(
     context: SensorEvaluationContext, lake: LakeResource, ledger: LedgerResource
 ) -> SensorResult | SkipReason:
-    """Read three tables' logs; read ledger entries, one a bucket, only when the lake is another than before."""
+    """Read three tables' logs. Read the ledger, one entry per bucket, only when the lake has changed."""
     progress, state = Progress.read(context.cursor), lake_state(lake)
     if state is None:
         return SkipReason("The lake is empty.")
@@ -113,7 +113,7 @@ def changed_buckets(
 
 
 def lake_state(lake: LakeResource) -> str | None:
-    """A fingerprint of the lake and of the rules of FIRST_STAGES; None while there is nothing."""
+    """Return a fingerprint of the lake and of the rules of FIRST_STAGES, or None for an empty lake."""
     held = [lake.contents(spec) for spec in (LAKE_ACCOUNTS, LAKE_POSTS, LAKE_TESTIMONIALS)]
     if not any(held):
         return None
@@ -122,13 +122,13 @@ def lake_state(lake: LakeResource) -> str | None:
 
 
 def stale_buckets(lake: LakeResource, ledger: LedgerResource) -> set[int]:
-    """The buckets that one of FIRST_STAGES was last made for from another lake than there is."""
+    """Return the buckets for which one of FIRST_STAGES last read another state of the lake."""
     buckets = [int(key) for key in BUCKETS.get_partition_keys()]
     return {bucket for stage in FIRST_STAGES for bucket in _stale(stage, buckets, lake, ledger)}
 
 
 def across_is_current(lake: LakeResource, ledger: LedgerResource) -> bool:
-    """Whether a run of the whole lineage, or one across buckets, has seen the lake as it is."""
+    """Return whether a run of the lineage or across buckets has read the current lake."""
     return not _stale(TOTALLING, [WHOLE], lake, ledger)
 
 
@@ -140,9 +140,9 @@ def _stale(stage: Stage, buckets: Sequence[int], lake: LakeResource, ledger: Led
 def begun(
     progress: Progress, state: str, stale: Iterable[int], succeeded: Collection[int], *, is_current: bool
 ) -> Progress:
-    """The progress when the lake is another: what is stale is due, and what was asked for and has not succeeded.
+    """Return the progress for a changed lake: stale buckets are due, and so are buckets that have not succeeded.
 
-    A run that failed behind its first stage leaves a bucket that does not look stale.
+    A bucket whose run failed after its first stage does not look stale.
     """
     left = {bucket for bucket in progress.running if bucket not in succeeded}
     due = tuple(sorted({*stale, *progress.due, *left}))
@@ -151,7 +151,7 @@ def begun(
 
 
 def step(progress: Progress, outcome: Outcome, runs_a_tick: int | None) -> SensorResult:
-    """What to ask for next: runs of due buckets, then, when all have succeeded, the run across buckets.
+    """Return the next requests: runs of due buckets, then, when all have succeeded, the run across buckets.
 
     At most ``runs_a_tick`` runs of one bucket each, or one of all due buckets where that is None. Keys hold the lake's
     state, so that a repeated tick asks for nothing new.

@@ -1,4 +1,4 @@
-"""Files that people drop: labels under landing/labels/, audience reports under landing/audience/."""
+"""Sensors of dropped files: labels under landing/labels/, audience reports under landing/audience/."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ _INTERVAL_SECONDS = 30
 
 @dataclass(frozen=True)
 class Landing:
-    """Where files are dropped: the prefix, which objects count, the rule that they are taken in by, and the asset."""
+    """A drop folder: its prefix, the filter of its files, the version of the rule that reads them, and the asset."""
 
     prefix: str
     counts: Callable[[S3Object], bool]
@@ -36,7 +36,7 @@ def _sensor(name: str, landing: Landing, job_name: str, description: str) -> Sen
 
 
 def look(cursor: str | None, landing: Landing, s3: S3Resource, ledger: LedgerResource) -> SensorResult:
-    """One page further; after the last one, a run if other files are there than were taken in. Two requests."""
+    """List the next page. After the last page, request a run if the files differ from those taken in."""
     sweep = Sweep.read(cursor)
     try:
         objects, mark = s3.list_page(landing.prefix, sweep.page, PAGE_KEYS)
@@ -63,8 +63,8 @@ label_drops = _sensor(
     "label_drops",
     LABELS,
     ACROSS_BUCKETS.name,
-    "Label files that came, changed or went: labels, and what is fitted on them.",
+    "Starts a run when label files are added, changed or deleted: updates labels and thresholds.",
 )
 audience_drops = _sensor(
-    "audience_drops", REPORTS, AUDIENCE.name, "Audience reports that came, changed or went: the audience's tables."
+    "audience_drops", REPORTS, AUDIENCE.name, "Starts a run when audience reports are added, changed or deleted."
 )

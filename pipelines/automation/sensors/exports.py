@@ -1,4 +1,4 @@
-"""Snapshot exports of RDS: a run for each that is whole, keyed on its id."""
+"""The sensor of RDS snapshot exports: a run for each complete export, keyed on its id."""
 
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -26,13 +26,13 @@ from resources.sources.rds_export import SOURCE, RdsExportResource
 EXPORTS_A_TICK = 5
 _SETTLED, _SAID = 400, 5
 _WINDOWS_BACK = 50
-"""An export that was landed longer ago and is not in the cursor is asked for again, and its run finds it landed."""
+"""Windows to look back. An older export outside the cursor is requested again; its run finds it landed."""
 _INTERVAL_SECONDS = 120
 _TAG = "cippus/rds_export"
 
 
 class State(Protocol):
-    """Whether an export is whole; if not, why, in one sentence, and whether waiting can change that."""
+    """Whether an export is complete; if not, the reason, and whether waiting may help."""
 
     @property
     def is_complete(self) -> bool: ...  # noqa: D102
@@ -43,14 +43,14 @@ class State(Protocol):
 
 
 class Exports(Protocol):
-    """The exports under one prefix."""
+    """Lists the exports under one prefix."""
 
     def listed(self) -> list[str]: ...  # noqa: D102
     def completeness(self, export_id: str, tables: Collection[str]) -> State: ...  # noqa: D102
 
 
 class Window(Protocol):
-    """A landed window: its number, and the export that it came from."""
+    """A landed window: its number and its export."""
 
     @property
     def number(self) -> int: ...  # noqa: D102
@@ -80,7 +80,7 @@ class Seen:
 
     @classmethod
     def read(cls, cursor: str | None) -> "Seen":
-        """What a cursor says; nothing, where there is none or it cannot be read, which costs looks."""
+        """Parse a cursor. Without a readable cursor, start anew and inspect every export again."""
         try:
             found = cls(**json.loads(cursor or ""))
             return cls(tuple(map(str, found.settled)), tuple(map(str, found.failed)), str(found.after))
@@ -88,17 +88,17 @@ class Seen:
             return cls()
 
     def written(self) -> str:
-        """The cursor."""
+        """Return the cursor."""
         return json.dumps(asdict(self), separators=(",", ":"))
 
     def waiting(self, listed: Iterable[str]) -> list[str]:
-        """The ids to look at, beginning behind the one that was looked at last."""
+        """Return the ids in the order to inspect them, starting after the last one inspected."""
         settled = set(self.settled)
         ids = sorted(one for one in listed if _short(one) not in settled)
         return [*(one for one in ids if one > self.after), *(one for one in ids if one <= self.after)]
 
     def settle(self, export_id: str, *, has_failed: bool = False) -> "Seen":
-        """The same, with an id that needs no look any more."""
+        """Return the cursor with an id that needs no further inspection."""
         settled = (*self.settled, _short(export_id))[-_SETTLED:]
         return replace(self, settled=settled, failed=(*self.failed, export_id)[-_SAID:] if has_failed else self.failed)
 
@@ -110,20 +110,20 @@ def _short(export_id: str) -> str:
 @sensor(
     job=EXTRACTION,
     minimum_interval_seconds=_INTERVAL_SECONDS,
-    description="A run for each snapshot export of RDS that is whole and was not landed.",
+    description="Starts a run for each complete RDS snapshot export that was not landed yet.",
 )
 @skipped_while_unreachable
 def rds_exports(
     context: SensorEvaluationContext, rds_exports: RdsExportResource, raw_store: RawStoreResource
 ) -> SensorResult | SkipReason:
-    """Look at up to five exports that are not settled: some metadata files and listings each."""
+    """Inspect up to five open exports. Each costs a few metadata files and listings."""
     return look(
         context.cursor, rds_exports, raw_store, context.log.warning, lambda ids: failed_runs(context.instance, ids)
     )
 
 
 def failed_runs(instance: DagsterInstance, ids: Collection[str]) -> set[str]:
-    """The exports, of the last 400 at most, whose newest run failed or was cancelled."""
+    """Return the exports, of the last 400, whose newest run failed or was cancelled."""
     wanted = RunsFilter(tags={_TAG: sorted(ids)[-_SETTLED:]})
     newest: dict[str, DagsterRunStatus] = {}
     for run in instance.get_runs(wanted, limit=_SETTLED) if ids else ():  # the newest first
@@ -138,7 +138,7 @@ def look(
     say: Callable[[str], None],
     runs_failed: Callable[[Collection[str]], set[str]] = lambda _ids: set(),
 ) -> SensorResult:
-    """The runs to ask for, or why there are none: a sentence for each export that was looked at, and the failed ones.
+    """Return the runs to request, or a skip reason with a sentence for each inspected or failed export.
 
     ``say`` gets the sentences too: a tick that asks for runs has no place for them.
     """
@@ -173,7 +173,7 @@ def look(
 
 
 def landed_ids(windows: Windows) -> set[str]:
-    """The exports of which every table was landed, among the newest windows: it does not matter which run did it."""
+    """Return the exports of the newest windows of which every table was landed, by whichever run."""
     found: list[set[str]] = []
     for table in SOURCE_TABLES:
         newest = windows.newest(SOURCE, table)

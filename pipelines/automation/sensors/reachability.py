@@ -1,4 +1,4 @@
-"""Skip a sensor's tick with one sentence while the service that it reads cannot be reached."""
+"""Skip a sensor's tick while a service that it reads cannot be reached."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -21,13 +21,13 @@ _Tick = Callable[..., SensorResult | SkipReason]
 
 
 def skipped_while_unreachable(tick: _Tick) -> _Tick:
-    """The tick, whose cursor stays as it was where one of UNREACHABLE is raised."""
+    """Return the tick; on an error of UNREACHABLE, it skips with the error's first line and keeps its cursor."""
 
     @wraps(tick)
     def quiet(*arguments: Any, **named: Any) -> SensorResult | SkipReason:
         try:
             return tick(*arguments, **named)
         except UNREACHABLE as error:
-            return SkipReason(str(error).splitlines()[0] if str(error) else type(error).__name__)
+            return SkipReason(str(error).splitlines()[0] if str(error) else "A service cannot be reached.")
 
     return quiet

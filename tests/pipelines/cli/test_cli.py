@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import boto3
 import psycopg
@@ -16,8 +17,10 @@ from botocore.config import Config
 from dagster import DagsterInstance, DagsterRunStatus, job
 from tenacity import stop_after_attempt
 
+from assets.transforms.search.ranking import Retriever
 from pipelines.cli.lineage import _PID_TAG, _close_abandoned, instance_folder
 from pipelines.cli.main import main
+from pipelines.cli.search import Retrievers
 from pipelines.local import stack as embedded
 from pipelines.local.run_lock import only_run
 from pipelines.samples.creators import generate
@@ -32,6 +35,11 @@ from resources.s3.governor.process import running
 from resources.settings import bucket_count
 
 ROOT = Path(__file__).parents[3]
+HEAVY = {
+    *("assets", "boto3", "botocore", "dagster", "deltalake", "httpx", "numpy", "obstore", "onnxruntime", "polars"),
+    *("psycopg", "pyarrow", "qdrant_client", "qdrant_edge", "s3fs", "uvloop", "yaml"),
+}
+"""Packages that `cippus --help` must not import."""
 GOVERNOR = ("s3-governor", "--port", "0", "--upstream", "http://127.0.0.1:9")
 
 
@@ -103,10 +111,26 @@ def test_help_is_there_at_once_and_says_nothing_else(tmp_path: Path) -> None:
     printed = Cippus(tmp_path).process("--help")
     assert "Usage:" in printed.stdout
     assert printed.stderr == ""
-    loaded = "import sys, pipelines.cli.main; print(*(name for name in sys.modules if name.startswith('assets.')))"
-    done = subprocess.run([sys.executable, "-c", loaded], cwd=ROOT, capture_output=True, text=True, check=True)
-    heavy = [name for name in done.stdout.split() if not name.startswith("assets.transforms")]
-    assert heavy == [], "the command imports the lineage before it is asked for something"
+    assert not _packages("import pipelines.cli.main") & HEAVY, "--help imports what no help needs"
+
+
+def test_a_search_imports_no_asset_graph() -> None:
+    code = "import pipelines.cli.main, assets.search.query, resources.wiring"
+    assert not _modules(code) & {"pipelines.definitions", "assets.stages"}
+
+
+def test_the_retrievers_of_search_are_the_ranking_s() -> None:
+    assert list(get_args(Retrievers)) == [retriever.value for retriever in Retriever]
+
+
+def _modules(code: str) -> set[str]:
+    """Return the modules that a new process has imported after the code."""
+    command = [sys.executable, "-c", f"import sys; {code}; print(*sys.modules)"]
+    return set(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split())
+
+
+def _packages(code: str) -> set[str]:
+    return {name.partition(".")[0] for name in _modules(code)}
 
 
 def test_unknown_arguments_exit_2(call: Call, tmp_path: Path) -> None:

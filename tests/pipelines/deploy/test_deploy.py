@@ -81,11 +81,11 @@ def test_dagster_accepts_the_instance(instance: dict[str, Any], tmp_path: Path) 
     # Settings are checked before the storage is loaded, and dagster-postgres is in the image only.
     with pytest.raises(Exception, match="dagster_postgres"):
         DagsterInstance.from_config(str(tmp_path))
-    misspellings: list[dict[str, object]] = [
+    misspelt_settings: tuple[dict[str, Any], ...] = (
         {"storage": {"postgres": {"postgres_db": {"hostnam": "a"}}}},
         {"run_retry": {}},
-    ]
-    for misspelt in misspellings:
+    )
+    for misspelt in misspelt_settings:
         settings.write_text(yaml.safe_dump({**instance, **misspelt}))
         with pytest.raises(DagsterInvalidConfigError):
             DagsterInstance.from_config(str(tmp_path))
