@@ -349,7 +349,7 @@ def test_erase_takes_an_account_out_of_the_whole_stack(demo: tuple[Cippus, str])
     account = "acc_0000001"
     cippus.process("erase", account, "--scan-only", code=1)
     receipt = json.loads(cippus.process("erase", account, "--json").stdout)
-    assert receipt["found_before"]["layers"].keys() >= {"raw", "lake", "corpus", "mart", "home"}
+    assert receipt["found_before"]["layers"].keys() >= {"raw", "lake", "corpus", "mart", "qdrant"}
     assert receipt["found_after"]["left_in"] == []
     assert receipt["removed"]["s3 volumes"]["bytes"] > 0
     assert account not in json.dumps(receipt)
