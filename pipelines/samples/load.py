@@ -70,7 +70,7 @@ def load_folder(folder: Path, stack: EmbeddedStack, on_rows: Callable[[str, int]
         # Objects come before the commit: after a crash the next load writes them under the same names.
         erasures = erasure_resource(s3)
         for name, rows in rejects.items():
-            kept = without_erased(rows.to_arrow(), SOURCE_TABLES[name].owner_columns, erasures.tombstones())
+            kept = without_erased(rows.to_arrow(), ("account_id",), erasures.tombstones())
             QuarantineResource(s3=s3).land("load", name, SOURCE_TABLES[name].key, pl.DataFrame(pl.from_arrow(kept)))
         if "labels" in files:
             _drop_labels(s3, files["labels"].path, erasures)

@@ -1,6 +1,7 @@
-"""The catalogues: facts that people edit, read from YAML and validated.
+"""The catalogues: facts that people edit in YAML files.
 
-Belongs here: reading and checking `verticals.yaml`. Not here: scoring against it, or thresholds fitted on labels.
+Belongs here: reading and validating `verticals.yaml` and `audience_columns.yaml`.
+Not here: scoring against verticals, thresholds fitted on labels, reading audience reports.
 """
 
 import hashlib
@@ -22,15 +23,16 @@ _KEYS = {"name", "title", "iab", "default_threshold", "descriptions"}
 
 
 class CatalogueError(InputError):
-    """A catalogue file says something that it may not; the message names the entry."""
+    """A catalogue file is invalid. The message names the entry."""
 
 
 @dataclass(frozen=True)
 class Vertical:
-    """Something that a post or an account can be about.
+    """A topic of posts and accounts.
 
-    A text is as near as the nearest of its `descriptions`; the score `default_threshold`, in (0, 10), tags it while no
-    labels have calibrated a better one. `iab` is the unique id of the nearest IAB Content Taxonomy 3.1 category.
+    A text is compared with the nearest of the `descriptions`. `default_threshold`, in (0, 10), is the score from which a
+    text is tagged until a threshold is fitted on labels. `iab` is the unique id of the nearest category of the IAB Content
+    Taxonomy 3.1.
     """
 
     name: str
@@ -42,55 +44,56 @@ class Vertical:
 
 @cache
 def load_verticals() -> tuple[Vertical, ...]:
-    """The verticals of this project, in the file's order; raises CatalogueError for an invalid file."""
+    """Return the verticals of this project, in the file's order. Raise CatalogueError if the file is invalid."""
     return read_verticals(VERTICALS_PATH)
 
 
 def read_verticals(path: Path) -> tuple[Vertical, ...]:
-    """The verticals of any catalogue file, in its order; raises CatalogueError for an invalid one."""
+    """Return the verticals of a catalogue file, in its order. Raise CatalogueError if the file is invalid."""
     try:
         entries = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
-        raise CatalogueError(f"{path.name} is not YAML: {error}") from error
+        raise CatalogueError(f"{path.name} is not YAML. Correct its syntax: {error}") from error
     if not isinstance(entries, list) or not entries:
-        raise CatalogueError(f"{path.name} must be a list of verticals")
+        raise CatalogueError(f"{path.name} is not a list of verticals. Write one list entry per vertical.")
     verticals = tuple(_vertical(entry) for entry in entries)
     names = [vertical.name for vertical in verticals]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
-        raise CatalogueError(f"vertical names must be unique: {', '.join(repeated)}")
+        raise CatalogueError(f"{path.name} has more than one vertical named {', '.join(repeated)}. Names must be unique.")
     return verticals
 
 
 def catalogue_hash(verticals: Sequence[Vertical]) -> str:
-    """64 hex digits of what decides a score: each vertical's name, descriptions and default threshold.
+    """Return a hash, 64 hex digits, of all verticals in order: their names, descriptions and default thresholds.
 
-    The order of the verticals, their titles and their IAB ids do not count, so editing those rescores nothing. The
-    order of a vertical's descriptions does not count either: the score is their maximum.
+    The order of the verticals counts, because scores are stored as a list in this order. Titles and IAB ids do not
+    count, so editing them rescores nothing. The order of a vertical's descriptions does not count: its score is the
+    maximum over them.
     """
-    content = sorted([v.name, sorted(v.descriptions), v.default_threshold] for v in verticals)
+    content = [[v.name, sorted(v.descriptions), v.default_threshold] for v in verticals]
     return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()
 
 
 def _vertical(entry: Any) -> Vertical:
     if not isinstance(entry, dict) or set(entry) != _KEYS:
-        raise CatalogueError(f"a vertical has exactly the keys {', '.join(sorted(_KEYS))}; got {entry!r}")
+        raise CatalogueError(f"A vertical is {entry!r}; it must have exactly the keys {', '.join(sorted(_KEYS))}.")
     name, title, iab = entry["name"], entry["title"], entry["iab"]
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise CatalogueError(f"a vertical's name is snake_case; got {name!r}")
+        raise CatalogueError(f"The name of a vertical is {name!r}; it must be snake_case.")
     if not isinstance(title, str) or not title.strip():
-        raise CatalogueError(f"{name}: title must be text")
+        raise CatalogueError(f"The title of {name} is {title!r}; it must be a text that is not blank.")
     if iab is not None and not isinstance(iab, str):
-        raise CatalogueError(f"{name}: iab must be a quoted id or null; got {iab!r}")
+        raise CatalogueError(f"The iab of {name} is {iab!r}; it must be a quoted id or null.")
     threshold = entry["default_threshold"]
     if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 < threshold < 10:
-        raise CatalogueError(f"{name}: default_threshold must lie in (0, 10); got {threshold!r}")
+        raise CatalogueError(f"The default_threshold of {name} is {threshold!r}; it must be in (0, 10).")
     return Vertical(name, title, _descriptions(name, entry["descriptions"]), float(threshold), iab)
 
 
 def _descriptions(name: str, found: Any) -> tuple[str, ...]:
     if not isinstance(found, list) or not all(isinstance(text, str) and text.strip() for text in found):
-        raise CatalogueError(f"{name}: descriptions must be a list of sentences")
+        raise CatalogueError(f"The descriptions of {name} are {found!r}; they must be a list of sentences.")
     if not 2 <= len(found) <= 4 or len(set(found)) != len(found):
-        raise CatalogueError(f"{name}: 2 to 4 different descriptions; got {len(found)}")
+        raise CatalogueError(f"The descriptions of {name} are {found!r}; they must be 2 to 4 different sentences.")
     return tuple(found)

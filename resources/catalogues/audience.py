@@ -1,4 +1,4 @@
-"""The columns of dropped audience reports, read from `audience_columns.yaml`: what a header or a cell means."""
+"""The columns of dropped audience reports, read from `audience_columns.yaml`: the meaning of headers and cells."""
 
 import hashlib
 import json
@@ -30,21 +30,21 @@ def _words(text: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Dimension:
-    """Something that is reported about an audience: its name, what its values are called, the case of other values."""
+    """A property of an audience, such as its age: its name, the names of its values, the case of other values."""
 
     name: str
     values: Mapping[tuple[str, ...], str]
     case: str
 
     def value(self, text: str) -> str:
-        """The value that a text means; one that the catalogue does not list is itself."""
+        """Return the value that a text means. Return the text itself, in the dimension's case, if it is not listed."""
         known = self.values.get(_words(text))
         return _CASES[self.case](text.strip()) if known is None else known
 
 
 @dataclass(frozen=True)
 class AudienceColumns:
-    """What headers and cells of audience reports mean. ``version`` changes with anything that decides it."""
+    """The meaning of headers and cells of audience reports. ``version`` is a hash of the catalogue file."""
 
     roles: Mapping[tuple[str, ...], str]
     names: Mapping[tuple[str, ...], Dimension]
@@ -54,11 +54,11 @@ class AudienceColumns:
     version: str = field(compare=False, default="")
 
     def role(self, header: str) -> str | None:
-        """One of ROLES, or None."""
+        """Return the role of a column, one of ROLES, or None."""
         return self.roles.get(_words(header))
 
     def share(self, header: str) -> tuple[str, str] | None:
-        """The dimension and the value whose share a column holds, or None."""
+        """Return the dimension and the value whose share a column holds, or None."""
         words = _words(header)
         if words in self.headers:
             return self.headers[words]
@@ -71,20 +71,20 @@ class AudienceColumns:
         return None
 
     def is_ignored(self, header: str) -> bool:
-        """Whether a column is known and not needed; one without a name is not."""
+        """Return whether a column is listed as not needed. A column without a name is not."""
         return _words(header) in self.ignored
 
     def dimension(self, text: str) -> str | None:
-        """The dimension that a cell names, or None."""
+        """Return the dimension that a cell names, or None."""
         found = self.names.get(_words(text))
         return found.name if found else None
 
     def value(self, dimension: str, text: str) -> str:
-        """The value that a cell names."""
+        """Return the value that a cell names."""
         return self.names[_words(dimension)].value(text)
 
     def date(self, text: str) -> date | None:
-        """The date that a cell names, or None."""
+        """Return the date that a cell names, or None."""
         for form in self.dates:
             try:
                 return datetime.strptime(text.strip(), form).date()  # noqa: DTZ007  # a date has no zone
@@ -95,23 +95,23 @@ class AudienceColumns:
 
 @cache
 def load_audience_columns() -> AudienceColumns:
-    """The columns of this project's catalogue; raises CatalogueError for an invalid file."""
+    """Return the columns of this project's catalogue. Raise CatalogueError if the file is invalid."""
     return read_audience_columns(AUDIENCE_COLUMNS_PATH)
 
 
 def read_audience_columns(path: Path) -> AudienceColumns:
-    """The columns of any catalogue file; raises CatalogueError, which names the entry, for an invalid one."""
+    """Return the columns of a catalogue file. Raise CatalogueError, which names the entry, if the file is invalid."""
     try:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
-        raise CatalogueError(f"{path.name} is not YAML: {error}") from error
+        raise CatalogueError(f"{path.name} is not YAML. Correct its syntax: {error}") from error
     if not isinstance(found, dict) or set(found) != _SECTIONS:
-        raise CatalogueError(f"{path.name} has exactly the sections {', '.join(sorted(_SECTIONS))}")
+        raise CatalogueError(f"{path.name} must have exactly the sections {', '.join(sorted(_SECTIONS))}.")
     roles = found["columns"]
     if not isinstance(roles, dict) or set(roles) != set(ROLES):
-        raise CatalogueError(f"columns has exactly the entries {', '.join(ROLES)}")
+        raise CatalogueError(f"columns is {roles!r}; it must have exactly the entries {', '.join(ROLES)}.")
     if not isinstance(found["dimensions"], dict) or not found["dimensions"]:
-        raise CatalogueError("dimensions must name at least one dimension")
+        raise CatalogueError(f"dimensions is {found['dimensions']!r}; it must have at least one dimension.")
     made = [_dimension(name, entry) for name, entry in found["dimensions"].items()]
     return AudienceColumns(
         roles=_unique("columns", [(header, role) for role in ROLES for header in _texts(role, roles[role])]),
@@ -130,12 +130,12 @@ def _dimension(name: Any, entry: Any) -> tuple[Dimension, list[str], dict[str, s
         or not isinstance(entry, dict)
         or not {"names", "case"} <= set(entry) <= _DIMENSION_KEYS
     ):
-        raise CatalogueError(f"dimension {name!r} has names and case, and perhaps values and headers")
+        raise CatalogueError(f"Dimension {name!r} must have names and case, and may have values and headers; it is {entry!r}.")
     if entry["case"] not in _CASES:
-        raise CatalogueError(f"{name}: case must be upper or lower; got {entry['case']!r}")
+        raise CatalogueError(f"The case of {name} is {entry['case']!r}; it must be upper or lower.")
     values, headers = entry.get("values", {}), entry.get("headers", {})
     if not isinstance(values, dict) or not isinstance(headers, dict):
-        raise CatalogueError(f"{name}: values and headers must be mappings")
+        raise CatalogueError(f"values of {name} is {values!r} and headers is {headers!r}; both must be mappings.")
     called = [(text, str(value)) for value, others in values.items() for text in [str(value), *_texts(name, others)]]
     return (
         Dimension(name, _unique(name, called), entry["case"]),
@@ -146,7 +146,7 @@ def _dimension(name: Any, entry: Any) -> tuple[Dimension, list[str], dict[str, s
 
 def _texts(name: str, found: Any) -> list[str]:
     if not isinstance(found, list) or not all(isinstance(text, str) and text.strip() for text in found):
-        raise CatalogueError(f"{name}: expected a list of texts; got {found!r}")
+        raise CatalogueError(f"{name} is {found!r}; it must be a list of texts that are not blank.")
     return found
 
 
@@ -154,10 +154,10 @@ T = TypeVar("T")
 
 
 def _unique(name: str, pairs: list[tuple[str, T]]) -> dict[tuple[str, ...], T]:
-    """The pairs as a mapping; raises CatalogueError where two texts are one when compared."""
+    """Return the pairs as a mapping. Raise CatalogueError if a text has no words, or the same words as another."""
     made: dict[tuple[str, ...], T] = {}
     for text, value in pairs:
         if not _words(text) or _words(text) in made:
-            raise CatalogueError(f"{name}: {text!r} is blank or stands there twice")
+            raise CatalogueError(f"{text!r} in {name} is blank or repeated. Remove it.")
         made[_words(text)] = value
     return made

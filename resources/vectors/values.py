@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from resources.errors import CippusError, InputError, TransientFailure
+from resources.errors import CippusError, InputError, PermanentFailure, TransientFailure
 
 DENSE, SPARSE = "dense", "bm25"
 NO_DIGEST = -1
@@ -19,7 +19,11 @@ class VectorIndexError(CippusError):
 
 
 class IndexUnavailableError(VectorIndexError, TransientFailure):
-    """The server does not answer or refuses the key, or another process has locked the embedded index."""
+    """The server does not answer, or another process has locked the embedded index."""
+
+
+class IndexAccessError(VectorIndexError, PermanentFailure):
+    """The server refuses the API key."""
 
 
 class QdrantAddressError(VectorIndexError, InputError):

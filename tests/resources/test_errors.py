@@ -25,7 +25,7 @@ from resources.sources.postgres_errors import (
     SourceUnavailableError,
     refused,
 )
-from resources.vectors.values import CollectionMismatchError, CollectionMissingError, IndexUnavailableError
+from resources.vectors.values import CollectionMismatchError, CollectionMissingError, IndexAccessError, IndexUnavailableError
 
 ROOT = Path(__file__).parents[2]
 
@@ -43,6 +43,7 @@ def of_s3(code: str) -> ClientError:
         (BucketCountError("b"), False),
         (DamagedObjectError("d"), False),
         (IndexUnavailableError("i"), True),
+        (IndexAccessError("i"), False),
         (CollectionMismatchError("c"), False),
         (TransientEndpointError("t"), True),
         (PermanentEndpointError("p"), False),

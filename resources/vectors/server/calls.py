@@ -15,6 +15,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_at
 
 from resources.vectors.values import (
     CollectionMissingError,
+    IndexAccessError,
     IndexUnavailableError,
     QdrantAddressError,
     VectorIndexError,
@@ -43,7 +44,7 @@ def _wait_seconds(state: RetryCallState) -> float:
 
 
 RETRY = Retrying(stop=stop_after_attempt(5), wait=_wait_seconds, retry=retry_if_exception(_is_transient), reraise=True)
-"""The retry policy of every call to a Qdrant server. Every call of the index is idempotent."""
+"""The retry policy of every call to a Qdrant server. Every call is idempotent, except ``create_collection``."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class QdrantCalls:
         if error.status_code == httpx.codes.NOT_FOUND:
             return self._missing()
         if error.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
-            return IndexUnavailableError(f"{server} refuses the API key ({error.status_code}). Check QDRANT_API_KEY.")
+            return IndexAccessError(f"{server} refuses the API key ({error.status_code}). Check QDRANT_API_KEY.")
         if _is_disk_full(error):
             return VectorIndexError(
                 f"{server}: the disk is full ({_server_message(error)}). Enlarge the volume, then run again."

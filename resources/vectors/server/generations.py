@@ -33,7 +33,8 @@ class ServerGenerations(Generations):
     def connect(cls, url: str, api_key: str = "", retry: Retrying = RETRY) -> Iterator["ServerGenerations"]:
         """Yield the generations at ``url``.
 
-        Raises IndexUnavailableError if the server does not answer, and QdrantAddressError for a bad ``url``.
+        Raises IndexUnavailableError if the server does not answer, IndexAccessError if it refuses the key, and
+        QdrantAddressError for a bad ``url``.
         """
         place = shown_address("QDRANT_URL", url)
         client = client_of(url, api_key, REQUEST_TIMEOUT_SECONDS)

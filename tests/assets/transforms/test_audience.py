@@ -230,15 +230,15 @@ def test_packaged_columns_say_their_date_and_no_header_means_two_things() -> Non
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"dates": None}, "dates: expected a list of texts"),
-        ({"columns": {"account_id": ["a"]}}, "columns has exactly the entries account_id"),
+        ({"dates": None}, "dates is None; it must be a list of texts"),
+        ({"columns": {"account_id": ["a"]}}, "it must have exactly the entries account_id"),
         ({"dimensions": {}}, "at least one dimension"),
-        ({"dimensions": {"age": {"names": ["age"], "case": "title"}}}, "age: case must be upper or lower"),
-        ({"dimensions": {"age": {"names": [1], "case": "lower"}}}, "age: expected a list of texts"),
-        ({"dimensions": {"age": {"nmaes": [], "case": "lower"}}}, "dimension 'age' has names and case"),
-        ({"dimensions": {"age": {"names": ["a-b", "A b"], "case": "lower"}}}, "'A b' is blank or stands there twice"),
-        ({"dimensions": {"age": {"names": [], "values": [], "case": "lower"}}}, "values and headers must be mappings"),
-        ({"more": []}, "has exactly the sections"),
+        ({"dimensions": {"age": {"names": ["age"], "case": "title"}}}, "The case of age is 'title'; it must be upper or lower"),
+        ({"dimensions": {"age": {"names": [1], "case": "lower"}}}, r"age is \[1\]; it must be a list of texts"),
+        ({"dimensions": {"age": {"nmaes": [], "case": "lower"}}}, "Dimension 'age' must have names and case"),
+        ({"dimensions": {"age": {"names": ["a-b", "A b"], "case": "lower"}}}, "'A b' in dimensions is blank or repeated"),
+        ({"dimensions": {"age": {"names": [], "values": [], "case": "lower"}}}, "both must be mappings"),
+        ({"more": []}, "must have exactly the sections"),
     ],
 )
 def test_an_invalid_catalogue_is_refused_by_name(tmp_path: Path, change: dict[str, Any], message: str) -> None:

@@ -20,7 +20,7 @@ import pytest
 from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 from tenacity import RetryCallState, stop_after_attempt, wait_none
 
-from resources.errors import PermanentFailure
+from resources.errors import PermanentFailure, is_transient
 from resources.vectors.edge.generations import EdgeGenerations
 from resources.vectors.edge.shard import METADATA_FILE
 from resources.vectors.generations import SERVING
@@ -31,6 +31,7 @@ from resources.vectors.server.generations import ServerGenerations
 from resources.vectors.values import (
     Candidate,
     IndexPoint,
+    IndexAccessError,
     IndexUnavailableError,
     QdrantAddressError,
     SearchFilter,
@@ -259,17 +260,28 @@ def test_transient_failures_are_tried_again() -> None:
         assert len(asked) == 3
 
 
-@pytest.mark.parametrize(("status", "tries"), [(503, 3), (500, 3), (401, 1), (403, 1)])
+@pytest.mark.parametrize(
+    ("status", "tries", "kind"),
+    [
+        (503, 3, IndexUnavailableError),
+        (500, 3, IndexUnavailableError),
+        (401, 1, IndexAccessError),
+        (403, 1, IndexAccessError),
+    ],
+)
 @pytest.mark.filterwarnings("ignore:Api key is used with an insecure connection")
-def test_a_server_that_refuses_is_one_clear_error_without_the_key(status: int, tries: int) -> None:
+def test_a_server_that_refuses_is_one_clear_error_without_the_key(
+    status: int, tries: int, kind: type[VectorIndexError]
+) -> None:
     with qdrant_that_answers(status) as (url, asked):
         address = url.removeprefix("http://")
         with (
-            pytest.raises(IndexUnavailableError, match=address) as raised,
+            pytest.raises(kind, match=address) as raised,
             ServerGenerations.connect(url, SECRET, retry=AT_ONCE),
         ):
             pass
     assert len(asked) == tries
+    assert is_transient(raised.value) == (kind is IndexUnavailableError)
     assert SECRET not in str(raised.value)
 
 

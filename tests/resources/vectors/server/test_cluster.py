@@ -13,7 +13,14 @@ from resources.vectors.server import health
 from resources.vectors.server.calls import RETRY
 from resources.vectors.server.generations import ServerGenerations
 from resources.vectors.server.index import ServerIndex
-from resources.vectors.values import AliasRaceError, IndexPoint, IndexUnavailableError, SparseVector, VectorIndexError
+from resources.vectors.values import (
+    AliasRaceError,
+    IndexAccessError,
+    IndexPoint,
+    IndexUnavailableError,
+    SparseVector,
+    VectorIndexError,
+)
 from tests.fakes.qdrant_server import DISK_FULL, FAULTS, PANIC, WRONG_VECTOR, Cluster, running
 from tests.worlds.search import index_config
 
@@ -106,7 +113,7 @@ def served(cluster: Cluster, timeout: int = 5) -> ServerIndex:
 
 Call = Callable[[ServerIndex], object]
 INDEX_FAULTS: dict[str, tuple[Call, type[VectorIndexError], str]] = {
-    "401": (lambda index: index.count(), IndexUnavailableError, r"refuses the API key \(401\)"),
+    "401": (lambda index: index.count(), IndexAccessError, r"refuses the API key \(401\)"),
     "503": (lambda index: index.count(), IndexUnavailableError, r"answered 503 after 2 attempts: Service Unavailable$"),
     "internal error": (
         lambda index: index.upsert(POINTS),
