@@ -1,4 +1,4 @@
-"""quarantine/rows: all rejected rows of all stages, in one table."""
+"""quarantine/*: all rejected rows of all stages, in one table."""
 
 import polars as pl
 import pyarrow as pa

@@ -1,7 +1,8 @@
 """List the stages in lineage order. This is the only place where a stage is registered.
 
-Assets, Delta tables, jobs and checks are derived from this list. A stage's module has `ASSETS`; its table specs are
-module constants; its checks are in `pipelines/checks/<stage>.py`.
+Assets, Delta tables, maintenance and erasure are derived from this list. Most jobs select by it too; the roots of two
+jobs are named in `pipelines/jobs/asset_jobs.py`. A stage's module has `ASSETS`; its table specs are module constants.
+Checks are found in the package `pipelines/checks/`, one module per module or package of a stage: raw, qdrant, search.
 """
 
 from dagster import AssetsDefinition, AssetSpec

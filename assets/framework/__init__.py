@@ -1,5 +1,5 @@
 """Code that every asset shares.
 
-Belongs here: the asset decorator, incremental refresh, the list of tables.
-Not here: code of one stage.
+Belongs here: the asset decorator with its retry policy, and incremental refresh.
+Not here: code of one stage, the list of stages and tables (assets/stages.py).
 """

@@ -40,6 +40,7 @@ COMMANDS = commands()
 CODE_LINES = re.findall(r"^    (\S.*)$", PROSE, re.MULTILINE)
 
 FOREIGN_NAMES = {
+    ".venv/bin/python -m tests.pipelines.test_definitions", "create_collection", "reference/",
     ".cippus", ".venv", ".venv/bin/cippus", ".venv/bin/pre-commit install", "If-None-Match", "pg_monitor",
     "erasure/", "left_in", "pg_read_all_stats", "public", "_SUCCESS", "post", "account", "ledger/", "quicksight/",
     "docs/_build/html", "docs/reference/", "now()", "ARGS=--json", 'ARGS="-k words"', "cippus --help",
@@ -53,6 +54,20 @@ CODE_NAMES = {
     "TableSpec": "resources.delta.table",
     "STAGES": "assets.stages",
     "ASSETS": "assets.lake",
+    "WRITTEN": "assets.stages",
+    "Stage": "assets.framework.incremental",
+    "refresh_table": "assets.framework.incremental",
+    "SCHEMAS": "pipelines.samples.creators",
+    "FIELD_KINDS": "resources.erasure.tombstones",
+    "KIND_COLUMNS": "resources.erasure.tombstones",
+    "FREE_TEXT": "resources.erasure.terms",
+    "FIRST_STAGES": "pipelines.automation.sensors.buckets",
+    "lake_state": "pipelines.automation.sensors.buckets",
+    "ACROSS_BUCKETS": "pipelines.jobs.asset_jobs",
+    "AUDIENCE": "pipelines.jobs.asset_jobs",
+    "POLICIES": "pipelines.automation.freshness",
+    "QuarantineResource": "resources.raw.quarantine",
+    "RETRY": "resources.vectors.server.calls",
 }
 """Identifier that a page names → its module."""
 
