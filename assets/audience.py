@@ -89,7 +89,7 @@ def reports(
             ledger.take(REPORTS.name, identity, fresh[identity].key)
         tally.changes += Changes(inserted=rows.height)
         context.log.info("%s files read, %s rows", len(batch), f"{rows.height:,}")
-    ledger.untake(REPORTS.name, gone)
+    ledger.forget_taken(REPORTS.name, gone)
     taken = digest((item for item in listed if item.key not in reading.missed), rule)
     record_intake(context, ledger, REPORTS.name, taken)
     held = lake.contents(REPORTS).values()

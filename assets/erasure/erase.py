@@ -17,7 +17,7 @@ from assets.qdrant.collection import stage_of
 from assets.qdrant.points import PointWriter
 from assets.stages import TABLES, WRITTEN, is_own
 from assets.transforms.source.schema import account_bucket
-from resources.delta.purge import forget_past
+from resources.delta.purge import delete_history
 from resources.delta.state import LedgerResource
 from resources.delta.table import BUCKET, LakeResource
 from resources.erasure.scan import Findings, Scan
@@ -235,7 +235,7 @@ def _forget_histories(parts: Erasing, rows_before: Mapping[str, int], receipt: R
     """Delete every table's history. Any version may hold the account."""
     rows = _rows_of_tables(parts)
     with ThreadPoolExecutor(_TABLE_THREADS) as pool:
-        histories = pool.map(lambda folder: forget_past(parts.s3, folder), rows)
+        histories = pool.map(lambda folder: delete_history(parts.s3, folder), rows)
         for folder, past in zip(rows, histories, strict=True):
             gone = max(0, rows_before.get(folder, 0) - rows[folder])
             receipt.add(folder, rows=gone, versions=past.versions, files=past.files, bytes=past.size_bytes)

@@ -23,8 +23,8 @@ from resources.s3.usage import PrefixUsage, Usage
 
 _Body = Callable[..., MaterializeResult[None]]
 RETRIES = RetryPolicy(max_retries=3, delay=2, backoff=Backoff.EXPONENTIAL, jitter=Jitter.PLUS_MINUS)
-"""Retry after 2, 6 and 14 seconds, each with a jitter of up to 2 seconds more or less. Clients have retries of their own;
-these are for failures that last longer, such as a database that fails over."""
+"""Retry after 2, 6 and 14 seconds, each with a jitter of up to 2 seconds more or less. Clients have retries of their
+own; these are for failures that last longer, such as a database that fails over."""
 
 
 def asset(*, retry_policy: RetryPolicy = RETRIES, **settings: Any) -> Callable[[_Body], AssetsDefinition]:

@@ -127,10 +127,10 @@ def refresh(
     return total
 
 
-def at_once() -> int:
-    """Return how many buckets of a stage to compute at the same time, so that one computes while another waits for S3.
+def bucket_threads() -> int:
+    """Return the number of threads for `refresh`. One bucket computes while another waits for S3.
 
-    Each is in memory whole.
+    Each thread has a whole bucket in memory.
     """
     return min(_MOST_AT_ONCE, available_cores())
 
@@ -154,7 +154,9 @@ def refresh_table(
         desired = compute(within, in_columns(spec, current), metrics)
         return lake.sync(spec, desired, within, current)
 
-    return refresh(context, lake, ledger, stage, partial(lake.contents, spec), bring_up_to_date, at_once()).result()
+    return refresh(
+        context, lake, ledger, stage, partial(lake.contents, spec), bring_up_to_date, bucket_threads()
+    ).result()
 
 
 def record_intake(context: AssetExecutionContext, ledger: LedgerResource, asset: str, taken: str) -> None:

@@ -10,7 +10,7 @@ from dagster import AssetExecutionContext, MaterializeResult
 from assets.corpus import CHUNKS
 from assets.embeddings import VECTORS
 from assets.framework.asset import asset
-from assets.framework.incremental import RunMetrics, Stage, at_once, refresh
+from assets.framework.incremental import RunMetrics, Stage, bucket_threads, refresh
 from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
 from assets.qdrant.points import PointWriter, index_config_of
 from assets.qdrant.promotion import GateVerdict, generations_to_write, serve_if_ready
@@ -60,7 +60,7 @@ def points(
             index = generations.open(generation)
             stage = Stage(stage_of(generation), (CHUNKS, VECTORS, TAGS), version)
             buckets = _Buckets(context, writer, index)
-            done = refresh(context, lake, ledger, stage, lambda _: buckets, buckets.bring_up_to_date, at_once())  # noqa: B023
+            done = refresh(context, lake, ledger, stage, lambda _: buckets, buckets.bring_up_to_date, bucket_threads())  # noqa: B023
             is_whole = set(buckets).issubset(int(key) for key in context.partition_keys)
             # After all buckets are written: a damaged point of one of them may look orphaned until then.
             if is_whole and index.count() != done.rows:

@@ -23,10 +23,10 @@ from resources.sources.protocol import (
     StagedSource,
 )
 
-ALONG = "updated_at"
+UPDATED_AT = "updated_at"
 PART_ROWS = 2_000_000
-"""Estimated rows in one part of a first load: about a minute's work, which a crash costs. Each part may scan the whole
-table, so smaller parts would cost more scans."""
+"""Estimated rows in one part of a first load. A crash loses one part, about a minute's work. Smaller parts would cost
+more, because each part may scan the whole table."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Extraction:
         # A staged source finds its files again only for the same window, so store the bounds before reading.
         if len(ranges) > 1 or isinstance(self.source, StagedSource):
             return self._divided(number, lower, mark, ranges, known)
-        overlap = Overlap(ALONG, lower, mark - self.skew, known)
+        overlap = Overlap(UPDATED_AT, lower, mark - self.skew, known)
         files = self._land(number, overlap, mark, ranges[0])
         digests = (
             self.raw_store.put_digests(self.source.name, self.table.name, number, pack(overlap.remembered))
@@ -112,7 +112,7 @@ class Extraction:
             return Extracted(None, mark)
         self._begin()
         number = landed[-1].number + 1 if landed else 1
-        files = self._land(number, Overlap(ALONG, None, mark), mark, KeyRange())
+        files = self._land(number, Overlap(UPDATED_AT, None, mark), mark, KeyRange())
         if isinstance(self.source, SnapshotSource):
             mark = self.source.mark_of(self.newest_timestamp)
             taken_at = self.source.snapshot
@@ -161,7 +161,7 @@ class Extraction:
         done = divided.parts()
         for place, keys in enumerate(divided.plan.ranges):
             if place not in done:
-                overlap = Overlap(ALONG, lower, mark - self.skew, known)
+                overlap = Overlap(UPDATED_AT, lower, mark - self.skew, known)
                 files = self._land(number, overlap, mark, keys)
                 digests = self.raw_store.put_digests(
                     self.source.name, self.table.name, number, pack(overlap.remembered)
@@ -183,7 +183,7 @@ class Extraction:
         """Read rows below the mark and write the new ones."""
         begins = overlap.lower - self.skew if overlap.lower else None
         names, texts = self.reading.names, self.reading.texts
-        window = ReadWindow(self.table.name, self.table.key, names, ALONG, begins, mark, keys, texts)
+        window = ReadWindow(self.table.name, self.table.key, names, UPDATED_AT, begins, mark, keys, texts)
         writer = self.raw_store.writer(self.source.name, self.table.name, number, self.bucket_count)
         with writer, self.source.read(window) as batches:
             for rows in gathered(self._rows(batches, overlap), writer.rows_bytes):
@@ -194,7 +194,7 @@ class Extraction:
         """Yield rows that can be cast and are new, batch by batch."""
         for batch in batches:
             rows = self.reading.rows(batch, self.on_rejects)
-            self._note(rows[ALONG])
+            self._note(rows[UPDATED_AT])
             yield overlap.fresh(rows)
             self.on_rows(batch.num_rows)
 

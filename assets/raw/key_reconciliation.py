@@ -9,7 +9,7 @@ from itertools import chain
 import polars as pl
 import pyarrow as pa
 
-from assets.raw.extraction import ALONG
+from assets.raw.extraction import UPDATED_AT
 from assets.raw.reading import Keep, Reading, keep_all
 from assets.raw.unmerged import Unmerged
 from assets.transforms.source.contract import recast_table
@@ -19,7 +19,7 @@ from assets.transforms.source.key_comparison import (
     Differences,
     VanishedLimit,
     compare_keys,
-    tombstones,
+    deletion_rows,
 )
 from assets.transforms.source.recasting import recast
 from assets.transforms.source.schema import REASON, TIMESTAMP, SourceTable, newest_usable, with_bucket
@@ -90,7 +90,7 @@ class KeyReconciliation:
     _unmerged: Unmerged = field(init=False)
 
     def run(self) -> Reconciled:
-        """Land a window of kind ``keys`` with tombstones and missing rows, if there are any.
+        """Land a window of kind ``keys`` with deletion rows and missing rows, if there are any.
 
         Before the first window of the source there is nothing to compare. Raise ImplausibleDeletionsError if more keys
         vanished than ``limit`` allows, BucketCountError, WindowTakenError if extractions keep landing windows first,
@@ -111,8 +111,8 @@ class KeyReconciliation:
         landed_below = min(judged_below, datetime.fromisoformat(newest.upper) - self.skew)
         bounds = Bounds(judged_below, landed_below)
         number = newest.number + 1
-        # List unmerged files before reading the lake, or rows merged meanwhile would be in neither.
-        # The rows of a snapshot are the source's side.
+        # List unmerged files before reading the lake: a row that is merged in between would otherwise be in neither.
+        # Leave out the snapshot's own window, because its rows are the source's side of the comparison.
         but = newest if is_snapshot else None
         self._unmerged = Unmerged.of(self.raw_store, self.lake, self.table, self.spec, self.bucket_count, but)
         self._counts = dict.fromkeys(("scanned", "held", "vanished", "missing", "stale", "ahead", "unusable"), 0)
@@ -188,7 +188,7 @@ class KeyReconciliation:
         with self._scan() as batches:
             for batch in batches:
                 rows = _frame(pa.Table.from_batches([batch]))
-                keys, updated_at = recast(rows[self.table.key], pa.string()), recast(rows[ALONG], TIMESTAMP)
+                keys, updated_at = recast(rows[self.table.key], pa.string()), recast(rows[UPDATED_AT], TIMESTAMP)
                 if keys.null_count() > rows[self.table.key].null_count():
                     message = (
                         f"Some keys of {self.table.name} in {self.source.name} cannot be read as text, so they cannot "
@@ -200,12 +200,12 @@ class KeyReconciliation:
     def _scan(self) -> AbstractContextManager[pa.RecordBatchReader]:
         key = self.table.key
         if isinstance(self.source, LiveSource):
-            return self.source.scan_keys(self.table.name, key, ALONG)
-        return self.source.read(ReadWindow(self.table.name, key, (key, ALONG), ALONG, None, _ALWAYS))
+            return self.source.scan_keys(self.table.name, key, UPDATED_AT)
+        return self.source.read(ReadWindow(self.table.name, key, (key, UPDATED_AT), UPDATED_AT, None, _ALWAYS))
 
     def _lake_keys(self) -> Iterator[pl.DataFrame]:
         narrow = self.lake.scan(self.spec).select(
-            key=pl.col(self.table.key), updated_at=pl.col(ALONG), is_deleted=pl.col("deleted_at").is_not_null()
+            key=pl.col(self.table.key), updated_at=pl.col(UPDATED_AT), is_deleted=pl.col("deleted_at").is_not_null()
         )
         yield from chain(self._unmerged.keys(), narrow.collect_batches(maintain_order=False))
 
@@ -224,21 +224,21 @@ class KeyReconciliation:
         if not keys:
             return
         reading, key = self._reading, self.table.key
-        window = ReadWindow(self.table.name, key, reading.names, ALONG, None, mark, texts=reading.texts)
+        window = ReadWindow(self.table.name, key, reading.names, UPDATED_AT, None, mark, texts=reading.texts)
         for at in range(0, len(keys), _KEYS_PER_QUERY):
             with source.rows_of(window, keys[at : at + _KEYS_PER_QUERY]) as batches:
                 for batch in batches:
                     rows = _frame(reading.rows(batch, self._quarantine))
                     usable, rejects = newest_usable(self.table, rows)
                     self._quarantine(rejects)
-                    self._write(usable.filter(pl.col(ALONG) < mark), writer)
+                    self._write(usable.filter(pl.col(UPDATED_AT) < mark), writer)
 
     def _quarantine(self, rejects: pl.DataFrame) -> None:
         origin = f"keys-{self.source.name}"
         self._counts["unusable"] += self.quarantine.land(origin, self.table.name, self.table.key, rejects, REASON)
 
     def _land_vanished(self, bounds: Bounds, mark: datetime, writer: WindowWriter) -> None:
-        """Land tombstones, made from rows of the lake or from unmerged rows."""
+        """Land deletion rows, made from rows of the lake or from unmerged rows."""
         if not self._vanished:
             return
         key, gone = self.table.key, pl.DataFrame({self.table.key: self._vanished})
@@ -253,10 +253,10 @@ class KeyReconciliation:
         self._bury(unmerged, bounds, mark, writer)
 
     def _bury(self, versions: pl.DataFrame, bounds: Bounds, mark: datetime, writer: WindowWriter) -> None:
-        """Write tombstones of the latest versions. Skip rows that were merged during the comparison."""
+        """Write deletion rows of the latest versions. Skip rows that were merged during the comparison."""
         latest, _ = newest_usable(self.table, versions)
-        judged = latest.filter(pl.col("deleted_at").is_null() & (pl.col(ALONG) < bounds.tombstone))
-        self._write(tombstones(judged, bounds, mark), writer)
+        judged = latest.filter(pl.col("deleted_at").is_null() & (pl.col(UPDATED_AT) < bounds.deletion_time))
+        self._write(deletion_rows(judged, bounds, mark), writer)
 
     def _landed(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Cast rows to the columns and types of this window."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from assets.lake import application
-from assets.raw.extraction import ALONG
+from assets.raw.extraction import UPDATED_AT
 from assets.transforms.source.schema import SourceTable
 from resources.delta.table import LakeResource, TableSpec
 from resources.raw.store import Manifest, RawStoreResource
@@ -50,9 +50,9 @@ class Unmerged:
     def keys(self) -> Iterator[pl.DataFrame]:
         """Yield ``key``, ``updated_at`` and ``is_deleted``, file by file, of rows whose first two are not null."""
         for file in self.files:
-            rows = self.raw_store.read([file], [self.table.key, ALONG, "deleted_at"])
-            yield rows.drop_nulls([self.table.key, ALONG]).select(
-                key=pl.col(self.table.key), updated_at=pl.col(ALONG), is_deleted=pl.col("deleted_at").is_not_null()
+            rows = self.raw_store.read([file], [self.table.key, UPDATED_AT, "deleted_at"])
+            yield rows.drop_nulls([self.table.key, UPDATED_AT]).select(
+                key=pl.col(self.table.key), updated_at=pl.col(UPDATED_AT), is_deleted=pl.col("deleted_at").is_not_null()
             )
 
     def rows_of(self, keys: pl.DataFrame) -> Iterator[pl.DataFrame]:

@@ -11,7 +11,7 @@ from dagster import AssetExecutionContext, AssetsDefinition, Config, Materialize
 from assets.framework.asset import asset
 from assets.framework.incremental import RunMetrics
 from assets.lake import LAKE_TABLES
-from assets.raw.extraction import ALONG, Extracted, Extraction
+from assets.raw.extraction import UPDATED_AT, Extracted, Extraction
 from assets.raw.key_reconciliation import KeyReconciliation, lake_columns
 from assets.raw.reading import Keep
 from assets.transforms.erasure import ErasedAccounts, without_erased
@@ -142,7 +142,7 @@ def _count_ahead(
     The window has landed, so a failure here must not fail the run.
     """
     try:
-        tally.counts["ahead_of_clock"] = source.count_ahead(table.name, ALONG, found.mark)
+        tally.counts["ahead_of_clock"] = source.count_ahead(table.name, UPDATED_AT, found.mark)
     except (PermanentFailure, TransientFailure) as failure:
         context.log.warning("Rows of %s ahead of the mark were not counted: %s", table.name, failure)
 

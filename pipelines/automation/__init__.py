@@ -1,5 +1,5 @@
-"""What starts runs: sensors, schedules, freshness.
+"""Sensors and schedules, which start runs, and freshness policies.
 
-Belongs here: looking in bounded steps, and asking for runs.
+Belongs here: finding changes in bounded steps, and requesting runs.
 Not here: what a run does (pipelines/jobs/).
 """

@@ -47,14 +47,15 @@ def _reconciles(table: SourceTable) -> AssetChecksDefinition:
 
 
 def _without_overruled(earlier: pl.DataFrame, found: pl.DataFrame, manifest: Manifest) -> pl.DataFrame:
-    """Return the versions that a key reconciliation did not overrule with an older version of the key."""
+    """Return the versions without those that a key reconciliation replaced with an older version of the key."""
     if manifest.kind != KEYS:
         return earlier
-    [key, along] = found.columns
+    [key, updated_at] = found.columns
     newer = earlier.join(found, on=key, suffix="_found").filter(
-        (pl.col(along) > pl.col(f"{along}_found")) & (pl.col(along) < pl.lit(parse_timestamp(manifest.judged_below)))
+        (pl.col(updated_at) > pl.col(f"{updated_at}_found"))
+        & (pl.col(updated_at) < pl.lit(parse_timestamp(manifest.judged_below)))
     )
-    return earlier.join(newer, on=[key, along], how="anti")
+    return earlier.join(newer, on=[key, updated_at], how="anti")
 
 
 def _as_written(table: SourceTable) -> AssetChecksDefinition:

@@ -6,7 +6,7 @@ from itertools import pairwise
 import polars as pl
 from dagster import AssetCheckResult, AssetChecksDefinition, AssetCheckSeverity, AssetKey, ResourceParam, asset_check
 
-from assets.raw.extraction import ALONG
+from assets.raw.extraction import UPDATED_AT
 from assets.transforms.source.agreement import DOUBLED, VERSIONS, covered, disagreements, moved_elsewhere
 from assets.transforms.source.contract import compare
 from assets.transforms.source.schema import SOURCE_TABLES, SourceTable
@@ -108,14 +108,14 @@ def _versions(raw_store: RawStoreResource, table: SourceTable, windows: _Windows
     shared = [name for name in table.schema.names if all(name in columns for columns in known)]
     frames = [pl.DataFrame(schema=VERSIONS)]
     for window, files in _files(windows, lambda held: held == bucket):
-        rows = raw_store.read(files, [*dict.fromkeys([*shared, table.key, ALONG, "deleted_at"])])
+        rows = raw_store.read(files, [*dict.fromkeys([*shared, table.key, UPDATED_AT, "deleted_at"])])
         frames.append(
             rows.filter(pl.col(table.key).is_not_null()).select(
                 pl.lit(window.source).alias("source"),
                 pl.lit(window.number, pl.Int64).alias("window"),
                 pl.col(table.key).alias("key"),
-                pl.col(ALONG).alias("updated_at"),
-                ((pl.lit(window.kind) == KEYS) & pl.col("deleted_at").is_not_null()).alias("is_tombstone"),
+                pl.col(UPDATED_AT).alias("updated_at"),
+                ((pl.lit(window.kind) == KEYS) & pl.col("deleted_at").is_not_null()).alias("is_deletion"),
                 pl.struct(shared).hash().alias("content"),
             )
         )
@@ -129,8 +129,8 @@ def _elsewhere(
     frames = [pl.DataFrame(schema={name: VERSIONS[name] for name in ("source", "key", "updated_at")})]
     if not keys.is_empty():
         for window, files in _files(windows, lambda held: held != bucket):
-            rows = raw_store.read(files, [table.key, ALONG]).filter(pl.col(table.key).is_in(keys.implode()))
-            frames.append(rows.select(pl.lit(window.source).alias("source"), key=table.key, updated_at=ALONG))
+            rows = raw_store.read(files, [table.key, UPDATED_AT]).filter(pl.col(table.key).is_in(keys.implode()))
+            frames.append(rows.select(pl.lit(window.source).alias("source"), key=table.key, updated_at=UPDATED_AT))
     return pl.concat(frames)
 
 

@@ -10,7 +10,7 @@ from pipelines.jobs.lake_maintenance import lake_maintenance
 from pipelines.jobs.raw_key_reconciliation import raw_key_reconciliation
 
 WRITES_TAG = "cippus/writes"
-"""Run tag. In production, runs with the same value wait for each other (deploy/dagster.yaml)."""
+"""Run tag. In production, runs with the same value wait for each other (pipelines/deploy/dagster.yaml)."""
 _EVERY = AssetSelection.all() - AssetSelection.all_asset_checks()
 _SOURCE = AssetSelection.groups("raw", "lake")
 _WITHOUT_BUCKETS = AssetSelection.assets(

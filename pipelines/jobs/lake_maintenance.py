@@ -10,7 +10,7 @@ from resources.delta.table import LakeResource
 
 
 @op(description="Compact fragmented buckets, and delete files and log entries that are older than the retention.")
-def tidy_and_clean(context: OpExecutionContext, lake: LakeResource) -> None:
+def compact_and_clean(context: OpExecutionContext, lake: LakeResource) -> None:
     """Maintain every table. For a bucket below the thresholds only the log is read."""
     maintenance, records = LakeMaintenance(lake), []
     for spec in TABLES:
@@ -23,4 +23,4 @@ def tidy_and_clean(context: OpExecutionContext, lake: LakeResource) -> None:
 @job(description="Maintain the lake's tables: compaction where it is due, checkpoints, log clean-up and vacuum.")
 def lake_maintenance() -> None:
     """Run the maintenance as one step."""
-    tidy_and_clean()
+    compact_and_clean()

@@ -17,7 +17,7 @@ from resources.s3.governor import process
 
 STACK_FILE = "stack.json"
 DATASET_FILE = "dataset.txt"
-"""The name of the data set in the home (dataset.py)."""
+"""The name of the data set in the home (pipelines/samples/dataset.py)."""
 _SETTINGS_FILE = "settings.json"
 
 

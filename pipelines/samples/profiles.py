@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from pipelines.samples.texts import WHITESPACE_TEXTS, compose, decorate, load_phrasebook, long_text, near_duplicate
 
-EPOCH = datetime(2026, 10, 1, tzinfo=UTC)  # the last post; updates and deletes follow for LATEST_DAYS
+EPOCH = datetime(2026, 10, 1, tzinfo=UTC)  # time of the last post; updates and deletes follow within LATEST_DAYS
 LATEST_DAYS = 29
 LANGUAGES = {"en": 60, "es": 8, "fr": 6, "pt": 6, "de": 5, "ar": 4, "he": 3, "ja": 3, "hi": 3, "el": 2}
 NETWORKS = {
@@ -45,7 +45,7 @@ class Draft:
     tags: tuple[str, ...] = ()
 
     @property
-    def says_something(self) -> bool:
+    def has_words(self) -> bool:
         """Whether the text is more than white space."""
         return self.text is not None and self.text not in ("", *WHITESPACE_TEXTS)
 
@@ -101,7 +101,7 @@ def make_drafts(rng: random.Random, creator: Creator, dirt: Counter[str]) -> lis
 
 def _next_draft(rng: random.Random, creator: Creator, earlier: list[Draft], dirt: Counter[str]) -> Draft:
     roll = rng.random()
-    repeatable = [draft for draft in earlier if draft.says_something]
+    repeatable = [draft for draft in earlier if draft.has_words]
     if repeatable and roll < 0.09:
         source = rng.choice(repeatable)
         if roll < 0.05:

@@ -163,7 +163,7 @@ def _label_rows(rng: random.Random, creator: Creator, posts: list[Row], drafts: 
     if posts and rng.random() < (0.6 if early else 0.05):
         rows += _label_item(rng, "account", creator.account_id, creator.verticals)
     chosen = [pair for pair in zip(posts, drafts, strict=True) if rng.random() < (0.4 if early else 0.02)]
-    for post, draft in [pair for pair in chosen if pair[1].says_something][:LABELLED_POSTS_PER_ACCOUNT]:
+    for post, draft in [pair for pair in chosen if pair[1].has_words][:LABELLED_POSTS_PER_ACCOUNT]:
         rows += _label_item(rng, "post", post["post_id"], (draft.vertical,))
     if creator.index % 100 == 8:
         rows.append(_label("account", creator.account_id, UNKNOWN_VERTICAL, True, None))

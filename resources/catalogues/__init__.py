@@ -30,9 +30,9 @@ class CatalogueError(InputError):
 class Vertical:
     """A topic of posts and accounts.
 
-    A text is compared with the nearest of the `descriptions`. `default_threshold`, in (0, 10), is the score from which a
-    text is tagged until a threshold is fitted on labels. `iab` is the unique id of the nearest category of the IAB Content
-    Taxonomy 3.1.
+    A text is compared with the nearest of the `descriptions`. `default_threshold`, in (0, 10), is the score from which
+    a text is tagged until a threshold is fitted on labels. `iab` is the unique id of the nearest category of the IAB
+    Content Taxonomy 3.1.
     """
 
     name: str
@@ -60,7 +60,9 @@ def read_verticals(path: Path) -> tuple[Vertical, ...]:
     names = [vertical.name for vertical in verticals]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
-        raise CatalogueError(f"{path.name} has more than one vertical named {', '.join(repeated)}. Names must be unique.")
+        raise CatalogueError(
+            f"{path.name} has more than one vertical named {', '.join(repeated)}. Names must be unique."
+        )
     return verticals
 
 

@@ -130,7 +130,9 @@ def _dimension(name: Any, entry: Any) -> tuple[Dimension, list[str], dict[str, s
         or not isinstance(entry, dict)
         or not {"names", "case"} <= set(entry) <= _DIMENSION_KEYS
     ):
-        raise CatalogueError(f"Dimension {name!r} must have names and case, and may have values and headers; it is {entry!r}.")
+        raise CatalogueError(
+            f"Dimension {name!r} must have names and case, and may have values and headers; it is {entry!r}."
+        )
     if entry["case"] not in _CASES:
         raise CatalogueError(f"The case of {name} is {entry['case']!r}; it must be upper or lower.")
     values, headers = entry.get("values", {}), entry.get("headers", {})

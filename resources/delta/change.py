@@ -1,4 +1,4 @@
-"""Change a lake table: compute an edit from the newest snapshot, write its files, commit; again after a conflict."""
+"""Change a lake table: compute an edit from the newest snapshot, write its files, commit. Retry after a conflict."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,9 +16,10 @@ from resources.delta.snapshot import Lookup, Snapshot
 from resources.delta.spec import BUCKET, WHOLE, Changes, TableSpec
 
 _ATTEMPTS = 20
-"""Attempts at a change that other writers of the same rows make in vain."""
+"""Attempts at a change before CommitConflictError is raised."""
 _FILES_PER_COMMIT = 1_000
-"""A checkpoint lists all files. With more than 10,000 of them it is written after more commits, one per so many."""
+"""A checkpoint lists all files, so a table with more than 10,000 files gets fewer: one per N commits, where N is the
+number of files divided by this."""
 
 
 @dataclass(frozen=True)
@@ -43,16 +44,16 @@ def change(
     applications: Mapping[str, int] | None = None,
     window: BucketWindow | None = None,
 ) -> Changes:
-    """Commit an edit and ``applications``; compute it again from the newest snapshot while other writers are first.
+    """Commit an edit and ``applications``. After a conflict, compute the edit again from the newest snapshot.
 
-    ``buckets``: those that the edit is computed from, None for all. With a ``window``, the base also has the recorded
-    versions of their applications. The files of an attempt in vain are deleted.
+    ``buckets``: the buckets that the edit is computed from, None for all. With a ``window``, the base also has the
+    recorded versions of these buckets' applications. The files of an attempt that conflicts are deleted.
     Raises CommitConflictError, UnsupportedTableError.
     """
     asked = {*(applications or {}), *(window.of(buckets or ()) if window else ())}
     for attempt in range(_ATTEMPTS):
         if attempt:
-            tables.look_again(spec)
+            tables.refresh(spec)
         tables.create(spec)
         snapshot = tables.writable_snapshot(spec)
         recorded = tables.applied(spec, asked)
@@ -79,7 +80,7 @@ def change(
         except CommitConflictError:
             tables.s3.delete([f"{spec.name}/{file.path}" for file in (*written.adds, *written.changes)])
             continue
-        tables.look_again(spec)
+        tables.refresh(spec)
         if version % max(COMMITS_PER_CHECKPOINT, snapshot.files.height // _FILES_PER_COMMIT) == 0:
             tables.checkpoint(spec)
         return edit.changes
@@ -90,7 +91,7 @@ def change(
 def merge_edit(
     rows: pl.DataFrame, buckets: Sequence[int], rule: MergeRule, window: BucketWindow | None, base: Base
 ) -> Edit:
-    """Return the edit that merges a window's rows into their buckets, and out of others that their keys were in."""
+    """Return the edit that merges a window's rows into their buckets, and deletes moved keys from their old buckets."""
     schema = base.lookup.snapshot.schema
     coming = typed(rows, schema, only_given=True)
     due = coming.filter(~pl.col(BUCKET).is_in(window.at_least(window.number, base.recorded))) if window else coming

@@ -24,12 +24,14 @@ class Edit:
 
 @dataclass(frozen=True)
 class MergeRule:
-    """When a row of a window wins, beside the rule that the later ``updated_at`` wins.
+    """Decide whether an incoming row replaces the current row of its key. The later ``updated_at`` wins, except:
 
-    With equal times the incoming row wins if it differs: an application may cut its times to seconds, and windows come
-    in order. It does not win if its window is not the latest (``is_latest``), nor over a row in a bucket of ``ahead``,
-    where later windows of the same source may have been merged. A row that a comparison of all keys has read from the
-    source (``judged_below``) wins over any row with an earlier ``updated_at`` than that.
+    ``is_latest``: on equal times an incoming row that differs wins, because an application may cut its times to
+    seconds. It loses if its window is not the source's latest.
+    ``ahead``: buckets where later windows of the source may have been merged. There, only a later ``updated_at`` moves
+    a key to another bucket.
+    ``judged_below``: set for rows that a key reconciliation read. They win over rows with an earlier ``updated_at``
+    than this time.
     """
 
     ahead: tuple[int, ...] = ()

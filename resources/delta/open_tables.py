@@ -99,7 +99,7 @@ class OpenTables(ConfigurableResource):  # type: ignore[type-arg]
         finally:
             self._pinned = before
 
-    def look_again(self, spec: TableSpec) -> None:
+    def refresh(self, spec: TableSpec) -> None:
         """Ask for new commits when the table is next opened, even within ``steady``."""
         with self._lock:
             if self._pinned is not None:

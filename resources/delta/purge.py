@@ -25,7 +25,7 @@ class ForeignWriterError(PermanentFailure):
 
 
 @dataclass(frozen=True)
-class Forgotten:
+class DeletedHistory:
     """Deleted history of a table: versions of its log, objects (data, change feed, log), bytes."""
 
     versions: int = 0
@@ -33,8 +33,8 @@ class Forgotten:
     size_bytes: int = 0
 
 
-def forget_past(s3: S3Resource, folder: str) -> Forgotten:
-    """Delete a table's time travel, change feed, and unreferenced files; its newest rows stay.
+def delete_history(s3: S3Resource, folder: str) -> DeletedHistory:
+    """Delete a table's older versions, change feed and unreferenced files. Keep the newest version's rows.
 
     First commit a version without a change. A commit describes its changed rows: its predicate names keys, and its
     statistics have the first and the last key. After a crash the table is readable, and a second call finishes.
@@ -60,13 +60,13 @@ def forget_past(s3: S3Resource, folder: str) -> Forgotten:
     table.update_incremental()
     if table.version() != version:
         message = (
-            f"{folder} was written to while its past was deleted, and may lack files: stop all runs, "
-            "`cippus run`, then erase again."
+            f"{folder} was written to while its history was deleted, and may lack files. Stop all runs, "
+            "run `cippus run`, then erase again."
         )
         raise ForeignWriterError(message)
     deleted = [*past, *unreferenced]
     versions = len({name for name in past if name.endswith(".json") and _NUMBERED.search(name)})
-    return Forgotten(versions, len(deleted), sum(listed[name] for name in deleted))
+    return DeletedHistory(versions, len(deleted), sum(listed[name] for name in deleted))
 
 
 def _is_needed(name: str, version: int) -> bool:

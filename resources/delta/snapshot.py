@@ -67,7 +67,7 @@ class Snapshot:
         return cls(table.version(), files.with_row_index(FILE), pa.schema(table.schema().to_arrow()), feeds)
 
     def file(self, number: int) -> DataFile:
-        """Return a file by its FILE."""
+        """Return the file with a number of column FILE."""
         path, size, rows, bucket = self.files.row(number)[1:5]
         return DataFile(path, size, rows or 0, bucket)
 

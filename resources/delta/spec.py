@@ -18,8 +18,8 @@ ROW_GROUP_BYTES = 1 << 20
 class TableSpec:
     """A Delta table: name (its folder and its asset's key), columns, key, and partitioning.
 
-    ``key``: files are sorted by it. Only its columns and ``updated_at`` have statistics.
-    ``text_columns``: never have statistics, which would copy their values into the log.
+    ``key``: files are sorted by it. Its columns and ``updated_at`` have statistics, unless they are ``text_columns``.
+    ``text_columns``: have no statistics even in the key, because statistics copy values into the log.
     ``feeds``: turn Delta's change feed on.
     ``evolves``: add unknown columns of merged rows to the table.
     ``moves``: a key may change its bucket, and is then deleted from the old one.

@@ -1,4 +1,4 @@
-"""The ledger: the inputs that each bucket of each asset was last computed from. An unchanged rerun skips it."""
+"""The ledger: fingerprints of the inputs and the output of each asset's buckets. A rerun skips unchanged buckets."""
 
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -31,8 +31,8 @@ class Intake:
 class LedgerResource(ConfigurableResource):  # type: ignore[type-arg]
     """One small JSON object per asset and bucket under ``ledger/``. Concurrent runs own different buckets.
 
-    An entry counts only while the output has the fingerprint that it names. So a lost entry costs a recomputation that
-    writes nothing, and never correctness. A damaged record counts as lost.
+    An entry is ignored unless the output still has the recorded fingerprint. So a lost entry costs a recomputation that
+    writes nothing, and the result is the same. A damaged record counts as lost.
     """
 
     s3: S3Resource
@@ -80,7 +80,7 @@ class LedgerResource(ConfigurableResource):  # type: ignore[type-arg]
         body = self.s3.get(f"ledger/{asset}/taken/{identity}") or b""
         return body.decode()
 
-    def untake(self, asset: str, identities: Iterable[str]) -> None:
+    def forget_taken(self, asset: str, identities: Iterable[str]) -> None:
         """Delete the record of files whose rows were deleted."""
         self.s3.delete([f"ledger/{asset}/taken/{identity}" for identity in sorted(identities)])
 

@@ -233,6 +233,6 @@ def _read_or_create_key(path: Path) -> str:
         with NamedTemporaryFile("w", dir=path.parent) as file:  # readable by its owner only
             file.write(secrets.token_urlsafe(48))
             file.flush()
-            with suppress(FileExistsError):  # unlike a rename, a link replaces no key of another process
+            with suppress(FileExistsError):  # a rename would replace the key of another process; a link fails
                 os.link(file.name, path)
     return path.read_text().strip()

@@ -12,7 +12,8 @@ from resources.s3.governor.process import Governor
 from resources.s3.governor.settings import GovernorSettings
 
 ATTEMPTS = 3
-"""A client's own attempts behind the governor, which retries itself: for connections to the governor that break."""
+"""Attempts of a client behind the governor. The governor retries requests to S3; these attempts cover lost connections
+to the governor."""
 _READ_MARGIN_SECONDS = 15.0
 _REQUEST_MARGIN_SECONDS = 60.0
 """What a request with its body may take beyond the governor's deadline; botocore's time-out is per read."""

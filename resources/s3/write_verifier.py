@@ -1,4 +1,4 @@
-"""Answers the governor's questions what is stored under a key, so that it can resolve uncertain writes."""
+"""Tell the governor which object is stored under a key, so that it can resolve uncertain writes."""
 
 import hashlib
 import json

@@ -138,7 +138,9 @@ def test_a_crash_before_the_record_takes_the_file_in_again_in_its_place(stage: S
     stage.drop("f-2026-03-01.csv", "account_id,female,male\na,1,2\n")
     stage.run(audience.reports)
     rows = stage.lake.scan(REPORTS).collect()
-    stage.ledger.untake(REPORTS.name, stage.ledger.taken(REPORTS.name))  # as if the run had ended before the record
+    stage.ledger.forget_taken(
+        REPORTS.name, stage.ledger.taken(REPORTS.name)
+    )  # as if the run had ended before the record
     stage.lake.append(REPORTS, rows.head(1))  # and another had taken the file in at the same time
     stage.run(audience.demographics)
     assert len(stage.demographics()) == 2

@@ -85,7 +85,7 @@ def literal(place: Place, lake: LakeResource, rows: pl.DataFrame, number: int) -
             commit_properties=recorded,
         )
     )
-    lake.look_again(place.spec)
+    lake.refresh(place.spec)
     return updated
 
 

@@ -25,7 +25,12 @@ from resources.sources.postgres_errors import (
     SourceUnavailableError,
     refused,
 )
-from resources.vectors.values import CollectionMismatchError, CollectionMissingError, IndexAccessError, IndexUnavailableError
+from resources.vectors.values import (
+    CollectionMismatchError,
+    CollectionMissingError,
+    IndexAccessError,
+    IndexUnavailableError,
+)
 
 ROOT = Path(__file__).parents[2]
 

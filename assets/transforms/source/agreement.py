@@ -13,7 +13,7 @@ VERSIONS = {
     "window": pl.Int64(),
     "key": pl.String(),
     "updated_at": pl.Datetime("us", "UTC"),
-    "is_tombstone": pl.Boolean(),
+    "is_deletion": pl.Boolean(),
     "content": pl.UInt64(),
 }
 """One version of a row in one window; ``content`` is a hash of the columns that all sources have."""
@@ -51,14 +51,14 @@ def disagreements(versions: pl.DataFrame, intervals: Mapping[str, Interval]) -> 
     """Return rows on which sources disagree, as DISAGREEMENTS: ``other`` lacks the row of ``source`` or differs.
 
     A version is missing in the other source if that has neither the version nor a later one of its key, and no
-    tombstone is later. Versions with the same ``updated_at`` must have the same content. A key is doubled if one window
-    has it twice: a window reads every row once.
+    deletion row is later. Versions with the same ``updated_at`` must have the same content. A key is doubled if one
+    window has it twice: a window reads every row once.
     """
     repeated = versions.group_by("source", "window", "key").agg(pl.len(), pl.col("updated_at").max())
     doubled = repeated.filter(pl.col("len") > 1).select(
         pl.lit(DOUBLED).alias("problem"), "key", "updated_at", "source", pl.col("source").alias("other")
     )
-    gone = versions.filter("is_tombstone").group_by("key").agg(pl.col("updated_at").max().alias("gone_at"))
+    gone = versions.filter("is_deletion").group_by("key").agg(pl.col("updated_at").max().alias("gone_at"))
     found = [pl.DataFrame(schema=DISAGREEMENTS), doubled]
     for source, other in permutations(sorted(intervals), 2):
         common = intervals[source].common(intervals[other])
@@ -86,7 +86,7 @@ def moved_elsewhere(found: pl.DataFrame, elsewhere: pl.DataFrame) -> pl.DataFram
 
 def _newest_within(versions: pl.DataFrame, common: Interval) -> pl.DataFrame:
     """Return the newest version of each key, if it is in the interval. Another source may not have seen older ones."""
-    newest = versions.filter(~pl.col("is_tombstone")).sort("updated_at", "window").unique("key", keep="last")
+    newest = versions.filter(~pl.col("is_deletion")).sort("updated_at", "window").unique("key", keep="last")
     within = newest.filter(pl.col("updated_at") < common.upper)
     return within if common.lower is None else within.filter(pl.col("updated_at") >= common.lower)
 

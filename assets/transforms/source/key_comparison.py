@@ -21,8 +21,8 @@ class Bounds:
     landed_below: datetime
 
     @property
-    def tombstone(self) -> datetime:
-        """Return the ``updated_at`` of tombstones: after every compared version, before every other."""
+    def deletion_time(self) -> datetime:
+        """Return the ``updated_at`` of deletion rows: after every compared version, before every other."""
         return self.judged_below - _TICK
 
 
@@ -51,8 +51,8 @@ class Differences:
 
     ``vanished``: the lake's row is not deleted and the source has none. ``missing``: the lake has no row. ``stale``:
     the lake's version is older. ``ahead``: the lake's version is later, because the source restored an old row or the
-    lake has a tombstone. ``undated``: the source's row has no usable ``updated_at``, so no window reads it. ``keyless``
-    is the number of source rows without a key, and ``current`` the number of lake keys that are not deleted.
+    lake has a deletion row. ``undated``: the source's row has no usable ``updated_at``, so no window reads it.
+    ``keyless``: the number of source rows without a key. ``current``: the number of lake keys that are not deleted.
     """
 
     vanished: pl.Series
@@ -90,7 +90,7 @@ def compare_keys(source: pl.DataFrame, lake: pl.DataFrame, bounds: Bounds) -> Di
         return joined.filter(condition)["key"]
 
     return Differences(
-        vanished=keys(~here & ~pl.col("is_deleted") & (ours < bounds.tombstone)),
+        vanished=keys(~here & ~pl.col("is_deleted") & (ours < bounds.deletion_time)),
         missing=keys(expected & ~there),
         stale=keys(expected & there & (ours < theirs)),
         ahead=keys(expected & there & (ours > theirs) & (ours < bounds.judged_below)),
@@ -100,9 +100,9 @@ def compare_keys(source: pl.DataFrame, lake: pl.DataFrame, bounds: Bounds) -> Di
     )
 
 
-def tombstones(rows: pl.DataFrame, bounds: Bounds, deleted_at: datetime) -> pl.DataFrame:
-    """Return rows of the lake, marked as deleted at ``deleted_at``."""
+def deletion_rows(rows: pl.DataFrame, bounds: Bounds, deleted_at: datetime) -> pl.DataFrame:
+    """Return the deletion rows of some rows of the lake: the rows, marked as deleted at ``deleted_at``."""
     return rows.with_columns(
         deleted_at=pl.lit(deleted_at).cast(rows.schema["deleted_at"]),
-        updated_at=pl.lit(bounds.tombstone).cast(rows.schema["updated_at"]),
+        updated_at=pl.lit(bounds.deletion_time).cast(rows.schema["updated_at"]),
     )

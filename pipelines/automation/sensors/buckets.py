@@ -1,4 +1,4 @@
-"""The sensor of changed buckets: a run for each, then one across buckets when those have succeeded."""
+"""The sensor of changed buckets: request a run for each, then one across buckets when all have succeeded."""
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -38,8 +38,11 @@ _INTERVAL_SECONDS = 60
 class Progress:
     """The sensor's cursor, about 5 bytes per bucket.
 
-    ``due`` buckets are to be asked for; ``running`` ones were, under the state ``lake``, and are not known to have
-    succeeded; ``across`` is the state that the assets across buckets were last asked for.
+    ``lake``: the state of the lake that runs are requested for.
+    ``due``: buckets whose run is not requested yet.
+    ``running``: buckets whose run was requested, and has not succeeded yet.
+    ``across``: the state of the lake that the run across buckets was last requested for.
+    ``turn``: the number of changes of the lake so far.
     """
 
     lake: str = ""
@@ -164,12 +167,12 @@ def step(progress: Progress, outcome: Outcome, runs_a_tick: int | None) -> Senso
     running = tuple(bucket for bucket in progress.running if bucket not in outcome.succeeded)
     progress = replace(progress, running=running)
     if failed := sorted(outcome.failed & set(running)):
-        reason = f"Bucket {_named(failed)} failed: repeat its run; what is made of all buckets waits for it."
+        reason = f"Bucket {_named(failed)} failed. Repeat its run; the run across all buckets waits for it."
         return SensorResult(skip_reason=reason, cursor=progress.written())
     if running:
         return SensorResult(skip_reason=f"Bucket {_named(running)} is running.", cursor=progress.written())
     if progress.across == progress.lake:
-        return SensorResult(skip_reason="The lake is as it was.", cursor=progress.written())
+        return SensorResult(skip_reason="The lake has not changed.", cursor=progress.written())
     request = RunRequest(f"{progress.asked_for}/across", job_name=ACROSS_BUCKETS.name, tags=dict(all_buckets()))
     return SensorResult([request], cursor=replace(progress, across=progress.lake).written())
 

@@ -69,9 +69,11 @@ class Windows(Protocol):
 class Seen:
     """The sensor's cursor, below 10 kB whatever the history.
 
-    ``settled`` are short hashes of the ids that need no look any more: asked for, landed, or never to be whole; of
-    more than 400 the oldest are forgotten, and looked at again. ``failed`` are the last ids that never will be whole.
-    ``after`` is the id that was looked at last, so that those still being written do not hold up the others.
+    ``settled``: short hashes of the exports that are not inspected again, because they were requested, landed, or will
+    never complete. Only the newest 400 are kept; an older export is inspected again.
+    ``failed``: the last exports that will never complete.
+    ``after``: the export that was inspected last. The next inspection starts after it, so that unfinished exports do
+    not delay the others.
     """
 
     settled: tuple[str, ...] = ()
@@ -162,13 +164,13 @@ def look(
     if requests:
         return SensorResult(requests, cursor=seen.written())
     still = [one for one in seen.failed if one in listed]
-    failed = [f"Never to be whole: {', '.join(still)}."] if still else []
+    failed = [f"These exports will never complete: {', '.join(still)}."] if still else []
     in_vain = runs_failed(listed)
     in_vain -= landed_ids(windows) if in_vain else set()
     if in_vain:
         told = ", ".join(sorted(in_vain)[:_SAID])
-        reasons.append(f"Asked for and not landed, since its run failed: {told}. Execute the run again.")
-    known = [f"All {len(listed):,} exports are landed, asked for, or never to be whole."] if not reasons else []
+        reasons.append(f"The runs of these exports failed: {told}. Execute them again.")
+    known = [f"All {len(listed):,} exports have landed, were requested, or will never complete."] if not reasons else []
     return SensorResult(skip_reason=SkipReason(" ".join([*reasons, *known, *failed])), cursor=seen.written())
 
 

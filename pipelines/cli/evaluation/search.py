@@ -27,7 +27,7 @@ from resources.vectors.generations import IndexConfig
 from resources.vectors.index import VectorIndex
 from resources.vectors.values import IndexPoint, SearchFilter, SparseVector
 
-_LOCK_SECONDS = 1.0  # of a temporary folder, which nobody else locks
+_LOCK_SECONDS = 1.0  # time-out for the index's lock; the folder is temporary, so no other process holds it
 OnProgress = Callable[[str, int, int], None]
 
 

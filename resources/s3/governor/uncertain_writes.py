@@ -15,7 +15,7 @@ from resources.s3.governor.s3_request import Replay, S3Request
 
 _MAX_REMEMBERED = 256
 _REMEMBERED_SECONDS = 300.0
-"""No client retries a write for longer (object_store gives up after 180 s): a later equal put is another writer's."""
+"""Longer than any client retries a write (object_store gives up after 180 s). A later equal put is another's."""
 _PART_ETAG = re.compile(rb"<ETag>\s*(?:&quot;|&#34;|\")?([0-9a-fA-F]{32})(?:&quot;|&#34;|\")?\s*</ETag>")
 _VERIFIER_SECONDS = 5.0
 """How long a question waits for its answer, and how long a busy verifier counts as present."""

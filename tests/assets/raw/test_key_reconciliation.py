@@ -106,7 +106,7 @@ def accounts(stack: EmbeddedStack, request: pytest.FixtureRequest, tmp_path: Pat
     return Accounts(world)
 
 
-def test_a_vanished_row_becomes_a_tombstone_and_nothing_else_changes(accounts: Accounts) -> None:
+def test_a_vanished_row_becomes_a_deletion_row_and_nothing_else_changes(accounts: Accounts) -> None:
     for key in "abc":
         accounts.put(key, key.upper())
     accounts.bring_up_to_date()
@@ -170,7 +170,7 @@ def test_a_row_that_was_landed_and_deleted_before_it_was_merged_does_not_stand(a
     for key in ("b", "d", "e"):
         accounts.delete(key)
     assert accounts.compare().vanished == 3
-    assert accounts.compare().vanished == 0, "the tombstones wait with the rows"
+    assert accounts.compare().vanished == 0, "the deletion rows wait with the rows"
     accounts.merge()
     assert accounts.standing() == accounts.in_source()
     deleted = {key: text for key, (text, _, is_deleted) in accounts.held().items() if is_deleted}
@@ -325,7 +325,7 @@ def test_every_key_is_judged_as_a_loop_would(
         pl.DataFrame(list(source.items()), _SOURCE, orient="row"), pl.DataFrame(rows, _LAKE, orient="row"), BOUNDS
     )
     judged, landed = BOUNDS.judged_below, BOUNDS.landed_below
-    gone = {key for key, (at, dead) in lake.items() if key not in source and not dead and at < BOUNDS.tombstone}
+    gone = {key for key, (at, dead) in lake.items() if key not in source and not dead and at < BOUNDS.deletion_time}
     dated = {key: at for key, at in source.items() if at is not None and at < landed}
     assert set(found.vanished) == gone
     assert set(found.missing) == {key for key in dated if key not in lake}
@@ -368,7 +368,7 @@ def test_rows_without_a_key_are_counted_and_compared_with_nothing() -> None:
     assert (found.to_read, found.vanished.to_list(), found.keyless) == ([], [], 2)
 
 
-def test_a_tombstone_outlives_that_its_column_was_retyped() -> None:
+def test_a_deletion_row_outlives_that_its_column_was_retyped() -> None:
     rows = pa.table({"id": ["a", "b"], "price": ["1.50", "3"], "size": pa.array([1 << 40, 2], pa.int64())})
     schema = pa.schema([("id", pa.string()), ("price", pa.int32()), ("size", pa.int32()), ("new", pa.bool_())])
     assert recast_table(schema, rows).to_pylist() == [

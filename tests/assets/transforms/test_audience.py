@@ -233,10 +233,16 @@ def test_packaged_columns_say_their_date_and_no_header_means_two_things() -> Non
         ({"dates": None}, "dates is None; it must be a list of texts"),
         ({"columns": {"account_id": ["a"]}}, "it must have exactly the entries account_id"),
         ({"dimensions": {}}, "at least one dimension"),
-        ({"dimensions": {"age": {"names": ["age"], "case": "title"}}}, "The case of age is 'title'; it must be upper or lower"),
+        (
+            {"dimensions": {"age": {"names": ["age"], "case": "title"}}},
+            "The case of age is 'title'; it must be upper or lower",
+        ),
         ({"dimensions": {"age": {"names": [1], "case": "lower"}}}, r"age is \[1\]; it must be a list of texts"),
         ({"dimensions": {"age": {"nmaes": [], "case": "lower"}}}, "Dimension 'age' must have names and case"),
-        ({"dimensions": {"age": {"names": ["a-b", "A b"], "case": "lower"}}}, "'A b' in dimensions is blank or repeated"),
+        (
+            {"dimensions": {"age": {"names": ["a-b", "A b"], "case": "lower"}}},
+            "'A b' in dimensions is blank or repeated",
+        ),
         ({"dimensions": {"age": {"names": [], "values": [], "case": "lower"}}}, "both must be mappings"),
         ({"more": []}, "must have exactly the sections"),
     ],

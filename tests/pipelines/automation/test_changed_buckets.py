@@ -72,7 +72,7 @@ def test_changed_buckets_then_what_is_made_of_all(sensing: Sensing, lake: LakeRe
     [across] = sensing.tick()
     assert (across.job_name, across.tags["dagster/asset_partition_range_end"]) == ("across_buckets", "7")
     assert sensing.tick() == []
-    assert sensing.said[-1] == "The lake is as it was."
+    assert sensing.said[-1] == "The lake has not changed."
 
     add(lake, LAKE_POSTS, 5, "p")
     add(lake, LAKE_TESTIMONIALS, 2, "t")
@@ -105,7 +105,7 @@ def test_what_is_made_of_all_waits_for_a_bucket_that_failed(
     bring_up_to_date(lake, ledger, 3)  # it failed behind its first stage
     sensing.end(request, FAILURE)
     assert sensing.tick() == []
-    assert sensing.said[-1] == "Bucket 3 failed: repeat its run; what is made of all buckets waits for it."
+    assert sensing.said[-1] == "Bucket 3 failed. Repeat its run; the run across all buckets waits for it."
     sensing.repeat(request, DagsterRunStatus.STARTED)
     assert sensing.tick() == []
     assert sensing.said[-1] == "Bucket 3 is running."
@@ -125,7 +125,7 @@ def test_a_lake_that_a_whole_run_has_seen_asks_for_nothing(
     bring_up_to_date(lake, ledger, *range(8))
     ledger.record(TOTALLING.name, WHOLE, Entry(TOTALLING.input_fingerprints(lake, [WHOLE])[WHOLE], "out"))
     assert sensing.tick() == []
-    assert sensing.said == ["The lake is as it was."]
+    assert sensing.said == ["The lake has not changed."]
 
 
 @pytest.mark.parametrize("cursor", [None, "", "{", "null", "[]", '{"due": 1}', '{"due": ["x"]}', '{"more": 1}'])

@@ -78,7 +78,7 @@ def test_a_whole_export_is_landed_by_the_raw_assets_and_asked_for_once() -> None
     assert all(op == {"config": {"export_id": "export-1"}} for op in request.run_config["ops"].values())
     assert world.tick() == ["export-1"]
     assert [world.tick(), world.tick()] == [[], []]
-    assert world.said[-1] == "All 1 exports are landed, asked for, or never to be whole."
+    assert world.said[-1] == "All 1 exports have landed, were requested, or will never complete."
     assert world.looks == 2
 
 
@@ -102,7 +102,7 @@ def test_what_failed_is_said_and_looked_at_once() -> None:
     assert world.tick() == ["export-2"]
     assert world.said == ["Export export-1 FAILED."]
     assert world.tick() == []
-    assert world.said[-1].endswith("Never to be whole: export-1.")
+    assert world.said[-1].endswith("These exports will never complete: export-1.")
     assert world.looks == 2
     del world.states["export-1"]
     world.tick()
@@ -171,9 +171,7 @@ def test_an_export_whose_run_failed_is_named_until_it_is_landed() -> None:
         assert failed_runs(instance, []) == set()
         found = look(world.cursor, world, world, world.said.append, lambda ids: failed_runs(instance, ids))
         assert found.skip_reason
-        assert found.skip_reason.skip_message == (
-            "Asked for and not landed, since its run failed: export-1. Execute the run again."
-        )
+        assert found.skip_reason.skip_message == ("The runs of these exports failed: export-1. Execute them again.")
         world.land("export-1")
         found = look(world.cursor, world, world, world.said.append, lambda ids: failed_runs(instance, ids))
         assert found.skip_reason

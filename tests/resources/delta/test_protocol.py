@@ -14,7 +14,7 @@ from resources.delta import change
 from resources.delta.commit import write_commit
 from resources.delta.maintenance import MOST_SMALL_FILES, LakeMaintenance
 from resources.delta.protocol import UnsupportedTableError
-from resources.delta.purge import forget_past
+from resources.delta.purge import delete_history
 from resources.delta.table import Changes, LakeResource, TableSpec
 from resources.errors import is_transient
 
@@ -143,7 +143,7 @@ WRITES: dict[str, Callable[[LakeResource], object]] = {
     ),
     "compaction": lambda lake: LakeMaintenance(lake).compact(SPEC),
     "cleaning": lambda lake: LakeMaintenance(LakeResource(s3=lake.s3, retention_hours=0)).clean(SPEC),
-    "purge": lambda lake: forget_past(lake.s3, SPEC.name),
+    "purge": lambda lake: delete_history(lake.s3, SPEC.name),
 }
 READS: dict[str, Callable[[LakeResource], object]] = {
     "scan": lambda lake: lake.scan(SPEC).collect(),
@@ -203,7 +203,7 @@ def test_known_features_by_name_are_written(table: LakeResource) -> None:
     for number in range(MOST_SMALL_FILES):
         table.append(SPEC, rows(f"k{number}"))
     assert LakeMaintenance(table).compact(SPEC).buckets == 1
-    assert forget_past(table.s3, SPEC.name).versions > 0
+    assert delete_history(table.s3, SPEC.name).versions > 0
     assert table.scan(SPEC).filter(pl.col("key") == "a").collect()["text"].to_list() == ["y"]
 
 

@@ -9,7 +9,7 @@ import pytest
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 
 from resources.delta import purge
-from resources.delta.purge import ForeignWriterError, forget_past
+from resources.delta.purge import ForeignWriterError, delete_history
 from resources.s3.client import S3Resource
 
 FOLDER = "stage/table"
@@ -60,7 +60,7 @@ def test_rows_and_transactions_stay_and_the_past_goes(s3: S3Resource, settings: 
     s3.put(f"{LOG}{0:020d}.crc", b"{}")
     s3.put(f"{FOLDER}/bucket=0/unnamed.parquet", s3.get(_data(s3)) or b"")
     assert b"id-3" in everything(s3)
-    gone = forget_past(s3, FOLDER)
+    gone = delete_history(s3, FOLDER)
     assert ids(s3) == standing == {f"id-{n}" for n in range(20)} - {"id-3", "id-4"}
     assert b"id-3" not in everything(s3)
     assert gone.versions == version + 1
@@ -86,7 +86,7 @@ def test_statistics_of_removed_files_leave_the_checkpoint(s3: S3Resource) -> Non
     remove |= {"partitionValues": {"bucket": path[7]}, "stats": stats}
     s3.put(f"{LOG}{table.version() + 1:020d}.json", json.dumps({"remove": remove}).encode())
     standing = ids(s3)
-    forget_past(s3, FOLDER)
+    delete_history(s3, FOLDER)
     assert b"id-secret" not in everything(s3)
     assert ids(s3) == standing
 
@@ -104,10 +104,10 @@ def test_killed_between_log_and_files_a_second_call_finishes(s3: S3Resource, mon
     with monkeypatch.context() as patched:
         patched.setattr(S3Resource, "delete", killed)
         with pytest.raises(KeyboardInterrupt):
-            forget_past(s3, FOLDER)
+            delete_history(s3, FOLDER)
     assert ids(s3) == standing
     assert b"id-3" in everything(s3)
-    forget_past(s3, FOLDER)
+    delete_history(s3, FOLDER)
     assert ids(s3) == standing
     assert b"id-3" not in everything(s3)
 
@@ -122,5 +122,5 @@ def test_a_writer_meanwhile_is_told(s3: S3Resource, monkeypatch: pytest.MonkeyPa
         return needed(name, version)
 
     monkeypatch.setattr(purge, "_is_needed", while_somebody_writes)
-    with pytest.raises(ForeignWriterError, match=r"^stage/table was written to while its past was deleted"):
-        forget_past(s3, FOLDER)
+    with pytest.raises(ForeignWriterError, match=r"^stage/table was written to while its history was deleted"):
+        delete_history(s3, FOLDER)

@@ -45,7 +45,7 @@ def test_what_was_taken_in_is_known_until_it_is_taken_out(ledger: LedgerResource
     assert ledger.taken("audience/reports") == {"1f", "2f"}
     assert ledger.taken_key("audience/reports", "1f") == "landing/é.csv"
     assert ledger.taken_key("audience/reports", "3f") == ""
-    ledger.untake("audience/reports", ["1f", "3f"])
+    ledger.forget_taken("audience/reports", ["1f", "3f"])
     assert ledger.taken("audience/reports") == {"2f"}
     assert ledger.taken("audience") == frozenset()
 

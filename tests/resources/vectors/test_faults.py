@@ -30,8 +30,8 @@ from resources.vectors.server.calls import RETRY
 from resources.vectors.server.generations import ServerGenerations
 from resources.vectors.values import (
     Candidate,
-    IndexPoint,
     IndexAccessError,
+    IndexPoint,
     IndexUnavailableError,
     QdrantAddressError,
     SearchFilter,

@@ -13,7 +13,7 @@ ABSENT = -1
 
 
 def versions(*rows: tuple[str, int, str, int, int]) -> pl.DataFrame:
-    """(source, window, key, hours after THEN, content); content of ABSENT is a tombstone."""
+    """(source, window, key, hours after THEN, content); content of ABSENT is a deletion row."""
     return pl.DataFrame(
         [
             (source, window, key, THEN + timedelta(hours=hours), content == ABSENT, max(content, 0))
