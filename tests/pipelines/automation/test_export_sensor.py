@@ -171,8 +171,8 @@ def test_an_export_whose_run_failed_is_named_until_it_is_landed() -> None:
         assert failed_runs(instance, []) == set()
         found = look(world.cursor, world, world, world.said.append, lambda ids: failed_runs(instance, ids))
         assert found.skip_reason
-        assert found.skip_reason.skip_message == ("The runs of these exports failed: export-1. Execute them again.")
+        assert found.skip_reason.skip_message == "The runs of these exports failed: export-1. Execute them again."
         world.land("export-1")
         found = look(world.cursor, world, world, world.said.append, lambda ids: failed_runs(instance, ids))
         assert found.skip_reason
-        assert "landed, asked for" in (found.skip_reason.skip_message or "")
+        assert "have landed, were requested" in (found.skip_reason.skip_message or "")
