@@ -390,7 +390,7 @@ def test_status_load_and_a_demo_that_would_mix(demo: tuple[Cippus, str], call: C
         row = connection.execute("SELECT count(*) FROM accounts").fetchone()
     assert row is not None
     assert row[0] >= 6
-    assert "run `cippus down --wipe` first" in call(cippus.home, "demo", "--accounts", "6", code=2).stderr
+    assert "Run `cippus down --wipe` first" in call(cippus.home, "demo", "--accounts", "6", code=2).stderr
 
 
 @job
