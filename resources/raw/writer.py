@@ -46,6 +46,7 @@ class _OpenFile:
     sink: pa.BufferOutputStream
     writer: pq.ParquetWriter
     rows: int = 0
+    size_bytes: int = 0
 
 
 @dataclass
@@ -81,7 +82,7 @@ class WindowWriter:
     @property
     def held_bytes(self) -> int:
         """Return the bytes of rows and files in memory that are not being uploaded yet."""
-        files = sum(int(opened.sink.tell()) for opened in list(self._open.values()))
+        files = sum(opened.size_bytes for opened in list(self._open.values()))
         return self._gathered_bytes + self._waiting_bytes + files
 
     def add(self, rows: pa.Table) -> None:
@@ -122,7 +123,8 @@ class WindowWriter:
             opened = self._open.get(bucket) or self._open.setdefault(bucket, _new_file(rows.schema))
             opened.writer.write_table(part)
             opened.rows += part.num_rows
-            if opened.sink.tell() >= self.files_bytes // self.bucket_count:
+            opened.size_bytes = opened.sink.tell()
+            if opened.size_bytes >= self.files_bytes // self.bucket_count:
                 self._close(bucket)
 
     def _close(self, bucket: int) -> None:
