@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assets.raw.reading import Keep, Reading, Rejects, keep_all
+from assets.transforms.source.overlap import MOST_DIGESTS, Overlap, pack, unpack
 from assets.transforms.source.schema import SourceTable, with_bucket
-from assets.transforms.text.overlap import MOST_DIGESTS, Overlap, pack, unpack
 from resources.raw.plan import Part, Plan
 from resources.raw.store import CHANGES, EXPORT, Manifest, RawStoreResource, parse_timestamp
 from resources.raw.writer import WindowFile

@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from assets.raw.extraction import Extracted, Extraction
+from assets.transforms.source.overlap import Overlap, pack, unpack
 from assets.transforms.source.schema import POSTS
-from assets.transforms.text.overlap import Overlap, pack, unpack
 from resources.local_stack import EmbeddedStack
 from resources.raw.store import Manifest, RawStoreResource, WindowTakenError
 from resources.s3.client import S3Resource
