@@ -46,8 +46,8 @@ def s3_governor(  # noqa: PLR0913  # options of a command
         token=read_token(token_file),
         folder=folder,
         ca_file=ca_file,
-        write_ceiling=max_writes,
-        read_ceiling=max_reads,
+        max_writes=max_writes,
+        max_reads=max_reads,
         emf=emf,
     )
     serve(settings, lambda line: print(line, flush=True))  # noqa: T201  # scripts wait for this line

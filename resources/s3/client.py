@@ -222,8 +222,9 @@ class S3Resource(ConfigurableResource):  # type: ignore[type-arg]
             page = self.client.list_objects_v2(Bucket=self.bucket, Prefix=prefix, MaxKeys=limit, **start)
         except ClientError as error:
             if mark and error.response["Error"]["Code"] == "InvalidArgument":
-                message = f"The continuation token of a listing of {self.uri(prefix)} was refused: list it anew."
-                raise ListingMarkError(message) from None
+                raise ListingMarkError(
+                    f"The continuation token of a listing of {self.uri(prefix)} was refused: list it anew."
+                ) from None
             raise
         return list(_objects(page)), page.get("NextContinuationToken", "") if page["IsTruncated"] else ""
 

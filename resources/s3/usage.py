@@ -119,7 +119,7 @@ def needs_verifier(governor: Governor) -> bool:
 
 def lost() -> GovernorGoneError | None:
     """Return the error to raise if a governor that this process uses has ended, else None."""
-    return next((found.gone() for found in _used() if not found.is_alive()), None)
+    return next((found.ended_error() for found in _used() if not found.is_alive()), None)
 
 
 def _used() -> list[Governor]:

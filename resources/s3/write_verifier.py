@@ -46,7 +46,7 @@ def _answer_all(governor: Governor, make_client: Callable[[], "S3Client"]) -> No
                 found = object_state(client, question["bucket"], question["key"])
             except BotoCoreError:
                 found = None
-            governor.ask("POST", f"/witness/{int(question['number'])}", json.dumps(found))
+            governor.ask("POST", f"/witness/{int(question['number'])}", json.dumps(found).encode())
         except (OSError, KeyError, TypeError, ValueError):
             if not governor.is_alive():
                 return

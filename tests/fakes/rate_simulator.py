@@ -223,7 +223,7 @@ class Simulation:
     def _answer(self, host: int, ticket: Ticket, ok: bool) -> None:
         self.answers += 1
         second = int(self.now)
-        self.schedulers[host].settle(self.now, ticket, Outcome.ACCEPTED if ok else Outcome.THROTTLED)
+        self.schedulers[host].report(self.now, ticket, Outcome.ACCEPTED if ok else Outcome.THROTTLED)
         if ok:
             self._partition(ticket.path).served(self.now)
             self.accepted[ticket.path] += ticket.cost

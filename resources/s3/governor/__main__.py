@@ -3,30 +3,30 @@
 import argparse
 import logging
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from resources.s3.governor.service import serve
 from resources.s3.governor.settings import GovernorSettingError, GovernorSettings, read_token
 
+_OPTIONS: dict[str, Callable[[str], object]] = {
+    "--upstream": str, "--port": int, "--depth": int, "--deadline": float, "--token-file": Path, "--folder": Path,
+    "--ca-file": str, "--max-writes": float, "--max-reads": float, "--emf": str, "--idle-exit": float,
+}  # fmt: skip
+"""Options that are not given have the defaults of GovernorSettings."""
+
 
 def main() -> int:
     """Run a governor; exit with 2 for arguments that cannot be used, 1 if it cannot listen."""
-    parser = argparse.ArgumentParser(prog="s3-governor", description="The S3 request governor of this host.")
-    parser.add_argument("--upstream", required=True)
-    parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--depth", type=int, default=2)
-    parser.add_argument("--deadline", type=float, default=12.0)
-    parser.add_argument("--token-file", type=Path)
-    parser.add_argument("--folder", type=Path)
-    parser.add_argument("--ca-file", default="")
-    parser.add_argument("--max-writes", type=float, dest="write_ceiling")
-    parser.add_argument("--max-reads", type=float, dest="read_ceiling")
-    parser.add_argument("--emf", default="")
-    parser.add_argument("--idle-exit", type=float, default=0.0)
+    parser = argparse.ArgumentParser(
+        prog="s3-governor", description="The S3 request governor of this host.", argument_default=argparse.SUPPRESS
+    )
+    for name, parse in _OPTIONS.items():
+        parser.add_argument(name, type=parse, required=name == "--upstream")
     given = vars(parser.parse_args())
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     try:
-        token = read_token(given.pop("token_file"))
+        token = read_token(given.pop("token_file", None))
         serve(GovernorSettings(token=token, **given), logging.getLogger("cippus.s3_governor").info)
     except GovernorSettingError as error:
         parser.exit(2, f"s3-governor: {error}\n")

@@ -7,7 +7,8 @@ import time
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from resources.s3.governor.client import ClientConnection, ClientRequest
+from resources.s3.governor.client import ClientConnection
+from resources.s3.governor.message import Message
 from resources.s3.governor.metrics import RequestMetrics, prefix_text
 from resources.s3.governor.request_scheduler import RequestScheduler
 from resources.s3.governor.settings import GovernorSettings
@@ -29,7 +30,7 @@ class Admin:
         self._writes = writes
         self._started = time.time()
 
-    async def handle(self, request: ClientRequest, client: ClientConnection, *, known: bool) -> bool:
+    async def handle(self, request: Message, client: ClientConnection, *, known: bool) -> bool:
         """Answer one request; ``known`` is whether it carried the governor's token."""
         try:
             at = urlsplit(request.target.decode("latin-1"))
@@ -78,12 +79,12 @@ class Admin:
             found.append({**named, **counts.to_json(), "rate": round(self._scheduler.rate(path, verb), 1)})
         return found
 
-    async def _verify(self, request: ClientRequest, client: ClientConnection, number: str) -> bool:
+    async def _verify(self, request: Message, client: ClientConnection, number: str) -> bool:
         """GET waits for a question; POST answers one."""
         if request.method == "POST" and number.isdecimal():
             body = await request.body.up_to(_MAX_ANSWER_BYTES)
             try:
-                found = _object_state(json.loads(body if len(body) <= _MAX_ANSWER_BYTES else b""))
+                found = _object_state(body if len(body) <= _MAX_ANSWER_BYTES else b"")
             except (ValueError, RecursionError):
                 self._writes.answer(int(number), None)
                 return _json(client, 400, {"error": "The answer is neither null nor an object with an etag."})
@@ -100,17 +101,17 @@ class Admin:
         return _json(client, 200, {"number": question.number, "bucket": asked.bucket, "key": asked.key})
 
 
-def _object_state(answer: Any) -> ObjectState | None:
-    """Return a verifier's answer. Raises ValueError unless it is null or an object of strings."""
-    if answer is None:
-        return None
-    etag, sha256 = (answer.get("etag"), answer.get("sha256", "")) if isinstance(answer, dict) else (None, None)
-    if not isinstance(etag, str) or not isinstance(sha256, str):
-        raise ValueError("no object state")
-    return ObjectState(etag, sha256)
+def _object_state(answer: bytes) -> ObjectState | None:
+    """Parse a verifier's answer. Raises ValueError unless it is null or an object of strings."""
+    found = json.loads(answer)
+    match {"sha256": "", **found} if isinstance(found, dict) else found:
+        case None:
+            return None
+        case {"etag": str(etag), "sha256": str(sha256)}:
+            return ObjectState(etag, sha256)
+    raise ValueError("no object state")
 
 
 def _json(client: ClientConnection, status: int, value: Any) -> bool:
     body = json.dumps(value).encode() + b"\n"
-    client.send_head(status, [(b"Content-Type", b"application/json"), (b"Content-Length", b"%d" % len(body))], body)
-    return True
+    return client.send(status, [("Content-Type", "application/json")], body)

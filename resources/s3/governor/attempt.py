@@ -2,20 +2,21 @@
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from resources.s3.governor import responses
-from resources.s3.governor.body import ConnectionLostError, RequestBrokenError
 from resources.s3.governor.exchange import Exchange
+from resources.s3.governor.message import BODILESS, Message, chunk_of, last_chunk
 from resources.s3.governor.request_scheduler import Outcome
 from resources.s3.governor.responses import Judgement
 from resources.s3.governor.s3_request import Replay
 from resources.s3.governor.settings import MIB
+from resources.s3.governor.stream import ConnectionLostError, RequestBrokenError
 from resources.s3.governor.uncertain_writes import Write
 from resources.s3.governor.upstream import (
-    BODILESS,
     CONTINUE_SECONDS,
     UNASKED_SECONDS,
-    Response,
     UpstreamConnection,
     UpstreamNotTrustedError,
     UpstreamPool,
@@ -24,7 +25,6 @@ from resources.s3.governor.upstream import (
 
 RESPONSE_SECONDS = 300.0
 """How long S3 may take to respond after it has received a large body."""
-_LAST_CHUNK = b"0\r\n%b\r\n"
 
 
 @dataclass
@@ -38,7 +38,7 @@ class Result:
     judgement: Judgement
     may_have_applied: bool = False
     repeatable: bool = True
-    response: Response | None = None
+    response: Message | None = None
     content: bytes = b""
     connection: UpstreamConnection | None = None
 
@@ -54,153 +54,130 @@ class Result:
         client.send_lines(response.status, [*response.lines, *framing], self.content)
         return True
 
-    async def _stream(self, response: Response, connection: UpstreamConnection, pool: UpstreamPool) -> bool:
+    async def _stream(self, response: Message, connection: UpstreamConnection, pool: UpstreamPool) -> bool:
         client, length = self.exchange.client, response.length
         framing = b"Transfer-Encoding: chunked\r\n" if length is None else b"Content-Length: %d\r\n" % length
         client.send_lines(response.status, [*response.lines, framing])
         try:
             chunk = self.content or await response.body.next()
             while chunk:
-                client.transport.write(_framed(chunk) if length is None else chunk)
+                client.transport.write(chunk_of(chunk) if length is None else chunk)
                 await client.drained()
                 chunk = await response.body.next()
         except ConnectionLostError:
-            # The client has a part of the response, so only the client can retry: reset its connection.
-            connection.abort()
-            client.abort()
+            # The client has a part of the response, so only the client can retry. Its framing shows that it is cut off.
+            connection.transport.abort()
+            client.transport.abort()
             return False
         except BaseException:
-            connection.abort()
+            connection.transport.abort()
             raise
         if length is None:
-            client.transport.write(_LAST_CHUNK % b"")
+            client.transport.write(last_chunk())
         pool.release(connection)
         return True
 
     def replace_by_error(self, status: int, code: str, message: str) -> bool:
         """Send the client an error of the governor in S3's form."""
         self.drop()
-        request_id, is_head = self.judgement.request_id, self.exchange.request.method == "HEAD"
-        body = b"" if is_head else responses.error_document(code, message, request_id)
-        self.exchange.client.send_head(status, responses.error_headers(code, message, body, request_id), body)
-        return True
+        return self.exchange.client.send_error(status, code, message, self.judgement.request_id)
 
     def replace_by_success(self, write: Write) -> bool:
         """Send the client the success response that was lost."""
         self.drop()
-        if write.request.replay is Replay.COMPLETION:
-            headers, body = responses.upload_completed(write.request, write.etag, self.judgement.request_id)
-        else:
-            headers, body = responses.put_succeeded(write.etag, self.judgement.request_id)
-        self.exchange.client.send_head(200, headers, body)
-        return True
+        succeeded = responses.upload_completed if write.request.replay is Replay.COMPLETION else responses.put_succeeded
+        return self.exchange.client.send(200, *succeeded(write.request, write.etag, self.judgement.request_id))
 
     def drop(self) -> None:
         """Discard the rest of S3's response."""
         if self.connection is not None:
-            self.connection.abort()
+            self.connection.transport.abort()
             self.connection = None
 
 
-class Attempt:
-    """One attempt over one connection. ``sent`` is whether S3 may have received the whole request."""
+async def attempt(pool: UpstreamPool, exchange: Exchange, seconds: float) -> Result:
+    """Send the request and read its response, within ``seconds`` unless the request body is streamed.
 
-    def __init__(self, pool: UpstreamPool, exchange: Exchange) -> None:
-        self._pool = pool
-        self._exchange = exchange
-        self._request = exchange.request
-        self.sent = False
-        self._consumed = False
+    Of a large successful response only the head is read.
+    """
+    exchange.sent = False
+    try:
+        connection = await pool.acquire()
+    except UpstreamNotTrustedError as error:
+        judgement = Judgement(Outcome.FAILED, 400, "UpstreamNotTrusted", str(error))
+        exchange.note(judgement, reached=False)
+        return Result(exchange, judgement, repeatable=False)
+    except UpstreamUnreachableError as error:
+        return _lost(exchange, str(error), reached=False)
+    send = partial(_send_streamed, pool) if exchange.streaming else _send
+    try:
+        async with asyncio.timeout(None if exchange.streaming else seconds):
+            response = await send(connection, exchange)
+            is_large = response.length is not None and response.length > MIB and response.status < 300
+            content = b"" if is_large else await response.body.up_to(MIB)
+    except BaseException as error:
+        connection.transport.abort()
+        if isinstance(error, TimeoutError):
+            return _lost(exchange, f"no answer within {RESPONSE_SECONDS if exchange.streaming else seconds:.1f} s")
+        if isinstance(error, ConnectionLostError) and not isinstance(error, RequestBrokenError):
+            return _lost(exchange, str(error))
+        raise
+    request_id, error_in_body = response.header(b"x-amz-request-id"), exchange.s3.error_in_body
+    judgement = responses.judge(response.status, content, request_id, error_in_body=error_in_body)
+    exchange.note(judgement, reached=True)
+    rest = None if response.body.whole else connection
+    if rest is None:
+        pool.release(connection)
+    elif judgement.outcome is not Outcome.ACCEPTED:
+        connection.transport.abort()
+    has_failed = judgement.outcome is Outcome.FAILED
+    return Result(exchange, judgement, has_failed, exchange.has_body, response, content, rest)
 
-    async def make(self, seconds: float) -> Result:
-        """Send the request and read its response, within ``seconds`` unless the request body is streamed.
 
-        Of a large successful response only the head is read.
-        """
-        exchange = self._exchange
-        try:
-            connection = await self._pool.acquire()
-        except UpstreamNotTrustedError as error:
-            judgement = Judgement(Outcome.FAILED, 400, "UpstreamNotTrusted", str(error))
-            exchange.note(judgement, reached=False)
-            return Result(exchange, judgement, repeatable=False)
-        except UpstreamUnreachableError as error:
-            return self._lost(str(error), reached=False)
-        try:
-            connection.begin(bodiless=self._request.method == "HEAD")
-            async with asyncio.timeout(None if exchange.streaming else seconds):
-                response = await (self._stream(connection) if exchange.streaming else self._send(connection))
-                large = response.length is not None and response.length > MIB and response.status < 300
-                content = b"" if large else await response.body.up_to(MIB)
-        except RequestBrokenError:
-            connection.abort()
-            raise
-        except ConnectionLostError as error:
-            connection.abort()
-            return self._lost(str(error))
-        except TimeoutError:
-            connection.abort()
-            return self._lost(f"no answer within {RESPONSE_SECONDS if exchange.streaming else seconds:.1f} s")
-        except BaseException:
-            connection.abort()
-            raise
-        return self._received(connection, response, content)
+def _lost(exchange: Exchange, why: str, *, reached: bool = True) -> Result:
+    judgement = Judgement(Outcome.FAILED, 0, why)
+    exchange.note(judgement, reached=reached)
+    return Result(exchange, judgement, reached and exchange.sent, exchange.has_body)
 
-    async def _send(self, connection: UpstreamConnection) -> Response:
-        self.sent = True
-        body = self._exchange.body
-        if self._request.chunked:
-            body = (_framed(body) if body else b"") + _LAST_CHUNK % self._request.body.trailers
-        connection.send((self._exchange.head, b"\r\n", body))
-        return await connection.response()
 
-    async def _stream(self, connection: UpstreamConnection) -> Response:
-        """Send a body that is too large to keep, after S3 asked for it.
+async def _send(connection: UpstreamConnection, exchange: Exchange) -> Message:
+    exchange.sent = True
+    request, body = exchange.request, exchange.body
+    if request.chunked:
+        body = chunk_of(body) + last_chunk(request.body.trailers)
+    connection.transport.writelines((exchange.head, b"\r\n", body))
+    return await connection.response(bodiless=request.method == "HEAD")
 
-        If S3 refuses on the head alone, the body is still with the client, and the request can be retried.
-        """
-        connection.send((self._exchange.head, b"Expect: 100-continue\r\n\r\n"))
-        if not await connection.wants_body(self._pool.continue_seconds):
-            connection.reusable = False  # S3 may still expect the body
-            return await connection.response()
-        self._pool.continue_seconds = CONTINUE_SECONDS if connection.asked_for_body else UNASKED_SECONDS
-        self.sent = True
-        if self._request.expects_continue and not self._request.chunked:
-            self._exchange.client.send_continue()
-        chunked, chunk = self._request.chunked, self._exchange.body or await self._next_chunk()
-        while chunk and not connection.responded:
-            connection.send((_framed(chunk) if chunked else chunk,))
-            await connection.drained()
-            chunk = await self._next_chunk()
-        if chunk:  # S3 responded before the end
-            connection.reusable = False
-        elif chunked:
-            connection.send((_LAST_CHUNK % self._request.body.trailers,))
+
+async def _send_streamed(pool: UpstreamPool, connection: UpstreamConnection, exchange: Exchange) -> Message:
+    """Send a body that is too large to keep, after S3 asked for it.
+
+    If S3 refuses on the head alone, the body is still with the client, and the request can be retried.
+    """
+    request, chunk = exchange.request, b""
+    connection.transport.writelines((exchange.head, b"Expect: 100-continue\r\n\r\n"))
+    answer = asyncio.ensure_future(connection.response(bodiless=request.method == "HEAD"))
+    answer.add_done_callback(lambda done: done.cancelled() or done.exception())  # maybe nobody waits for it any more
+    try:
+        waiting: set[asyncio.Future[Any]] = {answer, connection.continued}
+        await asyncio.wait(waiting, timeout=pool.continue_seconds, return_when=asyncio.FIRST_COMPLETED)
+        is_wanted = not answer.done()
+        if is_wanted:
+            pool.continue_seconds = CONTINUE_SECONDS if connection.continued.done() else UNASKED_SECONDS
+            exchange.sent = True
+            if request.expects_continue and not request.chunked:
+                exchange.client.send_continue()
+            chunk = exchange.body or await request.body.next()
+            while chunk and not answer.done():
+                connection.transport.write(chunk_of(chunk) if request.chunked else chunk)
+                await connection.drained()
+                chunk = await request.body.next()
+            if request.chunked and not chunk:
+                connection.transport.write(last_chunk(request.body.trailers))
         async with asyncio.timeout(RESPONSE_SECONDS):
-            return await connection.response()
-
-    async def _next_chunk(self) -> bytes:
-        chunk = await self._request.body.next()
-        self._consumed |= bool(chunk)
-        return chunk
-
-    def _received(self, connection: UpstreamConnection, response: Response, content: bytes) -> Result:
-        whole = response.body.whole and not (response.length and not content and self._request.method != "HEAD")
-        request_id, error_in_body = response.header(b"x-amz-request-id"), self._exchange.s3.error_in_body
-        judgement = responses.judge(response.status, content, request_id, error_in_body=error_in_body)
-        self._exchange.note(judgement, reached=True)
-        if whole:
-            self._pool.release(connection)
-        elif judgement.outcome is not Outcome.ACCEPTED:
-            connection.abort()
-        failed, rest = judgement.outcome is Outcome.FAILED, None if whole else connection
-        return Result(self._exchange, judgement, failed, not self._consumed, response, content, rest)
-
-    def _lost(self, why: str, *, reached: bool = True) -> Result:
-        judgement = Judgement(Outcome.FAILED, 0, why)
-        self._exchange.note(judgement, reached=reached)
-        return Result(self._exchange, judgement, reached and self.sent, not self._consumed)
-
-
-def _framed(chunk: bytes) -> bytes:
-    return b"%x\r\n%b\r\n" % (len(chunk), chunk)
+            response = await answer
+        if chunk or not is_wanted:  # S3 may still expect the rest of the body
+            connection.reusable = False
+        return response
+    finally:
+        answer.cancel()

@@ -1,261 +1,172 @@
-"""The client side of the proxy: one connection of an S3 client and its requests, one after the other."""
+"""The client side of the proxy: connections of S3 clients, and their requests, one after the other."""
 
 import asyncio
 import contextlib
-import socket
-import struct
-from collections import deque
+import logging
+import resource
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
 
-import httptools
+from resources.s3.governor import responses
+from resources.s3.governor.message import Message, read_request
+from resources.s3.governor.stream import HIGH_BYTES, ConnectionLostError, RequestBrokenError, Stream
 
-from resources.s3.governor.body import Body, ConnectionLostError, RequestBrokenError
-from resources.s3.governor.connection import Connection
-
-MAX_HEADER_BYTES = 64 << 10
 LINGER_SECONDS = 2.0
-RESET = struct.pack("ii", 1, 0)
-"""SO_LINGER with a timeout of 0: closing the socket sends a reset."""
-MAX_PIPELINED = 32
-"""Requests that may wait for an earlier one; reading is paused while more of them wait."""
+IDLE_SECONDS = 120.0
+"""Longer than clients keep an unused connection (object_store keeps it longest: 90 s)."""
+_MAX_FILES = 1 << 20
 _REASONS = {
     200: b"OK", 400: b"Bad Request", 401: b"Unauthorized", 403: b"Forbidden", 404: b"Not Found",
     405: b"Method Not Allowed", 407: b"Proxy Authentication Required", 409: b"Conflict", 412: b"Precondition Failed",
     500: b"Internal Server Error", 502: b"Bad Gateway", 503: b"Slow Down", 504: b"Gateway Timeout",
 }  # fmt: skip
-_HOP_BY_HOP = frozenset(
-    {b"connection", b"keep-alive", b"proxy-connection", b"proxy-authorization", b"te", b"upgrade", b"expect"}
-)
-"""Headers that are not forwarded. No client signs them."""
-_ONLY_ONCE = frozenset({b"host", b"content-length", b"transfer-encoding"})
-"""Headers that the governor and S3 could read differently if they came twice."""
+_FULL = "Too many connections to this request governor are open: use fewer, or raise `ulimit -n`."
+_log = logging.getLogger("cippus.s3_governor")
 
 
-@dataclass(slots=True)
-class ClientRequest:
-    """The head of one request, and its body as it arrives.
+class ClientConnection(Stream):
+    """One client connection. ``request`` is the one in progress.
 
-    ``fields`` maps lower-case header names to values; ``lines`` are the forwarded header lines, unchanged.
+    ``answer_begun`` is whether the client has a part of the response to it, or to an earlier one if there is none.
     """
 
-    method: str
-    target: bytes
-    fields: dict[bytes, bytes]
-    lines: list[bytes]
-    body: Body
-    keep_alive: bool = True
+    peer = "the client"
+    broken = RequestBrokenError
 
-    @property
-    def length(self) -> int | None:
-        """The announced length of the body in bytes."""
-        length = self.fields.get(b"content-length")
-        return None if length is None else int(length)
-
-    @property
-    def chunked(self) -> bool:
-        """Whether the body has chunked framing, so that its length is unknown."""
-        return b"chunked" in self.fields.get(b"transfer-encoding", b"").lower()
-
-    @property
-    def expects_continue(self) -> bool:
-        """Whether the client sends the body only after `100 Continue`."""
-        return self.fields.get(b"expect", b"").lower() == b"100-continue"
-
-
-class ClientConnection(Connection):
-    """One client connection. ``handle`` answers a request and returns whether to keep the connection."""
-
-    def __init__(self, handle: Callable[[ClientRequest, "ClientConnection"], Awaitable[bool]]) -> None:
+    def __init__(self, clients: "Clients") -> None:
         super().__init__()
-        self._handle = handle
-        self._parser = httptools.HttpRequestParser(self)
-        self._target = b""
-        self._fields: dict[bytes, bytes] = {}
-        self._lines: list[bytes] = []
-        self._header_bytes = 0
-        self._body: Body | None = None
-        self._raw_left = 0
-        self._waiting: deque[ClientRequest] = deque()
-        self._ignores_input = False
-        self._arrived: asyncio.Future[None] | None = None
-        self._serving: asyncio.Task[None] | None = None
-        self._served: ClientRequest | None = None
-        self._idle_since: float | None = None
         self.answer_begun = False
+        self.request: Message | None = None
+        self._clients = clients
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start to serve requests."""
         super().connection_made(transport)
-        self._serving = asyncio.get_running_loop().create_task(self._serve())
+        self._serving = asyncio.get_running_loop().create_task(self._clients.serve(self))
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Cancel the request in progress."""
+        """Cancel the request in progress, and make room for another connection."""
         super().connection_lost(error)
-        if self._body is not None:
-            self._body.fail(RequestBrokenError("the client closed the connection"))
-        if self._serving is not None:
-            self._serving.cancel()
+        self._clients.leave(self)
+        self._serving.cancel()
 
-    async def _serve(self) -> None:
-        keep = True
-        try:
-            while keep and not self.lost:
-                while not self._waiting:
-                    if self._ignores_input:
-                        return
-                    loop = asyncio.get_running_loop()
-                    self._arrived, self._idle_since = loop.create_future(), loop.time()
-                    await self._arrived
-                self._idle_since = None
-                request = self._served = self._waiting.popleft()
-                if len(self._waiting) == MAX_PIPELINED:
-                    self.transport.resume_reading()
-                self.answer_begun = False
-                keep = await self._handle(request, self) and request.keep_alive
-                if not request.body.whole:
-                    await self._discard(request.body)
-                    keep = False
-                self._served = None
-                await self.drained()
-        except RequestBrokenError as error:
-            if self.answer_begun:
-                self.abort()
-            else:
-                self._refuse(str(error))
-        finally:
-            if not self.lost:
-                self.transport.close()
+    async def next_request(self) -> Message:
+        """Read the next request. Raises RequestBrokenError."""
+        self.request = None
+        self.request = await read_request(self)
+        self.answer_begun = False
+        return self.request
 
-    def idle_seconds(self, now: float) -> float:
-        """Return how long the connection has waited for a complete request head; 0 during a request."""
-        return 0.0 if self._idle_since is None or self._waiting else now - self._idle_since
-
-    def stop_listening(self) -> None:
-        """Discard all further input."""
-        self._ignores_input = True
-
-    async def _discard(self, body: Body) -> None:
-        """Read the rest of a body for a while: closing at once would reset the connection before the answer."""
+    async def linger(self) -> None:
+        """End the response, and discard input for a while: closing with unread input would reset the connection."""
+        if self.lost or self.transport.is_closing():
+            return
+        self.transport.write_eof()
         with contextlib.suppress(ConnectionLostError, TimeoutError):
             async with asyncio.timeout(LINGER_SECONDS):
-                while await body.next():
+                while await self.read(HIGH_BYTES):
                     pass
-
-    def data_received(self, data: bytes) -> None:
-        """Parse request heads; pass on bodies of known length without parsing."""
-        if self._ignores_input:
-            return
-        if self._raw_left and self._body is not None:
-            part, data = data[: self._raw_left], data[self._raw_left :]
-            self._raw_left -= len(part)
-            self._body.feed(part)
-            if not self._raw_left:
-                self.on_message_complete()
-                self._parser = httptools.HttpRequestParser(self)
-            if not data:
-                return
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserError as error:
-            self._break(str(error.__context__ or error))
-
-    def _break(self, why: str) -> None:
-        """Stop parsing. Requests that were parsed before are answered first."""
-        self._ignores_input = True
-        if self._body is not None:
-            self._body.fail(RequestBrokenError(why))
-        if self._served is None and not self._waiting:
-            self._refuse(why)
-
-    def _refuse(self, why: str) -> None:
-        body = f"The request is not valid: {why}.\n".encode()
-        self._served = None  # send_head would add a second `Connection: close`
-        headers = (b"Content-Type", b"text/plain"), (b"Content-Length", b"%d" % len(body)), (b"Connection", b"close")
-        self.send_head(400, headers, body)
-        self.transport.close()
-
-    def on_message_begin(self) -> None:
-        """Parser callback."""
-        self._target, self._fields, self._lines, self._header_bytes, self._body = b"", {}, [], 0, None
-        if self._idle_since is not None:
-            self._idle_since = asyncio.get_running_loop().time()
-
-    def on_url(self, url: bytes) -> None:
-        """Parser callback; a long target arrives in parts."""
-        self._target += url
-        self._limit_head(len(url))
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Parser callback; headers behind the body are trailers."""
-        self._limit_head(len(name) + len(value))
-        if self._body is not None:
-            self._body.trailers += b"%b: %b\r\n" % (name, value)
-            return
-        lower = name.lower()
-        if lower in _ONLY_ONCE and lower in self._fields:
-            raise ValueError(f"it has two {lower.decode()} headers")
-        self._fields[lower] = value
-        if lower not in _HOP_BY_HOP:
-            self._lines.append(b"%b: %b\r\n" % (name, value))
-
-    def _limit_head(self, size: int) -> None:
-        self._header_bytes += size
-        if self._header_bytes > MAX_HEADER_BYTES:
-            raise ValueError(f"its head is longer than {MAX_HEADER_BYTES} bytes")
-
-    def on_headers_complete(self) -> None:
-        """Parser callback: queue the request while its body still arrives."""
-        method = self._parser.get_method().decode()
-        if method == "CONNECT" or (b"upgrade" in self._fields and self._parser.should_upgrade()):
-            raise ValueError("tunnels and protocol upgrades are not supported")
-        if self._parser.get_http_version() != "1.1":
-            raise ValueError(f"HTTP/{self._parser.get_http_version()} is not supported")
-        self._body = Body(self.transport)
-        keep_alive = self._parser.should_keep_alive()
-        request = ClientRequest(method, self._target, self._fields, self._lines, self._body, keep_alive)
-        if request.length and not request.chunked:
-            self._raw_left = request.length
-        self._waiting.append(request)
-        if len(self._waiting) > MAX_PIPELINED:
-            self.transport.pause_reading()
-        if self._arrived is not None and not self._arrived.done():
-            self._arrived.set_result(None)
-
-    def on_body(self, data: bytes) -> None:
-        """Parser callback."""
-        if self._body is not None:
-            if self._raw_left:
-                self._raw_left -= len(data)
-            self._body.feed(data)
-
-    def on_message_complete(self) -> None:
-        """Parser callback."""
-        self._raw_left = 0
-        if self._body is not None:
-            self._body.end()
-
-    def abort(self) -> None:
-        """Close the connection with a reset: a plain close could be read as the end of a response."""
-        found = self.transport.get_extra_info("socket")
-        if found is not None:
-            found.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-        super().abort()
 
     def send_continue(self) -> None:
         """Ask the client for the body."""
         self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    def send_head(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes = b"") -> None:
-        """Send a response of the governor's own."""
-        self.send_lines(status, [b"%b: %b\r\n" % header for header in headers], body)
+    def send(self, status: int, headers: Iterable[tuple[str, str]], body: bytes = b"") -> bool:
+        """Send a response of the governor's own. Return True: the connection can be kept."""
+        lines = [f"{name}: {responses.header_value(value)}\r\n".encode() for name, value in headers]
+        self.send_lines(status, [*lines, b"Content-Length: %d\r\n" % len(body)], body)
+        return True
+
+    def send_error(
+        self, status: int, code: str, message: str, request_id: str = "", headers: Iterable[tuple[str, str]] = ()
+    ) -> bool:
+        """Send an error in S3's form, which every client shows. Return True: the connection can be kept."""
+        is_head = self.request is not None and self.request.method == "HEAD"
+        body = b"" if is_head else responses.error_document(code, message, request_id)
+        # The response to HEAD has no body, so headers repeat code and message.
+        named = [("x-amz-error-code", code), ("x-amz-error-message", message), *headers]
+        return self.send(status, [*responses.document_headers(request_id), *named], body)
 
     def send_lines(self, status: int, lines: Iterable[bytes], body: bytes = b"") -> None:
         """Send a response head with header lines unchanged, and the part of its body that is available."""
         self.answer_begun = True
-        served = self._served
-        closes = served is not None and not (served.keep_alive and served.body.whole)
-        ending = b"Connection: close\r\n\r\n" if closes else b"\r\n"
-        self.transport.write(
-            b"".join((b"HTTP/1.1 %d %b\r\n" % (status, _REASONS.get(status, b"Status")), *lines, ending, body))
-        )
+        keeps = self.request is not None and self.request.keep_alive and self.request.body.whole
+        ending = b"\r\n" if keeps else b"Connection: close\r\n\r\n"
+        head = b"HTTP/1.1 %d %b\r\n" % (status, _REASONS.get(status, b"Status"))
+        self.transport.write(b"".join((head, *lines, ending, body)))
+
+
+class Clients:
+    """At most ``most`` connections. ``handle`` answers a request and returns whether to keep the connection.
+
+    A connection has at most one request in progress, which takes one upstream connection. A third of the files that
+    the process may open is therefore the limit for each; the rest is for refused connections and plain files.
+    """
+
+    def __init__(self, handle: Callable[[Message, ClientConnection], Awaitable[bool]], most: int) -> None:
+        self._handle = handle
+        self._most = most
+        self._open: set[ClientConnection] = set()
+        self._refused: set[ClientConnection] = set()
+        self._is_full = False
+
+    def connection(self) -> ClientConnection:
+        """Return the protocol of a new connection."""
+        return ClientConnection(self)
+
+    def leave(self, client: ClientConnection) -> None:
+        """Stop counting a connection that was closed."""
+        self._open.discard(client)
+        self._refused.discard(client)
+
+    async def serve(self, client: ClientConnection) -> None:
+        """Answer the requests of a connection until one side closes it or it is idle, or refuse it."""
+        try:
+            if len(self._open) < self._most:
+                self._open.add(client)
+                self._is_full = False
+                await self._answer(client)
+            else:
+                await self._refuse(client)
+        except RequestBrokenError as error:
+            if not client.answer_begun:
+                client.send_error(400, "InvalidRequest", f"The request cannot be read: {error}.")
+                await client.linger()
+            elif client.request is not None:
+                client.transport.abort()
+        finally:
+            client.transport.close()
+
+    async def _answer(self, client: ClientConnection) -> None:
+        keep = True
+        while keep and not client.lost:
+            try:
+                async with asyncio.timeout(IDLE_SECONDS):
+                    request = await client.next_request()
+            except TimeoutError:
+                return
+            keep = await self._handle(request, client) and request.keep_alive
+            if not request.body.whole:
+                await client.linger()
+                return
+            await client.drained()
+
+    async def _refuse(self, client: ClientConnection) -> None:
+        if not self._is_full:
+            _log.warning("%d clients are connected, the maximum: further ones are turned away", self._most)
+        self._is_full = True
+        if len(self._refused) >= max(self._most // 4, 1):
+            client.transport.abort()
+            return
+        self._refused.add(client)
+        client.send_error(503, "ServiceUnavailable", _FULL)
+        await client.linger()
+
+
+def max_clients() -> int:
+    """Raise this process' limit of open files to the hard limit; return how many clients it allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # some systems allow fewer than their hard limit
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft = hard
+    files = _MAX_FILES if soft == resource.RLIM_INFINITY else soft
+    return max(files // 3, 1)

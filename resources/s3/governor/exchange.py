@@ -3,7 +3,8 @@
 import time
 from dataclasses import dataclass, field
 
-from resources.s3.governor.client import ClientConnection, ClientRequest
+from resources.s3.governor.client import ClientConnection
+from resources.s3.governor.message import Message
 from resources.s3.governor.metrics import PrefixCounts
 from resources.s3.governor.request_scheduler import Outcome
 from resources.s3.governor.responses import Judgement
@@ -15,9 +16,12 @@ _UNREACHED_SECONDS = 10.0
 
 @dataclass
 class Exchange:
-    """A client request in progress. Times are on time.monotonic's clock."""
+    """A client request in progress. Times are on time.monotonic's clock.
 
-    request: ClientRequest
+    ``body`` is the kept part of the request body; ``sent`` is whether S3 may have received the whole last attempt.
+    """
+
+    request: Message
     client: ClientConnection
     s3: S3Request
     counts: list[PrefixCounts]
@@ -34,6 +38,7 @@ class Exchange:
     started: float = field(default_factory=time.monotonic)
     uncertain: bool = False
     reached: bool = False
+    sent: bool = False
     last: Judgement | None = None
 
     @property
@@ -47,6 +52,11 @@ class Exchange:
         if self.s3.replay is Replay.IDEMPOTENT or self.streaming:
             return None
         return Write(self.s3, self.body, self.writer)
+
+    @property
+    def has_body(self) -> bool:
+        """Whether the body can be sent once more: nothing was read from the client but what is kept."""
+        return self.request.body.taken == len(self.body)
 
     @property
     def end(self) -> float:

@@ -5,18 +5,19 @@ import hashlib
 import random
 import time
 
-from resources.s3.governor.attempt import RESPONSE_SECONDS, Attempt, Result
-from resources.s3.governor.body import RequestBrokenError
+from resources.s3.governor.attempt import RESPONSE_SECONDS, Result, attempt
 from resources.s3.governor.budget import SMALL_BYTES, Budget
-from resources.s3.governor.client import ClientConnection, ClientRequest
+from resources.s3.governor.client import ClientConnection
 from resources.s3.governor.exchange import Exchange
 from resources.s3.governor.gate import Gate
+from resources.s3.governor.message import Body, Message
 from resources.s3.governor.metrics import RequestMetrics
 from resources.s3.governor.rate_control import Verb
 from resources.s3.governor.request_scheduler import Outcome
 from resources.s3.governor.responses import WRITE_IN_DOUBT, Judgement
 from resources.s3.governor.s3_request import Replay, S3Request, deleted_keys
 from resources.s3.governor.settings import MIB, GovernorSettings
+from resources.s3.governor.stream import RequestBrokenError
 from resources.s3.governor.uncertain_writes import ObjectState, UncertainWrites
 from resources.s3.governor.upstream import UpstreamPool
 
@@ -56,7 +57,7 @@ class Forwarder:
         self._budget = Budget()
 
     async def forward(
-        self, request: ClientRequest, client: ClientConnection, s3: S3Request, target: bytes, scope: str
+        self, request: Message, client: ClientConnection, s3: S3Request, target: bytes, scope: str
     ) -> bool:
         """Answer a request. Return whether the client's connection can be kept."""
         writer = request.fields.get(_INVOCATION, b"").decode("latin-1") or scope
@@ -123,18 +124,18 @@ class Forwarder:
         finally:
             exchange.waited += time.monotonic() - asked
         exchange.attempts += 1
-        attempt, outcome = Attempt(self._pool, exchange), Outcome.WITHDRAWN
+        outcome = Outcome.WITHDRAWN
         try:
-            result = await attempt.make(self._attempt_seconds(exchange))
+            result = await attempt(self._pool, exchange, self._attempt_seconds(exchange))
             outcome = result.judgement.outcome
         except (asyncio.CancelledError, RequestBrokenError):  # the client is gone
-            if attempt.sent:
+            if exchange.sent:
                 outcome = Outcome.FAILED
                 if _INVOCATION in exchange.request.fields:  # otherwise its retry looks like another client's write
                     self._writes.remember(exchange.write)
             raise
         finally:
-            self._gate.settle(ticket, outcome)
+            self._gate.report(ticket, outcome)
         return result
 
     def _attempt_seconds(self, exchange: Exchange) -> float:
@@ -179,7 +180,7 @@ class Forwarder:
         """Return what is stored under the key; None if reading takes credentials, or S3 does not answer in time."""
         s3 = S3Request("GetObject", exchange.s3.bucket, exchange.s3.key, Verb.READ, folders=exchange.s3.folders)
         host = b"Host: %b\r\n" % exchange.request.fields[b"host"]
-        request = ClientRequest("GET", b"", {}, [host], exchange.request.body)
+        request = Message(Body(exchange.client, 0), "GET", lines=[host])
         deadline = time.monotonic() + self._settings.deadline
         target = exchange.target.partition(b"?")[0]
         read = Exchange(request, exchange.client, s3, [], target, s3.path, deadline=deadline)

@@ -22,7 +22,7 @@ class Gate:
     async def enter(self, path: tuple[str, ...], verb: Verb, cost: int, deadline: float, *, retry: bool) -> Ticket:
         """Wait for a slot until ``deadline``, on time.monotonic's clock. Raises TimeoutError.
 
-        The caller must settle the ticket that is returned.
+        The caller must report the outcome of the ticket that is returned.
         """
         now = time.monotonic()
         ticket = self.scheduler.submit(now, path, verb, cost, retry)
@@ -34,13 +34,13 @@ class Gate:
             async with asyncio.timeout(max(0.0, deadline - now)):
                 await turn
         except BaseException:
-            self.settle(ticket, Outcome.WITHDRAWN)
+            self.report(ticket, Outcome.WITHDRAWN)
             raise
         return ticket
 
-    def settle(self, ticket: Ticket, outcome: Outcome) -> None:
+    def report(self, ticket: Ticket, outcome: Outcome) -> None:
         """Report a ticket's outcome, which may free a slot for another request."""
-        self.scheduler.settle(time.monotonic(), ticket, outcome)
+        self.scheduler.report(time.monotonic(), ticket, outcome)
         self._set_timer()
 
     def _set_timer(self) -> None:

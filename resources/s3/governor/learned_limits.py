@@ -1,37 +1,38 @@
-"""Keep learned limits over restarts."""
+"""Keep learned limits over restarts, in a file that is replaced in one step."""
 
+import asyncio
 import json
 import logging
 import time
 from pathlib import Path
 
+from resources.local_stack import write_private
 from resources.s3.governor.request_scheduler import RequestScheduler
 
 EVERY_SECONDS = 10.0
 _log = logging.getLogger("cippus.s3_governor")
 
 
-class LearnedLimits:
-    """The learned limits of one scheduler, in a file that is replaced atomically."""
+def restore_limits(path: Path, scheduler: RequestScheduler) -> None:
+    """Restore the limits of the last governor; log a file that cannot be read, and start without."""
+    try:
+        scheduler.restore(json.loads(path.read_text()), time.monotonic(), time.time())
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError, RecursionError) as error:
+        _log.warning("%s cannot be read, so limits are learned anew: %s", path, error)
 
-    def __init__(self, path: Path, scheduler: RequestScheduler) -> None:
-        self._path = path
-        self._scheduler = scheduler
 
-    def restore(self) -> None:
-        """Restore the limits of the last governor; log a file that cannot be read, and start without."""
-        try:
-            self._scheduler.restore(json.loads(self._path.read_text()), time.monotonic(), time.time())
-        except FileNotFoundError:
-            return
-        except (OSError, ValueError, RecursionError) as error:
-            _log.warning("%s cannot be read, so limits are learned anew: %s", self._path, error)
+def save_limits(path: Path, scheduler: RequestScheduler) -> None:
+    """Write the present limits; log a failure, because limits can be learned again."""
+    try:
+        write_private(path, json.dumps(scheduler.to_json(time.monotonic(), time.time())))
+    except OSError as error:
+        _log.warning("%s cannot be written: %s", path, error)
 
-    def save(self) -> None:
-        """Write the present limits; log a failure, because limits can be learned again."""
-        try:
-            temporary = self._path.with_suffix(".tmp")
-            temporary.write_text(json.dumps(self._scheduler.to_json(time.monotonic(), time.time())))
-            temporary.replace(self._path)
-        except OSError as error:
-            _log.warning("%s cannot be written: %s", self._path, error)
+
+async def save_limits_regularly(path: Path, scheduler: RequestScheduler) -> None:
+    """Write the present limits until cancelled."""
+    while True:
+        await asyncio.sleep(EVERY_SECONDS)
+        save_limits(path, scheduler)

@@ -27,7 +27,7 @@ class Ticket:
     payload: Any
     released: bool = False
     released_at: float = 0.0
-    settled: bool = False
+    reported: bool = False
     bound: "Node | None" = None  # the deepest node whose rate this request had to wait for
 
 

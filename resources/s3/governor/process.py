@@ -16,10 +16,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import ProxyHandler, Request, build_opener
 
 import psutil
 
 from resources.errors import PermanentFailure
+from resources.local_stack import write_private
 from resources.s3.governor.settings import ADDRESS_FILE, GovernorSettings
 
 HOME_FOLDER = "governor"
@@ -33,6 +36,7 @@ _PATIENCE_SECONDS = 10.0
 _IDLE_EXIT_SECONDS = 900
 """An unused governor ends by itself; processes that may still use it keep polling it (write_verifier.py)."""
 _MAX_LOG_BYTES = 1 << 20
+_NO_PROXY = build_opener(ProxyHandler({}))
 
 
 class GovernorStartError(PermanentFailure):
@@ -57,24 +61,21 @@ class Governor:
         """Return the proxy address for clients, with the token; their requests are counted under ``scope``."""
         return f"http://{scope}:{self.token}@127.0.0.1:{self.port}"
 
-    def ask(self, method: str, path: str, body: str | None = None, timeout_seconds: float = _ANSWER_SECONDS) -> Any:
+    def ask(self, method: str, path: str, body: bytes | None = None, timeout_seconds: float = _ANSWER_SECONDS) -> Any:
         """Send a request about the governor itself and return the JSON response. Raises OSError."""
         known = base64.b64encode(f"cippus:{self.token}".encode()).decode()
         return self._ask(method, path, body, {"Authorization": f"Basic {known}"}, timeout_seconds)
 
-    def _ask(self, method: str, path: str, body: str | None, headers: dict[str, str], timeout_seconds: float) -> Any:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout_seconds)
+    def _ask(self, method: str, path: str, body: bytes | None, headers: dict[str, str], timeout_seconds: float) -> Any:
+        request = Request(f"http://127.0.0.1:{self.port}{path}", body, headers, method=method)
         try:
-            connection.request(method, path, body, headers)
-            response = connection.getresponse()
-            text = response.read()
-            if response.status == http.client.OK:
-                return json.loads(text)
+            with _NO_PROXY.open(request, timeout=timeout_seconds) as response:
+                return json.load(response)
+        except HTTPError as error:
+            error.close()
+            raise OSError(f"{method} {path.split('?')[0]} was answered with {error.code}") from None
         except (http.client.HTTPException, ValueError) as error:
             raise OSError(f"The governor's response is not valid: {error}") from error
-        finally:
-            connection.close()
-        raise OSError(f"{method} {path.split('?')[0]} was answered with {response.status}")
 
     def is_alive(self, timeout_seconds: float = _ANSWER_SECONDS) -> bool:
         """Return whether the governor answers. Does not send the token: another process may have its port."""
@@ -88,8 +89,8 @@ class Governor:
         """Return the governor's status, with the counts of one scope or of all. Raises OSError."""
         return dict(self.ask("GET", f"/status?scope={scope}"))
 
-    def gone(self) -> GovernorGoneError:
-        """Return the error for a governor that has ended."""
+    def ended_error(self) -> GovernorGoneError:
+        """Return the error to raise when the governor has ended."""
         return GovernorGoneError(
             f"The S3 request governor (process {self.pid}, 127.0.0.1:{self.port}) is gone, so S3 cannot be reached: "
             f"run again, which starts a new governor; its log is {self.folder / _LOG_FILE}."
@@ -159,8 +160,9 @@ def find_or_start(home: Path, settings: GovernorSettings) -> Governor:
         with _exclusively(folder):
             return find(folder, _PATIENCE_SECONDS) or _start(folder, settings)
     except OSError as error:
-        message = f"The S3 request governor could not be started in {folder}: {error.strerror or error}."
-        raise GovernorStartError(message) from error
+        raise GovernorStartError(
+            f"The S3 request governor could not be started in {folder}: {error.strerror or error}."
+        ) from error
 
 
 @contextmanager
@@ -175,10 +177,7 @@ def _start(folder: Path, settings: GovernorSettings) -> Governor:
     if (stale := _read(folder)) is not None:
         stale.stop()  # one that hangs would write the learned limits beside the new one
     (folder / ADDRESS_FILE).unlink(missing_ok=True)
-    token = folder / _TOKEN_FILE
-    token.unlink(missing_ok=True)
-    token.touch(mode=0o600)
-    token.write_text(secrets.token_urlsafe(24))
+    write_private(folder / _TOKEN_FILE, secrets.token_urlsafe(24))
     log_file = folder / _LOG_FILE
     if log_file.exists() and log_file.stat().st_size > _MAX_LOG_BYTES:
         log_file.replace(log_file.with_suffix(".log.1"))
@@ -215,8 +214,8 @@ def command(folder: Path, settings: GovernorSettings) -> list[str]:
         "--idle-exit": _IDLE_EXIT_SECONDS,
         "--depth": settings.depth,
         "--deadline": settings.deadline,
-        "--max-writes": settings.write_ceiling,
-        "--max-reads": settings.read_ceiling,
+        "--max-writes": settings.max_writes,
+        "--max-reads": settings.max_reads,
         "--emf": settings.emf,
         "--ca-file": settings.ca_file,
     }

@@ -23,7 +23,7 @@ class Outcome(IntEnum):
 
 
 class RequestScheduler:
-    """Submit, release and settle tickets; every ticket must be settled exactly once."""
+    """Submit, release and report tickets; the outcome of every ticket must be reported once."""
 
     def __init__(self, settings: RateSettings) -> None:
         self.settings = settings
@@ -106,7 +106,7 @@ class RequestScheduler:
         for queue in (node.retries, node.fresh):
             while queue:
                 ticket = queue.popleft()
-                if not ticket.settled:
+                if not ticket.reported:
                     return ticket
         while node.waiting and node.waiting[0][0] <= now:
             child = heappop(node.waiting)[2]
@@ -140,11 +140,11 @@ class RequestScheduler:
 
     # ---- answers
 
-    def settle(self, now: float, ticket: Ticket, outcome: Outcome) -> None:
+    def report(self, now: float, ticket: Ticket, outcome: Outcome) -> None:
         """Report the outcome of a ticket; a second report has no effect."""
-        if ticket.settled:
+        if ticket.reported:
             return
-        ticket.settled = True
+        ticket.reported = True
         if not ticket.released:
             self._dequeue(ticket)
         elif outcome is Outcome.ACCEPTED:
@@ -154,9 +154,9 @@ class RequestScheduler:
                 node.note(False, False, ticket.released_at)
                 node.accepted(now, ticket.released_at, ticket.cost, ticket.bound is node)
         else:
-            self._settle_refused(now, ticket, outcome)
+            self._report_refused(now, ticket, outcome)
 
-    def _settle_refused(self, now: float, ticket: Ticket, outcome: Outcome) -> None:
+    def _report_refused(self, now: float, ticket: Ticket, outcome: Outcome) -> None:
         throttled = outcome is Outcome.THROTTLED
         probed = [
             node for node in ticket.node.upward() if node.misses > 1
@@ -173,7 +173,7 @@ class RequestScheduler:
             for node in probed:
                 node.probe_failed()
             return
-        for node in probed or [self._blame(ticket)]:  # a 503 of a probe belongs to the probed nodes
+        for node in probed or [self._limiting_node(ticket)]:  # a 503 of a probe belongs to the probed nodes
             node.throttled(now, ticket.released_at)
 
     def _refund(self, now: float, node: Node, cost: int) -> None:
@@ -184,7 +184,7 @@ class RequestScheduler:
                 heappush(parent.ready, (child.tag, next(self._order), child))
             parent.waiting.clear()
 
-    def _blame(self, ticket: Ticket) -> Node:
+    def _limiting_node(self, ticket: Ticket) -> Node:
         """Return the node whose limit most likely caused a 503.
 
         The first guess is the known limit that the request waited for, whose growth caused the 503. A child that is

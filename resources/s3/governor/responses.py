@@ -22,7 +22,7 @@ _STATUS_OF_CODE = {"SlowDown": 503, "ServiceUnavailable": 503, "InternalError": 
 WRITE_IN_DOUBT = "WriteInDoubt"
 """The governor's own code for a write that may or may not have been applied. No client retries it."""
 
-Headers = list[tuple[bytes, bytes]]
+Headers = list[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +68,9 @@ def _text(pattern: re.Pattern[bytes], body: bytes) -> str:
     return found[1].decode(errors="replace") if found else ""
 
 
-def put_succeeded(etag: str, request_id: str) -> tuple[Headers, bytes]:
+def put_succeeded(_request: S3Request, etag: str, request_id: str) -> tuple[Headers, bytes]:
     """Return headers and body for a put whose lost success was verified."""
-    named = [(b"ETag", _header_value(etag)), (b"x-amz-request-id", _header_value(request_id))]
-    return [*named, (b"Content-Length", b"0")], b""
+    return [("ETag", etag), ("x-amz-request-id", request_id)], b""
 
 
 def upload_completed(request: S3Request, etag: str, request_id: str) -> tuple[Headers, bytes]:
@@ -81,10 +80,10 @@ def upload_completed(request: S3Request, etag: str, request_id: str) -> tuple[He
         f"<Bucket>{_xml(request.bucket)}</Bucket><Key>{_xml(request.key)}</Key><ETag>{_xml(etag)}</ETag>"
         "</CompleteMultipartUploadResult>"
     ).encode()
-    return _document_headers(body, request_id), body
+    return document_headers(request_id), body
 
 
-def error_document(code: str, message: str, request_id: str = "") -> bytes:
+def error_document(code: str, message: str, request_id: str) -> bytes:
     """Return S3's XML of an error, which every client shows in its exception."""
     return (
         '<?xml version="1.0" encoding="UTF-8"?>\n'
@@ -93,25 +92,16 @@ def error_document(code: str, message: str, request_id: str = "") -> bytes:
     ).encode()
 
 
-def error_headers(code: str, message: str, body: bytes, request_id: str) -> Headers:
-    """Return the headers of an error; they repeat code and message for HEAD, whose response has no body."""
-    named = [(b"x-amz-error-code", _header_value(code)), (b"x-amz-error-message", _header_value(message))]
-    return [*_document_headers(body, request_id), *named]
+def document_headers(request_id: str) -> Headers:
+    """Return the headers of an XML document."""
+    return [("Content-Type", "application/xml"), ("x-amz-request-id", request_id)]
+
+
+def header_value(value: str) -> str:
+    """Replace line ends, which could otherwise inject a header through a key."""
+    return _NOT_IN_A_HEADER.sub("?", value)[:_MAX_HEADER_CHARACTERS]
 
 
 def _xml(value: str) -> str:
     """Escape a value; keys may hold characters that XML does not allow even escaped."""
     return escape(_NOT_IN_XML.sub("\ufffd", value))
-
-
-def _header_value(value: str) -> bytes:
-    """Replace line ends, which could otherwise inject a header through a key."""
-    return _NOT_IN_A_HEADER.sub("?", value)[:_MAX_HEADER_CHARACTERS].encode()
-
-
-def _document_headers(body: bytes, request_id: str) -> Headers:
-    return [
-        (b"Content-Type", b"application/xml"),
-        (b"x-amz-request-id", _header_value(request_id)),
-        (b"Content-Length", b"%d" % len(body)),
-    ]

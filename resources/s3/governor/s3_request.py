@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from ipaddress import ip_address
 from urllib.parse import parse_qsl, unquote
 from xml.sax.saxutils import unescape
@@ -11,19 +12,27 @@ from resources.errors import PermanentFailure
 from resources.s3.governor.rate_control import Verb
 
 _S3_LABEL = re.compile(r"^(?:(?P<bucket>.+)\.)?s3(?:[.-][^/]*)?$")
-_OBJECT_PARTS = {
-    "tagging": "Tagging", "acl": "Acl", "attributes": "Attributes", "retention": "Retention", "legal-hold": "LegalHold",
-    "torrent": "Torrent",
-}  # fmt: skip
-_BUCKET_PARTS = {
-    "acl": "Acl", "cors": "Cors", "encryption": "Encryption", "lifecycle": "LifecycleConfiguration",
-    "logging": "Logging", "notification": "NotificationConfiguration", "policy": "Policy", "replication": "Replication",
-    "tagging": "Tagging", "versioning": "Versioning", "website": "Website",
-}  # fmt: skip
-_POSTED = {"uploads": "CreateMultipartUpload", "uploadId": "CompleteMultipartUpload", "restore": "RestoreObject",
-           "select": "SelectObjectContent"}  # fmt: skip
-_LISTED = {"uploads": "ListMultipartUploads", "location": "GetBucketLocation", "versions": "ListObjectVersions"}
-_OF_BUCKET = {"PUT": "CreateBucket", "HEAD": "HeadBucket", "DELETE": "DeleteBucket"}
+_OF_OBJECT = (
+    ("", "tagging", "{}ObjectTagging"), ("", "acl", "{}ObjectAcl"), ("", "attributes", "{}ObjectAttributes"),
+    ("", "retention", "{}ObjectRetention"), ("", "legal-hold", "{}ObjectLegalHold"), ("", "torrent", "{}ObjectTorrent"),
+    ("PUT", "partNumber", "UploadPart"), ("POST", "uploads", "CreateMultipartUpload"),
+    ("POST", "uploadId", "CompleteMultipartUpload"), ("POST", "restore", "RestoreObject"),
+    ("POST", "select", "SelectObjectContent"), ("GET", "uploadId", "ListParts"),
+    ("DELETE", "uploadId", "AbortMultipartUpload"), ("", "", "{}Object"),
+)  # fmt: skip
+"""Method (blank for any), query parameter (blank for none) and operation; the first that fits counts."""
+_OF_BUCKET = (
+    ("POST", "delete", "DeleteObjects"), ("", "acl", "{}BucketAcl"), ("", "cors", "{}BucketCors"),
+    ("", "encryption", "{}BucketEncryption"), ("", "lifecycle", "{}BucketLifecycleConfiguration"),
+    ("", "logging", "{}BucketLogging"), ("", "notification", "{}BucketNotificationConfiguration"),
+    ("", "policy", "{}BucketPolicy"), ("", "replication", "{}BucketReplication"), ("", "tagging", "{}BucketTagging"),
+    ("", "versioning", "{}BucketVersioning"), ("", "website", "{}BucketWebsite"),
+    ("GET", "uploads", "ListMultipartUploads"), ("GET", "location", "GetBucketLocation"),
+    ("GET", "versions", "ListObjectVersions"), ("GET", "list-type", "ListObjectsV2"), ("GET", "", "ListObjects"),
+    ("PUT", "", "CreateBucket"), ("", "", "{}Bucket"),
+)  # fmt: skip
+_COPIES = {"PutObject": "CopyObject", "UploadPart": "UploadPartCopy"}
+_ERROR_IN_BODY = frozenset({"DeleteObjects", "CopyObject", "UploadPartCopy", "CompleteMultipartUpload"})
 _QUOTES = {"&quot;": '"', "&apos;": "'"}
 _KEY = re.compile(rb"<Key>(.*?)</Key>", re.DOTALL)
 
@@ -62,6 +71,7 @@ class HostRefusedError(PermanentFailure):
     """A request names a host that this governor does not forward to."""
 
 
+@lru_cache(maxsize=1024)
 def bucket_of_host(host: str, endpoint: str) -> str:
     """Return the bucket of a virtual-host-style host, "" for path style. Raises HostRefusedError for other hosts.
 
@@ -97,51 +107,20 @@ def interpret(method: str, bucket: str, target: bytes, headers: dict[bytes, byte
     if not bucket:
         bucket, _, key = key.partition("/")
     fields = dict(parse_qsl(raw_query.decode("latin-1"), keep_blank_values=True)) if raw_query else {}
-    verb = Verb.READ if method in {"GET", "HEAD"} else Verb.WRITE
-    if not key:
-        return _of_bucket(method, bucket, fields, verb)
-    operation = _object_operation(method, fields, headers)
+    named = _OF_OBJECT if key else _OF_BUCKET
+    operation = next(name for of, flag, name in named if of in {"", method} and (not flag or flag in fields))
+    operation = operation.format(method.title()) if bucket else "ListBuckets"
+    if method == "PUT" and b"x-amz-copy-source" in headers:
+        operation = _COPIES.get(operation, operation)
     replay = Replay.IDEMPOTENT
     if operation == "CompleteMultipartUpload":
         replay = Replay.COMPLETION
-    elif method == "PUT" and (b"if-none-match" in headers or b"if-match" in headers):
+    elif key and method == "PUT" and (b"if-none-match" in headers or b"if-match" in headers):
         replay = Replay.CONDITIONAL
-    error_in_body = operation in {"CopyObject", "UploadPartCopy", "CompleteMultipartUpload"}
+    verb = Verb.READ if method in {"GET", "HEAD"} else Verb.WRITE
+    key = key or fields.get("prefix", "")
     folders = tuple(key.split("/")[:-1])
-    return S3Request(operation, bucket, key, verb, replay, error_in_body, folders)
-
-
-def _of_bucket(method: str, bucket: str, fields: dict[str, str], verb: Verb) -> S3Request:
-    if method == "POST" and "delete" in fields:
-        return S3Request("DeleteObjects", bucket, "", verb, error_in_body=True)
-    if part := _first(_BUCKET_PARTS, fields):
-        return S3Request(f"{method.title()}Bucket{part}", bucket, "", verb)
-    if method != "GET":
-        return S3Request(_OF_BUCKET.get(method, f"{method.title()}Bucket"), bucket, "", verb)
-    listed = _first(_LISTED, fields) or ("ListObjectsV2" if fields.get("list-type") == "2" else "ListObjects")
-    prefix = fields.get("prefix", "")
-    operation = listed if bucket else "ListBuckets"
-    return S3Request(operation, bucket, prefix, verb, folders=tuple(prefix.split("/")[:-1]))
-
-
-def _object_operation(method: str, fields: dict[str, str], headers: dict[bytes, bytes]) -> str:
-    if part := _first(_OBJECT_PARTS, fields):
-        return f"{method.title()}Object{part}"
-    if method == "PUT":
-        of_upload = "partNumber" in fields
-        if b"x-amz-copy-source" in headers:
-            return "UploadPartCopy" if of_upload else "CopyObject"
-        return "UploadPart" if of_upload else "PutObject"
-    if method == "POST":
-        return _first(_POSTED, fields) or "PostObject"
-    if "uploadId" in fields and method in {"GET", "DELETE"}:
-        return "ListParts" if method == "GET" else "AbortMultipartUpload"
-    return f"{method.title()}Object"
-
-
-def _first(names: dict[str, str], fields: dict[str, str]) -> str:
-    """Return the name of the first query parameter that is present, or ""."""
-    return next((name for flag, name in names.items() if flag in fields), "") if fields else ""
+    return S3Request(operation, bucket, key, verb, replay, operation in _ERROR_IN_BODY, folders)
 
 
 def deleted_keys(body: bytes) -> tuple[int, tuple[str, ...]]:

@@ -15,13 +15,14 @@ from pathlib import Path
 
 import uvloop
 
-from resources.s3.governor import emf, responses
+from resources.local_stack import write_private
+from resources.s3.governor import emf
 from resources.s3.governor.admin import Admin
-from resources.s3.governor.client import ClientConnection, ClientRequest
-from resources.s3.governor.clients import Clients, max_clients
+from resources.s3.governor.client import ClientConnection, Clients, max_clients
 from resources.s3.governor.forwarding import Forwarder
 from resources.s3.governor.gate import Gate
-from resources.s3.governor.learned_limits import EVERY_SECONDS, LearnedLimits
+from resources.s3.governor.learned_limits import restore_limits, save_limits, save_limits_regularly
+from resources.s3.governor.message import Message
 from resources.s3.governor.metrics import RequestMetrics
 from resources.s3.governor.rate_control import RateSettings
 from resources.s3.governor.request_scheduler import RequestScheduler
@@ -34,7 +35,6 @@ LIMITS_FILE = "limits.json"
 _BACKLOG = 1024
 _IDLE_CHECK_SECONDS = 5.0
 _FINISH_SECONDS, _FINISH_CHECK_SECONDS = 3.0, 0.02
-_MAX_HOSTS = 1024
 _log = logging.getLogger("cippus.s3_governor")
 
 
@@ -44,8 +44,8 @@ class Governor:
     def __init__(self, settings: GovernorSettings) -> None:
         self._settings = settings
         documented = RateSettings()
-        writes_per_second = settings.write_ceiling or documented.write_ceiling
-        reads_per_second = settings.read_ceiling or documented.read_ceiling
+        writes_per_second = settings.max_writes or documented.write_ceiling
+        reads_per_second = settings.max_reads or documented.read_ceiling
         rates = RateSettings(settings.depth, writes_per_second, reads_per_second)
         self._scheduler = RequestScheduler(rates)
         metrics = RequestMetrics(settings.depth)
@@ -55,8 +55,7 @@ class Governor:
         self._forwarder = Forwarder(settings, gate, self._pool, metrics, writes)
         self._admin = Admin(settings, self._scheduler, metrics, writes)
         self._last_request = time.monotonic()
-        self._busy = self._forwarding = 0
-        self._bucket_of_host: dict[str, str] = {}
+        self._forwarding = 0
 
     async def serve(self, on_listening: Callable[[int], None]) -> None:
         """Listen on loopback until SIGTERM, SIGINT, or the idle time of the settings."""
@@ -64,14 +63,14 @@ class Governor:
         ended = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, ended.set)
-        limits = LearnedLimits(settings.folder / LIMITS_FILE, self._scheduler) if settings.folder else None
+        limits = settings.folder / LIMITS_FILE if settings.folder else None
         send = emf.sender(settings.emf)
         reporter = emf.EmfReporter(self._admin.counts, send) if send else None
         clients = Clients(self._handle, max_clients())
-        regular = [self._end_when_idle(ended), clients.close_idle_regularly()]
+        regular = [self._end_when_idle(ended)]
         if limits:
-            limits.restore()
-            regular.append(_save_regularly(limits))
+            restore_limits(limits, self._scheduler)
+            regular.append(save_limits_regularly(limits, self._scheduler))
         if reporter:
             regular.append(reporter.run())
         tasks = [loop.create_task(each) for each in regular]
@@ -84,7 +83,7 @@ class Governor:
         await self._finish_requests()
         self._pool.close()
         if limits:
-            limits.save()
+            save_limits(limits, self._scheduler)
         if reporter:
             await reporter.close()
 
@@ -99,13 +98,12 @@ class Governor:
         while longest:
             await asyncio.sleep(min(_IDLE_CHECK_SECONDS, longest))
             idle = time.monotonic() - self._last_request
-            if not self._busy and idle > longest:
+            if not self._forwarding and idle > longest:
                 _log.info("no request for %.0f s: ending", idle)
                 ended.set()
 
-    async def _handle(self, request: ClientRequest, client: ClientConnection) -> bool:
+    async def _handle(self, request: Message, client: ClientConnection) -> bool:
         self._last_request = time.monotonic()
-        self._busy += 1
         try:
             return await self._route(request, client)
         except (asyncio.CancelledError, ConnectionError):
@@ -113,31 +111,30 @@ class Governor:
         except Exception:
             _log.exception("%s %r could not be handled", request.method, _path(request.target)[:200])
             if client.answer_begun:
-                client.abort()
+                client.transport.abort()
                 return False
-            return _refuse(client, request, 500, "InternalError", "The request governor failed; see its log.")
+            return client.send_error(500, "InternalError", "The request governor failed; see its log.")
         finally:
-            self._busy -= 1
             self._last_request = time.monotonic()
 
-    async def _route(self, request: ClientRequest, client: ClientConnection) -> bool:
+    async def _route(self, request: Message, client: ClientConnection) -> bool:
         if request.target.startswith(b"/"):
             _, known = self._caller(request, b"authorization")
             return await self._admin.handle(request, client, known=known)
         scope, known = self._caller(request, b"proxy-authorization")
         if not known:
             message = "This request governor only serves processes that know its token."
-            challenge = (b"Proxy-Authenticate", b'Basic realm="S3 request governor"')
-            return _refuse(client, request, 407, "AccessDenied", message, challenge)
+            challenge = ("Proxy-Authenticate", 'Basic realm="S3 request governor"')
+            return client.send_error(407, "AccessDenied", message, headers=[challenge])
         scheme, _, rest = request.target.partition(b"://")
         if scheme.lower() != b"http":
             message = "This request governor takes http:// requests and speaks TLS to S3 itself."
-            return _refuse(client, request, 400, "InvalidRequest", message)
+            return client.send_error(400, "InvalidRequest", message)
         host = request.fields.get(b"host", b"").decode("latin-1")
         try:
-            bucket = self._bucket_of(host)
+            bucket = bucket_of_host(host, self._settings.upstream_host)
         except HostRefusedError as error:
-            return _refuse(client, request, 403, "AccessDenied", str(error))
+            return client.send_error(403, "AccessDenied", str(error))
         target = _origin_form(rest)
         s3 = interpret(request.method, bucket, target, request.fields)
         self._forwarding += 1
@@ -146,15 +143,7 @@ class Governor:
         finally:
             self._forwarding -= 1
 
-    def _bucket_of(self, host: str) -> str:
-        found = self._bucket_of_host.get(host)
-        if found is None:
-            found = bucket_of_host(host, self._settings.upstream_host)
-            if len(self._bucket_of_host) < _MAX_HOSTS:
-                self._bucket_of_host[host] = found
-        return found
-
-    def _caller(self, request: ClientRequest, header: bytes) -> tuple[str, bool]:
+    def _caller(self, request: Message, header: bytes) -> tuple[str, bool]:
         """Return the scope, which is the caller's user name, and whether it knows the token (or none is needed)."""
         given = request.fields.get(header, b"")
         scope, token = "", ""
@@ -177,20 +166,6 @@ def _path(target: bytes) -> bytes:
     """Return the path of a target in either form, for logs: the rest may hold secrets, as presigned queries do."""
     before_query = target.partition(b"?")[0]
     return before_query if before_query.startswith(b"/") else _origin_form(before_query.partition(b"://")[2])
-
-
-def _refuse(
-    client: ClientConnection, request: ClientRequest, status: int, code: str, message: str, *more: tuple[bytes, bytes]
-) -> bool:
-    body = responses.error_document(code, message) if request.method != "HEAD" else b""
-    client.send_head(status, [*responses.error_headers(code, message, body, ""), *more], body)
-    return True
-
-
-async def _save_regularly(limits: LearnedLimits) -> None:
-    while True:
-        await asyncio.sleep(EVERY_SECONDS)
-        limits.save()
 
 
 def serve(settings: GovernorSettings, say: Callable[[str], None]) -> None:
@@ -217,13 +192,8 @@ def serve(settings: GovernorSettings, say: Callable[[str], None]) -> None:
 
 
 def _write_address(folder: Path, port: int, settings: GovernorSettings) -> None:
-    """Write the address file atomically."""
-    path = folder / f"{ADDRESS_FILE}.{os.getpid()}"
-    path.unlink(missing_ok=True)
-    path.touch(mode=0o600, exist_ok=False)
     address = {"pid": os.getpid(), "port": port, "token": settings.token, "upstream": settings.upstream}
-    path.write_text(json.dumps(address))
-    path.replace(folder / ADDRESS_FILE)
+    write_private(folder / ADDRESS_FILE, json.dumps(address))
 
 
 def _remove_address(folder: Path) -> None:

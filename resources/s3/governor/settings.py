@@ -23,15 +23,15 @@ class GovernorSettings:
     """One governor. Times are in seconds, rates in requests per second.
 
     ``deadline`` limits how long a request may wait and be retried. It must be below the clients' own time-outs (s3fs
-    15 s, object_store 30 s, botocore 60 s), so that they receive the governor's error. Ceilings limit this host's
-    requests to each prefix, for hosts that share one; None means S3's documented limits.
+    15 s, object_store 30 s, botocore 60 s), so that they receive the governor's error. ``max_writes`` and ``max_reads``
+    limit this host's requests to each prefix, for hosts that share one; None means S3's documented limits.
     """
 
     upstream: str
     depth: int = 2
     deadline: float = 12.0
-    write_ceiling: float | None = None
-    read_ceiling: float | None = None
+    max_writes: float | None = None
+    max_reads: float | None = None
     emf: str = ""
     ca_file: str = ""
     port: int = 0
@@ -42,7 +42,7 @@ class GovernorSettings:
     def __post_init__(self) -> None:
         """Raise GovernorSettingError for a value that cannot be used."""
         shown = re.sub("^([A-Za-z]+://)?.*@", r"\1…@", self.upstream, flags=re.DOTALL)  # without credentials
-        writes, reads = self.write_ceiling, self.read_ceiling
+        writes, reads = self.max_writes, self.max_reads
         checks = (
             (_is_endpoint(self.upstream), "upstream", repr(shown), "a URL such as https://s3.eu-west-1.amazonaws.com"),
             (self.idle_exit >= 0, "idle-exit", self.idle_exit, "seconds, or 0 to stay"),

@@ -11,9 +11,10 @@ from contextlib import ExitStack, suppress
 
 import pytest
 
-from resources.s3.governor.client import ClientConnection, ClientRequest
-from resources.s3.governor.clients import IDLE_SECONDS, Clients
+from resources.s3.governor import client as governor_client
+from resources.s3.governor.client import ClientConnection, Clients
 from resources.s3.governor.forwarding import Forwarder
+from resources.s3.governor.message import Message
 from resources.s3.governor.service import Governor
 from resources.s3.governor.settings import GovernorSettings
 from tests.fakes.misbehaving_upstream import Upstream, answer, upstream
@@ -72,35 +73,30 @@ def test_too_many_clients_are_told_so_and_the_others_still_reach_s3(
     assert "".join(found.log).count("further ones are turned away") == 1
 
 
-def test_idle_connections_are_closed_and_no_other() -> None:
+def test_idle_connections_are_closed_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
-        loop = asyncio.get_running_loop()
         begun, may_answer = asyncio.Event(), asyncio.Event()
 
-        async def handle(request: ClientRequest, client: ClientConnection) -> bool:
+        async def handle(request: Message, client: ClientConnection) -> bool:
             if request.target.endswith(b"/slow"):
                 begun.set()
                 await may_answer.wait()
-            client.send_head(200, [(b"Content-Length", b"0")])
-            return True
+            return client.send(200, [])
 
         clients = Clients(handle, most=10)
-        server = await loop.create_server(clients.connection, "127.0.0.1", 0)
+        server = await asyncio.get_running_loop().create_server(clients.connection, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
-        unused, used, half, busy = [await asyncio.open_connection("127.0.0.1", port) for _ in range(4)]
-        used[1].write(GET)
-        assert (await used[0].readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
-        half[1].write(GET[:-2])
+        used, half, busy = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
         busy[1].write(GET.replace(b"/k", b"/slow"))
         await begun.wait()
-        clients.close_idle(loop.time() + IDLE_SECONDS - 1)
+        monkeypatch.setattr(governor_client, "IDLE_SECONDS", 0.01)
+        unused = await asyncio.open_connection("127.0.0.1", port)
         used[1].write(GET)
-        assert (await used[0].readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
-        clients.close_idle(loop.time() + IDLE_SECONDS + 1)
+        half[1].write(GET + GET[:-2])
+        for reader, _ in (used, half):
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
         assert [await reader.read() for reader, _ in (unused, used, half)] == [b"", b"", b""]
         may_answer.set()
-        assert (await busy[0].readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
-        busy[1].write(GET)
         assert (await busy[0].readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
         for _, writer in (unused, used, half, busy):
             writer.close()

@@ -33,7 +33,7 @@ def drain(scheduler: RequestScheduler, until: float, start: float = 0.0) -> list
         now = when
         for ticket in scheduler.release(now):
             found.append((now, ticket))
-            scheduler.settle(now, ticket, Outcome.ACCEPTED)
+            scheduler.report(now, ticket, Outcome.ACCEPTED)
     return found
 
 
@@ -110,14 +110,14 @@ def test_never_more_than_twenty_milliseconds_of_slots_at_once(rate: float, seed:
         released = scheduler.release(now)
         assert len(released) <= 0.02 * rate + 1
         for ticket in released:
-            scheduler.settle(now, ticket, Outcome.FAILED)
+            scheduler.report(now, ticket, Outcome.FAILED)
 
 
 def test_a_multi_delete_goes_out_whole_and_pays_afterwards() -> None:
     scheduler = learned(20.0, plateau_seconds=1e9)
     whole = scheduler.submit(0.0, A, Verb.WRITE, cost=1000)
     assert whole.released
-    scheduler.settle(0.1, whole, Outcome.ACCEPTED)
+    scheduler.report(0.1, whole, Outcome.ACCEPTED)
     assert not scheduler.submit(0.1, A, Verb.WRITE).released
     assert [when for when, _ in drain(scheduler, 60.0, 0.1)] == [pytest.approx(50.0, abs=0.1)]
 
@@ -127,7 +127,7 @@ def test_a_refused_multi_delete_pays_for_one_request_and_wakes_the_queue() -> No
     whole = scheduler.submit(0.0, A, Verb.WRITE, cost=1000)
     scheduler.submit(0.0, A, Verb.WRITE)
     scheduler.release(0.0)
-    scheduler.settle(0.1, whole, Outcome.THROTTLED)
+    scheduler.report(0.1, whole, Outcome.THROTTLED)
     when = scheduler.next_release(0.1)
     assert when is not None
     assert when < 0.3
@@ -148,7 +148,7 @@ def test_the_accounts_balance_whatever_happens_to_the_tickets(data: st.DataObjec
     now = 0.0
     for _ in range(data.draw(st.integers(1, 80))):
         now += data.draw(st.sampled_from([0.0, 0.001, 0.05]))
-        step = data.draw(st.sampled_from(["submit", "submit", "release", "settle"]))
+        step = data.draw(st.sampled_from(["submit", "submit", "release", "report"]))
         if step == "submit":
             path = data.draw(st.sampled_from([A, B, C, ("other",)]))
             cost, retry = data.draw(st.sampled_from([1, 1, 50])), data.draw(st.booleans())
@@ -158,8 +158,8 @@ def test_the_accounts_balance_whatever_happens_to_the_tickets(data: st.DataObjec
         elif open_tickets:
             ticket = open_tickets.pop(data.draw(st.integers(0, len(open_tickets) - 1)))
             outcome = data.draw(st.sampled_from(Outcome)) if ticket.released else Outcome.WITHDRAWN
-            scheduler.settle(now, ticket, outcome)
-            scheduler.settle(now, ticket, Outcome.THROTTLED)  # a second time changes nothing
+            scheduler.report(now, ticket, outcome)
+            scheduler.report(now, ticket, Outcome.THROTTLED)  # a second time changes nothing
         queued = sum(not ticket.released for ticket in open_tickets)
         assert scheduler.queued == queued
         assert sum(node.queued for node in scheduler.nodes() if len(node.path) == 1) == queued
@@ -170,15 +170,15 @@ def test_the_accounts_balance_whatever_happens_to_the_tickets(data: st.DataObjec
             break
         now = when
         for ticket in scheduler.release(now):
-            scheduler.settle(now, ticket, Outcome.ACCEPTED)
+            scheduler.report(now, ticket, Outcome.ACCEPTED)
             open_tickets.remove(ticket)
         while (sent := next((ticket for ticket in open_tickets if ticket.released), None)) is not None:
-            scheduler.settle(now, sent, Outcome.FAILED)
+            scheduler.report(now, sent, Outcome.FAILED)
             open_tickets.remove(sent)
     assert scheduler.queued == 0
     for ticket in open_tickets:
         assert ticket.released
-        scheduler.settle(now, ticket, Outcome.WITHDRAWN)
+        scheduler.report(now, ticket, Outcome.WITHDRAWN)
     assert all(node.queued == 0 and node.in_flight == 0 for node in scheduler.nodes())
 
 
@@ -186,7 +186,7 @@ def test_a_withdrawn_ticket_is_never_released() -> None:
     scheduler = learned(10.0)
     scheduler.submit(0.0, A, Verb.WRITE)
     gone, stays = (scheduler.submit(0.0, A, Verb.WRITE) for _ in range(2))
-    scheduler.settle(0.01, gone, Outcome.WITHDRAWN)
+    scheduler.report(0.01, gone, Outcome.WITHDRAWN)
     assert [ticket for _, ticket in drain(scheduler, 5.0)] == [stays]
     assert scheduler.queued == 0
 
@@ -195,7 +195,7 @@ def test_a_probe_whose_answer_never_comes_does_not_stop_the_rest() -> None:
     scheduler = learned(100.0)
     for now in (0.0, 0.02):
         ticket = scheduler.submit(now, A, Verb.WRITE)
-        scheduler.settle(now + 0.005, ticket, Outcome.THROTTLED)
+        scheduler.report(now + 0.005, ticket, Outcome.THROTTLED)
     tickets = [scheduler.submit(0.03, A, Verb.WRITE) for _ in range(3)]
     now = 0.03
     while now < 5.0 and (when := scheduler.next_release(now)) is not None:
@@ -227,7 +227,7 @@ def test_the_number_of_remembered_places_is_bounded_and_learned_ones_stay_longer
     scheduler = learned(33.0, max_nodes=100)
     for i in range(1000):
         ticket = scheduler.submit(float(i), ("lake", f"p{i}", "x", "y"), Verb.WRITE)
-        scheduler.settle(i + 0.1, ticket, Outcome.ACCEPTED)
+        scheduler.report(i + 0.1, ticket, Outcome.ACCEPTED)
         assert len(scheduler.nodes()) <= 104
     assert scheduler.rate(A, Verb.WRITE) == 33.0
 
@@ -236,9 +236,9 @@ def test_a_place_with_work_is_never_forgotten() -> None:
     scheduler = RequestScheduler(RateSettings(max_nodes=20))
     busy = scheduler.submit(0.0, A, Verb.WRITE)
     for i in range(200):
-        scheduler.settle(i, scheduler.submit(i, (f"b{i}",), Verb.READ), Outcome.ACCEPTED)
+        scheduler.report(i, scheduler.submit(i, (f"b{i}",), Verb.READ), Outcome.ACCEPTED)
     assert sum(node.in_flight for node in scheduler.nodes() if node.path == A) == 1
-    scheduler.settle(300.0, busy, Outcome.ACCEPTED)
+    scheduler.report(300.0, busy, Outcome.ACCEPTED)
 
 
 def test_learned_limits_survive_a_restart() -> None:

@@ -102,7 +102,7 @@ def test_a_killed_one_is_replaced(governors: Path) -> None:
     end(killed)
     assert (killed.folder / "governor.json").exists()
     assert find(killed.folder) is None
-    assert f"(process {killed.pid}, 127.0.0.1:{killed.port}) is gone" in str(killed.gone())
+    assert f"(process {killed.pid}, 127.0.0.1:{killed.port}) is gone" in str(killed.ended_error())
     another = find_or_start(governors, UPSTREAM)
     assert another.pid != killed.pid
     assert another.token != killed.token
