@@ -176,7 +176,7 @@ class Extraction:
         if window is None:
             divided.discard()  # otherwise the next run would find this plan, finished and empty
         if isinstance(self.source, StagedSource):
-            self.source.settle(self.table.name)
+            self.source.delete_staged(self.table.name)
         return Extracted(window, mark, parts=len(parts))
 
     def _land(self, number: int, overlap: Overlap, mark: datetime, keys: KeyRange) -> tuple[WindowFile, ...]:

@@ -76,7 +76,7 @@ class LiveSource(Source, Protocol):
 class StagedSource(Source, Protocol):
     """A source that stages a window before reading it: Redshift. Reading the same window again costs nothing."""
 
-    def settle(self, table: str) -> None:
+    def delete_staged(self, table: str) -> None:
         """Delete the staged files of a table, once the window that was read last has landed."""
 
 

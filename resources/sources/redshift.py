@@ -15,7 +15,7 @@ from dagster import ConfigurableResource
 
 from resources.errors import InputError, PermanentFailure, TransientFailure
 from resources.s3.client import S3Resource
-from resources.s3.parquet import open_parquet, stream
+from resources.s3.parquet import read_columns
 from resources.sources.protocol import KeyRange, ReadWindow
 from resources.sources.redshift_statement import (
     DataApi,
@@ -72,11 +72,10 @@ class RedshiftResource(ConfigurableResource):  # type: ignore[type-arg]
     def _api(self) -> DataApi:
         named = {"WorkgroupName": self.workgroup, "ClusterIdentifier": self.cluster}
         if bool(self.workgroup) == bool(self.cluster) or not self.database:
-            message = (
+            raise RedshiftSettingError(
                 "Redshift needs CIPPUS_REDSHIFT_DATABASE and one of CIPPUS_REDSHIFT_WORKGROUP and "
                 "CIPPUS_REDSHIFT_CLUSTER; set them."
             )
-            raise RedshiftSettingError(message)
         login = {"SecretArn": self.secret_arn} if self.secret_arn else {"DbUser": self.user}
         target = {name: value for name, value in {**named, "Database": self.database, **login}.items() if value}
         config = BotocoreConfig(retries={"mode": "standard", "total_max_attempts": _API_ATTEMPTS})
@@ -86,11 +85,10 @@ class RedshiftResource(ConfigurableResource):  # type: ignore[type-arg]
     def safe_high_water_mark(self) -> datetime:
         """Return now, less the configured lag behind the source. Raise RedshiftSettingError if the lag is not set."""
         if self.lag_seconds <= 0:
-            message = (
+            raise RedshiftSettingError(
                 "The lag of Redshift behind its source is not known, so rows that arrive late would be missed; set "
                 "CIPPUS_REDSHIFT_LAG_SECONDS to more than the longest delay of its load."
             )
-            raise RedshiftSettingError(message)
         return datetime.now(UTC) - timedelta(seconds=self.lag_seconds)
 
     def columns(self, table: str) -> Mapping[str, str]:
@@ -101,19 +99,13 @@ class RedshiftResource(ConfigurableResource):  # type: ignore[type-arg]
     def read(self, window: ReadWindow) -> Iterator[pa.RecordBatchReader]:
         """Unload a window and stream it. Memory: one row group, which Redshift makes 32 MB.
 
-        After a crash the same window is found unloaded and is not unloaded again. ``settle`` deletes its files.
+        After a crash the same window is found unloaded and is not unloaded again. ``delete_staged`` deletes its files.
         """
         if window.keys != KeyRange():
-            message = "A window of Redshift cannot be limited to a range of keys."
-            raise ValueError(message)
-        files = self._unloaded(window)
-        schema = pa.schema([(name, pa.string()) for name in window.columns])
-        if files:
-            with open_parquet(self.s3, files[0].key) as first:
-                schema = pa.schema([first.schema_arrow.field(name) for name in window.columns])
-        yield pa.RecordBatchReader.from_batches(schema, stream(self.s3, (file.key for file in files), schema))
+            raise ValueError("A window of Redshift cannot be limited to a range of keys.")
+        yield read_columns(self.s3, [file.key for file in self._unloaded(window)], window.columns)
 
-    def settle(self, table: str) -> None:
+    def delete_staged(self, table: str) -> None:
         """Delete all unloaded files of a table, once the window that was read last has landed."""
         self.s3.delete([item.key for item in self.s3.list_objects(f"{STAGING}{table}/")])
 
@@ -162,8 +154,7 @@ class RedshiftResource(ConfigurableResource):  # type: ignore[type-arg]
         rows = sum(file.rows for file in files)
         if manifest is None or lost or rows != manifest.get("meta", {}).get("record_count", rows):
             cause = "there is no manifest" if manifest is None else f"{', '.join(lost) or 'the count of rows'} differs"
-            message = f"The unloaded window in {self.s3.uri(folder)} is not whole: {cause}."
-            raise RedshiftUnavailableError(message)
+            raise RedshiftUnavailableError(f"The unloaded window in {self.s3.uri(folder)} is not whole: {cause}.")
         return tuple(file for file in files if file.rows)
 
     def _file(self, entry: Mapping[str, Any]) -> UnloadedFile:

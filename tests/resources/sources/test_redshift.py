@@ -104,9 +104,9 @@ def test_the_same_window_is_unloaded_once_whatever_crashes_and_goes_when_it_is_s
     assert len(staged(warehouse)) == 4
     rows_of(redshift(warehouse), window(None))
     assert len(warehouse.unloads) == 2
-    redshift(warehouse).settle("accounts")
+    redshift(warehouse).delete_staged("accounts")
     assert len(staged(warehouse)) == 8
-    redshift(warehouse).settle("posts")
+    redshift(warehouse).delete_staged("posts")
     assert staged(warehouse) == []
     assert rows_of(redshift(warehouse), window()) == first  # an old statement does not pass for one without rows
     assert len(warehouse.unloads) == 3
@@ -137,7 +137,7 @@ def test_each_fault_is_its_kind_of_failure_and_the_next_attempt_is_a_new_stateme
     assert len(rows_of(redshift(warehouse), window())) == 60
     was_asked = fault not in {"throttled", "expired token", "denied", "busy"}
     assert len(warehouse.unloads) == 1 + was_asked
-    redshift(warehouse).settle("posts")
+    redshift(warehouse).delete_staged("posts")
     assert staged(warehouse) == []
 
 
