@@ -84,8 +84,9 @@ def change(
         if version % max(COMMITS_PER_CHECKPOINT, snapshot.files.height // _FILES_PER_COMMIT) == 0:
             tables.checkpoint(spec)
         return edit.changes
-    message = f"{tables.s3.uri(spec.name)}: other writers of the same rows were first {_ATTEMPTS} times in a row."
-    raise CommitConflictError(message)
+    raise CommitConflictError(
+        f"{tables.s3.uri(spec.name)}: other writers of the same rows were first {_ATTEMPTS} times in a row."
+    )
 
 
 def merge_edit(

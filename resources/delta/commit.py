@@ -129,13 +129,15 @@ def write_commit(
             return version
         winner = read_commit(s3, table, version)
         if winner is None:
-            message = f"{s3.uri(table)}: version {version} was taken, and is no longer in the log. Run it again."
-            raise CommitConflictError(message)
+            raise CommitConflictError(
+                f"{s3.uri(table)}: version {version} was taken, and is no longer in the log. Run it again."
+            )
         if any(action.get("commitInfo", {}).get("txnId") == mine[0]["commitInfo"]["txnId"] for action in winner):
             return version
         if commit.conflicts_with(winner) or conflicts(winner):
-            message = f"{s3.uri(table)}: version {version} was taken by a writer of the same rows. Run it again."
-            raise CommitConflictError(message)
+            raise CommitConflictError(
+                f"{s3.uri(table)}: version {version} was taken by a writer of the same rows. Run it again."
+            )
 
 
 def read_commit(s3: S3Resource, table: str, version: int) -> list[Action] | None:

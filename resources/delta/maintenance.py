@@ -154,8 +154,9 @@ def sorted_files(folder: Folder, spec: TableSpec, files: Sequence[DataFile]) -> 
     made = writer.finish()
     rows_before, rows_after = sum(file.rows for file in files), sum(file.rows for file in made)
     if rows_before != rows_after:
-        message = f"{folder.name}: the log says {rows_before} rows, the files have {rows_after}; nothing was replaced."
-        raise RuntimeError(message)
+        raise RuntimeError(
+            f"{folder.name}: the log says {rows_before} rows, the files have {rows_after}; nothing was replaced."
+        )
     return made
 
 

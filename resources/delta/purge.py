@@ -59,11 +59,10 @@ def delete_history(s3: S3Resource, folder: str) -> DeletedHistory:
         s3.delete([f"{folder}/{name}" for name in names])
     table.update_incremental()
     if table.version() != version:
-        message = (
+        raise ForeignWriterError(
             f"{folder} was written to while its history was deleted, and may lack files. Stop all runs, "
             "run `cippus run`, then erase again."
         )
-        raise ForeignWriterError(message)
     deleted = [*past, *unreferenced]
     versions = len({name for name in past if name.endswith(".json") and _NUMBERED.search(name)})
     return DeletedHistory(versions, len(deleted), sum(listed[name] for name in deleted))

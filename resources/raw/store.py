@@ -103,11 +103,10 @@ class RawStoreResource(ConfigurableResource):  # type: ignore[type-arg]
         for source in self.sources(table):
             newest = self.newest(source, table)
             if newest is not None and newest.bucket_count != count:
-                message = (
+                raise BucketCountError(
                     f"raw/{table} was extracted for {newest.bucket_count} buckets, but CIPPUS_BUCKETS is {count}: "
                     f"set it to {newest.bucket_count}, or start with an empty bucket."
                 )
-                raise BucketCountError(message)
 
     def _numbers(self, source: str, table: str) -> list[int]:
         listed = self.s3.list_objects(f"{self._folder(source, table)}/manifests/")
@@ -125,8 +124,9 @@ class RawStoreResource(ConfigurableResource):  # type: ignore[type-arg]
         """Write the manifest. Raise WindowTakenError if another extraction completed the window first."""
         key = f"{self._folder(manifest.source, manifest.table)}/manifests/{manifest.number:012d}.json"
         if not self.s3.put_json(key, asdict(manifest), if_absent=True):
-            message = f"Window {manifest.number} of {manifest.source}/{manifest.table} was completed by another run."
-            raise WindowTakenError(message)
+            raise WindowTakenError(
+                f"Window {manifest.number} of {manifest.source}/{manifest.table} was completed by another run."
+            )
 
     def discard(self, files: Sequence[WindowFile]) -> None:
         """Delete files that no manifest will name."""

@@ -61,8 +61,9 @@ class DataApi:
                 raise _failure(found)
             if time.monotonic() + pause > until:
                 self._call("cancel_statement", Id=statement)
-                message = f"Redshift did not finish a statement in {self.deadline_seconds:.0f} s; it was cancelled."
-                raise RedshiftUnavailableError(message)
+                raise RedshiftUnavailableError(
+                    f"Redshift did not finish a statement in {self.deadline_seconds:.0f} s; it was cancelled."
+                )
             time.sleep(pause)
             pause = min(pause * _BACK_OFF, _SLOWEST_POLL_SECONDS)
 
@@ -81,13 +82,12 @@ class DataApi:
         try:
             answer: dict[str, Any] = getattr(self.client, operation)(**parameters)
         except ClientError as error:
-            said = f"Redshift's Data API answered {operation} with {error.response['Error']['Code']}: {_message(error)}"
+            text = f"Redshift's Data API answered {operation} with {error.response['Error']['Code']}: {_message(error)}"
             passing = is_transient(error) or error.response["Error"]["Code"] in _BUSY
-            raise (DataApiUnavailableError if passing else DataApiRefusedError)(said) from None
+            raise (DataApiUnavailableError if passing else DataApiRefusedError)(text) from None
         except BotoCoreError as error:
             failure = DataApiUnavailableError if is_transient(error) else DataApiRefusedError
-            message = f"Redshift's Data API could not be called: {error}"
-            raise failure(message) from None
+            raise failure(f"Redshift's Data API could not be called: {error}") from None
         return answer
 
 
@@ -98,9 +98,9 @@ def _message(error: ClientError) -> str:
 
 
 def _failure(found: dict[str, Any]) -> RedshiftUnavailableError | RedshiftRefusedError:
-    said = " ".join(str(found.get("Error") or "without a message").split())
+    text = " ".join(str(found.get("Error") or "without a message").split())
     if found["Status"] == _ABORTED:
-        return RedshiftUnavailableError(f"A statement on Redshift was stopped from outside: {said}")
-    if any(sign in said.lower() for sign in _PASSING):
-        return RedshiftUnavailableError(f"A statement on Redshift failed: {said}")
-    return RedshiftRefusedError(f"A statement on Redshift failed: {said}")
+        return RedshiftUnavailableError(f"A statement on Redshift was stopped from outside: {text}")
+    if any(sign in text.lower() for sign in _PASSING):
+        return RedshiftUnavailableError(f"A statement on Redshift failed: {text}")
+    return RedshiftRefusedError(f"A statement on Redshift failed: {text}")
