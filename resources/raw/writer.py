@@ -168,7 +168,7 @@ def by_bucket(rows: pa.Table) -> Iterator[tuple[int, pa.Table]]:
     """Yield each bucket with its rows, in their order. One sort, whatever the number of buckets."""
     buckets = rows["account_bucket"].to_numpy()
     order = np.argsort(buckets.astype(np.uint16), kind="stable")  # a radix sort
-    held, starts = np.unique(buckets[order], return_index=True)
+    present, starts = np.unique(buckets[order], return_index=True)
     ordered = rows.take(pa.array(order))
-    for bucket, start, end in zip(held, starts, [*starts[1:], len(order)], strict=True):
+    for bucket, start, end in zip(present, starts, [*starts[1:], len(order)], strict=True):
         yield int(bucket), ordered.slice(start, end - start)

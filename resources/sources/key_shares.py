@@ -44,7 +44,7 @@ class KeyShares:
         for frame in frames:
             rows += frame.height
             gathered.append(frame)
-            if sum(held.height for held in gathered) >= _SPILL_ROWS:
+            if sum(part.height for part in gathered) >= _SPILL_ROWS:
                 self._spill(side, rows, gathered)
                 gathered = []
         self._spill(side, rows + 1, gathered)

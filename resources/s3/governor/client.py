@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from resources.s3.governor import responses
 from resources.s3.governor.message import Message, read_request
-from resources.s3.governor.stream import HIGH_BYTES, ConnectionLostError, RequestBrokenError, Stream
+from resources.s3.governor.stream import ConnectionLostError, RequestBrokenError, Stream
 
 LINGER_SECONDS = 2.0
 IDLE_SECONDS = 120.0
@@ -63,7 +63,7 @@ class ClientConnection(Stream):
         self.transport.write_eof()
         with contextlib.suppress(ConnectionLostError, TimeoutError):
             async with asyncio.timeout(LINGER_SECONDS):
-                while await self.read(HIGH_BYTES):
+                while await self.read():
                     pass
 
     def send_continue(self) -> None:

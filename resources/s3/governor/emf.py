@@ -15,7 +15,7 @@ from resources.s3.governor.settings import GovernorSettingError
 
 NAMESPACE = "Cippus/S3"
 EVERY_SECONDS = 60.0
-_CLOSE_SECONDS, _CLOSE_CHECK_SECONDS = 1.0, 0.01
+_CLOSE_SECONDS = 1.0
 _MAX_DIMENSION_CHARACTERS = 1024
 _UNITS = {
     "requests": "Count", "attempts": "Count", "throttled": "Count", "failed": "Count", "given_up": "Count",
@@ -69,12 +69,10 @@ class EmfReporter:
             await asyncio.sleep(EVERY_SECONDS)
             self._report()
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Report the counts since the last minute, and wait at most _CLOSE_SECONDS until they are sent."""
         self._report()
-        deadline = time.monotonic() + _CLOSE_SECONDS
-        while self._thread.is_alive() and time.monotonic() < deadline:
-            await asyncio.sleep(_CLOSE_CHECK_SECONDS)
+        self._thread.join(_CLOSE_SECONDS)
 
     def _report(self) -> None:
         lines = self.lines(time.time())

@@ -10,7 +10,6 @@ from resources.s3.governor.stream import Stream
 
 MAX_HEAD_BYTES = 64 << 10
 BODILESS = frozenset({204, 304})
-_READ_BYTES = 256 << 10
 _NOT_TO_S3 = frozenset(
     {b"connection", b"keep-alive", b"proxy-connection", b"proxy-authorization", b"te", b"upgrade", b"expect"}
 )
@@ -42,7 +41,7 @@ class Body:
                 await self._begin_chunk()
             if self.whole:
                 return b""
-            data = await self._stream.read(_READ_BYTES if self._left is None else min(self._left, _READ_BYTES))
+            data = await self._stream.read(self._left)
             if self._left is None:
                 self.whole = not data
             elif not data:

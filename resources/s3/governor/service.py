@@ -85,7 +85,7 @@ class Governor:
         if limits:
             save_limits(limits, self._scheduler)
         if reporter:
-            await reporter.close()
+            reporter.close()
 
     async def _finish_requests(self) -> None:
         with contextlib.suppress(TimeoutError):

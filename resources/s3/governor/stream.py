@@ -52,11 +52,11 @@ class Stream(asyncio.Protocol):
             self.transport.pause_reading()
         _wake(self._arrival)
 
-    async def read(self, most: int) -> bytes:
-        """Return up to ``most`` bytes, b"" at the end. Raises ConnectionLostError if the connection was reset."""
+    async def read(self, most: int | None = None) -> bytes:
+        """Return received bytes, at most ``most``; b"" at the end. Raises ConnectionLostError after a reset."""
         if not self.unread:
             await self._arrive()
-        return self._take(most)
+        return self._take(len(self.unread) if most is None else most)
 
     async def until(self, end: bytes, most: int) -> bytes:
         """Return the bytes up to and with ``end``. Raises ConnectionLostError, ValueError after ``most`` without."""
