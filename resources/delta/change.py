@@ -6,14 +6,13 @@ from functools import partial
 
 import polars as pl
 
-from resources.delta.columns import typed
 from resources.delta.commit import Action, Commit, CommitConflictError, DataFile, bucket_of, write_commit
 from resources.delta.files import Folder
 from resources.delta.merge import FILE, BucketWindow, Edit, MergeRule, newer
 from resources.delta.open_tables import COMMITS_PER_CHECKPOINT, OpenTables
 from resources.delta.rewrite import write_files
 from resources.delta.snapshot import Lookup, Snapshot
-from resources.delta.spec import BUCKET, WHOLE, Changes, TableSpec
+from resources.delta.spec import BUCKET, WHOLE, Changes, TableSpec, typed
 
 _ATTEMPTS = 20
 """Attempts at a change before CommitConflictError is raised."""

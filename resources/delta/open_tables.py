@@ -13,11 +13,10 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from obstore.store import S3Store
 from pydantic import PrivateAttr
 
-from resources.delta.columns import with_nulls
 from resources.delta.files import Folder, store_of
 from resources.delta.protocol import refusing_unknown_features, require_readable, require_writable
 from resources.delta.snapshot import Lookup, Snapshot
-from resources.delta.spec import BUCKET, TableSpec
+from resources.delta.spec import BUCKET, TableSpec, with_nulls
 from resources.s3.client import S3Resource
 
 COMMITS_PER_CHECKPOINT = 10
@@ -63,28 +62,21 @@ class OpenTables(ConfigurableResource):  # type: ignore[type-arg]
         with self._lock:  # another thread must not advance the table between two uses
             options = self.s3.delta_options  # its credentials may have been renewed
             known, table = self._opened.get(spec.name, ({}, None))
-            if table is None or known != options:
-                table = self._load(spec, options)
-            elif self._pinned is None or spec.name not in self._pinned:
-                self._update(spec, table)
-            if table is not None and self._pinned is not None:
+            try:
+                with refusing_unknown_features(self.s3.uri(spec.name)):
+                    if table is None or known != options:
+                        table = DeltaTable(self.s3.uri(spec.name), storage_options=options)
+                    elif self._pinned is None or spec.name not in self._pinned:
+                        table.update_incremental()
+            except TableNotFoundError:
+                if table is not None:  # it was deleted while this process used it
+                    raise
+                return None
+            require_readable(table)
+            self._opened[spec.name] = options, table
+            if self._pinned is not None:
                 self._pinned.add(spec.name)
             return table
-
-    def _load(self, spec: TableSpec, options: dict[str, str]) -> DeltaTable | None:
-        try:
-            with refusing_unknown_features(self.s3.uri(spec.name)):
-                table = DeltaTable(self.s3.uri(spec.name), storage_options=options)
-        except TableNotFoundError:
-            return None
-        require_readable(table)
-        self._opened[spec.name] = options, table
-        return table
-
-    def _update(self, spec: TableSpec, table: DeltaTable) -> None:
-        with refusing_unknown_features(self.s3.uri(spec.name)):
-            table.update_incremental()
-        require_readable(table)
 
     @contextmanager
     def steady(self) -> Iterator[None]:

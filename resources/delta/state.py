@@ -1,12 +1,12 @@
 """The ledger: fingerprints of the inputs and the output of each asset's buckets. A rerun skips unchanged buckets."""
 
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
 from dagster import ConfigurableResource
 
+from resources.delta.snapshot import in_threads
 from resources.s3.client import DamagedObjectError, S3Resource
 
 Record = TypeVar("Record")
@@ -50,9 +50,8 @@ class LedgerResource(ConfigurableResource):  # type: ignore[type-arg]
     def entries(self, asset: str, buckets: Iterable[int]) -> Mapping[int, Entry]:
         """Return bucket → entry, for the buckets that have one."""
         wanted = list(buckets)
-        with ThreadPoolExecutor(max_workers=8) as pool:
-            found = pool.map(lambda bucket: self._get(self._key(asset, bucket), Entry), wanted)
-            return {bucket: entry for bucket, entry in zip(wanted, found, strict=True) if entry}
+        found = in_threads(lambda bucket: self._get(self._key(asset, bucket), Entry), wanted)
+        return {bucket: entry for bucket, entry in zip(wanted, found, strict=True) if entry}
 
     def record(self, asset: str, bucket: int, entry: Entry) -> None:
         """Write an entry. Call it after the output is committed."""

@@ -6,14 +6,24 @@ from functools import partial
 import polars as pl
 
 from resources.delta.change import Base, change, merge_edit
-from resources.delta.columns import arrow_schema, typed, with_nulls
 from resources.delta.commit import CommitConflictError
 from resources.delta.files import MOST_WHOLE_BYTES
 from resources.delta.fingerprint import add_up, named_sum
 from resources.delta.merge import FILE, BucketWindow, Edit, MergeRule, difference
 from resources.delta.open_tables import OpenTables
 from resources.delta.snapshot import BucketRows
-from resources.delta.spec import ABSENT, BUCKET, WHOLE, Changes, Contents, TableSpec, fingerprint
+from resources.delta.spec import (
+    ABSENT,
+    BUCKET,
+    WHOLE,
+    Changes,
+    Contents,
+    TableSpec,
+    arrow_schema,
+    fingerprint,
+    typed,
+    with_nulls,
+)
 
 __all__ = [
     "ABSENT",
@@ -123,9 +133,9 @@ def _append_edit(rows: pl.DataFrame, base: Base) -> Edit:
 
 def _delete_edit(predicate: str, instead: pl.DataFrame, base: Base) -> Edit:
     schema, spec = base.lookup.snapshot.schema, base.spec
-    doomed = base.tables.scan(spec).filter(pl.sql_expr(predicate)).select(spec.place).collect()
-    current = base.lookup.rows_of(doomed.select(spec.key), schema.names)
-    before = current.join(doomed, on=spec.place, how="semi", nulls_equal=True)
+    deleted = base.tables.scan(spec).filter(pl.sql_expr(predicate)).select(spec.place).collect()
+    current = base.lookup.rows_of(deleted.select(spec.key), schema.names)
+    before = current.join(deleted, on=spec.place, how="semi", nulls_equal=True)
     after = typed(instead, schema)
     return Edit(before, after, Changes(inserted=after.height, deleted=before.height))
 
