@@ -69,8 +69,7 @@ def _rebuilt(generations: Generations, serving: Generation, writer: PointWriter,
     built = generations.create(replace(serving.index_config, sparse=SPARSE_ENCODING))
     index = generations.open(built)
     for bucket in buckets:
-        desired = writer.desired(bucket)
-        writer.write(index, desired, desired.ids, lambda _done, _of: None)
+        writer.write(index, bucket, writer.desired(bucket))
     index.optimize()
     points, chunks = index.count(), sum(contents.rows for contents in writer.lake.contents(CHUNKS).values())
     if points != chunks:

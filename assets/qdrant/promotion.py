@@ -38,11 +38,10 @@ def _may_be_served(waiting: Generation, serving: Generation | None) -> bool:
 
 @dataclass(frozen=True)
 class GateVerdict:
-    """The gate's measurements: points, the chunks of the lake, status, recall; and the problems that it found."""
+    """The gate's measurements: points, the chunks of the lake, recall; and the problems that it found."""
 
     points: int
     chunks: int
-    status: str
     recall: float
     queries: int
     problems: list[str]
@@ -82,7 +81,7 @@ def gate(
         recall = measure_recall(index, writer)
         if not recall.is_enough:
             problems.append(f"recall@{RECALL_AT} is {recall.found:.4f}, expected at least {LEAST_RECALL:g}")
-    return GateVerdict(points, total, status, recall.found, recall.queries, problems)
+    return GateVerdict(points, total, recall.found, recall.queries, problems)
 
 
 def serve_if_ready(

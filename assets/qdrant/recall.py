@@ -50,24 +50,20 @@ def measured_recall(index: VectorIndex, writer: PointWriter) -> Recall:
     return Recall(exact.recall(), len(queries))
 
 
-def recorded_recall(ledger: LedgerResource) -> MeasureRecall:
-    """Return ``measured_recall``, which skips the measurement while a refused generation is unchanged.
+def recorded_recall(ledger: LedgerResource, index: VectorIndex, writer: PointWriter) -> Recall:
+    """Return ``measured_recall``. Measure only once while a refused generation is unchanged.
 
     A refused generation waits until somebody changes the settings; without the record every run would measure it.
     """
-
-    def recall(index: VectorIndex, writer: PointWriter) -> Recall:
-        inputs = _inputs(index, writer)
-        known = ledger.entries(_STAGE, [WHOLE]).get(WHOLE)
-        if known is not None and known.inputs == inputs:
-            found, queries = known.output.split()
-            return Recall(float(found), int(queries))
-        measured = measured_recall(index, writer)
-        if not measured.is_enough:
-            ledger.record(_STAGE, WHOLE, Entry(inputs, f"{measured.found!r} {measured.queries}"))
-        return measured
-
-    return recall
+    inputs = _inputs(index, writer)
+    known = ledger.entries(_STAGE, [WHOLE]).get(WHOLE)
+    if known is not None and known.inputs == inputs:
+        found, queries = known.output.split()
+        return Recall(float(found), int(queries))
+    measured = measured_recall(index, writer)
+    if not measured.is_enough:
+        ledger.record(_STAGE, WHOLE, Entry(inputs, f"{measured.found!r} {measured.queries}"))
+    return measured
 
 
 def _inputs(index: VectorIndex, writer: PointWriter) -> str:

@@ -8,7 +8,7 @@ from assets.corpus import CHUNKS
 from assets.partitions import BUCKETS
 from assets.qdrant.points import index_config_of
 from assets.qdrant.promotion import candidate
-from assets.transforms.search.points import HELD, desired_points, held_points
+from assets.transforms.search.points import HASHES, desired_points, stored_points
 from assets.verticals import TAGS
 from pipelines.checks import Metadata, check, differences
 from resources.delta.table import LakeResource
@@ -24,8 +24,8 @@ def points_match_chunks(lake: LakeResource, qdrant: QdrantResource) -> tuple[int
     with qdrant.open() as index:
         for bucket in sorted(int(key) for key in BUCKETS.get_partition_keys()):
             desired = desired_points(lake.scan(CHUNKS, bucket).collect(), lake.scan(TAGS, bucket).collect())
-            stored = held_points(index.scroll_hashes(bucket))
-            differing += differences(desired.select(HELD).lazy(), stored.lazy())
+            stored = stored_points(index.scroll_hashes(bucket))
+            differing += differences(desired.select(HASHES).lazy(), stored.lazy())
             points += stored.height
         foreign = index.count() - points
     return differing + foreign, {"points": points}
