@@ -98,8 +98,9 @@ def erase(parts: Erasing, account_id: str, canaries: Sequence[str] = (), *, ahea
     before = receipt.found_before
     is_new = not tombstone.attempts
     if is_new and not before.names_account and not subject.items and not ahead:
-        message = f"Nothing of account {account_id!r} is stored, and it was never erased. Check the account id."
-        raise UnknownAccountError(message)
+        raise UnknownAccountError(
+            f"Nothing of account {account_id!r} is stored, and it was never erased. Check the account id."
+        )
     if tombstone.complete and not before.places:
         return _filed(parts, receipt, tombstone)
     if ahead and is_new and not before.places:

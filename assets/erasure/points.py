@@ -61,11 +61,10 @@ def rebuild(
 
 def _rebuilt(generations: Generations, serving: Generation, writer: PointWriter, buckets: Sequence[int]) -> Generation:
     if serving.index_config.model != writer.model.name:
-        message = (
+        raise VectorIndexError(
             f"{serving.name} is served and its vectors are of {serving.index_config.model}, but the encoder is "
             f"{writer.model.name}. Set the encoder back or run the lineage, then erase again."
         )
-        raise VectorIndexError(message)
     built = generations.create(replace(serving.index_config, sparse=SPARSE_ENCODING))
     index = generations.open(built)
     for bucket in buckets:
@@ -73,7 +72,8 @@ def _rebuilt(generations: Generations, serving: Generation, writer: PointWriter,
     index.optimize()
     points, chunks = index.count(), sum(contents.rows for contents in writer.lake.contents(CHUNKS).values())
     if points != chunks:
-        message = f"{built.name} has {points:,} points for {chunks:,} chunks and is not promoted. Erase again."
-        raise VectorIndexError(message)
+        raise VectorIndexError(
+            f"{built.name} has {points:,} points for {chunks:,} chunks and is not promoted. Erase again."
+        )
     generations.promote(built)
     return built

@@ -155,11 +155,10 @@ class ErasureResource(ConfigurableResource):  # type: ignore[type-arg]
         hashed = KeyedHash(self._key().encode())
         check = {"check": hashed("check", PREFIX)}
         if not self.s3.put_json(_KEY_CHECK, check, if_absent=True) and self.s3.get_json(_KEY_CHECK) != check:
-            message = (
+            raise ErasureKeyError(
                 f"CIPPUS_ERASURE_KEY is not the key of the tombstones in {self.s3.uri(PREFIX)}, so erased accounts "
                 "would come back. Set it to their key."
             )
-            raise ErasureKeyError(message)
         return hashed
 
     def _key(self) -> str:
@@ -167,8 +166,9 @@ class ErasureResource(ConfigurableResource):  # type: ignore[type-arg]
             return _read_or_create_key(Path(self.key_file))
         if len(self.key) < _MIN_KEY_CHARACTERS:
             found = f"has {len(self.key)} characters" if self.key else "is not set"
-            message = f"CIPPUS_ERASURE_KEY {found}; set it to a secret of at least {_MIN_KEY_CHARACTERS} characters."
-            raise ErasureKeyError(message)
+            raise ErasureKeyError(
+                f"CIPPUS_ERASURE_KEY {found}; set it to a secret of at least {_MIN_KEY_CHARACTERS} characters."
+            )
         return self.key
 
     def subject(
