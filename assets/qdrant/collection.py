@@ -14,8 +14,7 @@ from assets.framework.asset import asset
 from assets.framework.incremental import RunMetrics, Stage, bucket_threads, refresh
 from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
 from assets.qdrant.points import PointWriter, index_config_of
-from assets.qdrant.promotion import GateVerdict, generations_to_write, serve_if_ready
-from assets.qdrant.recall import recorded_recall
+from assets.qdrant.promotion import GateVerdict, generations_to_write, recorded_recall, serve_if_ready
 from assets.transforms.search.points import DIGEST, HASHES, stored_points
 from assets.verticals import TAGS
 from resources.delta.state import LedgerResource

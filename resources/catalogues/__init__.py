@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from resources.errors import InputError
@@ -51,7 +51,7 @@ class Vertical:
     iab: Annotated[str | None, Field(description="a quoted id or null")]
 
 
-_RULES = {name: field.description for name, field in Vertical.__pydantic_fields__.items()}
+_RULES = {name: key["description"] for name, key in TypeAdapter(Vertical).json_schema()["properties"].items()}
 """Key of an entry → what its value must be."""
 
 

@@ -69,9 +69,10 @@ class Generations(ABC):
 
     place: str
 
-    @abstractmethod
     def all(self) -> list[Generation]:
-        """Return every generation, by number."""
+        """Return every generation, by number. Ignore collections with other names."""
+        names = [name for name in self._names() if generation_number(name) is not None]
+        return sorted(map(self._read, names), key=lambda found: found.number)
 
     @abstractmethod
     def create(self, index_config: IndexConfig) -> Generation:
@@ -117,6 +118,10 @@ class Generations(ABC):
         if self._aliases().get(SERVING) == generation.name:
             raise VectorIndexError(f"{generation.name} is served and cannot be dropped.")
         self._delete(generation)
+
+    @abstractmethod
+    def _names(self) -> list[str]:
+        """Return the names of all collections."""
 
     @abstractmethod
     def _aliases(self) -> dict[str, str]:

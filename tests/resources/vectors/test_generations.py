@@ -150,7 +150,7 @@ def test_a_promotion_outlives_the_process(tmp_path: Path) -> None:
     with QdrantResource(edge_path=str(tmp_path)).open("test") as index:
         assert index.count() == 0
     with (
-        pytest.raises(CollectionMismatchError, match="holds vectors of test; the encoder is other"),
+        pytest.raises(CollectionMismatchError, match="was built with test and .*; searches use other and"),
         QdrantResource(edge_path=str(tmp_path)).open("other"),
     ):
         pass
@@ -169,7 +169,7 @@ def test_an_index_does_not_outlive_the_lock_of_its_folder(tmp_path: Path) -> Non
 def test_terms_of_another_encoding_are_not_searched(tmp_path: Path) -> None:
     with EdgeGenerations.lock(tmp_path, 1.0) as edge:
         edge.promote(edge.create(index_config(4)))
-    told = f"holds terms of test; queries are of {SPARSE_ENCODING}"
+    told = f"was built with test and test; searches use test and {SPARSE_ENCODING}"
     with pytest.raises(CollectionMismatchError, match=told), QdrantResource(edge_path=str(tmp_path)).open("test"):
         pass
 
