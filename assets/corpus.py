@@ -10,7 +10,7 @@ from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS
 from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
 from assets.transforms.source.schema import TIMESTAMP
 from assets.transforms.text import corpus
-from assets.transforms.text.chunking import CHUNKING, chunk_texts
+from assets.transforms.text.chunking import CHUNKING, chunk_text
 from resources.delta.state import LedgerResource
 from resources.delta.table import LakeResource, TableSpec
 from resources.llm.embedder import EmbedderResource
@@ -184,7 +184,7 @@ def chunks(
 def _chunked(posts: pl.DataFrame, model: EmbeddingModel, recipe: str) -> pl.DataFrame:
     """Return the chunks of (post_id, text, text_hash): the columns that depend on a post's text alone."""
     texts = [corpus.clean(text) for text in posts["text"]]
-    cut = chunk_texts(texts, model.token_offsets(texts), model.max_content_tokens)
+    cut = (chunk_text(*pair, model.max_content_tokens) for pair in zip(texts, model.token_offsets(texts), strict=True))
     encoder = SparseEncoder()
     rows = [
         (
@@ -197,7 +197,7 @@ def _chunked(posts: pl.DataFrame, model: EmbeddingModel, recipe: str) -> pl.Data
             encoder.count_terms(chunk.text).indices.tolist(),
             language,
             text_hash,
-            of_post.truncated,
+            of_post.dropped_tokens > 0,
             recipe,
         )
         for post_id, text_hash, of_post, language in zip(

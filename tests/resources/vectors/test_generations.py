@@ -150,7 +150,7 @@ def test_a_promotion_outlives_the_process(tmp_path: Path) -> None:
     with QdrantResource(edge_path=str(tmp_path)).open("test") as index:
         assert index.count() == 0
     with (
-        pytest.raises(CollectionMismatchError, match="was built with test and .*; searches use other and"),
+        pytest.raises(CollectionMismatchError, match=r"was built with test and .*; searches use other and"),
         QdrantResource(edge_path=str(tmp_path)).open("other"),
     ):
         pass

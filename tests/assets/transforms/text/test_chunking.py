@@ -12,7 +12,6 @@ from assets.transforms.text.chunking import (
     LONGEST_WORD_TOKENS,
     ChunkedText,
     chunk_text,
-    chunk_texts,
     is_space,
     stands_alone,
 )
@@ -44,8 +43,8 @@ def model() -> MiniLmModel:
 
 
 def chunked(model: MiniLmModel, text: str, max_tokens: int = MAX_TOKENS, max_chunks: int = UNBOUNDED) -> ChunkedText:
-    [result] = chunk_texts([text], model.token_offsets([text]), max_tokens, max_chunks)
-    return result
+    [offsets] = model.token_offsets([text])
+    return chunk_text(text, offsets, max_tokens, max_chunks)
 
 
 def visible(text: str) -> str:
@@ -69,7 +68,7 @@ def test_chunks_cover_the_text_and_fit(model: MiniLmModel, text: str) -> None:
     assert all(chunk.end - chunk.start == len(chunk.text) for chunk in chunks)
     assert all(left.end <= right.start for left, right in pairwise(chunks))
     assert visible("".join(chunk.text for chunk in chunks)) == visible(text)
-    assert not result.truncated
+    assert result.dropped_tokens == 0
     assert sum(chunk.tokens for chunk in chunks) == (model.token_counts([text])[0] if chunks else 0)
     assert max(model.token_counts([chunk.text for chunk in chunks]), default=0) <= MAX_TOKENS
 
@@ -89,7 +88,7 @@ def test_what_is_beyond_the_last_chunk_is_counted(model: MiniLmModel, text: str,
     everything, some = chunked(model, text), chunked(model, text, max_chunks=max_chunks)
     assert some.chunks == everything.chunks[:max_chunks]
     assert some.dropped_tokens == sum(chunk.tokens for chunk in everything.chunks[max_chunks:])
-    assert some.truncated == (len(everything.chunks) > max_chunks)
+    assert (some.dropped_tokens > 0) == (len(everything.chunks) > max_chunks)
 
 
 @settings(max_examples=50, deadline=None)
@@ -191,8 +190,3 @@ def test_the_models_own_limit_loses_nothing_to_its_truncation(model: MiniLmModel
 def test_too_small_a_limit_is_refused() -> None:
     with pytest.raises(ValueError, match="max_tokens is 199; it must be at least 200"):
         chunk_text("a", [(0, 1)], 199)
-
-
-def test_texts_and_offsets_have_to_match() -> None:
-    with pytest.raises(ValueError, match="shorter"):
-        chunk_texts(["a", "b"], [[(0, 1)]], MAX_TOKENS)
