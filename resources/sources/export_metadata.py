@@ -40,8 +40,7 @@ class TableExport:
         database, _, rest = str(_required(value, "target", file)).partition(".")
         schema, dot, table = rest.partition(".")
         if not dot:
-            message = f"{file} has the target {value['target']!r}; it must be database.schema.table."
-            raise ExportMetadataError(message)
+            raise ExportMetadataError(f"{file} has the target {value['target']!r}; it must be database.schema.table.")
         mappings = (value.get("schemaMetadata") or {}).get("originalTypeMappings") or []
         columns = {
             _required(column, "columnName", file): _required(column, "originalType", file) for column in mappings
@@ -100,8 +99,7 @@ def described_ranges(names: Iterable[str], export_id: str) -> tuple[list[str], i
 def _required(value: Mapping[str, Any], name: str, file: str) -> Any:
     found = value.get(name)
     if found is None or found == "":
-        message = f"{file} lacks {name}, which every snapshot export has; export again."
-        raise ExportMetadataError(message)
+        raise ExportMetadataError(f"{file} lacks {name}, which every snapshot export has; export again.")
     return found
 
 
@@ -113,6 +111,5 @@ def _parse_timestamp(text: Any, file: str) -> datetime:
             return datetime.strptime(f"{written} +0000", "%b %d, %Y, %I:%M:%S %p %z")
         found = datetime.fromisoformat(written)
     except ValueError:
-        message = f"{file} has the time {text!r}; it must be like 2023-07-19T23:21:00Z."
-        raise ExportMetadataError(message) from None
+        raise ExportMetadataError(f"{file} has the time {text!r}; it must be like 2023-07-19T23:21:00Z.") from None
     return found if found.tzinfo else found.replace(tzinfo=UTC)

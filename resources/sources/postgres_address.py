@@ -25,12 +25,11 @@ def of_setting(text: str, name: str) -> str:
         found = {}
     is_misread_uri = "://" in text and _URI.fullmatch(text) is None
     if not found or is_misread_uri or not _PORTS.fullmatch(str(found.get("port") or "")):
-        message = (
+        raise SourceAddressError(
             f"{name} is not a database address; set a libpq connection string (host=… dbname=… user=… password=…) or "
             "postgresql://user:password@host:port/database, and percent-encode special characters of the password "
             "(%40 for @)."
         )
-        raise SourceAddressError(message)
     return make_conninfo(text, **_OPTIONS)
 
 
@@ -44,14 +43,12 @@ def of_secret(text: str, name: str) -> str:
         return of_setting(text, name)
     missing = [field for field in _FIELDS if not fields.get(field)]
     if missing:
-        message = (
+        raise SourceAddressError(
             f"{name} is JSON without {', '.join(missing)}; it must have host, port, username, password and dbname, or "
             "be postgresql://user:password@host:port/database instead of JSON."
         )
-        raise SourceAddressError(message)
     port = str(fields.get("port") or 5432)
     if not _PORTS.fullmatch(port):
-        message = f"{name} is JSON whose port is not a number; set it to a number such as 5432."
-        raise SourceAddressError(message)
+        raise SourceAddressError(f"{name} is JSON whose port is not a number; set it to a number such as 5432.")
     named = {option: str(fields[field]) for field, option in _FIELDS.items()}
     return make_conninfo("", **named, port=port, **_OPTIONS)

@@ -46,22 +46,20 @@ def read_mark(connection: "psycopg.Connection[Any]", replica_lag_seconds: float,
         sessions = cursor.execute(_SESSIONS).fetchone() or {}
         prepared = cursor.execute(_PREPARED).fetchone() or {}
     if sessions["hidden"]:
-        message = (
+        raise SourcePermissionError(
             f"The source role cannot see {sessions['hidden']} other sessions, so rows that commit late could be "
             "missed; GRANT pg_read_all_stats to it."
         )
-        raise SourcePermissionError(message)
     mark: datetime = sessions["mark"]
     return _below_prepared(mark, prepared["since"], prepared["transactions"], prepared_seconds)
 
 
 def _of_replica(replayed: datetime | None, lag_seconds: float) -> datetime:
     if lag_seconds <= 0:
-        message = (
+        raise UnknownMarkError(
             "The source is a read replica, which does not show the writer's transactions; use the writer, or set "
             "CIPPUS_REPLICA_LAG_SECONDS to more than its longest transaction takes."
         )
-        raise UnknownMarkError(message)
     if replayed is None:
         raise SourceUnavailableError("The source is a read replica that has replayed no transaction since its start.")
     return replayed - timedelta(seconds=lag_seconds)
@@ -71,10 +69,9 @@ def _below_prepared(mark: datetime, since: datetime | None, transactions: int, a
     if since is None:
         return mark
     if allowance_seconds <= 0:
-        message = (
+        raise PreparedTransactionError(
             f"The source has {transactions} prepared transactions and does not show when they began; end them with "
             "COMMIT PREPARED or ROLLBACK PREPARED (see pg_prepared_xacts), or set CIPPUS_PREPARED_SECONDS to more than "
             "a transaction is open before it is prepared."
         )
-        raise PreparedTransactionError(message)
     return min(mark, since - timedelta(seconds=allowance_seconds))

@@ -106,8 +106,7 @@ class RdsExportResource(ConfigurableResource):  # type: ignore[type-arg]
     def open(self, export_id: str, tables: Collection[str]) -> "SnapshotExport":
         """Return an export whose ``tables`` are complete. Raise ExportNotReadyError or ExportUnusableError."""
         if not self.location:
-            message = f"The location of export {export_id} is not known; set CIPPUS_RDS_EXPORTS."
-            raise ExportUnusableError(message)
+            raise ExportUnusableError(f"The location of export {export_id} is not known; set CIPPUS_RDS_EXPORTS.")
         root = f"{self._prefix}{export_id}/"
         try:
             info = self._info(export_id, root)
@@ -123,25 +122,25 @@ class RdsExportResource(ConfigurableResource):  # type: ignore[type-arg]
         file = f"export_info_{export_id}.json"
         value = self._at.get_json(f"{root}{file}")
         if value is None:
-            message = (
+            raise ExportNotReadyError(
                 f"Export {export_id} has no {file} yet: it is still being written, or the folder is not an export."
             )
-            raise ExportNotReadyError(message)
         info = ExportInfo.from_json(value, file)
         if info.status in ENDED:
-            message = f"Export {export_id} is {info.status} ({info.failure or 'AWS gives no cause'}); export again."
-            raise ExportUnusableError(message)
+            raise ExportUnusableError(
+                f"Export {export_id} is {info.status} ({info.failure or 'AWS gives no cause'}); export again."
+            )
         if info.status != COMPLETE:
-            message = f"Export {export_id} is {info.status}, not {COMPLETE} yet."
-            raise ExportNotReadyError(message)
+            raise ExportNotReadyError(f"Export {export_id} is {info.status}, not {COMPLETE} yet.")
         return info
 
     def _described(self, export_id: str, root: str) -> list[TableExport]:
         listed = self._at.list_objects(f"{root}export_tables_info_{export_id}_from_")
         names, missing = described_ranges((item.key.removeprefix(root) for item in listed), export_id)
         if missing is not None:
-            message = f"Export {export_id} has no export_tables_info file for table number {missing} yet."
-            raise ExportNotReadyError(message)
+            raise ExportNotReadyError(
+                f"Export {export_id} has no export_tables_info file for table number {missing} yet."
+            )
         return [
             TableExport.from_json(entry, name)
             for name in names
@@ -166,23 +165,23 @@ class RdsExportResource(ConfigurableResource):  # type: ignore[type-arg]
                 if excluded
                 else _SKIPPED
             )
-            message = f"Export {export_id} lacks the table {SCHEMA}.{table} of {where}. {cause}"
-            raise ExportUnusableError(message)
+            raise ExportUnusableError(f"Export {export_id} lacks the table {SCHEMA}.{table} of {where}. {cause}")
         if len(found) > 1:
             names = ", ".join(sorted(entry.database for entry in found))
-            message = (
+            raise ExportAmbiguousError(
                 f"Export {export_id} has {SCHEMA}.{table} in several databases ({names}); set "
                 "CIPPUS_RDS_EXPORT_DATABASE to the one to read."
             )
-            raise ExportAmbiguousError(message)
         [entry] = found
         said = f": {entry.warning}" if entry.warning else ""
         if entry.status in ENDED or entry.status == "SKIPPED":
-            message = f"Export {export_id} has {entry.status} for {SCHEMA}.{table}{said or ', without a cause'}."
-            raise ExportUnusableError(message)
+            raise ExportUnusableError(
+                f"Export {export_id} has {entry.status} for {SCHEMA}.{table}{said or ', without a cause'}."
+            )
         if entry.status != COMPLETE:
-            message = f"Export {export_id} has {entry.status or 'no state'} for {SCHEMA}.{table}, not {COMPLETE} yet."
-            raise ExportNotReadyError(message)
+            raise ExportNotReadyError(
+                f"Export {export_id} has {entry.status or 'no state'} for {SCHEMA}.{table}, not {COMPLETE} yet."
+            )
         return entry
 
 
@@ -227,8 +226,7 @@ class SnapshotExport:
         Memory: one batch and one encoded row group, up to 128 MB as AWS writes them.
         """
         if window.keys != KeyRange():
-            message = "A snapshot export cannot be read by ranges of its key."
-            raise ValueError(message)
+            raise ValueError("A snapshot export cannot be read by ranges of its key.")
         files = self.files[window.table]
         schema = pa.schema([(name, pa.string()) for name in window.columns])
         if files:
@@ -248,6 +246,5 @@ def _data_files(s3: S3Resource, folder: str, export_id: str) -> tuple[S3Object, 
     files = tuple(item for item in listed if item.key.endswith(".parquet"))
     unfinished = sorted({f"{file.key.rpartition('/')[0]}/" for file in files} - ended) or ([] if ended else [folder])
     if unfinished:
-        message = f"Export {export_id} has no {_SUCCESS} in {s3.uri(unfinished[0])} yet."
-        raise ExportNotReadyError(message)
+        raise ExportNotReadyError(f"Export {export_id} has no {_SUCCESS} in {s3.uri(unfinished[0])} yet.")
     return files

@@ -72,11 +72,10 @@ class RedshiftResource(ConfigurableResource):  # type: ignore[type-arg]
     def _api(self) -> DataApi:
         named = {"WorkgroupName": self.workgroup, "ClusterIdentifier": self.cluster}
         if bool(self.workgroup) == bool(self.cluster) or not self.database:
-            message = (
+            raise RedshiftSettingError(
                 "Redshift needs CIPPUS_REDSHIFT_DATABASE and one of CIPPUS_REDSHIFT_WORKGROUP and "
                 "CIPPUS_REDSHIFT_CLUSTER; set them."
             )
-            raise RedshiftSettingError(message)
         login = {"SecretArn": self.secret_arn} if self.secret_arn else {"DbUser": self.user}
         target = {name: value for name, value in {**named, "Database": self.database, **login}.items() if value}
         config = BotocoreConfig(retries={"mode": "standard", "total_max_attempts": _API_ATTEMPTS})
@@ -86,11 +85,10 @@ class RedshiftResource(ConfigurableResource):  # type: ignore[type-arg]
     def safe_high_water_mark(self) -> datetime:
         """Return now, less the configured lag behind the source. Raise RedshiftSettingError if the lag is not set."""
         if self.lag_seconds <= 0:
-            message = (
+            raise RedshiftSettingError(
                 "The lag of Redshift behind its source is not known, so rows that arrive late would be missed; set "
                 "CIPPUS_REDSHIFT_LAG_SECONDS to more than the longest delay of its load."
             )
-            raise RedshiftSettingError(message)
         return datetime.now(UTC) - timedelta(seconds=self.lag_seconds)
 
     def columns(self, table: str) -> Mapping[str, str]:
@@ -104,8 +102,7 @@ class RedshiftResource(ConfigurableResource):  # type: ignore[type-arg]
         After a crash the same window is found unloaded and is not unloaded again. ``settle`` deletes its files.
         """
         if window.keys != KeyRange():
-            message = "A window of Redshift cannot be limited to a range of keys."
-            raise ValueError(message)
+            raise ValueError("A window of Redshift cannot be limited to a range of keys.")
         files = self._unloaded(window)
         schema = pa.schema([(name, pa.string()) for name in window.columns])
         if files:
@@ -162,8 +159,7 @@ class RedshiftResource(ConfigurableResource):  # type: ignore[type-arg]
         rows = sum(file.rows for file in files)
         if manifest is None or lost or rows != manifest.get("meta", {}).get("record_count", rows):
             cause = "there is no manifest" if manifest is None else f"{', '.join(lost) or 'the count of rows'} differs"
-            message = f"The unloaded window in {self.s3.uri(folder)} is not whole: {cause}."
-            raise RedshiftUnavailableError(message)
+            raise RedshiftUnavailableError(f"The unloaded window in {self.s3.uri(folder)} is not whole: {cause}.")
         return tuple(file for file in files if file.rows)
 
     def _file(self, entry: Mapping[str, Any]) -> UnloadedFile:

@@ -61,8 +61,9 @@ class DataApi:
                 raise _failure(found)
             if time.monotonic() + pause > until:
                 self._call("cancel_statement", Id=statement)
-                message = f"Redshift did not finish a statement in {self.deadline_seconds:.0f} s; it was cancelled."
-                raise RedshiftUnavailableError(message)
+                raise RedshiftUnavailableError(
+                    f"Redshift did not finish a statement in {self.deadline_seconds:.0f} s; it was cancelled."
+                )
             time.sleep(pause)
             pause = min(pause * _BACK_OFF, _SLOWEST_POLL_SECONDS)
 
@@ -86,8 +87,7 @@ class DataApi:
             raise (DataApiUnavailableError if passing else DataApiRefusedError)(said) from None
         except BotoCoreError as error:
             failure = DataApiUnavailableError if is_transient(error) else DataApiRefusedError
-            message = f"Redshift's Data API could not be called: {error}"
-            raise failure(message) from None
+            raise failure(f"Redshift's Data API could not be called: {error}") from None
         return answer
 
 
