@@ -103,13 +103,13 @@ def decisions(context: AssetExecutionContext, lake: LakeResource, ledger: Ledger
         columns = ["account_bucket", "account_id", "post_id", "posted_at", "text", *engagement, "deleted_at"]
         posts = lake.scan_cached(LAKE_POSTS, bucket).select(columns).collect()
         accounts = lake.scan_cached(LAKE_ACCOUNTS, bucket).select("account_id", "deleted_at").collect()
-        held = current.select(DECISIONS.schema.names)
+        stored = current.select(DECISIONS.schema.names)
         hashes = corpus.input_hashes(posts, accounts)
-        is_stale = pl.col("account_id").is_in(corpus.undecided(hashes, held).implode())
+        is_stale = pl.col("account_id").is_in(corpus.undecided(hashes, stored).implode())
         made = corpus.decide(posts.filter(is_stale), accounts).join(
             hashes, on=["account_id", "post_id"], nulls_equal=True
         )
-        decided = pl.concat([held.filter(~is_stale), made.select(held.columns)])
+        decided = pl.concat([stored.filter(~is_stale), made.select(stored.columns)])
         reasons = decided["dropped_because"].drop_nulls().value_counts().iter_rows()
         tally.counts.update({"posts_decided": made.height, **{f"dropped_{name}": count for name, count in reasons}})
         return decided
@@ -161,8 +161,8 @@ def chunks(
     def chunk(bucket: int | None, current: pl.DataFrame, tally: RunMetrics) -> pl.DataFrame:
         chosen = lake.scan_cached(DECISIONS, bucket).filter(pl.col("dropped_because").is_null())
         hashes = chosen.select("post_id", "text_hash").collect()
-        held = current.filter(pl.col("recipe") == recipe).select(_OF_TEXT)
-        kept = held.join(hashes, on=["post_id", "text_hash"], how="semi")
+        stored = current.filter(pl.col("recipe") == recipe).select(_OF_TEXT)
+        kept = stored.join(hashes, on=["post_id", "text_hash"], how="semi")
         fresh = hashes.join(kept, on="post_id", how="anti").lazy()
         texts = lake.scan_cached(LAKE_POSTS, bucket).select("post_id", "text").join(fresh, on="post_id").collect()
         pieces = pl.concat([kept, _chunked(texts, model, recipe)])

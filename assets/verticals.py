@@ -92,9 +92,9 @@ def scores(
         recipes = pl.concat_str(pl.lit(recipe), "recipe", separator="/")
         chunks = lake.scan_cached(CHUNKS, bucket).select(*columns, recipe=recipes).collect()
         posts = chunks.rename({"post_id": "item_id"}).unique("item_id")
-        held = current.select(SCORES.schema.names).filter(pl.col("item_kind") == POST)
+        stored = current.select(SCORES.schema.names).filter(pl.col("item_kind") == POST)
         unchanged = ["account_bucket", "account_id", "item_id", "text_hash", "recipe"]
-        kept = held.join(posts, on=unchanged, how="semi").drop("recipe")
+        kept = stored.join(posts, on=unchanged, how="semi").drop("recipe")
         fresh = chunks.join(kept, left_on="post_id", right_on="item_id", how="anti")
         tally.counts["posts_scored"] += fresh["post_id"].n_unique()
         scored = kept

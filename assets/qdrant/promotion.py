@@ -45,7 +45,7 @@ def generations_to_write(generations: Generations, index_config: IndexConfig) ->
 
 def _may_be_served(waiting: Generation, serving: Generation | None) -> bool:
     """Return whether the candidate may be served: it was not rolled back, or nothing is served."""
-    return serving is None or not waiting.held
+    return serving is None or not waiting.is_rolled_back
 
 
 class Recall(NamedTuple):

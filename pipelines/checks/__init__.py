@@ -72,7 +72,7 @@ def differences(expected: pl.LazyFrame, found: pl.LazyFrame) -> int:
 def deviation(expected: pl.LazyFrame, found: pl.LazyFrame) -> int:
     """Return the sum of the absolute differences between two rows of totals."""
     totals = zip(expected.collect().row(0), found.collect().row(0), strict=True)
-    return sum(abs(due - held) for due, held in totals)
+    return sum(abs(due - stored) for due, stored in totals)
 
 
 def count(rows: pl.LazyFrame) -> int:

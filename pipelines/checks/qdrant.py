@@ -48,7 +48,7 @@ def newest_is_served(embedder: EmbedderResource, qdrant: QdrantResource) -> Asse
     with qdrant.generations() as generations:
         serving, waiting = generations.serving(), candidate(generations, wanted)
     passed = serving is not None and serving.index_config == wanted
-    reason = "was rolled back" if waiting and waiting.held else "has not passed the gate"
+    reason = "was rolled back" if waiting and waiting.is_rolled_back else "has not passed the gate"
     served = f"{serving.name if serving else 'Nothing'} is served"
     return AssetCheckResult(
         passed=passed,

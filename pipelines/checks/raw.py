@@ -74,7 +74,9 @@ def sources_agree(table: SourceTable, raw_store: RawStoreResource) -> tuple[int,
         name: covered([(window.lower, window.upper) for window in of_source]) for name, of_source in windows.items()
     }
     found, rows = [disagreements(pl.DataFrame(schema=VERSIONS), {})], 0
-    for bucket in sorted({file.bucket for held in windows.values() for window in held for file in window.files}):
+    for bucket in sorted(
+        {file.bucket for of_source in windows.values() for window in of_source for file in window.files}
+    ):
         versions = _versions(raw_store, table, windows, bucket)
         rows += versions.height
         judged = disagreements(versions, intervals)
@@ -88,10 +90,10 @@ def sources_agree(table: SourceTable, raw_store: RawStoreResource) -> tuple[int,
 
 def _versions(raw_store: RawStoreResource, table: SourceTable, windows: _Windows, bucket: int) -> pl.DataFrame:
     """Return the versions of all windows in a bucket, with a hash of the columns that every source has."""
-    known = [set(held[-1].source_columns or table.schema.names) for held in windows.values()]
+    known = [set(found[-1].source_columns or table.schema.names) for found in windows.values()]
     shared = [name for name in table.schema.names if all(name in columns for columns in known)]
     frames = [pl.DataFrame(schema=VERSIONS)]
-    for window, files in _files(windows, lambda held: held == bucket):
+    for window, files in _files(windows, lambda found: found == bucket):
         rows = raw_store.read(files, [*dict.fromkeys([*shared, table.key, UPDATED_AT, "deleted_at"])])
         frames.append(
             rows.filter(pl.col(table.key).is_not_null()).select(
@@ -112,7 +114,7 @@ def _elsewhere(
     """Return (source, key, updated_at) of the keys in other buckets: rows move when their account changes."""
     frames = [pl.DataFrame(schema={name: VERSIONS[name] for name in ("source", "key", "updated_at")})]
     if not keys.is_empty():
-        for window, files in _files(windows, lambda held: held != bucket):
+        for window, files in _files(windows, lambda found: found != bucket):
             rows = raw_store.read(files, [table.key, UPDATED_AT]).filter(pl.col(table.key).is_in(keys.implode()))
             frames.append(rows.select(pl.lit(window.source).alias("source"), key=table.key, updated_at=UPDATED_AT))
     return pl.concat(frames)
@@ -120,8 +122,8 @@ def _elsewhere(
 
 def _files(windows: _Windows, wanted: Callable[[int], bool]) -> Iterator[tuple[Manifest, list[WindowFile]]]:
     """Yield each window with its files in the wanted buckets, if it has any."""
-    for held in windows.values():
-        for window in held:
+    for of_source in windows.values():
+        for window in of_source:
             files = [file for file in window.files if wanted(file.bucket)]
             if files:
                 yield window, files

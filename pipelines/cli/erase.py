@@ -96,14 +96,14 @@ def _parts() -> "Iterator[Erasing]":
                 points=points,
             ),
             buckets=[int(key) for key in BUCKETS.get_partition_keys()],
-            settle_tables=lambda: _settle(TABLES_AFTER_LAKE.name),
-            settle_index=lambda: _settle(INDEX.name),
+            update_tables=lambda: _update(TABLES_AFTER_LAKE.name),
+            update_index=lambda: _update(INDEX.name),
             vacuum=(lambda: vacuum(home())) if embedded and not parts.s3.endpoint_url else None,
             on_step=lambda step: err.print(f"cippus: {step}", style="dim", highlight=False),
         )
 
 
-def _settle(job_name: str) -> None:
+def _update(job_name: str) -> None:
     from pipelines.cli.lineage import settle
 
     for step, reason in settle(home(), job_name, err).items():

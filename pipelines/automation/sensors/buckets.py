@@ -102,10 +102,10 @@ def changed_buckets(
 
 def lake_state(lake: LakeResource) -> str | None:
     """Return a fingerprint of the lake and of the rules of FIRST_STAGES, or None for an empty lake."""
-    held = [lake.contents(spec) for spec in (LAKE_ACCOUNTS, LAKE_POSTS, LAKE_TESTIMONIALS)]
-    if not any(held):
+    tables = [lake.contents(spec) for spec in (LAKE_ACCOUNTS, LAKE_POSTS, LAKE_TESTIMONIALS)]
+    if not any(tables):
         return None
-    parts = (f"{bucket}:{found.fingerprint}" for contents in held for bucket, found in sorted(contents.items()))
+    parts = (f"{bucket}:{found.fingerprint}" for contents in tables for bucket, found in sorted(contents.items()))
     return fingerprint([*(stage.version for stage in FIRST_STAGES), *parts])
 
 
