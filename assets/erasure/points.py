@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from assets.corpus import CHUNKS
 from assets.qdrant.points import PointWriter
-from resources.erasure.tombstones import Subject
+from resources.erasure.tombstones import POST, Subject
 from resources.vectors.bm25 import SPARSE_ENCODING
 from resources.vectors.generations import Generation, Generations
 from resources.vectors.values import IndexPoint, VectorIndexError
@@ -36,7 +36,7 @@ def _is_owned(point: IndexPoint, subject: Subject) -> bool:
     owner, post = (point.payload.get(name) for name in ("account_id", "post_id"))
     if owner:  # the post may have moved to another account since
         return bool(owner == subject.account_id)
-    return isinstance(post, str) and bool(subject.owned("post_id", [post]))
+    return isinstance(post, str) and subject.owns((POST,), post)
 
 
 def rebuild(

@@ -14,7 +14,7 @@ from tempfile import NamedTemporaryFile
 from typing import Any
 
 from dagster import ConfigurableResource
-from pydantic import Field
+from pydantic import Field, TypeAdapter
 
 from resources.errors import InputError
 from resources.s3.client import S3Resource
@@ -101,11 +101,6 @@ class Subject:
             for kind in kinds
         )
 
-    def owned(self, name: str, values: Iterable[str | None], kinds: Sequence[str] | None = None) -> set[str]:
-        """Return the distinct values of a column with this name that the account owns."""
-        of_column = FIELD_KINDS.get(name, ()) if kinds is None else kinds
-        return {value for value in set(values) if value is not None and self.owns(of_column, value)}
-
 
 @dataclass(frozen=True)
 class Tombstone:
@@ -189,16 +184,8 @@ class ErasureResource(ConfigurableResource):  # type: ignore[type-arg]
         return self._read(subject.account)
 
     def _read(self, account: str) -> Tombstone:
-        stored = self.s3.get_json(_tombstone_key(account))
-        if stored is None:
-            return Tombstone(account)
-        return Tombstone(
-            account,
-            frozenset(stored["items"]),
-            tuple(stored["attempts"]),
-            bool(stored["complete"]),
-            tuple(stored.get("generations", ())),
-        )
+        stored = self.s3.get_json(_tombstone_key(account)) or {}
+        return TypeAdapter(Tombstone).validate_python({**stored, "account": account})
 
     def begin(self, subject: Subject, generations: Iterable[str] = ()) -> Tombstone:
         """Write the tombstone before anything is deleted. From now on the account is not extracted."""
