@@ -156,7 +156,7 @@ def chunks(
 ) -> MaterializeResult[None]:
     """Chunk the posts of a stale bucket that are in the corpus. Texts that were chunked before are not read again."""
     model = embedder.model()
-    recipe = f"{CHUNKING}/{model.tokenizer_name}/{LANGUAGE_MODEL}/{SPARSE_ENCODING}"
+    recipe = f"{CHUNKING}/{model.tokenizer.name}/{LANGUAGE_MODEL}/{SPARSE_ENCODING}"
 
     def chunk(bucket: int | None, current: pl.DataFrame, tally: RunMetrics) -> pl.DataFrame:
         chosen = lake.scan_cached(DECISIONS, bucket).filter(pl.col("dropped_because").is_null())
@@ -184,7 +184,10 @@ def chunks(
 def _chunked(posts: pl.DataFrame, model: EmbeddingModel, recipe: str) -> pl.DataFrame:
     """Return the chunks of (post_id, text, text_hash): the columns that depend on a post's text alone."""
     texts = [corpus.clean(text) for text in posts["text"]]
-    cut = (chunk_text(*pair, model.max_content_tokens) for pair in zip(texts, model.token_offsets(texts), strict=True))
+    cut = (
+        chunk_text(*pair, model.max_content_tokens)
+        for pair in zip(texts, model.tokenizer.token_offsets(texts), strict=True)
+    )
     encoder = SparseEncoder()
     rows = [
         (

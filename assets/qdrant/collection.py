@@ -64,14 +64,14 @@ def points(
             is_whole = set(buckets).issubset(int(key) for key in context.partition_keys)
             # After all buckets are written: a damaged point of one of them may look orphaned until then.
             if is_whole and index.count() != done.rows:
-                done.counts["homeless_deleted"] += index.delete_orphaned(buckets)
+                done.counts["orphaned_deleted"] += index.delete_orphaned(buckets)
             if done.changes.written and generation == generations.serving():
                 index.optimize()
             total.rows, total.skipped = done.rows, done.skipped
             total.buckets_skipped, total.changes = done.buckets_skipped, total.changes + done.changes
             total.counts.update(done.counts)
             total.counts["generation"] = generation.number
-    total.counts.update(upserted=0, payloads_set=0, points_deleted=0, homeless_deleted=0)
+    total.counts.update(upserted=0, payloads_set=0, points_deleted=0, orphaned_deleted=0)
     return total.result()
 
 
