@@ -10,7 +10,7 @@ from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS
 from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
 from assets.transforms.source.schema import TIMESTAMP
 from assets.transforms.text import corpus
-from assets.transforms.text.chunking import CHUNKING, chunk_texts
+from assets.transforms.text.chunking import CHUNKING, chunk_text
 from resources.delta.state import LedgerResource
 from resources.delta.table import LakeResource, TableSpec
 from resources.llm.embedder import EmbedderResource
@@ -103,13 +103,13 @@ def decisions(context: AssetExecutionContext, lake: LakeResource, ledger: Ledger
         columns = ["account_bucket", "account_id", "post_id", "posted_at", "text", *engagement, "deleted_at"]
         posts = lake.scan_cached(LAKE_POSTS, bucket).select(columns).collect()
         accounts = lake.scan_cached(LAKE_ACCOUNTS, bucket).select("account_id", "deleted_at").collect()
-        held = current.select(DECISIONS.schema.names)
+        stored = current.select(DECISIONS.schema.names)
         hashes = corpus.input_hashes(posts, accounts)
-        is_stale = pl.col("account_id").is_in(corpus.undecided(hashes, held).implode())
+        is_stale = pl.col("account_id").is_in(corpus.undecided(hashes, stored).implode())
         made = corpus.decide(posts.filter(is_stale), accounts).join(
             hashes, on=["account_id", "post_id"], nulls_equal=True
         )
-        decided = pl.concat([held.filter(~is_stale), made.select(held.columns)])
+        decided = pl.concat([stored.filter(~is_stale), made.select(stored.columns)])
         reasons = decided["dropped_because"].drop_nulls().value_counts().iter_rows()
         tally.counts.update({"posts_decided": made.height, **{f"dropped_{name}": count for name, count in reasons}})
         return decided
@@ -156,13 +156,13 @@ def chunks(
 ) -> MaterializeResult[None]:
     """Chunk the posts of a stale bucket that are in the corpus. Texts that were chunked before are not read again."""
     model = embedder.model()
-    recipe = f"{CHUNKING}/{model.tokenizer_name}/{LANGUAGE_MODEL}/{SPARSE_ENCODING}"
+    recipe = f"{CHUNKING}/{model.tokenizer.name}/{LANGUAGE_MODEL}/{SPARSE_ENCODING}"
 
     def chunk(bucket: int | None, current: pl.DataFrame, tally: RunMetrics) -> pl.DataFrame:
         chosen = lake.scan_cached(DECISIONS, bucket).filter(pl.col("dropped_because").is_null())
         hashes = chosen.select("post_id", "text_hash").collect()
-        held = current.filter(pl.col("recipe") == recipe).select(_OF_TEXT)
-        kept = held.join(hashes, on=["post_id", "text_hash"], how="semi")
+        stored = current.filter(pl.col("recipe") == recipe).select(_OF_TEXT)
+        kept = stored.join(hashes, on=["post_id", "text_hash"], how="semi")
         fresh = hashes.join(kept, on="post_id", how="anti").lazy()
         texts = lake.scan_cached(LAKE_POSTS, bucket).select("post_id", "text").join(fresh, on="post_id").collect()
         pieces = pl.concat([kept, _chunked(texts, model, recipe)])
@@ -184,7 +184,10 @@ def chunks(
 def _chunked(posts: pl.DataFrame, model: EmbeddingModel, recipe: str) -> pl.DataFrame:
     """Return the chunks of (post_id, text, text_hash): the columns that depend on a post's text alone."""
     texts = [corpus.clean(text) for text in posts["text"]]
-    cut = chunk_texts(texts, model.token_offsets(texts), model.max_content_tokens)
+    cut = (
+        chunk_text(*pair, model.max_content_tokens)
+        for pair in zip(texts, model.tokenizer.token_offsets(texts), strict=True)
+    )
     encoder = SparseEncoder()
     rows = [
         (
@@ -197,7 +200,7 @@ def _chunked(posts: pl.DataFrame, model: EmbeddingModel, recipe: str) -> pl.Data
             encoder.count_terms(chunk.text).indices.tolist(),
             language,
             text_hash,
-            of_post.truncated,
+            of_post.dropped_tokens > 0,
             recipe,
         )
         for post_id, text_hash, of_post, language in zip(

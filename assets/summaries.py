@@ -9,7 +9,7 @@ from assets.embeddings import VECTORS, with_vectors
 from assets.framework.asset import asset
 from assets.framework.incremental import RunMetrics, Stage, refresh_table
 from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
-from assets.transforms.summaries import still_standing, summarise, text_names
+from assets.transforms.summaries import current_summaries, summarise, text_names
 from resources.delta.state import LedgerResource
 from resources.delta.table import LakeResource, TableSpec, fingerprint
 from resources.llm.embedder import EmbedderResource
@@ -58,13 +58,13 @@ def account_summaries(
         columns = ["account_bucket", "account_id", "post_id", "chunk_no", "text", "content_hash"]
         chunks = lake.scan_cached(CHUNKS, bucket).select(columns).collect()
         texts = text_names(chunks)
-        held = current.filter(pl.col("recipe") == recipe).select(SUMMARIES.schema.names)
-        standing = held.join(still_standing(held, texts), on="account_id", how="semi")
-        fresh = chunks.join(standing, on="account_id", how="anti")
+        stored = current.filter(pl.col("recipe") == recipe).select(SUMMARIES.schema.names)
+        kept = stored.join(current_summaries(stored, texts), on="account_id", how="semi")
+        fresh = chunks.join(kept, on="account_id", how="anti")
         tally.counts["accounts_summarised"] += fresh["account_id"].n_unique()
         made_of = texts.group_by("account_id").agg(pl.col("text_name").sort().alias("made_of_texts"))
         made = summarise(*with_vectors(lake, bucket or 0, fresh, model)).join(made_of, on="account_id")
-        return pl.concat([standing, made.with_columns(recipe=pl.lit(recipe)).select(standing.columns)])
+        return pl.concat([kept, made.with_columns(recipe=pl.lit(recipe)).select(kept.columns)])
 
     stage = Stage(SUMMARIES.name, (CHUNKS, VECTORS), version=recipe)
     return refresh_table(context, lake, ledger, stage, SUMMARIES, of_bucket)

@@ -2,7 +2,6 @@
 
 from threading import Lock
 
-import numpy as np
 import polars as pl
 import pyarrow as pa
 from dagster import AssetExecutionContext, MaterializeResult
@@ -16,18 +15,17 @@ from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
 from assets.transforms.verticals import (
     ACCOUNT,
     POST,
-    DescribedVertical,
+    Vectors,
     by_vertical,
     fit_thresholds,
     score,
     score_accounts,
     tag,
 )
-from resources.catalogues import Vertical, catalogue_hash, load_verticals
+from resources.catalogues import catalogue_hash, load_verticals
 from resources.delta.state import LedgerResource
 from resources.delta.table import LakeResource, TableSpec, fingerprint
 from resources.llm.embedder import EmbedderResource
-from resources.models.embedder import EmbeddingModel
 
 GROUP = "vertical"
 _ITEM_COLUMNS = [
@@ -87,22 +85,23 @@ def scores(
     """Score the posts and accounts of a stale bucket. Only the vectors of new and changed texts are read."""
     verticals, model = load_verticals(), embedder.model()
     recipe = fingerprint(["4", catalogue_hash(verticals), model.name])
-    lock, described = Lock(), list[DescribedVertical]()
+    lock, described = Lock(), dict[str, Vectors]()
 
     def of_bucket(bucket: int | None, current: pl.DataFrame, tally: RunMetrics) -> pl.DataFrame:
         columns = ["account_bucket", "account_id", "post_id", "text_hash", "content_hash"]
         recipes = pl.concat_str(pl.lit(recipe), "recipe", separator="/")
         chunks = lake.scan_cached(CHUNKS, bucket).select(*columns, recipe=recipes).collect()
         posts = chunks.rename({"post_id": "item_id"}).unique("item_id")
-        held = current.select(SCORES.schema.names).filter(pl.col("item_kind") == POST)
+        stored = current.select(SCORES.schema.names).filter(pl.col("item_kind") == POST)
         unchanged = ["account_bucket", "account_id", "item_id", "text_hash", "recipe"]
-        kept = held.join(posts, on=unchanged, how="semi").drop("recipe")
+        kept = stored.join(posts, on=unchanged, how="semi").drop("recipe")
         fresh = chunks.join(kept, left_on="post_id", right_on="item_id", how="anti")
         tally.counts["posts_scored"] += fresh["post_id"].n_unique()
         scored = kept
         if fresh.height:
             with lock:  # embedded once a run, and only if a post has to be scored
-                described[:] = described or [_described(vertical, model) for vertical in verticals]
+                if not described:
+                    described.update({found.name: model.embed_all(found.descriptions) for found in verticals})
             vectors = with_vectors(lake, bucket or 0, fresh, model)
             scored = pl.concat([kept, score(*vectors, described).select(kept.columns)])
         return pl.concat([scored, score_accounts(scored)]).join(
@@ -111,13 +110,6 @@ def scores(
 
     stage = Stage(SCORES.name, (CHUNKS, VECTORS), recipe)
     return refresh_table(context, lake, ledger, stage, SCORES, of_bucket)
-
-
-def _described(vertical: Vertical, model: EmbeddingModel) -> DescribedVertical:
-    vectors = np.empty((len(vertical.descriptions), model.dimension), dtype=np.float32)
-    for indices, batch in model.embed(vertical.descriptions):
-        vectors[indices] = batch
-    return DescribedVertical(vertical.name, vectors)
 
 
 @asset(

@@ -42,7 +42,7 @@ class UnknownAccountError(InputError):
 class Erasing:
     """The parts of an erasure.
 
-    ``settle_tables`` runs all stages from the corpus on, ``settle_index`` the collection and its measurements.
+    ``update_tables`` updates all stages from the corpus on, ``update_index`` the collection and its measurements.
     ``vacuum`` overwrites deleted objects in the embedded S3 server, and returns the freed bytes.
     """
 
@@ -54,8 +54,8 @@ class Erasing:
     qdrant: QdrantResource
     scan: Scan
     buckets: Sequence[int]
-    settle_tables: Callable[[], None]
-    settle_index: Callable[[], None]
+    update_tables: Callable[[], None]
+    update_index: Callable[[], None]
     vacuum: Callable[[], int] | None = None
     on_step: Callable[[str], None] = lambda _step: None
 
@@ -98,8 +98,9 @@ def erase(parts: Erasing, account_id: str, canaries: Sequence[str] = (), *, ahea
     before = receipt.found_before
     is_new = not tombstone.attempts
     if is_new and not before.names_account and not subject.items and not ahead:
-        message = f"Nothing of account {account_id!r} is stored, and it was never erased. Check the account id."
-        raise UnknownAccountError(message)
+        raise UnknownAccountError(
+            f"Nothing of account {account_id!r} is stored, and it was never erased. Check the account id."
+        )
     if tombstone.complete and not before.places:
         return _filed(parts, receipt, tombstone)
     if ahead and is_new and not before.places:
@@ -162,12 +163,12 @@ def _remove(parts: Erasing, subject: Subject, receipt: Receipt) -> None:
     with receipt.step("vectors"):
         _delete_vectors(parts, subject, bucket)
     with receipt.step("derived tables"):
-        parts.settle_tables()
+        parts.update_tables()
     with receipt.step("points"):
         _erase_points(parts, subject, receipt)
-        parts.settle_index()
+        parts.update_index()
     with receipt.step("histories"):
-        _forget_histories(parts, rows, receipt)
+        _delete_histories(parts, rows, receipt)
     with receipt.step("leftovers"):
         leftovers = delete_leftovers(parts.s3, WRITTEN)
         receipt.add("object versions", versions=leftovers.versions, uploads=leftovers.uploads)
@@ -231,7 +232,7 @@ def _rows_of_tables(parts: Erasing) -> dict[str, int]:
     return {spec.name: sum(contents.rows for contents in parts.lake.contents(spec).values()) for spec in tables}
 
 
-def _forget_histories(parts: Erasing, rows_before: Mapping[str, int], receipt: Receipt) -> None:
+def _delete_histories(parts: Erasing, rows_before: Mapping[str, int], receipt: Receipt) -> None:
     """Delete every table's history. Any version may hold the account."""
     rows = _rows_of_tables(parts)
     with ThreadPoolExecutor(_TABLE_THREADS) as pool:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from assets.corpus import CHUNKS
 from assets.qdrant.points import PointWriter
-from resources.erasure.tombstones import Subject
+from resources.erasure.tombstones import POST, Subject
 from resources.vectors.bm25 import SPARSE_ENCODING
 from resources.vectors.generations import Generation, Generations
 from resources.vectors.values import IndexPoint, VectorIndexError
@@ -36,7 +36,7 @@ def _is_owned(point: IndexPoint, subject: Subject) -> bool:
     owner, post = (point.payload.get(name) for name in ("account_id", "post_id"))
     if owner:  # the post may have moved to another account since
         return bool(owner == subject.account_id)
-    return isinstance(post, str) and bool(subject.owned("post_id", [post]))
+    return isinstance(post, str) and subject.owns((POST,), post)
 
 
 def rebuild(
@@ -61,20 +61,19 @@ def rebuild(
 
 def _rebuilt(generations: Generations, serving: Generation, writer: PointWriter, buckets: Sequence[int]) -> Generation:
     if serving.index_config.model != writer.model.name:
-        message = (
+        raise VectorIndexError(
             f"{serving.name} is served and its vectors are of {serving.index_config.model}, but the encoder is "
             f"{writer.model.name}. Set the encoder back or run the lineage, then erase again."
         )
-        raise VectorIndexError(message)
     built = generations.create(replace(serving.index_config, sparse=SPARSE_ENCODING))
     index = generations.open(built)
     for bucket in buckets:
-        desired = writer.desired(bucket)
-        writer.write(index, desired, desired.ids, lambda _done, _of: None)
+        writer.write(index, bucket, writer.desired(bucket))
     index.optimize()
     points, chunks = index.count(), sum(contents.rows for contents in writer.lake.contents(CHUNKS).values())
     if points != chunks:
-        message = f"{built.name} has {points:,} points for {chunks:,} chunks and is not promoted. Erase again."
-        raise VectorIndexError(message)
+        raise VectorIndexError(
+            f"{built.name} has {points:,} points for {chunks:,} chunks and is not promoted. Erase again."
+        )
     generations.promote(built)
     return built

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import polars as pl
 from dagster import AssetExecutionContext, MaterializeResult
@@ -13,9 +14,8 @@ from assets.framework.asset import asset
 from assets.framework.incremental import RunMetrics, Stage, bucket_threads, refresh
 from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
 from assets.qdrant.points import PointWriter, index_config_of
-from assets.qdrant.promotion import GateVerdict, generations_to_write, serve_if_ready
-from assets.qdrant.recall import recorded_recall
-from assets.transforms.search.points import DIGEST, HELD, held_points
+from assets.qdrant.promotion import GateVerdict, generations_to_write, recorded_recall, serve_if_ready
+from assets.transforms.search.points import DIGEST, HASHES, stored_points
 from assets.verticals import TAGS
 from resources.delta.state import LedgerResource
 from resources.delta.table import Changes, Contents, LakeResource, fingerprint
@@ -64,14 +64,14 @@ def points(
             is_whole = set(buckets).issubset(int(key) for key in context.partition_keys)
             # After all buckets are written: a damaged point of one of them may look orphaned until then.
             if is_whole and index.count() != done.rows:
-                done.counts["homeless_deleted"] += index.delete_orphaned(buckets)
+                done.counts["orphaned_deleted"] += index.delete_orphaned(buckets)
             if done.changes.written and generation == generations.serving():
                 index.optimize()
             total.rows, total.skipped = done.rows, done.skipped
             total.buckets_skipped, total.changes = done.buckets_skipped, total.changes + done.changes
             total.counts.update(done.counts)
             total.counts["generation"] = generation.number
-    total.counts.update(upserted=0, payloads_set=0, points_deleted=0, homeless_deleted=0)
+    total.counts.update(upserted=0, payloads_set=0, points_deleted=0, orphaned_deleted=0)
     return total.result()
 
 
@@ -94,20 +94,17 @@ class _Buckets(Mapping[int, Contents]):
     index: VectorIndex
     _last: threading.local = field(default_factory=threading.local)
 
-    def held(self, bucket: int) -> pl.DataFrame:
-        """Return the ``held_points`` of a bucket."""
+    def _stored(self, bucket: int) -> pl.DataFrame:
+        """Return the ``stored_points`` of a bucket."""
         if getattr(self._last, "bucket", None) != bucket:
-            self._keep(bucket, held_points(self.index.scroll_hashes(bucket)))
+            self._last.bucket, self._last.points = bucket, stored_points(self.index.scroll_hashes(bucket))
         found: pl.DataFrame = self._last.points
         return found
 
-    def _keep(self, bucket: int, points: pl.DataFrame) -> None:
-        self._last.bucket, self._last.points = bucket, points
-
     def __getitem__(self, bucket: int) -> Contents:
-        held = self.held(bucket)
-        parts = held.select(pl.concat_str("point_id", DIGEST, separator=" ")).to_series()
-        return Contents(fingerprint([self.index.generation(), *parts]), held.height, 0)
+        stored = self._stored(bucket)
+        parts = stored.select(pl.concat_str("point_id", DIGEST, separator=" ")).to_series()
+        return Contents(fingerprint([self.index.generation(), *parts]), stored.height, 0)
 
     def __iter__(self) -> Iterator[int]:
         return iter(range(bucket_count()))
@@ -115,18 +112,17 @@ class _Buckets(Mapping[int, Contents]):
     def __len__(self) -> int:
         return bucket_count()
 
-    def bring_up_to_date(self, bucket: int, tally: RunMetrics) -> Changes:
+    def bring_up_to_date(self, bucket: int, metrics: RunMetrics) -> Changes:
         """Write the differences between a bucket of the lake and of the collection."""
 
         def on_progress(done: int, total: int) -> None:
             self.context.log.info("bucket %s: %s of %s points upserted", bucket, done, total)
 
-        desired = self.writer.desired(bucket)
-        written = self.writer.bring_up_to_date(self.index, desired, self.held(bucket), on_progress)
-        self._keep(bucket, desired.points.select(HELD).sort("point_id"))
-        todo = written.todo
-        tally.counts.update(upserted=written.upserted, payloads_set=written.payloads_set, points_deleted=len(todo.gone))
-        return Changes(len(todo.new), len(todo.changed), len(todo.gone), todo.unchanged)
+        desired, stored = self.writer.desired(bucket), self._stored(bucket)
+        changes, counts = self.writer.bring_up_to_date(self.index, bucket, desired, stored, on_progress)
+        self._last.points = desired.select(HASHES).sort("point_id")
+        metrics.counts.update(counts)
+        return changes
 
 
 @asset(
@@ -150,7 +146,7 @@ def promotion(
 
     The generation that was served is kept until the next promotion: `cippus rollback` returns to it.
     """
-    tally, writer = RunMetrics(), PointWriter(lake, embedder.model())
+    metrics, writer = RunMetrics(), PointWriter(lake, embedder.model())
     index_config = index_config_of(writer.model, qdrant.quantization)
 
     def on_dropped(generation: Generation) -> None:
@@ -159,17 +155,17 @@ def promotion(
 
     with qdrant.generations() as generations:
         waiting, verdict = serve_if_ready(
-            generations, index_config, writer, on_dropped, qdrant.replica_problems, recorded_recall(ledger)
+            generations, index_config, writer, on_dropped, qdrant.replica_problems, partial(recorded_recall, ledger)
         )
         if waiting is not None:
             log = context.log.info if verdict is not None and verdict.passed else context.log.warning
             log("%s %s", waiting.name, _outcome(verdict))
-        tally.rows = len(generations.all())
-        tally.changes = Changes(updated=int(verdict is not None and verdict.passed))
+        metrics.rows = len(generations.all())
+        metrics.changes = Changes(updated=int(verdict is not None and verdict.passed))
         chunks = sum(contents.rows for contents in lake.contents(CHUNKS).values())
         result = {"chunks": chunks, **_aliases(generations)}
-    judged = _judged(waiting, verdict) if waiting and verdict else {}
-    return MaterializeResult(metadata={**(tally.result().metadata or {}), **result, **judged})
+    judged = _judgement(waiting, verdict) if waiting and verdict else {}
+    return MaterializeResult(metadata={**(metrics.result().metadata or {}), **result, **judged})
 
 
 def _outcome(verdict: GateVerdict | None) -> str:
@@ -187,7 +183,7 @@ def _aliases(generations: Generations) -> dict[str, str | int]:
     }
 
 
-def _judged(waiting: Generation, verdict: GateVerdict) -> dict[str, str | int | float]:
+def _judgement(waiting: Generation, verdict: GateVerdict) -> dict[str, str | int | float]:
     return {
         "judged": waiting.name,
         "judged_quantization": waiting.index_config.quantization,

@@ -1,6 +1,7 @@
 """Points computed from the lake, and writing them to a generation of the collection."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,9 +11,9 @@ from numpy.typing import NDArray
 
 from assets.corpus import CHUNKS
 from assets.embeddings import in_vector_order, with_vectors
-from assets.transforms.search.points import SHOWN, IndexChanges, compare, desired_points, payloads
+from assets.transforms.search.points import ADD, REWRITE, SET_PAYLOAD, SHOWN, compare, desired_points, payloads
 from assets.verticals import TAGS
-from resources.delta.table import LakeResource
+from resources.delta.table import Changes, LakeResource
 from resources.models.embedder import EmbeddingModel
 from resources.raw.store import BucketCountError
 from resources.settings import bucket_count
@@ -21,6 +22,7 @@ from resources.vectors.generations import IndexConfig
 from resources.vectors.index import VectorIndex
 from resources.vectors.values import IndexPoint
 
+OnProgress = Callable[[int, int], None]
 _POINTS_AT_ONCE = 2_048
 """Points whose vectors are in memory together: 3 MB of vectors, and their payloads."""
 
@@ -28,32 +30,6 @@ _POINTS_AT_ONCE = 2_048
 def index_config_of(model: EmbeddingModel, quantization: str) -> IndexConfig:
     """Return the config of a generation made now."""
     return IndexConfig(model.name, model.dimension, SPARSE_ENCODING, quantization)
-
-
-@dataclass(frozen=True)
-class Desired:
-    """The ``desired_points`` of a bucket in the order of its vectors. Memory: the bucket's texts."""
-
-    bucket: int
-    points: pl.DataFrame
-
-    @property
-    def ids(self) -> list[str]:
-        """The id of every point."""
-        return self.points["point_id"].to_list()
-
-    def of(self, ids: Sequence[str]) -> pl.DataFrame:
-        """Return the points with these ids, in the bucket's order."""
-        return self.points.filter(pl.col("point_id").is_in(pl.Series(ids, dtype=pl.String).implode()))
-
-
-@dataclass(frozen=True)
-class Written:
-    """Number of points upserted whole and with a new payload only, and the differences that were found."""
-
-    upserted: int
-    payloads_set: int
-    todo: IndexChanges
 
 
 @dataclass(frozen=True)
@@ -76,40 +52,47 @@ class PointWriter:
                 "set it to the number of buckets that the lake was written with."
             )
 
-    def desired(self, bucket: int) -> Desired:
-        """Return the points that a bucket should hold."""
+    def desired(self, bucket: int) -> pl.DataFrame:
+        """Return the ``desired_points`` of a bucket in the order of its vectors. Memory: the bucket's texts."""
         # In the order of the vectors, so that each part that is written reads a range of them.
         chunks = in_vector_order(
             self.lake.scan_cached(CHUNKS, bucket).select("point_id", "posted_at", *SHOWN).collect()
         )
-        return Desired(bucket, desired_points(chunks, self.lake.scan_cached(TAGS, bucket).collect()))
+        return desired_points(chunks, self.lake.scan_cached(TAGS, bucket).collect())
 
     def bring_up_to_date(
-        self, index: VectorIndex, desired: Desired, held: pl.DataFrame, on_progress: Callable[[int, int], None]
-    ) -> Written:
-        """Compare with the ``held_points`` of a bucket and write the differences; call ``on_progress(done, total)``.
+        self, index: VectorIndex, bucket: int, desired: pl.DataFrame, stored: pl.DataFrame, on_progress: OnProgress
+    ) -> tuple[Changes, Counter[str]]:
+        """Compare with the ``stored_points`` of a bucket and write the differences.
 
         A point whose text is unchanged keeps its vectors: only the payload is replaced.
         """
-        todo = compare(desired.points, held)
+        compared, unwanted = compare(desired, stored)
         # Within the bucket: a point that moved to another bucket may have been written there meanwhile.
-        index.delete(todo.gone, desired.bucket)
-        changed = desired.of(todo.changed)
-        kept = changed.join(held, on=["point_id", "content_hash"], how="semi", maintain_order="left")
-        index.set_payload(zip(kept["point_id"], payloads(kept), strict=True))
-        reembedded = changed.join(kept, on="point_id", how="anti")["point_id"]
-        self.write(index, desired, [*todo.new, *reembedded], on_progress)
-        return Written(len(todo.new) + len(reembedded), kept.height, todo)
+        index.delete(unwanted, bucket)
+        same_text = compared.filter(pl.col("action") == SET_PAYLOAD)
+        index.set_payload(zip(same_text["point_id"], payloads(same_text), strict=True))
+        upserted = compared.filter(pl.col("action").is_in([ADD, REWRITE]))
+        self.write(index, bucket, upserted, on_progress)
+        added, unchanged = upserted.filter(pl.col("action") == ADD).height, compared["action"].null_count()
+        counts = Counter(upserted=upserted.height, payloads_set=same_text.height, points_deleted=len(unwanted))
+        return Changes(added, compared.height - added - unchanged, len(unwanted), unchanged), counts
 
     def write(
-        self, index: VectorIndex, desired: Desired, ids: Sequence[str], on_progress: Callable[[int, int], None]
+        self,
+        index: VectorIndex,
+        bucket: int,
+        points: pl.DataFrame,
+        on_progress: OnProgress = lambda _done, _total: None,
     ) -> None:
-        """Write points of a bucket with vectors and payload. Raise MissingVectorError for a text without a vector."""
-        chosen = desired.of(ids)
-        for start in range(0, chosen.height, _POINTS_AT_ONCE):
-            part = chosen[start : start + _POINTS_AT_ONCE]
-            index.upsert(self.points(desired.bucket, part))
-            on_progress(start + part.height, chosen.height)
+        """Write ``desired_points`` of a bucket with vectors and payload; call ``on_progress(done, total)``.
+
+        Raises MissingVectorError for a text without a vector.
+        """
+        done = 0
+        for part in points.iter_slices(_POINTS_AT_ONCE):
+            done += index.upsert(self.points(bucket, part))
+            on_progress(done, points.height)
 
     def points(self, bucket: int, points: pl.DataFrame) -> Iterator[IndexPoint]:
         """Yield ``desired_points`` of a bucket, in their order, with the vectors of the lake."""

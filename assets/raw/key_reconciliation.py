@@ -176,10 +176,9 @@ class KeyReconciliation:
                     raise
                 continue
             return window
-        message = (
+        raise TransientFailure(
             f"raw/{self.table.name} of {self.source.name} lost all its windows during the comparison; run it again."
         )
-        raise TransientFailure(message)
 
     def _rows_estimate(self) -> int:
         return self._unmerged.rows + sum(found.rows for found in self.lake.contents(self.spec).values())
@@ -190,11 +189,10 @@ class KeyReconciliation:
                 rows = _frame(pa.Table.from_batches([batch]))
                 keys, updated_at = recast(rows[self.table.key], pa.string()), recast(rows[UPDATED_AT], TIMESTAMP)
                 if keys.null_count() > rows[self.table.key].null_count():
-                    message = (
+                    raise UnreadableKeysError(
                         f"Some keys of {self.table.name} in {self.source.name} cannot be read as text, so they cannot "
                         "be compared; correct them or the type of the column."
                     )
-                    raise UnreadableKeysError(message)
                 yield pl.DataFrame({"key": keys, "updated_at": updated_at})
 
     def _scan(self) -> AbstractContextManager[pa.RecordBatchReader]:

@@ -54,18 +54,16 @@ class Reading:
         ``lake_columns`` is called only if the source has undeclared columns: opening the lake table costs requests.
         """
         if not columns:
-            message = (
+            raise SourceTableMissingError(
                 f"The source has no table public.{table.name}, or its role does not see it; create it or GRANT SELECT."
             )
-            raise SourceTableMissingError(message)
         may_add = table.policy is Policy.EVOLVE and not columns.keys() <= set(table.schema.names)
         difference = compare(table, columns, lake_columns() if may_add else ())
         if difference.is_refused:
-            message = (
+            raise ContractError(
                 f"{difference.describe()} No row was read: declare the change in assets/transforms/source/schema.py, "
                 "or undo it in the source."
             )
-            raise ContractError(message)
         return cls(difference, columns, landed_schema(difference), keep)
 
     @property

@@ -75,7 +75,7 @@ def text_names(chunks: pl.DataFrame) -> pl.DataFrame:
     return chunks.select("account_id", "post_id", text_name=pl.sum_horizontal(parts).reinterpret(signed=True))
 
 
-def still_standing(summaries: pl.DataFrame, texts: pl.DataFrame) -> pl.DataFrame:
+def current_summaries(summaries: pl.DataFrame, texts: pl.DataFrame) -> pl.DataFrame:
     """Return the accounts (account_id) whose summary is kept: no cited post changed, and few of the others did.
 
     ``summaries`` has (account_id, post_ids, made_of_texts); ``texts`` is the result of ``text_names``. LEAST_ALIKE says

@@ -1,8 +1,7 @@
 """Score posts and accounts for verticals, fit thresholds, and tag."""
 
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from itertools import product
 
 import numpy as np
@@ -18,21 +17,14 @@ _LEAST_SPREAD = 1e-6
 """Below this the cosines of a row differ by rounding alone."""
 
 
-@dataclass(frozen=True)
-class DescribedVertical:
-    """A vertical's name and the unit vectors of its descriptions, shape (descriptions, dimension)."""
-
-    name: str
-    descriptions: Vectors
-
-
-def similarity(vectors: Vectors, verticals: Sequence[DescribedVertical]) -> npt.NDArray[np.float64]:
+def similarity(vectors: Vectors, verticals: Mapping[str, Vectors]) -> npt.NDArray[np.float64]:
     """Return the cosine to each vertical's nearest description, shape (rows, verticals). Vectors have unit length.
 
-    The result is in double precision. Its last bits depend on how many rows are computed at once.
+    ``verticals``: name → vectors of the descriptions, shape (descriptions, dimension). The result is in double
+    precision. Its last bits depend on how many rows are computed at once.
     """
     exact = vectors.astype(np.float64)
-    columns = [(exact @ vertical.descriptions.T.astype(np.float64)).max(axis=1) for vertical in verticals]
+    columns = [(exact @ texts.T.astype(np.float64)).max(axis=1) for texts in verticals.values()]
     return np.stack(columns, axis=1)
 
 
@@ -49,14 +41,14 @@ def standardise(cosines: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return scores
 
 
-def score(chunks: pl.DataFrame, vectors: Vectors, verticals: Sequence[DescribedVertical]) -> pl.DataFrame:
+def score(chunks: pl.DataFrame, vectors: Vectors, verticals: Mapping[str, Vectors]) -> pl.DataFrame:
     """Score posts: (account_bucket, item_kind, item_id, account_id, scores, text_hash), one score per vertical.
 
     A post's cosine is that of its best chunk, because a long description ends in links and thanks. Its score is the
     standardised cosine, to four decimals. ``chunks`` has (account_bucket, account_id, post_id, text_hash), one row per
     vector; all chunks of a post have the same text_hash.
     """
-    names, of_post = [vertical.name for vertical in verticals], ["account_bucket", "account_id", "post_id"]
+    names, of_post = list(verticals), ["account_bucket", "account_id", "post_id"]
     # Single precision cuts off the last bits, which depend on how many rows are multiplied at once.
     cosines = pl.DataFrame(similarity(vectors, verticals), schema=dict.fromkeys(names, pl.Float32))
     best = (
@@ -110,14 +102,6 @@ def by_vertical(scores: pl.LazyFrame, verticals: Sequence[str]) -> pl.LazyFrame:
     return scores.select(*columns, named, score="scores").explode("vertical", "score")
 
 
-@dataclass(frozen=True)
-class Fit:
-    """A fitted threshold, and its F1 on folds that took no part in fitting."""
-
-    threshold: float
-    f1: float
-
-
 def best_threshold(scores: npt.NDArray[np.float64], member: npt.NDArray[np.bool_]) -> float:
     """Return the threshold whose rule "score ≥ threshold is a member" has the highest F1; the highest of equals.
 
@@ -132,22 +116,20 @@ def best_threshold(scores: npt.NDArray[np.float64], member: npt.NDArray[np.bool_
     return float(ranked[cut : cut + 2].mean())
 
 
-def f1(called: npt.NDArray[np.bool_], member: npt.NDArray[np.bool_]) -> float:
-    """Return the F1 of the items that were called members; ``member`` has at least one."""
-    return float(2 * (called & member).sum() / (called.sum() + member.sum()))
-
-
-def fit(scores: npt.NDArray[np.float64], member: npt.NDArray[np.bool_], folds: npt.NDArray[np.int64]) -> Fit:
-    """Fit a threshold on all items. Its F1 is over all folds, each called by a threshold fitted without that fold.
+def fit(
+    scores: npt.NDArray[np.float64], member: npt.NDArray[np.bool_], folds: npt.NDArray[np.int64]
+) -> tuple[float, float]:
+    """Return a threshold fitted on all items, and its F1 over all folds, each called by a threshold fitted without it.
 
     A fold is not called if no other fold has a member.
     """
     called = np.zeros(len(member), dtype=np.bool_)
     for fold in np.unique(folds):
-        held = folds == fold
-        if member[~held].any():
-            called[held] = scores[held] >= best_threshold(scores[~held], member[~held])
-    return Fit(best_threshold(scores, member), f1(called, member))
+        left_out = folds == fold
+        if member[~left_out].any():
+            called[left_out] = scores[left_out] >= best_threshold(scores[~left_out], member[~left_out])
+    f1 = 2 * (called & member).sum() / (called.sum() + member.sum())
+    return best_threshold(scores, member), float(f1)
 
 
 def fit_thresholds(labelled: pl.DataFrame, defaults: dict[str, float], kinds: Sequence[str]) -> pl.DataFrame:
@@ -164,8 +146,8 @@ def fit_thresholds(labelled: pl.DataFrame, defaults: dict[str, float], kinds: Se
         members, others = int(member.sum()), int((~member).sum())
         if min(members, others) >= MIN_PER_CLASS:
             folds = np.array([zlib.crc32(account.encode()) % 5 for account in items["account_id"]])
-            fitted = fit(items["score"].to_numpy(), member, folds)
-            rows.append((kind, vertical, fitted.threshold, members, others, True, round(fitted.f1, 6)))
+            threshold, f1 = fit(items["score"].to_numpy(), member, folds)
+            rows.append((kind, vertical, threshold, members, others, True, round(f1, 6)))
         else:
             rows.append((kind, vertical, default, members, others, False, None))
     return pl.DataFrame(rows, schema=THRESHOLDS_SCHEMA, orient="row")

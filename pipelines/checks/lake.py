@@ -1,49 +1,41 @@
 """Checks of lake/*: keys, rows and what was written."""
 
 import polars as pl
-from dagster import AssetCheckResult, AssetChecksDefinition, AssetKey, asset_check
 
 from assets.lake import LAKE_TABLES
-from assets.transforms.source.schema import SOURCE_TABLES, SourceTable, newest_usable
-from pipelines.checks import verdict
+from assets.transforms.source.schema import SourceTable, newest_usable
+from pipelines.checks import check_tables, count
 from resources.delta.table import BUCKET, LakeResource
 from resources.raw.store import KEYS, Manifest, RawStoreResource, parse_timestamp
 
 
-def _keys(table: SourceTable) -> AssetChecksDefinition:
-    @asset_check(asset=AssetKey(["lake", table.name]), name="keys_unique")
-    def keys_unique(lake: LakeResource) -> AssetCheckResult:
-        """Every key occurs in one row, over all buckets."""
-        keys = lake.scan(LAKE_TABLES[table.name]).select(table.key).collect()[table.key]
-        return verdict(f"repeated or null values of {table.key}", found=keys.len() - keys.drop_nulls().n_unique())
-
-    return keys_unique
+@check_tables("lake", "repeated or missing keys")
+def keys_unique(table: SourceTable, lake: LakeResource) -> int:
+    """Every key occurs in one row, over all buckets."""
+    keys = lake.scan(LAKE_TABLES[table.name]).select(table.key)
+    return count(keys) - count(keys.drop_nulls().unique())
 
 
-def _reconciles(table: SourceTable) -> AssetChecksDefinition:
-    @asset_check(asset=AssetKey(["lake", table.name]), name="reconciles_with_raw")
-    def reconciles_with_raw(raw_store: RawStoreResource, lake: LakeResource) -> AssetCheckResult:
-        """The lake has exactly the newest usable version of every key that was ever extracted.
+@check_tables("lake", "rows missing, stale or foreign")
+def reconciles_with_raw(table: SourceTable, raw_store: RawStoreResource, lake: LakeResource) -> int:
+    """The lake has exactly the newest usable version of every key that was ever extracted.
 
-        Reads every version. Memory grows with the number of keys.
-        """
-        columns = [*dict.fromkeys([table.key, "updated_at", BUCKET, *table.required, *_judged(table)])]
-        versions: list[pl.DataFrame] = []
-        for source in raw_store.sources(table.name):
-            for manifest in raw_store.manifests(source, table.name):
-                if manifest.files:
-                    rows = newest_usable(table, raw_store.read(manifest.files, columns))[0]
-                    found = rows.select(table.key, "updated_at")
-                    versions = [_without_overruled(old, found, manifest) for old in versions]
-                    versions.append(found)
-        spec = LAKE_TABLES[table.name]
-        held = lake.scan(spec).select(table.key, "updated_at").collect()
-        extracted = pl.concat([held.clear(), *versions]).group_by(table.key).agg(pl.col("updated_at").max())
-        missing = extracted.join(held, on=[table.key, "updated_at"], how="anti").height
-        foreign = held.join(extracted, on=table.key, how="anti").height
-        return verdict("rows missing, stale or foreign", found=missing + foreign, metadata={"rows": held.height})
-
-    return reconciles_with_raw
+    Reads every version. Memory grows with the number of keys.
+    """
+    judged = ["rating"] if "rating" in table.schema.names else []
+    columns = [*dict.fromkeys([table.key, "updated_at", BUCKET, *table.required, *judged])]
+    versions: list[pl.DataFrame] = []
+    for source in raw_store.sources(table.name):
+        for manifest in raw_store.manifests(source, table.name):
+            if manifest.files:
+                rows = newest_usable(table, raw_store.read(manifest.files, columns))[0]
+                found = rows.select(table.key, "updated_at")
+                versions = [_without_overruled(old, found, manifest) for old in versions]
+                versions.append(found)
+    stored = lake.scan(LAKE_TABLES[table.name]).select(table.key, "updated_at").collect()
+    extracted = pl.concat([stored.clear(), *versions]).group_by(table.key).agg(pl.col("updated_at").max())
+    missing = extracted.join(stored, on=[table.key, "updated_at"], how="anti").height
+    return missing + stored.join(extracted, on=table.key, how="anti").height
 
 
 def _without_overruled(earlier: pl.DataFrame, found: pl.DataFrame, manifest: Manifest) -> pl.DataFrame:
@@ -58,23 +50,12 @@ def _without_overruled(earlier: pl.DataFrame, found: pl.DataFrame, manifest: Man
     return earlier.join(newer, on=[key, updated_at], how="anti")
 
 
-def _as_written(table: SourceTable) -> AssetChecksDefinition:
-    @asset_check(asset=AssetKey(["lake", table.name]), name="rows_as_written")
-    def rows_as_written(lake: LakeResource) -> AssetCheckResult:
-        """Every file was written by a merge, and its rows have the checksum in its name.
+@check_tables("lake", "files with rows that no merge wrote")
+def rows_as_written(table: SourceTable, lake: LakeResource) -> int:
+    """Every file was written by a merge, and its rows have the checksum in its name.
 
-        Reads the table, a file at a time. No other check finds a row that was changed in place.
-        """
-        spec = LAKE_TABLES[table.name]
-        snapshot = lake.snapshot(spec)
-        found = 0 if snapshot is None else lake.lookup(spec, snapshot).altered_files()
-        return verdict("files with rows that no merge wrote", found=found)
-
-    return rows_as_written
-
-
-def _judged(table: SourceTable) -> list[str]:
-    return ["rating"] if "rating" in table.schema.names else []
-
-
-CHECKS = [make(table) for table in SOURCE_TABLES.values() for make in (_keys, _reconciles, _as_written)]
+    Reads the table, a file at a time. No other check finds a row that was changed in place.
+    """
+    spec = LAKE_TABLES[table.name]
+    snapshot = lake.snapshot(spec)
+    return 0 if snapshot is None else lake.lookup(spec, snapshot).altered_files()

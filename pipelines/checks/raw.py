@@ -4,32 +4,36 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 
 import polars as pl
-from dagster import AssetCheckResult, AssetChecksDefinition, AssetCheckSeverity, AssetKey, ResourceParam, asset_check
+from dagster import AssetCheckResult, AssetCheckSeverity, ResourceParam
 
 from assets.raw.extraction import UPDATED_AT
 from assets.transforms.source.agreement import DOUBLED, VERSIONS, covered, disagreements, moved_elsewhere
 from assets.transforms.source.contract import compare
-from assets.transforms.source.schema import SOURCE_TABLES, SourceTable
-from pipelines.checks import verdict
+from assets.transforms.source.schema import SourceTable
+from pipelines.checks import Metadata, check_tables
 from resources.raw.store import EXPORT, KEYS, Manifest, RawStoreResource
 from resources.raw.writer import WindowFile
 from resources.s3.client import S3Resource
 from resources.sources.protocol import Source
 
+_EXAMPLES = 5
+_Windows = Mapping[str, Sequence[Manifest]]
+"""Source → its complete windows, in order."""
 
-def _windows(table: SourceTable) -> AssetChecksDefinition:
-    @asset_check(asset=AssetKey(["raw", table.name]), name="windows_complete")
-    def windows_complete(raw_store: RawStoreResource, s3: S3Resource) -> AssetCheckResult:
-        """The windows of a source have no gaps, and every file of their manifests is complete."""
-        windows = [list(raw_store.manifests(source, table.name)) for source in raw_store.sources(table.name)]
-        manifests = [window for of_source in windows for window in of_source]
-        pairs = [pair for of_source in windows for pair in pairwise(of_source)]
-        gaps = sum(not _follows(before, after) for before, after in pairs)
-        sizes = {item.key: item.size_bytes for item in s3.list_objects(f"raw/{table.name}/")}
-        lost = sum(sizes.get(file.key) != file.size_bytes for manifest in manifests for file in manifest.files)
-        return verdict("gaps between windows, or files lost or damaged", found=gaps + lost)
 
-    return windows_complete
+@check_tables("raw", "gaps between windows, or files lost or damaged")
+def windows_complete(table: SourceTable, raw_store: RawStoreResource, s3: S3Resource) -> int:
+    """The windows of a source have no gaps, and every file of their manifests is complete."""
+    windows = _windows(raw_store, table).values()
+    gaps = sum(not _follows(*pair) for of_source in windows for pair in pairwise(of_source))
+    sizes = {item.key: item.size_bytes for item in s3.list_objects(f"raw/{table.name}/")}
+    files = [file for of_source in windows for manifest in of_source for file in manifest.files]
+    return gaps + sum(sizes.get(file.key) != file.size_bytes for file in files)
+
+
+def _windows(raw_store: RawStoreResource, table: SourceTable) -> _Windows:
+    windows = {name: list(raw_store.manifests(name, table.name)) for name in raw_store.sources(table.name)}
+    return {name: of_source for name, of_source in windows.items() if of_source}
 
 
 def _follows(before: Manifest, after: Manifest) -> bool:
@@ -37,77 +41,59 @@ def _follows(before: Manifest, after: Manifest) -> bool:
     return before.number + 1 == after.number and (after.kind == EXPORT or before.upper == after.lower)
 
 
-_EXAMPLES = 5
+@check_tables("raw")
+def contract_holds(table: SourceTable, raw_store: RawStoreResource, source: ResourceParam[Source]) -> AssetCheckResult:
+    """The source has the declared columns, now and when it was last read."""
+    newest = {name: raw_store.newest(name, table.name) for name in raw_store.sources(table.name)}
+    columns = {name: window.source_columns for name, window in newest.items() if window}
+    columns[source.name] = source.columns(table.name)
+    found = {name: compare(table, of_source) for name, of_source in columns.items()}
+    differing = {name: difference for name, difference in found.items() if not difference.is_empty}
+    is_refused = any(difference.is_refused for difference in differing.values())
+    changes = {
+        f"{name}_{kind}": ", ".join(sorted(getattr(difference, kind))) or "none"
+        for name, difference in found.items()
+        for kind in ("added", "dropped", "retyped")
+    }
+    return AssetCheckResult(
+        passed=not differing,
+        severity=AssetCheckSeverity.ERROR if is_refused else AssetCheckSeverity.WARN,
+        description=" ".join(f"{name}: {found[name].describe()}" for name in (differing or found)),
+        metadata={"policy": str(table.policy), **changes},
+    )
 
 
-_Windows = Mapping[str, Sequence[Manifest]]
+@check_tables("raw", "rows on which sources disagree")
+def sources_agree(table: SourceTable, raw_store: RawStoreResource) -> tuple[int, Metadata]:
+    """Two sources whose windows cover the same interval have the same rows, each once.
 
-
-def _contract(table: SourceTable) -> AssetChecksDefinition:
-    @asset_check(asset=AssetKey(["raw", table.name]), name="contract_holds")
-    def contract_holds(raw_store: RawStoreResource, source: ResourceParam[Source]) -> AssetCheckResult:
-        """The source has the declared columns, now and when it was last read."""
-        columns = {source.name: source.columns(table.name)}
-        for name in raw_store.sources(table.name):
-            newest = raw_store.newest(name, table.name)
-            if newest is not None and name != source.name:
-                columns[name] = newest.source_columns
-        found = {name: compare(table, held) for name, held in columns.items()}
-        differing = {name: difference for name, difference in found.items() if not difference.is_empty}
-        is_refused = any(difference.is_refused for difference in differing.values())
-        return AssetCheckResult(
-            passed=not differing,
-            severity=AssetCheckSeverity.ERROR if is_refused else AssetCheckSeverity.WARN,
-            description=" ".join(f"{name}: {found[name].describe()}" for name in (differing or found)),
-            metadata={
-                "policy": str(table.policy),
-                **{
-                    f"{name}_{kind}": ", ".join(sorted(changes)) or "none"
-                    for name, difference in found.items()
-                    for kind, changes in (
-                        ("added", difference.added),
-                        ("dropped", difference.dropped),
-                        ("retyped", difference.retyped),
-                    )
-                },
-            },
-        )
-
-    return contract_holds
-
-
-def _agreement(table: SourceTable) -> AssetChecksDefinition:
-    @asset_check(asset=AssetKey(["raw", table.name]), name="sources_agree")
-    def sources_agree(raw_store: RawStoreResource) -> AssetCheckResult:
-        """Two sources whose windows cover the same interval have the same rows, each once.
-
-        Reads every extracted row, one bucket at a time.
-        """
-        windows = {name: list(raw_store.manifests(name, table.name)) for name in raw_store.sources(table.name)}
-        windows = {name: held for name, held in windows.items() if held}
-        intervals = {name: covered([(window.lower, window.upper) for window in held]) for name, held in windows.items()}
-        found, rows = [], 0
-        for bucket in sorted({file.bucket for held in windows.values() for window in held for file in window.files}):
-            versions = _versions(raw_store, table, windows, bucket)
-            rows += versions.height
-            judged = disagreements(versions, intervals)
-            found.append(moved_elsewhere(judged, _elsewhere(raw_store, table, windows, bucket, judged["key"])))
-        problems = pl.concat(found) if found else disagreements(pl.DataFrame(schema=VERSIONS), {})
-        counts = {str(name): int(count) for name, count in problems["problem"].value_counts().iter_rows()}
-        metadata: dict[str, int | float | str] = {"sources": ", ".join(windows), "rows": rows, **counts}
-        if problems.height:
-            metadata["examples"] = "; ".join(_said(row) for row in problems.head(_EXAMPLES).to_dicts())
-        return verdict("rows on which sources disagree", found=problems.height, metadata=metadata)
-
-    return sources_agree
+    Reads every extracted row, one bucket at a time.
+    """
+    windows = _windows(raw_store, table)
+    intervals = {
+        name: covered([(window.lower, window.upper) for window in of_source]) for name, of_source in windows.items()
+    }
+    found, rows = [disagreements(pl.DataFrame(schema=VERSIONS), {})], 0
+    for bucket in sorted(
+        {file.bucket for of_source in windows.values() for window in of_source for file in window.files}
+    ):
+        versions = _versions(raw_store, table, windows, bucket)
+        rows += versions.height
+        judged = disagreements(versions, intervals)
+        found.append(moved_elsewhere(judged, _elsewhere(raw_store, table, windows, bucket, judged["key"])))
+    problems = pl.concat(found)
+    counts = {str(name): int(count) for name, count in problems["problem"].value_counts().iter_rows()}
+    examples = "; ".join(map(_described, problems.head(_EXAMPLES).to_dicts()))
+    shown = {"examples": examples} if examples else {}
+    return problems.height, {"sources": ", ".join(windows), "rows": rows, **counts, **shown}
 
 
 def _versions(raw_store: RawStoreResource, table: SourceTable, windows: _Windows, bucket: int) -> pl.DataFrame:
     """Return the versions of all windows in a bucket, with a hash of the columns that every source has."""
-    known = [set(held[-1].source_columns or table.schema.names) for held in windows.values()]
+    known = [set(found[-1].source_columns or table.schema.names) for found in windows.values()]
     shared = [name for name in table.schema.names if all(name in columns for columns in known)]
     frames = [pl.DataFrame(schema=VERSIONS)]
-    for window, files in _files(windows, lambda held: held == bucket):
+    for window, files in _files(windows, lambda found: found == bucket):
         rows = raw_store.read(files, [*dict.fromkeys([*shared, table.key, UPDATED_AT, "deleted_at"])])
         frames.append(
             rows.filter(pl.col(table.key).is_not_null()).select(
@@ -128,7 +114,7 @@ def _elsewhere(
     """Return (source, key, updated_at) of the keys in other buckets: rows move when their account changes."""
     frames = [pl.DataFrame(schema={name: VERSIONS[name] for name in ("source", "key", "updated_at")})]
     if not keys.is_empty():
-        for window, files in _files(windows, lambda held: held != bucket):
+        for window, files in _files(windows, lambda found: found != bucket):
             rows = raw_store.read(files, [table.key, UPDATED_AT]).filter(pl.col(table.key).is_in(keys.implode()))
             frames.append(rows.select(pl.lit(window.source).alias("source"), key=table.key, updated_at=UPDATED_AT))
     return pl.concat(frames)
@@ -136,16 +122,13 @@ def _elsewhere(
 
 def _files(windows: _Windows, wanted: Callable[[int], bool]) -> Iterator[tuple[Manifest, list[WindowFile]]]:
     """Yield each window with its files in the wanted buckets, if it has any."""
-    for held in windows.values():
-        for window in held:
+    for of_source in windows.values():
+        for window in of_source:
             files = [file for file in window.files if wanted(file.bucket)]
             if files:
                 yield window, files
 
 
-def _said(row: Mapping[str, object]) -> str:
+def _described(row: Mapping[str, object]) -> str:
     pair = row["source"] if row["problem"] == DOUBLED else f"{row['source']} and {row['other']}"
     return f"{row['key']} of {row['updated_at']} {row['problem']}: {pair}"
-
-
-CHECKS = [make(table) for table in SOURCE_TABLES.values() for make in (_windows, _contract, _agreement)]

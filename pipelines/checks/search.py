@@ -1,7 +1,7 @@
 """Checks of search/*."""
 
 import polars as pl
-from dagster import AssetCheckResult, AssetCheckSeverity, AssetKey, asset_check
+from dagster import AssetCheckResult, AssetCheckSeverity
 
 from assets.corpus import CHUNKS
 from assets.labels import GOLD
@@ -9,32 +9,29 @@ from assets.search.retrieval_quality import FIGURES, QUALITY
 from assets.transforms.search.judgements import judged_accounts
 from assets.transforms.search.ranking import Retriever
 from assets.transforms.search.retrieval_metrics import better_retriever
-from pipelines.checks import verdict
+from pipelines.checks import check, count, differences
 from resources.catalogues import load_verticals
 from resources.delta.table import LakeResource
 
-_QUALITY = AssetKey(["search", "retrieval_quality"])
 
-
-@asset_check(asset=_QUALITY, name="every_question_measured")
-def every_question_measured(lake: LakeResource) -> AssetCheckResult:
+@check("search/retrieval_quality", "questions not measured, foreign, repeated or with impossible figures")
+def every_question_measured(lake: LakeResource) -> int:
     """Every description of a vertical with enough gold labels has one row, with figures from 0 to 1."""
     posts = lake.scan(CHUNKS).select("post_id", "account_id").unique().collect()
     grades = judged_accounts(lake.scan(GOLD).collect(), posts)
-    expected = {
+    expected = [
         (vertical.name, text, len(grades[vertical.name]), sum(grades[vertical.name].values()))
         for vertical in load_verticals()
         if vertical.name in grades
         for text in vertical.descriptions
-    }
-    rows = lake.scan(QUALITY).collect()
-    held = set(rows.select("vertical", "query", "judged", "relevant").iter_rows())
-    inside = pl.all_horizontal(pl.col(name).is_between(0, 1).fill_null(value=False) for name in FIGURES)
-    odd = len(expected ^ held) + rows.filter(~inside).height
-    return verdict("questions unmeasured, foreign or with impossible figures", found=odd, metadata={"rows": len(held)})
+    ]
+    schema = {name: QUALITY.polars_schema[name] for name in ("vertical", "query", "judged", "relevant")}
+    is_possible = pl.all_horizontal(pl.col(name).is_between(0, 1).fill_null(value=False) for name in FIGURES)
+    impossible = count(lake.scan(QUALITY).filter(~is_possible))
+    return impossible + differences(pl.LazyFrame(expected, schema=schema, orient="row"), lake.scan(QUALITY))
 
 
-@asset_check(asset=_QUALITY, name="hybrid_is_not_worse")
+@check("search/retrieval_quality")
 def hybrid_is_not_worse(lake: LakeResource) -> AssetCheckResult:
     """Hybrid search is not worse than dense or BM25 alone. Warns if it is, by more than 0.01 nDCG@10."""
     rows = lake.scan(QUALITY).collect()

@@ -1,19 +1,16 @@
 """Checks of summary/*."""
 
-from dagster import AssetCheckResult, AssetKey, asset_check
-
 from assets.corpus import CHUNKS
 from assets.summaries import SUMMARIES
-from pipelines.checks import verdict
+from pipelines.checks import check, count
 from resources.delta.table import LakeResource
 
 
-@asset_check(asset=AssetKey(["summary", "account_summaries"]), name="evidence_exists")
-def evidence_exists(lake: LakeResource) -> AssetCheckResult:
+@check("summary/account_summaries", "accounts without a summary, or citations of unknown posts")
+def evidence_exists(lake: LakeResource) -> int:
     """Every account of the corpus has a summary, which cites only the account's own posts in the corpus."""
-    chunks = lake.scan(CHUNKS).select("account_id", "post_id").unique().collect()
-    summaries = lake.scan(SUMMARIES).select("account_id", "post_ids").collect()
-    cited = summaries.explode("post_ids").rename({"post_ids": "post_id"})
-    foreign = cited.join(chunks, on=["account_id", "post_id"], how="anti").height
-    missing = chunks.select("account_id").unique().join(summaries, on="account_id", how="anti").height
-    return verdict("accounts without a summary, or citations of unknown posts", found=foreign + missing)
+    chunks, summaries = lake.scan(CHUNKS), lake.scan(SUMMARIES)
+    cited = summaries.select("account_id", post_id="post_ids").explode("post_id")
+    unknown = cited.join(chunks, on=["account_id", "post_id"], how="anti")
+    without = chunks.select("account_id").unique().join(summaries, on="account_id", how="anti")
+    return count(unknown) + count(without)

@@ -35,8 +35,7 @@ def erase(
     from assets.erasure.erase import look
 
     if not account_id.strip():
-        message = "The account id is empty; give an id of the source."
-        raise InputError(message)
+        raise InputError("The account id is empty; give an id of the source.")
     texts = [*(canary or []), *_lines(canaries)]
     _require_text(account_id, texts)
     require_stack()
@@ -54,16 +53,14 @@ def erase(
 def _require_text(account_id: str, texts: list[str]) -> None:
     require_utf8("The account id or a canary", account_id, *texts)
     if not all(text.strip() and "\0" not in text for text in texts):
-        message = "A canary is empty or has a zero byte; give a text that occurs in this account's data only."
-        raise InputError(message)
+        raise InputError("A canary is empty or has a zero byte; give a text that occurs in this account's data only.")
 
 
 def _lines(path: Path | None) -> list[str]:
     try:
         return [line for line in path.read_text().splitlines() if line.strip()] if path else []
     except (OSError, UnicodeDecodeError) as error:
-        message = f"--canaries is {path}; give a file with one text per line: {error}"
-        raise InputError(message) from None
+        raise InputError(f"--canaries is {path}; give a file with one text per line: {error}") from None
 
 
 @contextmanager
@@ -99,19 +96,20 @@ def _parts() -> "Iterator[Erasing]":
                 points=points,
             ),
             buckets=[int(key) for key in BUCKETS.get_partition_keys()],
-            settle_tables=lambda: _settle(TABLES_AFTER_LAKE.name),
-            settle_index=lambda: _settle(INDEX.name),
+            update_tables=lambda: _update(TABLES_AFTER_LAKE.name),
+            update_index=lambda: _update(INDEX.name),
             vacuum=(lambda: vacuum(home())) if embedded and not parts.s3.endpoint_url else None,
             on_step=lambda step: err.print(f"cippus: {step}", style="dim", highlight=False),
         )
 
 
-def _settle(job_name: str) -> None:
+def _update(job_name: str) -> None:
     from pipelines.cli.lineage import settle
 
     for step, reason in settle(home(), job_name, err).items():
-        message = f"{step} failed, so the erasure is not complete. Fix the cause and erase again: {reason}"
-        raise PermanentFailure(message)
+        raise PermanentFailure(
+            f"{step} failed, so the erasure is not complete. Fix the cause and erase again: {reason}"
+        )
 
 
 def _show_scan(found: dict[str, Any], places: list[str], *, as_json: bool) -> None:

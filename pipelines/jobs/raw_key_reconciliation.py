@@ -44,8 +44,7 @@ def _reconcile(table: SourceTable) -> OpDefinition:
         erased = Counter[str]()
         with stopping_unless_transient():
             if not isinstance(source, LiveSource):
-                message = f"Keys of {source.name} cannot be compared; set CIPPUS_SOURCE to postgres."
-                raise InputError(message)
+                raise InputError(f"Keys of {source.name} cannot be compared; set CIPPUS_SOURCE to postgres.")
             skew = timedelta(seconds=clock_skew_seconds())
             spec, count = LAKE_TABLES[table.name], bucket_count()
             keep = keeping(erasures.tombstones(), erased)

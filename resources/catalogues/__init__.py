@@ -6,27 +6,32 @@ Not here: scoring against verticals, thresholds fitted on labels, reading audien
 
 import hashlib
 import json
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
+from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 
 from resources.errors import InputError
 
 VERTICALS_PATH = Path(__file__).with_name("verticals.yaml")
-_NAME = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*")
-_KEYS = {"name", "title", "iab", "default_threshold", "descriptions"}
+Text = Annotated[str, StringConstraints(pattern=r"\S")]
 
 
 class CatalogueError(InputError):
     """A catalogue file is invalid. The message names the entry."""
 
 
-@dataclass(frozen=True)
+def _different(texts: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(texts)) != len(texts):
+        raise ValueError(texts)
+    return texts
+
+
+@dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
 class Vertical:
     """A topic of posts and accounts.
 
@@ -35,11 +40,19 @@ class Vertical:
     Content Taxonomy 3.1.
     """
 
-    name: str
-    title: str
-    descriptions: tuple[str, ...]
-    default_threshold: float
-    iab: str | None
+    name: Annotated[str, Field(pattern="^[a-z][a-z0-9]*(?:_[a-z0-9]+)*$", description="snake_case")]
+    title: Annotated[Text, Field(description="a text that is not blank")]
+    descriptions: Annotated[
+        tuple[Text, ...],
+        AfterValidator(_different),
+        Field(strict=False, min_length=2, max_length=4, description="a list of 2 to 4 different sentences"),
+    ]
+    default_threshold: Annotated[float, Field(gt=0, lt=10, description="in (0, 10)")]
+    iab: Annotated[str | None, Field(description="a quoted id or null")]
+
+
+_RULES = {name: key["description"] for name, key in TypeAdapter(Vertical).json_schema()["properties"].items()}
+"""Key of an entry → what its value must be."""
 
 
 @cache
@@ -50,13 +63,10 @@ def load_verticals() -> tuple[Vertical, ...]:
 
 def read_verticals(path: Path) -> tuple[Vertical, ...]:
     """Return the verticals of a catalogue file, in its order. Raise CatalogueError if the file is invalid."""
-    try:
-        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise CatalogueError(f"{path.name} is not YAML. Correct its syntax: {error}") from error
+    entries = read_yaml(path)
     if not isinstance(entries, list) or not entries:
         raise CatalogueError(f"{path.name} is not a list of verticals. Write one list entry per vertical.")
-    verticals = tuple(_vertical(entry) for entry in entries)
+    verticals = tuple(map(_vertical, entries))
     names = [vertical.name for vertical in verticals]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
@@ -64,6 +74,14 @@ def read_verticals(path: Path) -> tuple[Vertical, ...]:
             f"{path.name} has more than one vertical named {', '.join(repeated)}. Names must be unique."
         )
     return verticals
+
+
+def read_yaml(path: Path) -> Any:
+    """Return the content of a catalogue file. Raise CatalogueError if it is not YAML."""
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise CatalogueError(f"{path.name} is not YAML. Correct its syntax: {error}") from error
 
 
 def catalogue_hash(verticals: Sequence[Vertical]) -> str:
@@ -78,24 +96,10 @@ def catalogue_hash(verticals: Sequence[Vertical]) -> str:
 
 
 def _vertical(entry: Any) -> Vertical:
-    if not isinstance(entry, dict) or set(entry) != _KEYS:
-        raise CatalogueError(f"A vertical is {entry!r}; it must have exactly the keys {', '.join(sorted(_KEYS))}.")
-    name, title, iab = entry["name"], entry["title"], entry["iab"]
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise CatalogueError(f"The name of a vertical is {name!r}; it must be snake_case.")
-    if not isinstance(title, str) or not title.strip():
-        raise CatalogueError(f"The title of {name} is {title!r}; it must be a text that is not blank.")
-    if iab is not None and not isinstance(iab, str):
-        raise CatalogueError(f"The iab of {name} is {iab!r}; it must be a quoted id or null.")
-    threshold = entry["default_threshold"]
-    if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 < threshold < 10:
-        raise CatalogueError(f"The default_threshold of {name} is {threshold!r}; it must be in (0, 10).")
-    return Vertical(name, title, _descriptions(name, entry["descriptions"]), float(threshold), iab)
-
-
-def _descriptions(name: str, found: Any) -> tuple[str, ...]:
-    if not isinstance(found, list) or not all(isinstance(text, str) and text.strip() for text in found):
-        raise CatalogueError(f"The descriptions of {name} are {found!r}; they must be a list of sentences.")
-    if not 2 <= len(found) <= 4 or len(set(found)) != len(found):
-        raise CatalogueError(f"The descriptions of {name} are {found!r}; they must be 2 to 4 different sentences.")
-    return tuple(found)
+    if not isinstance(entry, dict) or entry.keys() != _RULES.keys():
+        raise CatalogueError(f"A vertical is {entry!r}; it must have exactly the keys {', '.join(sorted(_RULES))}.")
+    try:
+        return Vertical(**entry)
+    except ValidationError as error:
+        key = str(error.errors()[0]["loc"][0])
+        raise CatalogueError(f"The {key} of {entry['name']} is {entry[key]!r}; it must be {_RULES[key]}.") from None

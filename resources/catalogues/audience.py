@@ -10,9 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
-from resources.catalogues import CatalogueError
+from resources.catalogues import CatalogueError, read_yaml
 
 AUDIENCE_COLUMNS_PATH = Path(__file__).with_name("audience_columns.yaml")
 LANDING = "landing/audience/"
@@ -101,10 +99,7 @@ def load_audience_columns() -> AudienceColumns:
 
 def read_audience_columns(path: Path) -> AudienceColumns:
     """Return the columns of a catalogue file. Raise CatalogueError, which names the entry, if the file is invalid."""
-    try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise CatalogueError(f"{path.name} is not YAML. Correct its syntax: {error}") from error
+    found = read_yaml(path)
     if not isinstance(found, dict) or set(found) != _SECTIONS:
         raise CatalogueError(f"{path.name} must have exactly the sections {', '.join(sorted(_SECTIONS))}.")
     roles = found["columns"]

@@ -14,7 +14,7 @@ from tempfile import NamedTemporaryFile
 from typing import Any
 
 from dagster import ConfigurableResource
-from pydantic import Field
+from pydantic import Field, TypeAdapter
 
 from resources.errors import InputError
 from resources.s3.client import S3Resource
@@ -101,11 +101,6 @@ class Subject:
             for kind in kinds
         )
 
-    def owned(self, name: str, values: Iterable[str | None], kinds: Sequence[str] | None = None) -> set[str]:
-        """Return the distinct values of a column with this name that the account owns."""
-        of_column = FIELD_KINDS.get(name, ()) if kinds is None else kinds
-        return {value for value in set(values) if value is not None and self.owns(of_column, value)}
-
 
 @dataclass(frozen=True)
 class Tombstone:
@@ -155,11 +150,10 @@ class ErasureResource(ConfigurableResource):  # type: ignore[type-arg]
         hashed = KeyedHash(self._key().encode())
         check = {"check": hashed("check", PREFIX)}
         if not self.s3.put_json(_KEY_CHECK, check, if_absent=True) and self.s3.get_json(_KEY_CHECK) != check:
-            message = (
+            raise ErasureKeyError(
                 f"CIPPUS_ERASURE_KEY is not the key of the tombstones in {self.s3.uri(PREFIX)}, so erased accounts "
                 "would come back. Set it to their key."
             )
-            raise ErasureKeyError(message)
         return hashed
 
     def _key(self) -> str:
@@ -167,8 +161,9 @@ class ErasureResource(ConfigurableResource):  # type: ignore[type-arg]
             return _read_or_create_key(Path(self.key_file))
         if len(self.key) < _MIN_KEY_CHARACTERS:
             found = f"has {len(self.key)} characters" if self.key else "is not set"
-            message = f"CIPPUS_ERASURE_KEY {found}; set it to a secret of at least {_MIN_KEY_CHARACTERS} characters."
-            raise ErasureKeyError(message)
+            raise ErasureKeyError(
+                f"CIPPUS_ERASURE_KEY {found}; set it to a secret of at least {_MIN_KEY_CHARACTERS} characters."
+            )
         return self.key
 
     def subject(
@@ -189,16 +184,8 @@ class ErasureResource(ConfigurableResource):  # type: ignore[type-arg]
         return self._read(subject.account)
 
     def _read(self, account: str) -> Tombstone:
-        stored = self.s3.get_json(_tombstone_key(account))
-        if stored is None:
-            return Tombstone(account)
-        return Tombstone(
-            account,
-            frozenset(stored["items"]),
-            tuple(stored["attempts"]),
-            bool(stored["complete"]),
-            tuple(stored.get("generations", ())),
-        )
+        stored = self.s3.get_json(_tombstone_key(account)) or {}
+        return TypeAdapter(Tombstone).validate_python({**stored, "account": account})
 
     def begin(self, subject: Subject, generations: Iterable[str] = ()) -> Tombstone:
         """Write the tombstone before anything is deleted. From now on the account is not extracted."""

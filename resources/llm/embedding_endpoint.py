@@ -128,8 +128,6 @@ class EndpointModel(EmbeddingModel):
         """Send nothing yet. ``requests`` run concurrently, each with at most ``request_tokens`` tokens."""
         self.name = endpoint.model
         self.tokenizer = tokenizer
-        self.tokenizer_name = tokenizer.name
-        self.max_content_tokens = tokenizer.max_tokens - SPECIAL_TOKENS
         self._endpoint = endpoint
         self._requests = requests
         self._request_tokens = request_tokens or DEFAULT_REQUEST_TOKENS
@@ -150,7 +148,7 @@ class EndpointModel(EmbeddingModel):
         Raises PermanentEndpointError at once, and TransientEndpointError after the last attempt. Requests that are
         running are then abandoned.
         """
-        lengths = np.array(self.token_counts(texts), dtype=np.int32) + SPECIAL_TOKENS
+        lengths = np.array(self.tokenizer.token_counts(texts), dtype=np.int32) + SPECIAL_TOKENS
         waiting = deque(length_batches(lengths, self._request_tokens, MAX_TEXTS))
         stopped = threading.Event()
         running: dict[Future[NDArray[np.float32]], list[int]] = {}

@@ -26,9 +26,6 @@ class EmbeddingModel(ABC):
     name: str
     """Names a generation of vectors: models that give a text other vectors have other names."""
     tokenizer: WordPieceTokenizer
-    tokenizer_name: str
-    max_content_tokens: int
-    """The longest text that is embedded whole, in tokens of ``tokenizer_name``, without special tokens."""
 
     @property
     @abstractmethod
@@ -46,13 +43,10 @@ class EmbeddingModel(ABC):
             found.update(zip(indices, batch, strict=True))
         return np.array([found[number] for number in range(len(texts))], np.float32)
 
-    def token_counts(self, texts: Sequence[str]) -> list[int]:
-        """Return the number of tokens of each whole text, without special tokens."""
-        return self.tokenizer.token_counts(texts)
-
-    def token_offsets(self, texts: Sequence[str]) -> Iterator[list[tuple[int, int]]]:
-        """Yield the (start, end) character offsets of each whole text's tokens, without special tokens."""
-        return self.tokenizer.token_offsets(texts)
+    @property
+    def max_content_tokens(self) -> int:
+        """The longest text that is embedded whole, in tokens of ``tokenizer``, without special tokens."""
+        return self.tokenizer.max_tokens - SPECIAL_TOKENS
 
 
 class MiniLmModel(EmbeddingModel):
@@ -63,10 +57,8 @@ class MiniLmModel(EmbeddingModel):
     """
 
     name: str = "all-MiniLM-L6-v2@1110a243"
-    tokenizer_name: str = WordPieceTokenizer.name
     dimension: int = 384
     max_tokens: int = MAX_POSITIONS
-    max_content_tokens: int = MAX_POSITIONS - SPECIAL_TOKENS
 
     def __init__(self, folder: Path, threads: int, batch_tokens: int | None = None) -> None:
         """Open the files in ``folder``. Raise ModelFilesError when they are missing or differ from the published ones.

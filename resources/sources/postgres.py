@@ -79,8 +79,9 @@ class PostgresResource(ConfigurableResource):  # type: ignore[type-arg]
             return postgres_address.of_secret(found, f"The secret {self.secret_id}")
         if self.stack_file:
             return postgres_address.of_setting(EmbeddedStack.read(Path(self.stack_file)).postgres_dsn, self.stack_file)
-        message = "No source database is configured; set CIPPUS_POSTGRES_DSN or CIPPUS_POSTGRES_SECRET_ID."
-        raise SourceUnavailableError(message)
+        raise SourceUnavailableError(
+            "No source database is configured; set CIPPUS_POSTGRES_DSN or CIPPUS_POSTGRES_SECRET_ID."
+        )
 
     def _settings(self) -> Iterator[str]:
         """Yield the statements that make a transaction independent of settings of the role and the database."""

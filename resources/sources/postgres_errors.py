@@ -87,5 +87,4 @@ def translated(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     except adbc_driver_manager.Error as error:
         raise refused(error) from None
     except (pa.ArrowException, OSError) as error:  # raised by Arrow itself, without an ADBC error
-        message = f"The source database ended the stream: {str(error).splitlines()[0]}"
-        raise SourceUnavailableError(message) from None
+        raise SourceUnavailableError(f"The source database ended the stream: {str(error).splitlines()[0]}") from None

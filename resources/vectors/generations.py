@@ -33,12 +33,12 @@ class IndexConfig:
 
 @dataclass(frozen=True)
 class Generation:
-    """One collection. ``id`` is made with it; ``held`` means rolled back: no run promotes it again."""
+    """One collection. ``id`` is made with it; No run promotes it again once it ``is_rolled_back``."""
 
     number: int
     id: str
     index_config: IndexConfig
-    held: bool = False
+    is_rolled_back: bool = False
 
     @property
     def name(self) -> str:
@@ -47,7 +47,7 @@ class Generation:
 
     def to_json(self) -> dict[str, Any]:
         """Return the metadata that an engine stores with the collection; the number is in its name."""
-        return {"generation": self.id, "recipe": asdict(self.index_config), "held": self.held}
+        return {"generation": self.id, "recipe": asdict(self.index_config), "held": self.is_rolled_back}
 
     @classmethod
     def from_json(cls, name: str, stored: dict[str, Any]) -> "Generation":
@@ -69,9 +69,10 @@ class Generations(ABC):
 
     place: str
 
-    @abstractmethod
     def all(self) -> list[Generation]:
-        """Return every generation, by number."""
+        """Return every generation, by number. Ignore collections with other names."""
+        names = [name for name in self._names() if generation_number(name) is not None]
+        return sorted(map(self._read, names), key=lambda found: found.number)
 
     @abstractmethod
     def create(self, index_config: IndexConfig) -> Generation:
@@ -97,10 +98,10 @@ class Generations(ABC):
         before = self._aliases().get(SERVING)
         if before != generation.name:
             self._swap(generation.name, before)
-            self._set_held(generation, held=False)
+            self._mark(generation, is_rolled_back=False)
 
     def roll_back(self) -> Generation:
-        """Serve the previous generation again, hold the one that it replaces, and return what is served now.
+        """Serve the previous generation again, mark the replaced one as rolled back, and return the served one.
 
         Raises NoPreviousError when there is none.
         """
@@ -108,15 +109,19 @@ class Generations(ABC):
         if previous is None:
             raise NoPreviousError(f"There is no generation before the one that is served in {self.place}.")
         if serving is not None:
-            self._set_held(serving, held=True)
+            self._mark(serving, is_rolled_back=True)
         self._swap(previous.name, serving.name if serving else None)
-        return self._set_held(previous, held=False)
+        return self._mark(previous, is_rolled_back=False)
 
     def drop(self, generation: Generation) -> None:
         """Delete a generation that is not served, with its points, payloads and log."""
         if self._aliases().get(SERVING) == generation.name:
             raise VectorIndexError(f"{generation.name} is served and cannot be dropped.")
         self._delete(generation)
+
+    @abstractmethod
+    def _names(self) -> list[str]:
+        """Return the names of all collections."""
 
     @abstractmethod
     def _aliases(self) -> dict[str, str]:
@@ -145,7 +150,7 @@ class Generations(ABC):
         except CollectionMissingError:
             return None
 
-    def _set_held(self, generation: Generation, *, held: bool) -> Generation:
-        marked = replace(self._read(generation.name), held=held)
+    def _mark(self, generation: Generation, *, is_rolled_back: bool) -> Generation:
+        marked = replace(self._read(generation.name), is_rolled_back=is_rolled_back)
         self._write(marked)
         return marked

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,24 +42,10 @@ PAYLOAD_INDEXES: Mapping[str, IndexKind] = {
 T = TypeVar("T")
 Payloads = Mapping[str, Mapping[str, Any]]
 """Point id → payload."""
+Record = Any
+"""A point as the clients of Qdrant and of Edge return it: ``id``, and ``payload`` and ``vector`` if requested."""
 _WIDENING = 4
 _HASHES = ["content_hash", "payload_digest"]
-
-
-class Record(Protocol):
-    """A point as Qdrant's clients return it."""
-
-    @property
-    def id(self) -> Any:
-        """UUID or number."""
-
-    @property
-    def payload(self) -> Any:
-        """Payload, or None when it was not requested."""
-
-    @property
-    def vector(self) -> Any:
-        """Vectors by name, or None when they were not requested."""
 
 
 class VectorIndex(ABC):

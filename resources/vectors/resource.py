@@ -63,16 +63,11 @@ class QdrantResource(ConfigurableResource):  # type: ignore[type-arg]
                     "No collection is served: run the lineage (`cippus run`). If it has run, its collection is lost "
                     "and a run builds it again, or the gate refused it and qdrant/promotion says why."
                 )
-            held = serving.index_config
-            if model is not None and held.sparse != SPARSE_ENCODING:
+            built_with, used = (serving.index_config.model, serving.index_config.sparse), (model, SPARSE_ENCODING)
+            if model is not None and built_with != used:
                 raise CollectionMismatchError(
-                    f"{serving.name} is served and holds terms of {held.sparse}; queries are of {SPARSE_ENCODING}: "
-                    "run the lineage, which builds a generation for it."
-                )
-            if model is not None and held.model != model:
-                raise CollectionMismatchError(
-                    f"{serving.name} is served and holds vectors of {held.model}; the encoder is {model}: "
-                    "set it back, or run the lineage, which builds a generation for it."
+                    f"{serving.name} is served and was built with {' and '.join(built_with)}; searches use {model} and "
+                    f"{SPARSE_ENCODING}. Run the lineage, which builds a generation for them, or set the encoder back."
                 )
             yield generations.open(serving)
 

@@ -31,8 +31,8 @@ class VectorStore:
 
         Streams the table's hashes once (a sixtieth of its bytes); memory grows with the number of matches.
         """
-        held = self.lake.scan(self.spec).filter(pl.col("model") == model).select(BUCKET, "content_hash")
-        return held.join(hashes.lazy(), on="content_hash", how="semi").collect(engine="streaming")
+        stored = self.lake.scan(self.spec).filter(pl.col("model") == model).select(BUCKET, "content_hash")
+        return stored.join(hashes.lazy(), on="content_hash", how="semi").collect(engine="streaming")
 
     def read(self, bucket: int, wanted: pl.DataFrame, model: str) -> pl.DataFrame:
         """Return (content_hash, vector) of the ``wanted`` (account_slice, content_hash) in the bucket, each hash once.
@@ -81,12 +81,12 @@ class VectorStore:
         self.lake.append(self.spec, rows)
 
     def _require_length(self, model: str, length: int) -> None:
-        held = self._lengths.get(model) or self.dimension(model) or length
-        self._lengths[model] = held
-        if length != held:
+        known = self._lengths.get(model) or self.dimension(model) or length
+        self._lengths[model] = known
+        if length != known:
             raise VectorLengthError(
-                f"{model} gives vectors of {length} numbers, and those that are stored have {held}: "
-                "another model has this name now, so give it another one here too."
+                f"{model} gives vectors of {length} numbers, but its stored vectors have {known}. "
+                "Another model has this name now: give it another name here too."
             )
 
     def _files(self, bucket: int | None = None) -> list[DataFile]:
@@ -95,8 +95,8 @@ class VectorStore:
         if table is None:
             return []
         files, of = pl.DataFrame(table.get_add_actions(flatten=True)), f"partition.{BUCKET}"
-        held = files if bucket is None else files.filter(pl.col(of) == bucket)
-        newest_first = held.sort("modification_time", "path", descending=[True, False])
+        chosen = files if bucket is None else files.filter(pl.col(of) == bucket)
+        newest_first = chosen.sort("modification_time", "path", descending=[True, False])
         rows = newest_first.select("path", "size_bytes", "num_records", of).iter_rows()
         return [DataFile(path, size, count or 0, where) for path, size, count, where in rows]
 

@@ -198,9 +198,7 @@ def test_the_length_of_a_models_vectors_is_known(lake: LakeResource) -> None:
     assert [store.dimension(name) for name in ("one@1", "two@1", "three@1")] == [8, 5, None]
     odd = pl.DataFrame([(0, 1, content_hash("odd"), "one@1", [1.0] * 9)], schema=VECTORS.polars_schema, orient="row")
     for asked in (store, VectorStore(lake, VECTORS)):
-        with pytest.raises(
-            VectorLengthError, match="one@1 gives vectors of 9 numbers, and those that are stored have 8"
-        ):
+        with pytest.raises(VectorLengthError, match="one@1 gives vectors of 9 numbers, but its stored vectors have 8"):
             asked.append(odd)
     assert lake.scan(VECTORS).collect().height == 12
 

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from assets.transforms.summaries import (
     POSTS_PER_SUMMARY,
+    current_summaries,
     excerpt,
     representatives,
-    still_standing,
     summarise,
     text_names,
 )
@@ -106,7 +106,7 @@ def account(*texts: str, name: str = "a") -> pl.DataFrame:
 def stands(then: pl.DataFrame, now: pl.DataFrame, cited: list[str]) -> list[str]:
     made_of = text_names(then).group_by("account_id").agg(made_of_texts="text_name")
     summaries = made_of.with_columns(post_ids=pl.lit(cited, pl.List(pl.String)))
-    return still_standing(summaries, text_names(now))["account_id"].to_list()
+    return current_summaries(summaries, text_names(now))["account_id"].to_list()
 
 
 HUNDRED = [f"text {n}" for n in range(100)]

@@ -65,7 +65,7 @@ def real_length_posts(count: int, model: MiniLmModel) -> list[str]:
     book = load_phrasebook()
     phrases = [line for vertical in book.verticals.values() for line in (*vertical.lines, *vertical.details)]
     words = sorted({word for phrase in (*phrases, *book.closers) for word in re.findall(r"[A-Za-z']+[.,!?]?", phrase)})
-    tokens = dict(zip(words, model.token_counts(words), strict=True))
+    tokens = dict(zip(words, model.tokenizer.token_counts(words), strict=True))
     texts = []
     for _ in range(count):
         drawn = round(rng.lognormvariate(_LOG_TOKENS, _LOG_TOKENS_SPREAD))

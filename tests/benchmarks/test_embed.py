@@ -44,7 +44,7 @@ def test_posts_are_as_long_as_real_ones_and_the_same_each_time(model: MiniLmMode
     texts = embed.real_length_posts(1_000, model)
     assert texts == embed.real_length_posts(1_000, model)
     assert len(set(texts)) == 1_000
-    tokens = np.array(model.token_counts(texts))
+    tokens = np.array(model.tokenizer.token_counts(texts))
     # X-Topic: percentiles 10, 50, 90 of 16, 42 and 126 tokens, 58 on average.
     assert 13 <= np.percentile(tokens, 10) <= 20
     assert 38 <= np.median(tokens) <= 48

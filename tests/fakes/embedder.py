@@ -15,8 +15,21 @@ from numpy.typing import NDArray
 
 from resources.llm.embedder import EmbedderResource
 from resources.models.embedder import MiniLmModel
+from resources.models.tokenizer import WordPieceTokenizer
 
 _TOKEN = re.compile(r"\w+|[^\w\s]")
+
+
+class FakeTokenizer(WordPieceTokenizer):
+    def __init__(self) -> None:
+        self.max_tokens = MiniLmModel.max_tokens
+
+    def token_counts(self, texts: Sequence[str]) -> list[int]:
+        return [len(offsets) for offsets in self.token_offsets(texts)]
+
+    def token_offsets(self, texts: Sequence[str]) -> Iterator[list[tuple[int, int]]]:
+        for text in texts:
+            yield [match.span() for match in _TOKEN.finditer(text)]
 
 
 class CountingEmbedder(MiniLmModel):
@@ -28,13 +41,7 @@ class CountingEmbedder(MiniLmModel):
         self.embedded: Counter[str] = Counter()
         self.calls = 0
         self._batch_size = batch_size
-
-    def token_counts(self, texts: Sequence[str]) -> list[int]:
-        return [len(offsets) for offsets in self.token_offsets(texts)]
-
-    def token_offsets(self, texts: Sequence[str]) -> Iterator[list[tuple[int, int]]]:
-        for text in texts:
-            yield [match.span() for match in _TOKEN.finditer(text)]
+        self.tokenizer = FakeTokenizer()
 
     def embed(self, texts: Sequence[str]) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
         self.calls += 1

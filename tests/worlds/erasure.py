@@ -69,8 +69,8 @@ def erasing(world: World, vacuum: Callable[[], int] | None = None) -> Erasing:
         qdrant=world.qdrant,
         scan=Scan(s3=world.s3, folders={"index": world.folder}, points=lambda: _points(world)),
         buckets=range(bucket_count()),
-        settle_tables=lambda: _settled(world, *TABLE_GROUPS),
-        settle_index=lambda: _settled(world, *INDEX_GROUPS),
+        update_tables=lambda: _settled(world, *TABLE_GROUPS),
+        update_index=lambda: _settled(world, *INDEX_GROUPS),
         vacuum=vacuum,
     )
 

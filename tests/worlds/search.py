@@ -2,6 +2,7 @@
 
 import shutil
 import uuid
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from qdrant_client import QdrantClient
 
 from assets.search.query import Question
-from assets.transforms.search.bm25 import document_frequencies, weigh_query
+from assets.transforms.search.bm25 import weigh_query
 from resources.vectors.bm25 import SparseEncoder
 from resources.vectors.edge.generations import EdgeGenerations
 from resources.vectors.generations import IndexConfig
@@ -64,7 +65,7 @@ class Corpus:
     def questions(self, count: int) -> list[Question]:
         """Questions of one to five words; some are nobody's words."""
         random, encoder = np.random.default_rng(self.seed + 1), SparseEncoder()
-        frequencies = dict(document_frequencies([point.sparse for point in self.points]).iter_rows())
+        frequencies = Counter(term for point in self.points for term in point.sparse.indices.tolist())
         asked = []
         for _ in range(count):
             words = self._words(random, int(random.integers(1, 6)))

@@ -1,39 +1,15 @@
-"""Corpus-wide BM25 statistics: document frequencies, and the IDF weights of a query's terms."""
+"""The IDF weights of a query's terms."""
 
 import math
-from collections.abc import Iterable, Mapping
-from typing import Protocol
+from collections.abc import Mapping
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 DOCUMENT_WEIGHT_BELOW, DOCUMENT_WEIGHT_BITS, FLOAT32_BITS = 2.2, 10, 24
 _LARGEST_STEP = 0.25
 """The coarsest step of weights. Beyond about 400 terms a query's scores are no longer exact: an engine rounds each sum
 to 24 bits, and accounts that differ by less may change places between engines."""
-FREQUENCY_SCHEMA = pl.Schema({"term": pl.Int64(), "documents": pl.Int64()})
-
-
-class HasTerms(Protocol):
-    """A document's sparse vector: ``indices`` are its distinct term ids."""
-
-    @property
-    def indices(self) -> NDArray[np.uint32]:
-        """Distinct term ids, uint32."""
-
-
-def document_frequencies(documents: Iterable[HasTerms]) -> pl.DataFrame:
-    """Return (term, documents): how many documents hold each term, sorted by term."""
-    term_ids = [document.indices for document in documents]
-    terms, counts = np.unique(np.concatenate([np.empty(0, np.uint32), *term_ids]), return_counts=True)
-    return pl.DataFrame({"term": terms.astype(np.int64), "documents": counts}, schema=FREQUENCY_SCHEMA)
-
-
-def combined(frequencies: Iterable[pl.DataFrame]) -> pl.DataFrame:
-    """Add the document frequencies of disjoint parts of the corpus (its buckets); sorted by term."""
-    parts = pl.concat([pl.DataFrame(schema=FREQUENCY_SCHEMA), *frequencies])
-    return parts.group_by("term").agg(pl.col("documents").sum()).sort("term")
 
 
 def idf(document_frequency: int, documents: int) -> float:

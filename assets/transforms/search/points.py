@@ -1,8 +1,7 @@
-"""The points that the index should hold, and their differences from the points that it holds."""
+"""The points that the index should have, and their differences from its points."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -21,7 +20,8 @@ SHOWN = (
     "content_hash",
 )
 DIGEST = "payload_digest"
-HELD = ["point_id", "content_hash", DIGEST]
+HASHES = ["point_id", "content_hash", DIGEST]
+ADD, REWRITE, SET_PAYLOAD = "add", "rewrite", "set payload"
 _FIELDS = sorted([*SHOWN, "posted_at", "verticals", "post_verticals"])
 _DIGEST_BITS = 53
 """Every JSON reader represents integers of this size exactly."""
@@ -73,33 +73,26 @@ def payloads(points: pl.DataFrame) -> Iterator[dict[str, Any]]:
         yield {name: value for name, value in row.items() if value is not None}
 
 
-@dataclass(frozen=True)
-class IndexChanges:
-    """Sorted ids of points to add, to change and to delete, and the number of unchanged points."""
+def compare(desired: pl.DataFrame, stored: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
+    """Return ``desired_points`` with a column ``action``, and the ids of the ``stored_points`` to delete.
 
-    new: list[str]
-    changed: list[str]
-    gone: list[str]
-    unchanged: int
-
-
-def compare(desired: pl.DataFrame, held: pl.DataFrame) -> IndexChanges:
-    """Compare ``desired_points`` with ``held_points``; a point changed if its content hash or digest differs."""
-    known = desired.join(held, on="point_id", how="semi")
-    changed = known.join(held, on=HELD, how="anti", nulls_equal=True)
-    return IndexChanges(
-        _ids(desired.join(held, on="point_id", how="anti")),
-        _ids(changed),
-        _ids(held.join(desired, on="point_id", how="anti")),
-        known.height - changed.height,
+    ``action`` is ADD, REWRITE for another text, SET_PAYLOAD for another payload of the same text, or null.
+    """
+    hashes = stored.select("point_id", _text="content_hash", _digest=DIGEST)
+    action = (
+        pl.when(pl.col("_text").is_null())
+        .then(pl.lit(ADD))
+        .when(pl.col("_text") != pl.col("content_hash"))
+        .then(pl.lit(REWRITE))
+        .when(pl.col("_digest") != pl.col(DIGEST))
+        .then(pl.lit(SET_PAYLOAD))
     )
+    joined = desired.join(hashes, on="point_id", how="left", maintain_order="left")
+    others = stored.join(desired, on="point_id", how="anti")
+    return joined.with_columns(action=action).drop("_text", "_digest"), others["point_id"].to_list()
 
 
-def held_points(hashes: Iterable[tuple[str, str, int]]) -> pl.DataFrame:
-    """Return the points of an index as a table of HELD, sorted by id, each id once."""
-    schema = dict(zip(HELD, (pl.String, pl.String, pl.Int64), strict=True))
+def stored_points(hashes: Iterable[tuple[str, str, int]]) -> pl.DataFrame:
+    """Return the points of an index as a table of HASHES, sorted by id, each id once."""
+    schema = dict(zip(HASHES, (pl.String, pl.String, pl.Int64), strict=True))
     return pl.DataFrame(list(hashes), schema=schema, orient="row").unique("point_id").sort("point_id")
-
-
-def _ids(points: pl.DataFrame) -> list[str]:
-    return points["point_id"].sort().to_list()

@@ -1,7 +1,7 @@
 """Fuse two candidate lists and rank accounts with their evidence."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from itertools import pairwise
 from typing import Any, Protocol
@@ -65,14 +65,13 @@ class Candidates:
         return Candidates(dense, [] if retriever is Retriever.DENSE else self.bm25, self.cosines)
 
 
-@dataclass(frozen=True)
-class FusedChunk:
-    """A chunk with its fused score, and its part, score and rank (from 1) in each list.
+@dataclass(frozen=True, kw_only=True)
+class _Fused:
+    """A fused score, ``dense_part + bm25_part``, and the score and rank (from 1) in each list.
 
     If a list lacks the chunk, its score and rank there are None, and its part is 0.
     """
 
-    candidate: Candidate
     score: float
     dense_part: float
     dense_score: float | None
@@ -82,23 +81,23 @@ class FusedChunk:
     bm25_rank: int | None
 
 
-@dataclass(frozen=True)
-class Evidence:
+@dataclass(frozen=True, kw_only=True)
+class FusedChunk(_Fused):
+    """A chunk with its fused score."""
+
+    candidate: Candidate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence(_Fused):
     """One post of an account, represented by its best chunk, and the reason that it was found.
 
-    ``score`` is ``dense_part + bm25_part``; ``weight`` is its weight in the account's score.
+    ``weight`` is its weight in the account's score.
     """
 
     post_id: str
     chunk_no: int | None
-    score: float
     weight: float
-    dense_part: float
-    dense_score: float | None
-    dense_rank: int | None
-    bm25_part: float
-    bm25_score: float | None
-    bm25_rank: int | None
     text: str
 
 
@@ -151,15 +150,13 @@ def fuse(found: Candidates, k: int = RRF_K) -> list[FusedChunk]:
     in_bm25 = _ranked((chunk for chunk in found.bm25 if chunk.score > 0 and _is_of_a_post(chunk)), {})
     fused = []
     for id_ in in_dense.keys() | in_bm25.keys():
-        dense_rank, dense_score, by_dense = in_dense.get(id_, (None, None, None))
-        bm25_rank, bm25_score, by_bm25 = in_bm25.get(id_, (None, None, None))
+        dense_rank, dense_score, _ = in_dense.get(id_, (None, None, None))
+        bm25_rank, bm25_score, _ = in_bm25.get(id_, (None, None, None))
         dense_part = 1 / (k + dense_rank) if dense_rank else 0.0
         bm25_part = 1 / (k + bm25_rank) if bm25_rank else 0.0
-        candidate = by_dense or by_bm25
-        assert candidate is not None  # noqa: S101 - one of the lists has it
         fused.append(
             FusedChunk(
-                candidate=candidate,
+                candidate=(in_dense.get(id_) or in_bm25[id_])[2],
                 score=dense_part + bm25_part,
                 dense_part=dense_part,
                 dense_score=dense_score,
@@ -222,13 +219,7 @@ def _evidence(chunk: FusedChunk, number: int) -> Evidence:
     return Evidence(
         post_id=payload["post_id"],
         chunk_no=payload.get("chunk_no"),
-        score=chunk.score,
         weight=POST_WEIGHTS[number] if number < len(POST_WEIGHTS) else 0.0,
-        dense_part=chunk.dense_part,
-        dense_score=chunk.dense_score,
-        dense_rank=chunk.dense_rank,
-        bm25_part=chunk.bm25_part,
-        bm25_score=chunk.bm25_score,
-        bm25_rank=chunk.bm25_rank,
         text=text if isinstance(text, str) else "",
+        **{field.name: getattr(chunk, field.name) for field in fields(_Fused)},
     )

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import pairwise
@@ -47,11 +47,6 @@ class ChunkedText:
     chunks: tuple[Chunk, ...]
     dropped_tokens: int
 
-    @property
-    def truncated(self) -> bool:
-        """Return whether the text goes on after its last chunk."""
-        return self.dropped_tokens > 0
-
 
 class _Boundary(IntEnum):
     """How good it is to cut between two tokens; higher is better."""
@@ -61,16 +56,6 @@ class _Boundary(IntEnum):
     WORD = 2  # beside punctuation or an ideograph
     SPACE = 3
     SENTENCE = 4
-
-
-def chunk_texts(
-    texts: Sequence[str],
-    offsets: Iterable[Sequence[tuple[int, int]]],
-    max_tokens: int,
-    max_chunks: int = DEFAULT_MAX_CHUNKS,
-) -> list[ChunkedText]:
-    """Call ``chunk_text`` for each text. ``offsets`` may be an iterator, to save memory."""
-    return [chunk_text(text, of_text, max_tokens, max_chunks) for text, of_text in zip(texts, offsets, strict=True)]
 
 
 def chunk_text(

@@ -121,7 +121,7 @@ def decide(
     )
     unique = _mark(eligible, _repeats, Dropped.DUPLICATE)
     different = _mark(unique, _near_repeats, Dropped.NEAR_DUPLICATE)
-    dated = _with_last_said(different)
+    dated = _with_last_posted(different)
     capped = _mark(dated, lambda rest: _over_cap(rest, max_posts_per_account), Dropped.OVER_CAP)
     return capped.select(pl.col(name).cast(dtype) for name, dtype in DECISIONS_SCHEMA.items())
 
@@ -141,14 +141,14 @@ def input_hashes(posts: pl.DataFrame, accounts: pl.DataFrame) -> pl.DataFrame:
     return joined.select("account_id", "post_id", imprint=pl.sum_horizontal(parts).reinterpret(signed=True))
 
 
-def undecided(now: pl.DataFrame, held: pl.DataFrame) -> pl.Series:
+def undecided(now: pl.DataFrame, stored: pl.DataFrame) -> pl.Series:
     """Return the accounts of which a post came, went or changed. The posts of an account are decided together.
 
-    ``now`` and ``held`` have (account_id, post_id, imprint).
+    ``now`` and ``stored`` have (account_id, post_id, imprint).
     """
     on = ["account_id", "post_id", "imprint"]
-    came = now.join(held, on=on, how="anti", nulls_equal=True)["account_id"]
-    went = held.join(now, on=on, how="anti", nulls_equal=True)["account_id"]
+    came = now.join(stored, on=on, how="anti", nulls_equal=True)["account_id"]
+    went = stored.join(now, on=on, how="anti", nulls_equal=True)["account_id"]
     return pl.concat([came, went]).unique()
 
 
@@ -188,26 +188,26 @@ def _near_repeats(rows: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([ordered.select("post_id", _repeats="post_id").clear(), *parts]).drop_nulls()
 
 
-def _with_last_said(rows: pl.DataFrame) -> pl.DataFrame:
-    """Add ``_last_said``: when a post's text was posted last, by the post itself or by a post that repeats it.
+def _with_last_posted(rows: pl.DataFrame) -> pl.DataFrame:
+    """Add ``_last_posted``: when a post's text was posted last, by the post itself or by a post that repeats it.
 
     A post may repeat a near-duplicate, which repeats a kept post: there are two steps at most.
     """
     repeated = rows.select(duplicate_of="post_id", _kept="duplicate_of").drop_nulls()
     ends = rows.join(repeated, on="duplicate_of", how="left", maintain_order="left")
     stands_for = pl.coalesce("_kept", "duplicate_of", "post_id")
-    return ends.with_columns(_last_said=pl.col("posted_at").max().over(stands_for)).drop("_kept")
+    return ends.with_columns(_last_posted=pl.col("posted_at").max().over(stands_for)).drop("_kept")
 
 
 def _over_cap(rows: pl.DataFrame, cap: int) -> pl.DataFrame:
     """Return the posts beyond the cap of their account.
 
-    The newest posts by ``_last_said`` (ties: post_id) get RECENT_SHARE of the cap. With their own dates, a text that is
-    posted again and again would drop out. The most engaging of the others get the rest, by tiers of a factor of four;
-    within a tier the newer. Tiers keep posts from coming and going as likes change, which costs embeddings.
+    The newest posts by ``_last_posted`` (ties: post_id) get RECENT_SHARE of the cap. With their own dates, a text that
+    is posted again and again would drop out. The most engaging of the others get the rest, by tiers of a factor of
+    four; within a tier the newer. Tiers keep posts from coming and going as likes change, which costs embeddings.
     """
     place = pl.int_range(pl.len()).over("account_id")
-    newest_first = rows.sort("_last_said", "post_id", descending=[True, False], nulls_last=True)
+    newest_first = rows.sort("_last_posted", "post_id", descending=[True, False], nulls_last=True)
     ranked = newest_first.with_columns(_newest=place, _tier=_tier()).with_columns(
         _tier=pl.when(pl.col("_newest") < math.ceil(cap * RECENT_SHARE)).then(math.inf).otherwise("_tier")
     )

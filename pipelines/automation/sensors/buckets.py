@@ -1,8 +1,7 @@
 """The sensor of changed buckets: request a run for each, then one across buckets when all have succeeded."""
 
-import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from dagster import (
     DagsterInstance,
@@ -20,6 +19,7 @@ from assets.framework.incremental import Stage
 from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS, LAKE_TESTIMONIALS
 from assets.marts import LISTING_TESTIMONIALS, TOTALLING
 from assets.partitions import BUCKETS
+from pipelines.automation.sensors.cursor import Cursor
 from pipelines.automation.sensors.reachability import skipped_while_unreachable
 from pipelines.jobs.asset_jobs import ACROSS_BUCKETS, BUCKET, WRITES_TAG, all_buckets, bucket_range
 from resources.delta.state import LedgerResource
@@ -30,13 +30,13 @@ RUNS_A_TICK = 16
 LAKE_TAG, BUCKETS_TAG = "cippus/lake", "cippus/buckets"
 FIRST_STAGES = (DECIDING, LISTING_TESTIMONIALS)
 """Together, these stages read every lake table, and nothing else."""
-_ENDED_BADLY = (DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED)
+_FAILURES = (DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED)
 _INTERVAL_SECONDS = 60
 
 
 @dataclass(frozen=True)
-class Progress:
-    """The sensor's cursor, about 5 bytes per bucket.
+class Progress(Cursor):
+    """The sensor's cursor, about 5 bytes per bucket. Starting anew is safe: runs of unchanged buckets do nothing.
 
     ``lake``: the state of the lake that runs are requested for.
     ``due``: buckets whose run is not requested yet.
@@ -52,23 +52,9 @@ class Progress:
     turn: int = 0
 
     @property
-    def asked_for(self) -> str:
+    def request_id(self) -> str:
         """The id of the requests. The turn makes it new when the lake returns to an earlier state."""
         return f"{self.lake}.{self.turn}"
-
-    @classmethod
-    def read(cls, cursor: str | None) -> "Progress":
-        """Parse a cursor. Without a readable cursor, start anew: runs of unchanged buckets do nothing."""
-        try:
-            found = cls(**json.loads(cursor or ""))
-            due, running = (tuple(int(bucket) for bucket in part) for part in (found.due, found.running))
-            return cls(str(found.lake), due, running, str(found.across), int(found.turn))
-        except (ValueError, TypeError):
-            return cls()
-
-    def written(self) -> str:
-        """Return the progress as a cursor."""
-        return json.dumps(asdict(self), separators=(",", ":"))
 
 
 @dataclass(frozen=True)
@@ -85,10 +71,9 @@ class Outcome:
         buckets = {status: set[int]() for status in DagsterRunStatus}
         for run in runs:
             buckets[run.status].update(int(bucket) for bucket in run.tags.get(BUCKETS_TAG, "").split(",") if bucket)
-        succeeded = buckets[DagsterRunStatus.SUCCESS]
-        under_way = set().union(*(found for status, found in buckets.items() if status not in _ENDED_BADLY))
-        failed = set().union(*(buckets[status] for status in _ENDED_BADLY)) - under_way
-        return cls(frozenset(succeeded), frozenset(failed))
+        failed = set().union(*(buckets[status] for status in _FAILURES))
+        others = set().union(*(found for status, found in buckets.items() if status not in _FAILURES))
+        return cls(frozenset(buckets[DagsterRunStatus.SUCCESS]), frozenset(failed - others))
 
 
 _NOTHING = Outcome(frozenset(), frozenset())
@@ -107,7 +92,7 @@ def changed_buckets(
     progress, state = Progress.read(context.cursor), lake_state(lake)
     if state is None:
         return SkipReason("The lake is empty.")
-    outcome = Outcome.of(context.instance, progress.asked_for) if progress.running else _NOTHING
+    outcome = Outcome.of(context.instance, progress.request_id) if progress.running else _NOTHING
     if state != progress.lake:
         stale = stale_buckets(lake, ledger)
         progress = begun(progress, state, stale, outcome.succeeded, is_current=across_is_current(lake, ledger))
@@ -117,10 +102,10 @@ def changed_buckets(
 
 def lake_state(lake: LakeResource) -> str | None:
     """Return a fingerprint of the lake and of the rules of FIRST_STAGES, or None for an empty lake."""
-    held = [lake.contents(spec) for spec in (LAKE_ACCOUNTS, LAKE_POSTS, LAKE_TESTIMONIALS)]
-    if not any(held):
+    tables = [lake.contents(spec) for spec in (LAKE_ACCOUNTS, LAKE_POSTS, LAKE_TESTIMONIALS)]
+    if not any(tables):
         return None
-    parts = (f"{bucket}:{found.fingerprint}" for contents in held for bucket, found in sorted(contents.items()))
+    parts = (f"{bucket}:{found.fingerprint}" for contents in tables for bucket, found in sorted(contents.items()))
     return fingerprint([*(stage.version for stage in FIRST_STAGES), *parts])
 
 
@@ -160,32 +145,35 @@ def step(progress: Progress, outcome: Outcome, runs_a_tick: int | None) -> Senso
     state, so that a repeated tick asks for nothing new.
     """
     if progress.due:
-        asked, due = progress.due[:runs_a_tick], progress.due[runs_a_tick:] if runs_a_tick else ()
-        alone = [_alone(one, progress.asked_for) for one in asked]
-        requests = alone if runs_a_tick is not None else [_together(asked, progress.asked_for)]
-        return SensorResult(requests, cursor=replace(progress, due=due, running=(*progress.running, *asked)).written())
+        requested, due = progress.due[:runs_a_tick], progress.due[runs_a_tick:] if runs_a_tick else ()
+        groups = [(bucket,) for bucket in requested] if runs_a_tick else [requested]
+        requests = [_request(buckets, progress.request_id) for buckets in groups]
+        running = (*progress.running, *requested)
+        return SensorResult(requests, cursor=replace(progress, due=due, running=running).written())
     running = tuple(bucket for bucket in progress.running if bucket not in outcome.succeeded)
     progress = replace(progress, running=running)
     if failed := sorted(outcome.failed & set(running)):
-        reason = f"Bucket {_named(failed)} failed. Repeat its run; the run across all buckets waits for it."
+        reason = f"Bucket {_listed(failed)} failed. Repeat its run; the run across all buckets waits for it."
         return SensorResult(skip_reason=reason, cursor=progress.written())
     if running:
-        return SensorResult(skip_reason=f"Bucket {_named(running)} is running.", cursor=progress.written())
+        return SensorResult(skip_reason=f"Bucket {_listed(running)} is running.", cursor=progress.written())
     if progress.across == progress.lake:
         return SensorResult(skip_reason="The lake has not changed.", cursor=progress.written())
-    request = RunRequest(f"{progress.asked_for}/across", job_name=ACROSS_BUCKETS.name, tags=dict(all_buckets()))
+    request = RunRequest(f"{progress.request_id}/across", job_name=ACROSS_BUCKETS.name, tags=dict(all_buckets()))
     return SensorResult([request], cursor=replace(progress, across=progress.lake).written())
 
 
-def _alone(bucket: int, state: str) -> RunRequest:
-    tags = {LAKE_TAG: state, BUCKETS_TAG: str(bucket), WRITES_TAG: f"bucket {bucket}"}
-    return RunRequest(f"{state}/{bucket}", job_name=BUCKET.name, partition_key=str(bucket), tags=tags)
+def _request(buckets: Sequence[int], request_id: str) -> RunRequest:
+    named = _listed(buckets)
+    is_one = len(buckets) == 1
+    place = {WRITES_TAG: f"bucket {named}"} if is_one else bucket_range(buckets)
+    return RunRequest(
+        f"{request_id}/{named}",
+        job_name=BUCKET.name,
+        partition_key=named if is_one else None,
+        tags={LAKE_TAG: request_id, BUCKETS_TAG: named, **place},
+    )
 
 
-def _together(buckets: Sequence[int], state: str) -> RunRequest:
-    tags: Mapping[str, str] = {LAKE_TAG: state, BUCKETS_TAG: ",".join(map(str, buckets)), **bucket_range(buckets)}
-    return RunRequest(f"{state}/{'-'.join(map(str, buckets))}", job_name=BUCKET.name, tags=dict(tags))
-
-
-def _named(buckets: Iterable[int]) -> str:
-    return ", ".join(map(str, buckets))
+def _listed(buckets: Iterable[int]) -> str:
+    return ",".join(map(str, buckets))

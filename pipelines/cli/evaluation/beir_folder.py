@@ -12,8 +12,8 @@ from resources.errors import InputError
 
 _BATCH_ROWS = 2_048
 _EXPECTED = "expected one with corpus.parquet, queries.parquet and qrels_test.tsv"
-_HEADERS = {"query-id", "query_id", "qid"}
-_GRADE = re.compile(r"-?[0-9]{1,6}")
+_HEADER = re.compile(r"\s*(query-id|query_id|qid)\s*\t.*", re.IGNORECASE | re.DOTALL)
+_JUDGEMENT = re.compile(r"\s*([^\t]*[^\t\s])\s*\t\s*([^\t]*[^\t\s])\s*\t\s*(-?[0-9]{1,6})\s*")
 
 
 @dataclass(frozen=True)
@@ -85,16 +85,14 @@ def _grades(path: Path) -> dict[str, dict[str, int]]:
     try:
         with path.open(encoding="utf-8-sig") as lines:
             for number, line in enumerate(lines, start=1):
-                fields = [field.strip() for field in line.split("\t")]
-                if fields == [""] or (number == 1 and fields[0].lower() in _HEADERS):
-                    continue
-                if len(fields) != 3 or not all(fields) or not _GRADE.fullmatch(fields[2]):
+                if judgement := _JUDGEMENT.fullmatch(line):
+                    query, document, grade = judgement.groups()
+                    found.setdefault(query, {})[document] = int(grade)
+                elif line.strip() and not (number == 1 and _HEADER.fullmatch(line)):
                     raise InputError(
                         f"{path} line {number} is not query-id, corpus-id and a whole grade, separated by tabs "
                         "(a grade has up to six digits)."
                     )
-                query, document, grade = fields
-                found.setdefault(query, {})[document] = int(grade)
     except UnicodeDecodeError:
         raise InputError(
             f"{path} is not UTF-8 text; expected lines of query-id, corpus-id and grade, separated by tabs."
@@ -107,12 +105,12 @@ def _opened(path: Path, columns: Sequence[str]) -> pq.ParquetFile:
         parquet = pq.ParquetFile(path)
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path} cannot be read as Parquet: {str(error).splitlines()[0]}") from None
-    missing = [name for name in columns if name not in parquet.schema_arrow.names]
-    if missing:
-        raise InputError(f"{path} has no column {missing[0]}; expected {', '.join(columns)}.")
-    repeated = [name for name in columns if parquet.schema_arrow.names.count(name) > 1]
-    if repeated:
-        raise InputError(f"{path} has more than one column {repeated[0]}; expected each once.")
+    for name in columns:
+        times = parquet.schema_arrow.names.count(name)
+        if not times:
+            raise InputError(f"{path} has no column {name}; expected {', '.join(columns)}.")
+        if times > 1:
+            raise InputError(f"{path} has more than one column {name}; expected each once.")
     return parquet
 
 
@@ -120,17 +118,16 @@ def _rows(path: Path, columns: Sequence[str]) -> Iterator[list[tuple[str | None,
     """Yield rows of some columns as text, in batches; ids may be integers in the file."""
     parquet = _opened(path, columns)
     for name in columns:
-        held = parquet.schema_arrow.field(name).type
-        held = held.value_type if pa.types.is_dictionary(held) else held
-        is_text = pa.types.is_string(held) or pa.types.is_large_string(held) or pa.types.is_string_view(held)
-        if not (is_text or pa.types.is_null(held) or (name.endswith("_id") and pa.types.is_integer(held))):
-            raise InputError(f"{path} column {name} has type {held}; expected text.")
+        kind = parquet.schema_arrow.field(name).type
+        kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+        is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+        if not (is_text or pa.types.is_null(kind) or (name.endswith("_id") and pa.types.is_integer(kind))):
+            raise InputError(f"{path} column {name} has type {kind}; expected text.")
     try:
         for batch in parquet.iter_batches(_BATCH_ROWS, columns=list(columns)):
-            held_columns = [batch.column(batch.schema.get_field_index(name)) for name in columns]
-            for column in held_columns:
-                column.validate(full=True)  # Parquet's text need not be UTF-8
-            yield list(zip(*(column.cast(pa.string()).to_pylist() for column in held_columns), strict=True))
+            batch.validate(full=True)  # Parquet's text need not be UTF-8
+            texts = (batch.column(name).cast(pa.string()).to_pylist() for name in columns)
+            yield list(zip(*texts, strict=True))
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
 

@@ -2,6 +2,7 @@
 
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from assets.search.query import Question, find
-from assets.transforms.search.bm25 import combined, document_frequencies, weigh_query
+from assets.transforms.search.bm25 import weigh_query
 from assets.transforms.search.ranking import Retriever, rank_posts
 from assets.transforms.search.retrieval_metrics import TOLERANCE, Quality, better_retriever, percentiles
 from assets.transforms.text.corpus import clean
@@ -134,23 +135,23 @@ def evaluate_search(folder: Path, model: EmbeddingModel, on_progress: OnProgress
 class _Statistics:
     documents: int
     average_terms: float
-    frequencies: dict[int, int]
+    frequencies: Counter[int]
     documents_missing: int
 
 
 def _count(collection: JudgedCollection, on_progress: OnProgress) -> _Statistics:
     """Count documents, their mean length in terms, document frequencies, and judged documents that are missing."""
-    encoder, documents, terms, frequencies = SparseEncoder(), 0, 0.0, combined([])
+    encoder, documents, terms, frequencies = SparseEncoder(), 0, 0.0, Counter[int]()
     missing = {document for grades in collection.grades.values() for document in grades}
     for batch in collection.batches():
         counts = [encoder.count_terms(clean(document.text)) for document in batch]
         documents, terms = documents + len(batch), terms + sum(float(found.values.sum()) for found in counts)
-        frequencies = combined([frequencies, document_frequencies(counts)])
+        frequencies.update(term for found in counts for term in found.indices.tolist())
         missing.difference_update(document.doc_id for document in batch)
         on_progress("counting terms", documents, collection.documents_expected)
     if not terms:
         raise InputError(f"{collection.corpus} holds no words; expected documents to search.")
-    return _Statistics(documents, terms / documents, dict(frequencies.iter_rows()), len(missing))
+    return _Statistics(documents, terms / documents, frequencies, len(missing))
 
 
 def _points(batch: list[Document], model: EmbeddingModel, encoder: SparseEncoder) -> Iterator[IndexPoint]:

@@ -41,14 +41,9 @@ class EdgeGenerations(Generations):
                 for index in found._opened.values():
                     index.close()
 
-    def all(self) -> list[Generation]:
-        """See Generations."""
-        names = [path.name for path in self._folder.iterdir() if generation_number(path.name) is not None]
-        return sorted(map(self._read, names), key=lambda found: found.number)
-
     def create(self, index_config: IndexConfig) -> Generation:
         """See Generations. Built aside and renamed, so that a killed process leaves no half-made collection."""
-        names = [*(path.name for path in self._folder.iterdir()), *self._aliases().values()]
+        names = [*self._names(), *self._aliases().values()]
         number = 1 + max((generation_number(name) or 0 for name in names), default=0)
         made = Generation(number, str(uuid.uuid4()), index_config)
         shutil.rmtree(self._folder / SERVING, ignore_errors=True)  # from before there were generations
@@ -73,6 +68,9 @@ class EdgeGenerations(Generations):
         if (self._folder / generation.name).exists():
             (self._folder / generation.name).rename(doomed)
         shutil.rmtree(doomed, ignore_errors=True)
+
+    def _names(self) -> list[str]:
+        return [path.name for path in self._folder.iterdir()]
 
     def _read(self, name: str) -> Generation:
         return read_metadata(self._folder / name)

@@ -69,11 +69,11 @@ class QdrantCalls:
         if isinstance(error, ResourceExhaustedResponse):
             return IndexUnavailableError(f"{server} limits its rate, after {attempts} attempts: {error}")
         # qdrant-client's in-memory engine raises ValueError where a server answers 404.
+        status = error.status_code if isinstance(error, UnexpectedResponse) else None
+        if status == httpx.codes.NOT_FOUND or str(error) == f"Collection {self.collection} not found":
+            return CollectionMissingError(f"There is no collection {self.collection} at {self.name} yet.")
         if not isinstance(error, UnexpectedResponse):
-            is_missing = str(error) == f"Collection {self.collection} not found"
-            return self._missing() if is_missing else VectorIndexError(f"{server}: {error}")
-        if error.status_code == httpx.codes.NOT_FOUND:
-            return self._missing()
+            return VectorIndexError(f"{server}: {error}")
         if error.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
             return IndexAccessError(f"{server} refuses the API key ({error.status_code}). Check QDRANT_API_KEY.")
         if _is_disk_full(error):
@@ -83,9 +83,6 @@ class QdrantCalls:
         kind = IndexUnavailableError if _is_transient(error) else VectorIndexError
         tried = f" after {attempts} attempts" if attempts > 1 else ""
         return kind(f"{server} answered {error.status_code}{tried}: {_server_message(error)}")
-
-    def _missing(self) -> VectorIndexError:
-        return CollectionMissingError(f"There is no collection {self.collection} at {self.name} yet.")
 
 
 def _without_answer(source: Exception, attempts: int) -> str:

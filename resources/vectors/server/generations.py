@@ -7,10 +7,9 @@ from contextlib import contextmanager
 from qdrant_client import QdrantClient, models
 from tenacity import Retrying
 
-from resources.vectors.generations import PREVIOUS, SERVING, Generation, Generations, IndexConfig, generation_number
+from resources.vectors.generations import PREVIOUS, SERVING, Generation, Generations, IndexConfig
 from resources.vectors.server.calls import RETRY, QdrantCalls, client_of, shown_address
-from resources.vectors.server.index import ServerIndex
-from resources.vectors.server.models import collection_settings
+from resources.vectors.server.index import ServerIndex, collection_settings
 from resources.vectors.values import AliasRaceError, VectorIndexError
 
 REQUEST_TIMEOUT_SECONDS = 60
@@ -45,12 +44,6 @@ class ServerGenerations(Generations):
         finally:
             client.close()
 
-    def all(self) -> list[Generation]:
-        """See Generations. Ignores collections with other names."""
-        listed = self._call(self._client.get_collections).collections
-        names = [found.name for found in listed if generation_number(found.name) is not None]
-        return sorted(map(self._read, names), key=lambda found: found.number)
-
     def create(self, index_config: IndexConfig) -> Generation:
         """See Generations. Needs Qdrant 1.16 or newer, whose collections carry metadata."""
         if self._call(self._client.collection_exists, SERVING) and SERVING not in self._aliases():
@@ -78,14 +71,13 @@ class ServerGenerations(Generations):
 
     def open(self, generation: Generation) -> ServerIndex:
         """See Generations. Creates payload indexes that a killed process left out."""
-        is_quantized = generation.index_config.quantization != "none"
         index = ServerIndex(
             self._client,
             self.place,
             generation.name,
             self._retry,
             streams=self._streams,
-            is_quantized=is_quantized,
+            is_quantized=generation.index_config.quantization != "none",
         )
         index.create_payload_indexes()
         return index
@@ -101,6 +93,9 @@ class ServerGenerations(Generations):
             raise VectorIndexError(
                 f"{name} at {self.place} has no metadata of Cippus: not made here, or Qdrant before 1.16."
             ) from error
+
+    def _names(self) -> list[str]:
+        return [found.name for found in self._call(self._client.get_collections).collections]
 
     def _write(self, generation: Generation) -> None:
         self._call(self._client.update_collection, generation.name, metadata=generation.to_json())

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 
 from qdrant_client import models
@@ -21,18 +22,8 @@ _ABSENT = (
 
 
 @dataclass(frozen=True)
-class Replica:
-    """A shard's copy on one peer. ``points`` is known only when that peer itself answered."""
-
-    shard: int
-    peer: int
-    state: str
-    points: int | None = None
-
-
-@dataclass(frozen=True)
 class Node:
-    """The answer of one address: version, its own peer id, the peers that it knows, the replicas that it sees.
+    """The answer of one address: version, the peers that it knows, and the shards that it sees, if it has any.
 
     ``error`` is a sentence when the request failed; the other fields are empty then.
     """
@@ -40,9 +31,8 @@ class Node:
     address: str
     error: str = ""
     version: str = ""
-    peer: int = 0
     peers: frozenset[int] = frozenset()
-    replicas: tuple[Replica, ...] = ()
+    shards: models.CollectionClusterInfo | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +47,10 @@ class Cluster:
         """The nodes that answered."""
         return [node for node in self.nodes if not node.error]
 
+    @property
+    def _shards(self) -> list[models.CollectionClusterInfo]:
+        return [node.shards for node in self.answering if node.shards]
+
     def absent(self) -> list[str]:
         """Return a sentence for each expected node that failed or that another node does not know as a peer."""
         found = [f"{node.error}. {_ABSENT}." for node in self.nodes if node.error]
@@ -68,24 +62,31 @@ class Cluster:
 
     def inactive(self) -> list[str]:
         """Return a sentence for each replica that any node sees in another state than active."""
-        inactive = {(r.shard, r.peer, r.state) for node in self.answering for r in node.replicas if r.state != "Active"}
+        replicas = {
+            replica
+            for shards in self._shards
+            for replica in (
+                *((shard.shard_id, shards.peer_id, shard.state.value) for shard in shards.local_shards),
+                *((shard.shard_id, shard.peer_id, shard.state.value) for shard in shards.remote_shards),
+            )
+        }
         return [
             f"Shard {shard} on peer {peer} is {state}. Look at that node's log and disk; a dead replica recovers from "
             f"the others once its node is back."
-            for shard, peer, state in sorted(inactive)
+            for shard, peer, state in sorted(replicas)
+            if state != models.ReplicaState.ACTIVE.value
         ]
 
     def unequal(self) -> list[str]:
         """Return a sentence for each shard whose replicas hold different numbers of points."""
-        held: defaultdict[int, dict[int, int]] = defaultdict(dict)
-        for node in self.answering:
-            for replica in node.replicas:
-                if replica.peer == node.peer and replica.points is not None:
-                    held[replica.shard][node.peer] = replica.points
+        stored: defaultdict[int, dict[int, int]] = defaultdict(dict)
+        for shards in self._shards:
+            for shard in shards.local_shards:
+                stored[shard.shard_id][shards.peer_id] = shard.points_count
         return [
             f"Shard {shard} holds {', '.join(f'{points:,} points on peer {peer}' for peer, points in by_peer.items())}."
             f" Wait for shard transfers to end; if they stay unequal, drop the smaller replica: Qdrant makes it again."
-            for shard, by_peer in sorted(held.items())
+            for shard, by_peer in sorted(stored.items())
             if len(set(by_peer.values())) > 1
         ]
 
@@ -113,18 +114,11 @@ def _read(address: str, api_key: str, collection: str) -> Node:
     shards = None
     try:
         version, status = call(client.info).version, call(client.cluster_status)
-        shards = call(client.collection_cluster_info, collection)
-    except CollectionMissingError:
-        pass  # the node is up, and nothing is served yet
+        with suppress(CollectionMissingError):  # the node is up, and nothing is served yet
+            shards = call(client.collection_cluster_info, collection)
     except VectorIndexError as error:
         return Node(address, error=str(error).rstrip("."))
     finally:
         client.close()
-    peer, peers = 0, frozenset({0})  # of a single node without Qdrant's distributed mode
-    if isinstance(status, models.ClusterStatusOneOf1):
-        peer, peers = status.peer_id, frozenset(map(int, status.peers))
-    if shards is None:
-        return Node(address, "", version, peer, peers)
-    local = [Replica(s.shard_id, shards.peer_id, s.state.value, s.points_count) for s in shards.local_shards]
-    remote = [Replica(s.shard_id, s.peer_id, s.state.value) for s in shards.remote_shards]
-    return Node(address, "", version, shards.peer_id, peers, (*local, *remote))
+    peers = map(int, status.peers) if isinstance(status, models.ClusterStatusOneOf1) else [0]  # 0: a single node
+    return Node(address, "", version, frozenset(peers), shards)

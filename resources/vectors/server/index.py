@@ -9,25 +9,46 @@ from typing import Any
 from qdrant_client import QdrantClient, models
 from tenacity import Retrying
 
+from resources.vectors.generations import IndexConfig
 from resources.vectors.index import (
     EXACT_UP_TO_POINTS,
     HNSW_EF,
     OVERSAMPLING,
     PAYLOAD_INDEXES,
+    IndexKind,
     VectorIndex,
     in_batches,
 )
 from resources.vectors.server.calls import RETRY, QdrantCalls
-from resources.vectors.server.models import (
-    BULK_THRESHOLD,
-    INDEXING_THRESHOLD,
-    SCHEMAS,
-    filter_of,
-    orphaned,
-    point_struct,
-    sparse_vector,
+from resources.vectors.values import (
+    DENSE,
+    SPARSE,
+    Candidate,
+    IndexPoint,
+    SearchFilter,
+    SparseVector,
+    VectorIndexError,
+    id_in_engine,
 )
-from resources.vectors.values import Candidate, IndexPoint, SearchFilter, SparseVector, VectorIndexError, id_in_engine
+
+BULK_THRESHOLD, INDEXING_THRESHOLD = 0, 10_000
+"""Segment size in kilobytes from which Qdrant builds HNSW: 0 disables it while loading, 10,000 is Qdrant's default."""
+_SCHEMAS: Mapping[IndexKind, models.PayloadSchemaType | models.KeywordIndexParams | models.IntegerIndexParams] = {
+    "tenant": models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True),
+    "keyword": models.PayloadSchemaType.KEYWORD,
+    "integer": models.IntegerIndexParams(type=models.IntegerIndexType.INTEGER, lookup=True, range=False),
+    "datetime": models.PayloadSchemaType.DATETIME,
+}
+"""Index parameters of each kind of payload field."""
+_ONE_BUCKET = models.FieldCondition(key="account_bucket", values_count=models.ValuesCount(gte=1, lte=1))
+"""The payload names exactly one bucket: a match alone also finds lists that contain the value."""
+_QUANTIZATIONS: Mapping[str, models.ScalarQuantization | models.TurboQuantization | None] = {
+    "none": None,
+    "scalar": models.ScalarQuantization(
+        scalar=models.ScalarQuantizationConfig(type=models.ScalarType.INT8, quantile=0.99)
+    ),
+    "turbo": models.TurboQuantization(turbo=models.TurboQuantQuantizationConfig()),
+}
 
 
 class ServerIndex(VectorIndex):
@@ -54,7 +75,7 @@ class ServerIndex(VectorIndex):
     def create_payload_indexes(self) -> None:
         """Index the payload fields that filters use, unless they are indexed; call it before points are written."""
         for name in PAYLOAD_INDEXES.keys() - self._info().payload_schema.keys():
-            schema = SCHEMAS[PAYLOAD_INDEXES[name]]
+            schema = _SCHEMAS[PAYLOAD_INDEXES[name]]
             self._call(self._client.create_payload_index, self._collection, name, schema, wait=True)
 
     def upsert(self, points: Iterable[IndexPoint]) -> int:
@@ -68,7 +89,7 @@ class ServerIndex(VectorIndex):
             return written + sum(sent.result() for sent in under_way)
 
     def _upsert_batch(self, batch: list[IndexPoint]) -> int:
-        sent = [point_struct(point) for point in batch]
+        sent = [_point_struct(point) for point in batch]
         status = self._call(self._client.upsert, self._collection, sent, wait=True).status
         if status != models.UpdateStatus.COMPLETED:
             raise VectorIndexError(
@@ -126,10 +147,25 @@ class ServerIndex(VectorIndex):
         return self._call(self._client.get_collection, self._collection)
 
     def _filter(self, where: SearchFilter, ids: Sequence[str] | None = None) -> models.Filter | None:
-        return filter_of(where, ids)
+        must: list[models.Condition] = [
+            models.FieldCondition(key=key, match=models.MatchValue(value=value))
+            for key, value in where.matches().items()
+        ]
+        if where.account_bucket is not None:
+            must.append(_ONE_BUCKET)
+        if where.account_ids is not None:
+            any_of = models.MatchAny(any=sorted(where.account_ids))
+            must.append(models.FieldCondition(key="account_id", match=any_of))
+        if where.posted_after or where.posted_before:
+            bounds = models.DatetimeRange(gte=where.posted_after, lt=where.posted_before)
+            must.append(models.FieldCondition(key="posted_at", range=bounds))
+        if ids is not None:
+            must.append(models.HasIdCondition(has_id=[id_in_engine(id_) for id_ in ids]))
+        return models.Filter(must=must) if must else None
 
     def _orphaned_filter(self, buckets: Iterable[int]) -> models.Filter:
-        return orphaned(buckets)
+        in_any = models.FieldCondition(key="account_bucket", match=models.MatchAny(any=sorted(buckets)))
+        return models.Filter(must_not=[models.Filter(must=[in_any, _ONE_BUCKET])])
 
     def _count(self, where: models.Filter | None) -> int:
         return self._call(self._client.count, self._collection, count_filter=where, exact=True).count
@@ -182,7 +218,7 @@ class ServerIndex(VectorIndex):
         answer = self._call(
             self._client.query_points,
             self._collection,
-            query=sparse_vector(query) if isinstance(query, SparseVector) else query,
+            query=_sparse_vector(query) if isinstance(query, SparseVector) else query,
             using=using,
             query_filter=where,
             search_params=parameters,
@@ -190,3 +226,30 @@ class ServerIndex(VectorIndex):
             with_payload=payload,
         )
         return [Candidate(str(hit.id), hit.score, hit.payload or {}) for hit in answer.points]
+
+
+def collection_settings(index_config: IndexConfig) -> dict[str, Any]:
+    """Return the arguments of ``create_collection``, with bulk loading on until ``optimize``."""
+    vectors = models.VectorParams(
+        size=index_config.dimension,
+        distance=models.Distance.COSINE,
+        quantization_config=_QUANTIZATIONS[index_config.quantization],
+    )
+    return {
+        "vectors_config": {DENSE: vectors},
+        "sparse_vectors_config": {SPARSE: models.SparseVectorParams()},
+        "optimizers_config": models.OptimizersConfigDiff(indexing_threshold=BULK_THRESHOLD),
+    }
+
+
+def _point_struct(point: IndexPoint) -> models.PointStruct:
+    """Return a point as it is written, without an empty sparse vector."""
+    vectors: dict[str, Any] = {DENSE: point.checked().dense.tolist()}
+    if len(point.sparse):
+        vectors[SPARSE] = _sparse_vector(point.sparse.checked())
+    return models.PointStruct(id=id_in_engine(point.id), vector=vectors, payload=dict(point.payload))
+
+
+def _sparse_vector(sparse: SparseVector) -> models.SparseVector:
+    """Return a sparse vector as it is written and queried."""
+    return models.SparseVector(indices=sparse.indices.tolist(), values=sparse.values.tolist())

@@ -141,7 +141,7 @@ def test_what_a_tombstone_names_and_another_has_now_is_that_ones(s3: S3Resource)
     erasures = ErasureResource(s3=s3, key="k" * 32)
     erasures.begin(erasures.subject(ID, [("post", POST), ("post", "moved")]))
     subject = erasures.subject(ID, (), [("post", "moved"), ("testimonial", POST)])
-    assert subject.owned("post_id", [POST, "moved"]) == {POST}
+    assert [subject.owns(("post",), post) for post in (POST, "moved")] == [True, False]
 
 
 def test_plans_go_where_their_window_is_whole(s3: S3Resource) -> None:

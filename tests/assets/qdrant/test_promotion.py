@@ -165,8 +165,7 @@ def test_what_was_refused_for_its_recall_is_measured_again_only_after_a_change(w
     with scalar.qdrant.generations() as generations:
         _, waiting = generations_to_write(generations, index_config)
         for bucket in (0, 1):
-            desired = writer.desired(bucket)
-            writer.write(generations.open(waiting), desired, desired.ids, lambda _done, _of: None)
+            writer.write(generations.open(waiting), bucket, writer.desired(bucket))
         shuffle(generations.open(waiting))
 
     def judged() -> tuple[float, int, int]:

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from assets.qdrant.points import PointWriter, index_config_of
 from assets.qdrant.promotion import generations_to_write, serve_if_ready
 from assets.qdrant.reconciliation import Reconciled, reconcile
-from assets.transforms.search.points import DIGEST, held_points, payload_digest
+from assets.transforms.search.points import DIGEST, payload_digest, stored_points
 from resources.local_stack import EmbeddedStack
 from resources.vectors.edge.generations import ALIASES_FILE, EdgeGenerations
 from resources.vectors.edge.index import EdgeIndex
@@ -257,7 +257,7 @@ def fill(generations: Generations, world: World) -> None:
     made = generations.create(index_config_of(writer.model, world.quantization))
     for bucket in range(BUCKETS_RUN):
         writer.bring_up_to_date(
-            generations.open(made), writer.desired(bucket), held_points([]), lambda _done, _of: None
+            generations.open(made), bucket, writer.desired(bucket), stored_points([]), lambda _done, _of: None
         )
     generations.promote(made)
 
@@ -306,10 +306,10 @@ def test_a_point_that_moved_between_buckets_outlives_the_late_cleaning_of_the_ol
     with whole.qdrant.open() as index:
         moved = [point for point in index.retrieve(sorted(expected)) if point.payload["account_bucket"] == 1][:5]
         index.set_payload((point.id, {**point.payload, "account_bucket": 0}) for point in moved)
-        old, new = (held_points(index.scroll_hashes(bucket)) for bucket in (0, 1))
+        old, new = (stored_points(index.scroll_hashes(bucket)) for bucket in (0, 1))
         for bucket, seen in ((1, new), (0, old)):
-            done = writer.bring_up_to_date(index, writer.desired(bucket), seen, lambda _done, _of: None)
-            assert (len(done.todo.new), len(done.todo.gone)) == ((5, 0) if bucket == 1 else (0, 5))
+            done, _ = writer.bring_up_to_date(index, bucket, writer.desired(bucket), seen, lambda _done, _of: None)
+            assert (done.inserted, done.deleted) == ((5, 0) if bucket == 1 else (0, 5))
         assert held(index) == expected
 
 

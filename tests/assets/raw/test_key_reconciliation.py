@@ -23,8 +23,8 @@ from assets.raw.key_reconciliation import KeyReconciliation, Reconciled
 from assets.transforms.source.contract import recast_table
 from assets.transforms.source.key_comparison import Bounds, compare_keys
 from assets.transforms.source.schema import ACCOUNTS
-from pipelines.checks.lake import CHECKS as LAKE_CHECKS
-from pipelines.checks.raw import CHECKS as RAW_CHECKS
+from pipelines.checks.lake import reconciles_with_raw
+from pipelines.checks.raw import windows_complete
 from pipelines.jobs.raw_key_reconciliation import raw_key_reconciliation
 from resources.local_stack import EmbeddedStack
 from resources.raw.quarantine import QuarantineResource
@@ -224,9 +224,9 @@ def test_checks_pass_after_rows_were_put_back(accounts: Accounts) -> None:
     accounts.bring_up_to_date()
     given = {"raw_store": accounts.raw_store, "s3": accounts.world.s3, "lake": accounts.world.lake}
     evaluated = 0
-    for check in (*RAW_CHECKS, *LAKE_CHECKS):
+    for check in (*windows_complete, *reconciles_with_raw):
         for key in check.check_keys:
-            if key.asset_key.path[-1] == "accounts" and key.name in ("windows_complete", "reconciles_with_raw"):
+            if key.asset_key.path[-1] == "accounts":
                 body = check.op.compute_fn.decorated_fn  # type: ignore[union-attr]
                 found = body(**{name: given[name] for name in check.required_resource_keys - {"io_manager"}})
                 assert found.passed, (key, found.description)

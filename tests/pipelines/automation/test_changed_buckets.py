@@ -133,7 +133,7 @@ def test_a_cursor_that_cannot_be_read_is_none(cursor: str | None) -> None:
     assert Progress.read(cursor) == Progress()
 
 
-def test_a_lake_that_is_again_as_it_was_is_asked_for_again() -> None:
+def test_a_lake_that_is_again_as_it_was_is_request_id_again() -> None:
     """Dagster skips a request whose key it knows, and the runs of then did not see what came between."""
     asked = []
     progress = Progress()
@@ -163,7 +163,7 @@ class Model:
     progress: Progress = field(default_factory=Progress)
 
     def tick(self) -> None:
-        done, bad = (of.get(self.progress.asked_for, set()) for of in (self.succeeded, self.failed))
+        done, bad = (of.get(self.progress.request_id, set()) for of in (self.succeeded, self.failed))
         if str(self.lake) != self.progress.lake:
             stale = [number for number, held in enumerate(self.lake) if held > self.first[number]]
             self.progress = begun(self.progress, str(self.lake), stale, done, is_current=False)

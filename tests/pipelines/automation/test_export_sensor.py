@@ -2,14 +2,15 @@
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
-from dagster import DagsterInstance, DagsterRunStatus, job
+from dagster import DagsterInstance, DagsterRunStatus, SensorResult, job
 from hypothesis import given
 from hypothesis import strategies as st
 
 from assets.transforms.source.schema import SOURCE_TABLES
-from pipelines.automation.sensors.exports import EXPORTS_A_TICK, Seen, failed_runs, look
+from pipelines.automation.sensors.exports import EXPORTS_A_TICK, Inspected, failed_runs, look
 
 WRITING, WHOLE, BROKEN = "is being written", "whole", "FAILED"
 
@@ -59,8 +60,12 @@ class World:
         for held in self.windows.values():
             held.append(export_id)
 
+    def look(self, *arguments: Any) -> SensorResult:
+        exports_and_windows: Any = self
+        return look(self.cursor, exports_and_windows, exports_and_windows, self.said.append, *arguments)
+
     def tick(self) -> list[str]:
-        found = look(self.cursor, self, self, self.said.append)
+        found = self.look()
         self.cursor = found.cursor
         assert len((self.cursor or "").encode()) < 10_000
         self.said += [found.skip_reason.skip_message or ""] if found.skip_reason else []
@@ -71,7 +76,7 @@ class World:
 
 def test_a_whole_export_is_landed_by_the_raw_assets_and_asked_for_once() -> None:
     world = World({"export-1": WHOLE})
-    found = look(None, world, world, world.said.append)
+    found = world.look()
     [request] = found.run_requests or []
     assert request.run_key == "export-1"
     assert request.run_config["ops"].keys() == {f"raw__{table}" for table in SOURCE_TABLES}
@@ -117,9 +122,9 @@ def test_exports_that_are_being_written_do_not_hold_up_the_others() -> None:
     assert world.looks <= 4 * EXPORTS_A_TICK
 
 
-@pytest.mark.parametrize("cursor", [None, "", "{", "null", '{"settled": 1}', '{"more": []}'])
+@pytest.mark.parametrize("cursor", [None, "", "{", "null", '{"done": 1}', '{"more": []}'])
 def test_a_cursor_that_cannot_be_read_is_none(cursor: str | None) -> None:
-    assert Seen.read(cursor) == Seen()
+    assert Inspected.read(cursor) == Inspected()
 
 
 def test_many_exports_fit_the_cursor_and_none_is_asked_for_twice_while_it_is_landed() -> None:
@@ -169,10 +174,10 @@ def test_an_export_whose_run_failed_is_named_until_it_is_landed() -> None:
             instance.create_run_for_job(landing, status=status, tags={"cippus/rds_export": export_id})
         assert failed_runs(instance, world.listed()) == {"export-1"}
         assert failed_runs(instance, []) == set()
-        found = look(world.cursor, world, world, world.said.append, lambda ids: failed_runs(instance, ids))
+        found = world.look(lambda ids: failed_runs(instance, ids))
         assert found.skip_reason
         assert found.skip_reason.skip_message == "The runs of these exports failed: export-1. Execute them again."
         world.land("export-1")
-        found = look(world.cursor, world, world, world.said.append, lambda ids: failed_runs(instance, ids))
+        found = world.look(lambda ids: failed_runs(instance, ids))
         assert found.skip_reason
         assert "have landed, were requested" in (found.skip_reason.skip_message or "")

@@ -383,7 +383,7 @@ def test_points_of_no_bucket_or_several_are_put_right_by_a_run_of_all_buckets(wo
     report = world.run_well("qdrant", buckets=(0, 7))
     assert world.points() == before
     counts = report.counts("qdrant/cippus_text")
-    assert (counts["points_deleted"], counts["homeless_deleted"]) == (0, 1)
+    assert (counts["points_deleted"], counts["orphaned_deleted"]) == (0, 1)
     assert world.embedded_texts == {}
 
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from assets.transforms.erasure import without_erased
-from resources.erasure.tombstones import ErasureKeyError, ErasureResource, KeyedHash, Subject, Tombstones
+from resources.erasure.tombstones import FIELD_KINDS, ErasureKeyError, ErasureResource, KeyedHash, Subject, Tombstones
 from resources.s3.client import S3Resource
 
 KEY, OTHER_KEY = "k" * 32, "o" * 32
@@ -65,10 +65,10 @@ def test_ids_are_told_apart_by_kind() -> None:
     """In a database with numeric ids an account and another account's post may share an id."""
     hashed = KeyedHash(KEY.encode())
     subject = Subject("42", hashed, frozenset([hashed("post", "7")]))
-    assert subject.owned("account_id", ["42", "7", None]) == {"42"}
-    assert subject.owned("post_id", ["42", "7", None]) == {"7"}
-    assert subject.owned("item_id", ["42", "7"], ("post",)) == {"7"}
-    assert subject.owned("likes", ["42", "7"]) == set()
+    assert [subject.owns(FIELD_KINDS["account_id"], id_) for id_ in ("42", "7")] == [True, False]
+    assert [subject.owns(FIELD_KINDS["post_id"], id_) for id_ in ("42", "7")] == [False, True]
+    assert [subject.owns(FIELD_KINDS["item_id"], id_) for id_ in ("42", "7", "8")] == [True, True, False]
+    assert [subject.owns((), id_) for id_ in ("42", "7")] == [False, False]
     assert KEY not in repr(subject)
 
 

@@ -296,9 +296,9 @@ def test_the_dimension_is_asked_for_once(server: Server, tokenizer: WordPieceTok
 
 def test_texts_are_cut_to_what_the_tokenizer_takes(tokenizer: WordPieceTokenizer, server: Server) -> None:
     found = model(server, tokenizer)
-    assert (found.max_content_tokens, found.tokenizer_name) == (254, tokenizer.name)
-    assert found.token_counts(["Crème brûlée"]) == [5]
-    assert [len(offsets) for offsets in found.token_offsets(["a b"])] == [2]
+    assert (found.max_content_tokens, found.tokenizer.name) == (254, tokenizer.name)
+    assert found.tokenizer.token_counts(["Crème brûlée"]) == [5]
+    assert [len(offsets) for offsets in found.tokenizer.token_offsets(["a b"])] == [2]
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,9 @@ def test_vectors_are_those_of_sentence_transformers(
 ) -> None:
     texts, expected = reference
     assert len(texts) == 24
-    assert max(model.token_counts(texts)) > model.max_tokens, "the reference should hold a text that is cut off"
+    assert max(model.tokenizer.token_counts(texts)) > model.max_tokens, (
+        "the reference should hold a text that is cut off"
+    )
     vectors = embed_all(model, texts)
     assert vectors.dtype == np.float32
     np.testing.assert_allclose(vectors, expected, rtol=0, atol=REFERENCE_TOLERANCE)
@@ -75,22 +77,22 @@ def test_vectors_have_unit_length(model: MiniLmModel) -> None:
 
 def test_no_texts_give_no_batches(model: MiniLmModel) -> None:
     assert list(model.embed([])) == []
-    assert model.token_counts([]) == []
-    assert list(model.token_offsets([])) == []
+    assert model.tokenizer.token_counts([]) == []
+    assert list(model.tokenizer.token_offsets([])) == []
 
 
 def test_tokens_are_counted_and_placed_in_the_whole_text(model: MiniLmModel) -> None:
     text = "Crème brûlée! 😀"
-    [offsets] = model.token_offsets([text])
+    [offsets] = model.tokenizer.token_offsets([text])
     assert [text[start:end] for start, end in offsets] == ["Cr", "ème", "br", "ûlé", "e", "!", "😀"]
-    assert model.token_counts([text, "word " * 1000]) == [len(offsets), 1000]
+    assert model.tokenizer.token_counts([text, "word " * 1000]) == [len(offsets), 1000]
 
 
 def test_texts_beyond_one_tokenizer_call_keep_their_places(model: MiniLmModel, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = ["a b c", "a", "a b", "", "a b c d"]
     monkeypatch.setattr(tokenizer, "TEXTS_PER_CALL", 2)
-    assert model.token_counts(texts) == [3, 1, 2, 0, 4]
-    assert [len(offsets) for offsets in model.token_offsets(texts)] == [3, 1, 2, 0, 4]
+    assert model.tokenizer.token_counts(texts) == [3, 1, 2, 0, 4]
+    assert [len(offsets) for offsets in model.tokenizer.token_offsets(texts)] == [3, 1, 2, 0, 4]
     expected = np.concatenate([embed_all(model, [text]) for text in texts])
     np.testing.assert_allclose(embed_all(model, texts), expected, rtol=0, atol=BATCH_TOLERANCE)
 
@@ -214,5 +216,5 @@ def test_the_counting_embedder_has_the_models_shape() -> None:
     vectors = embed_all(fake, texts)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
     np.testing.assert_array_equal(vectors[1], fake.vector("three"))
-    assert fake.token_counts(texts) == [2, 1, 3]
+    assert fake.tokenizer.token_counts(texts) == [2, 1, 3]
     assert (fake.dimension, fake.max_content_tokens) == (384, 254)

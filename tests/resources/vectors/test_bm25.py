@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assets.transforms.search.bm25 import combined, document_frequencies, idf, weigh_query
+from assets.transforms.search.bm25 import idf, weigh_query
 from resources.vectors.bm25 import AVERAGE_TERMS, LENGTH_B, SATURATION_K, SparseEncoder
 from resources.vectors.values import SparseVector
 
@@ -46,7 +46,7 @@ words = st.lists(st.sampled_from(["ant", "bee", "cat", "dog", "eel"]), max_size=
 @given(st.lists(words, min_size=1, max_size=6), words)
 def test_query_times_document_is_bm25(corpus: list[str], query: str) -> None:
     vectors = ENCODER.encode_documents(corpus)
-    frequencies = dict(document_frequencies(vectors).iter_rows())
+    frequencies = Counter(term for vector in vectors for term in vector.indices.tolist())
     encoded = ENCODER.encode_query(query)
     weighted = SparseVector(*weigh_query(encoded.indices, frequencies, len(corpus)))
     for text, vector in zip(corpus, vectors, strict=True):
@@ -98,16 +98,6 @@ def test_a_lone_surrogate_is_no_error() -> None:
 
 def test_repeated_query_terms_weigh_once() -> None:
     assert ENCODER.encode_query("dog dog cat").values.tolist() == [1.0, 1.0]
-
-
-def test_document_frequencies_count_documents_and_add_up_over_buckets() -> None:
-    vectors = ENCODER.encode_documents(DOCUMENTS)
-    whole = document_frequencies(vectors)
-    (ramen,) = terms("ramen")
-    assert dict(whole.iter_rows())[ramen] == 2
-    parts = [document_frequencies(vectors[:2]), document_frequencies([]), document_frequencies(vectors[2:])]
-    assert combined(parts).equals(whole)
-    assert combined([]).equals(document_frequencies([]))
 
 
 def test_unknown_terms_weigh_most_and_common_terms_least() -> None:

@@ -65,7 +65,7 @@ def test_the_life_of_generations(generations: Generations) -> None:
     with pytest.raises(NoPreviousError, match="no generation before"):
         generations.roll_back()
     first = generations.create(index_config(4))
-    assert (first.name, first.held, standing(generations)) == ("cippus_text_v1", False, (None, None))
+    assert (first.name, first.is_rolled_back, standing(generations)) == ("cippus_text_v1", False, (None, None))
     generations.open(first).upsert([POINT])
     generations.promote(first)
     assert standing(generations) == ("cippus_text_v1", None)
@@ -81,9 +81,9 @@ def test_the_life_of_generations(generations: Generations) -> None:
 
     assert generations.roll_back().name == "cippus_text_v1"
     assert standing(generations) == ("cippus_text_v1", "cippus_text_v2")
-    assert [found.held for found in generations.all()] == [False, True]
+    assert [found.is_rolled_back for found in generations.all()] == [False, True]
     assert generations.roll_back().name == "cippus_text_v2"
-    assert [found.held for found in generations.all()] == [True, False]
+    assert [found.is_rolled_back for found in generations.all()] == [True, False]
 
     with pytest.raises(VectorIndexError, match="is served and cannot be dropped"):
         generations.drop(second)
@@ -100,7 +100,7 @@ def test_a_held_generation_that_is_promoted_is_held_no_longer(generations: Gener
     generations.promote(second)
     generations.roll_back()
     generations.promote(second)
-    assert [found.held for found in generations.all()] == [False, False]
+    assert [found.is_rolled_back for found in generations.all()] == [False, False]
     assert standing(generations) == ("cippus_text_v2", "cippus_text_v1")
 
 
@@ -150,7 +150,7 @@ def test_a_promotion_outlives_the_process(tmp_path: Path) -> None:
     with QdrantResource(edge_path=str(tmp_path)).open("test") as index:
         assert index.count() == 0
     with (
-        pytest.raises(CollectionMismatchError, match="holds vectors of test; the encoder is other"),
+        pytest.raises(CollectionMismatchError, match=r"was built with test and .*; searches use other and"),
         QdrantResource(edge_path=str(tmp_path)).open("other"),
     ):
         pass
@@ -169,7 +169,7 @@ def test_an_index_does_not_outlive_the_lock_of_its_folder(tmp_path: Path) -> Non
 def test_terms_of_another_encoding_are_not_searched(tmp_path: Path) -> None:
     with EdgeGenerations.lock(tmp_path, 1.0) as edge:
         edge.promote(edge.create(index_config(4)))
-    told = f"holds terms of test; queries are of {SPARSE_ENCODING}"
+    told = f"was built with test and test; searches use test and {SPARSE_ENCODING}"
     with pytest.raises(CollectionMismatchError, match=told), QdrantResource(edge_path=str(tmp_path)).open("test"):
         pass
 

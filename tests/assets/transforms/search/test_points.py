@@ -6,7 +6,17 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assets.transforms.search.points import DIGEST, compare, desired_points, held_points, payload_digest, payloads
+from assets.transforms.search.points import (
+    ADD,
+    DIGEST,
+    REWRITE,
+    SET_PAYLOAD,
+    compare,
+    desired_points,
+    payload_digest,
+    payloads,
+    stored_points,
+)
 
 TAG_SCHEMA = {"item_kind": pl.String, "item_id": pl.String, "vertical": pl.String}
 CHUNK = {
@@ -77,26 +87,33 @@ said = st.dictionaries(st.sampled_from("pqrstu"), st.tuples(st.sampled_from("12"
 
 
 def points(of: dict[str, tuple[str, int]]) -> pl.DataFrame:
-    return held_points((point, *pair) for point, pair in of.items())
+    return stored_points((point, *pair) for point, pair in of.items())
 
 
 @given(said, said)
 def test_doing_what_compare_says_makes_them_equal(
     want: dict[str, tuple[str, int]], have: dict[str, tuple[str, int]]
 ) -> None:
-    todo = compare(points(want), points(have))
-    after = {point: pair for point, pair in have.items() if point not in todo.gone}
-    after |= {point: want[point] for point in [*todo.new, *todo.changed]}
+    found, unwanted = compare(points(want), points(have))
+    actions = dict(found.select("point_id", "action").iter_rows())
+    after = {point: pair for point, pair in have.items() if point not in unwanted}
+    for point, action in actions.items():
+        if action == SET_PAYLOAD:
+            after[point] = (after[point][0], want[point][1])
+        elif action:
+            assert (point in have) == (action == REWRITE)
+            after[point] = want[point]
     assert after == want
-    assert todo.unchanged == sum(have.get(point) == pair for point, pair in want.items())
-    assert todo.changed == sorted(todo.changed)
+    assert {point for point, action in actions.items() if not action} == {p for p in want if have.get(p) == want[p]}
+    assert found["point_id"].to_list() == sorted(want)
 
 
 def test_swapped_contents_are_seen() -> None:
     wanted, held = points({"p": ("1", 8), "q": ("2", 9)}), points({"p": ("2", 9), "q": ("1", 8)})
-    assert compare(wanted, held).changed == ["p", "q"]
-    assert compare(wanted, points({"p": ("2", 8), "q": ("2", 9)})).changed == ["p"]
+    assert compare(wanted, held)[0]["action"].to_list() == [REWRITE, REWRITE]
+    assert compare(wanted, points({"p": ("2", 8), "q": ("2", 8)}))[0]["action"].to_list() == [REWRITE, SET_PAYLOAD]
+    assert compare(wanted, points({"q": ("2", 9)}))[0]["action"].to_list() == [ADD, None]
 
 
 def test_an_id_that_is_told_twice_counts_once() -> None:
-    assert held_points([("p", "1", 8), ("p", "1", 8), ("o", "", -1)]).rows() == [("o", "", -1), ("p", "1", 8)]
+    assert stored_points([("p", "1", 8), ("p", "1", 8), ("o", "", -1)]).rows() == [("o", "", -1), ("p", "1", 8)]

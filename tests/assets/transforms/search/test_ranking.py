@@ -201,7 +201,19 @@ def test_an_account_shows_its_handle_and_why_it_was_found() -> None:
     (account,) = rank_accounts(Candidates([found], [chunk("p2", 9.0, "bob"), in_bm25]), limit=1)
     assert (account.account_id, account.handle) == ("ann", "@ann")
     assert account.evidence == [
-        Evidence("p1", 2, 1 / (RRF_K + 1) + 1 / (RRF_K + 2), 1.0, 1 / (RRF_K + 1), 0.5, 1, 1 / (RRF_K + 2), 7.0, 2, "")
+        Evidence(
+            post_id="p1",
+            chunk_no=2,
+            score=1 / (RRF_K + 1) + 1 / (RRF_K + 2),
+            weight=1.0,
+            dense_part=1 / (RRF_K + 1),
+            dense_score=0.5,
+            dense_rank=1,
+            bm25_part=1 / (RRF_K + 2),
+            bm25_score=7.0,
+            bm25_rank=2,
+            text="",
+        )
     ]
     assert (account.score, account.dense_part, account.bm25_part) == (
         1 / (RRF_K + 1) + 1 / (RRF_K + 2),

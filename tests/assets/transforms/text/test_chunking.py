@@ -12,7 +12,6 @@ from assets.transforms.text.chunking import (
     LONGEST_WORD_TOKENS,
     ChunkedText,
     chunk_text,
-    chunk_texts,
     is_space,
     stands_alone,
 )
@@ -44,8 +43,8 @@ def model() -> MiniLmModel:
 
 
 def chunked(model: MiniLmModel, text: str, max_tokens: int = MAX_TOKENS, max_chunks: int = UNBOUNDED) -> ChunkedText:
-    [result] = chunk_texts([text], model.token_offsets([text]), max_tokens, max_chunks)
-    return result
+    [offsets] = model.tokenizer.token_offsets([text])
+    return chunk_text(text, offsets, max_tokens, max_chunks)
 
 
 def visible(text: str) -> str:
@@ -69,9 +68,9 @@ def test_chunks_cover_the_text_and_fit(model: MiniLmModel, text: str) -> None:
     assert all(chunk.end - chunk.start == len(chunk.text) for chunk in chunks)
     assert all(left.end <= right.start for left, right in pairwise(chunks))
     assert visible("".join(chunk.text for chunk in chunks)) == visible(text)
-    assert not result.truncated
-    assert sum(chunk.tokens for chunk in chunks) == (model.token_counts([text])[0] if chunks else 0)
-    assert max(model.token_counts([chunk.text for chunk in chunks]), default=0) <= MAX_TOKENS
+    assert result.dropped_tokens == 0
+    assert sum(chunk.tokens for chunk in chunks) == (model.tokenizer.token_counts([text])[0] if chunks else 0)
+    assert max(model.tokenizer.token_counts([chunk.text for chunk in chunks]), default=0) <= MAX_TOKENS
 
 
 @settings(max_examples=50, deadline=None)
@@ -89,7 +88,7 @@ def test_what_is_beyond_the_last_chunk_is_counted(model: MiniLmModel, text: str,
     everything, some = chunked(model, text), chunked(model, text, max_chunks=max_chunks)
     assert some.chunks == everything.chunks[:max_chunks]
     assert some.dropped_tokens == sum(chunk.tokens for chunk in everything.chunks[max_chunks:])
-    assert some.truncated == (len(everything.chunks) > max_chunks)
+    assert (some.dropped_tokens > 0) == (len(everything.chunks) > max_chunks)
 
 
 @settings(max_examples=50, deadline=None)
@@ -111,7 +110,7 @@ def test_the_tokenizer_parts_what_is_taken_for_a_word_of_its_own(model: MiniLmMo
     assert {".", "_", "“", "。", "！", "؟", "\u4e00", "\u9fff", "\U0002fa1f"} <= set(alone)
     assert not {"a", "é", "1", " ", "♥", "각"} & set(alone)
     # Parted, "a" is a token before and after; joined, some longer word would begin or end elsewhere.
-    for character, offsets in zip(alone, model.token_offsets([f"a{c}a" for c in alone]), strict=True):
+    for character, offsets in zip(alone, model.tokenizer.token_offsets([f"a{c}a" for c in alone]), strict=True):
         assert offsets[0] == (0, 1), f"U+{ord(character):04X}"
         assert offsets[-1] == (2, 3), f"U+{ord(character):04X}"
         assert len(offsets) >= 3, f"U+{ord(character):04X}"
@@ -121,13 +120,15 @@ def test_spaces_are_what_the_tokenizer_takes_for_spaces(model: MiniLmModel) -> N
     """Python and the tokenizer differ on U+001C to U+001F and U+0085, which the tokenizer removes."""
     characters = [chr(code) for code in range(sys.maxunicode + 1) if not 0xD800 <= code <= 0xDFFF]
     doubtful = [c for c in characters if c.isspace() or unicodedata.category(c) in ("Zs", "Zl", "Zp", "Cc", "Cf")]
-    for character, offsets in zip(doubtful, model.token_offsets([f"a{c}a" for c in doubtful]), strict=True):
+    for character, offsets in zip(doubtful, model.tokenizer.token_offsets([f"a{c}a" for c in doubtful]), strict=True):
         assert is_space(character) == (offsets == [(0, 1), (2, 3)]), f"U+{ord(character):04X}"
     assert not any(is_space(character) for character in "aX1.漢")
 
 
 def test_a_word_has_no_more_tokens_than_is_assumed(model: MiniLmModel) -> None:
-    longest = max(model.token_counts(["x" * size for size in range(300)] + ["각" * size for size in range(300)]))
+    longest = max(
+        model.tokenizer.token_counts(["x" * size for size in range(300)] + ["각" * size for size in range(300)])
+    )
     assert 1 < longest <= LONGEST_WORD_TOKENS
 
 
@@ -169,7 +170,7 @@ def test_graphemes_stay_whole(model: MiniLmModel, count: int) -> None:
         chunks = chunked(model, grapheme * count).chunks
         assert len(chunks) > 1
         assert not any(chunk.text.startswith(("\ufe0f", "\u20e3", "\u0301", "🏽")) for chunk in chunks)
-        assert [chunk.tokens for chunk in chunks] == model.token_counts([chunk.text for chunk in chunks])
+        assert [chunk.tokens for chunk in chunks] == model.tokenizer.token_counts([chunk.text for chunk in chunks])
 
 
 def test_a_cut_is_at_the_whitespace_itself(model: MiniLmModel) -> None:
@@ -185,14 +186,9 @@ def test_blank_texts_have_no_chunk_and_others_have_one(model: MiniLmModel) -> No
 
 def test_the_models_own_limit_loses_nothing_to_its_truncation(model: MiniLmModel) -> None:
     chunks = chunked(model, "supercalifragilistic journey " * 300, max_tokens=model.max_content_tokens).chunks
-    assert max(model.token_counts([chunk.text for chunk in chunks])) <= model.max_tokens - 2
+    assert max(model.tokenizer.token_counts([chunk.text for chunk in chunks])) <= model.max_tokens - 2
 
 
 def test_too_small_a_limit_is_refused() -> None:
     with pytest.raises(ValueError, match="max_tokens is 199; it must be at least 200"):
         chunk_text("a", [(0, 1)], 199)
-
-
-def test_texts_and_offsets_have_to_match() -> None:
-    with pytest.raises(ValueError, match="shorter"):
-        chunk_texts(["a", "b"], [[(0, 1)]], MAX_TOKENS)

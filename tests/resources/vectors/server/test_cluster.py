@@ -60,9 +60,10 @@ def test_a_healthy_cluster_has_nothing_wrong(cluster: Cluster) -> None:
     assert found_wrong(cluster) == {}
     state = resource(cluster).cluster()
     assert state is not None
-    assert [(node.version, node.peer, len(node.replicas)) for node in state.nodes] == [
-        ("1.16.2", 101, 3), ("1.16.2", 102, 3), ("1.16.2", 103, 3),
-    ]  # fmt: skip
+    assert [node.version for node in state.nodes] == ["1.16.2"] * 3
+    seen = [node.shards for node in state.nodes if node.shards]
+    assert [shards.peer_id for shards in seen] == [101, 102, 103]
+    assert [len(shards.local_shards) + len(shards.remote_shards) for shards in seen] == [3, 3, 3]
 
 
 def test_before_anything_is_served_the_nodes_are_there() -> None:
