@@ -1,6 +1,8 @@
 """The addresses and credentials of the embedded stack: `cippus up` writes them, the resources read them."""
 
 import json
+import stat
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -41,3 +43,19 @@ def write_private(path: Path, text: str) -> None:
     temporary.touch(mode=0o600)
     temporary.write_text(text)
     temporary.replace(path)
+
+
+def private_home(path: Path) -> Path:
+    """Create a home folder that only its owner can enter, or close an existing one to others. Return its path.
+
+    It holds payloads, run history and logs with personal data. Raise InputError for a folder that all users share.
+    """
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    mode = path.stat().st_mode
+    if mode & stat.S_ISVTX:
+        message = f"CIPPUS_HOME is {path}, which all users of this machine share: name a folder of its own."
+        raise InputError(message)
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        with suppress(PermissionError):  # a folder of another user, who decides
+            path.chmod(mode & stat.S_IRWXU)
+    return path

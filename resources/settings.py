@@ -14,6 +14,7 @@ from pydantic_settings import SettingsConfigDict
 
 from resources.environment_variables import Settings, Variable, variable
 from resources.errors import InputError
+from resources.local_stack import private_home
 
 
 class Environment(StrEnum):
@@ -271,7 +272,7 @@ def writable_home() -> Path:
     """Return the home folder; create it if it is missing. Raise InputError when it cannot be written."""
     path = home()
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        private_home(path)
         (path / "run.lock").touch()
     except OSError as error:
         message = f"CIPPUS_HOME is {path}; it must be a folder that can be written: {error.strerror}."

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from pipelines.local.s3_security import write_keys
 from pipelines.local.server_process import ServerError, ServerProcess
 
 if TYPE_CHECKING:
@@ -54,10 +56,12 @@ class S3Server:
     def start(self) -> None:
         """Start the server, and create the bucket if it is missing."""
         self.data.mkdir(mode=0o700, exist_ok=True)
+        write_keys(self.home, self.data)
         self.process.start([*self._storage(), *self._gateway()], self.data, {"HOME": str(self.data)}, self._is_ready)
 
     def start_without_gateway(self) -> None:
         """Start the storage without the S3 gateway, so that no client can reach it."""
+        write_keys(self.home, self.data)
         self.process.start(self._storage(), self.data, {"HOME": str(self.data)}, self._has_all_volumes)
 
     def stop(self) -> None:
@@ -67,8 +71,10 @@ class S3Server:
         """
         self.process.stop(signal.SIGTERM, patience_seconds=2.0)
         for name, port in self._port.items():
-            if name.endswith(".grpc"):  # sockets that it leaves outside its folder
-                Path(f"/tmp/seaweedfs-{name.replace('.', '-')}-{port}.sock").unlink(missing_ok=True)  # noqa: S108
+            if name.endswith(".grpc"):
+                # It leaves sockets outside its folder. Another user may have made a file of that name first.
+                with suppress(OSError):
+                    Path(f"/tmp/seaweedfs-{name.replace('.', '-')}-{port}.sock").unlink()  # noqa: S108
 
     def is_running(self) -> bool:
         """Return whether the server runs and answers."""
@@ -88,6 +94,7 @@ class S3Server:
         deadline = time.monotonic() + patience_seconds
         with subprocess.Popen(
             [str(server_binary()), "shell", *addresses],
+            cwd=self.data,  # with security.toml
             env={"HOME": str(self.data), "PATH": ""},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -12,7 +12,7 @@ from pathlib import Path
 from pipelines.local.postgres_server import PostgresServer
 from pipelines.local.s3_server import PORT_NAMES, S3Server
 from pipelines.local.server_process import becomes_free, free_ports
-from resources.local_stack import EmbeddedStack, write_private
+from resources.local_stack import EmbeddedStack, private_home, write_private
 from resources.s3.governor import process
 
 STACK_FILE = "stack.json"
@@ -60,8 +60,8 @@ def up(home: Path) -> EmbeddedStack:
 
     Ports stay the same unless another program took one meanwhile.
     """
-    home = home.resolve()
-    (home / "logs").mkdir(parents=True, exist_ok=True)
+    home = private_home(home.resolve())
+    (home / "logs").mkdir(exist_ok=True)
     with _exclusively(home):
         settings = _Settings.of(home)
         postgres, s3 = settings.servers(home)

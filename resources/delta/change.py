@@ -6,7 +6,15 @@ from functools import partial
 
 import polars as pl
 
-from resources.delta.commit import Action, Commit, CommitConflictError, DataFile, bucket_of, write_commit
+from resources.delta.commit import (
+    Action,
+    Commit,
+    CommitConflictError,
+    DataFile,
+    UncertainCommitError,
+    bucket_of,
+    write_commit,
+)
 from resources.delta.files import Folder
 from resources.delta.merge import FILE, BucketWindow, Edit, MergeRule, newer
 from resources.delta.open_tables import COMMITS_PER_CHECKPOINT, OpenTables
@@ -50,42 +58,61 @@ def change(
     Raises CommitConflictError, UnsupportedTableError.
     """
     asked = {*(applications or {}), *(window.of(buckets or ()) if window else ())}
-    for attempt in range(_ATTEMPTS):
-        if attempt:
-            tables.refresh(spec)
+    for _ in range(_ATTEMPTS):
         tables.create(spec)
         snapshot = tables.writable_snapshot(spec)
         recorded = tables.applied(spec, asked)
         due = {app: number for app, number in (applications or {}).items() if recorded.get(app, -1) < number}
         lookup = tables.lookup(spec, snapshot)
-        edit = decide(Base(tables, spec, lookup, recorded))
-        if not (edit.changes.written or due):
-            return edit.changes
-        written = write_files(lookup.folder, snapshot, spec, edit)
-        touched = _touched(edit, snapshot, buckets if spec.partitioned or buckets == () else None)
-        commit = Commit(
-            "MERGE" if touched else "WRITE",
-            written.adds,
-            written.removes,
-            written.changes,
-            due,
-            touched,
-            relied_on=frozenset(window.of(touched) if window else ()),
-        )
-        conflicts = partial(_adds_keys, lookup.folder, edit.after.select(spec.key) if spec.moves else pl.DataFrame())
         try:
-            with tables.commit_lock:
-                version = write_commit(tables.s3, spec.name, snapshot.version, commit, conflicts)
+            edit = decide(Base(tables, spec, lookup, recorded))
+            if edit.changes.written or due:
+                _commit(tables, spec, lookup, edit, buckets, due, window)
         except CommitConflictError:
-            tables.s3.delete([f"{spec.name}/{file.path}" for file in (*written.adds, *written.changes)])
-            continue
-        tables.refresh(spec)
-        if version % max(COMMITS_PER_CHECKPOINT, snapshot.files.height // _FILES_PER_COMMIT) == 0:
-            tables.checkpoint(spec)
-        return edit.changes
-    raise CommitConflictError(
-        f"{tables.s3.uri(spec.name)}: other writers of the same rows were first {_ATTEMPTS} times in a row."
+            tables.refresh(spec)
+        except FileNotFoundError:  # history was deleted, and a file of this snapshot with it; or a file is lost
+            if not tables.is_outdated(spec, snapshot):
+                raise
+        else:
+            return edit.changes
+    message = f"{tables.s3.uri(spec.name)}: other writers of the same rows were first {_ATTEMPTS} times in a row."
+    raise CommitConflictError(message)
+
+
+def _commit(
+    tables: OpenTables,
+    spec: TableSpec,
+    lookup: Lookup,
+    edit: Edit,
+    buckets: Iterable[int] | None,
+    applications: Mapping[str, int],
+    window: BucketWindow | None,
+) -> None:
+    """Write the files of an edit and commit them. After a conflict, delete them and raise CommitConflictError."""
+    snapshot = lookup.snapshot
+    written = write_files(lookup.folder, snapshot, spec, edit)
+    touched = _touched(edit, snapshot, buckets if spec.partitioned or buckets == () else None)
+    commit = Commit(
+        "MERGE" if touched else "WRITE",
+        written.adds,
+        written.removes,
+        written.changes,
+        applications,
+        touched,
+        relied_on=frozenset(window.of(touched) if window else ()),
     )
+    conflicts = partial(_adds_keys, lookup.folder, edit.after.select(spec.key) if spec.moves else pl.DataFrame())
+    try:
+        with tables.commit_lock:
+            version = write_commit(tables.s3, spec.name, snapshot.version, commit, conflicts)
+    except UncertainCommitError:
+        raise
+    except CommitConflictError:
+        tables.s3.delete([f"{spec.name}/{file.path}" for file in (*written.adds, *written.changes)])
+        raise
+    tables.refresh(spec)
+    if version % max(COMMITS_PER_CHECKPOINT, snapshot.files.height // _FILES_PER_COMMIT) == 0:
+        tables.checkpoint(spec)
 
 
 def merge_edit(

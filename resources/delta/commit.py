@@ -20,6 +20,10 @@ class CommitConflictError(TransientFailure):
     """Another writer committed to the rows that a commit was computed from; nothing of it was committed."""
 
 
+class UncertainCommitError(CommitConflictError):
+    """A commit may have landed in a part of the log that was deleted meanwhile. Its files must stay."""
+
+
 @dataclass(frozen=True)
 class DataFile:
     """A Parquet file in the log: path below the table's folder, size in bytes, rows, bucket.
@@ -39,7 +43,8 @@ class Commit:
     """The content of one commit.
 
     ``touched``: buckets that it was computed from. ``relied_on``: applications that must not have advanced meanwhile.
-    ``data_change``: False for a commit that only moves rows between files.
+    ``data_change``: False for a commit that only moves rows between files. ``metadata``: the table's new metaData
+    action; every commit that was computed from an older version conflicts with it.
     """
 
     operation: str
@@ -50,6 +55,7 @@ class Commit:
     touched: frozenset[int] = frozenset()
     data_change: bool = True
     relied_on: frozenset[str] = frozenset()
+    metadata: Mapping[str, Any] | None = None
 
     def actions(self, version: int) -> Iterator[Action]:
         """Yield the actions, ``commitInfo`` first, of a commit that was computed from ``version``."""
@@ -65,6 +71,8 @@ class Commit:
                 "txnId": str(uuid4()),
             }
         }
+        if self.metadata is not None:
+            yield {"metaData": dict(self.metadata)}
         for app, number in self.applications.items():
             yield {"txn": {"appId": app, "version": number, "lastUpdated": now}}
         for file in self.removes:
@@ -119,13 +127,17 @@ def write_commit(
 
     A conditional put takes the next version. If another writer has taken it and does not conflict, try the version
     after. ``conflicts`` adds a condition to the commit's own. A put may be refused because an earlier try succeeded
-    unanswered; the ``txnId`` identifies that case. Raises CommitConflictError.
+    unanswered; the ``txnId`` identifies that case. Raises CommitConflictError, or UncertainCommitError: a writer that
+    is slower than two deletions of history puts a version that was deleted, and nobody would read it.
     """
     mine = list(commit.actions(version))
     body = "\n".join(json.dumps(action, separators=(",", ":")) for action in mine).encode()
     while True:
         version += 1
         if s3.put(commit_key(table, version), body, if_absent=True):
+            if version and not s3.exists(commit_key(table, version - 1)):
+                message = f"{s3.uri(table)}: history was deleted while version {version} was written. Run it again."
+                raise UncertainCommitError(message)
             return version
         winner = read_commit(s3, table, version)
         if winner is None:

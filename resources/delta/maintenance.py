@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from resources.delta.commit import Commit, CommitConflictError, DataFile, write_commit
+from resources.delta.commit import Commit, CommitConflictError, DataFile, UncertainCommitError, write_commit
 from resources.delta.files import Folder
 from resources.delta.merge import FILE
 from resources.delta.protocol import require_writable
@@ -84,13 +84,19 @@ class LakeMaintenance:
 
         Return the number of files before and after, and of conflicts.
         """
-        made = sorted_files(self.lake.folder(spec, snapshot), spec, chosen)
+        try:
+            made = sorted_files(self.lake.folder(spec, snapshot), spec, chosen)
+        except FileNotFoundError:
+            if not self.lake.is_outdated(spec, snapshot):
+                raise
+            return len(chosen), len(chosen), 1
         touched = frozenset(file.bucket for file in chosen)
         try:
             commit = Commit("OPTIMIZE", adds=made, removes=chosen, touched=touched, data_change=False)
             write_commit(self.lake.s3, spec.name, snapshot.version, commit)
-        except CommitConflictError:
-            self.lake.s3.delete([f"{spec.name}/{file.path}" for file in made])
+        except CommitConflictError as error:
+            if not isinstance(error, UncertainCommitError):
+                self.lake.s3.delete([f"{spec.name}/{file.path}" for file in made])
             return len(chosen), len(chosen), 1
         return len(chosen), len(made), 0
 

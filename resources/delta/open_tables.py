@@ -12,6 +12,7 @@ from deltalake import DeltaTable, Field, Schema
 from deltalake.exceptions import DeltaError, TableNotFoundError
 from obstore.store import S3Store
 from pydantic import PrivateAttr
+from tenacity import Retrying, retry_if_exception_type, retry_if_not_exception_type, stop_after_attempt
 
 from resources.delta.files import Folder, store_of
 from resources.delta.protocol import refusing_unknown_features, require_readable, require_writable
@@ -21,6 +22,12 @@ from resources.s3.client import S3Resource
 
 COMMITS_PER_CHECKPOINT = 10
 """Opening a table reads every commit since the last checkpoint."""
+_LOG_DELETED_MEANWHILE = Retrying(
+    retry=retry_if_exception_type(DeltaError) & retry_if_not_exception_type(TableNotFoundError),
+    stop=stop_after_attempt(3),
+    reraise=True,
+)
+"""Opens a table again if its log was deleted between listing and reading it: an erasure deletes history."""
 
 
 class OpenTables(ConfigurableResource):  # type: ignore[type-arg]
@@ -62,21 +69,34 @@ class OpenTables(ConfigurableResource):  # type: ignore[type-arg]
         with self._lock:  # another thread must not advance the table between two uses
             options = self.s3.delta_options  # its credentials may have been renewed
             known, table = self._opened.get(spec.name, ({}, None))
-            try:
-                with refusing_unknown_features(self.s3.uri(spec.name)):
-                    if table is None or known != options:
-                        table = DeltaTable(self.s3.uri(spec.name), storage_options=options)
-                    elif self._pinned is None or spec.name not in self._pinned:
-                        table.update_incremental()
-            except TableNotFoundError:
-                if table is not None:  # it was deleted while this process used it
-                    raise
-                return None
-            require_readable(table)
-            self._opened[spec.name] = options, table
-            if self._pinned is not None:
+            if table is None or known != options:
+                table = self._load(spec, options)
+            elif self._pinned is None or spec.name not in self._pinned:
+                table = self._update(spec, table)
+            if table is not None and self._pinned is not None:
                 self._pinned.add(spec.name)
             return table
+
+    def _load(self, spec: TableSpec, options: dict[str, str]) -> DeltaTable | None:
+        try:
+            with refusing_unknown_features(self.s3.uri(spec.name)):
+                table = _LOG_DELETED_MEANWHILE(DeltaTable, self.s3.uri(spec.name), storage_options=options)
+        except TableNotFoundError:
+            return None
+        require_readable(table)
+        self._opened[spec.name] = options, table
+        return table
+
+    def _update(self, spec: TableSpec, table: DeltaTable) -> DeltaTable | None:
+        try:
+            with refusing_unknown_features(self.s3.uri(spec.name)):
+                table.update_incremental()
+        except TableNotFoundError:  # it was deleted while this process used it
+            raise
+        except DeltaError:  # the log after this version was deleted with the table's history
+            return self._load(spec, self.s3.delta_options)
+        require_readable(table)
+        return table
 
     @contextmanager
     def steady(self) -> Iterator[None]:
@@ -167,6 +187,11 @@ class OpenTables(ConfigurableResource):  # type: ignore[type-arg]
             found = self._snapshots[spec.name] = Snapshot.of(table, spec)
         return found
 
+    def is_outdated(self, spec: TableSpec, snapshot: Snapshot) -> bool:
+        """Return whether a later version exists. If so, files of the snapshot may have been deleted."""
+        self.refresh(spec)
+        return self.writable_snapshot(spec).version > snapshot.version
+
     def lookup(self, spec: TableSpec, snapshot: Snapshot) -> Lookup:
         """Return a reader of the rows of a snapshot."""
         return Lookup(self.folder(spec, snapshot), snapshot)
@@ -184,8 +209,11 @@ class OpenTables(ConfigurableResource):  # type: ignore[type-arg]
     def applied(self, spec: TableSpec, applications: Iterable[str]) -> dict[str, int]:
         """Return application id → the highest version it committed to this table; unknown ids are left out."""
         with self._lock:
-            table = self.open(spec)
-            found = {} if table is None else {app: table.transaction_version(app) for app in applications}
+            table, asked = self.open(spec), list(applications)
+            try:
+                found = _transactions(table, asked)
+            except DeltaError:  # they are read from the log, which was deleted with the table's history
+                found = _transactions(self._load(spec, self.s3.delta_options), asked)
         return {app: version for app, version in found.items() if version is not None}
 
     def scan(self, spec: TableSpec, bucket: int | None = None) -> pl.LazyFrame:
@@ -198,3 +226,7 @@ class OpenTables(ConfigurableResource):  # type: ignore[type-arg]
             return spec.empty().lazy()
         frame = with_nulls(pl.scan_delta(table, storage_options=self.s3.polars_options), spec)
         return frame if bucket is None else frame.filter(pl.col(BUCKET) == bucket)
+
+
+def _transactions(table: DeltaTable | None, applications: Iterable[str]) -> dict[str, int | None]:
+    return {} if table is None else {app: table.transaction_version(app) for app in applications}

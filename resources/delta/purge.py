@@ -4,24 +4,20 @@ import io
 import json
 import re
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import unquote
 
 import polars as pl
-import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from deltalake import DeltaTable, write_deltalake
+from deltalake import DeltaTable
 
+from resources.delta.commit import Commit, write_commit
 from resources.delta.protocol import refusing_unknown_features, require_writable
-from resources.errors import PermanentFailure
 from resources.s3.client import S3Resource
 
 LOG = "/_delta_log/"
 _NUMBERED = re.compile(r"(\d{20})\.(?:checkpoint\.|json$)")
-
-
-class ForeignWriterError(PermanentFailure):
-    """Another process wrote to a table while its history was deleted."""
 
 
 @dataclass(frozen=True)
@@ -36,36 +32,50 @@ class DeletedHistory:
 def delete_history(s3: S3Resource, folder: str) -> DeletedHistory:
     """Delete a table's older versions, change feed and unreferenced files. Keep the newest version's rows.
 
-    First commit a version without a change. A commit describes its changed rows: its predicate names keys, and its
+    First list the files, then commit the table's metadata again. That conflicts with every commit that was computed
+    from an older version, so no writer can commit a file of that list any more. Files that appear later belong to other
+    writers and stay. The log goes too: a commit describes its changed rows, since its predicate names keys, and its
     statistics have the first and the last key. After a crash the table is readable, and a second call finishes.
     Readers of older versions fail. Memory: the table's list of files.
-    Raises UnsupportedTableError with nothing deleted, and ForeignWriterError if a writer commits meanwhile.
+    Raises UnsupportedTableError or CommitConflictError with nothing deleted.
     """
     with refusing_unknown_features(s3.uri(folder)):
         table = DeltaTable(s3.uri(folder), storage_options=s3.delta_options)
     require_writable(table)
-    nothing = pa.schema(table.schema().to_arrow()).empty_table()
-    write_deltalake(table, nothing, mode="append")
+    listed = _sizes(s3, f"{folder}/")
+    version = write_commit(s3, folder, table.version(), Commit("SET TBLPROPERTIES", metadata=_metadata(table)))
+    table.load_as_version(version)
     table.create_checkpoint()
-    version = table.version()
     _drop_removed_files(s3, folder, version)
-    active = {unquote(path) for path in pl.DataFrame(table.get_add_actions())["path"]}
-    listed = {item.key.removeprefix(f"{folder}/"): item.size_bytes for item in s3.list_objects(f"{folder}/")}
-    log = {name for name in listed if name.startswith(LOG[1:])}
-    past = sorted(name for name in log if not _is_needed(name.removeprefix(LOG[1:]), version))
-    unreferenced = sorted(listed.keys() - log - active)
+    active = {f"{folder}/{unquote(path)}" for path in pl.DataFrame(table.get_add_actions())["path"]}
+    log = _sizes(s3, f"{folder}{LOG}")
+    past = sorted(key for key in log if not _is_needed(key.removeprefix(f"{folder}{LOG}"), version))
+    unreferenced = sorted(key for key in listed.keys() - active if LOG not in key)
     # The log first: a version must not be readable when its files are gone.
-    for names in (past, unreferenced):
-        s3.delete([f"{folder}/{name}" for name in names])
-    table.update_incremental()
-    if table.version() != version:
-        raise ForeignWriterError(
-            f"{folder} was written to while its history was deleted, and may lack files. Stop all runs, "
-            "run `cippus run`, then erase again."
-        )
-    deleted = [*past, *unreferenced]
-    versions = len({name for name in past if name.endswith(".json") and _NUMBERED.search(name)})
-    return DeletedHistory(versions, len(deleted), sum(listed[name] for name in deleted))
+    for keys in (past, unreferenced):
+        s3.delete(keys)
+    versions = len({key for key in past if key.endswith(".json") and _NUMBERED.search(key)})
+    size = sum(log[key] for key in past) + sum(listed[key] for key in unreferenced)
+    return DeletedHistory(versions, len(past) + len(unreferenced), size)
+
+
+def _sizes(s3: S3Resource, prefix: str) -> dict[str, int]:
+    return {item.key: item.size_bytes for item in s3.list_objects(prefix)}
+
+
+def _metadata(table: DeltaTable) -> dict[str, Any]:
+    """Return the metaData action of a table as it is."""
+    found = table.metadata()
+    described = {"name": found.name, "description": found.description}
+    return {
+        "id": found.id,
+        **{name: text for name, text in described.items() if text},
+        "format": {"provider": "parquet", "options": {}},
+        "schemaString": table.schema().to_json(),
+        "partitionColumns": found.partition_columns,
+        "configuration": found.configuration,
+        "createdTime": found.created_time,
+    }
 
 
 def _is_needed(name: str, version: int) -> bool:

@@ -248,6 +248,16 @@ class S3Resource(ConfigurableResource):  # type: ignore[type-arg]
                     raise
         return None
 
+    def exists(self, key: str) -> bool:
+        """Return whether an object exists."""
+        try:
+            self.client.head_object(Bucket=self.bucket, Key=key)
+        except ClientError as error:
+            if error.response["Error"]["Code"] in {"NoSuchKey", "404"}:
+                return False
+            raise
+        return True
+
     def put(self, key: str, body: bytes, *, if_absent: bool = False) -> bool:
         """Write an object. With ``if_absent``, return False if the key already exists, and write nothing."""
         condition: dict[str, Any] = {"IfNoneMatch": "*"} if if_absent else {}

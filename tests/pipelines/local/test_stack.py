@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import stat
@@ -18,9 +19,10 @@ import pytest
 
 from pipelines.local import server_process
 from pipelines.local import stack as embedded
-from pipelines.local.s3_server import PORT_NAMES
+from pipelines.local.s3_server import PORT_NAMES, server_binary
 from pipelines.local.server_process import ServerError, ServerProcess, becomes_free, free_ports
-from resources.local_stack import EmbeddedStack, StackNotUpError
+from resources.errors import InputError
+from resources.local_stack import EmbeddedStack, StackNotUpError, private_home
 from resources.s3.client import S3Resource
 
 SECRET_FILES = {"settings.json", "stack.json", "s3.json"}
@@ -230,6 +232,46 @@ def test_nobody_without_a_password_reads_or_deletes_objects_over_http(
     assert remembered(own) == (["kept"], b"kept")
 
 
+def test_another_user_of_the_machine_cannot_use_the_internal_ports_of_s3(
+    own: EmbeddedStack, module_home: Path, tmp_path: Path
+) -> None:
+    remember(own, "kept")
+    server = embedded.s3_server(module_home)
+    ports = dict(zip(PORT_NAMES, server.ports, strict=True))
+    addresses = [f"-{part}=127.0.0.1:{ports[part]}.{ports[f'{part}.grpc']}" for part in ("master", "filer")]
+    # The shell of somebody who has the program and the ports, but not the keys of the home.
+    shell = subprocess.Popen(
+        [str(server_binary()), "shell", *addresses],
+        cwd=tmp_path,
+        env={"HOME": str(tmp_path), "PATH": ""},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        output, _ = shell.communicate(b"fs.ls /buckets/cippus\nvolume.list\n", timeout=3)
+    except subprocess.TimeoutExpired:  # without keys it waits for the master for ever
+        shell.kill()
+        output, _ = shell.communicate()
+    assert b"memory" not in output
+    assert b"volume Id" not in output
+    assert "memory" in server.shell("fs.ls /buckets/cippus")
+
+
+def test_a_volume_gives_no_object_without_a_token(own: EmbeddedStack, module_home: Path) -> None:
+    remember(own, "kept")
+    server = embedded.s3_server(module_home)
+    port = dict(zip(PORT_NAMES, server.ports, strict=True))["volume"]
+    listed = server.shell("fs.meta.cat /buckets/cippus/memory")
+    file_id = re.search(r'"fileId": *"([0-9a-f,]+)"', listed)
+    assert file_id, listed
+    for method in ("GET", "DELETE"):
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
+            connection.request(method, f"/{file_id[1]}")
+            assert connection.getresponse().status == 401
+    assert remembered(own) == (["kept"], b"kept")
+
+
 def listening(pid: int) -> set[tuple[str, int]]:
     """Return (address in hexadecimal, port) of every listening or datagram socket of a process."""
     links = (str(found.readlink()) for found in Path(f"/proc/{pid}/fd").iterdir())
@@ -263,11 +305,23 @@ def test_secrets_are_in_files_of_the_owner_and_nowhere_else(own: EmbeddedStack, 
     }
     assert holders == SECRET_FILES
     assert {stat.S_IMODE((module_home / name).stat().st_mode) for name in holders} == {0o600}
-    assert {stat.S_IMODE((module_home / name).stat().st_mode) for name in ("postgres", "s3")} == {0o700}
+    closed = (".", "postgres", "s3", "s3.keys")
+    assert {stat.S_IMODE((module_home / name).stat().st_mode) for name in closed} == {0o700}
     for pid in pids(module_home).values():
         for visible in ("cmdline", "environ"):
             shown = Path(f"/proc/{pid}/{visible}").read_bytes()
             assert not any(secret in shown for secret in secrets)
+
+
+def test_a_home_is_closed_to_others_and_a_shared_folder_is_refused(tmp_path: Path) -> None:
+    assert stat.S_IMODE(private_home(tmp_path / "a" / "new").stat().st_mode) == 0o700
+    (tmp_path / "old").mkdir(mode=0o755)
+    assert stat.S_IMODE(private_home(tmp_path / "old").stat().st_mode) == 0o700
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared").chmod(0o1777)
+    with pytest.raises(InputError, match="which all users of this machine share: name a folder of its own"):
+        private_home(tmp_path / "shared")
+    assert stat.S_IMODE((tmp_path / "shared").stat().st_mode) == 0o1777
 
 
 def test_the_stack_file_is_read_back_as_it_was_written(tmp_path: Path) -> None:
