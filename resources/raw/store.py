@@ -38,7 +38,8 @@ class Manifest:
     ``updated_at``, unless the lake's is at or after ``judged_below``. EXPORT holds all rows; ``origin`` is the export's
     id, and ``taken_at`` its time from the metadata. An export that arrives after a later one has no files, and the end
     of the later one. ``overlap`` is the key of the digests of rows that the next window reads again.
-    ``source_columns`` is column → type in the source's own type names.
+    ``source_columns`` is column → type in the source's own type names. ``aside`` are files that were taken out of
+    ``files`` because of ``aside_reason``: they are never merged.
     """
 
     source: str
@@ -55,6 +56,8 @@ class Manifest:
     judged_below: str = ""
     source_columns: Mapping[str, str] = field(default_factory=dict)
     taken_at: str = ""
+    aside: tuple[WindowFile, ...] = ()
+    aside_reason: str = ""
 
     @property
     def rows(self) -> int:
@@ -64,7 +67,8 @@ class Manifest:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Manifest":
         """Parse the JSON object that ``asdict`` gave."""
-        return cls(**{**value, "files": tuple(WindowFile(**file) for file in value["files"])})
+        lists = {name: tuple(WindowFile(**file) for file in value.get(name, ())) for name in ("files", "aside")}
+        return cls(**{**value, **lists})
 
 
 class RawStoreResource(ConfigurableResource):  # type: ignore[type-arg]
@@ -85,18 +89,18 @@ class RawStoreResource(ConfigurableResource):  # type: ignore[type-arg]
 
     def manifests(self, source: str, table: str, after: int = 0) -> Iterator[Manifest]:
         """Yield the complete windows numbered above ``after``, in order. One listing, one read per manifest."""
-        for number in self._numbers(source, table):
+        for number in self.numbers(source, table):
             if number > after:
                 yield self._read(source, table, number)
 
     def newest(self, source: str, table: str) -> Manifest | None:
         """Return the complete window with the highest number, or None before the first."""
-        numbers = self._numbers(source, table)
+        numbers = self.numbers(source, table)
         return self._read(source, table, numbers[-1]) if numbers else None
 
     def was_extracted(self, table: str) -> bool:
         """Return whether any source has a complete window."""
-        return any(self._numbers(source, table) for source in self.sources(table))
+        return any(self.numbers(source, table) for source in self.sources(table))
 
     def require_bucket_count(self, table: str, count: int) -> None:
         """Raise BucketCountError if the newest window of any source has another number of buckets."""
@@ -109,13 +113,21 @@ class RawStoreResource(ConfigurableResource):  # type: ignore[type-arg]
                 )
                 raise BucketCountError(message)
 
-    def _numbers(self, source: str, table: str) -> list[int]:
+    def numbers(self, source: str, table: str) -> list[int]:
+        """Return the numbers of the complete windows, in order; one listing."""
         listed = self.s3.list_objects(f"{self._folder(source, table)}/manifests/")
         return sorted(int(item.key.rsplit("/", 1)[1].removesuffix(".json")) for item in listed)
 
+    def window(self, source: str, table: str, number: int) -> Manifest | None:
+        """Return a complete window by its number, or None."""
+        found = self.s3.get_json(self._manifest(source, table, number))
+        return Manifest.from_json(found) if found else None
+
+    def _manifest(self, source: str, table: str, number: int) -> str:
+        return f"{self._folder(source, table)}/manifests/{number:012d}.json"
+
     def _read(self, source: str, table: str, number: int) -> Manifest:
-        key = f"{self._folder(source, table)}/manifests/{number:012d}.json"
-        return Manifest.from_json(self.s3.get_json(key))
+        return Manifest.from_json(self.s3.get_json(self._manifest(source, table, number)))
 
     def writer(self, source: str, table: str, number: int, bucket_count: int) -> WindowWriter:
         """Return a writer for the window of that number. Its files count only after ``complete``."""
@@ -123,10 +135,14 @@ class RawStoreResource(ConfigurableResource):  # type: ignore[type-arg]
 
     def complete(self, manifest: Manifest) -> None:
         """Write the manifest. Raise WindowTakenError if another extraction completed the window first."""
-        key = f"{self._folder(manifest.source, manifest.table)}/manifests/{manifest.number:012d}.json"
+        key = self._manifest(manifest.source, manifest.table, manifest.number)
         if not self.s3.put_json(key, asdict(manifest), if_absent=True):
             message = f"Window {manifest.number} of {manifest.source}/{manifest.table} was completed by another run."
             raise WindowTakenError(message)
+
+    def replace(self, manifest: Manifest) -> None:
+        """Write the manifest of a complete window again, with some of its files set aside or brought back."""
+        self.s3.put_json(self._manifest(manifest.source, manifest.table, manifest.number), asdict(manifest))
 
     def discard(self, files: Sequence[WindowFile]) -> None:
         """Delete files that no manifest will name."""
