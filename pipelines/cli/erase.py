@@ -102,6 +102,7 @@ def _parts() -> "Iterator[Erasing]":
             settle_tables=lambda: _settle(TABLES_AFTER_LAKE.name),
             settle_index=lambda: _settle(INDEX.name),
             vacuum=(lambda: vacuum(home())) if embedded and not parts.s3.endpoint_url else None,
+            home=home() if embedded else None,
             on_step=lambda step: err.print(f"cippus: {step}", style="dim", highlight=False),
         )
 
