@@ -30,6 +30,7 @@ from resources.raw.quarantine import QuarantineResource
 from resources.raw.store import RawStoreResource
 from resources.raw.writer import WindowFile
 from resources.sources.postgres import PostgresResource
+from resources.sources.rds_export import RdsExportResource
 from resources.vectors.edge.generations import ALIASES_FILE
 from resources.vectors.edge.shard import write_metadata
 from resources.vectors.generations import IndexConfig
@@ -65,6 +66,7 @@ def evaluate(world: World, name: str) -> AssetCheckResult:
         "qdrant": world.qdrant,
         "embedder": world.embedding[0],
         "source": PostgresResource(dsn=world.dsn),
+        "rds_exports": RdsExportResource(s3=world.s3),
     }
     evaluate_check = check.op.compute_fn.decorated_fn  # type: ignore[union-attr]
     result = evaluate_check(**{key: resources[key] for key in check.required_resource_keys - {"io_manager"}})
@@ -121,6 +123,18 @@ def changed(spec: TableSpec, column: str, expression: str) -> Fault:
 
 def object_lost(prefix: str) -> Fault:
     return object_rewritten(prefix, None)
+
+
+def object_dropped(key: str) -> Fault:
+    """A file is dropped."""
+
+    @contextmanager
+    def fault(world: World) -> Iterator[None]:
+        world.s3.put(key, b"a,b")
+        yield
+        world.s3.delete([key])
+
+    return fault
 
 
 def object_rewritten(prefix: str, rewrite: Callable[[bytes], bytes] | None) -> Fault:
@@ -335,6 +349,7 @@ FAULTS: dict[str, list[Fault]] = {
     **_of_table("posts"),
     **_of_table("testimonials"),
     "quarantine/rows:rejects_recorded": [lost(QUARANTINE)],
+    "quarantine/rows:dropped_files_taken": [object_dropped("landing/labels/more.csv")],
     "corpus/decisions:every_post_decided": [lost(DECISIONS), added(DECISIONS, post_id="foreign")],
     "corpus/decision_counts:counts_add_up": [
         lost(DECISION_COUNTS),
@@ -424,6 +439,7 @@ FAULTS: dict[str, list[Fault]] = {
 """Check → what it has to notice."""
 
 ADVICE = {
+    "quarantine/rows:dropped_files_taken",
     *("raw/accounts:contract_holds", "raw/posts:contract_holds"),
     "qdrant/promotion:newest_is_served",
     "search/retrieval_quality:hybrid_is_not_worse",
