@@ -28,6 +28,8 @@ class BucketCountError(InputError):
 CHANGES, KEYS, EXPORT = "changes", "keys", "export"
 """Kinds of window: rows that changed in an interval; differences that a key reconciliation found; a snapshot."""
 
+_STOPS = "ledger/stopped_deletions/"
+
 
 @dataclass(frozen=True)
 class Manifest:
@@ -148,6 +150,20 @@ class RawStoreResource(ConfigurableResource):  # type: ignore[type-arg]
         """Delete files that no manifest will name."""
         self.s3.delete([file.key for file in files])
 
+    def record_stop(self, source: str, table: str, said: str) -> None:
+        """Store why deletions of a table were stopped, until ``clear_stop``."""
+        self.s3.put_json(_stop(source, table), {"said": said})
+
+    def clear_stop(self, source: str, table: str) -> None:
+        """Delete that record, because keys were compared and the deletions landed."""
+        if self.s3.get(_stop(source, table)) is not None:
+            self.s3.delete([_stop(source, table)])
+
+    def stopped_deletions(self) -> list[str]:
+        """Return what ``record_stop`` stored, for every table."""
+        keys = sorted(item.key for item in self.s3.list_objects(_STOPS))
+        return [str(found["said"]) for found in map(self.s3.get_json, keys) if found]
+
     def divided(self, source: str, table: str, number: int, proposed: Plan) -> DividedWindow:
         """Return the window of that number, divided by the plan stored first for its columns and buckets."""
         return DividedWindow.begin(self.s3, self._window(source, table, number), proposed)
@@ -170,6 +186,10 @@ class RawStoreResource(ConfigurableResource):  # type: ignore[type-arg]
         at, filesystem = self.s3.bucket, self.s3.arrow_filesystem
         tables = [pq.ParquetFile(f"{at}/{file.key}", filesystem=filesystem).read(columns) for file in files]
         return pl.DataFrame(pl.from_arrow(pa.concat_tables(tables)))
+
+
+def _stop(source: str, table: str) -> str:
+    return f"{_STOPS}{source}/{table}.json"
 
 
 def parse_timestamp(value: str | None) -> datetime | None:
