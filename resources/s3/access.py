@@ -5,7 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from botocore.config import Config as BotocoreConfig
 from botocore.exceptions import ClientError
+
+from resources.s3.client import S3Resource
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -13,7 +16,21 @@ if TYPE_CHECKING:
 PROBE = "cippus-probe-"
 _BODY = b"A probe of permissions; delete it."
 _THREADS = 8
+_SECONDS = 3
 _UNSUPPORTED = {"NotImplemented", "MethodNotAllowed"}
+
+
+def impatient_client(s3: S3Resource) -> "S3Client":
+    """Return a client that sends every request once, directly, and gives up after some seconds."""
+    at = s3.connection
+    config = BotocoreConfig(
+        connect_timeout=_SECONDS,
+        read_timeout=_SECONDS,
+        retries={"mode": "standard", "total_max_attempts": 1},
+        max_pool_connections=2 * _THREADS,
+        s3={"addressing_style": "path" if at.endpoint_url else "auto"},
+    )
+    return s3.session.client("s3", endpoint_url=at.endpoint_url or None, config=config)
 
 
 def refusals(client: "S3Client", bucket: str, prefixes: tuple[str, ...]) -> list[str]:
