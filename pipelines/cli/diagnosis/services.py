@@ -7,6 +7,8 @@ from pathlib import Path
 from qdrant_client.common.version_check import is_compatible
 
 from pipelines.cli.diagnosis.registry import Finding, Parts, Status, diagnosis
+from resources.models.embedder import MiniLmModel
+from resources.models.model_files import weights_folder
 from resources.vectors.resource import QdrantResource
 
 _FIX = "Start Qdrant, and correct QDRANT_URL, CIPPUS_QDRANT_NODES and QDRANT_API_KEY."
@@ -50,7 +52,7 @@ def generations(parts: Parts) -> Iterator[Finding]:
         yield Finding.warning("No collection is served.", "Run the lineage: cippus run.")
         return
     embedder = parts.made.embedder
-    model = embedder.endpoint_model if embedder.endpoint_url else embedder.model().name
+    model = embedder.endpoint_model if embedder.endpoint_url else MiniLmModel.name
     if serving.index_config.model == model:
         yield Finding.ok(f"{serving.name} is served, and aliases may be changed.")
     else:
@@ -58,13 +60,16 @@ def generations(parts: Parts) -> Iterator[Finding]:
         yield Finding.error(text, "Set the encoder back, or run the lineage, which builds a generation for it.")
 
 
-@diagnosis("embedding model", "Correct CIPPUS_EMBEDDINGS_URL, CIPPUS_EMBEDDINGS_MODEL and their key, and start it.")
+_ENCODER = "Start the endpoint and correct CIPPUS_EMBEDDINGS_URL, or repeat make setup for the local encoder."
+
+
+@diagnosis("embedding model", _ENCODER)
 def encoder(parts: Parts) -> Iterator[Finding]:
-    """Test that the encoder opens, and that an endpoint embeds a word."""
+    """Test that an endpoint embeds a word, or that the files of the local encoder are there. They are not opened."""
     embedder = parts.made.embedder
-    model = embedder.model()
     if embedder.endpoint_url:
-        model.embed_all(["cippus"])
-        yield Finding.ok(f"The embeddings endpoint answers for {model.name}.")
+        embedder.model().embed_all(["cippus"])
+        yield Finding.ok(f"The embeddings endpoint answers for {embedder.endpoint_model}.")
     else:
-        yield Finding.ok(f"The local encoder is {model.name}.")
+        weights_folder()
+        yield Finding.ok(f"The files of the local encoder {MiniLmModel.name} are there.")
