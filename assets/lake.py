@@ -1,5 +1,7 @@
 """lake/*: the current row of every key, merged from the windows of raw/* exactly once."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 
 import polars as pl
@@ -23,6 +25,7 @@ from assets.transforms.source.schema import (
 from assets.transforms.source.windows import plan_merges
 from resources.delta.merge import BucketWindow, MergeRule
 from resources.delta.table import LakeResource, TableSpec
+from resources.errors import PermanentFailure, is_of_data
 from resources.raw.quarantine import QuarantineResource
 from resources.raw.store import Manifest, RawStoreResource, parse_timestamp
 from resources.settings import bucket_count
@@ -47,6 +50,17 @@ def _spec(table: SourceTable) -> TableSpec:
 
 LAKE_ACCOUNTS, LAKE_POSTS, LAKE_TESTIMONIALS = _spec(ACCOUNTS), _spec(POSTS), _spec(TESTIMONIALS)
 LAKE_TABLES = {ACCOUNTS.name: LAKE_ACCOUNTS, POSTS.name: LAKE_POSTS, TESTIMONIALS.name: LAKE_TESTIMONIALS}
+
+
+class UnmergeableWindowError(PermanentFailure):
+    """The rows or the columns of a landed window cannot enter the table; a retry cannot help."""
+
+    def __init__(self, window: Manifest, cause: str) -> None:
+        super().__init__(
+            f"Window {window.number} of {window.source}/{window.table} cannot be merged: {cause.rstrip('.')}; go on "
+            f"without its rows by `cippus lake set-aside {window.table} {window.number} --source {window.source} "
+            "--reason …`, which moves them to quarantine."
+        )
 
 
 def application(source: str, table: str, bucket: int) -> str:
@@ -86,14 +100,15 @@ def _merge_windows(table: SourceTable) -> AssetsDefinition:
                 due = [bucket for bucket in buckets if done[bucket] < manifest.number]
                 rule, window = _rule(raw_store, manifest), BucketWindow(manifest.number, recorded_as)
                 for step in plan_merges(manifest.files, due, _MERGE_ROWS):
-                    newest, rejects = newest_usable(table, raw_store.read(step.files))
-                    newest, misfits = _fitted(lake, spec, newest)
-                    for aside in (rejects, misfits):
-                        landed = quarantine.land(f"raw-{source}", table.name, table.key, aside, REASON)
-                        metrics.counts["quarantined"] += landed
-                    applications = dict.fromkeys(window.of(step.completes), manifest.number)
-                    within = sorted({*step.buckets, *step.completes})
-                    metrics.changes += lake.merge_newer(spec, newest, within, applications, rule, window)
+                    with _naming(context, manifest):
+                        newest, rejects = newest_usable(table, raw_store.read(step.files))
+                        newest, misfits = _fitted(lake, spec, newest)
+                        for aside in (rejects, misfits):
+                            landed = quarantine.land(f"raw-{source}", table.name, table.key, aside, REASON)
+                            metrics.counts["quarantined"] += landed
+                        applications = dict.fromkeys(window.of(step.completes), manifest.number)
+                        within = sorted({*step.buckets, *step.completes})
+                        metrics.changes += lake.merge_newer(spec, newest, within, applications, rule, window)
                     context.log.info("%s: window %s, %s rows merged", spec.name, manifest.number, f"{newest.height:,}")
                 metrics.counts["windows"] += 1
         for contents in lake.contents(spec, buckets).values():
@@ -104,6 +119,18 @@ def _merge_windows(table: SourceTable) -> AssetsDefinition:
         return metrics.result()
 
     return merge_windows
+
+
+@contextmanager
+def _naming(context: AssetExecutionContext, window: Manifest) -> Iterator[None]:
+    """Raise UnmergeableWindowError where the rows of a window, or its columns, cannot enter the table."""
+    try:
+        yield
+    except (Exception, pl.exceptions.PanicException) as error:  # delta-rs raises bare Exceptions
+        if not is_of_data(error):
+            raise
+        context.log.error("Window %s of %s cannot be merged.", window.number, window.source, exc_info=error)
+        raise UnmergeableWindowError(window, str(error).splitlines()[0]) from None
 
 
 def _fitted(lake: LakeResource, spec: TableSpec, rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:

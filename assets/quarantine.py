@@ -2,16 +2,20 @@
 
 import polars as pl
 import pyarrow as pa
-from dagster import AssetExecutionContext, AssetKey, MaterializeResult
+from dagster import AssetExecutionContext, AssetKey, MaterializeResult, MetadataValue, TableRecord
 
 from assets.framework.asset import asset
 from assets.framework.incremental import RunMetrics, Stage, refresh
+from assets.landing import files_not_taken
 from assets.transforms.source.schema import SOURCE_TABLES
 from resources.delta.state import LedgerResource
 from resources.delta.table import Changes, LakeResource, TableSpec
 from resources.raw.quarantine import QuarantineResource
+from resources.s3.client import S3Resource
+from resources.sources.rds_export import RdsExportResource
 
 GROUP = "quarantine"
+_FILES_SHOWN = 100
 QUARANTINE = TableSpec(
     "quarantine/rows",
     pa.schema(
@@ -38,9 +42,14 @@ QUARANTINE = TableSpec(
     kinds={"delta", "s3"},
 )
 def rows(
-    context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource, quarantine: QuarantineResource
+    context: AssetExecutionContext,
+    s3: S3Resource,
+    lake: LakeResource,
+    ledger: LedgerResource,
+    quarantine: QuarantineResource,
+    rds_exports: RdsExportResource,
 ) -> MaterializeResult[None]:
-    """Collect the rejected rows of every stage in one table."""
+    """Collect the rejected rows of every stage in one table. The metadata lists dropped files that no stage reads."""
     stage = Stage(QUARANTINE.name, inputs=(), version=quarantine.fingerprint(), partitioned=False)
 
     def collect(_bucket: int, tally: RunMetrics) -> Changes:
@@ -50,7 +59,14 @@ def rows(
             tally.counts[f"reason: {reason}"] = count
         return lake.sync(QUARANTINE, rejects)
 
-    return refresh(context, lake, ledger, stage, lambda _: lake.contents(QUARANTINE), collect).result()
+    tally = refresh(context, lake, ledger, stage, lambda _: lake.contents(QUARANTINE), collect)
+    unread = files_not_taken(s3, rds_exports)
+    tally.counts["files_not_taken"] = len(unread)
+    result = tally.result()
+    if not unread:
+        return result
+    shown = [TableRecord({"file": one.key, "reason": one.reason}) for one in unread[:_FILES_SHOWN]]
+    return result._replace(metadata={**(result.metadata or {}), "unread_files": MetadataValue.table(shown)})
 
 
 ASSETS = [rows]

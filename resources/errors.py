@@ -92,6 +92,15 @@ def is_transient(error: BaseException) -> bool:
     return isinstance(error, GenericError | OSError) and not isinstance(error, FileNotFoundError | PermissionError)
 
 
+def is_of_data(error: BaseException) -> bool:
+    """Return whether a library refuses the data itself: the error is not ours, S3's or the operating system's."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    if isinstance(error, CippusError | BotoCoreError | ClientError | OSError | MemoryError):
+        return False
+    return _S3_CODE.search(str(error)) is None and not is_transient(error)
+
+
 def as_cippus_error(error: Exception) -> CippusError | None:
     """Return the failure to show for an error of S3, Delta or the operating system, or None for a defect."""
     if isinstance(error, CippusError):

@@ -87,6 +87,13 @@ class SourceSettings(Settings):
         60,
         must_be=_WHOLE_SECONDS,
     )
+    old_transaction_seconds: _Positive = variable(
+        "CIPPUS_OLD_TRANSACTION_SECONDS",
+        "Age at which an open transaction of the source, which delays its rows, is reported, in seconds.",
+        3600.0,
+        must_be=_SECONDS,
+        shown="3600",
+    )
     replica_lag_seconds: _Positive = variable(
         "CIPPUS_REPLICA_LAG_SECONDS",
         "Allows a read replica as the source. Longer than any transaction on the writer, in seconds.",
@@ -289,6 +296,11 @@ def bucket_count() -> int:
 def clock_skew_seconds() -> int:
     """Return how far the clock that sets ``updated_at`` may be behind the source's clock."""
     return SourceSettings.read().clock_skew_seconds
+
+
+def old_transaction_seconds() -> float:
+    """Return the age at which an open transaction of the source is reported."""
+    return SourceSettings.read().old_transaction_seconds
 
 
 def is_governed() -> bool:

@@ -3,11 +3,13 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import polars as pl
 
 from assets.corpus import CHUNKS
 from assets.embeddings import PLACE, VECTORS, slices
+from assets.erasure.needs import require_needs
 from assets.erasure.objects import Removed, erase_landed, erase_plans, erase_windows
 from assets.erasure.points import delete_points, rebuild
 from assets.erasure.receipt import Receipt
@@ -43,7 +45,8 @@ class Erasing:
     """The parts of an erasure.
 
     ``update_tables`` updates all stages from the corpus on, ``update_index`` the collection and its measurements.
-    ``vacuum`` overwrites deleted objects in the embedded S3 server, and returns the freed bytes.
+    ``vacuum`` overwrites deleted objects in the embedded S3 server, and returns the freed bytes. ``home`` is the folder
+    of the embedded engine and S3, if there are any.
     """
 
     s3: S3Resource
@@ -58,6 +61,7 @@ class Erasing:
     update_index: Callable[[], None]
     vacuum: Callable[[], int] | None = None
     on_step: Callable[[str], None] = lambda _step: None
+    home: Path | None = None
 
     def terms(self, account_id: str, canaries: Sequence[str]) -> SearchTerms:
         """Return the search terms of an account. Create the erasure key if there is none."""
@@ -88,8 +92,9 @@ def erase(parts: Erasing, account_id: str, canaries: Sequence[str] = (), *, ahea
 
     The tombstone comes first, so nothing is extracted again. The next attempt finds and removes the rest. A completed
     erasure that finds nothing costs one scan. With ``ahead``, an account that is not stored yet is erased too; without
-    it that is an UnknownAccountError, raised before anything is written.
+    it that is an UnknownAccountError, raised before anything is written. So is MissingNeedError.
     """
+    require_needs(parts)
     terms = parts.terms(account_id, canaries)
     subject, tombstone = terms.subject, parts.erasures.tombstone(terms.subject)
     receipt = Receipt(subject.account, len(tombstone.attempts) + 1, len(terms.canaries), parts.on_step)

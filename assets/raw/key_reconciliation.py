@@ -133,6 +133,17 @@ class KeyReconciliation:
         window = self._complete(files, newest.origin, judged_below) if files else None
         return Reconciled(window, **self._counts)
 
+    def run_guarded(self) -> Reconciled:
+        """``run``, and store for `cippus doctor` that the limit stopped it, until a later comparison ends."""
+        source, table = self.source.name, self.table.name
+        try:
+            found = self.run()
+        except ImplausibleDeletionsError as error:
+            self.raw_store.record_stop(source, table, str(error))
+            raise
+        self.raw_store.clear_stop(source, table)
+        return found
+
     def _implausible(self, current: int, origin: str) -> str:
         table = self.table.name
         if isinstance(self.source, LiveSource):

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import pyarrow as pa
@@ -28,6 +28,8 @@ from resources.sources.rds_export import RdsExportResource
 
 GROUP = "raw"
 _LOG_EVERY_ROWS = 500_000
+_HELD_BACK_SECONDS = 60
+"""Lag of the high-water mark from which the transaction that holds it back is named in the metadata."""
 
 
 class RawConfig(Config):
@@ -62,7 +64,7 @@ def _extract(table: SourceTable) -> AssetsDefinition:
         quarantine: QuarantineResource,
         erasures: ErasureResource,
     ) -> MaterializeResult[None]:
-        tally = RunMetrics()
+        tally, held_back = RunMetrics(), dict[str, str | int]()
         chosen = rds_exports.open(config.export_id, [table.name]) if config.export_id else source
 
         def on_rejects(rejects: pl.DataFrame) -> None:
@@ -86,14 +88,16 @@ def _extract(table: SourceTable) -> AssetsDefinition:
             context.log.warning(superseded, table.name, config.export_id, found.superseded_by)
         if isinstance(chosen, LiveSource):
             _count_ahead(context, tally, chosen, table, found)
+            held_back = _held_back(context, chosen, found)
         if config.export_id and _is_unjudged(raw_store.newest(chosen.name, table.name), config.export_id):
             limit = VanishedLimit(config.max_vanished_share, config.max_vanished_keys)
             judged = KeyReconciliation(
                 *(chosen, raw_store, lake, quarantine, table, spec, count, skew, keep),
                 limit=None if config.allow_vanished else limit,
-            ).run()
+            ).run_guarded()
             tally.counts["vanished"] += judged.vanished
-        return tally.result()
+        result = tally.result()
+        return result._replace(metadata={**(result.metadata or {}), **held_back})
 
     return extract
 
@@ -145,6 +149,23 @@ def _count_ahead(
         tally.counts["ahead_of_clock"] = source.count_ahead(table.name, UPDATED_AT, found.mark)
     except (PermanentFailure, TransientFailure) as failure:
         context.log.warning("Rows of %s ahead of the mark were not counted: %s", table.name, failure)
+
+
+def _held_back(context: AssetExecutionContext, source: LiveSource, found: Extracted) -> dict[str, str | int]:
+    """Return, as metadata, how far the mark is behind and which transaction holds it back. Log the transaction."""
+    seconds = int((datetime.now(UTC) - found.mark).total_seconds())
+    if seconds < _HELD_BACK_SECONDS:
+        return {}
+    try:
+        oldest = source.oldest_transaction()
+    except (PermanentFailure, TransientFailure) as failure:
+        context.log.warning("The transaction that holds the mark back was not found: %s", failure)
+        return {"held_back_seconds": seconds}
+    if oldest is None:  # it ended meanwhile, or the source is a replica
+        return {"held_back_seconds": seconds}
+    message = "Rows of the last %s seconds wait for an open transaction: %s"
+    context.log.warning(message, f"{seconds:,}", oldest.describe())
+    return {"held_back_seconds": seconds, "held_back_by": oldest.describe()}
 
 
 ASSETS = [_extract(table) for table in SOURCE_TABLES.values()]

@@ -1,20 +1,29 @@
 """Checks of raw/*: windows, contract, agreement of sources."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import polars as pl
 from dagster import AssetCheckResult, AssetCheckSeverity, ResourceParam
 
+from assets.lake import LAKE_TABLES
 from assets.raw.extraction import UPDATED_AT
+from assets.raw.unread import UnreadRows
+from assets.raw.windows import keeping
 from assets.transforms.source.agreement import DOUBLED, VERSIONS, covered, disagreements, moved_elsewhere
 from assets.transforms.source.contract import compare
-from assets.transforms.source.schema import SourceTable
-from pipelines.checks import Metadata, check_tables
+from assets.transforms.source.schema import SOURCE_TABLES, SourceTable
+from pipelines.checks import Metadata, check, check_tables
+from resources.delta.table import LakeResource
+from resources.erasure.tombstones import ErasureResource
+from resources.raw.quarantine import QuarantineResource
 from resources.raw.store import EXPORT, KEYS, Manifest, RawStoreResource
 from resources.raw.writer import WindowFile
 from resources.s3.client import S3Resource
-from resources.sources.protocol import Source
+from resources.settings import bucket_count, clock_skew_seconds, old_transaction_seconds
+from resources.sources.protocol import LiveSource, Source
 
 _EXAMPLES = 5
 _Windows = Mapping[str, Sequence[Manifest]]
@@ -132,3 +141,53 @@ def _files(windows: _Windows, wanted: Callable[[int], bool]) -> Iterator[tuple[M
 def _described(row: Mapping[str, object]) -> str:
     pair = row["source"] if row["problem"] == DOUBLED else f"{row['source']} and {row['other']}"
     return f"{row['key']} of {row['updated_at']} {row['problem']}: {pair}"
+
+
+@check_tables("raw")
+def all_rows_read(
+    table: SourceTable,
+    source: ResourceParam[Source],
+    raw_store: RawStoreResource,
+    lake: LakeResource,
+    quarantine: QuarantineResource,
+    erasures: ErasureResource,
+) -> AssetCheckResult:
+    """Windows along updated_at read every row of the source: none lacks it, and none was written with an old one.
+
+    Reads the source's index on updated_at once, and the keys of the days that have more rows than the lake.
+    """
+    if not isinstance(source, LiveSource):
+        return _advice(True, f"Rows of {source.name} are not counted.")
+    skew, keep = timedelta(seconds=clock_skew_seconds()), keeping(erasures.tombstones(), Counter())
+    spec, buckets = LAKE_TABLES[table.name], bucket_count()
+    found = UnreadRows(source, raw_store, lake, quarantine, table, spec, buckets, skew, keep).count()
+    return _advice(
+        not found.undated and not found.backfilled,
+        f"{found.undated:,} rows of {table.name} have no updated_at and {found.backfilled:,} or more have an old "
+        "one and did not land: no window reads them. Set updated_at to now() in the source; the job "
+        "raw_key_reconciliation lands those of the second kind."
+        if found.undated or found.backfilled
+        else "Windows read every row.",
+        {"undated": found.undated, "backfilled": found.backfilled},
+    )
+
+
+@check(f"raw/{next(iter(SOURCE_TABLES))}")
+def mark_is_recent(source: ResourceParam[Source]) -> AssetCheckResult:
+    """No transaction of the source database is open for so long that rows wait for it; one for all tables."""
+    oldest = source.oldest_transaction() if isinstance(source, LiveSource) else None
+    limit = old_transaction_seconds()
+    if oldest is None or (datetime.now(UTC) - oldest.since).total_seconds() <= limit:
+        return _advice(True, f"No transaction is open for more than {limit:,.0f} seconds.")
+    return _advice(
+        False,
+        f"Rows wait for an open transaction: {oldest.describe()}. End it in its application, or run {oldest.remedy}.",
+        {"transaction": oldest.describe()},
+    )
+
+
+def _advice(passed: bool, description: str, metadata: Metadata | None = None) -> AssetCheckResult:
+    """Return a result of severity WARN: the lake is right as far as it goes, and somebody should look."""
+    return AssetCheckResult(
+        passed=passed, severity=AssetCheckSeverity.WARN, description=description, metadata=metadata or {}
+    )

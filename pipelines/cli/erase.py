@@ -99,6 +99,7 @@ def _parts() -> "Iterator[Erasing]":
             update_tables=lambda: _update(TABLES_AFTER_LAKE.name),
             update_index=lambda: _update(INDEX.name),
             vacuum=(lambda: vacuum(home())) if embedded and not parts.s3.endpoint_url else None,
+            home=home() if embedded else None,
             on_step=lambda step: err.print(f"cippus: {step}", style="dim", highlight=False),
         )
 

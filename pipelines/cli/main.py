@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.cli import erase, evaluate, governor, index, presentation, search
+from pipelines.cli import doctor, erase, evaluate, governor, index, lake, presentation, search
 from pipelines.cli.terminal import Json, err, out, print_json, require_stack
 from pipelines.local.run_lock import only_run
 from resources.errors import InputError, as_cippus_error
@@ -172,6 +172,7 @@ def checks(as_json: Json = False) -> None:
         raise typer.Exit(FAILED)
 
 
+app.command()(doctor.doctor)
 app.command()(search.search)
 app.command()(index.reconcile)
 app.command()(index.rollback)
@@ -192,6 +193,7 @@ def dev(port: Annotated[int, typer.Option(help="Loopback port of the UI.")] = 30
 
 
 app.add_typer(evaluate.evaluation, name="evaluate")
+app.add_typer(lake.lake, name="lake")
 
 
 def _require_embedded(command: str) -> None:

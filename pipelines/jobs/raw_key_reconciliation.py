@@ -52,7 +52,7 @@ def _reconcile(table: SourceTable) -> OpDefinition:
             found = KeyReconciliation(
                 *(source, raw_store, lake, quarantine, table, spec, count, skew, keep),
                 limit=None if config.allow_vanished else limit,
-            ).run()
+            ).run_guarded()
         counts = {name: value for name, value in asdict(found).items() if name != "window"} | dict(erased)
         context.log.info("%s: %s", table.name, counts)
         rows = found.window.rows if found.window else 0

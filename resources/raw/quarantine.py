@@ -34,6 +34,19 @@ class QuarantineResource(ConfigurableResource):  # type: ignore[type-arg]
         self.s3.put(f"{PREFIX}{origin}-{name}.parquet", buffer.getvalue())
         return rows.height
 
+    def land_file(self, origin: str, source_table: str, file: str, reason: str) -> int:
+        """Store a landed file that cannot be read as one rejected row, whose content is the file's key."""
+        rejects = pl.DataFrame({"file": [file], "reason": [reason]})
+        return self.land(origin, source_table, "file", rejects)
+
+    def withdraw(self, origin: str) -> None:
+        """Delete the rows that were stored under ``origin``, because they are in the lake's windows again."""
+        self.s3.delete([item.key for item in self.s3.list_objects(f"{PREFIX}{origin}-")])
+
+    def names(self, origin: str) -> list[str]:
+        """Return the names of the files whose origin begins with ``origin``; one listing."""
+        return [item.key.removeprefix(PREFIX) for item in self.s3.list_objects(f"{PREFIX}{origin}")]
+
     def fingerprint(self) -> str:
         """Return a fingerprint of all files; one listing."""
         return fingerprint(sorted(f"{item.key} {item.etag}" for item in self.s3.list_objects(PREFIX)))

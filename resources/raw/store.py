@@ -28,6 +28,8 @@ class BucketCountError(InputError):
 CHANGES, KEYS, EXPORT = "changes", "keys", "export"
 """Kinds of window: rows that changed in an interval; differences that a key reconciliation found; a snapshot."""
 
+_STOPS = "ledger/stopped_deletions/"
+
 
 @dataclass(frozen=True)
 class Manifest:
@@ -38,7 +40,8 @@ class Manifest:
     ``updated_at``, unless the lake's is at or after ``judged_below``. EXPORT holds all rows; ``origin`` is the export's
     id, and ``taken_at`` its time from the metadata. An export that arrives after a later one has no files, and the end
     of the later one. ``overlap`` is the key of the digests of rows that the next window reads again.
-    ``source_columns`` is column → type in the source's own type names.
+    ``source_columns`` is column → type in the source's own type names. ``aside`` are files that were taken out of
+    ``files`` because of ``aside_reason``: they are never merged.
     """
 
     source: str
@@ -55,6 +58,8 @@ class Manifest:
     judged_below: str = ""
     source_columns: Mapping[str, str] = field(default_factory=dict)
     taken_at: str = ""
+    aside: tuple[WindowFile, ...] = ()
+    aside_reason: str = ""
 
     @property
     def rows(self) -> int:
@@ -64,7 +69,8 @@ class Manifest:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Manifest":
         """Parse the JSON object that ``asdict`` gave."""
-        return cls(**{**value, "files": tuple(WindowFile(**file) for file in value["files"])})
+        lists = {name: tuple(WindowFile(**file) for file in value.get(name, ())) for name in ("files", "aside")}
+        return cls(**{**value, **lists})
 
 
 class RawStoreResource(ConfigurableResource):  # type: ignore[type-arg]
@@ -85,18 +91,18 @@ class RawStoreResource(ConfigurableResource):  # type: ignore[type-arg]
 
     def manifests(self, source: str, table: str, after: int = 0) -> Iterator[Manifest]:
         """Yield the complete windows numbered above ``after``, in order. One listing, one read per manifest."""
-        for number in self._numbers(source, table):
+        for number in self.numbers(source, table):
             if number > after:
                 yield self._read(source, table, number)
 
     def newest(self, source: str, table: str) -> Manifest | None:
         """Return the complete window with the highest number, or None before the first."""
-        numbers = self._numbers(source, table)
+        numbers = self.numbers(source, table)
         return self._read(source, table, numbers[-1]) if numbers else None
 
     def was_extracted(self, table: str) -> bool:
         """Return whether any source has a complete window."""
-        return any(self._numbers(source, table) for source in self.sources(table))
+        return any(self.numbers(source, table) for source in self.sources(table))
 
     def require_bucket_count(self, table: str, count: int) -> None:
         """Raise BucketCountError if the newest window of any source has another number of buckets."""
@@ -108,13 +114,21 @@ class RawStoreResource(ConfigurableResource):  # type: ignore[type-arg]
                     f"set it to {newest.bucket_count}, or start with an empty bucket."
                 )
 
-    def _numbers(self, source: str, table: str) -> list[int]:
+    def numbers(self, source: str, table: str) -> list[int]:
+        """Return the numbers of the complete windows, in order; one listing."""
         listed = self.s3.list_objects(f"{self._folder(source, table)}/manifests/")
         return sorted(int(item.key.rsplit("/", 1)[1].removesuffix(".json")) for item in listed)
 
+    def window(self, source: str, table: str, number: int) -> Manifest | None:
+        """Return a complete window by its number, or None."""
+        found = self.s3.get_json(self._manifest(source, table, number))
+        return Manifest.from_json(found) if found else None
+
+    def _manifest(self, source: str, table: str, number: int) -> str:
+        return f"{self._folder(source, table)}/manifests/{number:012d}.json"
+
     def _read(self, source: str, table: str, number: int) -> Manifest:
-        key = f"{self._folder(source, table)}/manifests/{number:012d}.json"
-        return Manifest.from_json(self.s3.get_json(key))
+        return Manifest.from_json(self.s3.get_json(self._manifest(source, table, number)))
 
     def writer(self, source: str, table: str, number: int, bucket_count: int) -> WindowWriter:
         """Return a writer for the window of that number. Its files count only after ``complete``."""
@@ -122,15 +136,33 @@ class RawStoreResource(ConfigurableResource):  # type: ignore[type-arg]
 
     def complete(self, manifest: Manifest) -> None:
         """Write the manifest. Raise WindowTakenError if another extraction completed the window first."""
-        key = f"{self._folder(manifest.source, manifest.table)}/manifests/{manifest.number:012d}.json"
+        key = self._manifest(manifest.source, manifest.table, manifest.number)
         if not self.s3.put_json(key, asdict(manifest), if_absent=True):
             raise WindowTakenError(
                 f"Window {manifest.number} of {manifest.source}/{manifest.table} was completed by another run."
             )
 
+    def replace(self, manifest: Manifest) -> None:
+        """Write the manifest of a complete window again, with some of its files set aside or brought back."""
+        self.s3.put_json(self._manifest(manifest.source, manifest.table, manifest.number), asdict(manifest))
+
     def discard(self, files: Sequence[WindowFile]) -> None:
         """Delete files that no manifest will name."""
         self.s3.delete([file.key for file in files])
+
+    def record_stop(self, source: str, table: str, said: str) -> None:
+        """Store why deletions of a table were stopped, until ``clear_stop``."""
+        self.s3.put_json(_stop(source, table), {"said": said})
+
+    def clear_stop(self, source: str, table: str) -> None:
+        """Delete that record, because keys were compared and the deletions landed."""
+        if self.s3.get(_stop(source, table)) is not None:
+            self.s3.delete([_stop(source, table)])
+
+    def stopped_deletions(self) -> list[str]:
+        """Return what ``record_stop`` stored, for every table."""
+        keys = sorted(item.key for item in self.s3.list_objects(_STOPS))
+        return [str(found["said"]) for found in map(self.s3.get_json, keys) if found]
 
     def divided(self, source: str, table: str, number: int, proposed: Plan) -> DividedWindow:
         """Return the window of that number, divided by the plan stored first for its columns and buckets."""
@@ -154,6 +186,10 @@ class RawStoreResource(ConfigurableResource):  # type: ignore[type-arg]
         at, filesystem = self.s3.bucket, self.s3.arrow_filesystem
         tables = [pq.ParquetFile(f"{at}/{file.key}", filesystem=filesystem).read(columns) for file in files]
         return pl.DataFrame(pl.from_arrow(pa.concat_tables(tables)))
+
+
+def _stop(source: str, table: str) -> str:
+    return f"{_STOPS}{source}/{table}.json"
 
 
 def parse_timestamp(value: str | None) -> datetime | None:

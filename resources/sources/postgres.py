@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import date, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, LiteralString
@@ -16,8 +16,9 @@ from psycopg import sql
 from pydantic import Field
 
 from resources.local_stack import EmbeddedStack
-from resources.sources import postgres_address, postgres_mark
+from resources.sources import postgres_address, postgres_health, postgres_mark
 from resources.sources.postgres_errors import SourceUnavailableError, refused, translated
+from resources.sources.postgres_health import OpenTransaction, PostgresHealth
 from resources.sources.protocol import KeyRange, ReadWindow
 
 SOURCE = "postgres"
@@ -167,6 +168,26 @@ class PostgresResource(ConfigurableResource):  # type: ignore[type-arg]
             query = sql.SQL("SELECT count(*) FROM {} WHERE {} >= %s").format(_table(table), sql.Identifier(along))
             row = connection.execute(query, (mark,)).fetchone()
         return int(row[0]) if row else 0
+
+    def health(self, tables: Sequence[str], along: str) -> PostgresHealth:
+        """Return version, clock and role, and what the role may do with some tables; from the catalogues alone."""
+        with self._session() as connection:
+            return postgres_health.read_health(connection, _SCHEMA, tables, along)
+
+    def oldest_transaction(self) -> OpenTransaction | None:
+        """Return the open transaction that holds the high-water mark back, or None."""
+        with self._session() as connection:
+            return postgres_health.oldest_transaction(connection)
+
+    def count_undated(self, table: str, along: str, limit: int) -> int:
+        """Return the number of rows whose ``along`` is null, up to ``limit``."""
+        with self._session() as connection:
+            return postgres_health.count_undated(connection, _table(table), along, limit)
+
+    def rows_by_day(self, table: str, along: str, below: datetime) -> Mapping[date, int]:
+        """Return day (UTC) → rows whose ``along`` is in it and below a bound; one scan of the index on ``along``."""
+        with self._session() as connection:
+            return postgres_health.rows_by_day(connection, _table(table), along, below)
 
     def key_ranges(self, table: str, key: str, rows: int) -> Sequence[KeyRange]:
         """Return ranges of about ``rows`` rows each, from a sample. Together they cover every key once.

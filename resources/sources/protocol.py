@@ -3,10 +3,12 @@
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Protocol, runtime_checkable
 
 import pyarrow as pa
+
+from resources.sources.postgres_health import OpenTransaction
 
 BEFORE_ALL = datetime(1970, 1, 1, tzinfo=UTC)
 """High-water mark of a snapshot whose rows do not show its age: it covers no interval."""
@@ -64,6 +66,15 @@ class LiveSource(Source, Protocol):
 
     def count_ahead(self, table: str, along: str, mark: datetime) -> int:
         """Return the number of rows whose ``along`` is at or after ``mark``."""
+
+    def count_undated(self, table: str, along: str, limit: int) -> int:
+        """Return the number of rows whose ``along`` is null, up to ``limit``."""
+
+    def rows_by_day(self, table: str, along: str, below: datetime) -> Mapping[date, int]:
+        """Return day (UTC) → rows whose ``along`` is in it and below a bound; one scan of the index on ``along``."""
+
+    def oldest_transaction(self) -> OpenTransaction | None:
+        """Return the open transaction that holds the high-water mark back, or None."""
 
     def scan_keys(self, table: str, key: str, along: str) -> AbstractContextManager[pa.RecordBatchReader]:
         """Stream (key, along) of every row, nulls included, in any order. Memory: one batch."""

@@ -83,6 +83,11 @@ class RdsExportResource(ConfigurableResource):  # type: ignore[type-arg]
         path = self.location.removeprefix("s3://").partition("/")[2] if "://" in self.location else self.location
         return f"{path.strip('/')}/" if path.strip("/") else ""
 
+    @property
+    def own_prefix(self) -> str:
+        """Return the prefix of the exports in the lake's own bucket, blank if they are elsewhere."""
+        return self._prefix if self.location and self._at.bucket == self.s3.bucket else ""
+
     def listed(self) -> list[str]:
         """Return the sorted ids of all exports under the prefix, complete or not; one request per 1,000."""
         if not self.location:

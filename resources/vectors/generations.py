@@ -82,6 +82,9 @@ class Generations(ABC):
     def open(self, generation: Generation) -> VectorIndex:
         """Return the index of a generation. Raise CollectionMissingError when the generation is gone."""
 
+    def require_rights(self) -> None:  # noqa: B027 -- an engine of this process grants every right
+        """Raise VectorIndexError unless collections and aliases may be changed. Changes nothing."""
+
     def serving(self) -> Generation | None:
         """Return the generation that is served; None before the first promotion, or when it is lost."""
         return self._aliased(SERVING)

@@ -21,6 +21,7 @@ from resources.erasure.tombstones import ErasureResource
 from resources.raw.quarantine import QuarantineResource
 from resources.s3.client import S3Object, S3Resource
 from resources.settings import bucket_count
+from resources.sources.rds_export import RdsExportResource
 
 THEN, DAY = datetime(2026, 3, 1, tzinfo=UTC), date(2026, 3, 1)
 ALL = {"dagster/asset_partition_range_start": "0", "dagster/asset_partition_range_end": str(bucket_count() - 1)}
@@ -43,6 +44,7 @@ class Stage:
             "ledger": LedgerResource,
             "quarantine": QuarantineResource,
             "erasures": ErasureResource,
+            "rds_exports": RdsExportResource,
         }
         resources = {"s3": unused, **{name: kind(s3=unused) for name, kind in kinds.items()}}
         with pytest.warns(DeprecationWarning, match="dagster_run is deprecated"):

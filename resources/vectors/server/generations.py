@@ -69,6 +69,10 @@ class ServerGenerations(Generations):
         self.open(made)
         return self._read(made.name)
 
+    def require_rights(self) -> None:
+        """See Generations. A change of no alias needs the same right as any change of aliases or collections."""
+        self._call(self._client.update_collection_aliases, [])
+
     def open(self, generation: Generation) -> ServerIndex:
         """See Generations. Creates payload indexes that a killed process left out."""
         index = ServerIndex(

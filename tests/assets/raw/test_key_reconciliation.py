@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -66,9 +67,9 @@ class Accounts:
     def extract(self) -> None:
         Extraction(self.source, self.raw_store, ACCOUNTS, BUCKETS, lambda _: None, SKEW).changes()
 
-    def merge(self) -> None:
+    def merge(self, buckets: Sequence[int] = range(BUCKETS)) -> None:
         [asset] = [found for found in lake_stage.ASSETS if found.key.path[-1] == "accounts"]
-        context = SimpleNamespace(log=logging.getLogger("cippus"), partition_keys=[str(n) for n in range(BUCKETS)])
+        context = SimpleNamespace(log=logging.getLogger("cippus"), partition_keys=[str(n) for n in buckets])
         body = asset.op.compute_fn.decorated_fn  # type: ignore[union-attr]
         body(context, raw_store=self.raw_store, lake=self.world.lake, quarantine=self.quarantine)
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import polars as pl
+import psycopg
 import pytest
 from dagster import AssetCheckResult, AssetChecksDefinition
 from deltalake import DeltaTable, write_deltalake
@@ -25,18 +26,20 @@ from assets.verticals import SCORES, TAGS, THRESHOLDS
 from pipelines.definitions import defs
 from resources.delta.state import LedgerResource
 from resources.delta.table import TableSpec
+from resources.erasure.tombstones import ErasureResource
 from resources.local_stack import EmbeddedStack
 from resources.raw.quarantine import QuarantineResource
 from resources.raw.store import RawStoreResource
 from resources.raw.writer import WindowFile
 from resources.sources.postgres import PostgresResource
+from resources.sources.rds_export import RdsExportResource
 from resources.vectors.edge.generations import ALIASES_FILE
 from resources.vectors.edge.shard import write_metadata
 from resources.vectors.generations import IndexConfig
 from resources.vectors.resource import QdrantResource
 from resources.vectors.server.generations import ServerGenerations
 from tests.fakes.qdrant_server import running
-from tests.worlds.lineage import World, loaded_world, world_name
+from tests.worlds.lineage import ERASURE_KEY, World, loaded_world, world_name
 
 Fault = Callable[[World], AbstractContextManager[None]]
 
@@ -65,6 +68,8 @@ def evaluate(world: World, name: str) -> AssetCheckResult:
         "qdrant": world.qdrant,
         "embedder": world.embedding[0],
         "source": PostgresResource(dsn=world.dsn),
+        "rds_exports": RdsExportResource(s3=world.s3),
+        "erasures": ErasureResource(s3=world.s3, key=ERASURE_KEY),
     }
     evaluate_check = check.op.compute_fn.decorated_fn  # type: ignore[union-attr]
     result = evaluate_check(**{key: resources[key] for key in check.required_resource_keys - {"io_manager"}})
@@ -121,6 +126,18 @@ def changed(spec: TableSpec, column: str, expression: str) -> Fault:
 
 def object_lost(prefix: str) -> Fault:
     return object_rewritten(prefix, None)
+
+
+def object_dropped(key: str) -> Fault:
+    """A file is dropped."""
+
+    @contextmanager
+    def fault(world: World) -> Iterator[None]:
+        world.s3.put(key, b"a,b")
+        yield
+        world.s3.delete([key])
+
+    return fault
 
 
 def object_rewritten(prefix: str, rewrite: Callable[[bytes], bytes] | None) -> Fault:
@@ -289,6 +306,15 @@ def changed_in_place(key: str) -> Callable[[bytes], bytes]:
     return change
 
 
+@contextmanager
+def transaction_left_open(world: World) -> Iterator[None]:
+    """A session of the source has begun a transaction, longer ago than the setting allows."""
+    with pytest.MonkeyPatch.context() as patch, psycopg.connect(world.dsn) as late:
+        patch.setenv("CIPPUS_OLD_TRANSACTION_SECONDS", "0.000001")
+        late.execute("SELECT 1")
+        yield
+
+
 def _of_table(name: str) -> dict[str, list[Fault]]:
     spec = LAKE_TABLES[name]
     key = spec.key[0]
@@ -309,6 +335,16 @@ def _of_table(name: str) -> dict[str, list[Fault]]:
             source_altered(
                 f"ALTER TABLE {name} ALTER deleted_at TYPE text",
                 f"ALTER TABLE {name} ALTER deleted_at TYPE timestamptz USING deleted_at::timestamptz",
+            ),
+        ],
+        f"raw/{name}:all_rows_read": [
+            source_altered(
+                f"UPDATE {name} SET updated_at = NULL WHERE {key} = (SELECT min({key}) FROM {name})",
+                f"UPDATE {name} SET updated_at = '2024-03-01T12:00:00Z' WHERE updated_at IS NULL",
+            ),
+            source_altered(
+                f"UPDATE {name} SET updated_at = '2020-01-01' WHERE {key} = (SELECT min({key}) FROM {name})",
+                f"UPDATE {name} SET updated_at = '2024-03-01T12:00:00Z' WHERE updated_at < '2021-01-01'",
             ),
         ],
         f"raw/{name}:sources_agree": [
@@ -334,7 +370,9 @@ FAULTS: dict[str, list[Fault]] = {
     **_of_table("accounts"),
     **_of_table("posts"),
     **_of_table("testimonials"),
+    "raw/accounts:mark_is_recent": [transaction_left_open],
     "quarantine/rows:rejects_recorded": [lost(QUARANTINE)],
+    "quarantine/rows:dropped_files_taken": [object_dropped("landing/labels/more.csv")],
     "corpus/decisions:every_post_decided": [lost(DECISIONS), added(DECISIONS, post_id="foreign")],
     "corpus/decision_counts:counts_add_up": [
         lost(DECISION_COUNTS),
@@ -424,6 +462,9 @@ FAULTS: dict[str, list[Fault]] = {
 """Check → what it has to notice."""
 
 ADVICE = {
+    "quarantine/rows:dropped_files_taken",
+    *("raw/accounts:all_rows_read", "raw/posts:all_rows_read", "raw/testimonials:all_rows_read"),
+    "raw/accounts:mark_is_recent",
     *("raw/accounts:contract_holds", "raw/posts:contract_holds"),
     "qdrant/promotion:newest_is_served",
     "search/retrieval_quality:hybrid_is_not_worse",
