@@ -4,6 +4,7 @@ import polars as pl
 from dagster import AssetCheckResult, AssetKey, asset_check
 
 from assets.marts import MARTS
+from assets.transforms.marts import WRITTEN_LIMIT, longest_cell
 from pipelines.checks import verdict
 from resources.delta.table import LakeResource
 from resources.s3.client import S3Resource
@@ -11,13 +12,18 @@ from resources.s3.client import S3Resource
 
 @asset_check(asset=AssetKey(["quicksight", "exports"]), name="csv_matches_marts")
 def csv_matches_marts(lake: LakeResource, s3: S3Resource) -> AssetCheckResult:
-    """Every CSV file has its mart's columns, and together the files have exactly the mart's rows."""
+    """Every CSV file has its mart's columns, together they have the mart's rows, and QuickSight can read each text."""
     odd = 0
     for spec in MARTS:
         rows = 0
         for item in s3.list_objects(f"quicksight/{spec.name.removeprefix('mart/')}/data/"):
-            table = pl.read_csv(s3.get(item.key) or b"", infer_schema=False)
+            body = s3.get(item.key) or b""
+            table = pl.read_csv(body, infer_schema=False)
             odd += table.columns != spec.schema.names
+            odd += longest_cell(body) > WRITTEN_LIMIT
             rows += table.height
         odd += abs(rows - sum(contents.rows for contents in lake.contents(spec).values()))
-    return verdict("CSV files with other columns, or rows more or fewer than in the marts", found=odd)
+    return verdict(
+        "CSV files with other columns or with texts too long for QuickSight, or rows more or fewer than in the marts",
+        found=odd,
+    )
