@@ -11,7 +11,7 @@ from dagster import ConfigurableResource
 
 from resources.errors import PermanentFailure, TransientFailure
 from resources.s3.client import DamagedObjectError, S3Object, S3Resource
-from resources.s3.parquet import open_parquet, stream
+from resources.s3.parquet import stream
 from resources.sources.export_metadata import (
     COMPLETE,
     ENDED,
@@ -19,6 +19,7 @@ from resources.sources.export_metadata import (
     ExportMetadataError,
     TableExport,
     described_ranges,
+    entries,
 )
 from resources.sources.protocol import BEFORE_ALL, KeyRange, ReadWindow
 
@@ -150,7 +151,7 @@ class RdsExportResource(ConfigurableResource):  # type: ignore[type-arg]
         return [
             TableExport.from_json(entry, name)
             for name in names
-            for entry in (self._at.get_json(f"{root}{name}") or {}).get("perTableStatus") or []
+            for entry in entries(self._at.get_json(f"{root}{name}") or {}, "perTableStatus", name)
         ]
 
     def _table(self, table: str, export_id: str, info: ExportInfo, described: Iterable[TableExport]) -> TableExport:
@@ -235,11 +236,7 @@ class SnapshotExport:
             message = "A snapshot export cannot be read by ranges of its key."
             raise ValueError(message)
         files = self.files[window.table]
-        schema = pa.schema([(name, pa.string()) for name in window.columns])
-        if files:
-            with open_parquet(self.s3, files[0].key) as first:
-                schema = pa.schema([first.schema_arrow.field(name) for name in window.columns])
-        yield pa.RecordBatchReader.from_batches(schema, stream(self.s3, (file.key for file in files), schema))
+        yield stream(self.s3, [file.key for file in files], window.columns)
 
 
 def _data_files(s3: S3Resource, folder: str, export_id: str) -> tuple[S3Object, ...]:

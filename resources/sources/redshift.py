@@ -15,7 +15,7 @@ from dagster import ConfigurableResource
 
 from resources.errors import InputError, PermanentFailure, TransientFailure
 from resources.s3.client import S3Resource
-from resources.s3.parquet import open_parquet, stream
+from resources.s3.parquet import stream
 from resources.sources.protocol import KeyRange, ReadWindow
 from resources.sources.redshift_statement import (
     DataApi,
@@ -107,11 +107,7 @@ class RedshiftResource(ConfigurableResource):  # type: ignore[type-arg]
             message = "A window of Redshift cannot be limited to a range of keys."
             raise ValueError(message)
         files = self._unloaded(window)
-        schema = pa.schema([(name, pa.string()) for name in window.columns])
-        if files:
-            with open_parquet(self.s3, files[0].key) as first:
-                schema = pa.schema([first.schema_arrow.field(name) for name in window.columns])
-        yield pa.RecordBatchReader.from_batches(schema, stream(self.s3, (file.key for file in files), schema))
+        yield stream(self.s3, [file.key for file in files], window.columns)
 
     def settle(self, table: str) -> None:
         """Delete all unloaded files of a table, once the window that was read last has landed."""
