@@ -21,6 +21,7 @@ from resources.erasure.tombstones import ErasureResource
 from resources.isolation.process import UnreadableFileError, read
 from resources.raw.quarantine import QuarantineResource
 from resources.s3.client import S3Resource
+from tests.worlds.damaged_files import FORMATS
 
 SCHEMA = {"item_kind": pl.String, "item_id": pl.String, "vertical": pl.String, "is_member": pl.Boolean,
           "annotator": pl.String}  # fmt: skip
@@ -156,7 +157,7 @@ def bucket(s3: S3Resource) -> S3Resource:
 
 
 def test_a_file_that_kills_its_reader_is_quarantined_and_the_others_land(bucket: S3Resource) -> None:
-    """One damaged byte in the metadata ended the whole run: Rust aborts where it cannot allocate."""
+    """Damaged metadata ended the whole run: Rust panics or aborts. Polars panics on the file of seed 258."""
     body = file_of(LABEL)
     size = int.from_bytes(body[-8:-4], "little")
     damaged = {  # each length of the metadata in turn is huge
@@ -166,6 +167,7 @@ def test_a_file_that_kills_its_reader_is_quarantined_and_the_others_land(bucket:
     times = pa.Table.from_pylist([LABEL, LABEL], schema=LABELS_SCHEMA).set_column(4, "annotator", INFINITE)
     files = {
         **damaged,
+        "panic.parquet": FORMATS["labels"].damaged(258),
         "good.parquet": body,
         "times.parquet": written(times),
         "text.parquet": b"a,b\n",

@@ -85,12 +85,15 @@ class Format:
     originals: tuple[bytes, ...]
     read: Callable[[bytes, Path], object]
 
+    def damaged(self, seed: int) -> bytes:
+        """Return the damaged file of a seed."""
+        rng = random.Random(seed)  # noqa: S311
+        return damaged(rng, rng.choice(self.originals))
+
     def outcome(self, seed: int, folder: Path) -> tuple[str, str]:
         """Return whether the damaged file of a seed was read or refused, and the reason."""
-        rng = random.Random(seed)  # noqa: S311
-        body = damaged(rng, rng.choice(self.originals))
         try:
-            self.read(body, folder)
+            self.read(self.damaged(seed), folder)
         except (PermanentFailure, pa.ArrowException) as error:
             return _UNUSABLE, str(error)
         return _WHOLE, ""
