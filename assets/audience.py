@@ -7,11 +7,13 @@ import polars as pl
 import pyarrow as pa
 from dagster import AssetExecutionContext, MaterializeResult
 
+from assets.dropped_files import report as read_in_process
+from assets.dropped_files import report_limits, too_large
 from assets.framework.asset import asset
 from assets.framework.incremental import RunMetrics, Stage, record_intake, refresh_table
 from assets.lake import LAKE_ACCOUNTS
 from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
-from assets.transforms.audience import Report, UnusableReportError, judge, read_report, without_accounts
+from assets.transforms.audience import Report, judge, without_accounts
 from assets.transforms.erasure import ErasedAccounts
 from assets.transforms.source.arrivals import digest, outstanding
 from assets.transforms.source.schema import account_bucket
@@ -20,13 +22,15 @@ from resources.catalogues.audience import load_audience_columns
 from resources.delta.state import LedgerResource
 from resources.delta.table import BUCKET, Changes, LakeResource, TableSpec
 from resources.erasure.tombstones import ErasureResource
+from resources.isolation import process as isolation
+from resources.isolation.process import UnreadableFileError
 from resources.raw.quarantine import QuarantineResource
 from resources.s3.client import S3Object, S3Resource
 from resources.settings import bucket_count
 
 GROUP = "audience"
 LANDING = catalogue.LANDING
-_READING = "1"
+_READING = "2"
 """Change it to have every file read again. Another column map has the same effect by itself."""
 _BATCH_ROWS, _BATCH_FILES = 250_000, 500
 _COLUMNS = [
@@ -118,18 +122,28 @@ class _Reading:
     def files(self, fresh: Mapping[str, S3Object]) -> Iterator[tuple[str, pl.DataFrame]]:
         """Yield the identity and the rows of each file."""
         for identity, item in fresh.items():
-            body = self.s3.get(item.key, item.etag)
-            if body is None:
-                self.missed.add(item.key)
-                continue
             try:
-                report = read_report(item.key.removeprefix(LANDING), body, load_audience_columns())
-            except UnusableReportError as error:
+                report = self._read(item)
+            except UnreadableFileError as error:
                 reject = pl.DataFrame({"file": [item.key], "etag": [item.etag], "reason": [str(error)]})
                 self._land("files_quarantined", "files", "file", reject)
                 yield identity, REPORTS.empty()
             else:
-                yield identity, self._rows(item, report)
+                if report is None:
+                    self.missed.add(item.key)
+                else:
+                    yield identity, self._rows(item, report)
+
+    def _read(self, item: S3Object) -> Report | None:
+        """Read a file in a process of its own. Return None if it changed since the listing."""
+        if reason := too_large(item.size_bytes):
+            raise UnreadableFileError(reason)
+        body = self.s3.get(item.key, item.etag)
+        if body is None:
+            return None
+        name, limits = item.key.removeprefix(LANDING), report_limits(item.size_bytes)
+        tables = isolation.read(read_in_process, name, body, load_audience_columns(), limits=limits)
+        return Report(*(pl.DataFrame(pl.from_arrow(table)) for table in tables))
 
     def _rows(self, item: S3Object, report: Report) -> pl.DataFrame:
         """Land the rejects of a report that are not about erased accounts; return its rows as in REPORTS."""

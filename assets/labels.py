@@ -1,12 +1,12 @@
 """label/*: people's judgements whether a post or an account belongs to a vertical."""
 
-import io
 from collections.abc import Sequence
 
 import polars as pl
 import pyarrow as pa
 from dagster import AssetExecutionContext, MaterializeResult
 
+from assets.dropped_files import label_rows, too_large
 from assets.framework.asset import asset
 from assets.framework.incremental import RunMetrics, Stage, record_intake, refresh_table
 from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS
@@ -17,6 +17,8 @@ from resources.catalogues import catalogue_hash, load_verticals
 from resources.delta.state import LedgerResource
 from resources.delta.table import LakeResource, TableSpec, fingerprint
 from resources.erasure.tombstones import ErasureResource
+from resources.isolation import process as isolation
+from resources.isolation.process import UnreadableFileError
 from resources.raw.quarantine import QuarantineResource
 from resources.s3.client import S3Object, S3Resource
 
@@ -40,6 +42,9 @@ GOLD = TableSpec(
 
 
 _SCHEMA = dict(pl.DataFrame(pl.from_arrow(LABELS_SCHEMA.empty_table())).schema)
+_READ = pl.Schema({**_SCHEMA, "reason": pl.String(), "row": pl.String()})
+_READING = "2"
+"""Change it to have every file read again."""
 
 
 @asset(
@@ -60,7 +65,7 @@ def gold(
     quarantine: QuarantineResource,
     erasures: ErasureResource,
 ) -> MaterializeResult[None]:
-    """Read every label file. Memory grows with the labels, which people write by hand.
+    """Read every label file, each in a process of its own. Memory grows with the labels, which people write by hand.
 
     Labels of erased accounts are left out, of the quarantine as well.
     """
@@ -68,15 +73,16 @@ def gold(
     verticals = {vertical.name for vertical in load_verticals()}
 
     def collect(_bucket: int | None, _current: pl.DataFrame, tally: RunMetrics) -> pl.DataFrame:
-        labels, unusable = _read(s3, dropped)
+        labels, unreadable, unusable = _read(s3, dropped)
         ids = labels["item_id"].unique().implode()
         posts = lake.scan(LAKE_POSTS).select("post_id").filter(pl.col("post_id").is_in(ids)).collect()
         accounts = lake.scan(LAKE_ACCOUNTS).select("account_id").filter(pl.col("account_id").is_in(ids)).collect()
         judged = judge(labels, verticals, posts["post_id"], accounts["account_id"])
-        unknown = judged.filter(pl.col("reason").is_not_null())
+        unknown = pl.concat([judged.filter(pl.col("reason").is_not_null()), unreadable], how="diagonal")
         rejects = without_labels_of_erased(unknown, erasures)
         tally.counts["erased"] += unknown.height - rejects.height
-        tally.counts["quarantined"] += quarantine.land("labels", "labels", "item_id", rejects)
+        for odd in (rejects.filter(pl.col("row").is_null()).drop("row"), rejects.filter(pl.col("row").is_not_null())):
+            tally.counts["quarantined"] += quarantine.land("labels", "labels", "item_id", odd)
         tally.counts["files_quarantined"] += quarantine.land("label-files", "label files", "file", unusable)
         tally.counts["files"] = len(dropped)
         return agree(judged.filter(pl.col("reason").is_null()))
@@ -95,8 +101,8 @@ def is_label_file(item: S3Object) -> bool:
 
 
 def label_rule() -> str:
-    """Return a hash of the catalogue that labels are judged by. With another hash every file is read again."""
-    return catalogue_hash(load_verticals())
+    """Return the rule that labels are read and judged by. With another rule every file is read again."""
+    return f"{_READING}/{catalogue_hash(load_verticals())}"
 
 
 def without_labels_of_erased(labels: pl.DataFrame, erasures: ErasureResource) -> pl.DataFrame:
@@ -106,27 +112,30 @@ def without_labels_of_erased(labels: pl.DataFrame, erasures: ErasureResource) ->
     return labels.join(erased, on=["item_kind", "item_id"], how="anti")
 
 
-def _read(s3: S3Resource, dropped: Sequence[S3Object]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Return the labels of all files, and (file, reason) of unusable files. ``annotator`` may be absent.
+def _read(s3: S3Resource, dropped: Sequence[S3Object]) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Return the labels of all files, the rows that are no labels, and (file, reason) of unusable files.
 
     A file that was replaced or deleted since the listing is left to the run that its change triggers.
     """
-    frames, unusable = [pl.DataFrame(schema=_SCHEMA)], []
+    frames, unusable = [pl.DataFrame(schema=_READ)], []
     for item in dropped:
+        if reason := too_large(item.size_bytes):
+            unusable.append((item.key, reason))
+            continue
         body = s3.get(item.key, item.etag)
         if body is None:
             continue
         try:
-            frame = pl.read_parquet(io.BytesIO(body))
-            if "annotator" not in frame.columns:
-                frame = frame.with_columns(annotator=pl.lit(None, pl.String))
-            frames.append(frame.select(pl.col(name).cast(dtype) for name, dtype in _SCHEMA.items()))
-        except pl.exceptions.ColumnNotFoundError:
-            missing = next(name for name in _SCHEMA if name not in frame.columns)
-            unusable.append((item.key, f"the file has no column {missing}"))
-        except pl.exceptions.PolarsError as error:
-            unusable.append((item.key, f"the file cannot be read as labels: {str(error).splitlines()[0]}"))
-    return pl.concat(frames), pl.DataFrame(unusable, schema={"file": pl.String, "reason": pl.String}, orient="row")
+            tables = list(isolation.read(label_rows, body))
+            frames += [pl.DataFrame(pl.from_arrow(table)).select(_READ.names()) for table in tables]
+        except UnreadableFileError as error:
+            unusable.append((item.key, str(error)))
+    rows = pl.concat(frames)
+    return (
+        rows.filter(pl.col("reason").is_null()).select(list(_SCHEMA)),
+        rows.filter(pl.col("reason").is_not_null()),
+        pl.DataFrame(unusable, schema={"file": pl.String, "reason": pl.String}, orient="row"),
+    )
 
 
 ASSETS = [gold]

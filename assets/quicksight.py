@@ -13,6 +13,8 @@ from resources.delta.table import WHOLE, Changes, Contents, LakeResource, TableS
 from resources.s3.client import S3Resource
 
 GROUP = "quicksight"
+_FORM = "2"
+"""Change it to have every file written again."""
 
 
 @asset(
@@ -48,7 +50,7 @@ def exports(
             s3.put_json(f"{prefix}manifest.json", marts.quicksight_manifest(s3.uri(f"{prefix}data/")))
             return Changes(updated=len(wanted))
 
-        stage = Stage(f"quicksight/{spec.name.removeprefix('mart/')}", (spec,), partitioned=False)
+        stage = Stage(f"quicksight/{spec.name.removeprefix('mart/')}", (spec,), _FORM, partitioned=False)
         total += refresh(context, lake, ledger, stage, contents, export)
     return total.result()
 

@@ -17,9 +17,11 @@ from dagster import (
     TableRecord,
 )
 
+from resources.disk import full_disk
 from resources.errors import is_transient
 from resources.s3 import usage as s3_usage
 from resources.s3.usage import PrefixUsage, Usage
+from resources.settings import Environment, environment, home
 
 _Body = Callable[..., MaterializeResult[None]]
 RETRIES = RetryPolicy(max_retries=3, delay=2, backoff=Backoff.EXPONENTIAL, jitter=Jitter.PLUS_MINUS)
@@ -49,10 +51,16 @@ def asset(*, retry_policy: RetryPolicy = RETRIES, **settings: Any) -> Callable[[
 
 @contextmanager
 def stopping_unless_transient() -> Iterator[None]:
-    """Raise a Failure without retries for any error that is not transient. Dagster retries every other error."""
+    """Raise a Failure without retries for any error that is not transient. Dagster retries every other error.
+
+    On a full disk the servers of the embedded stack fail in many ways, which all mean that.
+    """
     try:
         yield
     except Exception as error:
+        full = None if environment() is Environment.PRODUCTION else full_disk(home())
+        if full is not None:
+            raise Failure(description=str(full), allow_retries=False) from error
         if is_transient(error):
             raise
         raise Failure(description=str(error) or type(error).__name__, allow_retries=False) from error

@@ -1,7 +1,5 @@
 """Read a dropped audience report: one row per account, dimension, value and date."""
 
-import csv
-import io
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +11,9 @@ from typing import Protocol
 
 import polars as pl
 
+from assets.transforms.delimited import Table, UnusableReportError, plain
 from assets.transforms.erasure import ErasedAccounts
+from assets.transforms.numbers import AMBIGUOUS, decimal_signs, number
 
 ROWS_SCHEMA = {
     "account_id": pl.String,
@@ -26,10 +26,10 @@ ROWS_SCHEMA = {
 REJECT_SCHEMA = {"line": pl.Int64, "account_id": pl.String, "cells": pl.String, "reason": pl.String}
 COLUMN_SCHEMA = {"column": pl.String, "filled": pl.Int64, "reason": pl.String}
 KEY = ("account_id", "dimension", "value", "as_of")
-MOST_BYTES = 256 << 20
-_SEPARATORS = (",", ";", "\t", "|")
-_ENCODINGS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
-_NUMBER = r"^([0-9]{1,3}(?:[.,][0-9]+)?)\s*%?$"
+MOST_SHARES = 5_000_000
+"""A report may hold thousands of shares in a kilobyte."""
+_ROUNDING = 1e-9
+"""Shares that were added up may be 100.00000000000001."""
 _ABSENT = ("", "-", "–", "n/a", "na", "null", "none")
 _DATE = re.compile(r"(?<!\d)(\d{4})-(\d{2})-(\d{2})(?!\d)")
 _BATCH_ROWS = 50_000
@@ -46,10 +46,6 @@ class ColumnMap(Protocol):
     def date(self, text: str) -> date | None: ...  # noqa: D102
 
 
-class UnusableReportError(ValueError):
-    """No row of a file can be used. The message is the reason, one clause."""
-
-
 @dataclass(frozen=True)
 class Report:
     """Usable rows, rejected rows and unknown columns of a file. Rejects and columns have a reason."""
@@ -64,19 +60,26 @@ def read_report(name: str, body: bytes, columns: ColumnMap) -> Report:
 
     ``name`` may hold the report's date. Memory: the file's text and its usable rows.
     """
-    header, lines = _header_and_lines(decode(body), columns)
+    table = Table(body, lambda header: bool(columns.role(header) or columns.share(header)))
+    header = table.header
     layout = _Layout.of(header, columns, _date_in(name))
+    signs = layout.decimal_signs(table)
     readings = [pl.DataFrame(schema={"line": pl.Int64, **ROWS_SCHEMA})]
     rejects = [pl.DataFrame(schema=REJECT_SCHEMA)]
-    filled = [0] * len(header)
+    filled, count, lines = [0] * len(header), 0, table.lines()
     for batch in iter(lambda: list(islice(lines, _BATCH_ROWS)), []):
-        whole = [(line, *(cell.strip() for cell in cells)) for line, cells in batch if len(cells) == len(header)]
-        cells = pl.DataFrame(whole, schema={"line": pl.Int64, **dict.fromkeys(map(str, range(len(header))), pl.String)},
+        fitted = {line: found for line, cells in batch if (found := table.fitted(cells)) is not None}
+        cells = pl.DataFrame([(line, *found) for line, found in fitted.items()],
+                             schema={"line": pl.Int64, **dict.fromkeys(map(str, range(len(header))), pl.String)},
                              orient="row")  # fmt: skip
-        filled = [count + cells.filter(pl.col(str(at)) != "").height for at, count in enumerate(filled)]
-        read = layout.readings(cells, columns)
+        filled = [before + cells.filter(pl.col(str(at)) != "").height for at, before in enumerate(filled)]
+        read = layout.readings(cells, columns, signs)
+        count += read.height
+        if count > MOST_SHARES:
+            raise UnusableReportError(f"the file has more than {MOST_SHARES:,} shares, so it has to be split")
         readings.append(read.filter(pl.col("reason").is_null()).select(readings[0].columns))
-        rejects += [_rejects(read, dict(batch), header), _ragged(batch, header)]
+        ragged = [(line, found) for line, found in batch if line not in fitted]
+        rejects += [_rejects(read, dict(batch), header), _ragged(ragged, header)]
     usable, contradicted = _without_contradictions(pl.concat(readings))
     unknown = [(header[at], filled[at], "the column is not in audience_columns.yaml") for at in layout.unknown]
     return Report(
@@ -84,56 +87,6 @@ def read_report(name: str, body: bytes, columns: ColumnMap) -> Report:
         pl.concat([*rejects, contradicted]).sort("line", maintain_order=True),
         pl.DataFrame(unknown, schema=COLUMN_SCHEMA, orient="row"),
     )
-
-
-def decode(body: bytes) -> str:
-    """Return a file's text: by its byte order mark, else UTF-8, else Windows-1252. Raise UnusableReportError."""
-    if len(body) > MOST_BYTES:
-        raise UnusableReportError(f"the file is larger than {MOST_BYTES >> 20} MiB, so it has to be split")
-    marked = [encoding for mark, encoding in _ENCODINGS if body.startswith(mark)]
-    for encoding in marked or ["utf-8", "cp1252"]:
-        with suppress(UnicodeDecodeError):
-            text = body.decode(encoding)
-            if "\0" not in text:
-                return text
-    raise UnusableReportError("the file is not text in UTF-8, UTF-16 or Windows-1252")
-
-
-def _header_and_lines(text: str, columns: ColumnMap) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
-    """Return the first row that is not blank, and the (line number, cells) of the rows below it.
-
-    The separator is the one that Excel's ``sep=;`` line names, else the one that gives the most known headers.
-    """
-    table = text.lstrip("\r\n")
-    first, _, rest = table.partition("\n")
-    declared = first.strip().lower().partition("sep=")
-    is_declared = not declared[0] and bool(declared[2])
-    table = rest if is_declared else table
-    above = text[: len(text) - len(table)].count("\n")
-
-    def known(separator: str) -> tuple[int, int]:
-        with suppress(UnusableReportError):
-            _, header = next(_lines(table, separator, above), (0, []))
-            return sum(bool(columns.role(cell) or columns.share(cell)) for cell in header), len(header)
-        return 0, 0
-
-    separators = [declared[2]] if is_declared and len(declared[2]) == 1 else _SEPARATORS
-    lines = _lines(table, max(separators, key=known), above)
-    _, header = next(lines, (0, []))
-    if not header:
-        raise UnusableReportError("the file is empty")
-    return header, lines
-
-
-def _lines(table: str, separator: str, above: int) -> Iterator[tuple[int, list[str]]]:
-    """Yield (line number, cells) of each row that is not blank; ``above`` lines of the file come before ``table``."""
-    reader = csv.reader(io.StringIO(table, newline=""), delimiter=separator, strict=True)
-    try:
-        for cells in reader:
-            if any(cell.strip() for cell in cells):
-                yield reader.line_num + above, cells
-    except csv.Error as error:
-        raise UnusableReportError(f"line {reader.line_num + above} cannot be read: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -174,10 +127,11 @@ class _Layout:
         unknown = [at for at, name in enumerate(header) if at not in known and not columns.is_ignored(name)]
         return cls(roles["account_id"], roles.get("as_of"), default, long, shares, unknown)
 
-    def readings(self, cells: pl.DataFrame, columns: ColumnMap) -> pl.DataFrame:
+    def readings(self, cells: pl.DataFrame, columns: ColumnMap, signs: Mapping[int, frozenset[str]]) -> pl.DataFrame:
         """Return one row per share that a row states: line, the columns of ROWS_SCHEMA, and a reason or null.
 
-        ``cells`` has the columns "line", "0", "1", …. A row without an account or a date has one reading.
+        ``cells`` has the columns "line", "0", "1", …; ``signs`` are the decimal signs of each column of shares. A row
+        without an account or a date has one reading.
         """
         stated = pl.lit("") if self.as_of is None else pl.col(str(self.as_of))
         found = stated.map_elements(columns.date, return_dtype=pl.Date)
@@ -198,23 +152,35 @@ class _Layout:
                 dimension=pl.lit(dimension),
                 value=pl.lit(value),
                 share=str(at),
+                at=pl.lit(at),
                 where=pl.lit(f"the share of {dimension} {value}"),
             )
             for at, (dimension, value) in self.shares.items()
         ]
         pieces = [rows.filter(pl.col("reason").is_not_null()).select(of_row), *self._long(usable, columns), *wide]
-        share = pl.col("share").str.extract(_NUMBER).str.replace(",", ".", literal=True).cast(pl.Float64)
         read = pl.concat(pieces, how="diagonal").sort("line", maintain_order=True)
-        return read.with_columns(share_percent=pl.when(share <= 100).then(share)).with_columns(
+        shares = _shares(read, signs)
+        return read.with_columns(share_percent=shares["share_percent"]).with_columns(
             reason=pl.when(pl.col("reason").is_not_null())
             .then("reason")
             .when(pl.col("dimension").is_null())
             .then(pl.lit("the dimension is not in audience_columns.yaml"))
             .when(pl.col("value") == "")
             .then(pl.lit("the value is missing"))
+            .when(shares["is_ambiguous"])
+            .then(pl.col("where") + " has a separator that may be decimal or of thousands")
             .when(pl.col("share_percent").is_null())
             .then(pl.col("where") + " is not a number from 0 to 100")
         )
+
+    def decimal_signs(self, table: Table) -> Mapping[int, frozenset[str]]:
+        """Return the decimal signs that each column of shares proves. Reads the whole table."""
+        texts: dict[int, set[str]] = {at: set() for at in (*self.long[2:], *self.shares)}
+        for _, row in table.lines():
+            if cells := table.fitted(row):
+                for at, seen in texts.items():
+                    seen.add(cells[at])
+        return {at: decimal_signs(seen) for at, seen in texts.items()}
 
     def _long(self, rows: pl.DataFrame, columns: ColumnMap) -> Iterator[pl.DataFrame]:
         """Yield the readings of rows that name their dimension and value."""
@@ -228,19 +194,41 @@ class _Layout:
                 dimension=pl.Series(dimensions, dtype=pl.String),
                 value=pl.Series(values, dtype=pl.String),
                 share=share,
+                at=pl.lit(self.long[2]),
                 where=pl.lit("share_percent"),
             )
+
+
+def _shares(readings: pl.DataFrame, signs: Mapping[int, frozenset[str]]) -> pl.DataFrame:
+    """Return ``share_percent``, null unless it is from 0 to 100, and ``is_ambiguous`` of the texts in ``share``."""
+    if "share" not in readings.columns:  # every row lacks its account or its date
+        return readings.select(share_percent=pl.lit(None, pl.Float64), is_ambiguous=pl.lit(value=False))
+    texts = readings.select("at", "share").drop_nulls().unique()
+    found = [number(text, signs[at]) for at, text in texts.iter_rows()]
+    read = texts.with_columns(
+        percent=pl.Series([one if isinstance(one, float) else None for one in found], dtype=pl.Float64),
+        is_ambiguous=pl.Series([one == AMBIGUOUS for one in found], dtype=pl.Boolean),
+    )
+    is_share = pl.col("percent").is_between(-_ROUNDING, 100 + _ROUNDING)
+    return (
+        readings.select("at", "share")
+        .join(read, on=["at", "share"], how="left", maintain_order="left")
+        .select(
+            share_percent=pl.when(is_share).then(pl.col("percent").clip(0, 100)),
+            is_ambiguous=pl.col("is_ambiguous").fill_null(value=False),
+        )
+    )
 
 
 def _rejects(readings: pl.DataFrame, cells: Mapping[int, Sequence[str]], header: Sequence[str]) -> pl.DataFrame:
     """Return the readings that have a reason, with their row's cells as a JSON object."""
     found = readings.filter(pl.col("reason").is_not_null())
-    shown = [json.dumps(dict(zip(header, cells[line], strict=True)), ensure_ascii=False) for line in found["line"]]
+    shown = [json.dumps(dict(zip(header, cells[line], strict=False)), ensure_ascii=False) for line in found["line"]]
     return found.select("line", "account_id", pl.Series("cells", shown, pl.String), "reason")
 
 
 def _ragged(lines: Sequence[tuple[int, list[str]]], header: Sequence[str]) -> pl.DataFrame:
-    """Return the rows whose number of cells differs from the header's, with their cells as a JSON array."""
+    """Return rows whose number of cells differs from the header's, with their cells as a JSON array."""
     rows = [
         (
             line,
@@ -249,7 +237,6 @@ def _ragged(lines: Sequence[tuple[int, list[str]]], header: Sequence[str]) -> pl
             f"the row has {len(cells)} cells and the header {len(header)}",
         )
         for line, cells in lines
-        if len(cells) != len(header)
     ]
     return pl.DataFrame(rows, schema=REJECT_SCHEMA, orient="row")
 
@@ -289,7 +276,7 @@ def without_accounts(report: Report, erased: ErasedAccounts) -> Report:
         return report
     gone = pl.Series(sorted(erased.accounts_among(report.rows["account_id"].unique())), dtype=pl.String)
     ids = [
-        {account} if account is not None else {str(cell).strip() for cell in json.loads(cells)}
+        {account} if account is not None else {plain(str(cell)) for cell in json.loads(cells)}
         for account, cells in report.rejects.select("account_id", "cells").iter_rows()
     ]
     kept = pl.Series([not erased.accounts_among(of_line) for of_line in ids], dtype=pl.Boolean)

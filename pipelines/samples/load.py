@@ -73,7 +73,7 @@ def load_folder(folder: Path, stack: EmbeddedStack, on_rows: Callable[[str, int]
             kept = without_erased(rows.to_arrow(), ("account_id",), erasures.tombstones())
             QuarantineResource(s3=s3).land("load", name, SOURCE_TABLES[name].key, pl.DataFrame(pl.from_arrow(kept)))
         if "labels" in files:
-            _drop_labels(s3, files["labels"].path, erasures)
+            _drop_labels(s3, files["labels"], erasures)
     return LoadReport(reports, labels)
 
 
@@ -86,12 +86,13 @@ def _s3(stack: EmbeddedStack) -> S3Resource:
     )
 
 
-def _drop_labels(s3: S3Resource, path: Path, erasures: ErasureResource) -> None:
+def _drop_labels(s3: S3Resource, file: SourceFile, erasures: ErasureResource) -> None:
     """Drop a label file, without labels of erased accounts, under a hash of its content. Idempotent."""
-    body = path.read_bytes()
-    labels = pl.read_parquet(body)
+    labels = pl.DataFrame(pl.from_arrow(pa.concat_tables([file.schema.empty_table(), *file.batches()])))
     kept = without_labels_of_erased(labels, erasures)
-    if kept.height < labels.height:
+    if kept.height == labels.height and file.path.is_file():
+        body = file.path.read_bytes()
+    else:
         buffer = io.BytesIO()
         kept.write_parquet(buffer)
         body = buffer.getvalue()

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,9 @@ from resources.erasure.tombstones import FIELD_KINDS
 
 _BYTE_ORDER_MARKS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
 _SEPARATORS = (",", ";", "\t", "|")
+_SEPARATOR_LINE = re.compile(r'[ "]*sep\s*=[ "]*(\t|[^\s"])?[^\r\n]*(?:\r\n|\r|\n|$)', re.IGNORECASE)
+_TEXT_MARK = re.compile(r"""="(.*)"|'(?=[0-9=+\-@.,])(.*)""", re.DOTALL)
+"""What a spreadsheet writes to have ``007`` taken as text: ``="007"`` or ``'007``."""
 _LONGEST_CELL = 1 << 30
 
 
@@ -29,12 +33,13 @@ class DelimitedText:
 
     def rows(self) -> Iterator[tuple[str, list[str]]]:
         """Yield (lines, cells) of every row that is not blank. Raise csv.Error if a quote is not closed."""
-        return _rows(self.body, self.separator)
+        for lines, cells in _rows(self.body, self.separator):
+            yield lines, [_plain(cell) for cell in cells]
 
     def lines(self) -> Iterator[list[str]]:
         """Yield the cells of every line, split at every separator: for a file with broken quotes."""
         for line in f"{self.header}{self.body}".splitlines():
-            yield [cell.strip().strip("\"'") for cell in line.split(self.separator)]
+            yield [cell.strip().strip("\"'=") for cell in line.split(self.separator)]
 
     def encoded(self, lines: Iterable[str]) -> bytes:
         """Return the file with its header and only these lines."""
@@ -45,12 +50,10 @@ def read_delimited(key: str, body: bytes) -> DelimitedText:
     """Decode the object under a key. Any bytes are accepted. Memory: the text twice."""
     mark, encoding, text = _decoded(body)
     start = len(text) - len(text.lstrip("\r\n"))
-    first = _line_at(text, start)
     separators: Sequence[str] = _SEPARATORS
-    if first.lower().startswith("sep="):
-        declared = first.rstrip("\r\n")[len("sep=") :]
-        separators = [declared] if len(declared) == 1 else _SEPARATORS
-        start += len(first)
+    if found := _SEPARATOR_LINE.match(text, start):
+        separators = [found[1], *_SEPARATORS] if found[1] else _SEPARATORS
+        start = found.end()
     headers = [(separator, *_header(text, start, separator, key)) for separator in separators]
     separator, end, names = max(headers, key=lambda found: (sum(n in FIELD_KINDS for n in found[2]), len(found[2])))
     return DelimitedText(mark, encoding, separator, text[:end], text[end:], names)
@@ -59,12 +62,20 @@ def read_delimited(key: str, body: bytes) -> DelimitedText:
 def _decoded(body: bytes) -> tuple[bytes, str, str]:
     """Return (byte order mark, encoding, text) that encode to the same bytes."""
     marked = [(mark, encoding) for mark, encoding in _BYTE_ORDER_MARKS if body.startswith(mark)]
-    for mark, encoding in marked or [(b"", "utf-8"), (b"", "cp1252")]:
+    places = ((1, "utf-16-le"), (0, "utf-16-be"))
+    wide = [(b"", encoding) for at, encoding in places if body[at::2].count(0) * 4 > len(body)]
+    for mark, encoding in marked or wide or [(b"", "utf-8"), (b"", "cp1252")]:
         try:
             return mark, encoding, body[len(mark) :].decode(encoding)
         except UnicodeDecodeError:
             continue
     return b"", "latin-1", body.decode("latin-1")
+
+
+def _plain(cell: str) -> str:
+    text = cell.strip()
+    found = _TEXT_MARK.fullmatch(text)
+    return (found[1] or found[2] or "").strip() if found else text
 
 
 def _line_at(text: str, start: int) -> str:

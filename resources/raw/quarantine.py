@@ -1,12 +1,17 @@
 """Store rejected rows with their reasons as files under ``landing/quarantine/``."""
 
 import io
+import json
 from collections.abc import Iterable
 
 import polars as pl
+import pyarrow as pa
 from dagster import ConfigurableResource
 
 from resources.delta.table import fingerprint
+from resources.isolation import parquet
+from resources.isolation import process as isolation
+from resources.isolation.process import UnreadableFileError
 from resources.s3.client import S3Resource
 
 PREFIX = "landing/quarantine/"
@@ -52,8 +57,28 @@ class QuarantineResource(ConfigurableResource):  # type: ignore[type-arg]
         return fingerprint(sorted(f"{item.key} {item.etag}" for item in self.s3.list_objects(PREFIX)))
 
     def rows(self) -> Iterable[pl.DataFrame]:
-        """Yield all rejected rows, a frame per file."""
+        """Yield all rejected rows, a frame per file. A foreign or damaged file is a rejected row itself."""
         for item in self.s3.list_objects(PREFIX):
             body = self.s3.get(item.key)
-            if body is not None:
-                yield pl.read_parquet(io.BytesIO(body)).select(pl.col(n).cast(t) for n, t in REJECT_SCHEMA.items())
+            if body is None:
+                continue
+            try:
+                yield _rejects(body)
+            except (UnreadableFileError, pa.ArrowException) as error:
+                said = str(error).splitlines()[0]
+                row = ("quarantine files", item.key, said, json.dumps({"file": item.key, "etag": item.etag}))
+                yield pl.DataFrame([row], schema=REJECT_SCHEMA, orient="row")
+
+
+def _rejects(body: bytes) -> pl.DataFrame:
+    """Return the rows of a file. Raise UnreadableFileError or ArrowException if Cippus did not write it."""
+    tables = list(isolation.read(parquet.rows, body, list(REJECT_SCHEMA)))
+    if tables[0].column_names != list(REJECT_SCHEMA) or not all(map(_is_text, tables[0].schema.types)):
+        raise UnreadableFileError("the file is not of Cippus; remove it")
+    rows = pa.concat_tables(tables)
+    rows.validate(full=True)
+    return pl.DataFrame(pl.from_arrow(rows)).cast(pl.Schema(REJECT_SCHEMA))
+
+
+def _is_text(dtype: pa.DataType) -> bool:
+    return bool(pa.types.is_string(dtype) or pa.types.is_large_string(dtype) or pa.types.is_string_view(dtype))

@@ -274,7 +274,7 @@ class S3Resource(ConfigurableResource):  # type: ignore[type-arg]
         body = self.get(key)
         try:
             return None if body is None else json.loads(body)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise DamagedObjectError(f"{self.uri(key)} is damaged: it is not JSON.") from None
 
     def put_json(self, key: str, value: Mapping[str, Any], *, if_absent: bool = False) -> bool:

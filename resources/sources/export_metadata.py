@@ -35,15 +35,17 @@ class TableExport:
         return _REPLACED_IN_PATHS.sub("_", f"{self.database}/{self.schema}.{self.table}/")
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any], file: str) -> "TableExport":
+    def from_json(cls, found: Any, file: str) -> "TableExport":
         """Parse an entry of ``perTableStatus``. Raise ExportMetadataError."""
+        value = _mapping(found, file)
         database, _, rest = str(_required(value, "target", file)).partition(".")
         schema, dot, table = rest.partition(".")
         if not dot:
             raise ExportMetadataError(f"{file} has the target {value['target']!r}; it must be database.schema.table.")
-        mappings = (value.get("schemaMetadata") or {}).get("originalTypeMappings") or []
+        metadata = _mapping(value.get("schemaMetadata") or {}, file)
+        mappings = [_mapping(one, file) for one in entries(metadata, "originalTypeMappings", file)]
         columns = {
-            _required(column, "columnName", file): _required(column, "originalType", file) for column in mappings
+            str(_required(one, "columnName", file)): str(_required(one, "originalType", file)) for one in mappings
         }
         warning = str(value.get("warningMessage") or "")
         return cls(database, schema, table, str(value.get("status", "")), warning, columns)
@@ -62,10 +64,11 @@ class ExportInfo:
     snapshot: datetime
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any], file: str) -> "ExportInfo":
+    def from_json(cls, found: Any, file: str) -> "ExportInfo":
         """Parse the file's content. Raise ExportMetadataError."""
+        value = _mapping(found, file)
         at = value.get("snapshotTime") or _required(value, "taskStartTime", file)
-        only = tuple(str(name) for name in value.get("exportOnly") or ())
+        only = tuple(str(name) for name in entries(value, "exportOnly", file))
         return cls(
             str(_required(value, "status", file)),
             str(value.get("failureCause") or ""),
@@ -94,6 +97,22 @@ def described_ranges(names: Iterable[str], export_id: str) -> tuple[list[str], i
             return [found.group() for found in matches], next_table
         next_table = max(next_table, int(found.group(2)) + 1)
     return [found.group() for found in matches], None if matches else 1
+
+
+def entries(found: Any, name: str, file: str) -> list[Any]:
+    """Return a list in a JSON object, empty if it is absent. Raise ExportMetadataError."""
+    value = _mapping(found, file).get(name) or []
+    if not isinstance(value, list):
+        message = f"{file} has {name} {str(value)[:80]!r}; it must be a list."
+        raise ExportMetadataError(message)
+    return value
+
+
+def _mapping(found: Any, file: str) -> Mapping[str, Any]:
+    if not isinstance(found, dict):
+        message = f"{file} has {str(found)[:80]!r} where every snapshot export has an object; export again."
+        raise ExportMetadataError(message)
+    return found
 
 
 def _required(value: Mapping[str, Any], name: str, file: str) -> Any:

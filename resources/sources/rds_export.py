@@ -19,6 +19,7 @@ from resources.sources.export_metadata import (
     ExportMetadataError,
     TableExport,
     described_ranges,
+    entries,
 )
 from resources.sources.protocol import BEFORE_ALL, KeyRange, ReadWindow
 
@@ -149,7 +150,7 @@ class RdsExportResource(ConfigurableResource):  # type: ignore[type-arg]
         return [
             TableExport.from_json(entry, name)
             for name in names
-            for entry in (self._at.get_json(f"{root}{name}") or {}).get("perTableStatus") or []
+            for entry in entries(self._at.get_json(f"{root}{name}") or {}, "perTableStatus", name)
         ]
 
     def _table(self, table: str, export_id: str, info: ExportInfo, described: Iterable[TableExport]) -> TableExport:

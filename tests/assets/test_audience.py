@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from dagster import DagsterInstance, materialize
 
-from assets import audience
+from assets import audience, dropped_files
 from assets.audience import DEMOGRAPHICS, LANDING, REPORTS
 from assets.lake import LAKE_ACCOUNTS
 from assets.quarantine import QUARANTINE, rows
@@ -18,6 +18,7 @@ from assets.transforms.source.schema import account_bucket
 from resources.delta.state import LedgerResource
 from resources.delta.table import LakeResource
 from resources.erasure.tombstones import ErasureResource
+from resources.isolation.process import Limits
 from resources.raw.quarantine import QuarantineResource
 from resources.s3.client import S3Object, S3Resource
 from resources.settings import bucket_count
@@ -118,6 +119,26 @@ def test_files_of_live_accounts_stand_and_the_rest_has_a_reason(stage: Stage) ->
     stage.accounts("a", "b", "gone", "stranger", deleted=["a", "gone"])
     stage.run(audience.demographics)
     assert stage.demographics() == [("stranger", "gender", "female", 2.0, DAY, wide)]
+
+
+def test_a_file_that_kills_its_reader_is_quarantined_and_the_others_land(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def limits(size_bytes: int) -> Limits:
+        return Limits(memory_bytes=64 << 20, seconds=60)
+
+    monkeypatch.setattr(audience, "report_limits", limits)
+    monkeypatch.setattr(dropped_files, "MOST_BYTES", 20 << 20)
+    stage.accounts("a")
+    stage.drop("good-2026-03-01.csv", "account_id,female\na,1\n")
+    stage.drop("large-2026-03-01.csv", "account_id,female\n" + "a,1\n" * (16 << 18))
+    stage.drop("larger-2026-03-01.csv", " " * (21 << 20))
+    stage.run()
+    assert [row[3] for row in stage.demographics()] == [1.0]
+    assert [(row[1].removeprefix(LANDING), row[2]) for row in stage.quarantined()] == [
+        ("large-2026-03-01.csv", "reading the file takes more than 64 MiB of memory"),
+        ("larger-2026-03-01.csv", "the file is larger than 20 MiB, so it has to be split"),
+    ]
 
 
 def test_an_overwritten_file_replaces_its_rows_and_a_deleted_one_takes_them_along(stage: Stage) -> None:

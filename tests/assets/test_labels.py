@@ -1,9 +1,27 @@
-"""Label rows: which can be used, and what several annotators agree on."""
+"""Labels: which files and rows can be used, whatever is dropped beside them, and what several annotators agree on."""
+
+import io
+from datetime import UTC, datetime
+from typing import Any
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from dagster import materialize
 
-from assets.transforms.labels import GOLD_SCHEMA, agree, judge
+from assets import dropped_files
+from assets import labels as stage
+from assets.lake import LAKE_ACCOUNTS
+from assets.transforms.labels import GOLD_SCHEMA, agree, as_labels, judge
+from assets.transforms.source.schema import LABELS_SCHEMA
+from resources.delta.state import LedgerResource
+from resources.delta.table import LakeResource
+from resources.erasure.tombstones import ErasureResource
+from resources.isolation.process import UnreadableFileError, read
+from resources.raw.quarantine import QuarantineResource
+from resources.s3.client import S3Resource
+from tests.worlds.damaged_files import FORMATS
 
 SCHEMA = {"item_kind": pl.String, "item_id": pl.String, "vertical": pl.String, "is_member": pl.Boolean,
           "annotator": pl.String}  # fmt: skip
@@ -63,3 +81,129 @@ def test_an_annotators_last_word_counts_once() -> None:
 def test_post_and_account_of_one_id_are_two_items() -> None:
     assert len(gold(("post", "i", "food", True), ("account", "i", "food", False))) == 2
     assert dict(agree(labels()).schema) == {name: dtype() for name, dtype in GOLD_SCHEMA.items()}
+
+
+LABEL = {"item_kind": "account", "item_id": "a", "vertical": "food", "is_member": True, "annotator": "me"}
+INFINITE = pa.array([2**63 - 1, 0], pa.timestamp("us"))
+
+
+def written(table: pa.Table, **options: Any) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(table, sink, **options)
+    return sink.getvalue()
+
+
+def file_of(*rows: dict[str, object]) -> bytes:
+    return written(pa.Table.from_pylist(list(rows), schema=LABELS_SCHEMA))
+
+
+def labels_of(table: pa.Table) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = as_labels(table).to_pylist()
+    return found
+
+
+@pytest.mark.parametrize("column", ["item_id", "annotator", "vertical", "item_kind"])
+@pytest.mark.parametrize(
+    "values",
+    [
+        INFINITE,
+        pa.array([-(2**63) + 1, 0], pa.timestamp("ms", "UTC")),
+        pa.array([10**15, 0], pa.timestamp("s")),
+        pa.array([2**31 - 1, 0], pa.date32()),
+    ],
+    ids=str,
+)
+def test_a_label_with_a_time_out_of_range_is_rejected_and_the_others_stand(column: str, values: pa.Array) -> None:
+    table = pa.Table.from_pylist([LABEL, LABEL], schema=LABELS_SCHEMA)
+    good, bad = labels_of(table.set_column(table.column_names.index(column), column, values))
+    assert (good["reason"], good["row"], good["is_member"]) == (None, None, True)
+    assert bad["reason"] == f"{column} cannot be read as string"
+    assert "infinity, or " in bad["row"]
+
+
+@pytest.mark.parametrize("held", [pa.int8(), pa.int64(), pa.float64()], ids=str)
+def test_zero_and_one_are_truth_values(held: pa.DataType) -> None:
+    table = pa.Table.from_pylist([LABEL] * 3, schema=LABELS_SCHEMA)
+    found = labels_of(table.set_column(3, "is_member", pa.array([1, 0, None], held)))
+    assert [row["is_member"] for row in found] == [True, False, None]
+    found = labels_of(table.set_column(3, "is_member", pa.array([1, 2, 0], held)))
+    assert [row["reason"] for row in found] == ["is_member cannot be read as bool"] * 3
+
+
+def test_a_file_with_millions_of_rows_in_a_few_kilobytes_is_refused() -> None:
+    """Twenty million rows of one value take 58 kB."""
+    one = pa.array(["a"] * 1_000_001).dictionary_encode()
+    table = pa.table({name: one for name in LABELS_SCHEMA.names if name != "is_member"})
+    body = written(table.append_column("is_member", pa.nulls(1_000_001, pa.bool_())))
+    assert len(body) < 100_000
+    with pytest.raises(UnreadableFileError, match="the file has more than 1,000,000 rows, so it has to be split"):
+        list(read(dropped_files.label_rows, body))
+
+
+def test_rows_that_take_more_than_their_limit_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dropped_files, "_MOST_DECODED_BYTES", 1 << 20)
+    table = pa.Table.from_pylist([{**LABEL, "annotator": "x" * (2 << 20)}], schema=LABELS_SCHEMA)
+    with pytest.raises(ValueError, match="the rows of the file take more than 1 MiB, so it has to be split"):
+        list(dropped_files.label_rows(written(table, compression="gzip")))
+
+
+@pytest.fixture
+def bucket(s3: S3Resource) -> S3Resource:
+    account = dict.fromkeys(LAKE_ACCOUNTS.schema.names) | {
+        "account_id": "a", "account_bucket": 0, "updated_at": datetime(2026, 3, 1, tzinfo=UTC)
+    }  # fmt: skip
+    LakeResource(s3=s3).sync(LAKE_ACCOUNTS, pl.DataFrame([account], schema=LAKE_ACCOUNTS.polars_schema))
+    return s3
+
+
+def test_a_file_that_kills_its_reader_is_quarantined_and_the_others_land(bucket: S3Resource) -> None:
+    """Damaged metadata ended the whole run: Rust panics or aborts. Polars panics on the file of seed 258."""
+    body = file_of(LABEL)
+    size = int.from_bytes(body[-8:-4], "little")
+    damaged = {  # each length of the metadata in turn is huge
+        f"{at:02}.parquet": body[: -8 - size + at] + b"\xff\xff\xff\xff\x0f" + body[-8 - size + at + 5 :]
+        for at in range(0, min(size, 60), 6)
+    }
+    times = pa.Table.from_pylist([LABEL, LABEL], schema=LABELS_SCHEMA).set_column(4, "annotator", INFINITE)
+    files = {
+        **damaged,
+        "panic.parquet": FORMATS["labels"].damaged(258),
+        "good.parquet": body,
+        "times.parquet": written(times),
+        "text.parquet": b"a,b\n",
+        "empty.parquet": b"",
+    }
+    for name, content in files.items():
+        bucket.put(f"{stage.LANDING}{name}", content)
+    unused = S3Resource(**bucket.model_dump())  # Dagster takes no resource that has connected
+    kinds = {
+        "lake": LakeResource,
+        "ledger": LedgerResource,
+        "quarantine": QuarantineResource,
+        "erasures": ErasureResource,
+    }
+    resources = {"s3": unused, **{name: kind(s3=unused) for name, kind in kinds.items()}}
+    with pytest.warns(DeprecationWarning, match="dagster_run is deprecated"):
+        assert materialize([stage.gold], resources=resources).success
+    gold_rows = LakeResource(s3=bucket).scan(stage.GOLD).collect()
+    assert gold_rows.select("item_id", "vertical", "is_member").rows() == [("a", "food", True)]
+    found = pl.concat(QuarantineResource(s3=bucket).rows())
+    reasons = dict(found.select("row_key", "reason").rows())
+    assert reasons["landing/labels/text.parquet"].startswith("the file cannot be read: ")
+    assert reasons["landing/labels/empty.parquet"].startswith("the file cannot be read: ")
+    assert reasons["a"] == "annotator cannot be read as string"
+    assert sum(key.startswith("landing/labels/") for key in reasons) > 6
+
+
+def test_a_quarantine_file_that_cippus_did_not_write_is_a_rejected_row(s3: S3Resource) -> None:
+    quarantine = QuarantineResource(s3=s3)
+    quarantine.land("labels", "labels", "item_id", pl.DataFrame({"item_id": ["a"], "reason": ["late"]}))
+    times = pa.table(dict.fromkeys(("source_table", "row_key", "reason", "row_json"), INFINITE))
+    for name, body in (("z1", b"text"), ("z2", written(times)), ("z3", file_of(LABEL)), ("z4", b"")):
+        s3.put(f"landing/quarantine/{name}.parquet", body)
+    found = pl.concat(quarantine.rows()).sort("row_key").select("source_table", "row_key", "reason").rows()
+    assert found[0] == ("labels", "a", "late")
+    assert [row[:2] for row in found[1:]] == [
+        ("quarantine files", f"landing/quarantine/z{n}.parquet") for n in range(1, 5)
+    ]
+    assert found[2][2] == found[3][2] == "the file is not of Cippus; remove it"

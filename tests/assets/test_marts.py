@@ -6,6 +6,7 @@ import re
 from datetime import UTC, date, datetime
 
 import polars as pl
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -124,6 +125,46 @@ def test_any_text_is_one_csv_row_that_reads_back(texts: list[str]) -> None:
     rows = list(csv.DictReader(io.StringIO(written, newline="")))
     assert [row["n"] for row in rows] == [str(n) for n in range(len(texts))]
     assert [row["text"] for row in rows] == [re.sub(r"[\r\n]+", " ¶ ", text) for text in texts]
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("x" * 2_045, 2_045),
+        ("x" * 2_046, 2_045),
+        ("🦊" * 4_000, 2_045),
+        ("\n" * 2 + "ab" * 2_000, 2_045),
+        ("a\nb" * 1_500, 2_045),
+        ('"' * 1_022, 1_022),
+        ('"' * 1_023, 1_022),
+        ("x" + '"' * 4_000, 1_023),
+        ('"' * 1_022 + "x", 1_023),
+        ("x" * 2_044 + '"', 2_044),
+        ("x" * 2_043 + '"', 2_044),
+    ],
+)
+def test_each_text_fits_as_it_is_written(text: str, kept: int) -> None:
+    body = marts.as_csv(pl.DataFrame({"account_id": [text, "a"], "n": [1, 2], "display_name": ["b", text]}))
+    assert marts.longest_cell(body) <= marts.WRITTEN_LIMIT == 2_047
+    flat = re.sub(r"[\r\n]+", " ¶ ", text)
+    rows = list(csv.DictReader(io.StringIO(body.decode(), newline="")))
+    assert [rows[0]["account_id"], rows[1]["display_name"]] == [flat[:kept]] * 2
+    assert [rows[1]["account_id"], rows[0]["display_name"]] == ["a", "b"]
+
+
+@given(st.text(st.sampled_from('"\nx,🦊'), max_size=30), st.integers(0, 400))
+def test_any_long_text_fits_and_keeps_its_beginning(text: str, times: int) -> None:
+    body = marts.as_csv(pl.DataFrame({"text": [text * times]}))
+    assert marts.longest_cell(body) <= marts.WRITTEN_LIMIT
+    [row] = csv.DictReader(io.StringIO(body.decode(), newline=""))
+    flat = re.sub(r"[\r\n]+", " ¶ ", text * times)
+    assert flat.startswith(row["text"])
+    assert row["text"] == flat or len(row["text"].replace('"', '""')) >= marts.WRITTEN_LIMIT - 3
+
+
+def test_the_longest_cell_is_counted_as_it_is_written() -> None:
+    assert marts.longest_cell(b'"a","b"\n1,"x\ny""z"\n,\n') == len('"x\ny""z"')
+    assert marts.longest_cell(b"1,2\n") == 0
 
 
 def test_a_manifest_names_a_prefix_and_a_header() -> None:

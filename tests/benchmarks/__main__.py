@@ -25,9 +25,11 @@ BENCHES = {
     "erase": "tests.benchmarks.erase",
     "overhead": "tests.benchmarks.overhead",
     "chaos": "tests.chaos.bench",
+    "fuzz": "tests.benchmarks.fuzz",
 }
 """Name → module with a function `measure(home, console, **options)`."""
 _ON_THE_STACK = {"overhead", "governor", "embed", "extract"}
+_SEEDED = {"chaos", "fuzz"}
 _BAD_INPUT, _FAILED = 2, 1
 
 
@@ -36,8 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     given = parser.parse_args(arguments)
     options = {name: value for name in ("runs", "seed") if (value := getattr(given, name)) is not None}
-    if options and given.name != "chaos":
-        parser.error(f"--{next(iter(options))} is an option of the bench `chaos` alone, not of `{given.name}`.")
+    if options and given.name not in _SEEDED:
+        parser.error(f"--{next(iter(options))} is an option of the benches chaos and fuzz, not of `{given.name}`.")
     try:
         if given.name in _ON_THE_STACK:
             require_stack()
@@ -57,8 +59,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m tests.benchmarks", description="Run one benchmark beside its peers.")
     parser.add_argument("name", choices=sorted(BENCHES))
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.add_argument("--runs", type=_at_least(1), help="chaos: number of seeded runs (60)")
-    parser.add_argument("--seed", type=_at_least(0), help="chaos: seed of the first run (0)")
+    parser.add_argument(
+        "--runs", type=_at_least(1), help="chaos: number of seeded runs (60); fuzz: files of each format (1000)"
+    )
+    parser.add_argument("--seed", type=_at_least(0), help="chaos, fuzz: first seed (0)")
     return parser
 
 

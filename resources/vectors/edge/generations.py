@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
+from resources.disk import require_space
 from resources.vectors.edge.index import EdgeIndex
 from resources.vectors.edge.shard import create_shard, read_metadata, write_metadata
 from resources.vectors.generations import PREVIOUS, SERVING, Generation, Generations, IndexConfig, generation_number
@@ -47,6 +48,7 @@ class EdgeGenerations(Generations):
         number = 1 + max((generation_number(name) or 0 for name in names), default=0)
         made = Generation(number, str(uuid.uuid4()), index_config)
         shutil.rmtree(self._folder / SERVING, ignore_errors=True)  # from before there were generations
+        require_space(self._folder)
         building = self._folder / f"{SERVING}.building"
         shutil.rmtree(building, ignore_errors=True)
         create_shard(building, index_config)

@@ -137,6 +137,30 @@ def test_a_report_says_nothing_of_an_erased_account() -> None:
     assert left.rejects["line"].to_list() == [6, 7]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sep=\t\naccount_id\tfemale\n42\t1\n7\t2\n",
+        '"sep=;"\r\naccount_id;female\r\n42;1\r\n7;2\r\n',
+        "sep = ;\raccount_id;female\r'42;1\r7;2\r",
+        "sep=;\naccount_id,female\n42,1\n7,2\n",
+        'account_id,female\n"=""42""",1\n\'7,2\n',
+        "account_id,female\n'42,1,\n7,2\n",
+    ],
+)
+def test_a_report_that_the_stage_reads_is_searched_and_divided_alike(text: str, encoding: str) -> None:
+    """An account that reading finds must not stay behind, in whatever form its id is written."""
+    body = text.encode(encoding)
+    report = read_report("report-2026-03-01.csv", body, load_audience_columns())
+    assert sorted(report.rows["account_id"]) == ["42", "7"]
+    found = read_delimited(f"{LANDING}a.csv", body)
+    kept = [lines for lines, cells in found.rows() if cells[found.names.index("account_id")] != "42"]
+    left = read_report("report-2026-03-01.csv", found.encoded(kept), load_audience_columns())
+    assert left.rows["account_id"].to_list() == ["7"]
+    assert in_csv(body, NUMBER).keys() == {"account"}
+
+
 def test_what_a_tombstone_names_and_another_has_now_is_that_ones(s3: S3Resource) -> None:
     erasures = ErasureResource(s3=s3, key="k" * 32)
     erasures.begin(erasures.subject(ID, [("post", POST), ("post", "moved")]))

@@ -12,17 +12,17 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from assets.transforms import audience
 from assets.transforms.audience import (
     COLUMN_SCHEMA,
-    MOST_BYTES,
+    MOST_SHARES,
     REJECT_SCHEMA,
     ROWS_SCHEMA,
     Report,
-    UnusableReportError,
-    decode,
     judge,
     read_report,
 )
+from assets.transforms.delimited import MOST_BYTES, UnusableReportError, decode
 from resources.catalogues import CatalogueError
 from resources.catalogues.audience import AUDIENCE_COLUMNS_PATH, load_audience_columns, read_audience_columns
 
@@ -48,6 +48,20 @@ IN_GERMANY = ("a", "country", "DE", DAY, 40.0)
     "text",
     [
         "account_id,Gender: Female,country_DE\na,51.5,40\n",
+        "sep=\t\naccount_id\tfemale\tcountry_DE\na\t51,5\t40\n",
+        '"sep=;"\r\naccount_id;female;country_DE\r\na;51,5;40\r\n',
+        "sep = ;\naccount_id;female;country_DE\na;51,5;40\n",
+        '"sep=;";;\naccount_id;female;country_DE\na;51,5;40\n',
+        "SEP=\\t\raccount_id\tfemale\tcountry_DE\ra\t51,5\t40\r",
+        'sep=";"\naccount_id;female;country_DE\na;51,5;40\n',
+        "sep=;\naccount_id,female,country_DE\na,51.5,40\n",
+        "sep=\naccount_id,female,country_DE\na,51.5,40\n",
+        "account_id,female,country_DE\na,51.5,40,\n",
+        "account_id,female,country_DE\na,51.5,40, ,,\n",
+        "account_id,female,country_DE,,\na,51.5,40\n",
+        "account_id,female,country_DE,\na,51.5,40,,\n",
+        """account_id,female,country_DE\n'a,"'51.5",'+40%\n""".replace("'a", "a"),
+        '="account_id",female,country_DE\n"=""a""","=""51,5""","4e1"\n'.replace('="account_id"', "account_id"),
         'Account ID,"GENDER - female (%)",Country DE\r\na,"51,5",40%\r\n',
         "account_id;Gender: Female;country_DE\na;51,5;40 %\n",
         "sep=;\naccount_id;Gender: Female;country_DE\na;51,5;40,0\n",
@@ -57,9 +71,39 @@ IN_GERMANY = ("a", "country", "DE", DAY, 40.0)
         "network,account_id,Followers,female,country DE\nyoutube,a,1000,51.5,40\n",
     ],
 )
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "cp1252"])
 def test_layouts_separators_and_encodings_say_the_same(text: str, encoding: str) -> None:
     assert said(text.encode(encoding)) == [FEMALE, IN_GERMANY]
+
+
+def test_the_column_decides_what_a_separator_means() -> None:
+    header = "account_id;female;male;18-24\n"
+    report = read(header + "a;1,234;1,234;1.234\nb;51,5;2;0.5\n")
+    assert report.rejects.select("account_id", "reason").rows() == [
+        ("a", "the share of gender male has a separator that may be decimal or of thousands")
+    ]
+    assert [(row[0], row[2], row[4]) for row in report.rows.rows()] == [
+        ("a", "female", 1.234), ("a", "18-24", 1.234), ("b", "female", 51.5), ("b", "male", 2), ("b", "18-24", 0.5)
+    ]  # fmt: skip
+    thousands = read(header + "a;1.234;;\nb;51,5;;\n")
+    assert thousands.rejects["reason"].to_list() == ["the share of gender female is not a number from 0 to 100"]
+
+
+def test_the_column_decides_across_the_batches_of_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audience, "_BATCH_ROWS", 1)
+    assert [row[4] for row in said("account_id;dimension;value;share\na;sex;f;1,234\nb;sex;f;0,5\n")] == [1.234, 0.5]
+
+
+def test_ids_that_a_spreadsheet_was_told_to_take_as_text() -> None:
+    text = 'account_id,female\n\'007,1\n"=""0042""",2\n\'@me,3\n\'quoted\',4\n'
+    assert [row[0] for row in said(text)] == ["007", "0042", "@me", "'quoted'"]
+
+
+def test_a_file_with_too_many_shares_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert MOST_SHARES == 5_000_000
+    monkeypatch.setattr(audience, "MOST_SHARES", 1)
+    with pytest.raises(UnusableReportError, match="the file has more than 1 shares, so it has to be split"):
+        read("account_id,female,male\na,1,2\n")
 
 
 def test_values_are_called_by_one_name() -> None:
@@ -99,6 +143,12 @@ def test_shares_need_not_add_up() -> None:
         ("account_id,female\na,1,2\n", "the row has 3 cells and the header 2"),
         ("account_id,female\na\n", "the row has 1 cells and the header 2"),
         ("account_id,as_of,female\na,soon,1\n", "as_of is not a date"),
+        ("account_id,as_of,female\na,infinity,1\n", "as_of is not a date"),
+        ("account_id,as_of,female\na,-infinity,1\n", "as_of is not a date"),
+        ("account_id,as_of,female\na,294276-01-01,1\n", "as_of is not a date"),
+        ("account_id,as_of,female\na,0000-01-01,1\n", "as_of is not a date"),
+        ("account_id,female\na,1e3\n", "the share of gender female is not a number from 0 to 100"),
+        ("account_id,female\na,1e999\n", "the share of gender female is not a number from 0 to 100"),
         ("account_id,female\na,101\n", "the share of gender female is not a number from 0 to 100"),
         ("account_id,female\na,-1\n", "the share of gender female is not a number from 0 to 100"),
         ("account_id,female\na,about 5\n", "the share of gender female is not a number from 0 to 100"),

@@ -457,6 +457,9 @@ FAULTS: dict[str, list[Fault]] = {
         object_lost("quicksight/creators/data/"),
         object_rewritten("quicksight/posts_by_day/data/", lambda body: body.replace(b"network", b"platform", 1)),
         object_rewritten("quicksight/testimonials/data/", lambda body: body + body.splitlines(keepends=True)[-1]),
+        object_rewritten(
+            "quicksight/vertical_coverage/data/", lambda body: body.replace(b'"post"', b'"%s"' % (b'""' * 1023))
+        ),
     ],
 }
 """Check → what it has to notice."""

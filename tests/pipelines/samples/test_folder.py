@@ -115,7 +115,10 @@ def test_a_column_twice(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "column", "values", "held", "expected"),
     [
-        ("accounts", "followers", pa.array([1.0]), "double", "int64"),
+        ("accounts", "handle", pa.array([1.0]), "double", "string"),
+        ("accounts", "updated_at", pa.array([1.0]), "double", "timestamp[us, tz=UTC]"),
+        ("posts", "hashtags", pa.array([1.0]), "double", "list<item: string>"),
+        ("labels", "is_member", pa.array([1.0]), "double", "bool"),
         ("accounts", "followers", pa.array(["1"]), "string", "int64"),
         ("accounts", "handle", pa.array([1]), "int64", "string"),
         ("accounts", "handle", pa.array([b"a"]), "binary", "string"),
@@ -138,6 +141,10 @@ NOT_UTF8 = pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\
     ("name", "column", "values", "problem"),
     [
         ("testimonials", "rating", pa.array([1, 40_000]), "int16: Integer value 40000 not in range"),
+        ("accounts", "followers", pa.array([1.5]), "int64: Float value 1.5"),
+        ("accounts", "followers", pa.array([1.0, float("inf")]), "int64: Float value inf was truncated"),
+        ("posts", "likes", pa.array([2.0**63]), "int64: Float value"),
+        ("testimonials", "rating", pa.array([40_000.0], pa.float32()), "int16: Float value 40000"),
         ("accounts", "followers", pa.array([2**63], pa.uint64()), "int64: Integer value 9223372036854775808 not in"),
         ("accounts", "updated_at", pa.array([10**15], pa.timestamp("s")), "timestamp[us, tz=UTC]: Casting from"),
         ("accounts", "updated_at", pa.array([10**12], pa.timestamp("s")), "timestamp[us, tz=UTC]: a time is out"),
@@ -194,6 +201,65 @@ def test_every_width_of_integers_is_taken(tmp_path: Path, held: pa.DataType) -> 
     for name, column in (("posts", "likes"), ("testimonials", "rating")):
         table = with_column(name, column, pa.array(values, held))
         assert read(open_folder(write(tmp_path, **{name: table}))[name])[column].to_pylist() == values
+
+
+@pytest.mark.parametrize("missing", [None, float("nan")])
+@pytest.mark.parametrize("held", [pa.float32(), pa.float64()], ids=str)
+def test_integers_as_pandas_writes_them_beside_missing_values(
+    tmp_path: Path, held: pa.DataType, missing: float | None
+) -> None:
+    for name, column in (("posts", "likes"), ("accounts", "followers"), ("testimonials", "rating")):
+        table = with_column(name, column, pa.array([3.0, missing, 0.0, -0.0], held, from_pandas=False))
+        assert read(open_folder(write(tmp_path, **{name: table}))[name])[column].to_pylist() == [3, None, 0, 0]
+
+
+def test_a_column_with_only_nan_is_all_null(tmp_path: Path) -> None:
+    table = with_column("posts", "text", pa.array([float("nan"), None], from_pandas=False))
+    assert read(open_folder(write(tmp_path, posts=table))["posts"])["text"].to_pylist() == [None, None]
+
+
+def spark_folder(folder: Path, *parts: pa.Table, success: bool = True) -> Path:
+    """A folder as Spark writes it in the place of posts.parquet."""
+    path = write(folder) / "posts.parquet"
+    path.unlink()
+    path.mkdir()
+    for number, part in enumerate(parts):
+        pq.write_table(part, path / f"part-{number:05}-c000.snappy.parquet")
+        (path / f".part-{number:05}-c000.snappy.parquet.crc").write_bytes(b"crc")
+    if success:
+        (path / "_SUCCESS").touch()
+    return path
+
+
+def test_a_folder_that_spark_wrote_is_one_file(tmp_path: Path) -> None:
+    doubles = with_column("posts", "likes", pa.array([7.0, float("nan")]))
+    spark_folder(tmp_path, whole("posts"), POSTS.schema.empty_table(), doubles.append_column("x", pa.array([1, 2])))
+    file = open_folder(tmp_path)["posts"]
+    assert read(file)["likes"].to_pylist() == [*whole("posts")["likes"].to_pylist(), 7, None]
+    assert file.ignored == ("x",)
+
+
+@pytest.mark.parametrize(
+    ("entry", "reason"),
+    [
+        ("", "is a folder with no file; expected only Parquet files, as Spark writes them."),
+        ("part.csv", "is a folder with part.csv; expected only Parquet files, as Spark writes them."),
+        ("network=x/part.parquet", "has parts in folders: network=x; write it again, without partitions."),
+        ("_temporary/0/part.parquet", "is not finished: _temporary; write it again, without partitions."),
+    ],
+)
+def test_a_folder_that_cannot_be_used(tmp_path: Path, entry: str, reason: str) -> None:
+    path = spark_folder(tmp_path)
+    if entry:
+        (path / entry).parent.mkdir(parents=True, exist_ok=True)
+        (path / entry).write_bytes(b"x")
+    assert refusal(tmp_path) == f"{path} {reason}"
+
+
+def test_a_defect_in_a_part_names_the_part(tmp_path: Path) -> None:
+    path = spark_folder(tmp_path, whole("posts"), whole("posts").drop_columns("likes"))
+    expected = f"{path}/part-00001-c000.snappy.parquet has no column likes; expected it with type int64."
+    assert refusal(tmp_path) == expected
 
 
 UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}

@@ -15,6 +15,7 @@ from pipelines.samples.rds_export import write_export
 from resources.local_stack import EmbeddedStack
 from resources.raw.store import RawStoreResource
 from resources.s3.client import S3Resource
+from resources.s3.parquet import UnusableFileError
 from resources.sources.export_metadata import ExportInfo, ExportMetadataError, described_ranges
 from resources.sources.protocol import KeyRange, ReadWindow
 from resources.sources.rds_export import (
@@ -279,3 +280,47 @@ def test_files_that_describe_tables_follow_one_another() -> None:
     assert described_ranges(reversed(names), "x") == (names, None)
     assert described_ranges([names[0], names[2], "export_tables_info_y_from_10_to_50.json"], "x")[1] == 10
     assert described_ranges([], "x") == ([], 1)
+
+
+NESTED = b"[" * 100_000
+
+
+@pytest.mark.parametrize("body", [b"[]", b"null", b"7", b'"x"', b'{"status": []}', NESTED, b"\xff", b""])
+@pytest.mark.parametrize("name", ["export_info_e.json", "export_tables_info_e_from_1_to_1.json"])
+def test_metadata_of_any_form_is_a_reason_and_no_defect(s3: S3Resource, body: bytes, name: str) -> None:
+    s3.put("exports/e/export_info_e.json", b'{"status": "COMPLETE", "snapshotTime": "2026-03-01T00:00:00Z"}')
+    s3.put("exports/e/export_tables_info_e_from_1_to_1.json", b"{}")
+    s3.put(f"exports/e/{name}", body)
+    state = RdsExportResource(s3=s3, location="exports").completeness("e", ["posts"])
+    assert not state.is_complete
+    assert state.reason
+
+
+@pytest.mark.parametrize(
+    "tables",
+    [
+        '{"perTableStatus": {}}', '{"perTableStatus": [7]}', '{"perTableStatus": "x"}',
+        '{"perTableStatus": [{"target": "d.public.posts", "schemaMetadata": [1]}]}',
+        '{"perTableStatus": [{"target": "d.public.posts", "schemaMetadata": {"originalTypeMappings": 7}}]}',
+        '{"perTableStatus": [{"target": "d.public.posts", "schemaMetadata": {"originalTypeMappings": [7]}}]}',
+    ],
+)  # fmt: skip
+def test_table_metadata_of_another_form_is_a_reason(s3: S3Resource, tables: str) -> None:
+    s3.put("exports/e/export_info_e.json", b'{"status": "COMPLETE", "snapshotTime": "2026-03-01T00:00:00Z"}')
+    s3.put("exports/e/export_tables_info_e_from_1_to_1.json", tables.encode())
+    assert not RdsExportResource(s3=s3, location="exports").completeness("e", ["posts"]).is_complete
+
+
+def test_a_damaged_file_of_an_export_is_named(
+    whole: RdsExportResource, written: tuple[S3Resource, dict[str, bytes]]
+) -> None:
+    s3, objects = written
+    key = next(key for key in objects if "public.posts/" in key and key.endswith(".parquet"))
+    for body in (b"", b"PAR1" * 9, objects[key][:-30] + b"\xff" * 30):
+        s3.put(key, body)
+        export = whole.open(ID, ["posts"])
+        window = ReadWindow("posts", "post_id", ("post_id",), "updated_at", None, export.snapshot)
+        reason = r"posts/.*\.parquet cannot be used: the file cannot be read: "
+        with pytest.raises(UnusableFileError, match=reason) as raised, export.read(window) as batches:
+            batches.read_all()
+        assert str(raised.value).endswith(". Export again.")
