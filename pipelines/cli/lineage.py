@@ -3,6 +3,8 @@
 import os
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,13 +22,15 @@ from dagster import (
 from rich.console import Console
 
 from pipelines.cli.console import LineageProgress
+from pipelines.cli.supervisor import on_stop
 from pipelines.definitions import defs
 from pipelines.jobs.asset_jobs import CHECKS, LINEAGE, all_buckets
-from pipelines.local.run_lock import only_run
+from pipelines.local.run_lock import RunInProgressError, only_run, only_ui
 from resources.s3 import usage
 from resources.s3.governor.process import GovernorGoneError
 
 _PID_TAG = "cippus/pid"
+_ACTIVE = [DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING]
 _OWN_CLASS = re.compile(r"^(pipelines|assets|resources)\.[\w.]+: ")
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 INSTANCE_SETTINGS: dict[str, Any] = {
@@ -69,15 +73,23 @@ def instance_folder(home: Path) -> Path:
     return folder
 
 
-def _close_abandoned(instance: DagsterInstance) -> None:
-    """Mark runs whose process was killed as failed. The caller holds the run lock, so no other run is active.
+def _close_abandoned(instance: DagsterInstance, *, of_commands: bool) -> None:
+    """Mark runs as failed whose process was killed: those of commands, or those of the UI.
 
-    A killed step keeps its slot in its pool, and the next run would wait for it for ever.
+    The caller holds the lock of these, so none is active. A killed step keeps its slot in its pool, and the next run
+    would wait for it for ever. The UI starts no run while another one counts as active.
     """
-    for run in instance.get_runs(RunsFilter(statuses=[DagsterRunStatus.STARTED, DagsterRunStatus.STARTING])):
-        if _PID_TAG in run.tags:
-            instance.report_run_failed(run, f"Process {run.tags[_PID_TAG]} ended without finishing this run.")
+    for run in instance.get_runs(RunsFilter(statuses=_ACTIVE)):
+        if (_PID_TAG in run.tags) is of_commands:
+            instance.report_run_failed(run, "The process of this run ended without finishing it.")
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+
+
+def _cancel_own(instance: DagsterInstance) -> None:
+    """Mark the run of this process as canceled, so that the UI shows no run that nobody works on."""
+    for run in instance.get_runs(RunsFilter(tags={_PID_TAG: str(os.getpid())}, statuses=_ACTIVE)):
+        instance.report_run_canceled(run, "The command was stopped by a signal.")
+        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
 
 
 def _execute(home: Path, job_name: str, console: Console, tags: dict[str, str]) -> tuple[ExecuteInProcessResult, float]:
@@ -88,8 +100,11 @@ def _execute(home: Path, job_name: str, console: Console, tags: dict[str, str]) 
     with (
         DagsterInstance.from_config(str(instance_folder(home))) as instance,
         progress.progress,
+        on_stop(lambda: _cancel_own(instance)),
     ):
-        _close_abandoned(instance)
+        _close_abandoned(instance, of_commands=True)
+        with suppress(RunInProgressError), only_ui(home):
+            _close_abandoned(instance, of_commands=False)
         started = time.monotonic()
         result = observed.resolve_job_def(job_name).execute_in_process(
             instance=instance,
@@ -132,6 +147,18 @@ def run_checks(home: Path, console: Console) -> tuple[list[CheckOutcome], dict[s
         for found in result.get_asset_check_evaluations()
     ]
     return outcomes, _failures(result)
+
+
+@contextmanager
+def serving_ui(home: Path) -> Iterator[Path]:
+    """Yield the folder of the home's Dagster instance, for the one UI that serves it. Raise RunInProgressError."""
+    with only_ui(home):
+        folder = instance_folder(home)
+        with DagsterInstance.from_config(str(folder)) as instance:
+            _close_abandoned(instance, of_commands=False)
+            with suppress(RunInProgressError), only_run(home):
+                _close_abandoned(instance, of_commands=True)
+        yield folder
 
 
 def _plain(value: MetadataValue[Any]) -> Any:
