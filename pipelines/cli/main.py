@@ -15,7 +15,7 @@ from pipelines.cli import erase, evaluate, governor, index, presentation, search
 from pipelines.cli.terminal import Json, err, out, print_json, require_stack
 from pipelines.local.run_lock import only_run
 from resources.errors import InputError, as_cippus_error
-from resources.settings import Environment, environment, go_without_governor, home, is_governed, writable_home
+from resources.settings import Environment, environment, go_without_governor, home, is_governed
 
 if TYPE_CHECKING:
     from pipelines.samples.load import LoadReport
@@ -209,11 +209,11 @@ def _require_embedded(command: str) -> None:
 
 def _up() -> "EmbeddedStack":
     from pipelines.local import stack
+    from pipelines.local.home_folder import usable_home
 
     _require_embedded("up")
-    writable_home()
     with err.status("starting Postgres and S3"):
-        return stack.up(home())
+        return stack.up(usable_home())
 
 
 def _load(directory: Path, target: "EmbeddedStack", *, quiet: bool = False) -> "LoadReport":
