@@ -49,13 +49,18 @@ def asset(*, retry_policy: RetryPolicy = RETRIES, **settings: Any) -> Callable[[
 
 @contextmanager
 def stopping_unless_transient() -> Iterator[None]:
-    """Raise a Failure without retries for any error that is not transient. Dagster retries every other error."""
+    """Raise a Failure without retries for any error that is not transient. Dagster retries every other error.
+
+    Log the error's sentence alone: in Dagster's own event it stands behind class names and a stack trace.
+    """
     try:
         yield
     except Exception as error:
+        sentence = str(error) or type(error).__name__
+        dagster.get_dagster_logger().error(sentence)
         if is_transient(error):
             raise
-        raise Failure(description=str(error) or type(error).__name__, allow_retries=False) from error
+        raise Failure(description=sentence, allow_retries=False) from error
 
 
 def s3_metadata(usage: Usage) -> dict[str, Any]:

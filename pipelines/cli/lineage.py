@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 from dagster import (
+    DagsterEvent,
     DagsterInstance,
     DagsterRunStatus,
     Definitions,
@@ -167,15 +168,26 @@ def _plain(value: MetadataValue[Any]) -> Any:
 
 
 def _failures(result: ExecuteInProcessResult) -> dict[str, str]:
-    """Return step → innermost error in one line. A lost governor takes precedence over the clients' errors."""
+    """Return step → error in one line. A lost governor takes precedence over the clients' errors."""
     found, gone = {}, usage.lost()
     for event in result.get_step_failure_events():
-        error = event.step_failure_data.error
-        while error is not None and error.cause is not None and error.cls_name != GovernorGoneError.__name__:
-            error = error.cause
-        message = _ANSI.sub("", error.message).strip() if error else ""
-        message = _OWN_CLASS.sub("", message)
-        found[(event.step_key or "").replace("__", "/")] = message.splitlines()[0] if message else "unknown error"
+        found[(event.step_key or "").replace("__", "/")] = _sentence(event)
     if gone is not None and not any(str(gone) in message for message in found.values()):
         found = dict.fromkeys(found, str(gone))  # a check, whose errors are the clients'
     return found
+
+
+def _sentence(event: DagsterEvent) -> str:
+    """Return the first line of the error that says most: a lost governor, Cippus' own sentence, or the first cause."""
+    failure = event.step_failure_data
+    errors, error = [], failure.error
+    while error is not None:
+        errors.append(error)
+        error = error.cause
+    lost = [each for each in errors if each.cls_name == GovernorGoneError.__name__]
+    own = [each for each in errors if _OWN_CLASS.match(each.message)]
+    described = failure.user_failure_data.description if failure.user_failure_data else None
+    if not described or lost:
+        described = (lost or own or errors[-1:])[0].message if errors else ""
+    message = _OWN_CLASS.sub("", _ANSI.sub("", described).strip())
+    return message.splitlines()[0] if message else "unknown error"
