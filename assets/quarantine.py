@@ -53,9 +53,10 @@ def rows(
     stage = Stage(QUARANTINE.name, inputs=(), version=quarantine.fingerprint(), partitioned=False)
 
     def collect(_bucket: int, tally: RunMetrics) -> Changes:
-        landed = pl.concat([QUARANTINE.empty().drop("copies"), *quarantine.rows()])
-        rejects = landed.group_by(QUARANTINE.key).agg(copies=pl.len())
-        for reason, count in landed["reason"].value_counts().iter_rows():
+        # Each file is one finding: two paths, such as a merge and a key reconciliation, find the same row.
+        found = [rows.group_by(QUARANTINE.key).agg(copies=pl.len().cast(pl.Int64)) for rows in quarantine.rows()]
+        rejects = pl.concat([QUARANTINE.empty(), *found]).group_by(QUARANTINE.key).agg(pl.max("copies"))
+        for reason, count in rejects.group_by("reason").agg(pl.sum("copies")).iter_rows():
             tally.counts[f"reason: {reason}"] = count
         return lake.sync(QUARANTINE, rejects)
 

@@ -3,3 +3,10 @@
 Belongs here: definitions, automation, checks, jobs, the command, the embedded stack.
 Not here: what a stage does (assets/), connections (resources/).
 """
+
+import os
+
+from resources.proxies import exempt_loopback
+
+# Here, because every entry point imports this package first: the command, the code location, workers, benches.
+exempt_loopback(os.environ)

@@ -102,13 +102,15 @@ def is_of_data(error: BaseException) -> bool:
 
 
 def as_cippus_error(error: Exception) -> CippusError | None:
-    """Return the failure to show for an error of S3, Delta or the operating system, or None for a defect."""
+    """Return the failure to show for an error of S3, Delta, Postgres or the operating system, None for a defect."""
     if isinstance(error, CippusError):
         return error
     from botocore.exceptions import BotoCoreError, ClientError
     from deltalake.exceptions import DeltaError
+    from psycopg import Error as PostgresError
 
-    if not isinstance(error, BotoCoreError | ClientError | DeltaError | OSError):
+    if not isinstance(error, BotoCoreError | ClientError | DeltaError | PostgresError | OSError):
         return None
-    kind = TransientFailure if is_transient(error) else PermanentFailure
+    may_retry = is_transient_sqlstate(error.sqlstate) if isinstance(error, PostgresError) else is_transient(error)
+    kind = TransientFailure if may_retry else PermanentFailure
     return kind(str(error) or "The operating system or S3 reported an error without a message.")

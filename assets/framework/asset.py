@@ -53,17 +53,20 @@ def asset(*, retry_policy: RetryPolicy = RETRIES, **settings: Any) -> Callable[[
 def stopping_unless_transient() -> Iterator[None]:
     """Raise a Failure without retries for any error that is not transient. Dagster retries every other error.
 
-    On a full disk the servers of the embedded stack fail in many ways, which all mean that.
+    Log the error's sentence alone: in Dagster's own event it stands behind class names and a stack trace. On a full
+    disk the servers of the embedded stack fail in many ways, which all mean that.
     """
     try:
         yield
     except Exception as error:
         full = None if environment() is Environment.PRODUCTION else full_disk(home())
+        sentence = str(full or error) or type(error).__name__
+        dagster.get_dagster_logger().error(sentence)
         if full is not None:
-            raise Failure(description=str(full), allow_retries=False) from error
+            raise Failure(description=sentence, allow_retries=False) from error
         if is_transient(error):
             raise
-        raise Failure(description=str(error) or type(error).__name__, allow_retries=False) from error
+        raise Failure(description=sentence, allow_retries=False) from error
 
 
 def s3_metadata(usage: Usage) -> dict[str, Any]:

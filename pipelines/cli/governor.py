@@ -1,7 +1,10 @@
 """`cippus s3-governor`, and the display of governors in a terminal."""
 
 import logging
+import os
+import signal
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from pipelines.cli.supervisor import on_stop
 from resources.s3.governor.settings import GovernorSettings, read_token
 
 _COLUMNS = ("prefix", "verb", "requests", "503s", "wasted", "lost", "waited", "rate")
@@ -50,7 +54,13 @@ def s3_governor(  # noqa: PLR0913  # options of a command
         max_reads=max_reads,
         emf=emf,
     )
-    serve(settings, lambda line: print(line, flush=True))  # noqa: T201  # scripts wait for this line
+    with on_stop(_finish_requests):
+        serve(settings, lambda line: print(line, flush=True))  # noqa: T201  # scripts wait for this line
+
+
+def _finish_requests() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)  # the governor takes no more requests and finishes those that it has
+    threading.main_thread().join()
 
 
 def show(console: Console, governors: Sequence[Mapping[str, Any]]) -> None:

@@ -3,12 +3,15 @@
 import os
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 from dagster import (
+    DagsterEvent,
     DagsterInstance,
     DagsterRunStatus,
     Definitions,
@@ -20,13 +23,15 @@ from dagster import (
 from rich.console import Console
 
 from pipelines.cli.console import LineageProgress
+from pipelines.cli.supervisor import on_stop
 from pipelines.definitions import defs
 from pipelines.jobs.asset_jobs import CHECKS, LINEAGE, all_buckets
-from pipelines.local.run_lock import only_run
+from pipelines.local.run_lock import RunInProgressError, only_run, only_ui
 from resources.s3 import usage
 from resources.s3.governor.process import GovernorGoneError
 
 _PID_TAG = "cippus/pid"
+_ACTIVE = [DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING]
 _OWN_CLASS = re.compile(r"^(pipelines|assets|resources)\.[\w.]+: ")
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 INSTANCE_SETTINGS: dict[str, Any] = {
@@ -69,15 +74,23 @@ def instance_folder(home: Path) -> Path:
     return folder
 
 
-def _close_abandoned(instance: DagsterInstance) -> None:
-    """Mark runs whose process was killed as failed. The caller holds the run lock, so no other run is active.
+def _close_abandoned(instance: DagsterInstance, *, of_commands: bool) -> None:
+    """Mark runs as failed whose process was killed: those of commands, or those of the UI.
 
-    A killed step keeps its slot in its pool, and the next run would wait for it for ever.
+    The caller holds the lock of these, so none is active. A killed step keeps its slot in its pool, and the next run
+    would wait for it for ever. The UI starts no run while another one counts as active.
     """
-    for run in instance.get_runs(RunsFilter(statuses=[DagsterRunStatus.STARTED, DagsterRunStatus.STARTING])):
-        if _PID_TAG in run.tags:
-            instance.report_run_failed(run, f"Process {run.tags[_PID_TAG]} ended without finishing this run.")
+    for run in instance.get_runs(RunsFilter(statuses=_ACTIVE)):
+        if (_PID_TAG in run.tags) is of_commands:
+            instance.report_run_failed(run, "The process of this run ended without finishing it.")
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+
+
+def _cancel_own(instance: DagsterInstance) -> None:
+    """Mark the run of this process as canceled, so that the UI shows no run that nobody works on."""
+    for run in instance.get_runs(RunsFilter(tags={_PID_TAG: str(os.getpid())}, statuses=_ACTIVE)):
+        instance.report_run_canceled(run, "The command was stopped by a signal.")
+        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
 
 
 def _execute(home: Path, job_name: str, console: Console, tags: dict[str, str]) -> tuple[ExecuteInProcessResult, float]:
@@ -88,8 +101,11 @@ def _execute(home: Path, job_name: str, console: Console, tags: dict[str, str]) 
     with (
         DagsterInstance.from_config(str(instance_folder(home))) as instance,
         progress.progress,
+        on_stop(lambda: _cancel_own(instance)),
     ):
-        _close_abandoned(instance)
+        _close_abandoned(instance, of_commands=True)
+        with suppress(RunInProgressError), only_ui(home):
+            _close_abandoned(instance, of_commands=False)
         started = time.monotonic()
         result = observed.resolve_job_def(job_name).execute_in_process(
             instance=instance,
@@ -134,21 +150,44 @@ def run_checks(home: Path, console: Console) -> tuple[list[CheckOutcome], dict[s
     return outcomes, _failures(result)
 
 
+@contextmanager
+def serving_ui(home: Path) -> Iterator[Path]:
+    """Yield the folder of the home's Dagster instance, for the one UI that serves it. Raise RunInProgressError."""
+    with only_ui(home):
+        folder = instance_folder(home)
+        with DagsterInstance.from_config(str(folder)) as instance:
+            _close_abandoned(instance, of_commands=False)
+            with suppress(RunInProgressError), only_run(home):
+                _close_abandoned(instance, of_commands=True)
+        yield folder
+
+
 def _plain(value: MetadataValue[Any]) -> Any:
     """Return a metadata value as JSON values; a table as a list of its records."""
     return [record.data for record in value.records] if isinstance(value, TableMetadataValue) else value.value
 
 
 def _failures(result: ExecuteInProcessResult) -> dict[str, str]:
-    """Return step → innermost error in one line. A lost governor takes precedence over the clients' errors."""
+    """Return step → error in one line. A lost governor takes precedence over the clients' errors."""
     found, gone = {}, usage.lost()
     for event in result.get_step_failure_events():
-        error = event.step_failure_data.error
-        while error is not None and error.cause is not None and error.cls_name != GovernorGoneError.__name__:
-            error = error.cause
-        message = _ANSI.sub("", error.message).strip() if error else ""
-        message = _OWN_CLASS.sub("", message)
-        found[(event.step_key or "").replace("__", "/")] = message.splitlines()[0] if message else "unknown error"
+        found[(event.step_key or "").replace("__", "/")] = _sentence(event)
     if gone is not None and not any(str(gone) in message for message in found.values()):
         found = dict.fromkeys(found, str(gone))  # a check, whose errors are the clients'
     return found
+
+
+def _sentence(event: DagsterEvent) -> str:
+    """Return the first line of the error that says most: a lost governor, Cippus' own sentence, or the first cause."""
+    failure = event.step_failure_data
+    errors, error = [], failure.error
+    while error is not None:
+        errors.append(error)
+        error = error.cause
+    lost = [each for each in errors if each.cls_name == GovernorGoneError.__name__]
+    own = [each for each in errors if _OWN_CLASS.match(each.message)]
+    described = failure.user_failure_data.description if failure.user_failure_data else None
+    if not described or lost:
+        described = (lost or own or errors[-1:])[0].message if errors else ""
+    message = _OWN_CLASS.sub("", _ANSI.sub("", described).strip())
+    return message.splitlines()[0] if message else "unknown error"

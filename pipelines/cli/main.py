@@ -15,7 +15,7 @@ from pipelines.cli import doctor, erase, evaluate, governor, index, lake, presen
 from pipelines.cli.terminal import Json, err, out, print_json, require_stack
 from pipelines.local.run_lock import only_run
 from resources.errors import InputError, as_cippus_error
-from resources.settings import Environment, environment, go_without_governor, home, is_governed, writable_home
+from resources.settings import Environment, environment, go_without_governor, home, is_governed
 
 if TYPE_CHECKING:
     from pipelines.samples.load import LoadReport
@@ -181,15 +181,22 @@ app.command("s3-governor")(governor.s3_governor)
 
 
 @app.command()
-def dev(port: Annotated[int, typer.Option(help="Loopback port of the UI.")] = 3000) -> None:
+def dev(port: Annotated[int, typer.Option(min=1, max=65535, help="Loopback port of the UI.")] = 3000) -> None:
     """Serve the Dagster UI on the embedded stack."""
-    from pipelines.cli.lineage import instance_folder
+    from pipelines.local.server_process import ServerError, why_not_free
 
+    if reason := why_not_free(port):
+        message = f"Port {port} of 127.0.0.1 cannot be used: {reason}. Choose another: cippus dev --port {port + 1}"
+        raise InputError(message)
     _up()
-    variables = {**os.environ, "DAGSTER_HOME": str(instance_folder(home())), "CIPPUS_HOME": str(home())}
-    command = [sys.executable, "-m", "dagster", "dev", "-m", "pipelines.definitions"]
-    ended = subprocess.run([*command, "-h", "127.0.0.1", "-p", str(port)], env=variables, check=False)
-    raise typer.Exit(ended.returncode)
+    from pipelines.cli.lineage import serving_ui
+
+    with serving_ui(home()) as instance_folder:
+        variables = {**os.environ, "DAGSTER_HOME": str(instance_folder), "CIPPUS_HOME": str(home())}
+        command = [sys.executable, "-m", "dagster", "dev", "-m", "pipelines.definitions"]
+        ended = subprocess.run([*command, "-h", "127.0.0.1", "-p", str(port)], env=variables, check=False)
+    message = f"The Dagster UI ended by itself with code {ended.returncode}; its last lines above say why."
+    raise ServerError(message)
 
 
 app.add_typer(evaluate.evaluation, name="evaluate")
@@ -204,11 +211,11 @@ def _require_embedded(command: str) -> None:
 
 def _up() -> "EmbeddedStack":
     from pipelines.local import stack
+    from pipelines.local.home_folder import usable_home
 
     _require_embedded("up")
-    writable_home()
     with err.status("starting Postgres and S3"):
-        return stack.up(home())
+        return stack.up(usable_home())
 
 
 def _load(directory: Path, target: "EmbeddedStack", *, quiet: bool = False) -> "LoadReport":

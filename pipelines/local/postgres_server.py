@@ -3,7 +3,6 @@
 import hashlib
 import importlib.util
 import os
-import pwd
 import shutil
 import signal
 import subprocess
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import psycopg
 
+from pipelines.local.home_folder import unprivileged
 from pipelines.local.server_process import ServerError, ServerProcess, end_titled
 from pipelines.samples.source_tables import CREATE_TABLES
 
@@ -26,7 +26,6 @@ _SETTINGS = {
     "timezone": "UTC",
     "log_timezone": "UTC",
 }
-_UNPRIVILEGED = "nobody"
 
 
 @dataclass(frozen=True)
@@ -104,14 +103,16 @@ class PostgresServer:
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(mode=0o700)
         if os.geteuid() == 0:
-            shutil.chown(unfinished, _UNPRIVILEGED, pwd.getpwnam(_UNPRIVILEGED).pw_gid)
+            os.chown(unfinished, *unprivileged())
         arguments = ["-D", str(unfinished), "-U", "cippus", "-A", "scram-sha-256", "-E", "UTF8", "--locale=C.UTF-8"]
         command = [*as_unprivileged(), str(binary("initdb")), *arguments, "--pwfile=/dev/stdin"]
         result = subprocess.run(
             command, input=self.password + "\n", cwd=unfinished, capture_output=True, check=False, text=True
         )
         if result.returncode:
-            message = f"The embedded Postgres could not create its cluster: {result.stderr.strip()}"
+            reason = " ".join(result.stderr.split())
+            hint = ". Postgres refuses to run as root: use another account" if "setpriv" in reason else ""
+            message = f"The embedded Postgres could not create its cluster: {reason}{hint}"
             raise ServerError(message)
         unfinished.rename(self.data)
 
@@ -135,10 +136,11 @@ def binary(name: str) -> Path:
 def as_unprivileged() -> list[str]:
     """Return the command prefix that runs Postgres, which refuses to be root, as another user.
 
-    Its one capability lets that user pass through root's folders above the home.
+    Its one capability lets that user pass through root's folders above the home and above the programs. The secure bit
+    keeps the capability for access(2), by which Postgres looks for its own programs.
     """
     if os.geteuid() != 0:
         return []
-    user = pwd.getpwnam(_UNPRIVILEGED)
-    capability = "--inh-caps=+dac_override", "--ambient-caps=+dac_override"
-    return ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups", *capability]
+    user, group = unprivileged()
+    capability = "--inh-caps=+dac_override", "--ambient-caps=+dac_override", "--securebits=+no_setuid_fixup"
+    return ["setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups", *capability]

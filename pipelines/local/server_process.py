@@ -143,12 +143,13 @@ def free_ports(count: int) -> list[int]:
 
 def becomes_free(port: int, patience_seconds: float = 5.0) -> bool:
     """Return whether a loopback port is free, or becomes free when a killed server's children end."""
-    return wait_until(lambda: _is_free(port), patience_seconds)
+    return wait_until(lambda: not why_not_free(port), patience_seconds)
 
 
-def _is_free(port: int) -> bool:
+def why_not_free(port: int) -> str:
+    """Return why nothing can listen on a loopback port, such as "Address already in use", or "" if it is free."""
     try:
         socket.create_server(("127.0.0.1", port)).close()
-    except OSError:
-        return False
-    return True
+    except OSError as error:
+        return os.strerror(error.errno or 0)
+    return ""

@@ -24,14 +24,18 @@ class QuarantineResource(ConfigurableResource):  # type: ignore[type-arg]
     s3: S3Resource
 
     def land(self, origin: str, source_table: str, key: str, rejects: pl.DataFrame, reason: str = "reason") -> int:
-        """Store rejected rows and return their number. ``reason`` names the column of ``rejects`` with the reason."""
+        """Store rejected rows and return their number. ``reason`` names the column of ``rejects`` with the reason.
+
+        A row is stored the same whatever path finds it: without the bucket that Cippus adds, in the order of names.
+        """
         if rejects.is_empty():
             return 0
+        columns = sorted(set(rejects.columns) - {reason, "account_bucket"})
         rows = rejects.select(
             source_table=pl.lit(source_table),
             row_key=pl.col(key).cast(pl.String),
             reason=pl.col(reason),
-            row_json=pl.struct(pl.exclude(reason)).struct.json_encode(),
+            row_json=pl.struct(columns).struct.json_encode(),
         ).sort("row_key", "reason", "row_json", nulls_last=True)
         name = fingerprint(value or "" for row in rows.iter_rows() for value in row)
         buffer = io.BytesIO()

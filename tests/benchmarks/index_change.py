@@ -162,7 +162,7 @@ class EmbeddedLineage:
     def command(self, *arguments: str, also: tuple[int, ...] = ()) -> str:
         """Run one command. Raises FailedRunError unless its exit code is 0 or in ``also``."""
         self._console.print(f"cippus {arguments[0]}", highlight=False)
-        program = [sys.executable, "-m", "pipelines.cli.main", *arguments]
+        program = [sys.executable, "-m", "pipelines.cli", *arguments]
         done = subprocess.run(program, env=self._environment, capture_output=True, text=True, check=False)
         if done.returncode not in (0, *also) or (done.returncode and not done.stdout):
             told = "\n".join(done.stderr.splitlines()[-5:])

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from resources.local_stack import EmbeddedStack
-from tests.benchmarks.__main__ import main
+from tests.benchmarks.command import main
 from tests.chaos import bench
 from tests.chaos.bench import Series
 from tests.chaos.incidents import DECKS, PLACES, What
@@ -75,4 +75,4 @@ def test_other_benches_have_no_seeds(capsys: pytest.CaptureFixture[str]) -> None
     with pytest.raises(SystemExit) as refused:
         main(["overhead", "--seed", "3"])
     assert refused.value.code == 2
-    assert "--seed is an option of the bench `chaos` alone" in capsys.readouterr().err
+    assert "--seed is an option of chaos, fuzz, interleavings, signals alone" in capsys.readouterr().err

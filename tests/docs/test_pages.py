@@ -17,7 +17,7 @@ from resources.s3.usage import PrefixUsage, Usage
 from resources.settings import variables
 from resources.sources.redshift import STAGING
 from resources.vectors.generations import PREVIOUS, SERVING, Generation, IndexConfig
-from tests.benchmarks.__main__ import BENCHES
+from tests.benchmarks.command import BENCHES
 from tests.docs.definitions import (
     assets_by_group,
     called_command,
@@ -130,7 +130,7 @@ def test_every_name_in_code_font_exists() -> None:
         *FOREIGN_NAMES,
         *(variable.name for variable in variables()),
         *(name for command in COMMANDS.values() for name in option_names(command)),
-        *re.findall(r'"(--[a-z]+)"', (ROOT / "tests" / "benchmarks" / "__main__.py").read_text()),
+        *re.findall(r'"(--[a-z]+)"', (ROOT / "tests" / "benchmarks" / "command.py").read_text()),
         *assets,
         *(f"{group}/*" for group in assets),
         *(key for keys in assets.values() for key in keys),

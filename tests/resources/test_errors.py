@@ -110,6 +110,8 @@ def test_every_exception_of_the_project_is_in_the_tree() -> None:
         (DeltaError("d"), 1, False),
         (ConnectionResetError(errno.ECONNRESET, "reset"), 1, True),
         (FileNotFoundError("part-1.parquet"), 1, False),
+        (psycopg.errors.AdminShutdown("s"), 1, True),
+        (psycopg.errors.UndefinedTable("t"), 1, False),
     ],
     ids=lambda value: f"{type(value).__name__}-{value}"[:60] if isinstance(value, Exception) else "",
 )

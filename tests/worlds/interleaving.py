@@ -34,6 +34,16 @@ class Outcome:
     errors: Mapping[str, BaseException]
     remains: tuple[str, ...]
 
+    def problem(self) -> str:
+        """Return what is wrong, or an empty string."""
+        if self.errors:
+            return "; ".join(f"{name} failed: {error!r}" for name, error in self.errors.items())
+        if self.rows != self.expected:
+            return f"the rows are {self.rows}, expected were {self.expected}"
+        if self.applications != {"setup": 2, "first": 1, "second": 1}:
+            return f"the recorded applications are {self.applications}"
+        return f"the account is still in {', '.join(self.remains)}" if self.remains else ""
+
 
 def spec_of(name: str) -> TableSpec:
     """Return a lake table with two buckets, a change feed and moving keys."""

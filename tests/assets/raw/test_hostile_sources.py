@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS
+from assets.quarantine import QUARANTINE
 from assets.raw.extraction import Extraction
 from assets.raw.key_reconciliation import ImplausibleDeletionsError, KeyReconciliation
 from assets.transforms.source.key_comparison import VanishedLimit
@@ -206,3 +207,16 @@ def test_an_export_without_most_rows_deletes_nothing_until_it_is_allowed(world: 
     )
     world.run_well("lake", buckets=ALL)
     assert world.table(LAKE_ACCOUNTS)["deleted_at"].null_count() == 400
+
+
+@pytest.mark.parametrize("change", ["deleted_at = 'infinity'", "network = NULL"])
+def test_a_reject_that_two_paths_find_is_listed_once(accounts: Accounts, change: str) -> None:
+    accounts.sql("ALTER TABLE accounts ALTER network DROP NOT NULL")
+    for key in "ab":
+        accounts.put(key, key)
+    accounts.sql(f"UPDATE accounts SET {change} WHERE account_id = 'b'")
+    extract(accounts)
+    accounts.compare()
+    accounts.world.run_well("quarantine")
+    rows = accounts.world.table(QUARANTINE).to_dicts()
+    assert [(row["row_key"], row["copies"]) for row in rows] == [("b", 1)]

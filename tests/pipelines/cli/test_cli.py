@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,15 +15,17 @@ import boto3
 import psycopg
 import pytest
 from botocore.config import Config
-from dagster import DagsterInstance, DagsterRunStatus, job
+from dagster import DagsterInstance, DagsterRunStatus, RunsFilter, job
 from tenacity import stop_after_attempt
 
 from assets.transforms.search.ranking import Retriever
-from pipelines.cli.lineage import _PID_TAG, _close_abandoned, instance_folder
+from pipelines.cli.lineage import _PID_TAG, _close_abandoned, instance_folder, serving_ui
 from pipelines.cli.main import main
 from pipelines.cli.search import Retrievers
+from pipelines.cli.supervisor import GO_ON
 from pipelines.local import stack as embedded
-from pipelines.local.run_lock import only_run
+from pipelines.local.run_lock import RunInProgressError, only_run, only_ui
+from pipelines.local.server_process import wait_until
 from pipelines.samples.creators import generate
 from resources.errors import InputError
 from resources.llm import embedding_endpoint
@@ -60,7 +63,7 @@ class Cippus:
     def process(self, *arguments: str, code: int = 0) -> Printed:
         """Run it as a process: for commands that load the definitions, which belong to one home."""
         variables = {"PATH": os.environ["PATH"], "CIPPUS_HOME": str(self.home), "COLUMNS": "200", "LANG": "C.UTF-8"}
-        command = [sys.executable, "-m", "pipelines.cli.main", *arguments]
+        command = [sys.executable, "-m", "pipelines.cli", *arguments]
         done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
         assert done.returncode == code, done.stdout + done.stderr
         return Printed(done.stdout, done.stderr)
@@ -241,6 +244,28 @@ def test_a_run_with_nothing_to_do_writes_its_report(demo: tuple[Cippus, str], ca
     assert "is not a folder" in call(cippus.home, "run", "--json", "/no/such/folder/r.json", code=2).stderr
 
 
+def test_a_run_that_a_signal_stops_is_canceled_and_the_next_one_goes_on(demo: tuple[Cippus, str]) -> None:
+    cippus, _ = demo
+    variables = {"PATH": os.environ["PATH"], "CIPPUS_HOME": str(cippus.home), "LANG": "C.UTF-8"}
+    command = [sys.executable, "-m", "pipelines.cli", "run"]
+    with (
+        DagsterInstance.from_config(str(instance_folder(cippus.home))) as instance,
+        subprocess.Popen(command, cwd=ROOT, env=variables, stderr=subprocess.PIPE, text=True) as process,
+    ):
+        is_at_work = RunsFilter(statuses=[DagsterRunStatus.STARTED])
+        assert wait_until(lambda: instance.get_runs_count(is_at_work) == 1, 120)
+        process.terminate()
+        assert process.communicate(timeout=30)[1] == f"cippus: Stopped by SIGTERM. {GO_ON}\n"
+        assert process.returncode == 143
+        [stopped] = instance.get_runs(limit=1)
+        assert stopped.status is DagsterRunStatus.CANCELED
+        with only_run(cippus.home):
+            pass
+        cippus.process("run")
+        [after] = instance.get_runs(limit=1)
+        assert after.status is DagsterRunStatus.SUCCESS
+
+
 def test_every_asset_reports_its_s3_traffic_and_status_the_governor(
     demo: tuple[Cippus, str], call: Call, tmp_path: Path
 ) -> None:
@@ -271,7 +296,7 @@ def test_the_governor_as_a_command_serves_the_environments_s3(demo: tuple[Cippus
     cippus, _ = demo
     at = EmbeddedStack(**json.loads(call(cippus.home, "up", "--json").stdout))
     variables = {**os.environ, "CIPPUS_HOME": str(cippus.home)}
-    command = [sys.executable, "-m", "pipelines.cli.main", "s3-governor", "--port", "0", "--depth", "1"]
+    command = [sys.executable, "-m", "pipelines.cli", "s3-governor", "--port", "0", "--depth", "1"]
     with subprocess.Popen(command, cwd=ROOT, env=variables, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
@@ -289,7 +314,7 @@ def test_the_governor_as_a_command_serves_the_environments_s3(demo: tuple[Cippus
         )
         assert client.list_objects_v2(Bucket="cippus", Prefix="raw/")["KeyCount"] > 0
         process.terminate()
-        assert process.wait(20) == 0
+        assert process.wait(20) == 143
 
 
 def test_search_ranks_accounts_with_evidence(demo: tuple[Cippus, str], call: Call) -> None:
@@ -393,6 +418,24 @@ def test_status_load_and_a_demo_that_would_mix(demo: tuple[Cippus, str], call: C
     assert "Run `cippus down --wipe` first" in call(cippus.home, "demo", "--accounts", "6", code=2).stderr
 
 
+def test_a_used_port_of_the_ui_is_refused_before_anything_is_started(call: Call, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as used:
+        port = used.getsockname()[1]
+        refused = call(tmp_path / "none", "dev", "--port", str(port), code=2).stderr
+    assert refused == (
+        f"cippus: Port {port} of 127.0.0.1 cannot be used: Address already in use. "
+        f"Choose another: cippus dev --port {port + 1}\n"
+    )
+    for port in (0, 65536):
+        assert "--port" in call(tmp_path / "none", "dev", "--port", str(port), code=2).stderr
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_second_ui_of_a_home_is_refused(tmp_path: Path) -> None:
+    with only_ui(tmp_path), pytest.raises(RunInProgressError, match="Another `cippus dev` serves"):
+        serving_ui(tmp_path).__enter__()
+
+
 @job
 def killed_run() -> None: ...
 
@@ -404,6 +447,24 @@ def test_a_killed_run_gives_its_place_in_a_pool_back(tmp_path: Path) -> None:
         pools.initialize_concurrency_limit_to_default("qdrant")
         assert pools.claim_concurrency_slot("qdrant", killed.run_id, "step").is_claimed
         assert not pools.claim_concurrency_slot("qdrant", "next", "step").is_claimed
-        _close_abandoned(instance)
+        _close_abandoned(instance, of_commands=True)
         assert [run.status for run in instance.get_runs()] == [DagsterRunStatus.FAILURE]
         assert pools.claim_concurrency_slot("qdrant", "next", "step").is_claimed
+
+
+def test_the_ui_closes_runs_that_were_killed_but_not_those_of_a_command_at_work(tmp_path: Path) -> None:
+    with DagsterInstance.from_config(str(instance_folder(tmp_path))) as instance:
+        tags = {"of a command": {_PID_TAG: "1"}, "of the UI": {}}
+        runs = {
+            name: instance.create_run_for_job(killed_run, status=DagsterRunStatus.STARTED, tags=tag).run_id
+            for name, tag in tags.items()
+        }
+
+        def active() -> set[str]:
+            found = {run.run_id for run in instance.get_runs(RunsFilter(statuses=[DagsterRunStatus.STARTED]))}
+            return {name for name, run in runs.items() if run in found}
+
+        with only_run(tmp_path), serving_ui(tmp_path):
+            assert active() == {"of a command"}
+        with serving_ui(tmp_path):
+            assert active() == set()

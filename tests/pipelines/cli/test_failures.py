@@ -1,0 +1,47 @@
+"""The headline of a failed step is its sentence, in the command's report and in Dagster's log."""
+
+import logging
+
+import dagster
+import pytest
+from botocore.exceptions import ClientError
+from dagster import DagsterInstance, RetryPolicy
+
+from assets.framework.asset import asset
+from pipelines.cli.lineage import _failures
+from resources.errors import PermanentFailure, TransientFailure
+
+SENTENCE = "CIPPUS_BUCKETS is 8: set it to 16."
+
+
+def _raise(kind: type[Exception], text: str, cause: Exception | None) -> None:
+    raise kind(text) from cause
+
+
+@pytest.mark.parametrize("cause", [None, ValueError("a cause that says less"), OSError(5, "Input/output error")])
+@pytest.mark.parametrize("kind", [PermanentFailure, TransientFailure])
+def test_the_headline_is_the_sentence_whatever_caused_it(
+    kind: type[Exception], cause: Exception | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    @asset(key=["raw", "posts"], retry_policy=RetryPolicy(max_retries=0))
+    def posts() -> dagster.MaterializeResult[None]:
+        _raise(kind, f"{SENTENCE}\nMore.", cause)
+        return dagster.MaterializeResult()
+
+    with DagsterInstance.ephemeral() as instance:
+        job = dagster.Definitions([posts]).resolve_implicit_global_asset_job_def()
+        result = job.execute_in_process(instance=instance, raise_on_error=False)
+        logged = [entry.user_message for entry in instance.all_logs(result.run_id) if entry.level == logging.ERROR]
+    assert _failures(result) == {"raw/posts": SENTENCE}
+    assert logged[0].startswith(SENTENCE)
+
+
+def test_an_error_of_a_library_is_its_own_sentence() -> None:
+    @asset(key=["raw", "posts"])
+    def posts() -> dagster.MaterializeResult[None]:
+        raise ClientError({"Error": {"Code": "AccessDenied", "Message": "No."}}, "PutObject")
+
+    job = dagster.Definitions([posts]).resolve_implicit_global_asset_job_def()
+    result = job.execute_in_process(raise_on_error=False)
+    expected = "An error occurred (AccessDenied) when calling the PutObject operation: No."
+    assert _failures(result) == {"raw/posts": expected}
