@@ -67,6 +67,12 @@ def quick_commands(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
+def test_a_command_of_the_bench_is_a_process() -> None:
+    done = index_change.ended(["search", "shoes", "--limit", "0"], os.environ)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--limit" in done.stderr
+
+
 @pytest.mark.usefixtures("quick_commands")
 def test_a_change_is_measured_on_a_lineage_of_its_own() -> None:
     found = index_change.measure_change(QUIET, posts=100)
