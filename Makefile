@@ -9,6 +9,8 @@ bin := $(VENV)/bin
 ready := $(VENV)/.ready
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 export UV_PYTHON_DOWNLOADS := never
+# Where it is set, every process compiles all that it imports: some seconds for each, and the tests start dozens.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo dev peers test bench check docs down clean
@@ -27,6 +29,9 @@ dev: $(ready) ## Serve the Dagster UI on the embedded stack, at http://127.0.0.1
 peers: $(ready) ## Install the tools that `make bench NAME=extract` compares Cippus with.
 	$(bin)/uv sync --quiet --locked --all-extras --group bench --python $(bin)/python
 
+# Three processes share few cores: pools of threads in each only wake each other. Children that tests start have them.
+test: export POLARS_MAX_THREADS := 1
+test: export TOKIO_WORKER_THREADS := 1
 test: $(ready) ## Run the tests. ARGS="-k words" selects some.
 	$(bin)/pytest -n 3 --dist loadfile $(ARGS)
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -151,6 +152,12 @@ class Run:
         return dict(Counter(self.by_asset).most_common(count))
 
 
+def ended(arguments: Sequence[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run a `cippus` command as a process, and return how it ended."""
+    program = [sys.executable, "-m", "pipelines.cli", *arguments]
+    return subprocess.run(program, env=environment, capture_output=True, text=True, check=False)
+
+
 class EmbeddedLineage:
     """The `cippus` command on a home folder of its own."""
 
@@ -162,8 +169,7 @@ class EmbeddedLineage:
     def command(self, *arguments: str, also: tuple[int, ...] = ()) -> str:
         """Run one command. Raises FailedRunError unless its exit code is 0 or in ``also``."""
         self._console.print(f"cippus {arguments[0]}", highlight=False)
-        program = [sys.executable, "-m", "pipelines.cli", *arguments]
-        done = subprocess.run(program, env=self._environment, capture_output=True, text=True, check=False)
+        done = ended(arguments, self._environment)
         if done.returncode not in (0, *also) or (done.returncode and not done.stdout):
             told = "\n".join(done.stderr.splitlines()[-5:])
             message = f"cippus {arguments[0]} ended with {done.returncode}: {told}"

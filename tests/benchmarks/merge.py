@@ -85,7 +85,7 @@ def build(place: Place, console: Console) -> None:
     place.lake().create(place.spec)
     shares = available_cores()
     with ThreadPoolExecutor(shares) as pool:
-        written = pool.map(lambda share: _child(place, f"write:{share}/{shares}", 0, 0), range(shares))
+        written = pool.map(lambda share: child(place, f"write:{share}/{shares}", 0, 0), range(shares))
         files = [DataFile(**file) for of_share in written for file in of_share]
     commit_files(place, files)
     console.print(f"{place.table}: {len(files):,} files, {sum(file.rows for file in files):,} rows", highlight=False)
@@ -93,7 +93,7 @@ def build(place: Place, console: Console) -> None:
 
 def rounds(place: Place, how: str, first: int, count: int) -> Rounds:
     """Merge windows ``first`` to ``first + count - 1`` in a process of their own."""
-    measured = _child(place, how, first, count)
+    measured = child(place, how, first, count)
     return Rounds(
         [one["seconds"] for one in measured],
         [one["cpu_seconds"] for one in measured],
@@ -102,7 +102,8 @@ def rounds(place: Place, how: str, first: int, count: int) -> Rounds:
     )
 
 
-def _child(place: Place, how: str, first: int, count: int) -> list[dict[str, Any]]:
+def child(place: Place, how: str, first: int, count: int) -> list[dict[str, Any]]:
+    """Run ``merge_rounds`` in a process, and return what it prints."""
     program = [sys.executable, "-m", "tests.benchmarks.merge_rounds", place.to_json(), how, str(first), str(count)]
     done = subprocess.run(program, capture_output=True, text=True, check=False)
     if done.returncode:

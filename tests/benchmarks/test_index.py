@@ -1,6 +1,11 @@
 """The bench of the index, on a few points and posts: that it measures what it says."""
 
+import functools
 import io
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from subprocess import CompletedProcess
 
 import numpy as np
 import pytest
@@ -9,6 +14,7 @@ from rich.console import Console
 from assets.transforms.search.points import DIGEST, payload_digest
 from tests.benchmarks import index, index_change
 from tests.benchmarks.index_change import Run, result
+from tests.worlds.forked_commands import ForkedCommands, forked_commands
 
 QUIET = Console(file=io.StringIO())
 
@@ -45,9 +51,32 @@ def test_a_change_is_held_to_its_targets() -> None:
     assert not any(target.met for target in worse.targets.values())
 
 
+@pytest.fixture
+def quick_commands(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Run the bench's commands in forks and on two buckets, which saves imports and commits."""
+    with ExitStack() as stack:
+
+        @functools.cache
+        def forks(home: str) -> ForkedCommands:
+            return stack.enter_context(forked_commands({**os.environ, "CIPPUS_HOME": home, "CIPPUS_BUCKETS": "2"}))
+
+        def ended(arguments: Sequence[str], environment: Mapping[str, str]) -> CompletedProcess[str]:
+            return forks(environment["CIPPUS_HOME"]).run(*arguments)
+
+        monkeypatch.setattr(index_change, "ended", ended)
+        yield
+
+
+def test_a_command_of_the_bench_is_a_process() -> None:
+    done = index_change.ended(["search", "shoes", "--limit", "0"], os.environ)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--limit" in done.stderr
+
+
+@pytest.mark.usefixtures("quick_commands")
 def test_a_change_is_measured_on_a_lineage_of_its_own() -> None:
-    found = index_change.measure_change(QUIET, posts=300)
-    assert found.figures["texts_embedded_whole"] >= 300
+    found = index_change.measure_change(QUIET, posts=100)
+    assert found.figures["texts_embedded_whole"] >= 100
     assert found.figures["changed_posts"] == 1
     assert found.figures["texts_embedded_changed"] >= 1
     assert found.targets["texts_embedded_changed"].met

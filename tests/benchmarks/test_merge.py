@@ -1,13 +1,18 @@
 """The merge bench on a few files: it measures every writer, and its tables are as described."""
 
 import io
+import itertools
+import json
+from contextlib import redirect_stdout
+from typing import Any
 
 import polars as pl
 import pytest
 from rich.console import Console
 
+from tests.benchmarks import merge, merge_rounds
 from tests.benchmarks.merge import MOST_GROWTH, Rounds, measure_merges, result
-from tests.benchmarks.merge_table import BUCKETS, CHANGED_ROWS, ROWS_OF_FILE, changed_rows, rows_of_file
+from tests.benchmarks.merge_table import BUCKETS, CHANGED_ROWS, ROWS_OF_FILE, Place, changed_rows, rows_of_file
 
 
 def test_files_of_a_bucket_have_key_ranges_of_their_own() -> None:
@@ -29,6 +34,24 @@ def test_a_window_changes_rows_that_are_there_and_adds_some() -> None:
     assert not window.equals(changed_rows(BUCKETS, 4))
 
 
+@pytest.fixture
+def quick_children(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start the first child as a process, and run the others in this one, which saves imports."""
+    how_many = itertools.count()
+
+    def child(place: Place, how: str, first: int, count: int) -> list[dict[str, Any]]:
+        if next(how_many) == 0:
+            return process(place, how, first, count)
+        with redirect_stdout(io.StringIO()) as printed:
+            merge_rounds.main([place.to_json(), how, str(first), str(count)])
+        return [json.loads(line) for line in printed.getvalue().splitlines()]
+
+    process = merge.child
+    monkeypatch.setattr(merge, "child", child)
+    monkeypatch.setattr(merge, "available_cores", lambda: 1)
+
+
+@pytest.mark.usefixtures("quick_children")
 def test_merges_are_measured_beside_delta_rs() -> None:
     found = measure_merges(Console(file=io.StringIO()), files=BUCKETS, times=1, merges=2, naive=1, rounds_compared=2)
     assert found.figures["merges"] == 2

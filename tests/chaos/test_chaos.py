@@ -39,7 +39,7 @@ def first_seed() -> int:
 @pytest.fixture(scope="module")
 def series(stack: EmbeddedStack) -> Series:
     seed = first_seed()
-    return bench.run_series(stack, "chaos", range(seed, seed + RUNS), QUIET, worlds=2)
+    return bench.run_series(stack, "chaos", range(seed, seed + RUNS), QUIET)
 
 
 def test_lake_is_the_database_whatever_happened(series: Series) -> None:

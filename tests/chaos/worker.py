@@ -1,6 +1,5 @@
 """Workers: processes that run one step at a time and can be killed with SIGKILL at any time."""
 
-import functools
 import json
 import os
 import signal
@@ -15,6 +14,7 @@ from typing import Any
 
 from tests.chaos.fault_proxy import SECONDS, Lane, Stop
 from tests.chaos.steps import BUCKETS, Place, Steps
+from tests.worlds.service_descriptions import parse_service_descriptions_once
 
 
 @dataclass(frozen=True)
@@ -135,11 +135,10 @@ def main() -> None:
 
 
 def _warm() -> None:
-    """Import once for all workers: every S3 client reads a megabyte of service descriptions."""
-    import botocore.loaders
+    """Import and parse once for all workers."""
     import s3fs  # noqa: F401  # imported late where it is used
 
-    botocore.loaders.create_loader = functools.cache(botocore.loaders.create_loader)
+    parse_service_descriptions_once()
     _ = Steps(Place("", "http://127.0.0.1:9", "none", "none", "none")).s3.client
 
 

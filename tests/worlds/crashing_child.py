@@ -22,6 +22,7 @@ from resources.local_stack import EmbeddedStack  # noqa: E402
 from resources.vectors.edge import generations, index  # noqa: E402
 from tests.worlds.erasure import erasing  # noqa: E402 -- importing warns
 from tests.worlds.lineage import World  # noqa: E402
+from tests.worlds.preload import preload  # noqa: E402
 
 
 class KillSwitch:
@@ -130,7 +131,7 @@ def run(job: dict[str, Any]) -> None:
     announced(generations.EdgeGenerations, "_swap", "index swap", kill)
     announced(generations.EdgeGenerations, "drop", "index drop", kill)
     announced(index.EdgeIndex, "optimize", "index optimize", kill)
-    world = World(job["name"], Path(job["folder"]), through, governor=None, quantization=job["quantization"])
+    world = World(job["name"], Path(job["folder"]), through, quantization=job["quantization"])
     if job["erase"]:
         receipt = erase(erasing(world), job["erase"])
         os._exit(0 if receipt.is_clean else 1)
@@ -142,6 +143,7 @@ def run(job: dict[str, Any]) -> None:
 
 def main() -> None:
     """Fork a run for each job, and print its exit code; -9 is a killed run."""
+    preload()
     for line in sys.stdin:
         pid = os.fork()
         if pid == 0:

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -140,8 +140,8 @@ class World:
     folder: Path
     stack: EmbeddedStack
     embedding: tuple[CountingEmbedderResource, CountingEmbedder] = field(default_factory=counting_embedder)
-    governor: GovernorConfig | None = field(default_factory=governor_config)
-    """The request governor that S3 is behind, as users have it: by default this test process'."""
+    governor: GovernorConfig | None = None
+    """The request governor that S3 is behind. Without one a run is quicker: a governor reports every world's counts."""
     quantization: str = "none"
     source_resource: Source | None = None
     """Where changes are extracted from: by default the world's database."""
@@ -333,8 +333,12 @@ def assert_same(found: Snapshot, expected: Snapshot) -> None:
 
 @cache
 def loaded_world(stack: EmbeddedStack) -> World:
-    """A world in which the lineage ran once: made once a test process, to be cloned and not to be changed."""
-    world = empty_world(stack, "loaded", Path(tempfile.mkdtemp(prefix="cippus-test-")))
+    """A world in which the lineage ran once, behind a request governor as users have it.
+
+    It is made once a test process, to be cloned and not to be changed.
+    """
+    made = empty_world(stack, "loaded", Path(tempfile.mkdtemp(prefix="cippus-test-")))
+    world = replace(made, governor=governor_config())
     atexit.register(shutil.rmtree, world.folder, ignore_errors=True)
     world.run_well()
     return world

@@ -3,7 +3,7 @@
 import logging
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -102,7 +102,7 @@ class Accounts:
 
 @pytest.fixture
 def accounts(stack: EmbeddedStack, request: pytest.FixtureRequest, tmp_path: Path) -> Accounts:
-    world = replace(empty_world(stack, world_name(request.node.nodeid), tmp_path), governor=None)
+    world = empty_world(stack, world_name(request.node.nodeid), tmp_path)
     world.execute("TRUNCATE accounts, posts, testimonials")
     return Accounts(world)
 

@@ -7,9 +7,9 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import boto3
 import psycopg
@@ -36,6 +36,7 @@ from resources.models.embedder import MiniLmModel
 from resources.s3.client import S3Resource
 from resources.s3.governor.process import running
 from resources.settings import bucket_count
+from tests.worlds.forked_commands import ForkedCommands, forked_commands
 
 ROOT = Path(__file__).parents[3]
 HEAVY = {
@@ -56,17 +57,31 @@ class Printed:
 
 @dataclass(frozen=True)
 class Cippus:
-    """The command, on a home folder of its own."""
+    """The command, on a home folder of its own, with few buckets."""
 
     home: Path
+    forks: ForkedCommands | None = None
+
+    @property
+    def variables(self) -> dict[str, str]:
+        home = {"CIPPUS_HOME": str(self.home), "CIPPUS_BUCKETS": "2"}
+        return {**home, "PATH": os.environ["PATH"], "COLUMNS": "200", "LANG": "C.UTF-8"}
 
     def process(self, *arguments: str, code: int = 0) -> Printed:
-        """Run it as a process: for commands that load the definitions, which belong to one home."""
-        variables = {"PATH": os.environ["PATH"], "CIPPUS_HOME": str(self.home), "COLUMNS": "200", "LANG": "C.UTF-8"}
+        """Run it as a process, as users do."""
         command = [sys.executable, "-m", "pipelines.cli", *arguments]
-        done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
-        assert done.returncode == code, done.stdout + done.stderr
-        return Printed(done.stdout, done.stderr)
+        done = subprocess.run(command, cwd=ROOT, env=self.variables, capture_output=True, text=True, check=False)
+        return _printed(done, code)
+
+    def fork(self, *arguments: str, code: int = 0) -> Printed:
+        """Run it in a fork: for commands that load the definitions, which belong to one home and its governor."""
+        assert self.forks is not None
+        return _printed(self.forks.run(*arguments), code)
+
+
+def _printed(done: subprocess.CompletedProcess[str], code: int) -> Printed:
+    assert done.returncode == code, done.stdout + done.stderr
+    return Printed(done.stdout, done.stderr)
 
 
 Call = Callable[..., Printed]
@@ -219,7 +234,9 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cippus, str
     """A small demo, from an empty home to its searches."""
     cippus = Cippus(tmp_path_factory.mktemp("demo"))
     try:
-        yield cippus, cippus.process("demo", "--accounts", "6").stdout
+        printed = cippus.process("demo", "--accounts", "6").stdout
+        with forked_commands(cippus.variables) as forks:
+            yield replace(cippus, forks=forks), printed
     finally:
         embedded.down(cippus.home)
 
@@ -230,27 +247,34 @@ def test_demo_ends_with_the_table_and_three_searches(demo: tuple[Cippus, str]) -
     assert printed.index("0 failed") < printed.index("“vegan recipes”") < printed.index("“marathon training”")
 
 
-def test_a_run_with_nothing_to_do_writes_its_report(demo: tuple[Cippus, str], call: Call, tmp_path: Path) -> None:
-    cippus, _ = demo
-    cippus.process("run", "--json", str(tmp_path / "report.json"))
-    report = json.loads((tmp_path / "report.json").read_text())
-    assert report["wall_seconds"] > 0
-    assert report["failures"] == {}
-    assets = report["assets"]
+@pytest.fixture(scope="module")
+def unchanged(demo: tuple[Cippus, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The report of a run with nothing to do."""
+    file = tmp_path_factory.mktemp("unchanged") / "report.json"
+    demo[0].fork("run", "--json", str(file))
+    report: dict[str, Any] = json.loads(file.read_text())
+    return report
+
+
+def test_a_run_with_nothing_to_do_writes_its_report(
+    demo: tuple[Cippus, str], unchanged: dict[str, Any], call: Call
+) -> None:
+    assert unchanged["wall_seconds"] > 0
+    assert unchanged["failures"] == {}
+    assets = unchanged["assets"]
     assert assets["embedding/cippus_text"]["embedded"] == 0
     assert assets["qdrant/cippus_text"]["upserted"] == 0
     assert all(found["inserted"] + found["updated"] + found["deleted"] == 0 for found in assets.values())
     assert all({"rows", "bytes", "seconds", "skipped"} <= set(found) for found in assets.values())
-    assert "is not a folder" in call(cippus.home, "run", "--json", "/no/such/folder/r.json", code=2).stderr
+    assert "is not a folder" in call(demo[0].home, "run", "--json", "/no/such/folder/r.json", code=2).stderr
 
 
 def test_a_run_that_a_signal_stops_is_canceled_and_the_next_one_goes_on(demo: tuple[Cippus, str]) -> None:
     cippus, _ = demo
-    variables = {"PATH": os.environ["PATH"], "CIPPUS_HOME": str(cippus.home), "LANG": "C.UTF-8"}
     command = [sys.executable, "-m", "pipelines.cli", "run"]
     with (
         DagsterInstance.from_config(str(instance_folder(cippus.home))) as instance,
-        subprocess.Popen(command, cwd=ROOT, env=variables, stderr=subprocess.PIPE, text=True) as process,
+        subprocess.Popen(command, cwd=ROOT, env=cippus.variables, stderr=subprocess.PIPE, text=True) as process,
     ):
         is_at_work = RunsFilter(statuses=[DagsterRunStatus.STARTED])
         assert wait_until(lambda: instance.get_runs_count(is_at_work) == 1, 120)
@@ -267,11 +291,10 @@ def test_a_run_that_a_signal_stops_is_canceled_and_the_next_one_goes_on(demo: tu
 
 
 def test_every_asset_reports_its_s3_traffic_and_status_the_governor(
-    demo: tuple[Cippus, str], call: Call, tmp_path: Path
+    demo: tuple[Cippus, str], unchanged: dict[str, Any], call: Call
 ) -> None:
     cippus, _ = demo
-    cippus.process("run", "--json", str(tmp_path / "report.json"))
-    for asset, found in json.loads((tmp_path / "report.json").read_text())["assets"].items():
+    for asset, found in unchanged["assets"].items():
         assert found["s3_requests"] == sum(row["requests"] for row in found["s3_prefixes"]) > 0, asset
         assert found["s3_throttled"] == found["s3_given_up"] == found["s3_wasted_percent"] == 0, asset
         assert all(row["rate_per_second"] > 0 for row in found["s3_prefixes"])
@@ -372,21 +395,21 @@ def test_missing_weights_are_one_sentence(
 def test_erase_takes_an_account_out_of_the_whole_stack(demo: tuple[Cippus, str]) -> None:
     cippus, _ = demo
     account = "acc_0000001"
-    cippus.process("erase", account, "--scan-only", code=1)
-    receipt = json.loads(cippus.process("erase", account, "--json").stdout)
+    cippus.fork("erase", account, "--scan-only", code=1)
+    receipt = json.loads(cippus.fork("erase", account, "--json").stdout)
     assert receipt["found_before"]["layers"].keys() >= {"raw", "lake", "corpus", "mart", "qdrant"}
     assert receipt["found_after"]["left_in"] == []
     assert receipt["removed"]["s3 volumes"]["bytes"] > 0
     assert account not in json.dumps(receipt)
-    assert "nothing found" in cippus.process("erase", account, "--scan-only").stdout
-    assert "Nothing of account 'nobody' is stored" in cippus.process("erase", "nobody", code=2).stderr
+    assert "nothing found" in cippus.fork("erase", account, "--scan-only").stdout
+    assert "Nothing of account 'nobody' is stored" in cippus.fork("erase", "nobody", code=2).stderr
 
 
 def test_a_failing_check_of_severity_error_exits_1(demo: tuple[Cippus, str], call: Call) -> None:
     cippus, _ = demo
     found = json.loads(call(cippus.home, "up", "--json").stdout)
     _delete_one_object(EmbeddedStack(**found), "raw/posts/")
-    failed = json.loads(cippus.process("checks", "--json", code=1).stdout)
+    failed = json.loads(cippus.fork("checks", "--json", code=1).stdout)
     assert {"raw/posts"} <= {check["asset"] for check in failed["checks"] if not check["passed"]}
 
 

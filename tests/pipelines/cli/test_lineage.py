@@ -23,6 +23,7 @@ from resources.raw.quarantine import QuarantineResource
 from resources.raw.store import Manifest, RawStoreResource
 from resources.settings import bucket_count
 from resources.sources.postgres import SOURCE
+from tests.worlds.governor_launcher import governor_config
 from tests.worlds.lineage import (
     ACCOUNTS,
     ALSO_LABELLED,
@@ -59,7 +60,7 @@ def world(stack: EmbeddedStack, request: pytest.FixtureRequest, tmp_path: Path) 
 
 @dataclass(frozen=True)
 class Changed:
-    """A world after edits and one run."""
+    """A world after edits and one run behind a request governor, as users have it."""
 
     world: World
     report: Report
@@ -70,7 +71,8 @@ class Changed:
 
 @pytest.fixture(scope="module")
 def changed(stack: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> Changed:
-    world = loaded_world(stack).clone(world_name("changed"), tmp_path_factory.mktemp("changed"))
+    clone = loaded_world(stack).clone(world_name("changed"), tmp_path_factory.mktemp("changed"))
+    world = replace(clone, governor=governor_config())
     before = world.snapshot()
     edit(world)
     report = world.run_well()
@@ -364,7 +366,7 @@ def test_a_collection_with_as_many_points_but_others_is_brought_back(world: Worl
         index.upsert([replace(lost, id="00000000-0000-0000-0000-000000000001")])
         index.set_payload([(retagged.id, {**retagged.payload, "payload_digest": 1})])
     assert world.points() != before
-    report = world.run_well()
+    report = world.run_well("qdrant")
     assert world.points() == before
     assert report.counts("qdrant/cippus_text")["upserted"] == 1
     assert world.embedded_texts == {}
@@ -390,6 +392,6 @@ def test_points_of_no_bucket_or_several_are_put_right_by_a_run_of_all_buckets(wo
 def test_equal_rejects_are_one_row_with_their_number(world: World) -> None:
     twice = pl.DataFrame({"post_id": ["p", "p"], "text": ["same", "same"], "reason": ["too odd", "too odd"]})
     assert QuarantineResource(s3=world.s3).land("test", "posts", "post_id", twice) == 2
-    world.run_well()
+    world.run_well("quarantine")
     [row] = world.table(QUARANTINE).filter(pl.col("reason") == "too odd").to_dicts()
     assert (row["row_key"], row["copies"]) == ("p", 2)

@@ -198,9 +198,9 @@ ready(); sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) != -signal.SI
 
 
 def test_a_command_that_is_suspended_goes_on() -> None:
-    with supervised("ready(); sys.stdin.readline()", "env") as (process, worker):
-        process.send_signal(signal.SIGTSTP)
+    with supervised("ready(); time.sleep(600)", "env") as (process, worker):
         both = [psutil.Process(pid) for pid in (process.pid, worker)]
+        process.send_signal(signal.SIGTSTP)
         assert wait_until(lambda: {each.status() for each in both} == {psutil.STATUS_STOPPED}, PATIENCE_SECONDS)
         process.send_signal(signal.SIGCONT)
         assert wait_until(lambda: psutil.STATUS_STOPPED not in {each.status() for each in both}, PATIENCE_SECONDS)
