@@ -182,7 +182,7 @@ def test_erasing_again_removes_nothing_and_a_run_only_looks(again: World) -> Non
 
 def test_a_generation_that_an_attempt_did_not_rebuild_is_found(again: World) -> None:
     """Its log and segments may hold deleted points, which no engine shows."""
-    parts = replace(erasing(again), settle_tables=lambda: None, settle_index=lambda: None)  # all is settled
+    parts = replace(erasing(again), update_tables=lambda: None, update_index=lambda: None)  # all is settled
     terms = parts.terms(ERASED, TEXTS)
     assert not look(parts, terms).places
     parts.erasures.begin(terms.subject, parts.generations())
