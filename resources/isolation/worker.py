@@ -18,6 +18,8 @@ from typing import Any, BinaryIO, NamedTuple
 
 import pyarrow as pa
 
+from resources.errors import PermanentFailure
+
 HEADER = struct.Struct("<cQ")
 TABLE, END, REFUSED, FAILED, OUT_OF_MEMORY = b"T", b"E", b"R", b"F", b"M"
 """Kinds of answers. Their payloads: an Arrow stream, nothing, the reason, the error, nothing."""
@@ -27,7 +29,7 @@ _SIZE_BYTES = 8
 _MOST_REASON = 300
 
 
-class RefusedFileError(ValueError):
+class RefusedFileError(PermanentFailure):
     """A file is not what its reader wants. The message is the reason, one clause."""
 
 
