@@ -16,6 +16,7 @@ from resources.settings.general import (
 )
 from resources.settings.s3 import LakeSettings, S3Settings, go_without_governor, is_governed
 from resources.settings.source import RdsExportSettings, RedshiftSettings, SourceSettings, clock_skew_seconds
+from resources.settings.spend import LlmSettings, SpendSettings, ceiling_usd
 from resources.settings.vectors import EmbeddingSettings, QdrantSettings
 
 __all__ = [
@@ -25,12 +26,15 @@ __all__ = [
     "ErasureSettings",
     "GeneralSettings",
     "LakeSettings",
+    "LlmSettings",
     "QdrantSettings",
     "RdsExportSettings",
     "RedshiftSettings",
     "S3Settings",
     "SourceSettings",
+    "SpendSettings",
     "bucket_count",
+    "ceiling_usd",
     "clock_skew_seconds",
     "environment",
     "go_without_governor",
@@ -42,7 +46,7 @@ __all__ = [
 
 AREAS: tuple[type[Settings], ...] = (
     *(GeneralSettings, SourceSettings, RdsExportSettings, RedshiftSettings, S3Settings, LakeSettings),
-    *(QdrantSettings, EmbeddingSettings, ErasureSettings),
+    *(QdrantSettings, EmbeddingSettings, SpendSettings, LlmSettings, ErasureSettings),
 )
 
 

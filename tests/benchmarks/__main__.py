@@ -24,6 +24,7 @@ BENCHES = {
     "extract": "tests.benchmarks.extract",
     "erase": "tests.benchmarks.erase",
     "overhead": "tests.benchmarks.overhead",
+    "spend": "tests.benchmarks.spend",
     "chaos": "tests.chaos.bench",
 }
 """Name → module with a function `measure(home, console, **options)`."""

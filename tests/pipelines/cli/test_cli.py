@@ -26,7 +26,7 @@ from pipelines.local.run_lock import only_run
 from pipelines.samples.creators import generate
 from resources.errors import InputError
 from resources.llm import embedding_endpoint
-from resources.llm.embedding_endpoint import RETRY
+from resources.llm.endpoint import RETRY
 from resources.local_stack import EmbeddedStack
 from resources.models import model_files
 from resources.models.embedder import MiniLmModel
