@@ -9,6 +9,7 @@ from typing import Any
 
 import openai
 
+from resources.errors import CippusError
 from resources.llm.answers import Claim
 from resources.llm.endpoint import Billing, Endpoint, EndpointError, TransientEndpointError
 from resources.llm.request import Answer, Request
@@ -21,7 +22,7 @@ Kept = tuple[Answer, Record]
 """An answer, and the record that settles its call."""
 
 
-class CallFailedError(Exception):
+class CallFailedError(CippusError):
     """A call has no answer: the error to raise, and whether it may have been billed."""
 
     def __init__(self, error: EndpointError, billing: Billing) -> None:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from resources.errors import is_transient
+from resources.errors import TransientFailure, is_transient
 from resources.s3.client import S3Resource
 
 _LOST = {"PreconditionFailed", "412", "ConditionalRequestConflict", "409"}
@@ -26,7 +26,7 @@ class Stored(NamedTuple):
     at: dt.datetime
 
 
-class UncertainWriteError(Exception):
+class UncertainWriteError(TransientFailure):
     """A write was sent and its answer was lost: it may have been applied."""
 
 

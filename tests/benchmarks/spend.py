@@ -105,7 +105,8 @@ def measure_kills(home: Path, kills: int, seed: int = 7) -> dict[str, float]:
                     )
                     running[-1].start()
                 victim = chance.choice(running)
-                victim.join(chance.uniform(0.3, 3.0))
+                _wait_for_requests(provider, provider.requests + chance.randint(0, 8), victim)
+                victim.join(chance.uniform(0.0, 0.3))
                 if victim.is_alive():
                     victim.kill()
                     victim.join()
@@ -117,6 +118,14 @@ def measure_kills(home: Path, kills: int, seed: int = 7) -> dict[str, float]:
             return {"kills": float(done), **_compare(s3, provider, url)}
     finally:
         embedded.down(home)
+
+
+def _wait_for_requests(provider: Provider, number: int, process: Any) -> None:
+    """Wait until the provider has seen so many requests, or the process has ended, or for 20 seconds."""
+    for _ in range(400):
+        if provider.requests >= number or not process.is_alive():
+            return
+        process.join(0.05)
 
 
 def spend(s3: dict[str, Any], url: str, run: str) -> None:

@@ -84,7 +84,7 @@ class Provider:
         now = self.clock()
         size = sum(len(message["content"].encode()) for message in body["messages"])
         prompt, completed = size // 4 + 12, 1 + size % body["max_tokens"]
-        call = (body.get("metadata") or {}).get(METADATA, "")
+        call = (body.get("metadata") or {}).get(METADATA) or f"{json.dumps(body['messages'])}.1"
         text = json.dumps({"echo": size})
         completion = {
             "id": f"chatcmpl-{len(self.bills)}",
@@ -158,7 +158,11 @@ def serve(provider: Provider) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             pass
 
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, *_: object) -> None:
+            """A killed client resets its connections."""
+
+    http = Server(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
