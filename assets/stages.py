@@ -47,7 +47,16 @@ ASSETS: list[AssetsDefinition | AssetSpec] = [definition for stage in STAGES for
 _SPECS = {spec.name: spec for stage in STAGES for spec in vars(stage).values() if isinstance(spec, TableSpec)}
 TABLES = [_SPECS[name] for name in sorted(_SPECS)]
 """Every Delta table, by name."""
-WRITTEN = ("raw/", "landing/", "ledger/", "quicksight/", STAGING, *(f"{spec.name}/" for spec in TABLES))
+WRITTEN = (
+    "raw/",
+    "landing/",
+    "ledger/",
+    "spend/",
+    "llm/",
+    "quicksight/",
+    STAGING,
+    *(f"{spec.name}/" for spec in TABLES),
+)
 """Prefixes that the lineage writes to, without tombstones."""
 
 

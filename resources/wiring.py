@@ -8,6 +8,7 @@ from resources.delta.state import LedgerResource
 from resources.delta.table import LakeResource
 from resources.erasure.tombstones import ErasureResource
 from resources.llm.embedder import EmbedderResource
+from resources.llm.resource import LlmResource
 from resources.raw.quarantine import QuarantineResource
 from resources.raw.store import RawStoreResource
 from resources.s3.client import S3Resource
@@ -18,11 +19,14 @@ from resources.settings import (
     EmbeddingSettings,
     Environment,
     LakeSettings,
+    LlmSettings,
     QdrantSettings,
     RdsExportSettings,
     RedshiftSettings,
     S3Settings,
     SourceSettings,
+    SpendSettings,
+    ceiling_usd,
     environment,
     home,
 )
@@ -30,6 +34,7 @@ from resources.sources.postgres import PostgresResource
 from resources.sources.protocol import Source
 from resources.sources.rds_export import RdsExportResource
 from resources.sources.redshift import RedshiftResource
+from resources.spend.resource import SpendResource
 from resources.vectors.resource import QdrantResource
 
 
@@ -46,12 +51,15 @@ class Resources(NamedTuple):
     embedder: EmbedderResource
     qdrant: QdrantResource
     erasures: ErasureResource
+    spend: SpendResource
+    llm: LlmResource
 
 
 def resources() -> Resources:
     """Return the resources of this environment. Raise InputError for a bad setting."""
     s3, home_folder = s3_resource(), None if environment() is Environment.PRODUCTION else home()
-    qdrant, embedding = QdrantSettings.read(), EmbeddingSettings.read()
+    qdrant, embedding, llm = QdrantSettings.read(), EmbeddingSettings.read(), LlmSettings.read()
+    spend = spend_resource(s3)
     return Resources(
         s3=s3,
         lake=LakeResource(s3=s3, retention_hours=LakeSettings.read().retention_hours),
@@ -71,7 +79,15 @@ def resources() -> Resources:
             key=_secret("CIPPUS_ERASURE_KEY"),
             key_file=str(home_folder / "erasure.key") if home_folder else "",
         ),
+        spend=spend,
+        llm=LlmResource(spend=spend, **llm.model_dump(), api_key=_secret("CIPPUS_LLM_API_KEY")),
     )
+
+
+def spend_resource(s3: S3Resource) -> SpendResource:
+    """Return the ledger, prices and ceilings. Raise InputError for a bad setting."""
+    ceiling = ceiling_usd()
+    return SpendResource(s3=s3, ceiling_usd="" if ceiling is None else str(ceiling), prices=SpendSettings.read().prices)
 
 
 def s3_resource() -> S3Resource:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.cli import doctor, erase, evaluate, governor, index, lake, presentation, search
+from pipelines.cli import doctor, erase, estimate, evaluate, governor, index, lake, presentation, search, spend
 from pipelines.cli.terminal import Json, err, out, print_json, require_stack
 from pipelines.local.run_lock import only_run
 from resources.errors import InputError, as_cippus_error
@@ -201,6 +201,8 @@ def dev(port: Annotated[int, typer.Option(min=1, max=65535, help="Loopback port 
 
 app.add_typer(evaluate.evaluation, name="evaluate")
 app.add_typer(lake.lake, name="lake")
+app.add_typer(spend.spend, name="spend")
+app.add_typer(estimate.estimate, name="estimate")
 
 
 def _require_embedded(command: str) -> None:

@@ -1,6 +1,6 @@
 """The catalogues: facts that people edit in YAML files.
 
-Belongs here: reading and validating `verticals.yaml` and `audience_columns.yaml`.
+Belongs here: reading and validating `verticals.yaml`, `audience_columns.yaml` and `prices.yaml`.
 Not here: scoring against verticals, thresholds fitted on labels, reading audience reports.
 """
 

@@ -6,7 +6,8 @@ import dagster as dg
 from pydantic import Field
 
 from resources.cpu import available_cores
-from resources.llm.embedding_endpoint import Endpoint, EndpointModel
+from resources.llm.embedding_endpoint import EndpointModel
+from resources.llm.endpoint import Endpoint
 from resources.models.embedder import EmbeddingModel, MiniLmModel
 from resources.models.minilm_graph import MAX_POSITIONS
 from resources.models.model_files import weights_folder

@@ -1,112 +1,30 @@
-"""Unit vectors from an OpenAI-compatible embeddings endpoint: TEI, vLLM or a provider. RETRY says what is retried."""
+"""Unit vectors from an OpenAI-compatible embeddings endpoint: TEI, vLLM or a provider."""
 
+import json
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
 from typing import Any
 
-import httpx
 import numpy as np
+import openai
 from numpy.typing import NDArray
-from tenacity import (
-    RetryCallState,
-    Retrying,
-    retry_if_exception_type,
-    stop_after_attempt,
-    wait_random_exponential,
-)
+from tenacity import Retrying
 
-from resources.errors import CippusError, InputError, PermanentFailure, TransientFailure
+from resources.errors import PermanentFailure
+from resources.llm.endpoint import (
+    RETRY,
+    Endpoint,
+    PermanentEndpointError,
+    RequestTooLargeError,
+    TransientEndpointError,
+)
 from resources.models.embedder import EmbeddingModel
 from resources.models.tokenizer import SPECIAL_TOKENS, WordPieceTokenizer, length_batches
 
 DEFAULT_REQUEST_TOKENS = 8_192
 MAX_TEXTS = 32  # TEI's default limit (max_client_batch_size); a larger request is refused with 413
-TIMEOUT = httpx.Timeout(120.0, connect=10.0)
-_MAX_WAIT_SECONDS = 30.0
-_SHOWN_CHARACTERS = 300
-_TOO_LARGE = 413
-# TEI answers 424 when its backend failed; proxies answer 425, 520 to 524 and 529 when a server is not ready.
-_TRANSIENT = frozenset((408, 409, 424, 425, 429, 500, 502, 503, 504, *range(520, 525), 529))
-
-
-class EndpointSettingError(InputError):
-    """An endpoint's address, model or key is invalid; the message is one sentence, without the key."""
-
-
-class EndpointError(CippusError):
-    """An embeddings endpoint did not return vectors; it is permanent or transient."""
-
-
-class PermanentEndpointError(EndpointError, PermanentFailure):
-    """The same request will fail again: a wrong key, model, address or text, or a response of the wrong shape."""
-
-
-class TransientEndpointError(EndpointError, TransientFailure):
-    """The same request may succeed later: overload, a restart, a broken connection."""
-
-    def __init__(self, message: str, retry_after_seconds: float | None = None) -> None:
-        super().__init__(message)
-        self.retry_after_seconds = retry_after_seconds
-
-
-class RequestTooLargeError(PermanentEndpointError):
-    """A request has more texts or tokens than the endpoint accepts; half of them may be accepted."""
-
-
-def _wait_seconds(state: RetryCallState) -> float:
-    """Return the server's Retry-After, or a random time below 0.5 s, 1 s, 2 s, …; at most 30 s."""
-    error = state.outcome.exception() if state.outcome else None
-    if isinstance(error, TransientEndpointError) and error.retry_after_seconds is not None:
-        return min(error.retry_after_seconds, _MAX_WAIT_SECONDS)
-    return wait_random_exponential(multiplier=0.5, max=_MAX_WAIT_SECONDS)(state)
-
-
-RETRY = Retrying(
-    stop=stop_after_attempt(8),
-    wait=_wait_seconds,
-    retry=retry_if_exception_type(TransientEndpointError),
-    reraise=True,
-)
-"""The retry policy of every request to an embeddings endpoint."""
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """The address of an embeddings endpoint, and the model to request there.
-
-    ``url`` is the part before ``/embeddings``, such as ``http://host:8080/v1``. Raises EndpointSettingError for
-    an invalid address, without a model, or for a key that no header can carry.
-    """
-
-    url: str
-    model: str
-    api_key: str = field(default="", repr=False)
-
-    def __post_init__(self) -> None:
-        if not _is_address(self.url):
-            shown = self.url.rpartition("@")[2]  # user and password come before it
-            raise EndpointSettingError(
-                f"The embeddings endpoint is {shown!r}, expected http:// or https:// and a host without a key."
-            )
-        if not self.model:
-            raise EndpointSettingError(
-                f"The embeddings endpoint {self.url} has no model, expected the name that it serves."
-            )
-        if not (self.api_key.isascii() and self.api_key.isprintable()):
-            raise EndpointSettingError(
-                f"The key of the embeddings endpoint {self.url} is not printable ASCII in one line."
-            )
-
-
-def _is_address(url: str) -> bool:
-    try:
-        address = httpx.URL(url)
-    except httpx.InvalidURL:
-        return False
-    return address.scheme in ("http", "https") and bool(address.host) and not address.userinfo
 
 
 class EndpointModel(EmbeddingModel):
@@ -138,7 +56,7 @@ class EndpointModel(EmbeddingModel):
     def dimension(self) -> int:
         """Length of the vectors in the first response; sends a request when there is none yet. Raises EndpointError."""
         if not self._dimension:
-            with self._client() as client:
+            with self._endpoint.client(self._requests) as client:
                 self._vectors(client, ["dimension"], threading.Event())
         return self._dimension
 
@@ -152,7 +70,10 @@ class EndpointModel(EmbeddingModel):
         waiting = deque(length_batches(lengths, self._request_tokens, MAX_TEXTS))
         stopped = threading.Event()
         running: dict[Future[NDArray[np.float32]], list[int]] = {}
-        with self._client() as client, ThreadPoolExecutor(self._requests, thread_name_prefix="embed") as pool:
+        with (
+            self._endpoint.client(self._requests) as client,
+            ThreadPoolExecutor(self._requests, thread_name_prefix="embed") as pool,
+        ):
             try:
                 while waiting or running:
                     while waiting and len(running) < self._requests:
@@ -165,15 +86,7 @@ class EndpointModel(EmbeddingModel):
             finally:
                 stopped.set()
 
-    def _client(self) -> httpx.Client:
-        return httpx.Client(
-            headers={"Authorization": f"Bearer {self._endpoint.api_key}"} if self._endpoint.api_key else {},
-            timeout=TIMEOUT,
-            limits=httpx.Limits(max_connections=self._requests),
-            trust_env=False,  # a proxy or .netrc of the machine must not see texts or keys
-        )
-
-    def _vectors(self, client: httpx.Client, texts: Sequence[str], stopped: threading.Event) -> NDArray[np.float32]:
+    def _vectors(self, client: openai.OpenAI, texts: Sequence[str], stopped: threading.Event) -> NDArray[np.float32]:
         """Return the unit vectors of a few texts; split a request that is too large."""
 
         def sleep(seconds: float) -> None:
@@ -193,17 +106,16 @@ class EndpointModel(EmbeddingModel):
             attempts = retry.statistics["attempt_number"]
             raise TransientEndpointError(f"{error} It was tried {attempts} times.") from None
 
-    def _request(self, client: httpx.Client, texts: Sequence[str]) -> NDArray[np.float32]:
+    def _request(self, client: openai.OpenAI, texts: Sequence[str]) -> NDArray[np.float32]:
         url = f"{self._endpoint.url.rstrip('/')}/embeddings"
-        body = {"model": self._endpoint.model, "input": list(texts), "encoding_format": "float"}
         try:
-            response = client.post(url, json=body)
-        except (httpx.TransportError, httpx.DecodingError) as error:
-            raise TransientEndpointError(f"{url} did not answer: {type(error).__name__} {error}.") from None
-        if response.status_code != httpx.codes.OK:
-            raise self._failure(url, response)
+            response = client.embeddings.with_raw_response.create(
+                model=self._endpoint.model, input=list(texts), encoding_format="float"
+            )
+        except openai.OpenAIError as error:
+            raise self._endpoint.failure("embeddings", error)[0] from None
         try:
-            vectors = unit_vectors(response.json(), len(texts))
+            vectors = unit_vectors(json.loads(response.content), len(texts))
         except RecursionError:
             raise PermanentEndpointError(f"{url} answered lists in lists without end, expected vectors.") from None
         except AnswerShapeError as error:
@@ -218,18 +130,6 @@ class EndpointModel(EmbeddingModel):
                 f"{url} answered with vectors of {length} numbers, expected {self._dimension} as in its first answer."
             )
         return vectors
-
-    def _failure(self, url: str, response: httpx.Response) -> EndpointError:
-        shown = response.text[:_SHOWN_CHARACTERS].strip()
-        if self._endpoint.api_key:
-            shown = shown.replace(self._endpoint.api_key, "[key]")
-        message = f"{url} answered {response.status_code} {response.reason_phrase} for {self.name}: {shown!r}."
-        if response.status_code == _TOO_LARGE:
-            return RequestTooLargeError(message)
-        if response.status_code not in _TRANSIENT:
-            return PermanentEndpointError(message)
-        asked = response.headers.get("Retry-After", "")
-        return TransientEndpointError(message, float(asked) if asked.isascii() and asked.isdigit() else None)
 
 
 class AnswerShapeError(PermanentFailure, ValueError):

@@ -26,6 +26,7 @@ BENCHES = {
     "chaos": "tests.chaos.bench",
     "fuzz": "tests.benchmarks.fuzz",
     "interleavings": "tests.benchmarks.interleavings",
+    "spend": "tests.benchmarks.spend",
     "signals": "tests.benchmarks.signals",
 }
 """Name → module with a function `measure(home, console, **options)`."""

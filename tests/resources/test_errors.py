@@ -15,7 +15,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 
 from assets.framework.asset import asset
 from resources.errors import InputError, PermanentFailure, TransientFailure, as_cippus_error, is_transient
-from resources.llm.embedding_endpoint import PermanentEndpointError, TransientEndpointError
+from resources.llm.endpoint import PermanentEndpointError, TransientEndpointError
 from resources.raw.store import BucketCountError, WindowTakenError
 from resources.s3.client import DamagedObjectError
 from resources.sources.postgres_errors import (

@@ -135,7 +135,7 @@ def test_variables_reach_the_sources(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_variable_is_documented_once() -> None:
     listed = variables()
-    assert len({variable.name for variable in listed}) == len(listed) == 43
+    assert len({variable.name for variable in listed}) == len(listed) == 53
     assert all(variable.description.endswith(".") for variable in listed)
     by_name = {variable.name: variable for variable in listed}
     assert by_name["CIPPUS_BUCKETS"].default == "8; 64 in production"
@@ -143,13 +143,21 @@ def test_every_variable_is_documented_once() -> None:
     assert by_name["CIPPUS_ENV"].default == "local"
     assert {name for name, variable in by_name.items() if variable.description.startswith("Secret.")} == {
         "CIPPUS_POSTGRES_DSN", "QDRANT_API_KEY", "CIPPUS_EMBEDDINGS_API_KEY", "CIPPUS_ERASURE_KEY",
+        "CIPPUS_LLM_API_KEY",
     }  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("name", "value", "sentence"),
     [
-        ("CIPPUS_LAKE_RETENTION_HOURS", "-1", "CIPPUS_LAKE_RETENTION_HOURS is -1; it must be a whole number of hours."),
+        (
+            "CIPPUS_LAKE_RETENTION_HOURS",
+            "0",
+            "CIPPUS_LAKE_RETENTION_HOURS is 0; it must be a whole number of hours, at least 1.",
+        ),
+        ("CIPPUS_SPEND_CEILING_USD", "-1", "CIPPUS_SPEND_CEILING_USD is -1; it must be a number of USD, 0 or more."),
+        ("CIPPUS_SPEND_CEILING_USD", "nan", "CIPPUS_SPEND_CEILING_USD is nan; it must be a number of USD, 0 or more."),
+        ("CIPPUS_LLM_STORED", "yes", "CIPPUS_LLM_STORED is yes; it must be on or off."),
         ("CIPPUS_EMBEDDINGS_REQUESTS", "0", "CIPPUS_EMBEDDINGS_REQUESTS is 0; it must be a number of requests, at"),
         ("CIPPUS_QDRANT_QUANTIZATION", "pq", "CIPPUS_QDRANT_QUANTIZATION is pq; it must be none, scalar or turbo."),
         ("CIPPUS_REPLICA_LAG_SECONDS", "a\nb", r"CIPPUS_REPLICA_LAG_SECONDS is 'a\nb'; it must be a number of seconds"),
@@ -174,3 +182,15 @@ def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_the_settings_quantizations_are_the_index_s() -> None:
     assert get_args(QdrantSettings.model_fields["quantization"].annotation) == QUANTIZATIONS
+
+
+@pytest.mark.parametrize(
+    ("env", "given", "ceiling"), [("local", "", "1"), ("production", "", ""), ("production", "5", "5")]
+)
+def test_a_ceiling_has_no_default_in_production(
+    monkeypatch: pytest.MonkeyPatch, env: str, given: str, ceiling: str
+) -> None:
+    monkeypatch.setenv("CIPPUS_ENV", env)
+    monkeypatch.setenv("CIPPUS_SPEND_CEILING_USD", given)
+    found = wiring.resources()
+    assert found.spend.ceiling_usd == found.llm.spend.ceiling_usd == ceiling

@@ -29,7 +29,7 @@ from pipelines.local.server_process import wait_until
 from pipelines.samples.creators import generate
 from resources.errors import InputError
 from resources.llm import embedding_endpoint
-from resources.llm.embedding_endpoint import RETRY
+from resources.llm.endpoint import RETRY
 from resources.local_stack import EmbeddedStack
 from resources.models import model_files
 from resources.models.embedder import MiniLmModel

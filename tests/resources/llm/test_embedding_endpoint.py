@@ -17,17 +17,14 @@ from numpy.typing import NDArray
 from tenacity import RetryCallState, stop_after_attempt, wait_none
 
 from resources.llm.embedder import EmbedderResource
-from resources.llm.embedding_endpoint import (
-    MAX_TEXTS,
+from resources.llm.embedding_endpoint import MAX_TEXTS, AnswerShapeError, EndpointModel, unit_vectors
+from resources.llm.endpoint import (
     RETRY,
-    AnswerShapeError,
     Endpoint,
-    EndpointModel,
     EndpointSettingError,
     PermanentEndpointError,
     RequestTooLargeError,
     TransientEndpointError,
-    unit_vectors,
 )
 from resources.models.minilm_graph import MAX_POSITIONS
 from resources.models.model_files import weights_folder
@@ -57,7 +54,7 @@ class Server:
         body = json.loads(handler.rfile.read(int(handler.headers["Content-Length"])))
         with self.lock:
             self.requests.append(body["input"])
-            self.headers.append(dict(handler.headers))
+            self.headers.append({name.title(): value for name, value in handler.headers.items()})
             self.bodies.append({"path": handler.path, **body})
             self.under_way += 1
             self.most_at_once = max(self.most_at_once, self.under_way)

@@ -1,0 +1,139 @@
+"""The overlay of prices: what providers charge, their batch lanes, rented GPUs. Reads and validates `prices.yaml`."""
+
+import datetime as dt
+from collections.abc import Iterable
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+from typing import Annotated
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from resources.catalogues import CatalogueError
+
+PRICES_PATH = Path(__file__).with_name("prices.yaml")
+_Usd = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
+_Text = Annotated[str, Field(min_length=1)]
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=False)
+
+
+class BatchLane(_Entry):
+    """A provider's batch API: its share of the live price, and its limits a batch."""
+
+    multiplier: Annotated[Decimal, Field(gt=0, le=1)]
+    requests: Annotated[int, Field(gt=0)]
+    megabytes: Annotated[int, Field(gt=0)]
+    hours: Annotated[int, Field(gt=0)]
+    coverage: _Text
+    source: _Text
+    date: dt.date
+
+
+class Provider(_Entry):
+    """A company that serves models, and the hosts of its API."""
+
+    id: _Text
+    name: _Text
+    hosts: tuple[str, ...] = ()
+    batch: BatchLane | None = None
+
+
+class Rate(_Entry):
+    """The price of a model at a provider, in USD per million tokens, from the start of a day (UTC)."""
+
+    provider: _Text
+    model: _Text
+    family: str = ""
+    input: _Usd
+    output: _Usd
+    batch_input: _Usd | None = None
+    batch_output: _Usd | None = None
+    context: Annotated[int, Field(gt=0)] | None = None
+    retired: str = ""
+    start: Annotated[dt.date | None, Field(alias="from")] = None
+    source: _Text
+    date: dt.date
+
+    def in_force(self, at: dt.datetime) -> bool:
+        """Return whether this price applies at a time, unless a later one does."""
+        return self.start is None or self.start <= at.date()
+
+
+class Family(_Entry):
+    """The same weights at different providers, with a published score."""
+
+    id: _Text
+    size: str
+    mmlu: Decimal | None
+    source: _Text
+
+
+class Gpu(_Entry):
+    """A rented machine for self-hosted models."""
+
+    id: _Text
+    gpu: _Text
+    usd_per_hour: Annotated[Decimal, Field(gt=0)]
+    source: _Text
+    date: dt.date
+
+
+class PriceFile(_Entry):
+    """The contents of a price file."""
+
+    providers: tuple[Provider, ...] = ()
+    models: tuple[Rate, ...] = ()
+    families: tuple[Family, ...] = ()
+    gpus: tuple[Gpu, ...] = ()
+
+
+@cache
+def load_prices() -> PriceFile:
+    """Return the overlay of this project. Raise CatalogueError if the file is invalid."""
+    return read_prices(PRICES_PATH)
+
+
+def read_prices(path: Path) -> PriceFile:
+    """Return the prices of a file. Raise CatalogueError for a file that is missing or invalid; it names the entry."""
+    try:
+        # Numbers stay text until Decimal reads them: 0.1 has no exact float.
+        found = yaml.load(path.read_text(encoding="utf-8"), Loader=_TextNumbers)  # noqa: S506 -- a SafeLoader
+    except OSError as error:
+        raise CatalogueError(
+            f"The price file {path} cannot be read: {error.strerror}. Correct CIPPUS_PRICES."
+        ) from None
+    except yaml.YAMLError as error:
+        raise CatalogueError(f"{path.name} is not YAML. Correct its syntax: {error}") from error
+    try:
+        prices = PriceFile.model_validate(found or {})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = " ".join(str(part) for part in first["loc"]) or "the file"
+        raise CatalogueError(f"{path.name}, {where}: {first['msg']}. It is {first['input']!r}.") from None
+    _refuse_repeated(path, "provider", (provider.id for provider in prices.providers))
+    _refuse_repeated(path, "GPU", (gpu.id for gpu in prices.gpus))
+    _refuse_repeated(path, "price", (f"{r.provider} {r.model} {r.start or ''}".strip() for r in prices.models))
+    return prices
+
+
+class _TextNumbers(yaml.SafeLoader):
+    """YAML whose decimal numbers stay text."""
+
+
+def _text(_: yaml.SafeLoader, node: yaml.ScalarNode) -> str:
+    return str(node.value)
+
+
+_TextNumbers.add_constructor("tag:yaml.org,2002:float", _text)
+
+
+def _refuse_repeated(path: Path, kind: str, names: Iterable[str]) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise CatalogueError(f"{path.name} has more than one {kind} {name}. Keep one.")
+        seen.add(name)

@@ -1,0 +1,87 @@
+"""A request to a language model, its deterministic id, and the most tokens that it can be billed for."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from resources.spend.prices import Usage
+
+_TOKENS_A_MESSAGE, _TOKENS_A_REQUEST = 32, 128
+"""More than any chat template adds: about 4 tokens a message, and a default system prompt of up to 100."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message of a conversation: role (system, user, assistant) and text."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to ask a model. Equal requests have equal ids, and are paid once.
+
+    ``schema``: JSON schema that the answer must follow. ``prompt_version``: change it to ask the same again.
+    """
+
+    messages: Sequence[Message]
+    max_tokens: int
+    schema: Mapping[str, Any] | None = None
+    temperature: float = 0.0
+    seed: int = 0
+    prompt_version: str = "1"
+
+    def body(self, model: str) -> dict[str, Any]:
+        """Return the body of a chat completion."""
+        found: dict[str, Any] = {
+            "model": model,
+            "messages": [{"role": message.role, "content": message.content} for message in self.messages],
+            "max_tokens": self.max_tokens,
+            "temperature": self.temperature,
+            "seed": self.seed,
+        }
+        if self.schema is not None:
+            form = {"name": "answer", "schema": dict(self.schema), "strict": True}
+            found["response_format"] = {"type": "json_schema", "json_schema": form}
+        return found
+
+    def id(self, model: str) -> str:
+        """Return the id: 32 hex digits of everything that the answer depends on."""
+        content = json.dumps([self.prompt_version, self.body(model)], sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(content.encode()).hexdigest()[:32]
+
+    def most(self) -> Usage:
+        """Return the most tokens that can be billed. A token is at least one UTF-8 byte."""
+        texts = [text for message in self.messages for text in (message.role, message.content)]
+        if self.schema is not None:
+            texts.append(json.dumps(self.schema))
+        size = sum(len(text.encode()) for text in texts)
+        return Usage(size + _TOKENS_A_MESSAGE * len(self.messages) + _TOKENS_A_REQUEST, self.max_tokens)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model answered, and what it cost. ``is_new``: paid now; otherwise found from before.
+
+    ``value``: the parsed text of a request with a schema; None if the text is no JSON, such as one that was cut off.
+    """
+
+    id: str
+    text: str
+    finish_reason: str
+    model: str
+    usage: Usage
+    usd: str
+    is_new: bool = field(default=True, compare=False)
+    value: Any = None
+
+
+@dataclass(frozen=True)
+class Unanswered:
+    """A request that has no answer now, and why. Ask again later."""
+
+    id: str
+    reason: str

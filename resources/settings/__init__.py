@@ -1,0 +1,62 @@
+"""Every environment variable that Cippus reads, typed, described and validated. One module per area.
+
+`variables()` lists them for the reference in the documentation. Secrets are listed here and not read: resources get
+them as `dagster.EnvVar`, so that definitions load without one.
+"""
+
+from resources.environment_variables import Settings, Variable
+from resources.settings.erasure import ErasureSettings
+from resources.settings.general import (
+    Environment,
+    GeneralSettings,
+    bucket_count,
+    environment,
+    home,
+    writable_home,
+)
+from resources.settings.s3 import LakeSettings, S3Settings, go_without_governor, is_governed
+from resources.settings.source import (
+    RdsExportSettings,
+    RedshiftSettings,
+    SourceSettings,
+    clock_skew_seconds,
+    old_transaction_seconds,
+)
+from resources.settings.spend import LlmSettings, SpendSettings, ceiling_usd
+from resources.settings.vectors import EmbeddingSettings, QdrantSettings
+
+__all__ = [
+    "AREAS",
+    "EmbeddingSettings",
+    "Environment",
+    "ErasureSettings",
+    "GeneralSettings",
+    "LakeSettings",
+    "LlmSettings",
+    "QdrantSettings",
+    "RdsExportSettings",
+    "RedshiftSettings",
+    "S3Settings",
+    "SourceSettings",
+    "SpendSettings",
+    "bucket_count",
+    "ceiling_usd",
+    "clock_skew_seconds",
+    "environment",
+    "go_without_governor",
+    "home",
+    "is_governed",
+    "old_transaction_seconds",
+    "variables",
+    "writable_home",
+]
+
+AREAS: tuple[type[Settings], ...] = (
+    *(GeneralSettings, SourceSettings, RdsExportSettings, RedshiftSettings, S3Settings, LakeSettings),
+    *(QdrantSettings, EmbeddingSettings, SpendSettings, LlmSettings, ErasureSettings),
+)
+
+
+def variables() -> list[Variable]:
+    """Return every environment variable that Cippus reads, by area."""
+    return [listed for area in AREAS for listed in area.variables()]

@@ -1,0 +1,76 @@
+"""Settings of the environment, the home folder and account buckets."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator
+from pydantic_settings import SettingsConfigDict
+
+from resources.environment_variables import Settings, variable
+from resources.errors import InputError
+from resources.local_stack import private_home
+
+
+class Environment(StrEnum):
+    """Where Cippus runs; `CIPPUS_ENV` selects it."""
+
+    LOCAL = "local"
+    TEST = "test"
+    PRODUCTION = "production"
+
+
+def _power_of_two(number: int) -> int:
+    if number < 1 or number.bit_count() != 1:
+        raise ValueError(number)
+    return number
+
+
+class GeneralSettings(Settings):
+    """Environment, home folder and account buckets."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=False)
+
+    environment: Environment = variable(
+        "CIPPUS_ENV",
+        "Where Cippus runs: `local`, `test` or `production`.",
+        Environment.LOCAL,
+        must_be="local, test or production",
+    )
+    home: Path = variable(
+        "CIPPUS_HOME", "Folder of the embedded stack's data and of the local Dagster instance.", Path(".cippus")
+    )
+    buckets: Annotated[int, AfterValidator(_power_of_two)] | None = variable(
+        "CIPPUS_BUCKETS",
+        "Number of account buckets, a power of two.",
+        None,
+        must_be="a power of two",
+        shown="8; 64 in production",
+    )
+
+
+def environment() -> Environment:
+    """Return the environment that `CIPPUS_ENV` names. Raise InputError for an unknown name."""
+    return GeneralSettings.read().environment
+
+
+def home() -> Path:
+    """Return the folder of this machine's Cippus data, as an absolute path."""
+    return GeneralSettings.read().home.resolve()
+
+
+def writable_home() -> Path:
+    """Return the home folder; create it if it is missing. Raise InputError when it cannot be written."""
+    path = home()
+    try:
+        private_home(path)
+        (path / "run.lock").touch()
+    except OSError as error:
+        raise InputError(f"CIPPUS_HOME is {path}; it must be a folder that can be written: {error.strerror}.") from None
+    return path
+
+
+def bucket_count() -> int:
+    """Return the number of account buckets. Raise InputError unless it is a power of two."""
+    settings = GeneralSettings.read()
+    return settings.buckets or (64 if settings.environment is Environment.PRODUCTION else 8)

@@ -1,0 +1,73 @@
+"""Settings of money and of the language model."""
+
+from decimal import Decimal
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from resources.environment_variables import Settings, variable
+from resources.settings.general import Environment, environment
+from resources.settings.kinds import Count
+
+_LOCAL_CEILING_USD = Decimal(1)
+
+
+class SpendSettings(Settings):
+    """Ceilings and prices."""
+
+    ceiling_usd: Annotated[Decimal, Field(ge=0, allow_inf_nan=False)] | None = variable(
+        "CIPPUS_SPEND_CEILING_USD",
+        "Most USD that this project may spend on paid calls, until `cippus spend raise` sets another ceiling.",
+        None,
+        must_be="a number of USD, 0 or more",
+        shown="1; not set in production, where nothing paid is sent without it",
+    )
+    prices: str = variable("CIPPUS_PRICES", "File of your own prices, in the format of the price catalogue.")
+
+
+class LlmSettings(Settings):
+    """The language model behind an OpenAI-compatible endpoint."""
+
+    SECRETS: ClassVar = {"CIPPUS_LLM_API_KEY": "API key of the LLM endpoint."}
+
+    url: str = variable(
+        "CIPPUS_LLM_URL", "OpenAI-compatible LLM endpoint, such as `https://api.together.xyz/v1`.", shown="none"
+    )
+    model: str = variable("CIPPUS_LLM_MODEL", "Model that the LLM endpoint serves.")
+    provider: str = variable(
+        "CIPPUS_LLM_PROVIDER",
+        "Provider whose prices apply, or `self-hosted` if you run the endpoint.",
+        shown="by the endpoint's host; a private host is self-hosted",
+    )
+    requests: Annotated[int, Field(ge=1)] = variable(
+        "CIPPUS_LLM_REQUESTS",
+        "Number of concurrent requests to the LLM endpoint.",
+        8,
+        must_be="a number of requests, at least 1",
+    )
+    requests_per_minute: Count = variable(
+        "CIPPUS_LLM_REQUESTS_PER_MINUTE",
+        "Most requests per minute to the LLM endpoint; 0 means no limit.",
+        0,
+        must_be="a number of requests",
+    )
+    tokens_per_minute: Count = variable(
+        "CIPPUS_LLM_TOKENS_PER_MINUTE",
+        "Most tokens per minute to the LLM endpoint; 0 means no limit.",
+        0,
+        must_be="a number of tokens",
+    )
+    stored: Literal["on", "off"] = variable(
+        "CIPPUS_LLM_STORED",
+        "Whether the endpoint keeps completions, so that an answer that was lost is found there: `on` or `off`.",
+        "off",
+        must_be="on or off",
+    )
+
+
+def ceiling_usd() -> Decimal | None:
+    """Return the ceiling of the project in USD; None in production when it is not set."""
+    given = SpendSettings.read().ceiling_usd
+    if given is None and environment() is not Environment.PRODUCTION:
+        return _LOCAL_CEILING_USD
+    return given

@@ -1,0 +1,51 @@
+"""Settings of the Qdrant cluster and of the embedding model."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from resources.environment_variables import Settings, variable
+from resources.settings.kinds import Count
+
+
+class QdrantSettings(Settings):
+    """The Qdrant cluster."""
+
+    SECRETS: ClassVar = {"QDRANT_API_KEY": "API key of the cluster."}
+
+    url: str = variable("QDRANT_URL", "Address of a Qdrant cluster.", shown="the embedded engine")
+    quantization: Literal["none", "scalar", "turbo"] = variable(
+        "CIPPUS_QDRANT_QUANTIZATION",
+        "Compression of vectors, applied if the recall gate accepts it: `none`, `scalar` or `turbo`.",
+        "none",
+        must_be="none, scalar or turbo",
+    )
+    nodes: str = variable("CIPPUS_QDRANT_NODES", "Addresses of all nodes of the cluster, separated by commas.")
+
+
+class EmbeddingSettings(Settings):
+    """The embedding model, local or behind an endpoint."""
+
+    SECRETS: ClassVar = {"CIPPUS_EMBEDDINGS_API_KEY": "API key of the embeddings endpoint."}
+
+    endpoint_url: str = variable(
+        "CIPPUS_EMBEDDINGS_URL",
+        "OpenAI-compatible embeddings endpoint (TEI, vLLM), such as `http://host:8080/v1`.",
+        shown="the local encoder",
+    )
+    endpoint_model: str = variable(
+        "CIPPUS_EMBEDDINGS_MODEL", "Model that the endpoint serves. It names the generation of vectors."
+    )
+    endpoint_requests: Annotated[int, Field(ge=1)] = variable(
+        "CIPPUS_EMBEDDINGS_REQUESTS",
+        "Number of concurrent requests to the endpoint.",
+        8,
+        must_be="a number of requests, at least 1",
+    )
+    threads: Count = variable(
+        "CIPPUS_EMBEDDER_THREADS",
+        "Number of threads of the local encoder.",
+        0,
+        must_be="a number of threads",
+        shown="the cores of this process",
+    )

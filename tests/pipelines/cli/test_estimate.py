@@ -1,0 +1,91 @@
+"""`cippus estimate`: the spreadsheet that a manager reads, and where the offers come from."""
+
+import zipfile
+from pathlib import Path
+
+import pytest
+import python_calamine
+
+from assets.transforms.estimates import TEAMS_CASE, Interval, Offer, Option, Workload, options
+from pipelines.cli.estimate import as_row, offers
+from pipelines.cli.spreadsheet import write_estimate
+from resources.models.llm_tokenizers import has_tokenizer, llm_token_counts
+from resources.spend.prices import PriceBook, UnknownPriceError
+
+CORPUS = Workload("summaries of the sampled corpus", 300, Interval(90_000, 80_000, 100_000), 2_000)
+
+
+@pytest.fixture(scope="module")
+def offered() -> list[Offer]:
+    return offers(PriceBook(), ["openai/gpt-5-mini"])
+
+
+def cells(path: Path, sheet: str) -> list[list[object]]:
+    return [
+        list(row) for row in python_calamine.CalamineWorkbook.from_path(str(path)).get_sheet_by_name(sheet).to_python()
+    ]
+
+
+def test_the_spreadsheet_says_which_option_is_cheapest_at_which_quality(tmp_path: Path, offered: list[Offer]) -> None:
+    path = tmp_path / "estimate.xlsx"
+    write_estimate(path, [CORPUS, TEAMS_CASE], offered, 2e6, "counted")
+    answers = [row[:6] for row in cells(path, "Answer")[3:] if isinstance(row[1], float)]
+    assert [row[1] for row in answers] == [0, 73, 80, 86] * 2
+    for (case, least, usd, provider, model, lane), workload in zip(
+        answers, [CORPUS] * 4 + [TEAMS_CASE] * 4, strict=True
+    ):
+        scored = [
+            option for option in options(workload, offered, 2e6)
+            if option.offer.mmlu and float(option.offer.mmlu) >= float(str(least)) and not option.offer.retired
+        ]  # fmt: skip
+        best = min(scored, key=lambda option: option.usd.value)
+        assert (case, provider, model, lane) == (
+            workload.name, best.offer.provider, best.offer.model, best.offer.lane,
+        )  # fmt: skip
+        assert usd == pytest.approx(best.usd.value)
+
+
+def test_the_team_s_case_is_in_the_spreadsheet(tmp_path: Path, offered: list[Offer]) -> None:
+    path = tmp_path / "estimate.xlsx"
+    write_estimate(path, [CORPUS, TEAMS_CASE], offered, 2e6, "counted")
+    rows = {(row[0], row[1], row[4]): row for row in cells(path, "Options 2")[4:]}
+    live = rows["together", "meta-llama/Meta-Llama-3.1-70B-Instruct-Turbo", "live"]
+    assert live[7] == pytest.approx(169_840)
+    assert live[11:13] == ["no", "no"]
+    batch = rows["together", "meta-llama/Meta-Llama-3.1-70B-Instruct-Turbo", "batch"]
+    small = rows["together", "meta-llama/Meta-Llama-3.1-8B-Instruct-Turbo", "live"]
+    assert (batch[7], small[7]) == (pytest.approx(84_920), pytest.approx(34_740))
+
+
+def test_costs_are_live_formulas_over_the_assumptions(tmp_path: Path, offered: list[Offer]) -> None:
+    path = tmp_path / "estimate.xlsx"
+    write_estimate(path, [CORPUS, TEAMS_CASE], offered, 2e6, "counted")
+    with zipfile.ZipFile(path) as book:
+        text = "".join(book.read(name).decode() for name in book.namelist() if name.startswith("xl/worksheets/sheet"))
+    assert text.count("<f>((Assumptions!$B$3+Assumptions!$B$2*Assumptions!$B$6)*F") == len(offered)
+    assert text.count("_xlfn.MINIFS(") == 8
+
+
+def test_each_offer_names_its_source_and_other_prices(offered: list[Offer]) -> None:
+    by_name = {(offer.provider, offer.model, offer.lane): offer for offer in offered}
+    assert all(offer.source for offer in offered)
+    assert by_name["together", "meta-llama/Llama-3.3-70B-Instruct-Turbo", "live"].also == "$0.88/$0.88"
+    assert by_name["openai", "gpt-5-mini", "batch"].input_usd * 2 == by_name["openai", "gpt-5-mini", "live"].input_usd
+
+
+@pytest.mark.parametrize("model", ["openai/no-such-model", "nobody/gpt-5-mini", "gpt-5-mini"])
+def test_a_model_without_a_price_is_refused(model: str) -> None:
+    with pytest.raises(UnknownPriceError, match="No price is known"):
+        offers(PriceBook(), [model])
+
+
+def test_an_option_as_a_row_has_its_interval(offered: list[Offer]) -> None:
+    option: Option = options(CORPUS, offered, 2e6)[0]
+    row = as_row(option)
+    assert row["usd_low"] < row["usd"] < row["usd_high"]
+
+
+def test_a_packaged_tokenizer_counts_exactly() -> None:
+    assert has_tokenizer("llama-3.1-8b")
+    assert not has_tokenizer("gpt-5-mini")
+    assert llm_token_counts("llama-3.3-70b", ["Hello world", "", "ビーガン 🍜"]) == [2, 0, 7]

@@ -1,0 +1,317 @@
+"""The LLM client against a provider that keeps its own account: each request is paid once, and errors by kind."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from resources.catalogues.prices import PriceFile
+from resources.errors import InputError
+from resources.llm.answers import Answers, Claim
+from resources.llm.client import Llm, SpendingStoppedError, UnansweredError
+from resources.llm.completions import Completions, Prices
+from resources.llm.endpoint import Endpoint, PermanentEndpointError, TransientEndpointError
+from resources.llm.rate_limit import RateLimit
+from resources.llm.request import Answer, Message, Request, Unanswered
+from resources.llm.resource import LlmResource
+from resources.spend.ledger import Ledger
+from resources.spend.prices import SELF_HOSTED, PriceBook, UnknownPriceError
+from resources.spend.resource import NoCeilingError, SpendResource
+from resources.spend.spender import Spender
+from tests.fakes import llm_server
+from tests.fakes.llm_server import Provider, transport
+from tests.fakes.spend_store import START, MemoryStore
+from tests.worlds.spend import ASSET, AT_ONCE, BOOK, MODEL, PROVIDER, price_at, price_file, requests
+
+Open = Callable[..., Llm]
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()
+
+
+@pytest.fixture
+def provider(store: MemoryStore) -> Provider:
+    return Provider(price_at, lambda: store.now)
+
+
+@pytest.fixture
+def opened(store: MemoryStore, provider: Provider) -> Iterator[Open]:
+    made: list[Llm] = []
+
+    def open_llm(
+        ceiling: str = "1", *, stored: bool = False, free: bool = False, requests: int = 2, prices: Prices | None = None
+    ) -> Llm:
+        endpoint = Endpoint("http://provider.test/v1", MODEL, "sk-secret", kind="LLM", transport=transport(provider))
+        prices = prices or Prices(BOOK, SELF_HOSTED if free else PROVIDER, MODEL)
+        ledger = Ledger(store, {"project": Decimal(ceiling)})
+        spender = None if free else Spender(ledger, f"run{len(made)}", ASSET, MODEL, patience_seconds=0)
+        completions = Completions(endpoint, prices, 2, finds_stored=stored)
+        made.append(Llm(completions, spender, Answers(store, ASSET), requests=requests, retry=AT_ONCE))
+        return made[-1]
+
+    yield open_llm
+    for llm in made:
+        llm.close()
+
+
+def faults(provider: Provider, *planned: str) -> None:
+    left = list(planned)
+    provider.fault = lambda: left.pop(0) if left else ""
+
+
+def texts(found: list[Answer | Unanswered]) -> list[str]:
+    return [answer.text for answer in found if isinstance(answer, Answer)]
+
+
+def charged(store: MemoryStore) -> Decimal:
+    return Ledger(store, {}).account().amount("project")
+
+
+def test_each_request_is_paid_once(opened: Open, provider: Provider, store: MemoryStore) -> None:
+    wanted = [*requests(6), *requests(3)]
+    with opened() as llm:
+        first = list(llm.ask(wanted))
+    with opened() as llm:
+        again = list(llm.ask(wanted))
+    assert len(first) == 6
+    assert all(isinstance(found, Answer) and found.is_new for found in first)
+    assert all(isinstance(found, Answer) and not found.is_new for found in again)
+    assert {found.id for found in first} == {found.id for found in again}
+    assert len(provider.bills) == 6
+    assert charged(store) == provider.usd
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"max_tokens": 7},
+        {"temperature": 0.5},
+        {"seed": 3},
+        {"prompt_version": "2"},
+        {"schema": {"type": "object"}},
+        {"messages": [Message("system", "post 0 ")]},
+    ],
+)
+def test_an_id_is_of_everything_that_the_answer_depends_on(change: dict[str, object]) -> None:
+    request = requests(1)[0]
+    assert request.id(MODEL) == requests(1)[0].id(MODEL)
+    assert replace(request, **change).id(MODEL) != request.id(MODEL)  # type: ignore[arg-type]
+    assert request.id("other") != request.id(MODEL)
+
+
+def test_a_limited_request_is_sent_again_and_charged_once(opened: Open, provider: Provider, store: MemoryStore) -> None:
+    faults(provider, llm_server.LIMIT, llm_server.LIMIT)
+    with opened(requests=1) as llm:
+        [found] = llm.ask(requests(1))
+    assert isinstance(found, Answer)
+    assert provider.requests == 3
+    assert charged(store) == provider.usd
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [llm_server.DROP_ANSWER, llm_server.BROKEN_BILLED, llm_server.GARBAGE, llm_server.DROP_REQUEST, llm_server.BROKEN],
+)
+def test_a_call_of_unknown_fate_is_not_sent_again_and_stays_charged(
+    opened: Open, provider: Provider, store: MemoryStore, fault: str
+) -> None:
+    faults(provider, fault)
+    for _ in range(2):
+        with opened(requests=1) as llm:
+            [found] = llm.ask(requests(1))
+        assert isinstance(found, Unanswered)
+        assert "nobody knows" in found.reason
+    assert provider.requests == 1
+    assert charged(store) > provider.usd
+
+
+@pytest.mark.parametrize("fault", [llm_server.DROP_ANSWER, llm_server.BROKEN_BILLED, llm_server.GARBAGE])
+def test_a_lost_answer_that_the_provider_kept_is_found(
+    opened: Open, provider: Provider, store: MemoryStore, fault: str
+) -> None:
+    faults(provider, fault)
+    with opened(stored=True, requests=1) as llm:
+        [found] = llm.ask(requests(1))
+    assert isinstance(found, Answer)
+    assert charged(store) == provider.usd
+
+
+def test_an_answer_that_comes_late_is_found_by_the_next_run(
+    opened: Open, provider: Provider, store: MemoryStore
+) -> None:
+    faults(provider, llm_server.DELAY)
+    with opened(stored=True, requests=1) as llm:
+        [found] = llm.ask(requests(1))
+    assert isinstance(found, Unanswered)
+    provider.show_delayed()
+    with opened(stored=True, requests=1) as llm:
+        [found] = llm.ask(requests(1))
+    assert isinstance(found, Answer)
+    assert len(provider.bills) == 1
+    assert charged(store) == provider.usd
+
+
+def test_an_endpoint_of_your_own_is_asked_again_and_costs_nothing(
+    opened: Open, provider: Provider, store: MemoryStore
+) -> None:
+    faults(provider, llm_server.DROP_ANSWER, llm_server.BROKEN)
+    with opened(free=True, requests=1) as llm:
+        [found] = llm.ask(requests(1))
+    assert isinstance(found, Answer)
+    assert provider.requests == 3
+    assert found.usd == "0"
+    assert charged(store) == 0
+
+
+def test_a_dollar_stops_a_corpus_of_ten_and_goes_on_when_raised(
+    opened: Open, provider: Provider, store: MemoryStore
+) -> None:
+    provider.price = lambda at: price_at(START) * 400
+    book = PriceBook(PriceFile(models=price_file(400).models[:1]))
+    wanted = [Request([Message("user", f"post number {number} " * 3)], 32) for number in range(700)]
+
+    def open_at(ceiling: str) -> Llm:
+        return opened(ceiling, requests=2, prices=Prices(book, PROVIDER, MODEL))
+
+    answered: list[Answer | Unanswered] = []
+    with open_at("1") as llm, pytest.raises(SpendingStoppedError, match=r"requests were not sent; .* about \$") as stop:
+        answered.extend(llm.ask(wanted))
+    assert Decimal("0.75") < provider.usd <= 1
+    assert stop.value.left == 700 - len(answered)
+    Ledger(store, {"project": Decimal(1)}).set_ceiling("project", Decimal(100), "worth it", "ana")
+    with open_at("1") as llm:
+        rest = list(llm.ask(wanted))
+    assert len(texts(rest)) == 700
+    assert provider.usd > 10
+    assert provider.paid_twice() == []
+    assert charged(store) == provider.usd
+    assert abs(stop.value.likely_usd - (provider.usd - provider.usd * len(answered) / 700)) < provider.usd / 5
+
+
+def test_streaming_yields_the_text_and_settles(opened: Open, provider: Provider, store: MemoryStore) -> None:
+    request = requests(1)[0]
+    with opened() as llm:
+        list(llm.ask([request]))
+        assert "".join(llm.stream(request)) == '{"echo": 7}'
+    assert len(provider.bills) == 1
+
+
+def test_an_unanswered_stream_says_why(opened: Open, provider: Provider) -> None:
+    faults(provider, llm_server.DROP_ANSWER)
+    request = requests(1)[0]
+    with opened() as llm:
+        list(llm.ask([request]))
+    with opened() as llm, pytest.raises(UnansweredError, match="nobody knows"):
+        list(llm.stream(request))
+
+
+def test_structured_answers_are_parsed_and_ask_for_their_schema(opened: Open, provider: Provider) -> None:
+    schema = {"type": "object", "properties": {"echo": {"type": "integer"}}}
+    with opened() as llm:
+        [found] = llm.ask([Request([Message("user", "x")], 9, schema)])
+    assert isinstance(found, Answer)
+    assert found.value == {"echo": 1}
+    assert provider.bodies[0]["response_format"]["json_schema"]["schema"] == schema
+
+
+def test_the_bound_counts_every_byte_of_every_text() -> None:
+    request = Request([Message("user", "日本語" * 100)], 50, {"type": "object"})
+    most = request.most()
+    assert most.input_tokens > 900
+    assert most.output_tokens == 50
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_a_refusal_of_every_request_stops_at_once(
+    opened: Open, provider: Provider, store: MemoryStore, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(provider, "complete", lambda _body: (status, {"error": "no sk-secret"}, {}))
+    with opened() as llm, pytest.raises(PermanentEndpointError, match=f"answered {status}") as raised:
+        list(llm.ask(requests(9)))
+    assert "sk-secret" not in str(raised.value)
+    assert charged(store) == 0
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_a_request_that_is_refused_leaves_the_others(
+    opened: Open, provider: Provider, store: MemoryStore, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    complete = provider.complete
+
+    def refuse_one(body: dict[str, object]) -> object:
+        return (status, {"error": "too long"}, {}) if "post 1" in json.dumps(body) else complete(body)
+
+    monkeypatch.setattr(provider, "complete", refuse_one)
+    with opened() as llm:
+        found = list(llm.ask(requests(4)))
+    assert len(texts(found)) == 3
+    assert charged(store) == provider.usd
+
+
+def test_a_server_that_stays_limited_is_transient(opened: Open, provider: Provider, store: MemoryStore) -> None:
+    provider.fault = lambda: llm_server.LIMIT
+    with opened() as llm, pytest.raises(TransientEndpointError, match=r"429 .* tried 3 times"):
+        list(llm.ask(requests(1)))
+    assert charged(store) == 0
+
+
+def test_a_claim_of_another_run_is_left_to_it(opened: Open, provider: Provider, store: MemoryStore) -> None:
+    request = requests(1)[0]
+    other = Spender(Ledger(store, {"project": Decimal(1)}), "other", ASSET, MODEL)
+    lease = other.reserve(f"{request.id(MODEL)}.1", Decimal("0.1"))
+    assert Answers(store, ASSET).claim(Claim(request.id(MODEL), lease, 1))
+    with opened() as llm:
+        [found] = llm.ask([request])
+    assert isinstance(found, Unanswered)
+    assert provider.bills == []
+    other.close()
+    with opened() as llm:
+        [found] = llm.ask([request])
+    assert isinstance(found, Answer)
+
+
+def test_one_rate_limit_paces_and_pauses_all_requests() -> None:
+    slept: list[float] = []
+    limit = RateLimit(60, 6_000, clock=lambda: 0.0, sleep=slept.append)
+    for tokens in (100, 100, 500, 1):
+        limit.wait(tokens)
+    assert slept == [1.0, 2.0, 7.0]
+    limit.pause(30)
+    limit.wait(1)
+    assert slept[-1] == 30.0
+
+
+def test_nothing_paid_is_sent_in_production_without_a_ceiling(s3_less: SpendResource) -> None:
+    llm = LlmResource(spend=s3_less, url="https://api.openai.com/v1", model="gpt-4o-mini", api_key="sk-secret")
+    with pytest.raises(NoCeilingError, match="CIPPUS_SPEND_CEILING_USD is not set"):
+        llm.open("run", ASSET)
+    assert "sk-secret" not in repr(llm)
+
+
+@pytest.mark.parametrize("url", ["", "https://llm.example.com/v1"])
+def test_an_endpoint_without_address_or_price_is_refused(s3_less: SpendResource, url: str) -> None:
+    with pytest.raises(InputError, match="CIPPUS_"):
+        LlmResource(spend=s3_less, url=url, model="m").open("run", ASSET)
+
+
+def test_a_model_without_a_price_is_refused_before_it_is_sent(
+    store: MemoryStore, provider: Provider, opened: Open
+) -> None:
+    with (
+        opened(prices=Prices(BOOK, PROVIDER, "another")) as llm,
+        pytest.raises(UnknownPriceError, match="another at bench"),
+    ):
+        list(llm.ask(requests(1)))
+    assert provider.requests == 0
+
+
+@pytest.fixture
+def s3_less(tmp_path: Path) -> SpendResource:
+    from resources.s3.client import S3Resource
+
+    return SpendResource(s3=S3Resource(bucket="none", stack_file=str(tmp_path / "none.json")))
