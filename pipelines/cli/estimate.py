@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
+from pipelines.cli.presentation import dollars
 from pipelines.cli.terminal import Json, out, print_json, require_stack
 from resources.errors import InputError
 
@@ -61,8 +62,8 @@ def summaries(
             row["provider"],
             row["model"] + marks,
             row["lane"],
-            f"{row['usd']:,.2f}",
-            f"{row['usd_low']:,.2f} to {row['usd_high']:,.2f}",
+            dollars(row["usd"]),
+            f"{dollars(row['usd_low'])} to {dollars(row['usd_high'])}",
             f"{row['hours']:,.2f}",
             {True: "yes", False: "no", None: "unknown"}[row["fits"]],
         )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
+from pipelines.cli.presentation import dollars
 from pipelines.cli.terminal import Json, out, print_json
 from resources.errors import InputError
 
@@ -16,8 +17,15 @@ if TYPE_CHECKING:
     from resources.spend.account import Account
     from resources.spend.ledger import Ledger
 
-spend = typer.Typer(help="What paid calls cost, and the ceilings.", no_args_is_help=True)
+spend = typer.Typer(help="What paid calls cost, and the ceilings.", invoke_without_command=True)
 _BAR, _SHOWN_DAYS, _FORECAST_DAYS = 40, 30, 7
+
+
+@spend.callback()
+def _group(context: typer.Context) -> None:
+    """What paid calls cost, and the ceilings. Without a command: show."""
+    if context.invoked_subcommand is None:
+        show()
 
 
 @spend.command("show")
@@ -34,7 +42,7 @@ def show(as_json: Json = False) -> None:
     out.print(table)
     for day, usd in report["days"].items():
         most = max(map(Decimal, report["days"].values())) or Decimal(1)
-        out.print(f"{day} {'█' * math.ceil(_BAR * Decimal(usd) / most):{_BAR}} ${Decimal(usd):.2f}", highlight=False)
+        out.print(f"{day} {'█' * math.ceil(_BAR * Decimal(usd) / most):{_BAR}} ${dollars(float(usd))}", highlight=False)
     if report["days_left"] is not None:
         out.print(
             f"At the mean of the last {_FORECAST_DAYS} days, the project's ceiling lasts {report['days_left']} days."

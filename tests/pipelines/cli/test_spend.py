@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from pipelines.cli import spend
 from pipelines.cli.main import app
+from pipelines.cli.presentation import dollars
 from resources.errors import InputError
 from resources.spend.ledger import Ledger, settled
 from resources.spend.spender import Spender
@@ -35,6 +36,7 @@ def test_show_tells_what_is_left_and_how_long_it_lasts(ledger: Ledger) -> None:
     shown = CliRunner().invoke(app, ["spend", "show"]).output
     assert "lasts 93 days" in shown
     assert "$0.70" in shown
+    assert CliRunner().invoke(app, ["spend"]).output == shown
 
 
 def test_raise_sets_a_ceiling_and_keeps_the_reason(ledger: Ledger) -> None:
@@ -64,3 +66,11 @@ def test_raise_refuses_what_is_no_ceiling(ledger: Ledger, arguments: list[str], 
         assert isinstance(done.exception, InputError)
         assert sentence in str(done.exception)
     assert ledger.account().changes == ()
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"),
+    [(0, "0.00"), (0.00042, "0.00042"), (0.0199, "0.020"), (0.1, "0.10"), (12.345, "12.35"), (169_840.4, "169,840.40")],
+)
+def test_a_price_never_reads_as_nothing(amount: float, text: str) -> None:
+    assert dollars(amount) == text
