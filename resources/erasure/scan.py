@@ -166,7 +166,10 @@ class Scan:
         with self._source(item) as source:
             try:
                 values.search_parquet(source, matches)
-            except ValueError:
+            except (ValueError, OSError) as error:
+                # Arrow refuses a schema that is nested too deep with an OSError. From a large object it may be S3's.
+                if isinstance(error, OSError) and item.size_bytes > _LARGEST_WHOLE_BYTES:
+                    raise
                 source.seek(0)
                 values.search_bytes(source, matches)
                 return False
