@@ -200,11 +200,13 @@ def _chunked(posts: pl.DataFrame, model: EmbeddingModel, recipe: str) -> pl.Data
             encoder.count_terms(chunk.text).indices.tolist(),
             language,
             text_hash,
-            of_post.dropped_tokens > 0,
+            of_post.dropped_tokens > 0 or is_longer,
             recipe,
         )
-        for post_id, text_hash, of_post, language in zip(
-            posts["post_id"], posts["text_hash"], cut, identify(texts), strict=True
+        for post_id, text_hash, of_post, language, is_longer in zip(
+            *(posts["post_id"], posts["text_hash"], cut, identify(texts)),
+            posts["text"].str.len_chars() > corpus.MAX_CHARACTERS,
+            strict=True,
         )
         for chunk in of_post.chunks
     ]

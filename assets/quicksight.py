@@ -13,7 +13,7 @@ from resources.delta.table import WHOLE, Changes, Contents, LakeResource, TableS
 from resources.s3.client import S3Resource
 
 GROUP = "quicksight"
-_FORM = "2"
+_FORM = "3"
 """Change it to have every file written again."""
 
 

@@ -1,5 +1,6 @@
 """search/*: the quality of search on gold labels, and its latency."""
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,6 +18,7 @@ from assets.search.query import Question, Searcher, find
 from assets.transforms.search.judgements import judged_accounts
 from assets.transforms.search.ranking import RANKING, Retriever, rank_accounts
 from assets.transforms.search.retrieval_metrics import RECALL_AT, Quality, better_retriever, percentiles
+from assets.transforms.text.corpus import clean
 from resources.catalogues import catalogue_hash, load_verticals
 from resources.delta.state import LedgerResource
 from resources.delta.table import LakeResource, TableSpec, fingerprint
@@ -27,6 +29,7 @@ from resources.vectors.resource import QdrantResource
 from resources.vectors.values import SearchFilter
 
 GROUP = "search"
+_MARKUP = re.compile(r"[\\`*_\[\]<>|~$&#!]")
 LIMIT_TIMED = 10  # accounts of a timed search: the default of `cippus search`
 QUESTIONS_TIMED = 20  # about so many complete searches are timed; each reads the counts of its terms
 FIGURES = [f"{retriever}_{figure}" for retriever in Retriever for figure in ("ndcg_at_10", "recall_at_100")]
@@ -125,10 +128,15 @@ def summary(rows: pl.DataFrame, seconds: Sequence[float]) -> dict[str, Any]:
     return {**means, **latencies, "best_retriever": best, "questions_asked": MetadataValue.md(_markdown(rows))}
 
 
+def _as_markdown(text: str) -> str:
+    """Return a text for a cell of a Markdown table: cleaned, and no character of it is markup."""
+    return _MARKUP.sub(lambda found: f"&#{ord(found[0])};", clean(text))
+
+
 def _markdown(rows: pl.DataFrame) -> str:
     lines = [f"| {' | '.join(rows.columns)} |", f"|{'---|' * rows.width}"]
     for row in rows.sort("hybrid_ndcg_at_10", "vertical", "query").iter_rows():
-        cells = (f"{value:.3f}" if isinstance(value, float) else str(value).replace("|", "/") for value in row)
+        cells = (f"{value:.3f}" if isinstance(value, float) else _as_markdown(str(value)) for value in row)
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -76,14 +76,21 @@ def testimonials(rows: pl.DataFrame, accounts: pl.DataFrame) -> pl.DataFrame:
 def as_csv(rows: pl.DataFrame) -> bytes:
     """Return rows in the CSV that QuickSight reads: UTF-8, no BOM, a header, UTC times, 0 and 1, one line per row.
 
-    Every text is cut so that its cell has at most WRITTEN_LIMIT characters.
+    Every text is cut so that its cell has at most WRITTEN_LIMIT characters. A text that a spreadsheet would compute
+    (it begins with =, +, - or @) gets an apostrophe before it. Tabs become spaces; other controls are left out.
     """
     flat = rows.with_columns(
         pl.col(pl.Boolean).cast(pl.Int8),
-        _written(pl.col(pl.String).str.replace_all(r"[\r\n]+", " ¶ ")),
+        _written(_as_text(pl.col(pl.String))),
         pl.col(pl.Datetime("us", "UTC")).dt.strftime("%Y-%m-%d %H:%M:%S"),
     )
     return flat.write_csv(quote_style="non_numeric").encode()
+
+
+def _as_text(text: pl.Expr) -> pl.Expr:
+    """Return texts in one line, without control characters, that no spreadsheet takes for a formula."""
+    in_one_line = text.str.replace_all(r"[\r\n\x{85}\x{2028}\x{2029}]+", " ¶ ").str.replace_all("\t", " ", literal=True)
+    return in_one_line.str.replace_all(r"\p{Cc}", "").str.replace(r"^(\s*[=+\-@＝＋－＠])", "'${1}")
 
 
 def _written(text: pl.Expr) -> pl.Expr:

@@ -7,6 +7,8 @@ from dagster import DagsterEventType, InitLoggerContext, LoggerDefinition
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from pipelines.cli.terminal import shown
+
 STEP_ENDS = {DagsterEventType.STEP_SUCCESS, DagsterEventType.STEP_FAILURE, DagsterEventType.STEP_SKIPPED}
 
 
@@ -40,13 +42,13 @@ class LineageProgress:
 
     def on_event(self, step: str, kind: DagsterEventType | None, message: str) -> None:
         """Update the bar with an event of the run."""
-        name = step.replace("__", "/")
+        name = shown(step.replace("__", "/"))
         if kind is DagsterEventType.STEP_START:
             self.progress.update(self.task, description=name, message="")
         elif kind in STEP_ENDS:
             self.progress.advance(self.task)
         elif kind is None and step:
-            self.progress.update(self.task, message=message)
+            self.progress.update(self.task, message=shown(message))
 
     def logger(self) -> LoggerDefinition:
         """Return a Dagster logger that updates this bar and prints nothing."""

@@ -5,10 +5,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
-from pipelines.cli.terminal import Json, err, out, print_json
+from pipelines.cli.terminal import Json, err, out, print_json, shown
 
 if TYPE_CHECKING:
     from pipelines.cli.diagnosis.registry import Finding
@@ -39,7 +38,8 @@ def _show(found: "Sequence[Finding]") -> None:
     for finding in found:
         colour = _COLOURS[finding.status]
         table.add_row(
-            finding.check, f"[{colour}]{finding.status}[/]", escape(finding.text), f"[{colour}]{escape(finding.fix)}[/]"
+            *(shown(finding.check), f"[{colour}]{finding.status}[/]"),
+            *(shown(finding.text), f"[{colour}]{shown(finding.fix)}[/]"),
         )
     out.print(table)
     counts = ", ".join(f"{sum(one.status == status for one in found)} {status}" for status in _COLOURS)

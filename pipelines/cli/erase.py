@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipelines.cli.terminal import Json, err, out, print_json, require_stack, require_utf8
+from pipelines.cli.terminal import Json, err, out, print_json, require_stack, require_utf8, shown
 from pipelines.local.run_lock import only_run
 from resources.errors import InputError, PermanentFailure
 from resources.settings import Environment, environment, home
@@ -100,7 +100,7 @@ def _parts() -> "Iterator[Erasing]":
             update_index=lambda: _update(INDEX.name),
             vacuum=(lambda: vacuum(home())) if embedded and not parts.s3.endpoint_url else None,
             home=home() if embedded else None,
-            on_step=lambda step: err.print(f"cippus: {step}", style="dim", highlight=False),
+            on_step=lambda step: err.print(f"cippus: {shown(step)}", style="dim", highlight=False),
         )
 
 
@@ -119,7 +119,7 @@ def _show_scan(found: dict[str, Any], places: list[str], *, as_json: bool) -> No
         return
     out.print(f"{found['objects']:,} objects and files, {found['bytes']:,} bytes", highlight=False)
     for layer, counts in found["layers"].items():
-        out.print(f"{layer:10} {_listed(counts)}", highlight=False, soft_wrap=True)
+        out.print(shown(f"{layer:10} {_listed(counts)}"), highlight=False, soft_wrap=True)
     if not places:
         out.print("nothing found", highlight=False)
 
@@ -129,14 +129,14 @@ def _show(receipt: dict[str, Any], *, as_json: bool) -> None:
         print_json(receipt)
         return
     for layer, figures in receipt["removed"].items():
-        out.print(f"{layer:28} {_listed(figures)}", highlight=False, soft_wrap=True)
+        out.print(shown(f"{layer:28} {_listed(figures)}"), highlight=False, soft_wrap=True)
     before, after = receipt["found_before"], receipt["found_after"]
     out.print(f"found before in {before['places']:,} places, after in {after['places']:,}", highlight=False)
     for place in after["left_in"]:
-        err.print(f"cippus: left in {place}", style="red", highlight=False, soft_wrap=True, markup=False)
+        err.print(f"cippus: left in {shown(place)}", style="red", highlight=False, soft_wrap=True)
     for note in receipt["notes"]:
-        out.print(note, highlight=False, soft_wrap=True)
-    out.print(f"account {receipt['account']}, attempt {receipt['attempt']}", highlight=False)
+        out.print(shown(note), highlight=False, soft_wrap=True)
+    out.print(f"account {shown(receipt['account'])}, attempt {shown(receipt['attempt'])}", highlight=False)
 
 
 def _listed(figures: dict[str, int]) -> str:

@@ -11,10 +11,10 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from pipelines.cli.supervisor import on_stop
+from pipelines.cli.terminal import shown
 from resources.s3.governor.settings import GovernorSettings, read_token
 
 _COLUMNS = ("prefix", "verb", "requests", "503s", "wasted", "lost", "waited", "rate")
@@ -66,7 +66,7 @@ def _finish_requests() -> None:
 def show(console: Console, governors: Sequence[Mapping[str, Any]]) -> None:
     """Print the running governors: their process, and the counts of each prefix since they started."""
     for status in governors:
-        line = f"governor   [green]running[/] process {status['pid']} for {escape(status['upstream'])}"
+        line = f"governor   [green]running[/] process {status['pid']} for {shown(status['upstream'])}"
         console.print(line, highlight=False, soft_wrap=True)
         if not status["prefixes"]:
             continue
@@ -77,5 +77,5 @@ def show(console: Console, governors: Sequence[Mapping[str, Any]]) -> None:
         for found in status["prefixes"]:
             numbers = f"{found['requests']:,}", f"{found['throttled']:,}", f"{found['wasted_share']:.1%}"
             rest = f"{found['given_up']:,}", f"{found['waited_seconds']:,.1f} s", f"{found['rate']:,.0f}/s"
-            table.add_row(escape(f"{found['bucket']}/{found['prefix']}"), found["verb"], *numbers, *rest)
+            table.add_row(shown(f"{found['bucket']}/{found['prefix']}"), shown(found["verb"]), *numbers, *rest)
         console.print(table)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import Progress
 
-from pipelines.cli.terminal import Json, err, out, print_json, require_stack
+from pipelines.cli.terminal import Json, err, out, print_json, require_stack, shown
 from pipelines.local.run_lock import only_run
 from resources.errors import InputError
 from resources.settings import home
@@ -42,7 +42,8 @@ def reconcile(
         )
         serving = generations.serving()
     if waiting and verdict and not verdict.passed:
-        err.print(f"{waiting.name} is not served: {'; '.join(verdict.problems)}", highlight=False, soft_wrap=True)
+        problems = shown("; ".join(verdict.problems))
+        err.print(f"{shown(waiting.name)} is not served: {problems}", highlight=False, soft_wrap=True)
     if as_json:
         print_json({"serving": serving.name if serving else None, "reconciled": [found.to_json() for found in reports]})
         return
@@ -50,7 +51,7 @@ def reconcile(
         damage = ", ".join(
             f"{report.damage[kind]:,} {kind.replace('_', ' ')}" for kind in reconciliation.KINDS if report.damage[kind]
         )
-        out.print(f"{report.generation}: {report.points:,} points, {damage or 'no damage'}", highlight=False)
+        out.print(f"{shown(report.generation)}: {report.points:,} points, {damage or 'no damage'}", highlight=False)
 
 
 def rollback(as_json: Json = False) -> None:
@@ -75,7 +76,7 @@ def rollback(as_json: Json = False) -> None:
         return
     state = "in line with the lake" if is_current else "as it was when it was last served"
     text = f"{serving.name} is served instead of {replaced}, {state}; its vectors are of {model}."
-    out.print(text, highlight=False, soft_wrap=True)
+    out.print(shown(text), highlight=False, soft_wrap=True)
 
 
 def _index_and_writer() -> "tuple[QdrantResource, PointWriter]":

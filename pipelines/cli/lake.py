@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.terminal import Json, out, print_json, require_stack, require_utf8
+from pipelines.cli.terminal import Json, out, print_json, require_stack, require_utf8, shown
 from pipelines.local.run_lock import only_run
 from resources.errors import InputError
 from resources.settings import home
@@ -51,4 +51,4 @@ def set_aside(  # options of a command
     if as_json:
         print_json({"table": table, "window": window, "rows": rows, "restored": restore})
     else:
-        out.print(f"Window {window} of {table}, {rows:,} rows: {text}.", highlight=False, soft_wrap=True)
+        out.print(f"Window {window} of {shown(table)}, {rows:,} rows: {text}.", highlight=False, soft_wrap=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipelines.cli import doctor, erase, estimate, evaluate, governor, index, lake, measure, presentation, search, spend
-from pipelines.cli.terminal import Json, err, out, print_json, require_stack
+from pipelines.cli.terminal import Json, err, out, print_json, require_stack, shown
 from pipelines.local.run_lock import only_run
 from resources.errors import InputError, as_cippus_error
 from resources.settings import Environment, environment, go_without_governor, home, is_governed
@@ -49,7 +49,7 @@ def main() -> None:
 
             error = usage.lost() or error  # clients of a lost governor report refused connections
         sentence = f"cippus: {str(error).splitlines()[0]}"
-        err.print(sentence, style="red", highlight=False, soft_wrap=True, markup=False)
+        err.print(shown(sentence), style="red", highlight=False, soft_wrap=True)
         sys.exit(error.exit_code)
 
 
@@ -92,7 +92,7 @@ def down(wipe: Annotated[bool, typer.Option("--wipe", help="Also delete all thei
         else:
             stack.down(home())
     state = "wiped" if wipe else "down; its data stays"
-    out.print(f"The embedded stack of {home()} is {state}.", highlight=False, soft_wrap=True)
+    out.print(f"The embedded stack of {shown(home())} is {state}.", highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -152,7 +152,7 @@ def run(
         json_file.write_text(json.dumps(report.to_json(), indent=2, default=str))
     presentation.show_run(out, report)
     for step, message in report.failures.items():
-        err.print(f"cippus: {step} failed: {message}", style="red", highlight=False, soft_wrap=True, markup=False)
+        err.print(shown(f"cippus: {step} failed: {message}"), style="red", highlight=False, soft_wrap=True)
     if report.failures:
         raise typer.Exit(FAILED)
 

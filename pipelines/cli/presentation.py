@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+
+from pipelines.cli.terminal import shown
 
 if TYPE_CHECKING:
     from assets.transforms.search.ranking import RankedAccount
@@ -40,7 +41,7 @@ def counting_rows(console: Console) -> Iterator[Callable[[str, int], None]]:
 
         def on_rows(table: str, rows: int) -> None:
             if table not in tasks:
-                tasks[table] = progress.add_task(f"loading {table}", total=None)
+                tasks[table] = progress.add_task(f"loading {shown(table)}", total=None)
             progress.advance(tasks[table], rows)
 
         yield on_rows
@@ -49,9 +50,9 @@ def counting_rows(console: Console) -> Iterator[Callable[[str, int], None]]:
 def show_stack(console: Console, home: Path, stack: "EmbeddedStack") -> None:
     """Print the addresses of the servers."""
     table = Table.grid(padding=(0, 2))
-    table.add_row("Postgres", escape(stack.postgres_dsn))
-    table.add_row("S3", f"{stack.s3_endpoint}  bucket cippus")
-    table.add_row("home", escape(str(home)))
+    table.add_row("Postgres", shown(stack.postgres_dsn))
+    table.add_row("S3", f"{shown(stack.s3_endpoint)}  bucket cippus")
+    table.add_row("home", shown(str(home)))
     console.print(table, highlight=False, soft_wrap=True)
 
 
@@ -64,7 +65,7 @@ def show_status(console: Console, parts: Mapping[str, bool]) -> None:
 def show_load(console: Console, folder: Path, report: "LoadReport") -> None:
     """Print the counts of the rows of a loaded folder."""
     names = ("read", "inserted", "updated", "unchanged", "stale", "rejected")
-    table = Table("table", *names, title=f"loaded {escape(str(folder))}")
+    table = Table("table", *names, title=f"loaded {shown(str(folder))}")
     for column in table.columns[1:]:
         column.justify = "right"
     for name, found in report.tables.items():
@@ -73,9 +74,10 @@ def show_load(console: Console, folder: Path, report: "LoadReport") -> None:
     console.print(table)
     for name, found in report.tables.items():
         for reason, count in sorted(found.rejected.items()):
-            console.print(f"[yellow]{name}: {count:,} rejected: {escape(reason)}")
+            console.print(f"[yellow]{name}: {count:,} rejected: {shown(reason)}")
         if found.ignored_columns:
-            console.print(f"[yellow]{name}: columns not in the schema were ignored: {', '.join(found.ignored_columns)}")
+            ignored = shown(", ".join(found.ignored_columns))
+            console.print(f"[yellow]{name}: columns not in the schema were ignored: {ignored}")
     if report.labels:
         console.print(f"{report.labels:,} label rows dropped into landing/labels/")
 
@@ -91,8 +93,8 @@ def show_run(console: Console, report: "LineageReport") -> None:
         written = sum(metadata.get(name, 0) for name in ("inserted", "updated", "deleted"))
         numbers = metadata.get("rows", 0), metadata.get("skipped", 0), written
         counts = {name: value for name, value in metadata.items() if isinstance(value, int)}
-        also = ", ".join(f"{name} {value:,}" for name, value in counts.items() if name not in _SHOWN and value)
-        table.add_row(key, *(f"{number:,}" for number in numbers), f"{metadata.get('seconds', 0):.2f}", also)
+        also = shown(", ".join(f"{name} {value:,}" for name, value in counts.items() if name not in _SHOWN and value))
+        table.add_row(shown(key), *(f"{number:,}" for number in numbers), f"{metadata.get('seconds', 0):.2f}", also)
     console.print(table)
 
 
@@ -105,9 +107,9 @@ def show_checks(console: Console, outcomes: "Sequence[CheckOutcome]", broken: Ma
     table = Table("asset", "check", "result", "what was found")
     for found in outcomes:
         result = "[green]passed" if found.passed else f"[red]{found.severity}"
-        table.add_row(found.asset, found.check, result, "" if found.passed else escape(found.description))
+        table.add_row(shown(found.asset), shown(found.check), result, "" if found.passed else shown(found.description))
     for name, message in broken.items():
-        table.add_row(name, "", "[red]not evaluated", escape(message))
+        table.add_row(shown(name), "", "[red]not evaluated", shown(message))
     console.print(table)
     passed = sum(found.passed for found in outcomes)
     console.print(f"{passed} passed, {len(outcomes) - passed} failed, {len(broken)} not evaluated", highlight=False)
@@ -115,11 +117,10 @@ def show_checks(console: Console, outcomes: "Sequence[CheckOutcome]", broken: Ma
 
 def show_accounts(console: Console, query: str, ranked: "Sequence[RankedAccount]") -> None:
     """Print ranked accounts, each with its best posts."""
-    table = Table("#", "account", "score", "evidence", title=f"“{escape(query)}”", show_lines=True)
+    table = Table("#", "account", "score", "evidence", title=f"“{shown(query)}”", show_lines=True)
     for place, account in enumerate(ranked, start=1):
         posts = "\n".join(
-            f"[dim]{escape(found.post_id)}[/dim] {escape(found.text[:_EXCERPT_CHARACTERS])}"
-            for found in account.evidence
+            f"[dim]{shown(found.post_id)}[/dim] {shown(found.text[:_EXCERPT_CHARACTERS])}" for found in account.evidence
         )
-        table.add_row(str(place), escape(account.handle or account.account_id), f"{account.score:.4f}", posts)
-    console.print(table if ranked else f"No account was found for “{escape(query)}”.")
+        table.add_row(str(place), shown(account.handle or account.account_id), f"{account.score:.4f}", posts)
+    console.print(table if ranked else f"No account was found for “{shown(query)}”.")

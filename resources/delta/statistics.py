@@ -1,7 +1,8 @@
 """Compute the column statistics of a new file, as its add action in the log carries them."""
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -31,31 +32,44 @@ class Statistics:
         return json.dumps(
             {
                 "numRecords": rows,
-                "minValues": {name: least_bound(value) for name, value in least.items() if value is not None},
-                "maxValues": {name: greatest_bound(value) for name, value in greatest.items() if value is not None},
+                "minValues": _known({name: least_bound(value) for name, value in least.items()}),
+                "maxValues": _known({name: greatest_bound(value) for name, value in greatest.items()}),
                 "nullCount": {name: int(parts[f"nulls {name}"].sum()) for name in self._columns},
             },
             separators=(",", ":"),
         )
 
 
+def _known(bounds: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: bound for name, bound in bounds.items() if bound is not None}
+
+
 def least_bound(value: Any) -> Any:
-    """Return a value as JSON, or a bound just below it: the start of a long text, the millisecond of a timestamp."""
+    """Return a value as JSON, or a bound just below it: the start of a long text, the millisecond of a timestamp.
+
+    None if there is no value, or if JSON has no number for it (NaN, infinity). Readers then skip no file by the column.
+    """
     if isinstance(value, str):
         return value[:_TEXT_CHARACTERS]
-    return _timestamp(value) if isinstance(value, date) else value
+    return _as_json(value)
 
 
 def greatest_bound(value: Any) -> Any:
-    """Return a value as JSON, or a bound just above it."""
+    """Return a value as JSON, or a bound just above it; None where ``least_bound`` does, and if there is none above."""
     if isinstance(value, str):
         return value if len(value) <= _TEXT_CHARACTERS else value[:_TEXT_CHARACTERS] + chr(0x10FFFF)
     if isinstance(value, datetime):
-        return _timestamp(value + timedelta(microseconds=999))
-    return _timestamp(value) if isinstance(value, date) else value
+        rounding = timedelta(microseconds=-value.microsecond % 1000)
+        try:
+            return _as_json(value + rounding)
+        except OverflowError:  # the last millisecond of the year 9999
+            return None
+    return _as_json(value)
 
 
-def _timestamp(value: date) -> str:
+def _as_json(value: Any) -> Any:
     if isinstance(value, datetime):
-        return value.strftime("%Y-%m-%dT%H:%M:%S.") + f"{value.microsecond // 1000:03d}Z"
-    return value.isoformat()
+        return value.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+    if isinstance(value, date):
+        return value.isoformat()
+    return None if isinstance(value, float) and not math.isfinite(value) else value

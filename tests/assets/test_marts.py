@@ -3,11 +3,12 @@
 import csv
 import io
 import re
+import unicodedata
 from datetime import UTC, date, datetime
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assets.transforms import marts
@@ -107,6 +108,49 @@ def test_testimonials_show_the_handle_of_a_live_account() -> None:
     assert len(found["text"][0]) == marts.TEXT_LIMIT
 
 
+def in_a_cell(text: str) -> str:
+    in_one_line = re.sub("[\r\n\x85\u2028\u2029]+", " ¶ ", text).replace("\t", " ")
+    shown = "".join(character for character in in_one_line if unicodedata.category(character) != "Cc")
+    return f"'{shown}" if re.match(r"\s*[=+\-@＝＋－＠]", shown) else shown
+
+
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [
+        ('=HYPERLINK("http://x","y")', '\'=HYPERLINK("http://x","y")'),
+        ("+1 555", "'+1 555"),
+        ("-5", "'-5"),
+        ("@handle", "'@handle"),
+        ("\t=1+1", "' =1+1"),
+        ("\r\n=1", " ¶ =1"),
+        ("\x00=1", "'=1"),
+        ("＝1", "'＝1"),
+        ("a=1", "a=1"),
+        ("'tis", "'tis"),
+        ("a\x1b]0;t\x07\x9b\x85b", "a]0;t ¶ b"),
+        ("=" + '"' * 3_000, None),
+        ("@" + "x" * 3_000, None),
+    ],
+)
+def test_no_cell_is_a_formula_or_has_controls(text: str, cell: str | None) -> None:
+    body = marts.as_csv(pl.DataFrame({"text": [text], "n": [-1]}))
+    [row] = csv.DictReader(io.StringIO(body.decode()))
+    assert row["n"] == "-1"
+    assert cell is None or row["text"] == cell
+    assert cell is not None or row["text"].startswith("'")
+    assert marts.longest_cell(body) <= marts.WRITTEN_LIMIT
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.text(max_size=50))
+def test_cells_of_any_text_are_text(text: str) -> None:
+    text = "".join(c for c in text if not "\ud800" <= c <= "\udfff")
+    [_, row] = csv.reader(io.StringIO(marts.as_csv(pl.DataFrame({"text": [text]})).decode(), newline=""))
+    [cell] = row or [""]
+    assert not cell.lstrip().startswith(("=", "+", "-", "@"))
+    assert not any(unicodedata.category(c) == "Cc" for c in cell)
+
+
 def test_csv_is_what_quicksight_reads() -> None:
     rows = pl.DataFrame(
         {"text": ['say "hi",\nthen go', None], "yes": [True, False], "n": [1, None], "at": [NOON, None]}
@@ -124,7 +168,7 @@ def test_any_text_is_one_csv_row_that_reads_back(texts: list[str]) -> None:
     written = marts.as_csv(pl.DataFrame({"n": range(len(texts)), "text": texts})).decode()
     rows = list(csv.DictReader(io.StringIO(written, newline="")))
     assert [row["n"] for row in rows] == [str(n) for n in range(len(texts))]
-    assert [row["text"] for row in rows] == [re.sub(r"[\r\n]+", " ¶ ", text) for text in texts]
+    assert [row["text"] for row in rows] == [in_a_cell(text) for text in texts]
 
 
 @pytest.mark.parametrize(

@@ -8,19 +8,27 @@ import unicodedata
 import uuid
 from collections.abc import Callable
 from enum import StrEnum
+from functools import cache
 
 import polars as pl
 
 from assets.transforms.text.near_duplicates import near_duplicates
 
 MAX_POSTS_PER_ACCOUNT = 20_000
+COMPARED_PER_KEPT = 5
+"""An account's posts that are compared as near-duplicates, as a multiple of its cap."""
+MAX_CHARACTERS = 20_000
+"""The part of a text that is read. The encoder's eight chunks hold about 9,000 characters of English."""
+MAX_MARKS = 30
+"""The most marks after one character, as in the Stream-Safe Text Format (UAX #15). No language needs more than a few.
+Normalization takes quadratic time in the length of a run of marks."""
 RECENT_SHARE = 0.8
 """The part of the cap that goes to the newest posts, whatever their engagement."""
 ENGAGEMENT_TIER = 4
 KEPT = "kept"
 ATTRIBUTE_RULES = "2"
 """Part of a stage's version. Change it to have the attributes of chunks recomputed."""
-DECISION_RULES = "7"
+DECISION_RULES = "8"
 """Part of a stage's version. Change it to have every decision made again."""
 _NAMESPACE = uuid.UUID("5b0f4f0e-4a0c-5a54-9d7c-3f1f8f3a6c11")
 # ASCII alone: in scripts without spaces a person's own words may follow a URL directly. They are worth more than the
@@ -67,14 +75,37 @@ DECISIONS_SCHEMA = {
 def clean(text: str | None) -> str:
     """Return the text to embed: entities resolved, NFC, plain letters, single spaces, no URLs or invisible characters.
 
-    Lone surrogates are left out, because UTF-8 cannot encode them.
+    Lone surrogates are left out, because UTF-8 cannot encode them. Characters after MAX_CHARACTERS are not read, and
+    marks after MAX_MARKS are left out, so the time is linear whatever the text.
     """
     if not text:
         return ""
+    text = text[:MAX_CHARACTERS]
     text = _ENTITY.sub(lambda found: html.unescape(found[0]), text)
     text = _STYLED.sub(lambda found: unicodedata.normalize("NFKC", found[0]), _SURROGATE.sub("", text))
-    text = unicodedata.normalize("NFC", _INVISIBLE.sub("", text))
+    text = unicodedata.normalize("NFC", _limit_marks(_INVISIBLE.sub("", text)))
+    text = _limit_marks(text)  # NFC writes some marks as two
     return _SPACE.sub(" ", _URL.sub(" ", text)).strip()
+
+
+def _limit_marks(text: str) -> str:
+    """Return a text without the marks that follow MAX_MARKS others."""
+    return text if text.isascii() else _long_runs_of_marks().sub(r"\1", text)
+
+
+@cache
+def _long_runs_of_marks() -> re.Pattern[str]:
+    """Return a pattern of runs beyond MAX_MARKS; its group 1 is the part to keep.
+
+    A mark is a character that compatibility decomposition moves: one whose first decomposed character has a combining
+    class. All have code points below U+20000; the planes above hold ideographs, tags and private use.
+    """
+    marks = "".join(
+        chr(code)
+        for code in range(0x300, 0x20000)
+        if not 0xD800 <= code < 0xE000 and unicodedata.combining(unicodedata.normalize("NFKD", chr(code))[0])
+    )
+    return re.compile(f"([{marks}]{{{MAX_MARKS}}})[{marks}]+")
 
 
 def content_hash(text: str) -> str:
@@ -99,7 +130,8 @@ def decide(
 
     ``posts`` and ``accounts`` are lake rows of one bucket. Among equal and nearly equal texts of an account the oldest
     is kept (ties: the smaller post_id), and ``duplicate_of`` names it. ``_over_cap`` applies the cap. A post that
-    others repeat is as new as the newest of them.
+    others repeat is as new as the newest of them. Of an account with more than COMPARED_PER_KEPT times the cap, the
+    posts beyond are not compared: they are over the cap.
     """
     known = accounts.select("account_id", account_deleted=pl.col("deleted_at").is_not_null())
     cleaned = [clean(text) for text in posts["text"]]
@@ -120,7 +152,9 @@ def decide(
         .then(pl.lit(Dropped.EMPTY))
     )
     unique = _mark(eligible, _repeats, Dropped.DUPLICATE)
-    different = _mark(unique, _near_repeats, Dropped.NEAR_DUPLICATE)
+    most = COMPARED_PER_KEPT * max_posts_per_account
+    compared = _mark(_with_last_posted(unique), lambda rest: _over_cap(rest, most), Dropped.OVER_CAP)
+    different = _mark(compared.drop("_last_posted"), _near_repeats, Dropped.NEAR_DUPLICATE)
     dated = _with_last_posted(different)
     capped = _mark(dated, lambda rest: _over_cap(rest, max_posts_per_account), Dropped.OVER_CAP)
     return capped.select(pl.col(name).cast(dtype) for name, dtype in DECISIONS_SCHEMA.items())

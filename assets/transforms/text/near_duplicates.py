@@ -14,6 +14,8 @@ import numpy as np
 # arXiv 2107.06499). A text of 14 or more words with one word changed is a near-duplicate; so is any text with a
 # changed emoji, capital or comma.
 SIMILARITY = 0.8
+MOST_KEPT_WITH = 200
+"""A shingle leads to this many kept texts, the first. Without it, a vocabulary of ten words takes quadratic time."""
 _WORD = re.compile(r"\w+")
 # Thai, Lao, Burmese, Khmer, kana and Han are written without spaces: there, each character counts as a word.
 _UNSPACED = re.compile(
@@ -37,8 +39,9 @@ def near_duplicates(texts: Sequence[str], similarity: float = SIMILARITY) -> lis
     """Return for each text the index of the earlier kept text that it repeats, or None for a kept text.
 
     ``texts`` are in order of preference. Each text is compared with kept texts only, so a chain of small changes does
-    not join texts that differ. The result is exact: candidates are found by the shingles that few texts have, as in
-    prefix filtering (Bayardo et al. 2007, "Scaling Up All Pairs Similarity Search"), and compared one by one. Raise
+    not join texts that differ. Candidates are found by the shingles that few texts have, as in prefix filtering
+    (Bayardo et al. 2007, "Scaling Up All Pairs Similarity Search"), and compared one by one. The result is exact while
+    each of these shingles is in at most MOST_KEPT_WITH kept texts; beyond, a near-duplicate may be kept. Raise
     ValueError for a similarity outside (0, 1].
     """
     if not 0 < similarity <= 1:
@@ -64,7 +67,8 @@ def near_duplicates(texts: Sequence[str], similarity: float = SIMILARITY) -> lis
         repeats.append(repeated)
         if repeated is None:
             for shingle in found & kept_with.keys():
-                kept_with[shingle].append(number)
+                if len(kept_with[shingle]) < MOST_KEPT_WITH:
+                    kept_with[shingle].append(number)
     return repeats
 
 

@@ -20,6 +20,7 @@ from assets.transforms.search.ranking import Retriever, rank_posts
 from assets.transforms.search.retrieval_metrics import TOLERANCE, Quality, better_retriever, percentiles
 from assets.transforms.text.corpus import clean
 from pipelines.cli.evaluation.beir_folder import Document, JudgedCollection, open_collection
+from pipelines.cli.terminal import shown
 from resources.errors import InputError
 from resources.models.embedder import EmbeddingModel
 from resources.vectors.bm25 import SPARSE_ENCODING, SparseEncoder
@@ -213,4 +214,4 @@ def show_evaluation(console: Console, found: SearchEvaluation) -> None:
     latencies = ", ".join(f"{name} {value:g} ms" for name, value in found.latency_ms.items())
     console.print(f"hybrid search: {latencies}", highlight=False)
     if found.note:
-        console.print(found.note, style="yellow", highlight=False)
+        console.print(shown(found.note), style="yellow", highlight=False)

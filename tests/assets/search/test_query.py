@@ -1,5 +1,6 @@
 """Searching the lineage's own index: who may be found, why, and how good it is on gold labels."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -190,3 +191,14 @@ def write(world: World, rows: pl.DataFrame) -> None:
 
 def test_without_questions_there_is_nothing_to_tell() -> None:
     assert summary(QUALITY.empty(), []) == {}
+
+
+@pytest.mark.parametrize(
+    "text", ["[a](javascript:x)", "<img src=x>", "`a` **b** | c", "\x1b]0;t\x07\u202ea", "&lt;b&gt;"]
+)
+def test_no_text_of_a_markdown_table_is_markup_or_control(text: str) -> None:
+    rows = pl.DataFrame({"vertical": [text], "query": ["plain, words"], "hybrid_ndcg_at_10": [0.5]})
+    line = retrieval_quality._markdown(rows).splitlines()[2]
+    [cell, query, _] = line.strip("| ").split(" | ")
+    assert query == "plain, words"
+    assert not re.search("[\\[\\]<>`*\x1b\x07\u202e]", cell)

@@ -1,5 +1,7 @@
 """Files of lake tables: few bytes are read and held in memory, and statistics are bounds for any value."""
 
+import json
+import math
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from typing import Any
@@ -14,7 +16,7 @@ from hypothesis import strategies as st
 from resources.delta import files, writer
 from resources.delta.file_cache import FILE_CACHE, KEPT_BYTES
 from resources.delta.merge import FILE
-from resources.delta.statistics import greatest_bound, least_bound
+from resources.delta.statistics import Statistics, greatest_bound, least_bound
 from resources.delta.table import Changes, LakeResource, TableSpec
 
 SPEC = TableSpec(
@@ -105,7 +107,7 @@ def test_a_change_of_a_long_file_holds_a_batch_of_it(long: LakeResource, monkeyp
 
 values = (
     st.text(max_size=90)
-    | st.datetimes(timezones=st.just(UTC)).filter(lambda at: 1900 < at.year < 2200)
+    | st.datetimes(timezones=st.just(UTC))
     | st.dates(date(1900, 1, 1), date(2200, 1, 1))
     | st.integers(-(2**62), 2**62)
 )
@@ -117,9 +119,37 @@ def read_back(bound: Any, value: Any) -> Any:
     return date.fromisoformat(bound) if isinstance(value, date) else bound
 
 
+@pytest.mark.parametrize(
+    ("value", "least", "greatest"),
+    [
+        (datetime(9999, 12, 31, 23, 59, 59, 999_999, UTC), "9999-12-31T23:59:59.999Z", None),
+        (datetime(9999, 12, 31, 23, 59, 59, 999_000, UTC), *["9999-12-31T23:59:59.999Z"] * 2),
+        (datetime(1, 1, 1, tzinfo=UTC), *["0001-01-01T00:00:00.000Z"] * 2),
+        (datetime(1969, 12, 31, 23, 59, 59, 999_999, UTC), "1969-12-31T23:59:59.999Z", "1970-01-01T00:00:00.000Z"),
+        (date(1, 1, 1), *["0001-01-01"] * 2),
+        (date(9999, 12, 31), *["9999-12-31"] * 2),
+        (2**63 - 1, *[2**63 - 1] * 2),
+        (-(2**63), *[-(2**63)] * 2),
+        (math.nan, None, None),
+        (math.inf, None, None),
+        (-math.inf, None, None),
+        ("\U0010ffff" * 70, "\U0010ffff" * 64, "\U0010ffff" * 65),
+        (None, None, None),
+    ],
+)
+def test_bounds_at_the_edges_of_each_type(value: Any, least: Any, greatest: Any) -> None:
+    made = Statistics(["x"])
+    made.add(pl.DataFrame({"x": [value]}))
+    written = json.loads(made.to_json(1), parse_constant=pytest.fail)
+    assert written["minValues"] == ({} if least is None else {"x": least})
+    assert written["maxValues"] == ({} if greatest is None else {"x": greatest})
+
+
 @settings(max_examples=50, deadline=None)
 @given(values)
 def test_bounds_hold_the_value(value: Any) -> None:
-    assert read_back(least_bound(value), value) <= value <= read_back(greatest_bound(value), value)
+    greatest = greatest_bound(value)
+    assert read_back(least_bound(value), value) <= value
+    assert greatest is None or value <= read_back(greatest, value)
     if isinstance(value, str):
         assert len(greatest_bound(value)) <= 65

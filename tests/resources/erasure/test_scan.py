@@ -205,6 +205,21 @@ def test_json_nested_too_deep_is_text(s3: S3Resource, depth: int) -> None:
     assert found(s3, "a.parquet", parquet(rows, write_statistics=False)) == {"account": 1}
 
 
+def test_parquet_nested_too_deep_is_bytes(s3: S3Resource) -> None:
+    values = pa.array([CANARY])
+    for _ in range(200):
+        values = pa.StructArray.from_arrays([values], ["f"])
+    body = parquet(pa.table({"x": values}), use_dictionary=False, write_statistics=False)
+    assert found(s3, "a.parquet", body) == {"canary": 1}
+
+
+def test_json_in_json_is_searched_at_every_level(s3: S3Resource) -> None:
+    text = json.dumps({"account_id": ID})
+    for _ in range(12):
+        text = json.dumps([text])
+    assert found(s3, "a.json", text.encode()) == {"account": 1}
+
+
 def test_little_text_is_buffered() -> None:
     search = CanarySearch(TERMS)
     matches, other = Matches(TERMS, search), Matches(TERMS, search)

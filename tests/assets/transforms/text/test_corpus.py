@@ -1,7 +1,10 @@
 """Which posts enter the corpus, and what identifies a chunk."""
 
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from typing import Literal
 
 import polars as pl
 import pytest
@@ -10,6 +13,8 @@ from hypothesis import strategies as st
 
 from assets.transforms.text import corpus
 from assets.transforms.text.corpus import Dropped, clean, decide
+from assets.transforms.text.near_duplicates import near_duplicates, shingles
+from resources.vectors.bm25 import SparseEncoder
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 POST = {
@@ -81,6 +86,69 @@ def test_clean(text: str | None, expected: str) -> None:
 def test_clean_is_idempotent_on_entity_free_text(text: str) -> None:
     once = clean(text.replace("&", ""))
     assert clean(once) == once
+
+
+MARKS = "\u0301\u0323\u0344\u0f73\uff9e\u0300"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a" + MARKS * 20_000,
+        MARKS * 100_000,
+        "\u200b".join("𝗡" + "\u0323\u0301" * 30_000),
+        "&#769;&#803;" * 50_000,
+        "क" + "\u094d\u093c" * 50_000,
+        "ｶ" + "\uff9e" * 100_000,
+        ("e" + "\u0301" * 40) * 1_000,
+    ],
+    ids=["letter", "marks alone", "hidden between", "entities", "viramas", "half width", "many letters"],
+)
+def test_no_text_that_is_normalized_has_a_long_run_of_marks(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    longest, normalize = [], unicodedata.normalize
+
+    def measured(form: Literal["NFC", "NFD", "NFKC", "NFKD"], given: str) -> str:
+        decomposed = normalize("NFKD", given[: corpus.MAX_CHARACTERS])
+        runs = groupby(decomposed, lambda character: unicodedata.combining(character) > 0)
+        longest.append(max([0, *(len(list(run)) for is_mark, run in runs if is_mark)]))
+        return normalize(form, given)
+
+    corpus._long_runs_of_marks()  # normalizes every mark by itself
+    monkeypatch.setattr(unicodedata, "normalize", measured)
+    once = clean(text)
+    shingles(once)
+    SparseEncoder().encode_query(once)
+    assert max(longest) <= 2 * corpus.MAX_MARKS + 2  # a mark decomposes into two, a letter brings two
+    assert clean(once) == once
+
+
+def test_languages_keep_their_marks() -> None:
+    for text in ("Tiê\u0301ng Việt", "שָׁלוֹם", "मैं हिंदी", "مُحَمَّدٌ", "ที่นี่", "z\u0351\u036b\u0343\u036a\u0302a" * 9):
+        assert clean(text) == unicodedata.normalize("NFC", text)
+
+
+@pytest.mark.parametrize(
+    "text", ["a" * 10**6, "&lt;" * 10**6, "#tag " * 10**6, "\ufb2c" * 10**6, "https://x.y/" * 10**6, "é " * 50_000_000]
+)
+def test_of_a_huge_text_the_beginning_is_read(text: str) -> None:
+    found = clean(text)
+    assert len(found) <= 3 * corpus.MAX_CHARACTERS  # NFC writes some letters as three
+    assert found == clean(text[: corpus.MAX_CHARACTERS])
+
+
+def test_only_the_posts_that_may_be_kept_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[int] = []
+
+    def counted(texts: Sequence[str]) -> list[int | None]:
+        compared.append(len(texts))
+        return near_duplicates(texts)
+
+    monkeypatch.setattr(corpus, "near_duplicates", counted)
+    rows = [{"post_id": f"{n:03}", "text": f"post{n}", "posted_at": NOON + timedelta(n)} for n in range(100)]
+    decided = decide(posts(*rows, {"post_id": "b", "account_id": "b", "text": "x"}), accounts(a=None, b=None), 4)
+    assert compared == [4 * corpus.COMPARED_PER_KEPT, 1]
+    assert decided["dropped_because"].value_counts().sort("count").rows() == [(None, 5), ("over_cap", 96)]
+    assert {"096", "097", "098", "099"} & kept(decided) >= {"098", "099"}
 
 
 @pytest.mark.parametrize(("text", "expected"), [("…!?", False), ("", False), ("🎉", True), ("7", True), ("ok", True)])

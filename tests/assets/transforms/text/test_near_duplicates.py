@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from assets.transforms.text import near_duplicates as compared
 from assets.transforms.text.near_duplicates import SIMILARITY, near_duplicates, shingles
 
 WORDS = [f"word{number}" for number in range(400)]
@@ -113,3 +114,27 @@ def test_posts_that_fill_in_a_template_are_compared_one_by_one(random: random.Ra
         assert of == min(alike, default=None)
         if of is None:
             kept.append(number)
+
+
+def test_the_comparisons_of_a_text_are_bounded_in_a_vocabulary_of_ten_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compared, "MOST_KEPT_WITH", 5)
+    alike, calls = compared._alike, 0
+
+    def counted(one: frozenset[str], other: frozenset[str], similarity: float) -> bool:
+        nonlocal calls
+        calls += 1
+        return alike(one, other, similarity)
+
+    monkeypatch.setattr(compared, "_alike", counted)
+    generator = random.Random(1)  # noqa: S311 -- not for cryptography
+    texts = [" ".join(generator.choices(WORDS[:10], k=10)) for _ in range(1_000)]
+    near_duplicates(texts)
+    rarest = max(len(shingles(text)) - int(SIMILARITY * len(shingles(text))) + 1 for text in texts)
+    assert calls <= 1_000 * rarest * 5
+    few = calls
+    near_duplicates(texts * 2)
+    assert calls - few <= 2 * 1_000 * rarest * 5
+    monkeypatch.setattr(compared, "MOST_KEPT_WITH", 1_000)
+    calls = 0
+    near_duplicates(texts)
+    assert calls > 2 * few
