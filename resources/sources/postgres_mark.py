@@ -18,13 +18,22 @@ from resources.sources.postgres_errors import (
 )
 
 _SESSIONS = """
-SELECT least(statement_timestamp(), min(xact_start)) AS mark, count(*) FILTER (WHERE backend_type IS NULL) AS hidden
+SELECT least(statement_timestamp(), min(coalesce(xact_start, CASE
+    WHEN backend_type = 'client backend' AND state IN ('active', 'fastpath function call') THEN query_start
+  END))) AS mark,
+  count(*) FILTER (WHERE backend_type IS NULL) AS hidden,
+  count(*) FILTER (WHERE backend_type = 'client backend' AND state = 'disabled') AS untracked
 FROM pg_stat_activity
 WHERE pid <> pg_backend_pid() AND datname = current_database() AND coalesce(backend_type, '') NOT IN (
   'autovacuum launcher', 'autovacuum worker', 'logical replication launcher', 'parallel worker', 'walsender'
 )
 """
-"""Skips background processes that write no table rows, or whose leader is in the view too."""
+"""Skips background processes that write no table rows, or whose leader is in the view too.
+
+``now()`` of a transaction is the time at which its first statement arrived. The server shows that time as
+``query_start`` first and as ``xact_start`` a moment later. In between, the transaction has begun already.
+The time between the arrival and ``query_start`` is a few instructions; only the allowance for clock skew covers it.
+"""
 _PREPARED = """
 SELECT min(prepared) AS since, count(*) AS transactions FROM pg_prepared_xacts WHERE database = current_database()
 """
@@ -49,6 +58,11 @@ def read_mark(connection: "psycopg.Connection[Any]", replica_lag_seconds: float,
         raise SourcePermissionError(
             f"The source role cannot see {sessions['hidden']} other sessions, so rows that commit late could be "
             "missed; GRANT pg_read_all_stats to it."
+        )
+    if sessions["untracked"]:
+        raise UnknownMarkError(
+            f"{sessions['untracked']} sessions of the source have track_activities = off, which hides when their "
+            "transactions began, so rows that commit late could be missed; turn it on for their roles and end them."
         )
     mark: datetime = sessions["mark"]
     return _below_prepared(mark, prepared["since"], prepared["transactions"], prepared_seconds)

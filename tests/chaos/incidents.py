@@ -2,8 +2,9 @@
 
 import itertools
 import random
+import signal
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from tests.chaos.fault_proxy import Decision, Stop
@@ -24,6 +25,12 @@ class What(StrEnum):
     OTHER = "the step runs for the other buckets meanwhile"
     WRITER = "the application goes on, and a merge runs, meanwhile"
     FAILOVER = "the database ends its sessions"
+    TERMINATE = "SIGTERM"
+    INTERRUPT = "SIGINT"
+    PROXY = "the next worker starts with a dead proxy"
+    ODD_TIMES = "rows get times out of range meanwhile"
+    ODD_COLUMNS = "columns that no lake takes are added meanwhile"
+    ROW_SECURITY = "row-level security hides all rows for a while"
 
 
 @dataclass(frozen=True)
@@ -75,6 +82,10 @@ PLACES = {
 """Step → place → pattern of its events."""
 _APPLICABLE = {What.KILL, What.ERROR, What.RESET}
 """Incidents that also happen after S3 has applied a request."""
+_SIGNALS = {What.TERMINATE: signal.SIGTERM, What.INTERRUPT: signal.SIGINT}
+_OF_SOURCE = {What.ODD_TIMES, What.ODD_COLUMNS, What.ROW_SECURITY}
+"""Incidents in the database, at moments when extraction has no transaction open."""
+_PROXY_VARIABLES = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY", "all_proxy")
 _FAULTS = {What.LATE_REQUEST, What.ERROR, What.SLOW_DOWN, What.RESET}
 """Incidents that need a request to S3; an announcement is none."""
 
@@ -85,6 +96,8 @@ def _is_possible(step: str, where: str, what: What, *, applied: bool) -> bool:
         (applied and what not in _APPLICABLE)
         or (announced and (applied or what in _FAULTS))
         or (what is What.FAILOVER and not (announced or where == "raw file"))
+        or (what in _OF_SOURCE and not announced)
+        or (what is What.PROXY and where not in ("manifest", "lake commit"))
         or (what is What.OTHER and step != "merge")
         or (what is What.WRITER and step not in ("merge", "tidy"))
     )
@@ -92,6 +105,7 @@ def _is_possible(step: str, where: str, what: What, *, applied: bool) -> bool:
 
 TOLD = {
     What.FAILOVER: frozenset({"SourceUnavailableError", "WindowTakenError"}),
+    What.ROW_SECURITY: frozenset({"SourcePermissionError"}),
     **dict.fromkeys((What.TWIN, What.MEANWHILE, What.ERROR, What.RESET), frozenset({"WindowTakenError"})),
 }
 """Incident → the errors that a step of extraction may end with. The database was gone, or another run completed the
@@ -140,6 +154,9 @@ class Bystanders:
     other: Callable[[], None]
     writer: Callable[[], None]
     failover: Callable[[], None]
+    odd_times: Callable[[], None]
+    odd_columns: Callable[[], None]
+    row_security: Callable[[], None]
 
 
 def finish_with(worker: Worker, incident: Incident, draw: random.Random, bystanders: Bystanders) -> tuple[Outcome, str]:
@@ -159,6 +176,14 @@ def finish_with(worker: Worker, incident: Incident, draw: random.Random, bystand
         else:
             stop.close()
         return outcome, event
+    if what in _SIGNALS:
+        return _finish_signalled(worker, _SIGNALS[what], stop, draw), event
+    if what is What.PROXY:
+        outcome = worker.kill()
+        stop.close()
+        names = tuple(draw.sample(_PROXY_VARIABLES, draw.randint(1, len(_PROXY_VARIABLES))))
+        worker.place = replace(worker.place, dead_proxies=names)
+        return outcome, event
     if what in (What.ERROR, What.SLOW_DOWN, What.RESET):
         stop.decide(Decision(what.value))
     else:
@@ -170,12 +195,29 @@ def finish_with(worker: Worker, incident: Incident, draw: random.Random, bystand
             What.OTHER: bystanders.other,
             What.WRITER: bystanders.writer,
             What.FAILOVER: bystanders.failover,
+            What.ODD_TIMES: bystanders.odd_times,
+            What.ODD_COLUMNS: bystanders.odd_columns,
+            What.ROW_SECURITY: bystanders.row_security,
         }
         meanwhile[what]()
         stop.decide(Decision.GO_ON)
     outcome = worker.finish()
     stop.close()
     return outcome, event
+
+
+def _finish_signalled(worker: Worker, number: signal.Signals, stop: Stop, draw: random.Random) -> Outcome:
+    """Send a signal to a stopped worker. Its request is lost or goes on, and the worker runs its cleanup."""
+    worker.send(number)
+    if stop.event.startswith("EVENT"):
+        stop.decide(Decision.GO_ON)
+    elif draw.random() < 0.5:
+        stop.decide(Decision.RESET)
+    else:
+        stop.let_through()
+    outcome = worker.finish(may_end=True)
+    stop.close()
+    return outcome
 
 
 def stop_for(incident: Incident, draw: random.Random) -> Stop:

@@ -8,10 +8,12 @@ from typing import Any
 
 import psycopg
 
-from assets.transforms.source.schema import SOURCE_TABLES, SourceTable
+from assets.transforms.source.schema import SOURCE_TABLES, Policy, SourceTable
+from resources.sources.postgres import SOURCE
 from tests.chaos import verdict
 from tests.chaos.application import Application, Clocks
 from tests.chaos.incidents import DECKS, Bystanders, Incident, Late, What, finish_with, stop_for
+from tests.chaos.oddities import Oddities
 from tests.chaos.steps import BUCKETS, STEPS
 from tests.chaos.worker import Outcome, Worker
 from tests.chaos.world import World
@@ -19,6 +21,8 @@ from tests.chaos.world import World
 ALL = tuple(range(BUCKETS))
 OVERLAP_MILLISECONDS = 300
 """How far below a complete window rows may still appear, when application clocks are behind."""
+_MENDED, _MENDED_AT_THE_END = 0.15, 0.5
+"""Probability that an odd row is mended after a transaction, and before the last round."""
 _LEAP = 11
 """Distance in the deck between the incidents of one run."""
 
@@ -69,6 +73,7 @@ class Run:
                 committed,
                 self.diary,
             )
+            self.oddities = Oddities(self.application)
             try:
                 self.application.fill()
                 self._remember()
@@ -77,12 +82,14 @@ class Run:
                     self._round()
                 self._end()
             finally:
+                self.oddities.hide_rows(hidden=False)
                 self.late.arrive_all()
                 self.application.end_all()
 
     def _act(self, times: int = 1) -> None:
         for _ in range(times):
             self.application.act()
+            self.oddities.mend(_MENDED)
             self._remember()
 
     def _remember(self) -> None:
@@ -141,6 +148,26 @@ class Run:
             self.told[f"{step}: {outcome.error}"] += 1
             if not (event and incident.may_tell(outcome.error, event)):
                 raise UnexpectedOutcomeError(f"{incident.name} ended with an unexpected error: {outcome.text}")
+        if event:
+            self._while_refused(incident.what)
+
+    def _while_refused(self, what: What) -> None:
+        """Run ticks while the source refuses extraction, which must land nothing. Then end the refusal."""
+        is_frozen = what is What.ODD_COLUMNS and self.table.policy is Policy.FREEZE
+        if not (is_frozen or what is What.ROW_SECURITY):
+            return
+        before = self._windows()
+        for step in self.draw.sample(("extract", "reconcile_keys", "merge"), 3):
+            self._quietly(self.world.workers[0], step, ALL, "ContractError" if is_frozen else "SourcePermissionError")
+        if self._windows() != before:
+            raise UnexpectedOutcomeError(f"Extraction landed a window although {what}.")
+        if is_frozen:
+            self.oddities.drop_columns()
+        else:
+            self.oddities.hide_rows(hidden=False)
+
+    def _windows(self) -> int:
+        return len(list(self.world.direct.raw_store.manifests(SOURCE, self.table.name)))
 
     def _bystanders(self, step: str, buckets: tuple[int, ...]) -> Bystanders:
         def beside(these: tuple[int, ...]) -> Callable[[], None]:
@@ -154,6 +181,9 @@ class Run:
             beside(others),
             self._write_meanwhile,
             self.application.terminate_workers,
+            self.oddities.spoil,
+            self.oddities.add_columns,
+            self.oddities.hide_rows,
         )
 
     def _act_meanwhile(self) -> None:
@@ -167,25 +197,30 @@ class Run:
         for step in ("extract", "merge"):
             self._quietly(self.world.workers[1], step, ALL)
 
-    def _quietly(self, worker: Worker, step: str, buckets: tuple[int, ...]) -> None:
-        """Run a step without an incident; it must succeed."""
+    def _quietly(self, worker: Worker, step: str, buckets: tuple[int, ...], may_tell: str = "") -> None:
+        """Run a step without an incident; it must succeed, or end with the error ``may_tell``."""
         worker.start(step, self.table.name, buckets)
         outcome = worker.finish()
         self.diary.append(f"{step} {buckets if step == 'merge' else ''}: {_ended(outcome)}")
-        if outcome.error:
+        if outcome.error and may_tell == outcome.error:
+            self.told[f"{step}: {outcome.error}"] += 1
+        elif outcome.error:
             raise UnexpectedOutcomeError(f"{step} failed without an incident: {outcome.text}")
 
     def _end(self) -> None:
         """Run a last round without incidents, and verify before and after the comparison of keys."""
         self.late.arrive_all()
         self.application.end_all()
+        self.oddities.mend(_MENDED_AT_THE_END)
         self._remember()
         self.application.wait_for_clocks()
-        truth = verdict.Truth(self.application.rows(), self.history, self.application.put_back)
+        odd = self.oddities.now, self.oddities.ever
+        truth = verdict.Truth(self.application.rows(), self.history, self.application.put_back, *odd)
         for steps, reconciled in ((("extract", "merge"), False), (("reconcile_keys", "merge", "tidy"), True)):
             self._quietly_all(steps)
             verdict.require_equal(self.world.direct, self.table, truth, reconciled=reconciled)
         verdict.require_contiguous(self.world.direct, self.table)
+        verdict.require_quarantined(self.world.direct, self.table, truth)
         if self.seed % 4 == 1:
             self._unchanged()
 

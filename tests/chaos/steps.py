@@ -8,15 +8,16 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from http.client import HTTPConnection
 from types import SimpleNamespace
+from typing import Any
 from urllib.parse import urlsplit
 
-import polars as pl
 import pyarrow as pa
 
 from assets import lake
 from assets.raw.extraction import Extraction
 from assets.raw.key_reconciliation import KeyReconciliation
-from assets.transforms.source.schema import SOURCE_TABLES
+from assets.raw.reading import Rejects
+from assets.transforms.source.schema import REASON, SOURCE_TABLES
 from resources.delta import maintenance
 from resources.delta.table import LakeResource
 from resources.raw.quarantine import QuarantineResource
@@ -51,6 +52,13 @@ class Place:
     """Home of the request governor; empty to use S3 directly."""
     in_pieces: bool = False
     """Limit files and merges to a few rows, so that a window needs several."""
+    dead_proxies: tuple[str, ...] = ()
+    """Variables that name a proxy which refuses connections."""
+
+    @classmethod
+    def of(cls, received: Mapping[str, Any]) -> "Place":
+        """Return a place that was sent as JSON."""
+        return cls(**{**received, "dead_proxies": tuple(received["dead_proxies"])})
 
 
 class RawStoreInPieces(RawStoreResource):
@@ -117,7 +125,7 @@ class Steps:
 
     @property
     def quarantine(self) -> QuarantineResource:
-        """Return the quarantine. A run has no rows for it."""
+        """Return the quarantine. Only rows with times out of range are in it."""
         return QuarantineResource(s3=self.s3)
 
     @property
@@ -145,11 +153,17 @@ class Steps:
         steps[step]()
 
     def _extraction(self, table: str) -> Extraction:
-        return Extraction(self.source, self.raw_store, SOURCE_TABLES[table], BUCKETS, _no_rejects, self._skew)
+        return Extraction(
+            self.source, self.raw_store, SOURCE_TABLES[table], BUCKETS, self._quarantine(table), self._skew
+        )
 
     def _reconciliation(self, table: str) -> KeyReconciliation:
         resources = self.source, self.raw_store, self.lake, self.quarantine
         return KeyReconciliation(*resources, SOURCE_TABLES[table], lake.LAKE_TABLES[table], BUCKETS, self._skew)
+
+    def _quarantine(self, table: str) -> Rejects:
+        key = SOURCE_TABLES[table].key
+        return lambda rejects: self.quarantine.land("source-postgres", table, key, rejects, REASON)
 
     def _merge(self, table: str, buckets: Sequence[int]) -> None:
         """Call the asset's function directly: Dagster around it takes longer than the merge."""
@@ -166,9 +180,3 @@ class Steps:
         """Compact at two small files of a bucket, because a run never writes sixteen."""
         maintenance.MOST_SMALL_FILES = 1
         maintenance.LakeMaintenance(self.lake).compact(lake.LAKE_TABLES[table])
-
-
-def _no_rejects(rejects: pl.DataFrame) -> None:
-    if rejects.height:
-        message = f"Every row of a run is valid, but these were rejected: {rejects}"
-        raise ValueError(message)

@@ -35,6 +35,9 @@ class Truth:
     rows: Sequence[Row]
     history: Mapping[str, set[str]]
     put_back: Collection[str]
+    odd: Mapping[str, str]
+    """Key → column of the rows with a time out of range; they are not among ``rows``."""
+    ever_odd: Collection[tuple[str, str]]
 
 
 def require_equal(steps: Steps, table: SourceTable, truth: Truth, *, reconciled: bool) -> None:
@@ -64,10 +67,27 @@ def require_equal(steps: Steps, table: SourceTable, truth: Truth, *, reconciled:
             f"The lake differs from the database: {what}\n{_difference(living, expected)}"
         ) from None
     for row in others.iter_rows(named=True):
-        if reconciled and row["deleted_at"] is None:
+        if reconciled and row["deleted_at"] is None and row[table.key] not in truth.odd:
             raise BrokenPromiseError(f"The lake has a live row that the database does not have: {row}")
         if state(table, row) not in truth.history[row[table.key]]:
             raise BrokenPromiseError(f"The lake has a row that never existed: {row}")
+
+
+def require_quarantined(steps: Steps, table: SourceTable, truth: Truth) -> None:
+    """Require that exactly the rows with a time out of range were rejected. A row that was mended may be listed."""
+    found = {
+        (row["row_key"], row["reason"])
+        for frame in steps.quarantine.rows()
+        for row in frame.filter(pl.col("source_table") == table.name).iter_rows(named=True)
+    }
+    now, ever = (
+        {(key, f"{column} cannot be read as timestamp[us, tz=UTC]") for key, column in pairs}
+        for pairs in (truth.odd.items(), truth.ever_odd)
+    )
+    if not now <= found <= ever:
+        raise BrokenPromiseError(
+            f"The quarantine has {sorted(found)}; it must have {sorted(now)}, and may have {sorted(ever)}."
+        )
 
 
 def state(table: SourceTable, row: Row) -> str:

@@ -7,14 +7,17 @@ import socket
 import subprocess
 import sys
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from resources.proxies import exempt_loopback
 from tests.chaos.fault_proxy import SECONDS, Lane, Stop
 from tests.chaos.steps import BUCKETS, Place, Steps
 from tests.worlds.service_descriptions import parse_service_descriptions_once
+
+_DEAD_PROXY = "http://127.0.0.1:9"
 
 
 @dataclass(frozen=True)
@@ -69,25 +72,38 @@ class Worker:
         assert self._process is not None  # start() made it
         return stop.wait(self._process[1])
 
-    def finish(self) -> Outcome:
-        """Wait until the step has ended. Return its outcome."""
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to the process."""
+        assert self._process is not None  # start() made it
+        os.kill(self._process[0], number)
+
+    def finish(self, *, may_end: bool = False) -> Outcome:
+        """Wait until the step has ended. Return its outcome. With ``may_end``, the process has got a signal.
+
+        A native call may keep Python from handling it until the step has ended, so the process is not used again.
+        """
         assert self._process is not None  # start() made it
         self.busy = False
         self._process[1].settimeout(SECONDS)
         while not self._received.endswith(b"\n"):
             part = self._process[1].recv(1 << 16)
+            if not part and may_end:
+                return self.kill()
             if not part:
                 message = f"Worker {self._process[0]} ended, although nobody killed it."
                 raise ChildProcessError(message)
             self._received += part
         answer, self._received = json.loads(self._received), b""
+        if may_end:
+            self.kill()
         return Outcome(**answer)
 
     def kill(self) -> Outcome:
         """Kill the process with SIGKILL, and wait until it is gone."""
         if self._process is not None:
             pid, channel = self._process
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # a signal has ended it already
+                os.kill(pid, signal.SIGKILL)
             with channel:
                 while channel.recv(1 << 16):
                     pass
@@ -128,7 +144,8 @@ def main() -> None:
             if pid == 0:
                 channel.close()
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                _serve(descriptors[0])
+                with suppress(KeyboardInterrupt):
+                    _serve(descriptors[0])
                 os._exit(0)
             os.close(descriptors[0])
             channel.send(str(pid).encode())
@@ -148,10 +165,17 @@ def _serve(descriptor: int) -> None:
     with socket.socket(fileno=descriptor) as channel, channel.makefile("rb") as lines:
         for line in lines:
             job = json.loads(line)
-            place = Place(**job["place"])
+            place = Place.of(job["place"])
             if steps is None or steps.place != place:
+                _name_proxies(place.dead_proxies)
                 steps = Steps(place)
             channel.sendall(json.dumps(_done(steps, job)).encode() + b"\n")
+
+
+def _name_proxies(variables: Iterable[str]) -> None:
+    """Name a proxy that refuses connections, and exempt loopback from it, as every command does when it starts."""
+    os.environ.update(dict.fromkeys(variables, _DEAD_PROXY))
+    exempt_loopback(os.environ)
 
 
 def _done(steps: Steps, job: dict[str, Any]) -> dict[str, str]:

@@ -6,13 +6,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import psycopg
-
 from resources.local_stack import EmbeddedStack
 from resources.s3.governor.process import stop_all
 from tests.chaos import verdict
 from tests.chaos.fault_proxy import fault_proxy
-from tests.chaos.source_database import database, roll_back_prepared
+from tests.chaos.source_database import as_reader, database, reset
 from tests.chaos.steps import Place, Steps
 from tests.chaos.worker import Worker, nursery
 
@@ -33,9 +31,7 @@ class World:
             if worker.busy:  # a failed run has left it stopped
                 worker.kill()
         self.direct.s3.delete(list(verdict.objects(self.direct)))
-        roll_back_prepared(self.dsn)
-        with psycopg.connect(self.dsn) as connection:
-            connection.execute("TRUNCATE accounts, posts, testimonials")
+        reset(self.dsn)
 
 
 @contextmanager
@@ -50,7 +46,7 @@ def world(stack: EmbeddedStack, name: str) -> Iterator[World]:
         bucket, keys = name.replace("_", "-"), (stack.s3_access_key_id, stack.s3_secret_access_key)
         direct = Steps(Place(dsn, stack.s3_endpoint, *keys, bucket))
         direct.s3.client.create_bucket(Bucket=bucket)
-        workers = [Worker(forking, lane, Place(dsn, lane.endpoint, *keys, bucket)) for lane in lanes]
+        workers = [Worker(forking, lane, Place(as_reader(dsn), lane.endpoint, *keys, bucket)) for lane in lanes]
         try:
             yield World((workers[0], workers[1]), direct, dsn, governors)
         finally:

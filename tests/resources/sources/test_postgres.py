@@ -28,6 +28,7 @@ from resources.sources.postgres_errors import (
     SourceUnavailableError,
     UnknownMarkError,
 )
+from resources.sources.postgres_mark import read_mark
 from resources.sources.protocol import KeyRange, ReadWindow
 from tests.worlds.lineage import world_name
 
@@ -79,6 +80,47 @@ def test_the_mark_is_the_start_of_the_oldest_open_transaction(
         oldest.commit()
         assert postgres.safe_high_water_mark() > started[0]
     assert postgres.safe_high_water_mark() > started[0]
+
+
+STARTED = datetime(2026, 1, 2, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("backend_type", "state", "begun", "holds"),
+    [
+        ("client backend", "active", None, True),
+        ("client backend", "fastpath function call", None, True),
+        ("client backend", "idle in transaction", STARTED, True),
+        ("client backend", "idle", None, False),
+        ("background worker", "active", None, False),
+        ("background worker", "active", STARTED, True),
+        ("autovacuum worker", "active", STARTED, False),
+    ],
+)
+def test_a_statement_that_has_just_arrived_holds_the_mark_back_before_its_transaction_is_shown(
+    stack: EmbeddedStack, backend_type: str, state: str, begun: datetime | None, holds: bool
+) -> None:
+    with psycopg.connect(stack.postgres_dsn) as connection:  # the moment is too short to meet it with a real session
+        connection.execute("CREATE TEMP TABLE pg_stat_activity AS TABLE pg_stat_activity WITH NO DATA")
+        connection.execute(
+            "INSERT INTO pg_stat_activity (pid, datname, backend_type, state, query_start, xact_start) "
+            "VALUES (0, current_database(), %s, %s, %s, %s)",
+            (backend_type, state, STARTED, begun),
+        )
+        assert (read_mark(connection, 0, 0) == STARTED) is holds
+        connection.rollback()
+
+
+@pytest.mark.parametrize("statement", ["SELECT now()", "COMMIT"])
+def test_a_session_that_hides_its_transactions_leaves_the_mark_unknown(
+    stack: EmbeddedStack, postgres: PostgresResource, statement: str
+) -> None:
+    with psycopg.connect(stack.postgres_dsn) as hidden:
+        hidden.execute("SET track_activities = off")
+        hidden.commit()
+        hidden.execute(statement.encode())
+        with pytest.raises(UnknownMarkError, match="track_activities = off"):
+            postgres.safe_high_water_mark()
 
 
 def test_transactions_of_other_databases_do_not_hold_the_mark_back(
