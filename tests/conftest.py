@@ -35,13 +35,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark slow tests, and start files with slow tests first.
 
     Without the order a long file would start last and run alone in one process while the others have nothing to do.
+    Chaos is first of all: its runs wait more than they compute.
     """
     for item in items:
         path = item.path.relative_to(Path(__file__).parent).as_posix()
         if path.startswith(_SLOW_PATHS) or _SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
     slow_files = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow_files)
+    items.sort(key=lambda item: (item.path.name != "test_chaos.py", item.path not in slow_files))
 
 
 @pytest.fixture(scope="session")

@@ -46,6 +46,13 @@ class Series:
         """Return how often something happened."""
         return sum(times for name, times in self.happened.items() if f", {what}" in name)
 
+    def add(self, later: "Series") -> None:
+        """Add the results of later runs."""
+        self.seconds += later.seconds
+        self.happened += later.happened
+        self.told += later.told
+        self.failures |= later.failures
+
 
 def run_series(stack: EmbeddedStack, name: str, seeds: range, console: Console, worlds: int = 1) -> Series:
     """Run every seed, in parallel ``worlds``. Each has its own database, bucket and workers."""

@@ -87,14 +87,14 @@ class Difference:
 
     def _exclusion(self, name: str) -> str:
         """Return why the name of an added column cannot enter the lake table, or blank if it can."""
+        if name.startswith("_") or name.casefold() == "account_bucket":
+            return " and left out, because its name is reserved"  # for Delta, Spark and our own joins
         if name in self.lake_columns:
             return ""
         taken = {*self.table.schema.names, *self.added, *self.lake_columns} - {name}
         alike = sorted(other for other in taken if other.casefold() == name.casefold())
         if alike:
             return f" and left out, because its name differs only in case from {alike[0]}"
-        if name.startswith("_") or name.casefold() == "account_bucket":
-            return " and left out, because its name is reserved"  # for Delta, Spark and our own joins
         if not name.strip() or _REFUSED_CHARACTERS.search(name):
             return " and left out, because Spark and Athena refuse a character of its name"
         return ""

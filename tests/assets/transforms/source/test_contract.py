@@ -174,9 +174,12 @@ def test_columns_that_have_their_type_are_not_copied() -> None:
     ("{a}", "Spark and Athena refuse a character of its name"),
     (" ", "Spark and Athena refuse a character of its name"),
 ])  # fmt: skip
-def test_an_added_column_whose_name_cannot_enter_the_lake_is_left_out_and_named(name: str, cause: str) -> None:
+@pytest.mark.parametrize("in_lake", [(), (*POSTS.schema.names, "account_bucket")], ids=["before the lake", "after it"])
+def test_an_added_column_whose_name_cannot_enter_the_lake_is_left_out_and_named(
+    name: str, cause: str, in_lake: tuple[str, ...]
+) -> None:
     columns = {**declared(POSTS, reach="integer"), name: "integer"}
-    found = compare(POSTS, columns)
+    found = compare(POSTS, columns, in_lake)
     assert found.carried() == {"reach": pa.int32()}
     assert not found.is_refused
     assert f"{name} (integer) was added and left out, because {cause}" in found.describe()
