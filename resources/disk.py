@@ -17,8 +17,9 @@ class NoSpaceError(PermanentFailure):
 
 
 def require_space(folder: Path, least_bytes: int = LEAST_FREE_BYTES) -> None:
-    """Raise NoSpaceError if the disk of a folder has less free space."""
-    free = shutil.disk_usage(folder).free
+    """Raise NoSpaceError if the disk of a folder, which may not exist yet, has less free space."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(there).free
     if free < least_bytes:
         message = (
             f"No space left on the disk of {folder}: {free // _MIB:,} MiB are free, and the next write needs "

@@ -144,7 +144,9 @@ class _Supervisor:
             self._wait(lambda: self._status is not None, _KILL_SECONDS)
         for child in this.children():  # each ends its own children
             with suppress(psutil.Error):
-                child.send_signal(signal.SIGINT)
+                # Dagster's watcher of orphans writes a stack trace on SIGINT. Postgres ends at once only on SIGINT.
+                is_watcher = any("watch_orphans" in argument for argument in child.cmdline())
+                child.send_signal(signal.SIGTERM if is_watcher else signal.SIGINT)
         if self._wait(lambda: not this.children(), _CHILDREN_SECONDS):
             return
         for child in this.children(recursive=True):

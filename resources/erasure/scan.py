@@ -20,6 +20,7 @@ from resources.vectors.values import IndexPoint
 
 _THREADS, _PLACES_A_BATCH = 4, 1_000
 _LARGEST_WHOLE_BYTES = 16 << 20
+_DROPPED = "landing/"
 _SEGMENT_FOLDERS = {"wal", "segments"}
 _VOLUME = ".dat"
 
@@ -169,7 +170,7 @@ class Scan:
             except (ValueError, OSError) as error:
                 # Arrow refuses a dropped file's deep schema with an OSError. From a large object it may be S3's, and a
                 # damaged file of our own may hide an id in compressed bytes.
-                is_small_drop = item.key.startswith(LANDING) and item.size_bytes <= _LARGEST_WHOLE_BYTES
+                is_small_drop = item.key.startswith(_DROPPED) and item.size_bytes <= _LARGEST_WHOLE_BYTES
                 if isinstance(error, OSError) and not is_small_drop:
                     raise
                 source.seek(0)

@@ -19,6 +19,7 @@ from resources.delta.state import LedgerResource
 from resources.delta.table import LakeResource
 from resources.erasure.tombstones import ErasureResource
 from resources.isolation.process import UnreadableFileError, read
+from resources.isolation.worker import RefusedFileError
 from resources.raw.quarantine import QuarantineResource
 from resources.s3.client import S3Resource
 from tests.worlds.damaged_files import FORMATS
@@ -143,7 +144,7 @@ def test_a_file_with_millions_of_rows_in_a_few_kilobytes_is_refused() -> None:
 def test_rows_that_take_more_than_their_limit_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dropped_files, "_MOST_DECODED_BYTES", 1 << 20)
     table = pa.Table.from_pylist([{**LABEL, "annotator": "x" * (2 << 20)}], schema=LABELS_SCHEMA)
-    with pytest.raises(ValueError, match="the rows of the file take more than 1 MiB, so it has to be split"):
+    with pytest.raises(RefusedFileError, match="the rows of the file take more than 1 MiB, so it has to be split"):
         list(dropped_files.label_rows(written(table, compression="gzip")))
 
 

@@ -168,11 +168,11 @@ async def _send_streamed(pool: UpstreamPool, connection: UpstreamConnection, exc
             if request.expects_continue and not request.chunked:
                 exchange.client.send_continue()
             chunk = exchange.body or await request.body.next()
-            while chunk and not answer.done():
+            while chunk and not (answer.done() or connection.transport.is_closing()):
                 connection.transport.write(chunk_of(chunk) if request.chunked else chunk)
                 await connection.drained()
                 chunk = await request.body.next()
-            if request.chunked and not chunk:
+            if request.chunked and not (chunk or connection.transport.is_closing()):
                 connection.transport.write(last_chunk(request.body.trailers))
         async with asyncio.timeout(RESPONSE_SECONDS):
             response = await answer

@@ -159,7 +159,9 @@ def test_tables_have_no_past(erased: Erased) -> None:
 
 
 def test_the_checks_pass(erased: Erased) -> None:
-    assert [name for name in CHECKS if not evaluate(erased.world, name).passed] == []
+    """But for the one that warns of the file that this world dropped where no stage reads it."""
+    failed = [name for name in CHECKS if not evaluate(erased.world, name).passed]
+    assert failed == ["quarantine/rows:dropped_files_taken"]
 
 
 def test_a_dropped_csv_keeps_the_others_lines(erased: Erased) -> None:

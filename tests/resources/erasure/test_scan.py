@@ -210,7 +210,7 @@ def test_parquet_nested_too_deep_is_bytes(s3: S3Resource) -> None:
     for _ in range(200):
         values = pa.StructArray.from_arrays([values], ["f"])
     body = parquet(pa.table({"x": values}), use_dictionary=False, write_statistics=False)
-    assert found(s3, "a.parquet", body) == {"canary": 1}
+    assert found(s3, "landing/labels/a.parquet", body) == {"canary": 1}
 
 
 def test_json_in_json_is_searched_at_every_level(s3: S3Resource) -> None:
