@@ -250,13 +250,7 @@ class S3Resource(ConfigurableResource):  # type: ignore[type-arg]
 
     def exists(self, key: str) -> bool:
         """Return whether an object exists."""
-        try:
-            self.client.head_object(Bucket=self.bucket, Key=key)
-        except ClientError as error:
-            if error.response["Error"]["Code"] in {"NoSuchKey", "404"}:
-                return False
-            raise
-        return True
+        return any(item.key == key for item in self.list_page(key, limit=1)[0])
 
     def put(self, key: str, body: bytes, *, if_absent: bool = False) -> bool:
         """Write an object. With ``if_absent``, return False if the key already exists, and write nothing."""

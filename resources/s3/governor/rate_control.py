@@ -226,8 +226,7 @@ class LearnedRate:
 
     def _end_silence(self, now: float, sent_at: float) -> None:
         """Set the rate after the first accepted request, from how long only 503s came."""
-        settings = self._settings
-        self._gap = settings.shortest_hold
+        self._gap = self._settings.shortest_hold
         self.hold_until = self._probe_until = 0.0
         self._silences += 1
         if not self.learning:
@@ -238,7 +237,7 @@ class LearnedRate:
         if self._silences <= 2 and refused > 0.0:
             before = float(self._now_count + self._prev_count)
             span = max(sent_at - self._slot_at + (1.0 if self._prev_count else 0.0) - silence, 0.0)
-            if refused * before / (settings.bucket_seconds + span) > 2.0:
+            if refused * before / (self._settings.bucket_seconds + span) > 2.0:
                 estimate = before / (1.0 + span)  # no token bucket refills so slowly: the next window has opened
                 self.learning = False
                 self._mark_at, self._since_mark, self._silences = sent_at, 0, 0
