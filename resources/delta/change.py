@@ -6,15 +6,7 @@ from functools import partial
 
 import polars as pl
 
-from resources.delta.commit import (
-    Action,
-    Commit,
-    CommitConflictError,
-    DataFile,
-    UncertainCommitError,
-    bucket_of,
-    write_commit,
-)
+from resources.delta.commit import Action, Commit, CommitConflictError, DataFile, bucket_of, write_commit
 from resources.delta.files import Folder
 from resources.delta.merge import FILE, BucketWindow, Edit, MergeRule, newer
 from resources.delta.open_tables import COMMITS_PER_CHECKPOINT, OpenTables
@@ -88,7 +80,7 @@ def _commit(
     applications: Mapping[str, int],
     window: BucketWindow | None,
 ) -> None:
-    """Write the files of an edit and commit them. After a conflict, delete them and raise CommitConflictError."""
+    """Write the files of an edit and commit them. Raises CommitConflictError."""
     snapshot = lookup.snapshot
     written = write_files(lookup.folder, snapshot, spec, edit)
     touched = _touched(edit, snapshot, buckets if spec.partitioned or buckets == () else None)
@@ -102,14 +94,8 @@ def _commit(
         relied_on=frozenset(window.of(touched) if window else ()),
     )
     conflicts = partial(_adds_keys, lookup.folder, edit.after.select(spec.key) if spec.moves else pl.DataFrame())
-    try:
-        with tables.commit_lock:
-            version = write_commit(tables.s3, spec.name, snapshot.version, commit, conflicts)
-    except UncertainCommitError:
-        raise
-    except CommitConflictError:
-        tables.s3.delete([f"{spec.name}/{file.path}" for file in (*written.adds, *written.changes)])
-        raise
+    with tables.commit_lock:
+        version = write_commit(tables.s3, spec.name, snapshot.version, commit, conflicts)
     tables.refresh(spec)
     if version % max(COMMITS_PER_CHECKPOINT, snapshot.files.height // _FILES_PER_COMMIT) == 0:
         tables.checkpoint(spec)

@@ -20,10 +20,6 @@ class CommitConflictError(TransientFailure):
     """Another writer committed to the rows that a commit was computed from; nothing of it was committed."""
 
 
-class UncertainCommitError(CommitConflictError):
-    """A commit may have landed in a part of the log that was deleted meanwhile. Its files must stay."""
-
-
 @dataclass(frozen=True)
 class DataFile:
     """A Parquet file in the log: path below the table's folder, size in bytes, rows, bucket.
@@ -127,8 +123,9 @@ def write_commit(
 
     A conditional put takes the next version. If another writer has taken it and does not conflict, try the version
     after. ``conflicts`` adds a condition to the commit's own. A put may be refused because an earlier try succeeded
-    unanswered; the ``txnId`` identifies that case. Raises CommitConflictError, or UncertainCommitError: a writer that
-    is slower than two deletions of history puts a version that was deleted, and nobody would read it.
+    unanswered; the ``txnId`` identifies that case. Raises CommitConflictError, with the commit's files deleted. They
+    stay if it is not certain that nobody reads them: a writer that is slower than two deletions of history puts a
+    version that was deleted.
     """
     mine = list(commit.actions(version))
     body = "\n".join(json.dumps(action, separators=(",", ":")) for action in mine).encode()
@@ -136,20 +133,27 @@ def write_commit(
         version += 1
         if s3.put(commit_key(table, version), body, if_absent=True):
             if version and not s3.exists(commit_key(table, version - 1)):
-                message = f"{s3.uri(table)}: history was deleted while version {version} was written. Run it again."
-                raise UncertainCommitError(message)
+                raise CommitConflictError(
+                    f"{s3.uri(table)}: history was deleted while version {version} was written. Run it again."
+                )
             return version
         winner = read_commit(s3, table, version)
         if winner is None:
+            _delete_files(s3, table, commit)
             raise CommitConflictError(
                 f"{s3.uri(table)}: version {version} was taken, and is no longer in the log. Run it again."
             )
         if any(action.get("commitInfo", {}).get("txnId") == mine[0]["commitInfo"]["txnId"] for action in winner):
             return version
         if commit.conflicts_with(winner) or conflicts(winner):
+            _delete_files(s3, table, commit)
             raise CommitConflictError(
                 f"{s3.uri(table)}: version {version} was taken by a writer of the same rows. Run it again."
             )
+
+
+def _delete_files(s3: S3Resource, table: str, commit: Commit) -> None:
+    s3.delete([f"{table}/{file.path}" for file in (*commit.adds, *commit.changes)])
 
 
 def read_commit(s3: S3Resource, table: str, version: int) -> list[Action] | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from resources.delta.commit import Commit, CommitConflictError, DataFile, UncertainCommitError, write_commit
+from resources.delta.commit import Commit, CommitConflictError, DataFile, write_commit
 from resources.delta.files import Folder
 from resources.delta.merge import FILE
 from resources.delta.protocol import require_writable
@@ -94,9 +94,7 @@ class LakeMaintenance:
         try:
             commit = Commit("OPTIMIZE", adds=made, removes=chosen, touched=touched, data_change=False)
             write_commit(self.lake.s3, spec.name, snapshot.version, commit)
-        except CommitConflictError as error:
-            if not isinstance(error, UncertainCommitError):
-                self.lake.s3.delete([f"{spec.name}/{file.path}" for file in made])
+        except CommitConflictError:
             return len(chosen), len(chosen), 1
         return len(chosen), len(made), 0
 

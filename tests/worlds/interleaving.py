@@ -3,14 +3,16 @@
 import random
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from unittest.mock import patch
 
 import polars as pl
 import pyarrow as pa
 from deltalake import DeltaTable
 
+from resources.delta.file_cache import FILE_CACHE
 from resources.delta.maintenance import MOST_SMALL_FILES, LakeMaintenance
 from resources.delta.purge import delete_history
 from resources.delta.table import LakeResource, TableSpec
@@ -113,6 +115,11 @@ def play(s3: S3Resource, template: Template, seed: int) -> Outcome:
     remains = tuple(key for key in objects if ERASED.encode() in (s3.get(key) or b""))
     rows = dict(found.select("key", "value").iter_rows())
     return Outcome(rows, {**template.rows, **first, **second}, versions, errors, remains)
+
+
+def without_cache() -> AbstractContextManager[object]:
+    """Make every actor read S3, as a process of its own does."""
+    return patch.object(FILE_CACHE, "_most", 0)
 
 
 def _run_by_schedule(

@@ -2,10 +2,9 @@
 
 import pytest
 
-from resources.delta.file_cache import FILE_CACHE
 from resources.local_stack import EmbeddedStack
 from resources.s3.client import S3Resource
-from tests.worlds.interleaving import Template, play
+from tests.worlds.interleaving import Template, play, without_cache
 
 
 @pytest.fixture(scope="module")
@@ -20,12 +19,7 @@ def template(stack: EmbeddedStack) -> Template:
     return Template.build(s3)
 
 
-@pytest.fixture(autouse=True)
-def without_cache(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make every actor read S3, as a process of its own does."""
-    monkeypatch.setattr(FILE_CACHE, "_most", 0)
-
-
 @pytest.mark.parametrize("seed", range(50))
 def test_nothing_is_lost_and_nothing_of_the_account_stays(s3: S3Resource, template: Template, seed: int) -> None:
-    assert play(s3, template, seed).problem() == ""
+    with without_cache():
+        assert play(s3, template, seed).problem() == ""

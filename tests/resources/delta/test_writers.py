@@ -1,5 +1,6 @@
 """Concurrent writers of one table: no row is lost, whichever is first, and whichever is killed."""
 
+import json
 import signal
 import subprocess
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from resources.delta.commit import Action, Commit, DataFile, commit_key, read_co
 from resources.delta.maintenance import LakeMaintenance
 from resources.delta.merge import BucketWindow, MergeRule
 from resources.delta.table import Changes, CommitConflictError, LakeResource
+from resources.s3.client import S3Resource
 from tests.worlds.lake_writer import SPEC, Job, arguments
 
 ROOT = Path(__file__).parents[3]
@@ -243,10 +245,17 @@ def test_a_commit_conflicts_with_changes_of_its_base(touched: set[int], winner: 
 def test_a_writer_that_is_always_second_gives_up(lake: LakeResource, monkeypatch: pytest.MonkeyPatch) -> None:
     lake.create(SPEC)
 
-    def never(*_: Any) -> int:
-        raise CommitConflictError
+    put = S3Resource.put
+    removed: dict[str, Any] = {"path": "account_bucket=0/b.parquet", "partitionValues": {"account_bucket": "0"}}
+    removed |= {"dataChange": True, "deletionTimestamp": 1}
 
-    monkeypatch.setattr(change, "write_commit", never)
+    def always_second(self: S3Resource, key: str, body: bytes, *, if_absent: bool = False) -> bool:
+        """Let another writer of the bucket put each version first."""
+        if if_absent and key.startswith(f"{SPEC.name}/_delta_log/"):
+            put(self, key, json.dumps({"remove": removed}).encode(), if_absent=True)
+        return put(self, key, body, if_absent=if_absent)
+
+    monkeypatch.setattr(S3Resource, "put", always_second)
     with pytest.raises(CommitConflictError, match="20 times in a row"):
         lake.merge_newer(SPEC, job(lake, 0, 0).rows(1), [0], {})
     assert [item.key for item in lake.s3.list_objects(f"{SPEC.name}/account_bucket=")] == []
