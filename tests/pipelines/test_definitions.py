@@ -88,6 +88,8 @@ def test_definitions_load_without_secrets_or_network(tmp_path) -> None:  # type:
         "socket.getaddrinfo = refuse\n"
         "from pipelines.definitions import defs\n"
         "defs.resolve_all_job_defs() if hasattr(defs, 'resolve_all_job_defs') else defs.get_repository_def()\n"
+        "late = {'openai', 'qdrant_client'} & set(__import__('sys').modules)\n"
+        "assert not late, f'{late}: seconds of imports that only endpoints and servers need'\n"
     )
     for name in ("local", "production"):
         environ = {"PATH": os.environ["PATH"], "CIPPUS_ENV": name, "CIPPUS_HOME": str(tmp_path)}
