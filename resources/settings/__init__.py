@@ -10,10 +10,12 @@ from resources.settings.general import (
     Environment,
     GeneralSettings,
     bucket_count,
+    dagster_home,
     environment,
     home,
     writable_home,
 )
+from resources.settings.production import require_production_variables
 from resources.settings.s3 import LakeSettings, S3Settings, go_without_governor, is_governed
 from resources.settings.source import (
     RdsExportSettings,
@@ -42,11 +44,13 @@ __all__ = [
     "bucket_count",
     "ceiling_usd",
     "clock_skew_seconds",
+    "dagster_home",
     "environment",
     "go_without_governor",
     "home",
     "is_governed",
     "old_transaction_seconds",
+    "require_production_variables",
     "variables",
     "writable_home",
 ]
