@@ -51,10 +51,10 @@ def test_the_exit_code_is_the_program_s(program: str) -> None:
 
 
 def test_dagster_s_command_prints_no_warning_of_its_own(tmp_path: Path) -> None:
-    """The warning comes before the workspace file is read, which does not exist."""
-    command = [*DAGSTER_DEV, "-h", "127.0.0.1", "-w", str(tmp_path / "none.yaml")]
-    given = {**os.environ, "DAGSTER_HOME": str(tmp_path)}
+    """The warning comes before the instance is opened, which has no folder."""
+    given = {**os.environ, "DAGSTER_HOME": str(tmp_path / "none")}
+    command = [*DAGSTER_DEV, "--empty-workspace"]
     ended = subprocess.run(command, env=given, capture_output=True, text=True, check=False)
     assert ended.returncode != 0
-    assert "none.yaml" in ended.stderr
+    assert "is not a directory or does not exist" in ended.stderr
     assert "Warning" not in ended.stdout + ended.stderr
