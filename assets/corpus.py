@@ -201,7 +201,7 @@ def _chunked(posts: pl.DataFrame, model: EmbeddingModel, recipe: str) -> pl.Data
     texts = corpus.post_texts(posts)
     cut = (
         chunk_text(*pair, model.max_content_tokens)
-        for pair in zip(texts, model.tokenizer.token_offsets(texts), strict=True)
+        for pair in zip(texts, model.tokenizer.token_offsets(model.legible(texts)), strict=True)
     )
     encoder = SparseEncoder()
     rows = [

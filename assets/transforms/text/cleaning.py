@@ -82,15 +82,24 @@ def clean_lines(text: str | None) -> list[str]:
     return [line for part in _LINE_END.split(_cleaned(text)) if (line := _one_line(part))]
 
 
+def printable(text: str) -> str:
+    """Return one line of a text without characters that have no shape. Markup stays."""
+    return _one_line(_INVISIBLE.sub(r"\1", _SURROGATE.sub("", text)))
+
+
 def with_hashtags(text: str, hashtags: Iterable[str | None] | None) -> str:
-    """Return a clean text followed by the hashtags that it lacks, so that they are searched and shown."""
+    """Return a clean text followed by the hashtags that it lacks, so that they are searched and shown.
+
+    Without single Latin letters, which name nothing.
+    """
     found = set(_OF_TEXT.findall(text.casefold()))
     added = list[str]()
     room = MAX_CHARACTERS - len(text)
     for given in list(hashtags or ())[:_MOST_HASHTAGS]:
         tag = _SPACE.sub("_", clean(given).strip("#＃ "))
         room -= len(tag) + 2
-        if room >= 0 and tag.casefold() not in found and any(map(str.isalnum, tag)):
+        is_word = any(map(str.isalnum, tag)) and (len(tag) > 1 or not tag.isascii())
+        if room >= 0 and is_word and tag.casefold() not in found:
             found.add(tag.casefold())
             added.append(f"#{tag}")
     return " ".join([text, *added]).strip()

@@ -122,7 +122,7 @@ def input_hashes(posts: pl.DataFrame, accounts: pl.DataFrame) -> pl.DataFrame:
         *(pl.col("_account_deleted"), pl.col("posted_at"), pl.col("text"), _tier()),
     ]
     if "hashtags" in posts.columns:
-        inputs.append(pl.col("hashtags").list.join("\n", ignore_nulls=True))
+        inputs.append(pl.col("hashtags").cast(pl.List(pl.String)).list.join("\n", ignore_nulls=True))
     parts = [column.hash(number) for number, column in enumerate(inputs)]
     joined = posts.join(known, on="account_id", how="left", maintain_order="left")
     return joined.select("account_id", "post_id", imprint=pl.sum_horizontal(parts).reinterpret(signed=True))

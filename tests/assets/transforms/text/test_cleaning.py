@@ -199,10 +199,10 @@ def test_lines_are_cleaned_and_kept_apart() -> None:
 def test_the_hashtags_that_a_text_lacks_are_added_to_it() -> None:
     tags = ["Vegan", "#food", None, "", "!", "vegan", "slow living", "मेला"]
     assert with_hashtags("Love #vegan Food", tags) == "Love #vegan Food #slow_living #मेला"
-    assert with_hashtags("", ["x"]) == "#x"
+    assert with_hashtags("", ["xy", "x", "猫"]) == "#xy #猫"
     assert with_hashtags("veganism", ["vegan"]) == "veganism #vegan"
     assert with_hashtags("text", None) == "text"
-    assert len(with_hashtags("a" * cleaning.MAX_CHARACTERS, ["b"])) == cleaning.MAX_CHARACTERS
+    assert len(with_hashtags("a" * cleaning.MAX_CHARACTERS, ["bc"])) == cleaning.MAX_CHARACTERS
     assert len(with_hashtags("", [f"tag{number}" for number in range(10**6)])) < 1_000
 
 

@@ -290,6 +290,6 @@ def test_hashtags_of_the_column_are_part_of_the_text() -> None:
 def test_another_hashtag_is_another_input() -> None:
     of_tags = [
         corpus.input_hashes(posts({"post_id": "p", "text": "x", "hashtags": tags}), accounts(a=None))["imprint"][0]
-        for tags in (["a"], ["b"], ["a", "b"], None)
+        for tags in (["ab"], ["bc"], ["ab", "bc"], None)
     ]
     assert len(set(of_tags)) == 4
