@@ -16,7 +16,7 @@ Split = Callable[[str], list[str]]
 ANALYZER = "scripts-1"
 """Part of the version of everything that holds terms: change it when a text gets other terms."""
 _LONGEST_STEMMED = 64
-"""Characters of the longest word that is stemmed. Longer ones are no words."""
+"""Characters of the longest word that is stemmed, or whose terms are cached. Longer ones are no words."""
 _CACHED_GROUPS = 50_000
 _MOST_JOINED = 12
 """Parts of the longest group, such as #VeganRecipesOfTheDay, that is a term as a whole too."""
@@ -80,9 +80,17 @@ def _groups(text: str) -> list[str]:
     return found or [character for character in text if character.isalnum()]
 
 
-@lru_cache(maxsize=_CACHED_GROUPS)
 def _of_group(group: str, split: Split) -> tuple[tuple[str, str], ...]:
     """Return the words of a group with their stems. Most words of a text are in the cache."""
+    return _stemmed_once(group, split) if len(group) <= _LONGEST_STEMMED else _stemmed(group, split)
+
+
+@lru_cache(maxsize=_CACHED_GROUPS)
+def _stemmed_once(group: str, split: Split) -> tuple[tuple[str, str], ...]:
+    return _stemmed(group, split)
+
+
+def _stemmed(group: str, split: Split) -> tuple[tuple[str, str], ...]:
     return tuple((word, _stem(word)) for word in _words(group, split))
 
 
@@ -100,9 +108,8 @@ def _words(group: str, split: Split) -> Iterator[str]:
             if len(part) > 1 or not has_apostrophe:
                 yield from _of_word(part, split)
     joined = "".join(parts)
-    is_name = (
-        "." not in group and len(parts) <= _MOST_JOINED and not joined.isdigit()
-    )  # not 2.5, not the name of a host
+    # Not a number, such as 2.5, nor the name of a host.
+    is_name = "." not in group and len(parts) <= _MOST_JOINED and not joined.isdigit()
     if (is_acronym or is_name) and (joined.isascii() or not _is_unspaced(joined)):
         yield joined
 
