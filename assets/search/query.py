@@ -20,7 +20,8 @@ from assets.transforms.search.ranking import (
     near_ties,
     rank_accounts,
 )
-from assets.transforms.text.corpus import clean, spelled
+from assets.transforms.text.cleaning import clean
+from assets.transforms.text.corpus import spelled
 from resources.delta.table import LakeResource
 from resources.llm.embedder import EmbedderResource
 from resources.vectors.bm25 import SparseEncoder

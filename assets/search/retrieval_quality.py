@@ -18,7 +18,7 @@ from assets.search.query import Question, Searcher, find
 from assets.transforms.search.judgements import judged_accounts
 from assets.transforms.search.ranking import RANKING, Retriever, rank_accounts
 from assets.transforms.search.retrieval_metrics import RECALL_AT, Quality, better_retriever, percentiles
-from assets.transforms.text.corpus import clean
+from assets.transforms.text.cleaning import clean
 from resources.catalogues import catalogue_hash, load_verticals
 from resources.delta.state import LedgerResource
 from resources.delta.table import LakeResource, TableSpec, fingerprint

@@ -18,7 +18,7 @@ from assets.search.query import Question, find
 from assets.transforms.search.bm25 import weigh_query
 from assets.transforms.search.ranking import Retriever, rank_posts
 from assets.transforms.search.retrieval_metrics import TOLERANCE, Quality, better_retriever, percentiles
-from assets.transforms.text.corpus import clean
+from assets.transforms.text.cleaning import clean
 from pipelines.cli.evaluation.beir_folder import Document, JudgedCollection, open_collection
 from pipelines.cli.terminal import shown
 from resources.errors import InputError
