@@ -27,8 +27,8 @@ def sentences_are_quoted(lake: LakeResource) -> int:
     wrong = 0
     for bucket in sorted(int(key) for key in BUCKETS.get_partition_keys()):
         lines = pl.col("summary").str.split("\n")
-        said = lake.scan(SUMMARIES, bucket).select(post_id="post_ids", sentence=lines)
-        said = said.with_columns(whole=pl.col("post_id").list.len() == pl.col("sentence").list.len()).collect()
+        is_whole = pl.col("post_ids").list.len() == lines.list.len()
+        said = lake.scan(SUMMARIES, bucket).select(post_id="post_ids", sentence=lines, whole=is_whole).collect()
         wrong += said.filter(~pl.col("whole")).height
         cited = said.filter("whole").select("post_id", "sentence").explode("post_id", "sentence")
         posts = lake.scan(LAKE_POSTS, bucket).select("post_id", "text")
