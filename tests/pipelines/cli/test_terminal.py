@@ -64,6 +64,7 @@ def receipt(text: str) -> dict[str, Any]:
         "removed": {text: {text: 1}},
         "found_before": places,
         "found_after": places,
+        "not_searched": {text: text},
         "notes": [text],
         "account": text,
         "attempt": text,
@@ -87,7 +88,7 @@ RENDERERS: dict[str, Callable[[Console, str], None]] = {
     "status": lambda to, text: governor.show(to, [status(text)]),
     "erase": lambda to, text: erase._show(receipt(text), as_json=False),
     "scan": lambda to, text: erase._show_scan(
-        {"objects": 1, "bytes": 1, "layers": {text: {text: 1}}}, [], as_json=False
+        {"objects": 1, "bytes": 1, "layers": {text: {text: 1}}, "not_searched": {text: text}}, [], as_json=False
     ),
     "json": lambda to, text: print_json({text: [text]}),
 }
