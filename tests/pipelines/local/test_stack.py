@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import stat
@@ -144,7 +145,8 @@ def test_two_ups_at_once_start_one_stack_beside_an_unfinished_one(tmp_path: Path
         assert [process.returncode for process in both] == [0, 0]
         assert printed[0] == printed[1] == f"{EmbeddedStack.read(tmp_path / 'stack.json')}\n"
         # Of the two roots of everything that names this home, one is Postgres and one is S3.
-        servers = [str(tmp_path / "postgres"), f"-dir={tmp_path / 's3'}"]
+        cluster = embedded._Settings.of(tmp_path).servers(tmp_path)[0].process.marker
+        servers = [cluster, f"-dir={tmp_path / 's3'}"]
         found = [argument for arguments in every_command() for argument in arguments if argument in servers]
         assert sorted(found) == sorted(servers)
     finally:
@@ -270,6 +272,31 @@ def test_a_volume_gives_no_object_without_a_token(own: EmbeddedStack, module_hom
             connection.request(method, f"/{file_id[1]}")
             assert connection.getresponse().status == 401
     assert remembered(own) == (["kept"], b"kept")
+
+
+def test_what_another_user_made_in_the_temporary_folder_breaks_neither_up_nor_down(
+    own: EmbeddedStack, module_home: Path
+) -> None:
+    """SeaweedFS makes sockets of known names there. Nobody can unlink a folder, as nobody can another user's file."""
+    remember(own, "kept")
+    embedded.down(module_home)
+    ports = dict(zip(PORT_NAMES, embedded._Settings.of(module_home).s3_ports, strict=True))
+    made = [
+        Path(f"/tmp/seaweedfs-{name.replace('.', '-')}-{port}.sock")  # noqa: S108
+        for name, port in ports.items()
+        if name.endswith(".grpc")
+    ]
+    try:
+        for path in made:
+            path.mkdir()
+            (path / "file").touch()
+        again = embedded.up(module_home)
+        assert remembered(again) == (["kept"], b"kept")
+        embedded.down(module_home)
+        assert embedded.status(module_home) == {"postgres": False, "s3": False}
+    finally:
+        for path in made:
+            shutil.rmtree(path)
 
 
 def listening(pid: int) -> set[tuple[str, int]]:
