@@ -60,6 +60,7 @@ def s3_governor(  # noqa: PLR0913  # options of a command
         emf=emf,
     )
     settings.make_folder()
+    settings.tls()  # raises for certificates that cannot be read, before a token is made
     settings = replace(settings, token=read_token(token_file or _made_token(folder)))
     with on_stop(_finish_requests):
         serve(settings, lambda line: print(line, flush=True))  # noqa: T201  # scripts wait for this line

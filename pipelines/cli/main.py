@@ -7,7 +7,7 @@ import sys
 import warnings
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -45,6 +45,7 @@ app = typer.Typer(
 )
 EXAMPLE_SEARCHES = ("vegan recipes", "electric car reviews", "marathon training")
 FAILED = 1
+_UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__base__)
 
 # Commands import the lineage and its libraries themselves: these imports take seconds, and --help needs none of them.
 
@@ -52,7 +53,13 @@ FAILED = 1
 def main() -> None:
     """Run the command. Report an error in one line on stderr, and exit with its code."""
     try:
-        app()
+        sys.exit(app(standalone_mode=False) or 0)
+    except _UsageError as refused:  # typer would print its message with the control characters of the arguments
+        if message := refused.format_message():  # none beside the help
+            err.print(shown(f"cippus: {message}"), style="red", highlight=False, soft_wrap=True)
+        sys.exit(refused.exit_code)
+    except typer.Abort:
+        sys.exit(FAILED)
     except Exception as raised:
         error = as_cippus_error(raised)
         if error is None:  # a defect: the traceback is what helps
@@ -61,8 +68,9 @@ def main() -> None:
             from resources.s3 import usage
 
             error = usage.lost() or error  # clients of a lost governor report refused connections
-        sentence = f"cippus: {str(error).splitlines()[0]}"
-        err.print(shown(sentence), style="red", highlight=False, soft_wrap=True)
+        # A sentence about input is ours, whatever lines the input has. Libraries say more in further lines.
+        sentence = str(error) if isinstance(error, InputError) else str(error).splitlines()[0]
+        err.print(shown(f"cippus: {sentence}"), style="red", highlight=False, soft_wrap=True)
         sys.exit(error.exit_code)
 
 

@@ -133,7 +133,8 @@ def test_what_looks_like_markup_or_an_emoji_code_is_shown_as_it_is(name: str) ->
 @given(texts)
 def test_a_shown_text_is_the_text_with_its_controls_written_out(text: str) -> None:
     once = Text.from_markup(shown(f"<{text}>"), emoji=False).plain
-    assert not controls(once.replace("\t", ""))
+    assert not controls(once)
+    assert once.isprintable() or not once.splitlines()[1:]
     assert shown(once) == shown(f"<{text}>")
     if not controls(text) and text.isprintable():
         assert once == f"<{text}>"
@@ -141,6 +142,14 @@ def test_a_shown_text_is_the_text_with_its_controls_written_out(text: str) -> No
 
 def test_json_keeps_the_text() -> None:
     assert json.loads(printed(RENDERERS["json"], "\x1b\u202eé\ud800")) == {"\x1b\u202eé\ud800": ["\x1b\u202eé\ud800"]}
+
+
+@pytest.mark.parametrize("name", [name for name in RENDERERS if name != "json"])
+def test_no_text_of_data_begins_a_line(name: str) -> None:
+    """Such a line would look like one of the command's own."""
+    for text in ("a\ncippus: done", "a\r\ncippus: done", "a\x0bcippus: done", "a\u2028cippus: done"):
+        shown_lines = printed(RENDERERS[name], text).splitlines()
+        assert not [line for line in shown_lines if line.strip(" │┃").startswith("cippus: done")]
 
 
 def test_controls_are_written_as_python_writes_them() -> None:
