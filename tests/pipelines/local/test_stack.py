@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import psycopg
 import pytest
@@ -32,10 +33,13 @@ LISTENS = "0A"
 
 
 @pytest.fixture(scope="module")
-def module_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    home = tmp_path_factory.mktemp("own") / "home"
-    yield home
-    embedded.down(home)
+def module_home() -> Iterator[Path]:
+    """A home in a folder that other users may pass through, as they may through many people's home folders."""
+    with TemporaryDirectory(prefix="cippus-") as folder:
+        Path(folder).chmod(0o755)
+        home = Path(folder) / "home"
+        yield home
+        embedded.down(home)
 
 
 @pytest.fixture
@@ -319,6 +323,49 @@ def test_nothing_listens_beyond_loopback(own: EmbeddedStack, module_home: Path) 
     assert {port for _, port in found["Postgres"]} == {settings.postgres_port}
     assert {port for _, port in found["S3"]} == set(settings.s3_ports)
     assert {address for sockets in found.values() for address, _ in sockets} <= LOOPBACK
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="Only root can become another user.")
+def test_another_user_can_do_what_the_documentation_says_and_no_more(own: EmbeddedStack, module_home: Path) -> None:
+    """docs/security.md has this list."""
+    remember(own, "kept")
+    python = shutil.which("python3", path=os.defpath) or pytest.skip("there is no Python that other users may run")
+    settings = embedded._Settings.of(module_home)
+    found_pids = {name: pid for name, pid in pids(module_home).items() if pid}
+    ports = {"postgres": settings.postgres_port, **dict(zip(PORT_NAMES, settings.s3_ports, strict=True))}
+    there = {
+        "files": [str(module_home), *map(str, module_home.rglob("*"))],
+        "ports": ports,
+        "sockets": [str(path) for path in embedded.s3_server(module_home)._sockets],
+        "pids": found_pids,
+    }
+    done = subprocess.run(
+        [python, "-c", (Path(__file__).parents[2] / "worlds" / "other_user.py").read_text()],
+        input=json.dumps(there),
+        capture_output=True,
+        check=True,
+        text=True,
+        cwd="/",
+        user=54321,
+        group=54321,
+        extra_groups=[],
+    )
+    could = json.loads(done.stdout)
+    assert could["files"] == [f"see {module_home}"]
+    assert could["sockets"] == []
+    assert sorted(could["processes"]) == [f"read cmdline of {name}" for name in sorted(found_pids)]
+    answers = {name: [answer.partition(": ")[2] for answer in found] for name, found in could["ports"].items()}
+    get, delete, grpc, postgres = range(4)
+    assert answers["s3"][:2] == ["HTTP/1.1 403 Forbidden"] * 2
+    assert answers["master"][get] == "HTTP/1.1 200 OK", "the status page"
+    assert [answers[part][delete].split()[1] for part in ("master", "volume", "filer")] == ["404", "400", "404"]
+    assert [answers[part][get].split()[1] for part in ("volume", "filer")] == ["401", "404"]
+    assert {answers[f"{part}.grpc"][grpc] for part in ("s3", "master", "volume", "filer")} <= {
+        "",
+        "ConnectionResetError",
+    }
+    assert answers["postgres"][postgres].startswith("R"), "it asks for a password"
+    assert remembered(own) == (["kept"], b"kept")
 
 
 def test_secrets_are_in_files_of_the_owner_and_nowhere_else(own: EmbeddedStack, module_home: Path) -> None:
