@@ -288,10 +288,8 @@ class S3Resource(ConfigurableResource):  # type: ignore[type-arg]
     def delete_versions(self, objects: "Sequence[ObjectIdentifierTypeDef]") -> None:
         """Delete objects or versions of objects, 1,000 a request. Raises OSError for the first failure."""
         for start in range(0, len(objects), 1000):
-            answer = self.client.delete_objects(
-                Bucket=self.bucket,
-                Delete={"Objects": objects[start : start + 1000], "Quiet": True},
-            )
+            some = objects[start : start + 1000]
+            answer = self.client.delete_objects(Bucket=self.bucket, Delete={"Objects": some, "Quiet": True})
             for failure in answer.get("Errors", []):
                 raise OSError(f"{self.uri(failure.get('Key', ''))} could not be deleted: {failure.get('Code')}")
 
