@@ -12,6 +12,8 @@ Every other exception of this project derives from these; only `assets.transform
 import re
 from typing import ClassVar
 
+from resources.plain_text import plain_lines
+
 TRANSIENT_SQLSTATES = frozenset(
     {
         "08",  # connection lost, or not made
@@ -46,6 +48,10 @@ class CippusError(Exception):
 
     exit_code: ClassVar[int] = 1
     may_retry: ClassVar[bool] = False
+
+    def __str__(self) -> str:
+        """Return the message without control characters: values in it may come from data."""
+        return plain_lines(super().__str__())
 
 
 class PermanentFailure(CippusError):  # noqa: N818 -- a kind of failure, not one error

@@ -19,6 +19,7 @@ from dagster import (
 
 from resources.disk import full_disk
 from resources.errors import is_transient
+from resources.plain_text import plain_lines
 from resources.s3 import usage as s3_usage
 from resources.s3.usage import PrefixUsage, Usage
 from resources.settings import Environment, environment, home
@@ -60,7 +61,7 @@ def stopping_unless_transient() -> Iterator[None]:
         yield
     except Exception as error:
         full = None if environment() is Environment.PRODUCTION else full_disk(home())
-        sentence = str(full or error) or type(error).__name__
+        sentence = plain_lines(str(full or error)) or type(error).__name__
         dagster.get_dagster_logger().error(sentence)
         if full is not None:
             raise Failure(description=sentence, allow_retries=False) from error

@@ -5,11 +5,24 @@ import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from pipelines.cli import doctor, erase, estimate, evaluate, governor, index, lake, measure, presentation, search, spend
+from pipelines.cli import (
+    doctor,
+    erase,
+    estimate,
+    evaluate,
+    governor,
+    index,
+    lake,
+    measure,
+    presentation,
+    readmit,
+    search,
+    spend,
+)
 from pipelines.cli.terminal import Json, err, out, print_json, require_stack, shown
 from pipelines.local.run_lock import only_run
 from resources.errors import InputError, as_cippus_error
@@ -27,6 +40,7 @@ app = typer.Typer(
 )
 EXAMPLE_SEARCHES = ("vegan recipes", "electric car reviews", "marathon training")
 FAILED = 1
+_UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__base__)
 
 # Commands import the lineage and its libraries themselves: these imports take seconds, and --help needs none of them.
 
@@ -34,7 +48,13 @@ FAILED = 1
 def main() -> None:
     """Run the command. Report an error in one line on stderr, and exit with its code."""
     try:
-        app()
+        sys.exit(app(standalone_mode=False) or 0)
+    except _UsageError as refused:  # typer would print its message with the control characters of the arguments
+        if message := refused.format_message():  # none beside the help
+            err.print(shown(f"cippus: {message}"), style="red", highlight=False, soft_wrap=True)
+        sys.exit(refused.exit_code)
+    except typer.Abort:
+        sys.exit(FAILED)
     except (SystemExit, KeyboardInterrupt):
         raise
     except BaseException as raised:  # panics of Rust libraries are no Exception
@@ -45,8 +65,9 @@ def main() -> None:
             from resources.s3 import usage
 
             error = usage.lost() or error  # clients of a lost governor report refused connections
-        sentence = f"cippus: {str(error).splitlines()[0]}"
-        err.print(shown(sentence), style="red", highlight=False, soft_wrap=True)
+        # A sentence about input is ours, whatever lines the input has. Libraries say more in further lines.
+        sentence = str(error) if isinstance(error, InputError) else str(error).splitlines()[0]
+        err.print(shown(f"cippus: {sentence}"), style="red", highlight=False, soft_wrap=True)
         sys.exit(error.exit_code)
 
 
@@ -174,6 +195,7 @@ app.command()(search.search)
 app.command()(index.reconcile)
 app.command()(index.rollback)
 app.command()(erase.erase)
+app.command()(readmit.readmit)
 app.command("s3-governor")(governor.s3_governor)
 
 

@@ -42,7 +42,8 @@ CODE_LINES = re.findall(r"^    (\S.*)$", PROSE, re.MULTILINE)
 FOREIGN_NAMES = {
     ".venv/bin/python -m tests.pipelines.test_definitions", "create_collection", "reference/",
     ".cippus", ".venv", ".venv/bin/cippus", ".venv/bin/pre-commit install", "If-None-Match", "pg_monitor",
-    "erasure/", "left_in", "pg_read_all_stats", "public", "_SUCCESS", "post", "account", "ledger/", "quicksight/",
+    "erasure/", "erasure/lifted/", "left_in", "not_searched",
+    "pg_read_all_stats", "public", "_SUCCESS", "post", "account", "ledger/", "quicksight/",
     "docs/_build/html", "docs/reference/", "now()", "ARGS=--json", 'ARGS="-k words"', "cippus --help",
     "dense", "bm25", "hybrid", "dagster-k8s/config", "dg dev", "dg check defs", "dg list defs", "dagster.yaml",
 }  # fmt: skip

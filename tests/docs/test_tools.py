@@ -31,8 +31,20 @@ def test_ci_runs_what_a_person_runs() -> None:
     script = (ROOT / ".ci" / "run").read_text()
     assert "set -euo pipefail" in script
     called = re.findall(r"^make ([a-z]+)$", script, re.MULTILINE)
-    assert called == ["check", "test"]
-    assert "CI is `.ci/run`: `make check` and `make test`." in README
+    assert called == ["check", "audit", "test"]
+    assert "CI is `.ci/run`: `make check`, `make audit` and `make test`." in README
+
+
+@pytest.mark.parametrize(("code", "passes"), [(0, True), (1, False), (2, True), (101, False)])
+def test_an_audit_fails_on_what_it_finds_and_not_on_a_missing_network(code: int, passes: bool, tmp_path: Path) -> None:
+    uv = tmp_path / "uv"
+    uv.write_text(f'#!/bin/sh\necho "$@"\nexit {code}\n')
+    uv.chmod(0o755)
+    make = ["make", "--no-print-directory", "-o", ".venv/.ready", "audit", f"bin={tmp_path}"]
+    done = subprocess.run(make, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert "audit --locked" in done.stdout
+    assert (done.returncode == 0) is passes
+    assert ("Not audited" in done.stdout.splitlines()[-1]) is (code == 2)
 
 
 def test_make_check_builds_the_docs_and_fails_on_a_warning() -> None:

@@ -284,6 +284,7 @@ def test_policy_grants_named_actions_on_the_charts_bucket_and_secret() -> None:
     ("iam-exports.json", {"s3:ListBucket", "s3:GetObject", "kms:Decrypt"}),
     ("iam-redshift.json", {
         "redshift-data:ExecuteStatement", "redshift-data:DescribeTable", "redshift-data:DescribeStatement",
+        "redshift-data:GetStatementResult",
         "redshift-data:CancelStatement", "redshift-serverless:GetCredentials",
     }),
     ("iam-redshift-unload.json", {"s3:ListBucket", "s3:GetBucketLocation", "s3:PutObject", "s3:GetObject"}),
