@@ -5,14 +5,13 @@ from dataclasses import dataclass, field
 
 import polars as pl
 import pyarrow as pa
-from dagster import AssetExecutionContext, MaterializeResult
+from dagster import AssetExecutionContext
 
 from assets.dropped_files import report as read_in_process
 from assets.dropped_files import report_limits, too_large
 from assets.framework.asset import asset
 from assets.framework.incremental import RunMetrics, Stage, record_intake, refresh_table
 from assets.lake import LAKE_ACCOUNTS
-from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
 from assets.transforms.audience import Report, judge, without_accounts
 from assets.transforms.erasure import ErasedAccounts
 from assets.transforms.source.arrivals import digest, outstanding
@@ -20,7 +19,7 @@ from assets.transforms.source.schema import account_bucket
 from resources.catalogues import audience as catalogue
 from resources.catalogues.audience import load_audience_columns
 from resources.delta.state import LedgerResource
-from resources.delta.table import BUCKET, Changes, LakeResource, TableSpec
+from resources.delta.table import BUCKET, Changes, LakeResource, TableSpec, fingerprint
 from resources.erasure.tombstones import ErasureResource
 from resources.isolation import process as isolation
 from resources.isolation.process import UnreadableFileError
@@ -28,7 +27,6 @@ from resources.raw.quarantine import QuarantineResource
 from resources.s3.client import S3Object, S3Resource
 from resources.settings import bucket_count
 
-GROUP = "audience"
 LANDING = catalogue.LANDING
 _READING = "2"
 """Change it to have every file read again. Another column map has the same effect by itself."""
@@ -58,8 +56,10 @@ def report_rule() -> str:
 
 
 @asset(
-    key=["audience", "reports"],
-    group_name=GROUP,
+    table=REPORTS,
+    code_version=_READING,
+    partitions_def=None,  # a file has rows of all buckets
+    backfill_policy=None,
     description="Shares of audiences as reported, known account or not. One row per account, dimension, value, date "
     "and file. From the CSV files in landing/audience/; each version of a file is read once.",
     owners=["team:analytics"],
@@ -72,7 +72,7 @@ def reports(
     ledger: LedgerResource,
     quarantine: QuarantineResource,
     erasures: ErasureResource,
-) -> MaterializeResult[None]:
+) -> RunMetrics:
     """Replace the rows of new and overwritten files, and delete the rows of deleted files.
 
     A file is recorded after its rows are committed. After a crash in between, the next run reads it again and replaces
@@ -96,10 +96,11 @@ def reports(
     ledger.forget_taken(REPORTS.name, gone)
     taken = digest((item for item in listed if item.key not in reading.missed), rule)
     record_intake(context, ledger, REPORTS.name, taken)
-    held = lake.contents(REPORTS).values()
+    held = [found for _, found in sorted(lake.contents(REPORTS).items())]
     tally.rows, tally.size_bytes = sum(found.rows for found in held), sum(found.size_bytes for found in held)
+    tally.fingerprint = fingerprint(found.fingerprint for found in held)
     tally.counts.update(files=len(listed), files_taken=len(fresh) - len(reading.missed), files_gone=len(gone))
-    return tally.result()
+    return tally
 
 
 def _delete_rows(lake: LakeResource, keys: Iterable[str | None]) -> None:
@@ -175,11 +176,8 @@ def _batches(files: Iterable[tuple[str, pl.DataFrame]]) -> Iterator[dict[str, pl
 
 
 @asset(
-    key=["audience", "demographics"],
+    table=DEMOGRAPHICS,
     deps=[["audience", "reports"], ["lake", "accounts"]],
-    partitions_def=BUCKETS,
-    backfill_policy=ALL_IN_ONE_RUN,
-    group_name=GROUP,
     description="Who follows the live accounts. One row per account, dimension (age, gender, country, language, "
     "interest), value, date and file: the share of the audience in percent. From audience/reports.",
     owners=["team:analytics"],
@@ -191,7 +189,7 @@ def demographics(
     ledger: LedgerResource,
     quarantine: QuarantineResource,
     erasures: ErasureResource,
-) -> MaterializeResult[None]:
+) -> RunMetrics:
     """Keep the reported rows of a stale bucket's live accounts. An account that comes later gets its rows then."""
     erased = erasures.tombstones()
 

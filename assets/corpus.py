@@ -2,12 +2,11 @@
 
 import polars as pl
 import pyarrow as pa
-from dagster import AssetExecutionContext, MaterializeResult
+from dagster import AssetExecutionContext
 
 from assets.framework.asset import asset
 from assets.framework.incremental import RunMetrics, Stage, refresh_table
 from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS
-from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
 from assets.transforms.source.schema import TIMESTAMP
 from assets.transforms.text import corpus
 from assets.transforms.text.chunking import CHUNKING, chunk_text
@@ -18,7 +17,6 @@ from resources.models.embedder import EmbeddingModel
 from resources.models.languages import LANGUAGE_MODEL, identify
 from resources.vectors.bm25 import SPARSE_ENCODING, SparseEncoder
 
-GROUP = "corpus"
 DECISIONS = TableSpec(
     "corpus/decisions",
     pa.schema(
@@ -82,17 +80,15 @@ DECIDING = Stage(DECISIONS.name, (LAKE_POSTS, LAKE_ACCOUNTS), version=corpus.DEC
 
 
 @asset(
-    key=["corpus", "decisions"],
+    table=DECISIONS,
+    code_version=corpus.DECISION_RULES,
     deps=[["lake", "posts"], ["lake", "accounts"]],
-    partitions_def=BUCKETS,
-    backfill_policy=ALL_IN_ONE_RUN,
-    group_name=GROUP,
     description="Which posts are searched. One row per post of the lake: in the corpus, or the reason why not and the "
     "post that it repeats.",
     owners=["team:search"],
     kinds={"delta", "polars"},
 )
-def decisions(context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource) -> MaterializeResult[None]:
+def decisions(context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource) -> RunMetrics:
     """Decide the posts of a stale bucket's accounts of which a post or the account itself changed.
 
     Memory grows with a bucket's posts, whose input hashes are compared.
@@ -118,19 +114,14 @@ def decisions(context: AssetExecutionContext, lake: LakeResource, ledger: Ledger
 
 
 @asset(
-    key=["corpus", "decision_counts"],
+    table=DECISION_COUNTS,
     deps=[["corpus", "decisions"]],
-    partitions_def=BUCKETS,
-    backfill_policy=ALL_IN_ONE_RUN,
-    group_name=GROUP,
     description="How many posts are in the corpus. One row per account bucket and reason to leave a post out (`kept` "
     "for posts that are in), counted from corpus/decisions.",
     owners=["team:search"],
     kinds={"delta", "polars"},
 )
-def decision_counts(
-    context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource
-) -> MaterializeResult[None]:
+def decision_counts(context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource) -> RunMetrics:
     """Count the decisions of a stale bucket by reason."""
 
     def count(bucket: int | None, _current: pl.DataFrame, _tally: RunMetrics) -> pl.DataFrame:
@@ -141,11 +132,9 @@ def decision_counts(
 
 
 @asset(
-    key=["corpus", "cippus_text"],
+    table=CHUNKS,
+    code_version=f"{CHUNKING}/{LANGUAGE_MODEL}/{SPARSE_ENCODING}/{corpus.ATTRIBUTE_RULES}",
     deps=[["corpus", "decisions"], ["lake", "posts"], ["lake", "accounts"]],
-    partitions_def=BUCKETS,
-    backfill_policy=ALL_IN_ONE_RUN,
-    group_name=GROUP,
     description="The text that is embedded. One row per chunk of a post in the corpus: clean text of at most the "
     "encoder's length, its language, its account, a stable point id and a content hash.",
     owners=["team:search"],
@@ -153,7 +142,7 @@ def decision_counts(
 )
 def chunks(
     context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource, embedder: EmbedderResource
-) -> MaterializeResult[None]:
+) -> RunMetrics:
     """Chunk the posts of a stale bucket that are in the corpus. Texts that were chunked before are not read again."""
     model = embedder.model()
     recipe = f"{CHUNKING}/{model.tokenizer.name}/{LANGUAGE_MODEL}/{SPARSE_ENCODING}"
@@ -229,17 +218,15 @@ _OF_TEXT = (
 
 
 @asset(
-    key=["corpus", "terms"],
+    table=TERMS,
+    code_version="2",
     deps=[["corpus", "cippus_text"]],
-    partitions_def=BUCKETS,
-    backfill_policy=ALL_IN_ONE_RUN,
-    group_name=GROUP,
     description="How common each search term is. One row per account bucket and BM25 term: the number of chunks with "
     "it, from corpus/cippus_text. Search computes its corpus-wide IDF weights from it.",
     owners=["team:search"],
     kinds={"delta"},
 )
-def terms(context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource) -> MaterializeResult[None]:
+def terms(context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource) -> RunMetrics:
     """Count the document frequencies of a stale bucket."""
 
     def count(bucket: int | None, _current: pl.DataFrame, _tally: RunMetrics) -> pl.DataFrame:

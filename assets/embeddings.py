@@ -8,12 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
-from dagster import AssetExecutionContext, MaterializeResult
+from dagster import AssetExecutionContext
 
 from assets.corpus import CHUNKS
 from assets.framework.asset import asset
 from assets.framework.incremental import RunMetrics, Stage, refresh
-from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
 from resources.delta.state import LedgerResource
 from resources.delta.table import Changes, LakeResource, TableSpec
 from resources.errors import InputError
@@ -21,7 +20,6 @@ from resources.llm.embedder import EmbedderResource
 from resources.models.embedder import EmbeddingModel
 from resources.vectors.store import SLICE, VectorStore
 
-GROUP = "embedding"
 FLUSH_VECTORS, FLUSH_SECONDS = 16_384, 60.0
 """A commit carries so many vectors (25 MB), or the work of so many seconds, whichever comes first."""
 WINDOW_TEXTS = 65_536
@@ -50,11 +48,8 @@ account's vectors are stored together; another account with the same text in tha
 
 
 @asset(
-    key=["embedding", "cippus_text"],
+    table=VECTORS,
     deps=[["corpus", "cippus_text"]],
-    partitions_def=BUCKETS,
-    backfill_policy=ALL_IN_ONE_RUN,
-    group_name=GROUP,
     description="Unit vectors of the corpus: one row per bucket, content hash and model. Only texts that no bucket "
     "has embedded are sent to the encoder.",
     owners=["team:search"],
@@ -62,7 +57,7 @@ account's vectors are stored together; another account with the same text in tha
 )
 def vectors(
     context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource, embedder: EmbedderResource
-) -> MaterializeResult[None]:
+) -> RunMetrics:
     """Embed or copy the vectors that stale buckets lack, in commits of bounded size."""
     model, store = embedder.model(), VectorStore(lake, VECTORS)
     places: list[pl.DataFrame] = []  # (account_bucket, content_hash) of this run's texts, looked up once
@@ -91,7 +86,7 @@ def vectors(
     stage = Stage(VECTORS.name, (CHUNKS,), version=model.name)
     tally = refresh(context, lake, ledger, stage, lambda buckets: lake.contents(VECTORS, buckets), embed)
     tally.counts.update(embedded=0, copied=0)
-    return tally.result()
+    return tally
 
 
 def _hashes(lake: LakeResource, buckets: Sequence[int]) -> pl.DataFrame:

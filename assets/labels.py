@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import polars as pl
 import pyarrow as pa
-from dagster import AssetExecutionContext, MaterializeResult
+from dagster import AssetExecutionContext
 
 from assets.dropped_files import label_rows, too_large
 from assets.framework.asset import asset
@@ -22,7 +22,6 @@ from resources.isolation.process import UnreadableFileError
 from resources.raw.quarantine import QuarantineResource
 from resources.s3.client import S3Object, S3Resource
 
-GROUP = "label"
 LANDING = "landing/labels/"
 GOLD = TableSpec(
     "label/gold",
@@ -48,9 +47,9 @@ _READING = "2"
 
 
 @asset(
-    key=["label", "gold"],
+    table=GOLD,
+    code_version=_READING,
     deps=[["lake", "posts"], ["lake", "accounts"]],
-    group_name=GROUP,
     description="Labels that people agreed on. One row per labelled post or account and vertical: whether it belongs "
     "to the vertical by the majority of its annotators, how many they were, and how far they agree. "
     "From the Parquet files in landing/labels/.",
@@ -64,7 +63,7 @@ def gold(
     ledger: LedgerResource,
     quarantine: QuarantineResource,
     erasures: ErasureResource,
-) -> MaterializeResult[None]:
+) -> RunMetrics:
     """Read every label file, each in a process of its own. Memory grows with the labels, which people write by hand.
 
     Labels of erased accounts are left out, of the quarantine as well.

@@ -4,12 +4,11 @@ from collections.abc import Callable
 
 import polars as pl
 import pyarrow as pa
-from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult
+from dagster import AssetExecutionContext, AssetsDefinition
 
 from assets.framework.asset import asset
 from assets.framework.incremental import RunMetrics, Stage, refresh_table
 from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS, LAKE_TESTIMONIALS
-from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
 from assets.summaries import SUMMARIES
 from assets.transforms import marts
 from assets.transforms.source.schema import TIMESTAMP
@@ -18,7 +17,6 @@ from resources.catalogues import catalogue_hash, load_verticals
 from resources.delta.state import LedgerResource
 from resources.delta.table import LakeResource, TableSpec
 
-GROUP = "mart"
 _TEXT, _LONG, _REAL = pa.string(), pa.int64(), pa.float64()
 
 
@@ -137,16 +135,13 @@ def _mart(
     spec: TableSpec, stage: Stage, compute: Callable[[LakeResource, int | None], pl.DataFrame], description: str
 ) -> AssetsDefinition:
     @asset(
-        key=spec.name.split("/"),
+        table=spec,
         deps=[of.name.split("/") for of in stage.inputs],
-        partitions_def=BUCKETS if spec.partitioned else None,
-        backfill_policy=ALL_IN_ONE_RUN if spec.partitioned else None,
-        group_name=GROUP,
         description=description,
         owners=["team:analytics"],
         kinds={"delta", "polars"},
     )
-    def mart(context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource) -> MaterializeResult[None]:
+    def mart(context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource) -> RunMetrics:
         def rows(bucket: int | None, _current: pl.DataFrame, _tally: RunMetrics) -> pl.DataFrame:
             return compute(lake, bucket)
 

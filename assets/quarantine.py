@@ -2,7 +2,7 @@
 
 import polars as pl
 import pyarrow as pa
-from dagster import AssetExecutionContext, AssetKey, MaterializeResult, MetadataValue, TableRecord
+from dagster import AssetExecutionContext, AssetKey, MetadataValue, TableRecord
 
 from assets.framework.asset import asset
 from assets.framework.incremental import RunMetrics, Stage, refresh
@@ -14,7 +14,6 @@ from resources.raw.quarantine import QuarantineResource
 from resources.s3.client import S3Resource
 from resources.sources.rds_export import RdsExportResource
 
-GROUP = "quarantine"
 _FILES_SHOWN = 100
 QUARANTINE = TableSpec(
     "quarantine/rows",
@@ -31,12 +30,11 @@ QUARANTINE = TableSpec(
 
 
 @asset(
-    key=["quarantine", "rows"],
+    table=QUARANTINE,
     deps=[
         *(AssetKey(["lake", name]) for name in SOURCE_TABLES),
         *(["label", "gold"], ["audience", "reports"], ["audience", "demographics"]),
     ],
-    group_name=GROUP,
     description="Rejected rows of every stage: one row per rejected row and reason, with the number of copies.",
     owners=["team:data-engineering"],
     kinds={"delta", "s3"},
@@ -48,7 +46,7 @@ def rows(
     ledger: LedgerResource,
     quarantine: QuarantineResource,
     rds_exports: RdsExportResource,
-) -> MaterializeResult[None]:
+) -> RunMetrics:
     """Collect the rejected rows of every stage in one table. The metadata lists dropped files that no stage reads."""
     stage = Stage(QUARANTINE.name, inputs=(), version=quarantine.fingerprint(), partitioned=False)
 
@@ -63,11 +61,10 @@ def rows(
     tally = refresh(context, lake, ledger, stage, lambda _: lake.contents(QUARANTINE), collect)
     unread = files_not_taken(s3, rds_exports)
     tally.counts["files_not_taken"] = len(unread)
-    result = tally.result()
-    if not unread:
-        return result
-    shown = [TableRecord({"file": one.key, "reason": one.reason}) for one in unread[:_FILES_SHOWN]]
-    return result._replace(metadata={**(result.metadata or {}), "unread_files": MetadataValue.table(shown)})
+    if unread:
+        shown = [TableRecord({"file": one.key, "reason": one.reason}) for one in unread[:_FILES_SHOWN]]
+        tally.notes["unread_files"] = MetadataValue.table(shown)
+    return tally
 
 
 ASSETS = [rows]

@@ -4,13 +4,11 @@ from dagster import AssetSpec
 
 from assets.transforms.source.schema import SOURCE_TABLES, SourceTable
 
-GROUP = "rds"
-
 
 def _external(table: SourceTable) -> AssetSpec:
     return AssetSpec(
         key=["rds", table.name],
-        group_name=GROUP,
+        group_name="rds",
         description=f"Table public.{table.name} of the source database. One row per {table.key}.",
         owners=["team:data-engineering"],
         kinds={"postgres"},

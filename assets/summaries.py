@@ -2,19 +2,17 @@
 
 import polars as pl
 import pyarrow as pa
-from dagster import AssetExecutionContext, MaterializeResult
+from dagster import AssetExecutionContext
 
 from assets.corpus import CHUNKS
 from assets.embeddings import VECTORS, with_vectors
 from assets.framework.asset import asset
 from assets.framework.incremental import RunMetrics, Stage, refresh_table
-from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
 from assets.transforms.summaries import current_summaries, summarise, text_names
 from resources.delta.state import LedgerResource
 from resources.delta.table import LakeResource, TableSpec, fingerprint
 from resources.llm.embedder import EmbedderResource
 
-GROUP = "summary"
 SUMMARIES = TableSpec(
     "summary/account_summaries",
     pa.schema(
@@ -37,11 +35,9 @@ _RECIPE = "4"
 
 
 @asset(
-    key=["summary", "account_summaries"],
+    table=SUMMARIES,
+    code_version=_RECIPE,
     deps=[["corpus", "cippus_text"], ["embedding", "cippus_text"]],
-    partitions_def=BUCKETS,
-    backfill_policy=ALL_IN_ONE_RUN,
-    group_name=GROUP,
     description="Each account in its most representative posts, quoted; no text is generated. One row per account: "
     "the summary and the ids of the quoted posts. Made again when a quoted post or 5 % of the account's texts changed.",
     owners=["team:data-science"],
@@ -49,7 +45,7 @@ _RECIPE = "4"
 )
 def account_summaries(
     context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource, embedder: EmbedderResource
-) -> MaterializeResult[None]:
+) -> RunMetrics:
     """Summarise the accounts of a stale bucket whose texts changed. Only the vectors of those accounts are read."""
     model = embedder.model()
     recipe = fingerprint([_RECIPE, model.name])

@@ -4,14 +4,13 @@ from threading import Lock
 
 import polars as pl
 import pyarrow as pa
-from dagster import AssetExecutionContext, MaterializeResult
+from dagster import AssetExecutionContext
 
 from assets.corpus import CHUNKS
 from assets.embeddings import VECTORS, with_vectors
 from assets.framework.asset import asset
 from assets.framework.incremental import RunMetrics, Stage, refresh_table
 from assets.labels import GOLD
-from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
 from assets.transforms.verticals import (
     ACCOUNT,
     POST,
@@ -27,7 +26,7 @@ from resources.delta.state import LedgerResource
 from resources.delta.table import LakeResource, TableSpec, fingerprint
 from resources.llm.embedder import EmbedderResource
 
-GROUP = "vertical"
+_SCORING = "4"
 _ITEM_COLUMNS = [
     ("account_bucket", pa.int32()),
     ("item_kind", pa.string()),
@@ -69,11 +68,9 @@ THRESHOLDS = TableSpec(
 
 
 @asset(
-    key=["vertical", "scores"],
+    table=SCORES,
+    code_version=_SCORING,
     deps=[["corpus", "cippus_text"], ["embedding", "cippus_text"]],
-    partitions_def=BUCKETS,
-    backfill_policy=ALL_IN_ONE_RUN,
-    group_name=GROUP,
     description="How near posts and accounts are to the verticals. One row per post or account: a score per vertical "
     "of the catalogue, from the vectors of its text and of the vertical's descriptions. No labels are needed.",
     owners=["team:data-science"],
@@ -81,10 +78,10 @@ THRESHOLDS = TableSpec(
 )
 def scores(
     context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource, embedder: EmbedderResource
-) -> MaterializeResult[None]:
+) -> RunMetrics:
     """Score the posts and accounts of a stale bucket. Only the vectors of new and changed texts are read."""
     verticals, model = load_verticals(), embedder.model()
-    recipe = fingerprint(["4", catalogue_hash(verticals), model.name])
+    recipe = fingerprint([_SCORING, catalogue_hash(verticals), model.name])
     lock, described = Lock(), dict[str, Vectors]()
 
     def of_bucket(bucket: int | None, current: pl.DataFrame, tally: RunMetrics) -> pl.DataFrame:
@@ -113,15 +110,14 @@ def scores(
 
 
 @asset(
-    key=["vertical", "thresholds"],
+    table=THRESHOLDS,
     deps=[["vertical", "scores"], ["label", "gold"]],
-    group_name=GROUP,
     description="The score from which a vertical's tag is given. One row per item kind (post or account) and vertical: "
     "the threshold fitted on label/gold with its F1, or the catalogue's default where labels are too few.",
     owners=["team:data-science"],
     kinds={"delta", "numpy"},
 )
-def thresholds(context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource) -> MaterializeResult[None]:
+def thresholds(context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource) -> RunMetrics:
     """Fit the thresholds. Only the scores of labelled items are read."""
     verticals = load_verticals()
 
@@ -139,17 +135,14 @@ def thresholds(context: AssetExecutionContext, lake: LakeResource, ledger: Ledge
 
 
 @asset(
-    key=["vertical", "tags"],
+    table=TAGS,
     deps=[["vertical", "scores"], ["vertical", "thresholds"]],
-    partitions_def=BUCKETS,
-    backfill_policy=ALL_IN_ONE_RUN,
-    group_name=GROUP,
     description="The verticals that posts and accounts belong to. One row per post or account and vertical whose score "
     "reaches the threshold.",
     owners=["team:data-science"],
     kinds={"delta", "polars"},
 )
-def tags(context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource) -> MaterializeResult[None]:
+def tags(context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource) -> RunMetrics:
     """Tag the posts and accounts of a stale bucket."""
 
     def of_bucket(bucket: int | None, _current: pl.DataFrame, _tally: RunMetrics) -> pl.DataFrame:

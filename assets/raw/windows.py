@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import pyarrow as pa
-from dagster import AssetExecutionContext, AssetsDefinition, Config, MaterializeResult, ResourceParam
+from dagster import AssetExecutionContext, AssetsDefinition, Config, ResourceParam
 
 from assets.framework.asset import asset
 from assets.framework.incremental import RunMetrics
@@ -19,14 +19,13 @@ from assets.transforms.source.key_comparison import VanishedLimit
 from assets.transforms.source.schema import REASON, SOURCE_TABLES, SourceTable
 from resources.delta.table import LakeResource
 from resources.erasure.tombstones import ErasureResource
-from resources.errors import PermanentFailure, TransientFailure
+from resources.errors import InputError, PermanentFailure, TransientFailure
 from resources.raw.quarantine import QuarantineResource
 from resources.raw.store import EXPORT, Manifest, RawStoreResource
 from resources.settings import bucket_count, clock_skew_seconds
 from resources.sources.protocol import LiveSource, Source
 from resources.sources.rds_export import RdsExportResource
 
-GROUP = "raw"
 _LOG_EVERY_ROWS = 500_000
 _HELD_BACK_SECONDS = 60
 """Lag of the high-water mark from which the transaction that holds it back is named in the metadata."""
@@ -43,12 +42,19 @@ class RawConfig(Config):
     max_vanished_share: float = VanishedLimit.share
     max_vanished_keys: int = VanishedLimit.keys
 
+    def limit(self) -> VanishedLimit | None:
+        """Return the limit on missing keys, None if it is lifted. Raise InputError: Dagster checks types at launch."""
+        if not 0 <= self.max_vanished_share <= 1:
+            raise InputError(f"max_vanished_share is {self.max_vanished_share:g}; it must be between 0 and 1.")
+        if self.max_vanished_keys < 0:
+            raise InputError(f"max_vanished_keys is {self.max_vanished_keys}; it must be 0 or more.")
+        return None if self.allow_vanished else VanishedLimit(self.max_vanished_share, self.max_vanished_keys)
+
 
 def _extract(table: SourceTable) -> AssetsDefinition:
     @asset(
         key=["raw", table.name],
         deps=[["rds", table.name]],
-        group_name=GROUP,
         description=f"Rows of public.{table.name} as extracted, in windows along updated_at. "
         f"One row per version of a {table.key}.",
         owners=["team:data-engineering"],
@@ -63,8 +69,8 @@ def _extract(table: SourceTable) -> AssetsDefinition:
         lake: LakeResource,
         quarantine: QuarantineResource,
         erasures: ErasureResource,
-    ) -> MaterializeResult[None]:
-        tally, held_back = RunMetrics(), dict[str, str | int]()
+    ) -> RunMetrics:
+        tally, limit = RunMetrics(), config.limit()
         chosen = rds_exports.open(config.export_id, [table.name]) if config.export_id else source
 
         def on_rejects(rejects: pl.DataFrame) -> None:
@@ -88,18 +94,23 @@ def _extract(table: SourceTable) -> AssetsDefinition:
             context.log.warning(superseded, table.name, config.export_id, found.superseded_by)
         if isinstance(chosen, LiveSource):
             _count_ahead(context, tally, chosen, table, found)
-            held_back = _held_back(context, chosen, found)
+            tally.notes = _held_back(context, chosen, found)
         if config.export_id and _is_unjudged(raw_store.newest(chosen.name, table.name), config.export_id):
-            limit = VanishedLimit(config.max_vanished_share, config.max_vanished_keys)
             judged = KeyReconciliation(
                 *(chosen, raw_store, lake, quarantine, table, spec, count, skew, keep),
-                limit=None if config.allow_vanished else limit,
+                limit=limit,
             ).run_guarded()
             tally.counts["vanished"] += judged.vanished
-        result = tally.result()
-        return result._replace(metadata={**(result.metadata or {}), **held_back})
+        tally.fingerprint = _version(raw_store, table)
+        return tally
 
     return extract
+
+
+def _version(raw_store: RawStoreResource, table: SourceTable) -> str:
+    """Return the data version of a table's windows: the number of the last window of each source."""
+    numbers = {source: raw_store.numbers(source, table.name) for source in raw_store.sources(table.name)}
+    return " ".join(f"{source}/{of_source[-1]}" for source, of_source in sorted(numbers.items()) if of_source)
 
 
 def keeping(erased: ErasedAccounts, counts: Counter[str]) -> Keep:

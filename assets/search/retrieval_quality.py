@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 import pyarrow as pa
-from dagster import AssetExecutionContext, MaterializeResult, MetadataValue
+from dagster import AssetExecutionContext, MetadataValue
 
 from assets.corpus import CHUNKS, TERMS
 from assets.embeddings import VECTORS
@@ -28,7 +28,6 @@ from resources.vectors.index import VectorIndex
 from resources.vectors.resource import QdrantResource
 from resources.vectors.values import SearchFilter
 
-GROUP = "search"
 _MARKUP = re.compile(r"[\\`*_\[\]<>|~$&#!]")
 LIMIT_TIMED = 10  # accounts of a timed search: the default of `cippus search`
 QUESTIONS_TIMED = 20  # about so many complete searches are timed; each reads the counts of its terms
@@ -50,10 +49,10 @@ QUALITY = TableSpec(
 
 
 @asset(
-    key=["search", "retrieval_quality"],
+    table=QUALITY,
+    code_version=RANKING,
     deps=[["qdrant", "promotion"], ["corpus", "terms"], ["label", "gold"]],
     pool="qdrant",
-    group_name=GROUP,
     description="Quality of dense, BM25 and hybrid search on gold labels: one row per description of a vertical, with "
     "nDCG@10 and recall@100.",
     owners=["team:search"],
@@ -65,7 +64,7 @@ def retrieval_quality(
     ledger: LedgerResource,
     embedder: EmbedderResource,
     qdrant: QdrantResource,
-) -> MaterializeResult[None]:
+) -> RunMetrics:
     """Search for every description of every vertical that has gold labels.
 
     Relevant accounts are those that gold assigns to the vertical; an account without its own judgement is relevant
@@ -100,9 +99,9 @@ def retrieval_quality(
     served = serving.id if serving else "none"  # another generation may find other posts
     version = fingerprint([RANKING, SPARSE_ENCODING, embedder.model().name, catalogue_hash(verticals), served])
     stage = Stage(QUALITY.name, (CHUNKS, VECTORS, TERMS, GOLD), version, partitioned=False)
-    result = refresh_table(context, lake, ledger, stage, QUALITY, ask)
-    figures = summary(lake.scan(QUALITY).collect(), seconds)
-    return MaterializeResult(metadata={**(result.metadata or {}), **figures})
+    metrics = refresh_table(context, lake, ledger, stage, QUALITY, ask)
+    metrics.notes |= summary(lake.scan(QUALITY).collect(), seconds)
+    return metrics
 
 
 def _answered(index: VectorIndex, question: Question, grades: Mapping[str, int]) -> dict[str, float]:

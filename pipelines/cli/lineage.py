@@ -22,6 +22,7 @@ from dagster import (
 )
 from rich.console import Console
 
+from assets.framework.reporting import run_totals
 from pipelines.cli.console import LineageProgress
 from pipelines.cli.supervisor import on_stop
 from pipelines.definitions import defs
@@ -120,10 +121,9 @@ def run_lineage(home: Path, console: Console) -> LineageReport:
     """Materialize every asset once, with all buckets. Failures are in the report, not raised."""
     with only_run(home):
         result, seconds = _execute(home, LINEAGE.name, console, dict(all_buckets()))
-    assets: dict[str, dict[str, Any]] = {}
-    for event in result.get_asset_materialization_events():
-        key = event.asset_key.to_user_string() if event.asset_key else ""
-        assets[key] = {name: _plain(value) for name, value in event.materialization.metadata.items()}
+    assets = {
+        key: {name: _plain(value) for name, value in metadata.items()} for key, metadata in run_totals(result).items()
+    }
     return LineageReport(round(seconds, 3), assets, _failures(result))
 
 

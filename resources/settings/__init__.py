@@ -9,9 +9,11 @@ from resources.settings.erasure import ErasureSettings
 from resources.settings.general import (
     Environment,
     GeneralSettings,
+    LogFormat,
     bucket_count,
     environment,
     home,
+    log_format,
     writable_home,
 )
 from resources.settings.s3 import LakeSettings, S3Settings, go_without_governor, is_governed
@@ -33,6 +35,7 @@ __all__ = [
     "GeneralSettings",
     "LakeSettings",
     "LlmSettings",
+    "LogFormat",
     "QdrantSettings",
     "RdsExportSettings",
     "RedshiftSettings",
@@ -46,6 +49,7 @@ __all__ = [
     "go_without_governor",
     "home",
     "is_governed",
+    "log_format",
     "old_transaction_seconds",
     "variables",
     "writable_home",
