@@ -10,6 +10,7 @@ from dagster import AssetExecutionContext
 from assets.dropped_files import report as read_in_process
 from assets.dropped_files import report_limits, too_large
 from assets.framework.asset import asset
+from assets.framework.columns import bucket_of
 from assets.framework.incremental import RunMetrics, Stage, record_intake, refresh_table
 from assets.lake import LAKE_ACCOUNTS
 from assets.transforms.audience import Report, judge, without_accounts
@@ -19,7 +20,7 @@ from assets.transforms.source.schema import account_bucket
 from resources.catalogues import audience as catalogue
 from resources.catalogues.audience import load_audience_columns
 from resources.delta.state import LedgerResource
-from resources.delta.table import BUCKET, Changes, LakeResource, TableSpec, fingerprint
+from resources.delta.table import BUCKET, Changes, Column, LakeResource, TableSpec, fingerprint
 from resources.erasure.tombstones import ErasureResource
 from resources.isolation import process as isolation
 from resources.isolation.process import UnreadableFileError
@@ -31,18 +32,26 @@ LANDING = catalogue.LANDING
 _READING = "2"
 """Change it to have every file read again. Another column map has the same effect by itself."""
 _BATCH_ROWS, _BATCH_FILES = 250_000, 500
-_COLUMNS = [
-    ("account_bucket", pa.int32()),
-    ("account_id", pa.string()),
-    ("dimension", pa.string()),
-    ("value", pa.string()),
-    ("share_percent", pa.float64()),
-    ("as_of", pa.date32()),
-    ("source_file", pa.string()),
-]
 _KEY = ("account_id", "dimension", "value", "as_of", "source_file")
-REPORTS = TableSpec("audience/reports", pa.schema([*_COLUMNS, ("source_etag", pa.string())]), _KEY)
-DEMOGRAPHICS = TableSpec("audience/demographics", pa.schema(_COLUMNS), _KEY)
+REPORTS = TableSpec.of(
+    "audience/reports",
+    {
+        "account_bucket": bucket_of(),
+        "account_id": Column(pa.string(), "Id of the account, as the report spells it.", personal="id"),
+        "dimension": Column(pa.string(), "What is measured: age, gender, country, language or interest."),
+        "value": Column(pa.string(), "Value of the dimension, such as DE."),
+        "share_percent": Column(pa.float64(), "Share of the audience with this value.", personal="attribute"),
+        "as_of": Column(pa.date32(), "Date of the report."),
+        "source_file": Column(pa.string(), "Key of the CSV file."),
+        "source_etag": Column(pa.string(), "Entity tag of the version of the file that was read."),
+    },
+    _KEY,
+)
+DEMOGRAPHICS = TableSpec.of(
+    "audience/demographics",
+    {name: REPORTS.copied(name) for name in REPORTS.columns if name != "source_etag"},
+    _KEY,
+)
 
 
 def is_report(item: S3Object) -> bool:

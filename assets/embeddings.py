@@ -14,7 +14,7 @@ from assets.corpus import CHUNKS
 from assets.framework.asset import asset
 from assets.framework.incremental import RunMetrics, Stage, refresh
 from resources.delta.state import LedgerResource
-from resources.delta.table import Changes, LakeResource, TableSpec
+from resources.delta.table import Changes, Column, LakeResource, TableSpec
 from resources.errors import InputError
 from resources.llm.embedder import EmbedderResource
 from resources.models.embedder import EmbeddingModel
@@ -27,17 +27,19 @@ WINDOW_TEXTS = 65_536
 PLACE = ["account_id", "post_id", "chunk_no"]
 """The first chunk in this order decides the account that a text is embedded for."""
 
-VECTORS = TableSpec(
+VECTORS = TableSpec.of(
     "embedding/cippus_text",
-    pa.schema(
-        [
-            ("account_bucket", pa.int32()),
-            (SLICE, pa.int32()),
-            ("content_hash", pa.string()),
-            ("model", pa.string()),
-            ("vector", pa.list_(pa.float32())),
-        ]
-    ),
+    {
+        "account_bucket": CHUNKS.copied("account_bucket"),
+        SLICE: Column(
+            pa.int32(),
+            "16 bits of the md5 of the account that the text was embedded for; vectors are stored in this order.",
+            CHUNKS.sources("account_id"),
+        ),
+        "content_hash": CHUNKS.copied("content_hash", "Hash of the embedded text."),
+        "model": Column(pa.string(), "Name of the embedding model."),
+        "vector": Column(pa.list_(pa.float32()), "Unit vector of the text.", CHUNKS.sources("text"), "text"),
+    },
     (SLICE, "content_hash", "model"),
     text_columns=("content_hash", "model"),
     row_group_bytes=256 << 10,  # 170 vectors: an account's vectors are in one to three row groups

@@ -15,7 +15,7 @@ from assets.transforms.source.arrivals import digest
 from assets.transforms.source.schema import LABELS_SCHEMA
 from resources.catalogues import catalogue_hash, load_verticals
 from resources.delta.state import LedgerResource
-from resources.delta.table import LakeResource, TableSpec, fingerprint
+from resources.delta.table import Column, LakeResource, TableSpec, fingerprint
 from resources.erasure.tombstones import ErasureResource
 from resources.isolation import process as isolation
 from resources.isolation.process import UnreadableFileError
@@ -23,18 +23,21 @@ from resources.raw.quarantine import QuarantineResource
 from resources.s3.client import S3Object, S3Resource
 
 LANDING = "landing/labels/"
-GOLD = TableSpec(
+GOLD = TableSpec.of(
     "label/gold",
-    pa.schema(
-        [
-            ("item_kind", pa.string()),
-            ("item_id", pa.string()),
-            ("vertical", pa.string()),
-            ("is_member", pa.bool_()),
-            ("annotators", pa.int64()),
-            ("agreement", pa.float64()),
-        ]
-    ),
+    {
+        "item_kind": Column(pa.string(), "What was labelled: post or account."),
+        "item_id": Column(
+            pa.string(),
+            "Id of the post or account, which the lake has.",
+            LAKE_POSTS.sources("post_id") + LAKE_ACCOUNTS.sources("account_id"),
+            "id",
+        ),
+        "vertical": Column(pa.string(), "Name of the vertical."),
+        "is_member": Column(pa.bool_(), "Whether most annotators say that the item belongs to the vertical."),
+        "annotators": Column(pa.int64(), "Number of annotators."),
+        "agreement": Column(pa.float64(), "Share of the annotators that agree with is_member."),
+    },
     ("item_id", "item_kind", "vertical"),
     partitioned=False,
 )

@@ -8,6 +8,7 @@ import polars as pl
 from dagster import AssetExecutionContext, AssetsDefinition
 
 from assets.framework.asset import asset
+from assets.framework.columns import with_bucket
 from assets.framework.incremental import RunMetrics
 from assets.partitions import buckets_of
 from assets.transforms.source.recasting import recast
@@ -19,7 +20,6 @@ from assets.transforms.source.schema import (
     TESTIMONIALS,
     Policy,
     SourceTable,
-    lake_schema,
     newest_usable,
 )
 from assets.transforms.source.windows import plan_merges
@@ -36,9 +36,9 @@ _MERGE_ROWS = 250_000
 
 def _spec(table: SourceTable) -> TableSpec:
     text = ("bio", "text", "media_url", "display_name")
-    return TableSpec(
+    return TableSpec.of(
         f"lake/{table.name}",
-        lake_schema(table),
+        with_bucket(table, "lake", "raw"),
         (table.key,),
         text_columns=tuple(name for name in text if name in table.schema.names),
         feeds=True,

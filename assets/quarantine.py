@@ -9,20 +9,21 @@ from assets.framework.incremental import RunMetrics, Stage, refresh
 from assets.landing import files_not_taken
 from assets.transforms.source.schema import SOURCE_TABLES
 from resources.delta.state import LedgerResource
-from resources.delta.table import Changes, LakeResource, TableSpec
+from resources.delta.table import Changes, Column, LakeResource, TableSpec
 from resources.raw.quarantine import QuarantineResource
 from resources.s3.client import S3Resource
 from resources.sources.rds_export import RdsExportResource
 
 _FILES_SHOWN = 100
-QUARANTINE = TableSpec(
+QUARANTINE = TableSpec.of(
     "quarantine/rows",
-    pa.schema(
-        [
-            *((name, pa.string()) for name in ("source_table", "row_key", "reason", "row_json")),
-            ("copies", pa.int64()),
-        ]
-    ),
+    {
+        "source_table": Column(pa.string(), "Table or kind of file that the row was meant for."),
+        "row_key": Column(pa.string(), "Key of the row, null if it has none.", personal="id"),
+        "reason": Column(pa.string(), "Why the row was rejected."),
+        "row_json": Column(pa.string(), "The whole row, as JSON.", personal="text"),
+        "copies": Column(pa.int64(), "How often one file or window has the row."),
+    },
     ("source_table", "row_key", "reason", "row_json"),
     partitioned=False,
     text_columns=("row_json",),

@@ -10,27 +10,32 @@ from assets.framework.asset import asset
 from assets.framework.incremental import RunMetrics, Stage, refresh_table
 from assets.transforms.summaries import current_summaries, summarise, text_names
 from resources.delta.state import LedgerResource
-from resources.delta.table import LakeResource, TableSpec, fingerprint
+from resources.delta.table import Column, LakeResource, TableSpec, fingerprint
 from resources.llm.embedder import EmbedderResource
 
-SUMMARIES = TableSpec(
+SUMMARIES = TableSpec.of(
     "summary/account_summaries",
-    pa.schema(
-        [
-            ("account_bucket", pa.int32()),
-            ("account_id", pa.string()),
-            ("summary", pa.string()),
-            ("post_ids", pa.list_(pa.string())),
-            ("posts", pa.int64()),
-            ("made_of_texts", pa.list_(pa.int64())),
-            ("recipe", pa.string()),
-        ]
-    ),
+    {
+        "account_bucket": CHUNKS.copied("account_bucket"),
+        "account_id": CHUNKS.copied("account_id"),
+        "summary": Column(
+            pa.string(),
+            "The most representative posts, quoted.",
+            CHUNKS.sources("text") + VECTORS.sources("vector"),
+            "text",
+        ),
+        "post_ids": Column(pa.list_(pa.string()), "Ids of the quoted posts.", CHUNKS.sources("post_id"), "id"),
+        "posts": Column(pa.int64(), "Number of the account's posts in the corpus.", CHUNKS.sources("post_id")),
+        "made_of_texts": Column(
+            pa.list_(pa.int64()),
+            "Hashes of the texts that it was made of. It is made again when they change.",
+            CHUNKS.sources("content_hash"),
+        ),
+        "recipe": Column(pa.string(), "Hash of the rules and the model. It is made again when they change."),
+    },
     ("account_id",),
     text_columns=("summary",),
 )
-"""``made_of_texts`` are 8-byte hashes of the texts that a summary was made of. ``recipe`` is a hash of the rules
-and the model. Both decide whether a summary is made again."""
 _RECIPE = "4"
 
 

@@ -33,12 +33,25 @@ def described(definition: AssetsDefinition, table: TableSpec | None, body: Calla
 
 def table_metadata(table: TableSpec) -> dict[str, Any]:
     """Return the metadata that the UI shows for a Delta table."""
+    name = table.name.replace("/", ".")
+    return {
+        **column_metadata(table),
+        "dagster/table_name": name,
+        "dagster/storage_kind": "delta",
+        "dagster/uri": uri(table),
+    }
+
+
+def uri(table: TableSpec) -> str:
+    """Return the folder of a table's files."""
+    return f"s3://{S3Settings.read().bucket}/{table.name}"
+
+
+def column_metadata(table: TableSpec) -> dict[str, Any]:
+    """Return the columns and their lineage as metadata."""
     lineage = column_lineage(table)
     return {
         "dagster/column_schema": column_schema(table),
-        "dagster/table_name": table.name.replace("/", "."),
-        "dagster/storage_kind": "delta",
-        "dagster/uri": f"s3://{S3Settings.read().bucket}/{table.name}",
         **({"dagster/column_lineage": lineage} if lineage.deps_by_column else {}),
     }
 

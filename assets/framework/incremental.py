@@ -9,9 +9,11 @@ from functools import partial
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 from dagster import AssetExecutionContext
 
 from assets.framework.logs import logging_bucket
+from assets.transforms.markdown import markdown_table
 from resources.cpu import available_cores
 from resources.delta.state import Entry, Intake, LedgerResource
 from resources.delta.table import ABSENT, WHOLE, Changes, Contents, LakeResource, TableSpec, fingerprint, in_columns
@@ -19,6 +21,7 @@ from resources.delta.table import ABSENT, WHOLE, Changes, Contents, LakeResource
 _RUN_KEY = "dagster/run_key"
 _MOST_AT_ONCE = 2
 _SECONDS_BETWEEN_LINES = 1.0
+_ROWS_SHOWN, _CHARACTERS_SHOWN = 10, 80
 
 
 @dataclass
@@ -28,7 +31,8 @@ class RunMetrics:
     ``counts`` are counters of the asset. ``notes`` are metadata of the run that are not sums over buckets.
     ``fingerprint`` is the data version of the result.
     ``buckets`` has the metrics of each bucket that the run looked at.
-    ``counts_changes``: false for a bucket whose changes were counted for all buckets together.
+    ``counts_changes``: false for a bucket whose changes were counted for all buckets together. ``preview``: the first
+    rows of a bucket that was computed, as Markdown.
     """
 
     rows: int = 0
@@ -41,6 +45,7 @@ class RunMetrics:
     fingerprint: str = ""
     buckets: dict[int, "RunMetrics"] = field(default_factory=dict)
     counts_changes: bool = True
+    preview: str = ""
     started: float = field(default_factory=time.monotonic)
     seconds: float | None = None
 
@@ -179,9 +184,20 @@ def refresh_table(
         within = None if bucket == WHOLE else bucket
         current = lake.bucket_rows(spec, within)
         desired = compute(within, in_columns(spec, current), metrics)
+        metrics.preview = preview(spec, desired)
         return lake.sync(spec, desired, within, current)
 
     return refresh(context, lake, ledger, stage, partial(lake.contents, spec), bring_up_to_date, bucket_threads())
+
+
+def preview(spec: TableSpec, rows: pl.DataFrame) -> str:
+    """Return the first rows of a table as Markdown, without lists and without personal data."""
+    shown = [
+        name
+        for name, column in spec.columns.items()
+        if not column.personal and name in rows.columns and not pa.types.is_list(column.type)
+    ]
+    return markdown_table(rows.head(_ROWS_SHOWN).select(shown), _CHARACTERS_SHOWN) if shown and rows.height else ""
 
 
 def record_intake(context: AssetExecutionContext, ledger: LedgerResource, asset: str, taken: str) -> None:

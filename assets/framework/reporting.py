@@ -32,6 +32,8 @@ def reported(
     Dagster keeps one data version per step. In a run of several buckets it is a hash of their versions, so it changes
     if any of them changes; the version of each is in its metadata.
     """
+    if len(metrics.buckets) == 1:
+        metrics.preview = next(iter(metrics.buckets.values())).preview
     totals = {**_figures(metrics, table), **metrics.notes, **s3_metadata(usage)}
     versions = {bucket: found.fingerprint for bucket, found in sorted(metrics.buckets.items()) if found.fingerprint}
     of_buckets = [f"{bucket}:{version}" for bucket, version in versions.items()]
@@ -61,7 +63,8 @@ def run_totals(result: ExecuteInProcessResult) -> dict[str, Mapping[str, Metadat
 
 
 def _figures(metrics: RunMetrics, table: TableSpec | None) -> dict[str, Any]:
-    return metrics.metadata() | ({"dagster/row_count": metrics.rows} if table else {})
+    shown = {"preview": MetadataValue.md(metrics.preview)} if metrics.preview else {}
+    return {**metrics.metadata(), **({"dagster/row_count": metrics.rows} if table else {}), **shown}
 
 
 def s3_metadata(usage: Usage) -> dict[str, Any]:

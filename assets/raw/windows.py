@@ -9,6 +9,8 @@ import pyarrow as pa
 from dagster import AssetExecutionContext, AssetsDefinition, Config, ResourceParam
 
 from assets.framework.asset import asset
+from assets.framework.columns import with_bucket
+from assets.framework.description import column_metadata, personal_tags, uri
 from assets.framework.incremental import RunMetrics
 from assets.lake import LAKE_TABLES
 from assets.raw.extraction import UPDATED_AT, Extracted, Extraction
@@ -17,7 +19,7 @@ from assets.raw.reading import Keep
 from assets.transforms.erasure import ErasedAccounts, without_erased
 from assets.transforms.source.key_comparison import VanishedLimit
 from assets.transforms.source.schema import REASON, SOURCE_TABLES, SourceTable
-from resources.delta.table import LakeResource
+from resources.delta.table import LakeResource, TableSpec
 from resources.erasure.tombstones import ErasureResource
 from resources.errors import InputError, PermanentFailure, TransientFailure
 from resources.raw.quarantine import QuarantineResource
@@ -52,6 +54,8 @@ class RawConfig(Config):
 
 
 def _extract(table: SourceTable) -> AssetsDefinition:
+    files = TableSpec.of(f"raw/{table.name}", with_bucket(table, "raw", "rds"), (table.key,))
+
     @asset(
         key=["raw", table.name],
         deps=[["rds", table.name]],
@@ -59,6 +63,8 @@ def _extract(table: SourceTable) -> AssetsDefinition:
         f"One row per version of a {table.key}.",
         owners=["team:data-engineering"],
         kinds={"parquet", "s3"},
+        metadata={**column_metadata(files), "dagster/uri": uri(files), "dagster/storage_kind": "parquet"},
+        tags=personal_tags(files),
     )
     def extract(  # noqa: PLR0913 -- Dagster hands every resource over as an argument
         context: AssetExecutionContext,

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from typing import Any, Self
 
 import polars as pl
@@ -59,6 +59,15 @@ class TableSpec:
         """Return the table with these columns, in order."""
         schema = pa.schema([(of, column.type) for of, column in columns.items()])
         return cls(name, schema, key, columns=columns, **options)
+
+    def sources(self, *names: str) -> tuple[str, ...]:
+        """Return columns of this table as the sources of another table's column."""
+        return tuple(f"{self.name}.{self.schema.field(name).name}" for name in names)
+
+    def copied(self, name: str, description: str = "") -> Column:
+        """Return a column of this table as another table copies it."""
+        column = self.columns[name]
+        return replace(column, description=description or column.description, sources=self.sources(name))
 
     @property
     def polars_schema(self) -> dict[str, pl.DataType]:

@@ -5,15 +5,16 @@ from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
+import polars as pl
 import pyarrow as pa
 import pytest
 from dagster import AssetExecutionContext, DagsterInstance, DataVersion
 
 from assets.framework.asset import asset
-from assets.framework.incremental import RunMetrics
+from assets.framework.incremental import RunMetrics, preview
 from assets.framework.logs import logging_bucket
 from assets.framework.reporting import run_totals
-from resources.delta.table import Changes, Contents, TableSpec
+from resources.delta.table import Changes, Column, Contents, TableSpec
 from resources.errors import PermanentFailure, TransientFailure
 
 TABLE = TableSpec("mart/things", pa.schema([("account_bucket", pa.int32()), ("key", pa.string())]), ("key",))
@@ -134,6 +135,58 @@ def test_text_is_the_default_of_logs(capfd: pytest.CaptureFixture[str]) -> None:
     with DagsterInstance.ephemeral() as instance:
         run(instance, {0: 5}, 0)
     assert not [line for line in capfd.readouterr().err.splitlines() if line.startswith("{")]
+
+
+PERSONAL = TableSpec.of(
+    "mart/people",
+    {
+        "network": Column(pa.string(), "Network."),
+        "posts": Column(pa.int64(), "Posts."),
+        "account_id": Column(pa.string(), "Id.", personal="id"),
+        "handle": Column(pa.string(), "Name.", personal="name"),
+        "bio": Column(pa.string(), "Text.", personal="text"),
+        "country": Column(pa.string(), "Country.", personal="attribute"),
+        "terms": Column(pa.list_(pa.int64()), "Terms."),
+    },
+    ("account_id",),
+)
+
+
+def people(count: int, network: str = "youtube") -> pl.DataFrame:
+    rows = {"network": [network] * count, "posts": [*range(count)], "terms": [[1]] * count}
+    secret = dict.fromkeys(("account_id", "handle", "bio", "country"), ["secret"] * count)
+    return pl.DataFrame({**rows, **secret})
+
+
+def test_a_preview_has_at_most_ten_rows_and_no_personal_data() -> None:
+    shown = preview(PERSONAL, people(11)).splitlines()
+    assert shown[0] == "| network | posts |"
+    assert len(shown) == 2 + 10
+    assert shown[-1] == "| youtube | 9 |"
+    assert preview(PERSONAL, people(0)) == ""
+    assert preview(TABLE, pl.DataFrame({"account_bucket": [0], "key": ["not described, so maybe personal"]})) == ""
+
+
+@pytest.mark.parametrize("text", ["a | b", "<b>", "![x](http://x)", "`code`", "line\nbreak", "x" * 500, "&lt;", "*_~$"])
+def test_no_text_of_a_preview_is_markup(text: str) -> None:
+    [line] = preview(PERSONAL, people(1, text)).splitlines()[2:]
+    assert line.count("|") == 3
+    assert not set(line) & set("<>`[]*_~$!")
+    assert len(line) < 600
+
+
+def test_a_preview_is_in_the_metadata_of_its_bucket() -> None:
+    @asset(table=TABLE)
+    def shown(context: AssetExecutionContext) -> RunMetrics:
+        return RunMetrics(buckets={0: RunMetrics(preview="of bucket 0"), 1: RunMetrics()})
+
+    tags = {"dagster/asset_partition_range_start": "0", "dagster/asset_partition_range_end": "1"}
+    with DagsterInstance.ephemeral() as instance:
+        found = events(dg.materialize([shown], instance=instance, tags=tags))
+    assert {bucket: metadata.get("preview") for bucket, (metadata, _) in found.items()} == {
+        "0": "of bucket 0",
+        "1": None,
+    }
 
 
 @pytest.mark.parametrize("error", [PermanentFailure("Set it to 16."), TransientFailure("The server restarts.")])
