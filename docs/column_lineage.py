@@ -27,8 +27,8 @@ def drawn(lineage: TableColumnLineage) -> str:
     texts = _texts(sources, left, "end") + _texts(columns, left + _GAP, "start")
     title = escape("; ".join(f"{column} from {source}" for source, column in edges))
     return (
-        f'<svg role="img" viewBox="0 0 {width:.0f} {height}" width="{width:.0f}" style="max-width: 100%">'
-        f"<title>{title}</title>{lines}{texts}</svg>"
+        f'<figure><svg role="img" viewBox="0 0 {width:.0f} {height}" width="{width:.0f}" style="max-width: 100%">'
+        f"<title>{title}</title>{lines}{texts}</svg></figure>"
     )
 
 

@@ -57,6 +57,7 @@ CODE_NAMES = {
     "WRITTEN": "assets.stages",
     "Stage": "assets.framework.incremental",
     "refresh_table": "assets.framework.incremental",
+    "RunMetrics": "assets.framework.incremental",
     "SCHEMAS": "pipelines.samples.creators",
     "FIELD_KINDS": "resources.erasure.tombstones",
     "KIND_COLUMNS": "resources.erasure.tombstones",
