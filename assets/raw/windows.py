@@ -21,7 +21,7 @@ from assets.transforms.source.key_comparison import VanishedLimit
 from assets.transforms.source.schema import REASON, SOURCE_TABLES, SourceTable
 from resources.delta.table import LakeResource, TableSpec
 from resources.erasure.tombstones import ErasureResource
-from resources.errors import InputError, PermanentFailure, TransientFailure
+from resources.errors import PermanentFailure, TransientFailure
 from resources.raw.quarantine import QuarantineResource
 from resources.raw.store import EXPORT, Manifest, RawStoreResource
 from resources.settings import bucket_count, clock_skew_seconds
@@ -45,12 +45,9 @@ class RawConfig(Config):
     max_vanished_keys: int = VanishedLimit.keys
 
     def limit(self) -> VanishedLimit | None:
-        """Return the limit on missing keys, None if it is lifted. Raise InputError: Dagster checks types at launch."""
-        if not 0 <= self.max_vanished_share <= 1:
-            raise InputError(f"max_vanished_share is {self.max_vanished_share:g}; it must be between 0 and 1.")
-        if self.max_vanished_keys < 0:
-            raise InputError(f"max_vanished_keys is {self.max_vanished_keys}; it must be 0 or more.")
-        return None if self.allow_vanished else VanishedLimit(self.max_vanished_share, self.max_vanished_keys)
+        """Return the limit on missing keys, None if it is lifted. Raise ValueError: Dagster checks types only."""
+        limit = VanishedLimit(self.max_vanished_share, self.max_vanished_keys)
+        return None if self.allow_vanished else limit
 
 
 def _extract(table: SourceTable) -> AssetsDefinition:
