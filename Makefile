@@ -38,12 +38,14 @@ test: $(ready) ## Run the tests. ARGS="-k words" selects some.
 bench: $(ready) ## Run the benchmark that NAME=throttle names. ARGS=--json prints JSON.
 	$(bin)/python -m tests.benchmarks $(NAME) $(ARGS)
 
-check: $(ready) ## Check formatting, lint, types, layers, lock file and documentation.
+check: $(ready) ## Check formatting, lint, types, layers, lock file, CI workflows and documentation.
 	$(bin)/uv lock --check --quiet
 	$(bin)/ruff format --check .
 	$(bin)/ruff check .
 	$(bin)/mypy
 	$(bin)/lint-imports
+	$(bin)/zizmor --offline --quiet --persona pedantic .github
+	$(bin)/check-jsonschema --builtin-schema vendor.github-workflows $(wildcard .github/workflows/*.yml)
 	$(MAKE) --no-print-directory docs
 
 docs: $(ready) ## Build the documentation into docs/_build/html; fail on any warning.

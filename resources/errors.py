@@ -101,16 +101,22 @@ def is_of_data(error: BaseException) -> bool:
     return _S3_CODE.search(str(error)) is None and not is_transient(error)
 
 
-def as_cippus_error(error: Exception) -> CippusError | None:
-    """Return the failure to show for an error of S3, Delta, Postgres or the operating system, None for a defect."""
+def as_cippus_error(error: BaseException) -> CippusError | None:
+    """Return the failure to show for an error of a service, a library of data or the system, None for a defect."""
     if isinstance(error, CippusError):
         return error
+    if type(error).__name__ == "PanicException":  # of Rust, a class of its own in each library
+        return PermanentFailure(f"A library failed: {str(error).strip() or 'it says no more'}")
     from botocore.exceptions import BotoCoreError, ClientError
     from deltalake.exceptions import DeltaError
+    from obstore.exceptions import BaseError as ObjectStoreError
+    from polars.exceptions import PolarsError
     from psycopg import Error as PostgresError
+    from pyarrow import ArrowException
 
-    if not isinstance(error, BotoCoreError | ClientError | DeltaError | PostgresError | OSError):
+    of_services = BotoCoreError | ClientError | DeltaError | PostgresError | OSError
+    if not isinstance(error, of_services | ObjectStoreError | PolarsError | ArrowException):
         return None
     may_retry = is_transient_sqlstate(error.sqlstate) if isinstance(error, PostgresError) else is_transient(error)
     kind = TransientFailure if may_retry else PermanentFailure
-    return kind(str(error) or "The operating system or S3 reported an error without a message.")
+    return kind(str(error).strip() or "The operating system or S3 reported an error without a message.")

@@ -2,9 +2,7 @@
 
 import json
 import os
-import subprocess
 import sys
-import warnings
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,9 +18,6 @@ from resources.settings import Environment, environment, go_without_governor, ho
 if TYPE_CHECKING:
     from pipelines.samples.load import LoadReport
     from resources.local_stack import EmbeddedStack
-
-# dagster.BetaWarning, without importing Dagster: BackfillPolicy is in beta.
-warnings.filterwarnings("ignore", message=".* is currently in beta")
 
 app = typer.Typer(
     help="Creator data from a database to Parquet, Delta, embeddings, Qdrant, vertical tags, summaries and marts.",
@@ -40,7 +35,9 @@ def main() -> None:
     """Run the command. Report an error in one line on stderr, and exit with its code."""
     try:
         app()
-    except Exception as raised:
+    except (SystemExit, KeyboardInterrupt):
+        raise
+    except BaseException as raised:  # panics of Rust libraries are no Exception
         error = as_cippus_error(raised)
         if error is None:  # a defect: the traceback is what helps
             raise
@@ -190,12 +187,13 @@ def dev(port: Annotated[int, typer.Option(min=1, max=65535, help="Loopback port 
         raise InputError(message)
     _up()
     from pipelines.cli.lineage import serving_ui
+    from pipelines.cli.user_interface import DAGSTER_DEV, serve
 
     with serving_ui(home()) as instance_folder:
         variables = {**os.environ, "DAGSTER_HOME": str(instance_folder), "CIPPUS_HOME": str(home())}
-        command = [sys.executable, "-m", "dagster", "dev", "-m", "pipelines.definitions"]
-        ended = subprocess.run([*command, "-h", "127.0.0.1", "-p", str(port)], env=variables, check=False)
-    message = f"The Dagster UI ended by itself with code {ended.returncode}; its last lines above say why."
+        address = ("-h", "127.0.0.1", "-p", str(port))
+        code = serve([*DAGSTER_DEV, "-m", "pipelines.definitions", *address], port, variables)
+    message = f"The Dagster UI ended by itself with code {code}; its last lines above say why."
     raise ServerError(message)
 
 

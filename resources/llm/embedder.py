@@ -1,17 +1,20 @@
 """The Dagster resource of the embedding model: the local encoder, or an endpoint."""
 
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import dagster as dg
 from pydantic import Field
 
 from resources.cpu import available_cores
-from resources.llm.embedding_endpoint import EndpointModel
-from resources.llm.endpoint import Endpoint
 from resources.models.embedder import EmbeddingModel, MiniLmModel
 from resources.models.minilm_graph import MAX_POSITIONS
 from resources.models.model_files import weights_folder
 from resources.models.tokenizer import WordPieceTokenizer
+
+if TYPE_CHECKING:  # importing the endpoints' client takes a second, which only those who have one should pay
+    from resources.llm.embedding_endpoint import EndpointModel
+    from resources.llm.endpoint import Endpoint
 
 
 class EmbedderResource(dg.ConfigurableResource["EmbedderResource"]):
@@ -44,6 +47,8 @@ class EmbedderResource(dg.ConfigurableResource["EmbedderResource"]):
         """
         if not self.endpoint_url:
             return _open_model(self.threads or available_cores(), self.batch_tokens or None)
+        from resources.llm.endpoint import Endpoint
+
         endpoint = Endpoint(self.endpoint_url, self.endpoint_model, self.endpoint_api_key)
         return _open_endpoint(endpoint, self.endpoint_requests, self.batch_tokens or None)
 
@@ -55,6 +60,8 @@ def _open_model(threads: int, batch_tokens: int | None) -> MiniLmModel:
 
 
 @lru_cache(maxsize=1)
-def _open_endpoint(endpoint: Endpoint, requests: int, batch_tokens: int | None) -> EndpointModel:
+def _open_endpoint(endpoint: "Endpoint", requests: int, batch_tokens: int | None) -> "EndpointModel":
+    from resources.llm.embedding_endpoint import EndpointModel
+
     tokenizer = WordPieceTokenizer(weights_folder(), MAX_POSITIONS)
     return EndpointModel(endpoint, tokenizer, requests=requests, request_tokens=batch_tokens)

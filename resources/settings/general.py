@@ -47,6 +47,13 @@ class GeneralSettings(Settings):
     home: Path = variable(
         "CIPPUS_HOME", "Folder of the embedded stack's data and of the local Dagster instance.", Path(".cippus")
     )
+    dagster_home: Path | None = variable(
+        "DAGSTER_HOME",
+        "Folder of the deployed Dagster instance's `dagster.yaml`, which `cippus doctor` reads in production.",
+        None,
+        must_be="a folder",
+        shown="not set",
+    )
     buckets: Annotated[int, AfterValidator(_power_of_two)] | None = variable(
         "CIPPUS_BUCKETS",
         "Number of account buckets, a power of two.",
@@ -75,6 +82,11 @@ def log_format() -> LogFormat:
 def home() -> Path:
     """Return the folder of this machine's Cippus data, as an absolute path."""
     return GeneralSettings.read().home.resolve()
+
+
+def dagster_home() -> Path | None:
+    """Return the folder of the deployed Dagster instance, None where none is set."""
+    return GeneralSettings.read().dagster_home
 
 
 def writable_home() -> Path:

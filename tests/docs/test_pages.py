@@ -44,7 +44,7 @@ FOREIGN_NAMES = {
     ".cippus", ".venv", ".venv/bin/cippus", ".venv/bin/pre-commit install", "If-None-Match", "pg_monitor",
     "erasure/", "left_in", "pg_read_all_stats", "public", "_SUCCESS", "post", "account", "ledger/", "quicksight/",
     "docs/_build/html", "docs/reference/", "now()", "ARGS=--json", 'ARGS="-k words"', "cippus --help",
-    "dense", "bm25", "hybrid",
+    "dense", "bm25", "hybrid", "dagster-k8s/config", "dg dev", "dg check defs", "dg list defs", "dagster.yaml",
 }  # fmt: skip
 """Names in code font that no code of this project defines."""
 CODE_NAMES = {

@@ -7,7 +7,10 @@ import warnings
 from pathlib import Path
 
 import adbc_driver_manager
+import obstore
+import polars
 import psycopg
+import pyarrow
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError, ReadTimeoutError
 from dagster import AssetExecutionContext, RetryPolicy, materialize
@@ -113,6 +116,13 @@ def test_every_exception_of_the_project_is_in_the_tree() -> None:
         (FileNotFoundError("part-1.parquet"), 1, False),
         (psycopg.errors.AdminShutdown("s"), 1, True),
         (psycopg.errors.UndefinedTable("t"), 1, False),
+        (polars.exceptions.ComputeError("Generic S3 error: <Error><Code>SlowDown</Code></Error>"), 1, True),
+        (polars.exceptions.ComputeError("parquet: File out of specification"), 1, False),
+        (polars.exceptions.SchemaError("type Float64 is incompatible with expected type Int64"), 1, False),
+        (obstore.exceptions.GenericError("Generic S3 error: error sending request"), 1, True),
+        (obstore.exceptions.PermissionDeniedError("<Error><Code>AccessDenied</Code></Error>"), 1, False),
+        (obstore.exceptions.NotFoundError("Object at location x not found"), 1, False),
+        (pyarrow.ArrowInvalid("Parquet magic bytes not found in footer"), 1, False),
     ],
     ids=lambda value: f"{type(value).__name__}-{value}"[:60] if isinstance(value, Exception) else "",
 )

@@ -44,6 +44,7 @@ HEAVY = {
     *("psycopg", "pyarrow", "qdrant_client", "qdrant_edge", "s3fs", "uvloop", "yaml"),
 }
 """Packages that `cippus --help` must not import."""
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy", "grpc_proxy")
 GOVERNOR = ("s3-governor", "--port", "0", "--upstream", "http://127.0.0.1:9")
 
 
@@ -64,7 +65,8 @@ class Cippus:
 
     @property
     def variables(self) -> dict[str, str]:
-        home = {"CIPPUS_HOME": str(self.home), "CIPPUS_BUCKETS": "2"}
+        """Its environment, with a proxy that does not answer: all its servers and clients are on loopback."""
+        home = {"CIPPUS_HOME": str(self.home), "CIPPUS_BUCKETS": "2", **dict.fromkeys(PROXIES, "http://127.0.0.1:9")}
         return {**home, "PATH": os.environ["PATH"], "COLUMNS": "200", "LANG": "C.UTF-8"}
 
     def process(self, *arguments: str, code: int = 0) -> Printed:
