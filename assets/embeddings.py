@@ -8,20 +8,18 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
-from dagster import AssetExecutionContext, MaterializeResult
+from dagster import AssetExecutionContext
 
 from assets.corpus import CHUNKS
 from assets.framework.asset import asset
 from assets.framework.incremental import RunMetrics, Stage, refresh
-from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
 from resources.delta.state import LedgerResource
-from resources.delta.table import Changes, LakeResource, TableSpec
+from resources.delta.table import Changes, Column, LakeResource, TableSpec
 from resources.errors import InputError
 from resources.llm.embedder import EmbedderResource
 from resources.models.embedder import EmbeddingModel
 from resources.vectors.store import SLICE, VectorStore
 
-GROUP = "embedding"
 FLUSH_VECTORS, FLUSH_SECONDS = 16_384, 60.0
 """A commit carries so many vectors (25 MB), or the work of so many seconds, whichever comes first."""
 WINDOW_TEXTS = 65_536
@@ -30,17 +28,19 @@ _UNREAD_AT_ONCE = 1_024
 PLACE = ["account_id", "post_id", "chunk_no"]
 """The first chunk in this order decides the account that a text is embedded for."""
 
-VECTORS = TableSpec(
+VECTORS = TableSpec.of(
     "embedding/cippus_text",
-    pa.schema(
-        [
-            ("account_bucket", pa.int32()),
-            (SLICE, pa.int32()),
-            ("content_hash", pa.string()),
-            ("model", pa.string()),
-            ("vector", pa.list_(pa.float32())),
-        ]
-    ),
+    {
+        "account_bucket": CHUNKS.copied("account_bucket"),
+        SLICE: Column(
+            pa.int32(),
+            "16 bits of the md5 of the account that the text was embedded for; vectors are stored in this order.",
+            CHUNKS.sources("account_id"),
+        ),
+        "content_hash": CHUNKS.copied("content_hash", "Hash of the embedded text."),
+        "model": Column(pa.string(), "Name of the embedding model."),
+        "vector": Column(pa.list_(pa.float32()), "Unit vector of the text.", CHUNKS.sources("text"), "text"),
+    },
     (SLICE, "content_hash", "model"),
     text_columns=("content_hash", "model"),
     row_group_bytes=256 << 10,  # 170 vectors: an account's vectors are in one to three row groups
@@ -52,11 +52,8 @@ of zeros is a text that the model cannot read: it has no dense vector in the ind
 
 
 @asset(
-    key=["embedding", "cippus_text"],
+    table=VECTORS,
     deps=[["corpus", "cippus_text"]],
-    partitions_def=BUCKETS,
-    backfill_policy=ALL_IN_ONE_RUN,
-    group_name=GROUP,
     description="Unit vectors of the corpus: one row per bucket, content hash and model. Only texts that no bucket "
     "has embedded are sent to the encoder.",
     owners=["team:search"],
@@ -64,7 +61,7 @@ of zeros is a text that the model cannot read: it has no dense vector in the ind
 )
 def vectors(
     context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource, embedder: EmbedderResource
-) -> MaterializeResult[None]:
+) -> RunMetrics:
     """Embed or copy the vectors that stale buckets lack, in commits of bounded size."""
     model, store = embedder.model(), VectorStore(lake, VECTORS)
     places: list[pl.DataFrame] = []  # (account_bucket, content_hash) of this run's texts, looked up once
@@ -95,7 +92,7 @@ def vectors(
     stage = Stage(VECTORS.name, (CHUNKS,), version=model.name)
     tally = refresh(context, lake, ledger, stage, lambda buckets: lake.contents(VECTORS, buckets), embed)
     tally.counts.update(embedded=0, copied=0, unreadable=0)
-    return tally.result()
+    return tally
 
 
 def _hashes(lake: LakeResource, buckets: Sequence[int]) -> pl.DataFrame:

@@ -4,100 +4,84 @@ from collections.abc import Callable
 
 import polars as pl
 import pyarrow as pa
-from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult
+from dagster import AssetExecutionContext, AssetsDefinition
 
 from assets.framework.asset import asset
 from assets.framework.incremental import RunMetrics, Stage, refresh_table
 from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS, LAKE_TESTIMONIALS
-from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
 from assets.summaries import SUMMARIES
 from assets.transforms import marts
 from assets.transforms.source.schema import TIMESTAMP
 from assets.verticals import TAGS, THRESHOLDS
 from resources.catalogues import catalogue_hash, load_verticals
 from resources.delta.state import LedgerResource
-from resources.delta.table import LakeResource, TableSpec
+from resources.delta.table import Column, LakeResource, TableSpec
 
-GROUP = "mart"
-_TEXT, _LONG, _REAL = pa.string(), pa.int64(), pa.float64()
-
-
-def _columns(**columns: pa.DataType) -> pa.Schema:
-    return pa.schema(list(columns.items()))
+_LONG, _REAL = pa.int64(), pa.float64()
+_POSTS = LAKE_POSTS.sources("post_id", "deleted_at")
 
 
-CREATORS = TableSpec(
+def _sums(of: str) -> dict[str, Column]:
+    names = ("likes", "comments", "views", "shares")
+    return {name: Column(_LONG, f"Sum of the {name} of {of}.", LAKE_POSTS.sources(name)) for name in names}
+
+
+CREATORS = TableSpec.of(
     "mart/creators",
-    _columns(
-        account_bucket=pa.int32(),
-        account_id=_TEXT,
-        network=_TEXT,
-        handle=_TEXT,
-        display_name=_TEXT,
-        bio=_TEXT,
-        country=_TEXT,
-        language=_TEXT,
-        followers=_LONG,
-        created_at=TIMESTAMP,
-        posts=_LONG,
-        last_posted_at=TIMESTAMP,
-        likes=_LONG,
-        comments=_LONG,
-        views=_LONG,
-        shares=_LONG,
-        verticals=_TEXT,
-        top_vertical=_TEXT,
-        top_vertical_score=_REAL,
-        summary=_TEXT,
-    ),
+    {
+        **{
+            name: LAKE_ACCOUNTS.copied(name)
+            for name in ("account_bucket", "account_id", "network", "handle", "display_name")
+        },
+        "bio": LAKE_ACCOUNTS.copied("bio", f"What the creator says, cut to {marts.TEXT_LIMIT:,} characters."),
+        **{name: LAKE_ACCOUNTS.copied(name) for name in ("country", "language", "followers", "created_at")},
+        "posts": Column(_LONG, "Number of live posts.", _POSTS),
+        "last_posted_at": Column(TIMESTAMP, "Time of the last post.", LAKE_POSTS.sources("posted_at"), "attribute"),
+        **_sums("its live posts"),
+        "verticals": Column(pa.string(), "Its verticals, in one text.", TAGS.sources("vertical"), "attribute"),
+        "top_vertical": Column(
+            pa.string(), "Vertical with the highest score.", TAGS.sources("vertical", "score"), "attribute"
+        ),
+        "top_vertical_score": Column(_REAL, "Its score.", TAGS.sources("score"), "attribute"),
+        "summary": SUMMARIES.copied("summary"),
+    },
     ("account_id",),
     text_columns=("bio", "summary", "display_name"),
 )
-POSTS_BY_DAY = TableSpec(
+POSTS_BY_DAY = TableSpec.of(
     "mart/posts_by_day",
-    _columns(
-        day=pa.date32(),
-        network=_TEXT,
-        posts=_LONG,
-        accounts=_LONG,
-        likes=_LONG,
-        comments=_LONG,
-        views=_LONG,
-        shares=_LONG,
-    ),
+    {
+        "day": Column(pa.date32(), "Day (UTC); null for posts without a date.", LAKE_POSTS.sources("posted_at")),
+        "network": LAKE_POSTS.copied("network"),
+        "posts": Column(_LONG, "Number of live posts.", _POSTS + LAKE_ACCOUNTS.sources("deleted_at")),
+        "accounts": Column(_LONG, "Number of accounts that posted.", LAKE_POSTS.sources("account_id")),
+        **_sums("these posts"),
+    },
     ("network", "day"),
     partitioned=False,
 )
-VERTICAL_COVERAGE = TableSpec(
+VERTICAL_COVERAGE = TableSpec.of(
     "mart/vertical_coverage",
-    _columns(
-        vertical=_TEXT,
-        title=_TEXT,
-        item_kind=_TEXT,
-        tagged=_LONG,
-        threshold=_REAL,
-        fitted=pa.bool_(),
-        members=_LONG,
-        non_members=_LONG,
-        f1=_REAL,
-    ),
+    {
+        "vertical": THRESHOLDS.copied("vertical"),
+        "title": Column(pa.string(), "Title of the vertical in the catalogue."),
+        "item_kind": THRESHOLDS.copied("item_kind", "Kind of item: post or account."),
+        "tagged": Column(_LONG, "Number of tagged items.", TAGS.sources("item_id")),
+        **{name: THRESHOLDS.copied(name) for name in ("threshold", "fitted", "members", "non_members", "f1")},
+    },
     ("vertical", "item_kind"),
     partitioned=False,
 )
-TESTIMONIALS = TableSpec(
+TESTIMONIALS = TableSpec.of(
     "mart/testimonials",
-    _columns(
-        account_bucket=pa.int32(),
-        testimonial_id=_TEXT,
-        brand=_TEXT,
-        campaign=_TEXT,
-        account_id=_TEXT,
-        handle=_TEXT,
-        author_role=_TEXT,
-        rating=pa.int16(),
-        text=_TEXT,
-        created_at=TIMESTAMP,
-    ),
+    {
+        **{
+            name: LAKE_TESTIMONIALS.copied(name)
+            for name in ("account_bucket", "testimonial_id", "brand", "campaign", "account_id")
+        },
+        "handle": LAKE_ACCOUNTS.copied("handle", "Handle of the account, if it is live."),
+        **{name: LAKE_TESTIMONIALS.copied(name) for name in ("author_role", "rating", "text", "created_at")},
+    },
     ("testimonial_id",),
     text_columns=("text",),
 )
@@ -137,16 +121,13 @@ def _mart(
     spec: TableSpec, stage: Stage, compute: Callable[[LakeResource, int | None], pl.DataFrame], description: str
 ) -> AssetsDefinition:
     @asset(
-        key=spec.name.split("/"),
+        table=spec,
         deps=[of.name.split("/") for of in stage.inputs],
-        partitions_def=BUCKETS if spec.partitioned else None,
-        backfill_policy=ALL_IN_ONE_RUN if spec.partitioned else None,
-        group_name=GROUP,
         description=description,
         owners=["team:analytics"],
         kinds={"delta", "polars"},
     )
-    def mart(context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource) -> MaterializeResult[None]:
+    def mart(context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource) -> RunMetrics:
         def rows(bucket: int | None, _current: pl.DataFrame, _tally: RunMetrics) -> pl.DataFrame:
             return compute(lake, bucket)
 

@@ -2,14 +2,13 @@
 
 import polars as pl
 import pyarrow as pa
-from dagster import AssetExecutionContext, MaterializeResult
+from dagster import AssetExecutionContext
 
 from assets.corpus import CHUNKS
 from assets.embeddings import VECTORS, with_vectors
 from assets.framework.asset import asset
 from assets.framework.incremental import RunMetrics, Stage, refresh_table
 from assets.lake import LAKE_POSTS
-from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
 from assets.transforms.summaries.about import about
 from assets.transforms.summaries.accounts import summarise
 from assets.transforms.summaries.posts import chosen_posts
@@ -17,40 +16,51 @@ from assets.transforms.summaries.standing import current_summaries, text_names
 from assets.transforms.verticals import ACCOUNT
 from assets.verticals import TAGS
 from resources.delta.state import LedgerResource
-from resources.delta.table import LakeResource, TableSpec, fingerprint
+from resources.delta.table import Column, LakeResource, TableSpec, fingerprint
 from resources.llm.embedder import EmbedderResource
 from resources.models.analyzer import ANALYZER, document_terms
 
-GROUP = "summary"
-SUMMARIES = TableSpec(
+SUMMARIES = TableSpec.of(
     "summary/account_summaries",
-    pa.schema(
-        [
-            ("account_bucket", pa.int32()),
-            ("account_id", pa.string()),
-            ("about", pa.string()),
-            ("summary", pa.string()),
-            ("post_ids", pa.list_(pa.string())),
-            ("language", pa.string()),
-            ("posts", pa.int64()),
-            ("made_of_texts", pa.list_(pa.int64())),
-            ("recipe", pa.string()),
-        ]
-    ),
+    {
+        "account_bucket": CHUNKS.copied("account_bucket"),
+        "account_id": CHUNKS.copied("account_id"),
+        "about": Column(
+            pa.string(),
+            "One line: verticals, hashtags, how often the account posts, and its usual views.",
+            TAGS.sources("vertical") + LAKE_POSTS.sources("hashtags", "posted_at", "views"),
+            "text",
+        ),
+        "summary": Column(
+            pa.string(),
+            "Up to five sentences of the account's posts, one a line.",
+            LAKE_POSTS.sources("text") + VECTORS.sources("vector"),
+            "text",
+        ),
+        "post_ids": Column(
+            pa.list_(pa.string()), "The post of each line of the summary.", CHUNKS.sources("post_id"), "id"
+        ),
+        "language": Column(
+            pa.string(), "Language of most posts, and so of the summary.", CHUNKS.sources("text_language")
+        ),
+        "posts": Column(pa.int64(), "Number of the account's posts in the corpus.", CHUNKS.sources("post_id")),
+        "made_of_texts": Column(
+            pa.list_(pa.int64()),
+            "Hashes of the texts that it was made of. It is made again when they change.",
+            CHUNKS.sources("content_hash"),
+        ),
+        "recipe": Column(pa.string(), "Hash of the rules and the model. It is made again when they change."),
+    },
     ("account_id",),
     text_columns=("about", "summary"),
 )
-"""Line n of ``summary`` is a sentence of post n of ``post_ids``. ``made_of_texts`` are 8-byte hashes of the texts that
-a summary was made of. ``recipe`` is a hash of the rules and the model. Both decide whether a summary is made again."""
 _RECIPE = "5"
 
 
 @asset(
-    key=["summary", "account_summaries"],
+    table=SUMMARIES,
+    code_version=_RECIPE,
     deps=[["corpus", "cippus_text"], ["embedding", "cippus_text"], ["lake", "posts"], ["vertical", "tags"]],
-    partitions_def=BUCKETS,
-    backfill_policy=ALL_IN_ONE_RUN,
-    group_name=GROUP,
     description="Each account in up to five sentences of its posts; no text is generated. One row per account: a line "
     "on what it is about, the sentences that LexRank puts first, without links, tag lists and calls to subscribe, and "
     "the id of each sentence's post. Made again when a quoted post or 5 % of the account's texts changed.",
@@ -59,7 +69,7 @@ _RECIPE = "5"
 )
 def account_summaries(
     context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource, embedder: EmbedderResource
-) -> MaterializeResult[None]:
+) -> RunMetrics:
     """Summarise the accounts of a stale bucket whose texts changed. Only those accounts' vectors and posts are read.
 
     The line on each account is written for the whole bucket, which reads no texts.

@@ -9,10 +9,12 @@ from resources.settings.erasure import ErasureSettings
 from resources.settings.general import (
     Environment,
     GeneralSettings,
+    LogFormat,
     bucket_count,
     dagster_home,
     environment,
     home,
+    log_format,
     writable_home,
 )
 from resources.settings.production import require_production_variables
@@ -35,6 +37,7 @@ __all__ = [
     "GeneralSettings",
     "LakeSettings",
     "LlmSettings",
+    "LogFormat",
     "QdrantSettings",
     "RdsExportSettings",
     "RedshiftSettings",
@@ -49,6 +52,7 @@ __all__ = [
     "go_without_governor",
     "home",
     "is_governed",
+    "log_format",
     "old_transaction_seconds",
     "require_production_variables",
     "variables",

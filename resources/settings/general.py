@@ -20,6 +20,13 @@ class Environment(StrEnum):
     PRODUCTION = "production"
 
 
+class LogFormat(StrEnum):
+    """How a run logs; `CIPPUS_LOG_FORMAT` selects it."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
 def _power_of_two(number: int) -> int:
     if number < 1 or number.bit_count() != 1:
         raise ValueError(number)
@@ -54,11 +61,22 @@ class GeneralSettings(Settings):
         must_be="a power of two",
         shown="8; 64 in production",
     )
+    log_format: LogFormat = variable(
+        "CIPPUS_LOG_FORMAT",
+        "`json`: assets also write each message as a line of JSON to stderr, with run, asset and bucket.",
+        LogFormat.TEXT,
+        must_be="text or json",
+    )
 
 
 def environment() -> Environment:
     """Return the environment that `CIPPUS_ENV` names. Raise InputError for an unknown name."""
     return GeneralSettings.read().environment
+
+
+def log_format() -> LogFormat:
+    """Return the format of a run's logs. Raise InputError for an unknown one."""
+    return GeneralSettings.read().log_format
 
 
 def home() -> Path:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from assets import embeddings, verticals
 from assets.corpus import CHUNKS
 from assets.embeddings import VECTORS, MissingVectorError, with_vectors
+from assets.framework.reporting import run_totals
 from assets.transforms.text.corpus import content_hash
 from pipelines.checks.embeddings import vectors_unit_length
 from pipelines.checks.verticals import every_item_scored
@@ -52,9 +53,8 @@ def run(s3: S3Resource, embedding: Embedding, *buckets: int) -> Mapping[str, int
     first, last = str(min(buckets or (0,))), str(max(buckets or (0,)))
     tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
     result = dg.materialize([embeddings.vectors], resources=resources, tags=tags)
-    [event] = result.get_asset_materialization_events()[-1:]
-    assert event.materialization
-    metadata = {name: value.value for name, value in event.materialization.metadata.items()}
+    [totals] = run_totals(result).values()
+    metadata = {name: value.value for name, value in totals.items()}
     return {name: value for name, value in metadata.items() if isinstance(value, int)}
 
 

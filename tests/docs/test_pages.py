@@ -6,7 +6,7 @@ from collections import defaultdict
 from itertools import pairwise
 
 from assets.audience import LANDING as AUDIENCE_LANDING
-from assets.framework.asset import s3_metadata
+from assets.framework.reporting import s3_metadata
 from assets.labels import LANDING
 from assets.raw.windows import RawConfig
 from assets.transforms.source.schema import LABELS_SCHEMA, SOURCE_TABLES
@@ -58,6 +58,7 @@ CODE_NAMES = {
     "WRITTEN": "assets.stages",
     "Stage": "assets.framework.incremental",
     "refresh_table": "assets.framework.incremental",
+    "RunMetrics": "assets.framework.incremental",
     "SCHEMAS": "pipelines.samples.creators",
     "FIELD_KINDS": "resources.erasure.tombstones",
     "KIND_COLUMNS": "resources.erasure.tombstones",

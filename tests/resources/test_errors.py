@@ -13,10 +13,11 @@ import psycopg
 import pyarrow
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError, ReadTimeoutError
-from dagster import MaterializeResult, RetryPolicy, materialize
+from dagster import AssetExecutionContext, RetryPolicy, materialize
 from deltalake.exceptions import CommitFailedError, DeltaError
 
 from assets.framework.asset import asset
+from assets.framework.incremental import RunMetrics
 from resources.errors import InputError, PermanentFailure, TransientFailure, as_cippus_error, is_transient
 from resources.llm.endpoint import PermanentEndpointError, TransientEndpointError
 from resources.raw.store import BucketCountError, WindowTakenError
@@ -209,7 +210,7 @@ def test_a_permanent_failure_runs_once_and_a_transient_one_as_the_policy_says(er
     ran = 0
 
     @asset(key=["raw", "failing"], retry_policy=RetryPolicy(max_retries=3))
-    def failing() -> MaterializeResult[None]:
+    def failing(context: AssetExecutionContext) -> RunMetrics:
         nonlocal ran
         ran += 1
         raise error
@@ -227,12 +228,12 @@ def test_a_transient_failure_that_passes_leaves_one_materialization() -> None:
     ran = 0
 
     @asset(key=["raw", "failing"], retry_policy=RetryPolicy(max_retries=3))
-    def failing() -> MaterializeResult[None]:
+    def failing(context: AssetExecutionContext) -> RunMetrics:
         nonlocal ran
         ran += 1
         if ran < 3:
             raise TransientFailure("The server restarts.")
-        return MaterializeResult(metadata={"ran": ran})
+        return RunMetrics(notes={"ran": ran})
 
     result = materialize([failing])
     [made] = result.asset_materializations_for_node("raw__failing")

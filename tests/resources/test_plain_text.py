@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assets.framework.asset import asset
+from assets.framework.incremental import RunMetrics
 from pipelines.checks import check
 from pipelines.checks.raw import _described
 from resources.errors import CippusError, InputError, PermanentFailure, TransientFailure
@@ -49,7 +50,7 @@ def test_code_of_markdown_holds_the_whole_text(text: str) -> None:
 @pytest.mark.parametrize("text", HOSTILE)
 def test_the_log_of_a_failed_step_has_no_control_character(text: str) -> None:
     @asset(key=["raw", "posts"], retry_policy=RetryPolicy(max_retries=0))
-    def posts() -> dagster.MaterializeResult[None]:
+    def posts() -> RunMetrics:
         raise OSError(5, text.encode(errors="replace").decode())
 
     with DagsterInstance.ephemeral() as instance:

@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 from dagster import DagsterInstance, RetryPolicy
 
 from assets.framework.asset import asset
+from assets.framework.incremental import RunMetrics
 from pipelines.cli import main as command
 from pipelines.cli.lineage import _failures
 from resources.errors import PermanentFailure, TransientFailure
@@ -28,9 +29,9 @@ def test_the_headline_is_the_sentence_whatever_caused_it(
     kind: type[Exception], cause: Exception | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     @asset(key=["raw", "posts"], retry_policy=RetryPolicy(max_retries=0))
-    def posts() -> dagster.MaterializeResult[None]:
+    def posts(context: dagster.AssetExecutionContext) -> RunMetrics:
         _raise(kind, f"{SENTENCE}\nMore.", cause)
-        return dagster.MaterializeResult()
+        return RunMetrics()
 
     with DagsterInstance.ephemeral() as instance:
         job = dagster.Definitions([posts]).resolve_implicit_global_asset_job_def()
@@ -42,7 +43,7 @@ def test_the_headline_is_the_sentence_whatever_caused_it(
 
 def test_an_error_of_a_library_is_its_own_sentence() -> None:
     @asset(key=["raw", "posts"])
-    def posts() -> dagster.MaterializeResult[None]:
+    def posts(context: dagster.AssetExecutionContext) -> RunMetrics:
         raise ClientError({"Error": {"Code": "AccessDenied", "Message": "No."}}, "PutObject")
 
     job = dagster.Definitions([posts]).resolve_implicit_global_asset_job_def()
