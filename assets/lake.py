@@ -76,6 +76,7 @@ def _merge_windows(table: SourceTable) -> AssetsDefinition:
         deps=[["raw", table.name]],
         partitions_def=BUCKETS,
         backfill_policy=ALL_IN_ONE_RUN,
+        pool=spec.name,  # an extraction merges all buckets
         group_name=GROUP,
         description=f"One row per {table.key}, with its newest values; rows deleted at the source stay, marked by "
         f"deleted_at. Merged from raw/{table.name}, each window exactly once.",

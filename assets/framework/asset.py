@@ -34,7 +34,12 @@ def asset(*, retry_policy: RetryPolicy = RETRIES, **settings: Any) -> Callable[[
 
     A transient failure is retried by the policy. Any other failure stops at once. If the governor ends, the error is
     GovernorGoneError instead of the client's.
+
+    The pool of an asset without buckets has the asset's name, so that of all runs, also those of the UI, one at a time
+    writes it. Buckets are written by many runs at a time; runs of one bucket wait for each other by a tag.
     """
+    if settings.get("partitions_def") is None:
+        settings.setdefault("pool", "/".join(settings["key"]))
 
     def declare(body: _Body) -> AssetsDefinition:
         @wraps(body)

@@ -5,7 +5,7 @@ from dagster import AssetCheckResult, AssetCheckSeverity
 
 from assets.landing import files_not_taken
 from assets.quarantine import QUARANTINE
-from pipelines.checks import check, count
+from pipelines.checks.declaration import check, count
 from resources.delta.table import LakeResource
 from resources.raw.quarantine import QuarantineResource
 from resources.s3.client import S3Resource
@@ -14,7 +14,7 @@ from resources.sources.rds_export import RdsExportResource
 _FILES_NAMED = 10
 
 
-@check("quarantine/rows", "landed rejects missing from the table")
+@check("quarantine/rows", "landed rejects missing from the table or with another count", daily=True)
 def rejects_recorded(lake: LakeResource, quarantine: QuarantineResource) -> int:
     """Every rejected row that was extracted is in the quarantine table."""
     landed = pl.concat([QUARANTINE.empty().drop("copies"), *quarantine.rows()]).lazy()
