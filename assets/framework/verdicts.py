@@ -5,6 +5,7 @@ A verdict counts while the bucket has the contents that were judged.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from resources.delta.state import LedgerResource
 from resources.delta.table import ABSENT, LakeResource, TableSpec
@@ -12,7 +13,7 @@ from resources.delta.table import ABSENT, LakeResource, TableSpec
 
 @dataclass(frozen=True)
 class Passed:
-    """The buckets of one asset that passed a check. Reading them costs one listing."""
+    """The buckets of one asset that passed its checks. Reading them costs one listing, for all checks of the asset."""
 
     ledger: LedgerResource
     asset: str
@@ -21,10 +22,14 @@ class Passed:
     def _folder(self) -> str:
         return f"passed/{self.asset}"
 
+    @cached_property
+    def _all(self) -> list[tuple[str, int, str]]:
+        return [*map(_parsed, self.ledger.taken(self._folder))]
+
     def read(self, check: str) -> dict[int, set[str]]:
         """Return bucket → fingerprints of what a check has read there when it passed."""
         found: dict[int, set[str]] = {}
-        for name, bucket, judged in map(_parsed, self.ledger.taken(self._folder)):
+        for name, bucket, judged in self._all:
             if name == check:
                 found.setdefault(bucket, set()).add(judged)
         return found

@@ -33,7 +33,7 @@ daily_checks = ScheduleDefinition(
     job=DAILY_CHECKS,
     cron_schedule="45 5 * * *",
     execution_timezone="UTC",
-    description="Runs the checks that read whole tables or ask other services, once a day.",
+    description="Runs the checks that do not run with their assets, once a day.",
 )
 
 SCHEDULES = [hourly_extraction, daily_key_reconciliation, nightly_maintenance, daily_checks]

@@ -39,7 +39,7 @@ def _declared(module: ModuleType) -> Iterator[Check]:
 
 CHECKS = [check for module in _MODULES for check in _declared(module)]
 DAILY = frozenset(check.spec.key for check in CHECKS if check.daily)
-"""Checks that cost too much to run with their asset."""
+"""Checks that run once a day, and not with their asset."""
 
 
 def keys(*, daily: bool) -> list[AssetCheckKey]:

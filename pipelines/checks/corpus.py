@@ -22,7 +22,11 @@ def every_post_decided(bucket: int, lake: LakeResource) -> int:
 
 
 @check(
-    "corpus/decision_counts", "counts missing, wrong or repeated", reads=(DECISIONS, DECISION_COUNTS), by_bucket=True
+    "corpus/decision_counts",
+    "counts missing, wrong or repeated",
+    reads=(DECISIONS, DECISION_COUNTS),
+    by_bucket=True,
+    daily=True,
 )
 def counts_add_up(bucket: int, lake: LakeResource) -> int:
     """The count of every reason equals the number of decisions with that reason."""
@@ -48,7 +52,11 @@ def chunks_match_decisions(bucket: int, lake: LakeResource) -> int:
 
 
 @check(
-    "corpus/terms", "terms missing, foreign or with another document frequency", reads=(CHUNKS, TERMS), by_bucket=True
+    "corpus/terms",
+    "terms missing, foreign or with another document frequency",
+    reads=(CHUNKS, TERMS),
+    by_bucket=True,
+    daily=True,
 )
 def frequencies_match_chunks(bucket: int, lake: LakeResource) -> int:
     """The document frequency of every term is the number of chunks in its bucket that have the term."""

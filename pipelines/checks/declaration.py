@@ -32,7 +32,7 @@ class Check:
     ``by_bucket``: the promise takes a bucket and reads that bucket only.
     ``guards``: a failure stops what is downstream.
     ``advises``: problems are a WARN, because the data is right as far as it goes.
-    ``daily``: costs too much to run with its asset.
+    ``daily``: runs once a day, because it costs much or nothing downstream depends on it.
     ``ledger_name``: takes resources and returns the name of the asset's ledger entries; None: the asset's own.
     """
 

@@ -49,12 +49,13 @@ def definition(asset: str, checks: Sequence[Check], suffix: str) -> AssetChecksD
     def evaluate(context: AssetCheckExecutionContext, **resources: Any) -> Iterator[Any]:
         selected, errors = {key.name for key in context.selected_asset_check_keys}, list[Exception]()
         resources["instance"] = context.instance
+        passed, buckets = Passed(resources["ledger"], asset), buckets_of(context.run.tags)
         with resources["lake"].steady():
             for check in checks:
                 if check.name not in selected:
                     continue
                 try:
-                    verdict = judge(check, resources, buckets_of(context.run.tags), _reads_everything(context))
+                    verdict = judge(check, resources, buckets, _reads_everything(context), passed)
                 except Exception as error:
                     context.log.error("%s: %s", check.name, error)
                     errors.append(error)
@@ -105,12 +106,17 @@ def buckets_of(tags: Mapping[str, str]) -> list[int]:
 
 
 def judge(
-    check: Check, resources: Mapping[str, Any], run_buckets: Sequence[int], reads_everything: bool = True
+    check: Check,
+    resources: Mapping[str, Any],
+    run_buckets: Sequence[int],
+    reads_everything: bool = True,
+    passed: Passed | None = None,
 ) -> Verdict | None:
     """Return what a check finds in some buckets; None if there is nothing that it could look at.
 
     A bucket that is unchanged since it passed is not read, unless ``reads_everything``. A bucket whose asset lags
-    behind its inputs is not compared: the asset's next run computes it.
+    behind its inputs is not compared: the asset's next run computes it. ``passed``: the asset's earlier passes, if the
+    caller has them.
     """
     lake, ledger = resources["lake"], resources["ledger"]
     buckets = [*run_buckets] if check.by_bucket else [WHOLE]
@@ -118,7 +124,7 @@ def judge(
         return _answered(check, check.call(check.promise, resources))
     present = _present(check, lake, buckets)
     prints = _fingerprints(check, resources, present)
-    passed = Passed(ledger, check.asset)
+    passed = passed or Passed(ledger, check.asset)
     before = passed.read(check.name)
     unchanged = [bucket for bucket in present if prints[bucket] in before.get(bucket, ())]
     due = present if reads_everything else [bucket for bucket in present if bucket not in unchanged]

@@ -38,7 +38,9 @@ def keys_in_one_bucket(table: SourceTable, lake: LakeResource) -> int:
     return count(places) - count(places.select(table.key).unique())
 
 
-@check_tables("lake", "implausible times, counts or ratings", specs=LAKE_TABLES, by_bucket=True, advises=True)
+@check_tables(
+    "lake", "implausible times, counts or ratings", specs=LAKE_TABLES, by_bucket=True, advises=True, daily=True
+)
 def values_plausible(table: SourceTable, bucket: int, lake: LakeResource) -> int:
     """Required columns have values, updated_at lies between 2000 and tomorrow, and so do other times.
 
@@ -69,7 +71,7 @@ def _above_share(rows: int, total: int) -> int:
     return rows if rows >= max(_LEAST_ROWS, _SHARE * total) else 0
 
 
-@check_tables("lake", "texts with misread characters", specs=LAKE_TABLES, by_bucket=True, advises=True)
+@check_tables("lake", "texts with misread characters", specs=LAKE_TABLES, by_bucket=True, advises=True, daily=True)
 def texts_readable(table: SourceTable, bucket: int, lake: LakeResource) -> int:
     """At most 1 % of a bucket's texts have characters of a wrong encoding, such as Ã© for é. Fewer than 3 pass."""
     texts = [name for name in ("text", "bio", "display_name") if name in table.schema.names]

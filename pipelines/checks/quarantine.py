@@ -23,7 +23,7 @@ def rejects_recorded(lake: LakeResource, quarantine: QuarantineResource) -> int:
     return count(expected.join(lake.scan(QUARANTINE), on=on, how="anti", nulls_equal=True))
 
 
-@check("quarantine/rows")
+@check("quarantine/rows", daily=True)
 def dropped_files_taken(s3: S3Resource, rds_exports: RdsExportResource) -> AssetCheckResult:
     """A stage reads every file that was dropped under landing/. A failure names the other files and why."""
     found = files_not_taken(s3, rds_exports)

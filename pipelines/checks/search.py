@@ -21,6 +21,7 @@ _STANDARD_ERRORS = 3
     "questions not measured, foreign, repeated or with impossible figures",
     reads=(CHUNKS, GOLD, QUALITY),
     version=lambda: catalogue_hash(load_verticals()),
+    daily=True,
 )
 def every_question_measured(lake: LakeResource) -> int:
     """Every description of a vertical with enough gold labels has one row, with figures from 0 to 1."""
@@ -38,7 +39,7 @@ def every_question_measured(lake: LakeResource) -> int:
     return impossible + differences(pl.LazyFrame(expected, schema=schema, orient="row"), lake.scan(QUALITY))
 
 
-@check("search/retrieval_quality", reads=(QUALITY,))
+@check("search/retrieval_quality", reads=(QUALITY,), daily=True)
 def hybrid_is_not_worse(lake: LakeResource) -> AssetCheckResult | None:
     """Hybrid search is not worse than dense or BM25 alone. Warns if it is, by more than 0.01 nDCG@10.
 

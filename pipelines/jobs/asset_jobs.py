@@ -65,7 +65,7 @@ CHECKS = define_asset_job(
 DAILY_CHECKS = define_asset_job(
     "daily_checks",
     selection=_DAILY,
-    description="Runs the checks that cost too much to run with their assets. Reads what changed since they passed.",
+    description="Runs the checks that do not run with their assets. Reads what changed since they passed.",
 )
 _OF_INDEX = AssetSelection.groups("qdrant", "search")
 TABLES_AFTER_LAKE = define_asset_job(
