@@ -139,7 +139,7 @@ def _mart(
 ASSETS = [
     _mart(
         CREATORS,
-        Stage(CREATORS.name, (LAKE_ACCOUNTS, LAKE_POSTS, TAGS, SUMMARIES)),
+        Stage(CREATORS.name, (LAKE_ACCOUNTS, LAKE_POSTS, TAGS, SUMMARIES), awaits=(THRESHOLDS,)),
         _creators,
         "Creators for analysts. One row per live account: followers, posts, engagement, verticals, summary.",
     ),

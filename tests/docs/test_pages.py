@@ -64,7 +64,7 @@ CODE_NAMES = {
     "KIND_COLUMNS": "resources.erasure.tombstones",
     "FREE_TEXT": "resources.erasure.terms",
     "FIRST_STAGES": "pipelines.automation.sensors.buckets",
-    "lake_state": "pipelines.automation.sensors.buckets",
+    "WATCHED": "pipelines.automation.sensors.buckets",
     "ACROSS_BUCKETS": "pipelines.jobs.asset_jobs",
     "AUDIENCE": "pipelines.jobs.asset_jobs",
     "POLICIES": "pipelines.automation.freshness",
