@@ -11,6 +11,7 @@ from resources.settings.general import (
     Environment,
     GeneralSettings,
     LogFormat,
+    LogSettings,
     bucket_count,
     dagster_home,
     environment,
@@ -40,6 +41,7 @@ __all__ = [
     "LakeSettings",
     "LlmSettings",
     "LogFormat",
+    "LogSettings",
     "QdrantSettings",
     "RdsExportSettings",
     "RedshiftSettings",
@@ -63,7 +65,7 @@ __all__ = [
 ]
 
 AREAS: tuple[type[Settings], ...] = (
-    *(GeneralSettings, SourceSettings, RdsExportSettings, RedshiftSettings, S3Settings, LakeSettings),
+    *(GeneralSettings, LogSettings, SourceSettings, RdsExportSettings, RedshiftSettings, S3Settings, LakeSettings),
     *(QdrantSettings, EmbeddingSettings, SpendSettings, LlmSettings, ErasureSettings, AlertSettings),
 )
 

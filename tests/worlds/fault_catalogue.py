@@ -178,7 +178,7 @@ def _embedding() -> Iterator[FaultRow]:
         wrong_dimension=added(VECTORS, content_hash="short", vector=[0.5, 0.5]),
         not_normalised=added(VECTORS, content_hash="long", vector=[1.0] * 384),
         not_finite=added(VECTORS, content_hash="nan", vector=[float("nan")] * 384),
-        all_zero=added(VECTORS, content_hash="zero", vector=[0.0] * 384),
+        nearly_zero=added(VECTORS, content_hash="zero", vector=[1e-3] * 384),
         vector_repeated=added(VECTORS),
     )
     yield from _rows(
