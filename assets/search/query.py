@@ -10,13 +10,13 @@ from assets.search.accounts import Accounts
 from assets.search.candidates import Keep, Question, fetched, find, most_windows
 from assets.search.filters import ANY_NUMBER, Followers, as_in_points
 from assets.search.similar import profile, resolve
-from assets.search.terms import Terms
+from assets.search.terms import Terms, weights_of
 from assets.transforms.search.facets import accounts_of, count_facets
 from assets.transforms.search.names import NameMatch, match_names
 from assets.transforms.search.query_language import Query, acceptance, accepted_by, parse
-from assets.transforms.search.ranking import Candidates, RankedAccount, Retriever, rank_accounts
+from assets.transforms.search.ranking import Candidates, RankedAccount, Retriever, cosines, rank_accounts
 from assets.transforms.search.relevance import with_relevance
-from assets.transforms.text.corpus import clean
+from assets.transforms.text.corpus import clean, point_id
 from resources.delta.table import LakeResource
 from resources.llm.embedder import EmbedderResource
 from resources.vectors.index import VectorIndex
@@ -26,7 +26,6 @@ from resources.wiring import resources
 
 __all__ = ["ANY_NUMBER", "Answer", "Followers", "Question", "SearchFilter", "Searcher", "find", "open_search"]
 _ANYONE = SearchFilter()
-_NOTHING = Candidates([], [])
 
 
 @dataclass(frozen=True)
@@ -43,6 +42,18 @@ class Answer:
     mended: Mapping[str, str] = field(default_factory=dict)
     facets: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     found: int = 0
+    is_complete: bool = True
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A page of the ranking, its candidates, and what their relevance depends on."""
+
+    page: list[RankedAccount]
+    candidates: Candidates = field(default_factory=lambda: Candidates([], []))
+    weights: Mapping[int, float] = field(default_factory=dict)
+    cosine_of: Mapping[str, float] = field(default_factory=dict)
+    mended: Mapping[str, str] = field(default_factory=dict)
     is_complete: bool = True
 
 
@@ -100,41 +111,52 @@ class Searcher:
         """
         if limit < 0 or offset < 0:
             raise ValueError(f"limit is {limit} and offset {offset}, expected 0 or more.")
-        parsed, where, wanted = parse(query), as_in_points(where, self.lake, followers), offset + limit
-        mended: dict[str, str] = {}
-        own_account = resolve(self._accounts, like) if like else None
-        found, windows, is_complete, weights = _NOTHING, 1, True, {}
-        if parsed.name == "":
-            raise ValueError("The query is only @, expected a name behind it.")
-        if parsed.name is not None:
-            names = self._names(parsed, where, followers)
-            ranked = rank_accounts(_NOTHING, wanted, evidence, names)
-        else:
-            words, mended = self._terms.mended(parsed.words)
-            searched = replace(parsed, words=words)
+        parsed, where = parse(query), as_in_points(where, self.lake, followers)
+        own_account, page = resolve(self._accounts, like) if like else None, slice(offset, offset + limit)
+        is_by_name = retriever is Retriever.HYBRID and own_account is None
+        names = self._names(parsed, where, followers) if is_by_name or parsed.name is not None else []
+        if parsed.name is None:
             keep = self._keep(parsed, followers, own_account)
-            names = [] if own_account or retriever is not Retriever.HYBRID else self._names(parsed, where, followers)
-            with self.qdrant.open(self.embedder.model().name) as index:
-                question = self._question(index, searched, own_account)
-                while True:
-                    found = find([index], question, where, keep, windows).of(retriever)
-                    ranked = rank_accounts(found, wanted, evidence, names, windows)
-                    is_complete = max(len(found.dense), len(found.bm25)) < fetched(windows)
-                    if len(ranked) >= wanted or is_complete or windows >= most_windows():
-                        break
-                    windows += 1
-            weights = dict(zip(question.sparse.indices.tolist(), question.sparse.values.tolist(), strict=True))
-        page = self._accounts.described(ranked[offset:])
+            found = self._posts(parsed, where, keep, own_account, retriever, names, page, evidence)
+        else:
+            found = _Found(rank_accounts(Candidates([], []), page.stop, evidence, names)[page])
         named = self._accounts.attributes([account_id for account_id, _ in names])
-        total = len(accounts_of(found, named))
+        total = len(accounts_of(found.candidates, named))
+        described = self._accounts.described(found.page)
         return Answer(
-            with_relevance(page, weights, self._terms.of),
+            with_relevance(described, found.weights, self._terms.of, found.cosine_of),
             parsed,
-            mended,
-            count_facets(found, named),
+            found.mended,
+            count_facets(found.candidates, named),
             total,
-            is_complete and total <= wanted,
+            found.is_complete and total <= page.stop,
         )
+
+    def _posts(  # noqa: PLR0913  # each is a part of one request
+        self,
+        query: Query,
+        where: SearchFilter,
+        keep: Keep | None,
+        own_account: str | None,
+        retriever: Retriever,
+        names: Sequence[tuple[str, NameMatch]],
+        page: slice,
+        evidence: int,
+    ) -> "_Found":
+        """Rank the accounts of the posts that a query finds, and those found by name."""
+        words, mended = self._terms.mended(query.words)
+        windows = 1
+        with self.qdrant.open(self.embedder.model().name) as index:
+            question = self._question(index, replace(query, words=words), own_account)
+            while True:
+                found = find([index], question, where, keep, windows).of(retriever)
+                ranked = rank_accounts(found, page.stop, evidence, names, windows)
+                is_complete = max(len(found.dense), len(found.bm25)) < fetched(windows)
+                if len(ranked) >= page.stop or is_complete or windows >= most_windows():
+                    break
+                windows += 1
+            cosine_of = _unknown_cosines(index, question, ranked[page])
+        return _Found(ranked[page], found, weights_of(question.sparse), cosine_of, mended, is_complete)
 
     def question(self, query: str) -> Question:
         """Embed and weigh a text. Raise ValueError if it has no text."""
@@ -163,10 +185,12 @@ class Searcher:
 
     def _names(self, query: Query, where: SearchFilter, followers: Followers) -> list[tuple[str, NameMatch]]:
         """Return the accounts whose names or bios fit a query and that the filters allow, best first."""
+        if query.name == "":
+            raise ValueError("The query is only @, expected a name behind it.")
         text = query.text if query.name is None else query.name
         [weighed] = self._terms.weighed([text])
-        weights = dict(zip(weighed.indices.tolist(), weighed.values.tolist(), strict=True))
-        matches = match_names(text, self._accounts.names(), weights, self._terms.of, in_parts=query.name is not None)
+        names, weights, is_name = self._accounts.names(), weights_of(weighed), query.name is not None
+        matches = match_names(text, names, weights, self._terms.of, in_parts=is_name)
         if not query.is_plain:
             allows = acceptance(query, self._terms.of)
             words = self._accounts.words([account_id for account_id, _ in matches])
@@ -201,3 +225,15 @@ class Searcher:
     @cached_property
     def _terms(self) -> Terms:
         return Terms(self.lake)
+
+
+def _unknown_cosines(index: VectorIndex, question: Question, ranked: Sequence[RankedAccount]) -> dict[str, float]:
+    """Return post id → cosine of the evidence that only BM25 found."""
+    post_of = {
+        point_id(post.post_id, post.chunk_no or 0): post.post_id
+        for account in ranked
+        for post in account.evidence
+        if post.dense_score is None
+    }
+    vectors = {point.id: point.dense for point in index.retrieve([*post_of]) if point.dense.size}
+    return {post_of[id_]: cosine for id_, cosine in cosines(question.dense, vectors).items()}

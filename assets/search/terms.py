@@ -83,3 +83,8 @@ class Terms:
     @cached_property
     def _encoder(self) -> SparseEncoder:
         return SparseEncoder()
+
+
+def weights_of(weighed: SparseVector) -> dict[int, float]:
+    """Return term → weight."""
+    return dict(zip(weighed.indices.tolist(), weighed.values.tolist(), strict=True))

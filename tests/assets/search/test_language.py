@@ -230,6 +230,12 @@ def test_relevance_is_higher_for_what_fits(text: str, better: int, worse: int) -
     assert accounts[better].relevance == max(posts)
 
 
+def test_relevance_does_not_depend_on_the_retriever() -> None:
+    [by_words] = ask("castle", retriever=Retriever.BM25).accounts
+    assert by_words.evidence[0].dense_score is None
+    assert by_words.relevance == ask("castle").accounts[0].relevance
+
+
 def test_an_account_that_only_its_name_found_has_no_evidence() -> None:
     [account] = ask("@ghostwriter").accounts
     assert (account.evidence, account.relevance, account.handle) == ([], 1.0, "ghostwriter")
