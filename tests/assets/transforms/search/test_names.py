@@ -22,6 +22,7 @@ ACCOUNTS = [
     ("b4", "a.b_c", "x", None),
     ("b5", "nasaa", None, None),
     ("b6", None, None, None),
+    ("b7", "the longest name of all " * 4, None, None),
 ]  # fmt: skip
 FRAME = folded_names(pl.DataFrame(ACCOUNTS, schema=["account_id", "handle", "display_name", "bio"], orient="row"))
 
@@ -38,7 +39,8 @@ def found(text: str) -> list[tuple[str, NameMatch]]:
     ("text", "account"),
     [("nasa", "a1"), ("NASA", "a2"), ("De jolies choses", "a4"), ("de jolies choses", "a4"), ("dejolieschoses", "a4"),
      ("mrbeast", "a5"), ("MRBEAST6000", "a6"), ("vegan.chef", "a7"), ("veganchef", "a7"), ("cooks", "a8"),
-     ("доктор дью", "a9"), ("東京カフェ", "b1"), ("♥♥♥", "b2"), ("abc", "b4"), ("a.b_c", "b4")],
+     ("доктор дью", "a9"), ("東京カフェ", "b1"), ("♥♥♥", "b2"), ("abc", "b4"), ("a.b_c", "b4"),
+     ("the longest name of all " * 4, "b7")],
 )  # fmt: skip
 def test_an_exact_handle_is_first(text: str, account: str) -> None:
     first, match = found(text)[0]
