@@ -12,6 +12,7 @@ from assets.transforms.search import attributes
 from assets.transforms.source.schema import TIMESTAMP
 from assets.transforms.text import corpus
 from assets.transforms.text.chunking import CHUNKING, chunk_text
+from assets.transforms.text.cleaning import MAX_CHARACTERS
 from resources.delta.state import LedgerResource
 from resources.delta.table import LakeResource, TableSpec
 from resources.llm.embedder import EmbedderResource
@@ -103,7 +104,16 @@ def decisions(context: AssetExecutionContext, lake: LakeResource, ledger: Ledger
 
     def decide(bucket: int | None, current: pl.DataFrame, tally: RunMetrics) -> pl.DataFrame:
         engagement = ["likes", "comments", "shares"]
-        columns = ["account_bucket", "account_id", "post_id", "posted_at", "text", *engagement, "deleted_at"]
+        columns = [
+            "account_bucket",
+            "account_id",
+            "post_id",
+            "posted_at",
+            "text",
+            "hashtags",
+            *engagement,
+            "deleted_at",
+        ]
         posts = lake.scan_cached(LAKE_POSTS, bucket).select(columns).collect()
         accounts = lake.scan_cached(LAKE_ACCOUNTS, bucket).select("account_id", "deleted_at").collect()
         stored = current.select(DECISIONS.schema.names)
@@ -167,7 +177,12 @@ def chunks(
         stored = current.filter(pl.col("recipe") == recipe).select(_OF_TEXT)
         kept = stored.join(hashes, on=["post_id", "text_hash"], how="semi")
         fresh = hashes.join(kept, on="post_id", how="anti").lazy()
-        texts = lake.scan_cached(LAKE_POSTS, bucket).select("post_id", "text").join(fresh, on="post_id").collect()
+        texts = (
+            lake.scan_cached(LAKE_POSTS, bucket)
+            .select("post_id", "text", "hashtags")
+            .join(fresh, on="post_id")
+            .collect()
+        )
         pieces = pl.concat([kept, _chunked(texts, model, recipe)])
         posts = lake.scan_cached(LAKE_POSTS, bucket).select(
             "account_bucket", "account_id", "post_id", "network", "posted_at"
@@ -184,11 +199,11 @@ def chunks(
 
 
 def _chunked(posts: pl.DataFrame, model: EmbeddingModel, recipe: str) -> pl.DataFrame:
-    """Return the chunks of (post_id, text, text_hash): the columns that depend on a post's text alone."""
-    texts = [corpus.clean(text) for text in posts["text"]]
+    """Return the chunks of (post_id, text, hashtags, text_hash): the columns that depend on a post's text alone."""
+    texts = corpus.post_texts(posts)
     cut = (
         chunk_text(*pair, model.max_content_tokens)
-        for pair in zip(texts, model.tokenizer.token_offsets(texts), strict=True)
+        for pair in zip(texts, model.tokenizer.token_offsets(model.legible(texts)), strict=True)
     )
     encoder = SparseEncoder()
     rows = [
@@ -207,7 +222,7 @@ def _chunked(posts: pl.DataFrame, model: EmbeddingModel, recipe: str) -> pl.Data
         )
         for post_id, text_hash, of_post, language, is_longer in zip(
             *(posts["post_id"], posts["text_hash"], cut, identify(texts)),
-            posts["text"].str.len_chars() > corpus.MAX_CHARACTERS,
+            posts["text"].str.len_chars().fill_null(0) > MAX_CHARACTERS,
             strict=True,
         )
         for chunk in of_post.chunks

@@ -84,7 +84,7 @@ def scores(
 ) -> MaterializeResult[None]:
     """Score the posts and accounts of a stale bucket. Only the vectors of new and changed texts are read."""
     verticals, model = load_verticals(), embedder.model()
-    recipe = fingerprint(["4", catalogue_hash(verticals), model.name])
+    recipe = fingerprint(["5", catalogue_hash(verticals), model.name])
     lock, described = Lock(), dict[str, Vectors]()
 
     def of_bucket(bucket: int | None, current: pl.DataFrame, tally: RunMetrics) -> pl.DataFrame:
@@ -101,9 +101,10 @@ def scores(
         if fresh.height:
             with lock:  # embedded once a run, and only if a post has to be scored
                 if not described:
-                    described.update({found.name: model.embed_all(found.descriptions) for found in verticals})
-            vectors = with_vectors(lake, bucket or 0, fresh, model)
-            scored = pl.concat([kept, score(*vectors, described).select(kept.columns)])
+                    described.update({found.name: model.embed_queries(found.descriptions) for found in verticals})
+            rows, vectors = with_vectors(lake, bucket or 0, fresh, model)
+            is_read = pl.Series(vectors.any(axis=1), dtype=pl.Boolean)
+            scored = pl.concat([kept, score(rows.filter(is_read), vectors[is_read], described).select(kept.columns)])
         return pl.concat([scored, score_accounts(scored)]).join(
             posts.select("item_id", "recipe"), on="item_id", how="left"
         )

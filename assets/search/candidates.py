@@ -20,10 +20,18 @@ Keep = Callable[[Sequence[Candidate]], list[Candidate]]
 
 @dataclass(frozen=True)
 class Question:
-    """A query for the index: its unit vector (dimension,), and its terms with corpus-wide IDF weights."""
+    """A query for the index: its unit vector (dimension,), and its terms with corpus-wide IDF weights.
+
+    The vector is 0 when the model cannot read the query: BM25 alone answers it.
+    """
 
     dense: NDArray[np.float32]
     sparse: SparseVector
+
+    @property
+    def is_read(self) -> bool:
+        """Whether the model could read the query."""
+        return bool(self.dense.any())
 
 
 def find(
@@ -35,7 +43,9 @@ def find(
     by their vectors, so that the ranking does not depend on the engine or number of shards.
     """
     wanted = fetched(windows)
-    by_shard = [_fetch(partial(shard.search_dense, question.dense, where), keep, wanted) for shard in shards]
+    by_shard: list[list[Candidate]] = [[] for _ in shards]
+    if question.is_read:
+        by_shard = [_fetch(partial(shard.search_dense, question.dense, where), keep, wanted) for shard in shards]
     bm25 = [
         found
         for shard in shards
@@ -50,6 +60,11 @@ def find(
         for point in shard.retrieve(ids)
     }
     return Candidates(dense, bm25, cosines(question.dense, vectors))
+
+
+def unit(vector: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return a vector of length 1, or the zero vector."""
+    return np.asarray(vector / (np.linalg.norm(vector) or 1.0), np.float32)
 
 
 def fetched(windows: int) -> int:

@@ -4,10 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-import numpy as np
-
 from assets.search.accounts import Accounts
-from assets.search.candidates import Keep, Question, fetched, find, most_windows
+from assets.search.candidates import Keep, Question, fetched, find, most_windows, unit
 from assets.search.filters import ANY_NUMBER, Followers, as_in_points
 from assets.search.similar import profile, resolve
 from assets.search.terms import Terms, weights_of
@@ -16,7 +14,8 @@ from assets.transforms.search.names import NameMatch, match_names
 from assets.transforms.search.query_language import Query, acceptance, accepted_by, parse
 from assets.transforms.search.ranking import Candidates, RankedAccount, Retriever, cosines, rank_accounts
 from assets.transforms.search.relevance import with_relevance
-from assets.transforms.text.corpus import clean, point_id
+from assets.transforms.text.cleaning import clean
+from assets.transforms.text.corpus import point_id
 from resources.delta.table import LakeResource
 from resources.llm.embedder import EmbedderResource
 from resources.vectors.index import VectorIndex
@@ -34,7 +33,8 @@ class Answer:
 
     ``found`` is the number of accounts that were found so far; more may follow unless ``is_complete``. ``mended`` are
     the words that no post has, with those that were searched for instead. ``facets`` count the accounts that were found
-    by network, country, language and vertical.
+    by network, country, language and vertical. Without ``is_read`` the model could not read the query, and BM25 alone
+    answered it.
     """
 
     accounts: list[RankedAccount]
@@ -43,6 +43,7 @@ class Answer:
     facets: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     found: int = 0
     is_complete: bool = True
+    is_read: bool = True
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class _Found:
     cosine_of: Mapping[str, float] = field(default_factory=dict)
     mended: Mapping[str, str] = field(default_factory=dict)
     is_complete: bool = True
+    is_read: bool = True
 
 
 def open_search() -> "Searcher":
@@ -130,6 +132,7 @@ class Searcher:
             count_facets(found.candidates, named),
             total,
             found.is_complete and total <= page.stop,
+            found.is_read,
         )
 
     def _posts(  # noqa: PLR0913  # each is a part of one request
@@ -156,7 +159,13 @@ class Searcher:
                     break
                 windows += 1
             cosine_of = _unknown_cosines(index, question, ranked[page])
-        return _Found(ranked[page], found, weights_of(question.sparse), cosine_of, mended, is_complete)
+        return _Found(
+            ranked[page], found, weights_of(question.sparse), cosine_of, mended, is_complete, question.is_read
+        )
+
+    def can_read(self, query: str) -> bool:
+        """Return whether the embedding model can read a text; BM25 alone answers another."""
+        return self.embedder.model().can_read([clean(query)])[0]
 
     def question(self, query: str) -> Question:
         """Embed and weigh a text. Raise ValueError if it has no text."""
@@ -167,7 +176,7 @@ class Searcher:
         texts = [clean(query) for query in queries]
         if not all(texts):
             raise ValueError("The query is empty, expected words to search for.")
-        vectors = self.embedder.model().embed_all(texts)
+        vectors = self.embedder.model().embed_queries(texts)
         return [Question(dense, sparse) for dense, sparse in zip(vectors, self._terms.weighed(texts), strict=True)]
 
     def _question(self, index: VectorIndex, query: Query, own_account: str | None) -> Question:
@@ -176,12 +185,11 @@ class Searcher:
             if not query.text and not query.is_plain:
                 raise ValueError("The query only leaves words out, expected words to search for.")
             return self.question(query.text)
-        like = profile(index, self._terms, own_account)
+        like = profile(index, self._terms, own_account, self.embedder.model().dimension)
         if not query.text:
             return like
         asked = self.question(query.text)
-        mean = asked.dense + like.dense
-        return Question((mean / np.linalg.norm(mean)).astype(np.float32), asked.sparse)
+        return Question(unit(asked.dense + like.dense), asked.sparse)
 
     def _names(self, query: Query, where: SearchFilter, followers: Followers) -> list[tuple[str, NameMatch]]:
         """Return the accounts whose names or bios fit a query and that the filters allow, best first."""
@@ -229,6 +237,8 @@ class Searcher:
 
 def _unknown_cosines(index: VectorIndex, question: Question, ranked: Sequence[RankedAccount]) -> dict[str, float]:
     """Return post id → cosine of the evidence that only BM25 found."""
+    if not question.is_read:
+        return {}
     post_of = {
         point_id(post.post_id, post.chunk_no or 0): post.post_id
         for account in ranked

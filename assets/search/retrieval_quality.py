@@ -18,7 +18,7 @@ from assets.search.query import Question, Searcher, find
 from assets.transforms.search.judgements import judged_accounts
 from assets.transforms.search.ranking import RANKING, Retriever, rank_accounts
 from assets.transforms.search.retrieval_metrics import RECALL_AT, Quality, better_retriever, percentiles
-from assets.transforms.text.corpus import clean
+from assets.transforms.text.cleaning import printable
 from resources.catalogues import catalogue_hash, load_verticals
 from resources.delta.state import LedgerResource
 from resources.delta.table import LakeResource, TableSpec, fingerprint
@@ -129,8 +129,8 @@ def summary(rows: pl.DataFrame, seconds: Sequence[float]) -> dict[str, Any]:
 
 
 def _as_markdown(text: str) -> str:
-    """Return a text for a cell of a Markdown table: cleaned, and no character of it is markup."""
-    return _MARKUP.sub(lambda found: f"&#{ord(found[0])};", clean(text))
+    """Return a text for a cell of a Markdown table: one line, and no character of it is markup."""
+    return _MARKUP.sub(lambda found: f"&#{ord(found[0])};", printable(text))
 
 
 def _markdown(rows: pl.DataFrame) -> str:

@@ -7,7 +7,7 @@ import polars as pl
 
 from assets.corpus import CHUNKS
 from assets.search.accounts import Accounts
-from assets.search.candidates import Question
+from assets.search.candidates import Question, unit
 from assets.search.terms import Terms
 from assets.transforms.search.names import match_names
 from resources.vectors.index import VectorIndex
@@ -37,7 +37,7 @@ def resolve(accounts: Accounts, name: str) -> str:
     raise ValueError(f"{'Several accounts are' if len(exact) > 1 else 'No account is'} called {name!r}{hint}")
 
 
-def profile(index: VectorIndex, terms: Terms, account_id: str) -> Question:
+def profile(index: VectorIndex, terms: Terms, account_id: str, dimension: int) -> Question:
     """Return an account's newest posts as a question: their mean vector, and the terms that set them apart.
 
     Raises ValueError for an account without posts in the index.
@@ -48,10 +48,11 @@ def profile(index: VectorIndex, terms: Terms, account_id: str) -> Question:
     points = index.retrieve(rows["point_id"].to_list())
     if not points:
         raise ValueError(f"Account {account_id!r} has no post in the index, so nothing is like it.")
-    mean = np.mean([point.dense for point in points], axis=0)
+    read = [point.dense for point in points if point.dense.size]
+    mean = np.mean(read, axis=0) if read else np.zeros(dimension, np.float32)
     counts = Counter(term for of_chunk in rows["terms"].to_list() for term in of_chunk or [])
     [weighed] = terms.weigh([np.array(sorted(counts), np.uint32)])
     strength = weighed.values * np.array([counts[int(term)] for term in weighed.indices], np.float32)
     chosen = np.sort(weighed.indices[np.argsort(-strength, kind="stable")[:_TERMS_ASKED]])
     [sparse] = terms.weigh([chosen])
-    return Question((mean / np.linalg.norm(mean)).astype(np.float32), sparse)
+    return Question(unit(mean), sparse)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Retrievers = Literal["dense", "bm25", "hybrid"]
 _DAYS = ["%Y-%m-%d"]
 _ANY_OF = "Repeat it for any of several."
+UNREADABLE = "The embedding model cannot read this query: these accounts were found by their words alone (BM25)."
 
 
 def search(  # noqa: PLR0913  # options of a command
@@ -81,6 +82,8 @@ def search(  # noqa: PLR0913  # options of a command
             )
         except ValueError as error:
             raise InputError(str(error)) from None
+    if not answer.is_read:
+        err.print(UNREADABLE)
     if as_json:
         print_json(as_values(query, answer, page))
     else:

@@ -135,7 +135,7 @@ def test_variables_reach_the_sources(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_variable_is_documented_once() -> None:
     listed = variables()
-    assert len({variable.name for variable in listed}) == len(listed) == 53
+    assert len({variable.name for variable in listed}) == len(listed) == 57
     assert all(variable.description.endswith(".") for variable in listed)
     by_name = {variable.name: variable for variable in listed}
     assert by_name["CIPPUS_BUCKETS"].default == "8; 64 in production"
@@ -159,6 +159,8 @@ def test_every_variable_is_documented_once() -> None:
         ("CIPPUS_SPEND_CEILING_USD", "nan", "CIPPUS_SPEND_CEILING_USD is nan; it must be a number of USD, 0 or more."),
         ("CIPPUS_LLM_STORED", "yes", "CIPPUS_LLM_STORED is yes; it must be on or off."),
         ("CIPPUS_EMBEDDINGS_REQUESTS", "0", "CIPPUS_EMBEDDINGS_REQUESTS is 0; it must be a number of requests, at"),
+        ("CIPPUS_EMBEDDINGS_INPUTS", "0", "CIPPUS_EMBEDDINGS_INPUTS is 0; it must be a number of texts, at least 1."),
+        ("CIPPUS_EMBEDDINGS_DIMENSIONS", "-1", "CIPPUS_EMBEDDINGS_DIMENSIONS is -1; it must be a number of dim"),
         ("CIPPUS_QDRANT_QUANTIZATION", "pq", "CIPPUS_QDRANT_QUANTIZATION is pq; it must be none, scalar or turbo."),
         ("CIPPUS_REPLICA_LAG_SECONDS", "a\nb", r"CIPPUS_REPLICA_LAG_SECONDS is 'a\nb'; it must be a number of seconds"),
     ],

@@ -358,6 +358,9 @@ def test_search_ranks_accounts_with_evidence(demo: tuple[Cippus, str], call: Cal
     assert "network: " in page
     assert "Unknown network 'utube'" in call(cippus.home, "search", "music", "--network", "utube", code=2).stderr
     assert "The query is empty" in call(cippus.home, "search", "  ", code=2).stderr
+    unreadable = "The embedding model cannot read this query"
+    assert unreadable in call(cippus.home, "search", "สวัสดีครับ 🍕").stderr
+    assert unreadable not in call(cippus.home, "search", "music").stderr
 
 
 @pytest.mark.parametrize("arguments", [("search", "music concert"), ("reconcile",)])
