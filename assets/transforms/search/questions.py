@@ -1,0 +1,36 @@
+"""Reduce a question to its topic, and decide whether a text fits it."""
+
+import re
+from collections.abc import Mapping
+
+_WORD = re.compile(r"\w+(?:['’]\w+)*")
+_FRAME = frozenset(
+    _WORD.findall(
+        "a about account accounts an and any anyone are at be been by can channel channels could creator "
+        "creators did do does find for from give has have how i in influencer influencers is it list many me "
+        "mention mentioned mentions much of on opinion opinions or people please post posted posting posts "
+        "said say saying says show some somebody someone speak speaking speaks talk talked talking talks tell "
+        "that the their them there they think thinks this to us was we were what when where which who whom "
+        "whose why will with would you"
+    )
+)
+"""Words that ask. They say nothing about the topic, and most posts have some of them."""
+NEAR, ALIKE, COVERED = 0.58, 0.3, 0.6
+"""A sentence fits from a cosine of NEAR, or with COVERED of the topic's IDF weights from a cosine of ALIKE."""
+
+
+def topic(question: str) -> str:
+    """Return the words of a question that name its topic; the whole question if no others are left."""
+    found = [word for word in _WORD.findall(question) if word.casefold() not in _FRAME]
+    return " ".join(found) or question.strip()
+
+
+def coverage(weights: Mapping[int, float], terms: frozenset[int]) -> float:
+    """Return the share of a topic's IDF weights whose terms a text has, 0 to 1; 0 for a topic without terms."""
+    total = sum(weights.values())
+    return sum(weight for term, weight in weights.items() if term in terms) / total if total else 0.0
+
+
+def fits(cosine: float, covered: float) -> bool:
+    """Return whether a text fits a topic: it means the same, or has its words and a similar meaning."""
+    return cosine >= NEAR or (covered >= COVERED and cosine >= ALIKE)
