@@ -5,11 +5,16 @@ from datetime import timedelta
 
 from dagster import AssetsDefinition, AssetSpec, FreshnessPolicy, map_asset_specs
 
-_HOURLY = FreshnessPolicy.time_window(fail_window=timedelta(hours=3), warn_window=timedelta(minutes=90))
+_HOURLY = timedelta(minutes=90), timedelta(hours=3)
 """Extraction runs every hour. Warn after one missed hour; fail after three hours."""
-_DAILY = FreshnessPolicy.time_window(fail_window=timedelta(hours=24), warn_window=timedelta(hours=12))
+_DAILY = timedelta(hours=12), timedelta(hours=24)
 """These assets are updated when the lake changes. A day without any post indicates a failure upstream."""
-POLICIES = {"raw": _HOURLY, "lake": _HOURLY, "qdrant": _DAILY, "mart": _DAILY}
+WINDOWS = {"raw": _HOURLY, "lake": _HOURLY, "qdrant": _DAILY, "mart": _DAILY}
+"""Asset group → the ages from which its assets are late, and too old."""
+POLICIES = {
+    group: FreshnessPolicy.time_window(warn_window=late, fail_window=too_old)
+    for group, (late, too_old) in WINDOWS.items()
+}
 """Asset group → policy of its assets."""
 
 
