@@ -8,6 +8,7 @@ from assets.framework.asset import asset
 from assets.framework.incremental import RunMetrics, Stage, refresh_table
 from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS
 from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
+from assets.transforms.search import attributes
 from assets.transforms.source.schema import TIMESTAMP
 from assets.transforms.text import corpus
 from assets.transforms.text.chunking import CHUNKING, chunk_text
@@ -57,6 +58,7 @@ CHUNKS = TableSpec(
             ("network", pa.string()),
             ("language", pa.string()),
             ("country", pa.string()),
+            ("followers_tier", pa.int32()),
             ("posted_at", TIMESTAMP),
             ("text_language", pa.string()),
             ("text_hash", pa.string()),
@@ -67,7 +69,8 @@ CHUNKS = TableSpec(
     ("point_id",),
     text_columns=("text",),
 )
-"""``language`` is the language detected in the text, else the account's. ``text_hash`` is a hash of the post's whole
+"""``language`` is the language detected in the text, else the account's. ``followers_tier`` is the number of binary
+digits of its followers. ``text_hash`` is a hash of the post's whole
 clean text, and ``recipe`` names the rules and models; chunks with unchanged values are kept. ``terms`` are the ids of
 the distinct BM25 terms."""
 TERMS = TableSpec(
@@ -169,14 +172,13 @@ def chunks(
         posts = lake.scan_cached(LAKE_POSTS, bucket).select(
             "account_bucket", "account_id", "post_id", "network", "posted_at"
         )
-        described = corpus.attributes(posts.collect(), lake.scan_cached(LAKE_ACCOUNTS, bucket).collect())
+        described = attributes.attributes(posts.collect(), lake.scan_cached(LAKE_ACCOUNTS, bucket).collect())
         tally.counts["posts"] += hashes.height
         tally.counts["posts_chunked"] += texts.height
         tally.counts["posts_truncated"] += pieces.filter("text_truncated")["post_id"].n_unique()
-        language = pl.coalesce("text_language", "language")
-        return pieces.join(described, on="post_id").with_columns(language=language)
+        return pieces.join(described, on="post_id").with_columns(language=attributes.language_of_text())
 
-    version = f"{recipe}/{corpus.ATTRIBUTE_RULES}"
+    version = f"{recipe}/{attributes.ATTRIBUTE_RULES}"
     stage = Stage(CHUNKS.name, (DECISIONS, LAKE_POSTS, LAKE_ACCOUNTS), version=version)
     return refresh_table(context, lake, ledger, stage, CHUNKS, chunk)
 

@@ -15,6 +15,7 @@ from assets.labels import GOLD, LANDING
 from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS
 from assets.transforms import labelling
 from assets.transforms.labelling import FILE_SCHEMA
+from assets.transforms.search.codes import language_code, languages_of
 from assets.verticals import SCORES, THRESHOLDS
 from resources.catalogues import Vertical, load_verticals
 from resources.delta.table import LakeResource
@@ -121,7 +122,8 @@ class Labelling:
         labelled = self.lake.scan(GOLD).filter(is_of).select("item_id")
         open_posts = scores.join(labelled, on="item_id", how="anti")
         if language is not None:
-            spoken = self.lake.scan(CHUNKS).filter(pl.col("language") == language).select(item_id="post_id").unique()
+            kinds = sorted(languages_of(language_code(language) or language))
+            spoken = self.lake.scan(CHUNKS).filter(pl.col("language").is_in(kinds)).select(item_id="post_id").unique()
             open_posts = open_posts.join(spoken, on="item_id", how="semi")
         threshold = fitted[0] if len(fitted) else vertical.default_threshold
         return labelling.nearest_to(threshold, open_posts.collect(), _QUEUE)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from assets.search.query import Followers, Searcher
+from assets.search.query import ANY_NUMBER, Followers, Searcher
+from assets.search.terms import weights_of
 from assets.transforms.search import claims as model_claims
 from assets.transforms.search.answers import (
     NO_FIT,
@@ -20,7 +21,8 @@ from assets.transforms.search.answers import (
     quote,
     renumbered,
 )
-from assets.transforms.search.questions import coverage, fits, topic
+from assets.transforms.search.questions import fits, topic
+from assets.transforms.search.relevance import coverage
 from resources.errors import CippusError
 from resources.llm.request import Answer, Message, Request
 from resources.llm.resource import LlmResource
@@ -49,7 +51,7 @@ class Asker:
     llm: LlmResource | None = None
 
     def ask(
-        self, question: str, where: SearchFilter, followers: Followers | None = None, *, quotes_only: bool = False
+        self, question: str, where: SearchFilter, followers: Followers = ANY_NUMBER, *, quotes_only: bool = False
     ) -> AskAnswer:
         """Answer a question. Raises ValueError for a question without text.
 
@@ -64,16 +66,16 @@ class Asker:
             answer = self._answered(self.llm, found)
         return replace(answer, seconds=round(time.monotonic() - started, 3))
 
-    def _retrieve(self, question: str, where: SearchFilter, followers: Followers | None) -> Retrieved:
+    def _retrieve(self, question: str, where: SearchFilter, followers: Followers) -> Retrieved:
         about = topic(question)
-        ranked = self.searcher.accounts(about, where, _ACCOUNTS, _POSTS_EACH, followers)
+        ranked = self.searcher.accounts(about, where, _ACCOUNTS, evidence=_POSTS_EACH, followers=followers)
         passages = tuple(
             Passage(post.post_id, account.account_id, account.handle, post.text)
             for account in ranked
             for post in account.evidence
         )
         asked = self.searcher.question(about)
-        weights = dict(zip(asked.sparse.indices.tolist(), asked.sparse.values.tolist(), strict=True))
+        weights = weights_of(asked.sparse)
         pairs = candidates(passages, _SENTENCES)
         if not pairs:
             return Retrieved(question, (), ())
@@ -138,7 +140,7 @@ class Asker:
         model, about = self.searcher.embedder.model(), topic(found.question)
         vectors = model.embed_all([claim.text for claim in claims])
         asked, encoder = self.searcher.question(about), SparseEncoder()
-        weights = dict(zip(asked.sparse.indices.tolist(), asked.sparse.values.tolist(), strict=True))
+        weights = weights_of(asked.sparse)
         judged: list[tuple[Claim, str | None]] = []
         for claim, vector in zip(claims, vectors, strict=True):
             support = {
@@ -156,13 +158,9 @@ class Asker:
             terms = frozenset(encoder.count_terms(claim.text).indices.tolist())
             if not supported.post_ids:
                 reason: str | None = "Its posts do not say so."
-            elif not _is_about(float(np.dot(vector, asked.dense)), coverage(weights, terms)):
+            elif not fits(float(np.dot(vector, asked.dense)), coverage(weights, terms)):
                 reason = "It does not answer the question."
             else:
                 reason = model_claims.contradiction(claim.text, words, max(support.values())[1])
             judged.append((supported if supported.post_ids else claim, reason))
         return judged
-
-
-def _is_about(cosine: float, covered: float) -> bool:
-    return fits(cosine, covered)

@@ -8,27 +8,33 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from pipelines.cli.search import ANY_OF, DAYS, any_of
 from pipelines.cli.terminal import Json, err, out, print_json, require_stack, require_utf8, shown
 from resources.errors import InputError
 
 if TYPE_CHECKING:
     from assets.transforms.search.answers import AskAnswer
 
-_DAYS = ["%Y-%m-%d"]
 _EXCERPT_CHARACTERS = 160
 
 
 def ask(  # noqa: PLR0913  # options of a command
     question: Annotated[str, typer.Argument(help="Question, such as: which creators talk about sustainable fashion?")],
-    vertical: Annotated[str | None, typer.Option(help="Only accounts tagged with this vertical.")] = None,
-    network: Annotated[str | None, typer.Option(help="Only posts of this network.")] = None,
-    language: Annotated[str | None, typer.Option(help="Only posts in this language, such as en.")] = None,
-    country: Annotated[str | None, typer.Option(help="Only accounts of this country, such as DE.")] = None,
+    vertical: Annotated[
+        list[str] | None, typer.Option(help=f"Only accounts tagged with this vertical. {ANY_OF}")
+    ] = None,
+    network: Annotated[list[str] | None, typer.Option(help=f"Only posts of this network. {ANY_OF}")] = None,
+    language: Annotated[
+        list[str] | None, typer.Option(help=f"Only posts in this language, such as en or English. {ANY_OF}")
+    ] = None,
+    country: Annotated[
+        list[str] | None, typer.Option(help=f"Only accounts of this country, such as DE or Germany. {ANY_OF}")
+    ] = None,
     posted_after: Annotated[
-        datetime | None, typer.Option(formats=_DAYS, help="Only posts on or after this day (UTC).")
+        datetime | None, typer.Option(formats=DAYS, help="Only posts on or after this day (UTC).")
     ] = None,
     posted_before: Annotated[
-        datetime | None, typer.Option(formats=_DAYS, help="Only posts before this day (UTC).")
+        datetime | None, typer.Option(formats=DAYS, help="Only posts before this day (UTC).")
     ] = None,
     min_followers: Annotated[
         int | None, typer.Option(min=0, help="Only accounts with this many followers or more.")
@@ -45,24 +51,22 @@ def ask(  # noqa: PLR0913  # options of a command
     require_utf8("The question", question)
     require_stack()
     from assets.search.ask import Asker
-    from assets.search.query import Followers, Searcher
+    from assets.search.query import Followers, open_search
     from resources.vectors.values import SearchFilter
     from resources.wiring import resources
 
-    made = resources()
-    # Until they are initialized, their secrets are EnvVars.
-    qdrant, embedder = made.qdrant.process_config_and_initialize(), made.embedder.process_config_and_initialize()
-    asker = Asker(Searcher(made.lake, embedder, qdrant), made.llm.process_config_and_initialize())
+    llm = resources().llm.process_config_and_initialize()  # until then its key is an EnvVar
     with err.status("reading posts"):
         try:
             where = SearchFilter(
-                vertical=vertical,
-                network=network,
-                language=language,
-                country=country,
+                vertical=any_of(vertical),
+                network=any_of(network),
+                language=any_of(language),
+                country=any_of(country),
                 posted_after=posted_after and posted_after.replace(tzinfo=UTC),
                 posted_before=posted_before and posted_before.replace(tzinfo=UTC),
             )
+            asker = Asker(open_search(), llm)
             answer = asker.ask(question, where, Followers(min_followers, max_followers), quotes_only=quotes)
         except ValueError as error:
             raise InputError(str(error)) from None

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-WIDTH, HEIGHT = 640, 160
-_TOP, _BOTTOM, _LEFT = 14, 22, 4
+WIDTH, HEIGHT = 460, 160
+_TOP, _BOTTOM, _LEFT, _WIDEST = 24, 24, 8, 36
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,9 @@ def bar_chart(points: Sequence[tuple[str, float]], unit: str) -> BarChart | None
             Bar(
                 round(_LEFT + place * step, 2),
                 round(HEIGHT - _BOTTOM - height, 2),
-                round(max(step * 0.8, 0.5), 2),
+                round(min(max(step * 0.8, 0.5), _WIDEST), 2),
                 round(height, 2),
-                f"{label}: {number:,.10g} {unit}",
+                f"{label}: {unit} {number:,.10g}",
             )
         )
-    return BarChart(tuple(bars), points[0][0], points[-1][0], f"{most:,.10g} {unit}")
+    return BarChart(tuple(bars), points[0][0], points[-1][0], f"{most:,.10g}")

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from urllib.parse import urlencode
 
 from assets.search.query import Followers
-from resources.catalogues import load_verticals
 from resources.errors import InputError
 from resources.vectors.values import SearchFilter
 
@@ -25,11 +24,15 @@ _LONGEST_QUERY, _LONGEST_VALUE, _LAST_PAGE = 500, 100, 50
 
 @dataclass(frozen=True)
 class Asked:
-    """The parameters as written: ``q``, the filters that are not blank, and the page, from 1."""
+    """The parameters as written: ``q``, the filters that are not blank, ``like`` and the page, from 1.
+
+    ``like`` is an account whose posts are searched with.
+    """
 
     q: str
     filters: Mapping[str, str]
     page: int = 1
+    like: str = ""
 
     @classmethod
     def of(cls, query: Mapping[str, str]) -> "Asked":
@@ -44,16 +47,12 @@ class Asked:
         page = query.get("page", "1")
         if not page.isascii() or not page.isdigit() or not 1 <= int(page[:9]) <= _LAST_PAGE:
             raise InputError(f"The page is {page[:20]!r}; it must be a number from 1 to {_LAST_PAGE}.")
-        return cls(q, filters, int(page))
+        return cls(q, filters, int(page), query.get("like", "").strip()[:_LONGEST_QUERY])
 
     def where(self) -> SearchFilter:
-        """Return the filter. Raises InputError for a value that names nothing."""
-        vertical = self.filters.get("vertical")
-        names = [found.name for found in load_verticals()]
-        if vertical is not None and vertical not in names:
-            raise InputError(f"Unknown vertical {vertical!r}; expected one of {', '.join(names)}.")
+        """Return the filter. Raises InputError for a day that is none."""
         return SearchFilter(
-            vertical=vertical,
+            vertical=self.filters.get("vertical"),
             network=self.filters.get("network"),
             language=self.filters.get("language"),
             country=self.filters.get("country"),
@@ -70,7 +69,13 @@ class Asked:
 
     def address(self, path: str, **changes: str | int | None) -> str:
         """Return a link with these parameters; a changed parameter that is None is left out, and page 1 too."""
-        values: dict[str, str | int | None] = {"q": self.q, **self.filters, "page": self.page, **changes}
+        values: dict[str, str | int | None] = {
+            "q": self.q,
+            "like": self.like,
+            **self.filters,
+            "page": self.page,
+            **changes,
+        }
         if values["page"] == 1:
             del values["page"]
         kept = {name: value for name, value in values.items() if value not in (None, "")}

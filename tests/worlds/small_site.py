@@ -149,6 +149,7 @@ def _searcher(lake: LakeResource, posts: list[dict[str, Any]]) -> Searcher:
             {
                 **{name: value for name, value in {**post, "chunk_no": 0, "language": "en"}.items() if name in names},
                 "country": "DE",
+                "followers_tier": (list(POSTS).index(post["account_id"]) * 100).bit_length(),
                 "handle": _handle(post["account_id"]),
                 "verticals": [VERTICAL] if post["account_id"] in ("anna", HOSTILE) else [],
                 "posted_at": "2026-03-01T08:00:00+00:00",

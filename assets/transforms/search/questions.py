@@ -1,7 +1,6 @@
 """Reduce a question to its topic, and decide whether a text fits it."""
 
 import re
-from collections.abc import Mapping
 
 _WORD = re.compile(r"\w+(?:['’]\w+)*")
 _FRAME = frozenset(
@@ -23,12 +22,6 @@ def topic(question: str) -> str:
     """Return the words of a question that name its topic; the whole question if no others are left."""
     found = [word for word in _WORD.findall(question) if word.casefold() not in _FRAME]
     return " ".join(found) or question.strip()
-
-
-def coverage(weights: Mapping[int, float], terms: frozenset[int]) -> float:
-    """Return the share of a topic's IDF weights whose terms a text has, 0 to 1; 0 for a topic without terms."""
-    total = sum(weights.values())
-    return sum(weight for term, weight in weights.items() if term in terms) / total if total else 0.0
 
 
 def fits(cosine: float, covered: float) -> bool:

@@ -8,12 +8,13 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from assets.transforms.labelling import annotator_name
+from assets.transforms.search.codes import language_code
 from pipelines.web.pages import render
 from pipelines.web.site import Site
 from resources.catalogues import Vertical, load_verticals
 from resources.errors import InputError
 
-_LONGEST_LANGUAGE, _MOST_SKIPPED = 8, 100_000
+_MOST_SKIPPED = 100_000
 
 
 def show(site: Site, request: Request) -> Response:
@@ -74,9 +75,9 @@ def _chosen(user: str, given: Mapping[str, str]) -> tuple[str, Vertical, str, in
     vertical = next((found for found in load_verticals() if found.name == name), None)
     if vertical is None:
         raise InputError(f"The vertical is {name[:64]!r}; choose one of the list.")
-    language = given.get("language", "").strip().lower()
-    if len(language) > _LONGEST_LANGUAGE:
-        raise InputError(f"The language is {language[:20]!r}; it must be a code such as en.")
+    language = given.get("language", "").strip()
+    if language and language_code(language) is None:
+        raise InputError(f"Unknown language {language[:40]!r}; write a code or a name, such as en or English.")
     skipped = given.get("skipped") or "0"
     if not skipped.isascii() or not skipped.isdigit() or int(skipped[:9]) > _MOST_SKIPPED:
         raise InputError(f"The number of skipped posts is {skipped[:20]!r}; it must be 0 to {_MOST_SKIPPED:,}.")

@@ -347,10 +347,16 @@ def test_search_ranks_accounts_with_evidence(demo: tuple[Cippus, str], call: Cal
     assert len(scores) == 3
     assert scores == sorted(scores, reverse=True)
     assert all(account["evidence"] and account["evidence"][0]["text"] for account in found["accounts"])
-    assert (
-        json.loads(call(cippus.home, "search", "music", "--network", "no-such-network", "--json").stdout)["accounts"]
-        == []
-    )
+    shown = {"network", "country", "language", "followers", "verticals", "relevance", "dense_part", "bm25_part"}
+    assert shown <= found["accounts"][0].keys()
+    assert {"posted_at", "media_url", "relevance"} <= found["accounts"][0]["evidence"][0].keys()
+    handle = found["accounts"][2]["handle"]
+    [named] = json.loads(call(cippus.home, "search", f"@{handle}", "--limit", "1", "--json").stdout)["accounts"]
+    assert (named["handle"], named["name"]["is_exact"]) == (handle, True)
+    page = call(cippus.home, "search", "--like", handle, "--page", "2", "--limit", "2", "--facets").stdout
+    assert "More accounts are on the next page" in page
+    assert "network: " in page
+    assert "Unknown network 'utube'" in call(cippus.home, "search", "music", "--network", "utube", code=2).stderr
     assert "The query is empty" in call(cippus.home, "search", "  ", code=2).stderr
 
 

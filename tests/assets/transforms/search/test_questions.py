@@ -2,7 +2,7 @@
 
 import pytest
 
-from assets.transforms.search.questions import ALIKE, COVERED, NEAR, coverage, fits, topic
+from assets.transforms.search.questions import ALIKE, COVERED, NEAR, fits, topic
 
 
 @pytest.mark.parametrize(
@@ -19,13 +19,6 @@ from assets.transforms.search.questions import ALIKE, COVERED, NEAR, coverage, f
 )
 def test_a_topic_is_what_a_question_does_not_ask_with(question: str, expected: str) -> None:
     assert topic(question) == expected
-
-
-def test_coverage_is_the_share_of_the_weights() -> None:
-    weights = {1: 3.0, 2: 1.0}
-    assert coverage(weights, frozenset({1, 9})) == 0.75
-    assert coverage(weights, frozenset()) == 0.0
-    assert coverage({}, frozenset({1})) == 0.0
 
 
 @pytest.mark.parametrize(
