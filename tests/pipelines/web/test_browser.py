@@ -1,4 +1,4 @@
-"""The page in headless Chromium: keys, phone width, dark mode, axe, and a server that is replaced between two labels."""
+"""The page in headless Chromium: keys, phone width, dark mode, axe, and a server that is replaced meanwhile."""
 
 import json
 import re
