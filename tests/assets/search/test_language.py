@@ -230,6 +230,11 @@ def test_relevance_is_higher_for_what_fits(text: str, better: int, worse: int) -
     assert accounts[better].relevance == max(posts)
 
 
+def test_words_of_a_bio_are_no_certainty() -> None:
+    [account] = ask("@ceramics").accounts
+    assert 0 < (account.relevance or 0) < 0.84
+
+
 def test_relevance_does_not_depend_on_the_retriever() -> None:
     [by_words] = ask("castle", retriever=Retriever.BM25).accounts
     assert by_words.evidence[0].dense_score is None
