@@ -91,3 +91,10 @@ def test_what_is_nobody_s_name(text: str) -> None:
 
 def test_without_accounts_nothing_is_found() -> None:
     assert match_names("nasa", FRAME.clear(), {}, words) == []
+
+
+def test_an_exact_handle_needs_no_letters_and_no_terms() -> None:
+    hearts = "♥" * 70  # too long to be compared letter by letter
+    frame = folded_names(pl.DataFrame({"account_id": ["a"], "handle": [hearts], "display_name": [None], "bio": [None]},
+                                      schema_overrides={"display_name": pl.String, "bio": pl.String}))  # fmt: skip
+    assert match_names(hearts, frame, {}, lambda _: frozenset()) == [("a", NameMatch("handle", 1.0, is_exact=True))]
