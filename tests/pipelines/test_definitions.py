@@ -120,7 +120,7 @@ def test_sensors_and_schedules_are_off_until_somebody_turns_them_on() -> None:
 
 def test_every_asset_of_a_group_with_a_policy_is_to_be_fresh(graph) -> None:  # type: ignore[no-untyped-def]
     fresh = {key.path[0] for key in graph.get_all_asset_keys() if graph.get(key).freshness_policy_or_from_metadata}
-    assert fresh == set(POLICIES) == {"raw", "lake", "qdrant", "mart"}
+    assert fresh == set(POLICIES) == {"raw", "lake", "qdrant", "mart", "quicksight"}
     of = {key: graph.get(key).freshness_policy_or_from_metadata for key in graph.get_all_asset_keys()}
     assert all(policy == POLICIES.get(key.path[0]) for key, policy in of.items())
 

@@ -7,7 +7,7 @@ from dagster import AssetCheckKey, AssetCheckSeverity, AssetKey, DagsterInstance
 from starlette.requests import Request
 from starlette.responses import Response
 
-from pipelines.automation.freshness import WINDOWS
+from pipelines.automation.freshness import fail_windows
 from pipelines.web.pages import render
 from pipelines.web.site import Site
 
@@ -69,18 +69,19 @@ def stage_states(instance: DagsterInstance, now: dt.datetime) -> list[StageState
     for group, keys in by_group.items():
         times = sorted(written[key] for key in keys if key in written)
         oldest, newest = (times[0], times[-1]) if times else (None, None)
-        states.append(StageState(group, len(keys), len(keys) - len(times), oldest, newest, _state(group, oldest, now)))
+        states.append(StageState(group, len(keys), len(keys) - len(times), oldest, newest, _state(keys, written, now)))
     return states
 
 
-def _state(group: str, oldest: dt.datetime | None, now: dt.datetime) -> str:
-    if oldest is None:
+def _state(keys: list[AssetKey], written: dict[AssetKey, dt.datetime], now: dt.datetime) -> str:
+    """Return the state of a group: too old if any of its assets is older than its freshness policy allows."""
+    if not any(key in written for key in keys):
         return "never written"
-    if group not in WINDOWS:
+    windows = {key: window for key, window in fail_windows().items() if key in keys}
+    if not windows:
         return "no limit"
-    late, too_old = WINDOWS[group]
-    age = now - oldest
-    return "too old" if age > too_old else "late" if age > late else "fresh"
+    is_too_old = any(key in written and now - written[key] > window for key, window in windows.items())
+    return "too old" if is_too_old else "fresh"
 
 
 def failed_checks(instance: DagsterInstance) -> tuple[list[FailedCheck], int]:
