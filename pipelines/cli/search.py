@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from assets.transforms.search.ranking import RankedAccount
 
 Retrievers = Literal["dense", "bm25", "hybrid"]
-_DAYS = ["%Y-%m-%d"]
-_ANY_OF = "Repeat it for any of several."
+DAYS = ["%Y-%m-%d"]
+ANY_OF = "Repeat it for any of several."
 UNREADABLE = "The embedding model cannot read this query: these accounts were found by their words alone (BM25)."
 
 
@@ -27,20 +27,20 @@ def search(  # noqa: PLR0913  # options of a command
     ] = "",
     like: Annotated[str | None, typer.Option(help="More accounts like this one: an account id or a handle.")] = None,
     vertical: Annotated[
-        list[str] | None, typer.Option(help=f"Only accounts tagged with this vertical. {_ANY_OF}")
+        list[str] | None, typer.Option(help=f"Only accounts tagged with this vertical. {ANY_OF}")
     ] = None,
-    network: Annotated[list[str] | None, typer.Option(help=f"Only posts of this network. {_ANY_OF}")] = None,
+    network: Annotated[list[str] | None, typer.Option(help=f"Only posts of this network. {ANY_OF}")] = None,
     language: Annotated[
-        list[str] | None, typer.Option(help=f"Only posts in this language, such as en or English. {_ANY_OF}")
+        list[str] | None, typer.Option(help=f"Only posts in this language, such as en or English. {ANY_OF}")
     ] = None,
     country: Annotated[
-        list[str] | None, typer.Option(help=f"Only accounts of this country, such as DE or Germany. {_ANY_OF}")
+        list[str] | None, typer.Option(help=f"Only accounts of this country, such as DE or Germany. {ANY_OF}")
     ] = None,
     posted_after: Annotated[
-        datetime | None, typer.Option(formats=_DAYS, help="Only posts on or after this day (UTC).")
+        datetime | None, typer.Option(formats=DAYS, help="Only posts on or after this day (UTC).")
     ] = None,
     posted_before: Annotated[
-        datetime | None, typer.Option(formats=_DAYS, help="Only posts before this day (UTC).")
+        datetime | None, typer.Option(formats=DAYS, help="Only posts before this day (UTC).")
     ] = None,
     min_followers: Annotated[
         int | None, typer.Option(min=0, help="Only accounts with this many followers or more.")
@@ -67,10 +67,10 @@ def search(  # noqa: PLR0913  # options of a command
             answer = open_search().answer(
                 query,
                 SearchFilter(
-                    vertical=_any_of(vertical),
-                    network=_any_of(network),
-                    language=_any_of(language),
-                    country=_any_of(country),
+                    vertical=any_of(vertical),
+                    network=any_of(network),
+                    language=any_of(language),
+                    country=any_of(country),
                     posted_after=posted_after and posted_after.replace(tzinfo=UTC),
                     posted_before=posted_before and posted_before.replace(tzinfo=UTC),
                 ),
@@ -110,7 +110,8 @@ def _account(account: "RankedAccount") -> Mapping[str, Any]:
     return {**about, **values}
 
 
-def _any_of(values: list[str] | None) -> frozenset[str] | None:
+def any_of(values: list[str] | None) -> frozenset[str] | None:
+    """Return the values of a repeated option, None if it is not given."""
     return frozenset(values) if values else None
 
 

@@ -113,6 +113,13 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
         (("run",), "is not up: start it with `cippus up`."),
         (("checks",), "is not up: start it with `cippus up`."),
         (("search", "shoes"), "is not up: start it with `cippus up`."),
+        (("ask", "who sells shoes?"), "is not up: start it with `cippus up`."),
+        (("web", "--port", "18765"), "is not up: start it with `cippus up`."),
+        (
+            ("web", "--host", "192.0.2.1"),
+            "The host is 192.0.2.1, which others reach; name your authenticating proxy's header",
+        ),
+        (("web", "--dagster-url", "javascript:x"), "it must begin with http:// or https://."),
         (("search", "shoes", "--vertical", "parkour"), "Unknown vertical 'parkour'; expected one of arts_culture"),
         (("load", "no-such-folder"), "no-such-folder is not a folder; expected one with accounts.parquet"),
         (("demo", "--data", "tests"), "tests has no accounts.parquet; expected accounts.parquet and posts.parquet."),
