@@ -4,7 +4,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-from sentencex import segment
+from assets.transforms.text.sentences import sentences as split
 
 SHORTEST_LETTERS, LONGEST_CHARACTERS = 12, 300
 LEAST_LETTERS_SHARE = 0.6
@@ -53,7 +53,7 @@ _CALL = re.compile("|".join(_CALLS), re.IGNORECASE)
 
 def sentences(lines: Iterable[str], language: str) -> list[str]:
     """Return the sentences of a post's clean lines that say something, in order. Time: linear in the text."""
-    found = (_BULLET.sub("", part).strip() for line in lines for part in segment(language or "en", line))
+    found = (_BULLET.sub("", part).strip() for line in lines for part in split(line, language))
     return [part for part in found if says_something(part)]
 
 

@@ -1,12 +1,16 @@
 """Cut a text into sentences, for quoting."""
 
 import re
-from itertools import pairwise
 
-_END = re.compile("[.!?…؟।]+[\"'”’»)\\]]*(?=\\s)|[。！？]+(?![。！？」』”])|[\r\n\u2028\u2029]")
+from sentencex import segment
+
+_LINE_END = re.compile(r"[\r\n\u2028\u2029]+|(?<=…)\s+")
 
 
-def sentences(text: str) -> list[str]:
-    """Return the sentences of a text in order, without blank ones. The end of a line ends a sentence."""
-    cuts = [0, *(found.end() for found in _END.finditer(text)), len(text)]
-    return [piece for start, end in pairwise(cuts) if (piece := text[start:end].strip())]
+def sentences(text: str, language: str = "en") -> list[str]:
+    """Return the sentences of a text in order, without blank ones. The end of a line ends a sentence.
+
+    ``language`` (ISO 639-1) decides which abbreviations end none; that of an unknown language is English.
+    """
+    lines = _LINE_END.split(text)
+    return [piece for line in lines for part in segment(language or "en", line) if (piece := part.strip())]
