@@ -15,7 +15,7 @@ from assets.transforms.text.sentences import sentences
         ("He said “stop.” Then he left…  So did I", ["He said “stop.”", "Then he left…", "So did I"]),
         ("first line\nsecond line\r\n\r\nthird", ["first line", "second line", "third"]),
         ("今日はいい。明日もね！終わり", ["今日はいい。", "明日もね！", "終わり"]),
-        ("Dr. No lives in the U.S. now. Really", ["Dr. No lives in the U.S. now.", "Really"]),
+        ("Dr. Smith lives in the U.S. now. Really", ["Dr. Smith lives in the U.S. now.", "Really"]),
         ("...", ["..."]),
         (" \n ", []),
         ("", []),
