@@ -158,7 +158,7 @@ FILTERS = [
 ]
 
 
-@pytest.mark.parametrize("where", FILTERS, ids=repr)
+@pytest.mark.parametrize("where", FILTERS)
 @pytest.mark.parametrize("limit", [1, 7, 100])
 def test_searches(engines: Engines, where: SearchFilter, limit: int) -> None:
     points = [point(number) for number in range(60)]
