@@ -1,28 +1,53 @@
 """Checks of quicksight/*."""
 
+import re
+
 import polars as pl
 
-from assets.marts import MARTS
-from assets.transforms.marts import WRITTEN_LIMIT, longest_cell
+from assets.marts.tables import MARTS
+from assets.quicksight import MOST_FILES, Export
+from assets.transforms.marts import csv_files
 from pipelines.checks import check, count
 from resources.delta.table import LakeResource
 from resources.s3.client import S3Resource
 
+_FORMULA = re.compile(r'(?:^|,)"\s*[=+\-@\t\r＝＋－＠]', re.MULTILINE)
+
 
 @check(
     "quicksight/exports",
-    "CSV files with other columns or with texts too long for QuickSight, or rows more or fewer than in the marts",
+    "CSV files with other columns, with texts too long for QuickSight, with rows in several lines or with formulas, or "
+    "rows more or fewer than in the marts",
 )
 def csv_matches_marts(lake: LakeResource, s3: S3Resource) -> int:
-    """Every CSV file has its mart's columns, together they have the mart's rows, and QuickSight can read each text."""
+    """Every CSV file has its mart's columns, one line per row and no formula, and QuickSight can read each text.
+
+    Together the files of a mart have its rows.
+    """
     odd = 0
     for spec in MARTS:
         rows = 0
-        for item in s3.list_objects(f"quicksight/{spec.name.removeprefix('mart/')}/data/"):
+        for item in s3.list_objects(f"{Export(s3, lake, spec).prefix}data/"):
             body = s3.get(item.key) or b""
             table = pl.read_csv(body, infer_schema=False)
             odd += table.columns != spec.schema.names
-            odd += longest_cell(body) > WRITTEN_LIMIT
+            odd += csv_files.longest_cell(body) > csv_files.WRITTEN_LIMIT
+            odd += len(body.decode().splitlines()) != table.height + 1
+            odd += len(_FORMULA.findall(body.decode()))
             rows += table.height
         odd += abs(rows - count(lake.scan(spec)))
+    return odd
+
+
+@check("quicksight/exports", "manifests missing, foreign, or with more files than QuickSight reads")
+def manifests_name_files(lake: LakeResource, s3: S3Resource) -> int:
+    """Each mart has a manifest of its own folder, which has one file per bucket and at most 1,000."""
+    odd = 0
+    for spec in MARTS:
+        export = Export(s3, lake, spec)
+        files = {item.key for item in s3.list_objects(f"{export.prefix}data/")}
+        odd += s3.get_json(f"{export.prefix}manifest.json") != csv_files.quicksight_manifest(
+            s3.uri(f"{export.prefix}data/")
+        )
+        odd += len(files ^ export.buckets_by_file().keys()) + (len(files) > MOST_FILES)
     return odd

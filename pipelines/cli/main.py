@@ -11,7 +11,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.cli import doctor, erase, estimate, evaluate, governor, index, lake, measure, presentation, search, spend
+from pipelines.cli import (
+    doctor,
+    erase,
+    estimate,
+    evaluate,
+    export,
+    governor,
+    index,
+    lake,
+    measure,
+    presentation,
+    search,
+    spend,
+)
 from pipelines.cli.terminal import Json, err, out, print_json, require_stack, shown
 from pipelines.local.run_lock import only_run
 from resources.errors import InputError, as_cippus_error
@@ -177,6 +190,7 @@ app.command()(search.search)
 app.command()(index.reconcile)
 app.command()(index.rollback)
 app.command()(erase.erase)
+app.command()(export.export)
 app.command("s3-governor")(governor.s3_governor)
 
 

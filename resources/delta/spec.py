@@ -1,8 +1,9 @@
 """Describe a lake table: its columns and key, the contents of a bucket, a change. Convert rows to its columns."""
 
 import hashlib
-from collections.abc import Iterable
-from dataclasses import astuple, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import astuple, dataclass, field, replace
+from typing import Any, Self
 
 import polars as pl
 import pyarrow as pa
@@ -15,9 +16,24 @@ ROW_GROUP_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
+class Column:
+    """A column: its type, what it holds, the kind of personal data in it, and the columns that it is computed from.
+
+    ``personal``: ``id`` (of an account or its item), ``profile`` (a name, a text or figures of a person), or blank.
+    ``sources``: names such as ``lake/posts.text``, of tables that the asset depends on.
+    """
+
+    type: pa.DataType
+    description: str
+    sources: tuple[str, ...] = ()
+    personal: str = ""
+
+
+@dataclass(frozen=True)
 class TableSpec:
     """A Delta table: name (its folder and its asset's key), columns, key, and partitioning.
 
+    ``columns``: what the schema's columns mean, for people; rows are not affected by it.
     ``key``: files are sorted by it. Its columns and ``updated_at`` have statistics, unless they are ``text_columns``.
     ``text_columns``: have no statistics even in the key, because statistics copy values into the log.
     ``feeds``: turn Delta's change feed on.
@@ -36,6 +52,22 @@ class TableSpec:
     moves: bool = False
     target_bytes: int = 32 << 20
     row_group_bytes: int = ROW_GROUP_BYTES
+    columns: Mapping[str, Column] = field(default_factory=dict, compare=False, repr=False)
+
+    @classmethod
+    def of(cls, name: str, columns: Mapping[str, Column], key: tuple[str, ...], **options: Any) -> Self:
+        """Return the table with these columns, in order."""
+        schema = pa.schema([(of, column.type) for of, column in columns.items()])
+        return cls(name, schema, key, columns=columns, **options)
+
+    def sources(self, *names: str) -> tuple[str, ...]:
+        """Return columns of this table as the sources of another table's column."""
+        return tuple(f"{self.name}.{self.schema.field(name).name}" for name in names)
+
+    def copied(self, name: str, description: str = "") -> Column:
+        """Return a column of this table as another table copies it."""
+        column = self.columns[name]
+        return replace(column, description=description or column.description, sources=self.sources(name))
 
     @property
     def polars_schema(self) -> dict[str, pl.DataType]:

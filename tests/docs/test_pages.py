@@ -8,6 +8,7 @@ from itertools import pairwise
 from assets.audience import LANDING as AUDIENCE_LANDING
 from assets.framework.asset import s3_metadata
 from assets.labels import LANDING
+from assets.marts.tables import MARTS
 from assets.raw.windows import RawConfig
 from assets.transforms.source.schema import LABELS_SCHEMA, SOURCE_TABLES
 from assets.transforms.text.corpus import Dropped
@@ -137,6 +138,7 @@ def test_every_name_in_code_font_exists() -> None:
         *(name for names in checks.values() for name in names),
         *(column for table in SOURCE_TABLES.values() for column in table.schema.names),
         "account_bucket",
+        *(column for spec in MARTS for column in spec.schema.names),
         *LABELS_SCHEMA.names,
         *SOURCE_TABLES,
         *RawConfig.model_fields,

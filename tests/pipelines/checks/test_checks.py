@@ -18,10 +18,22 @@ from assets.corpus import CHUNKS, DECISION_COUNTS, DECISIONS, TERMS
 from assets.embeddings import VECTORS
 from assets.labels import GOLD
 from assets.lake import LAKE_TABLES
-from assets.marts import CREATORS, POSTS_BY_DAY, TESTIMONIALS, VERTICAL_COVERAGE
+from assets.marts.content import (
+    CONTENT,
+    CONTENT_BY_BUCKET,
+    POSTS_BY_DAY,
+    TESTIMONIALS,
+    TESTIMONIALS_BY_BRAND,
+    VERTICAL_COVERAGE,
+)
+from assets.marts.creators import AUDIENCES, CREATOR_DAYS, CREATORS
+from assets.marts.operations import DATA_QUALITY, SPEND
+from assets.marts.tables import MARTS
 from assets.quarantine import QUARANTINE
+from assets.quicksight import Export
 from assets.search.retrieval_quality import QUALITY
 from assets.summaries import SUMMARIES
+from assets.transforms.marts.csv_files import quicksight_manifest
 from assets.verticals import SCORES, TAGS, THRESHOLDS
 from pipelines.definitions import defs
 from resources.delta.state import LedgerResource
@@ -33,6 +45,7 @@ from resources.raw.store import RawStoreResource
 from resources.raw.writer import WindowFile
 from resources.sources.postgres import PostgresResource
 from resources.sources.rds_export import RdsExportResource
+from resources.spend.resource import SpendResource
 from resources.vectors.edge.generations import ALIASES_FILE
 from resources.vectors.edge.shard import write_metadata
 from resources.vectors.generations import IndexConfig
@@ -53,8 +66,11 @@ CHECKS = {
 
 @pytest.fixture(scope="module")
 def world(stack: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> World:
-    """A world that every fault below is taken back from."""
-    return loaded_world(stack).clone(world_name("checks"), tmp_path_factory.mktemp("checks"))
+    """A world that every fault below is taken back from. Its manifests name its own bucket, not the one it was."""
+    world = loaded_world(stack).clone(world_name("checks"), tmp_path_factory.mktemp("checks"))
+    for prefix in (Export(world.s3, world.lake, spec).prefix for spec in MARTS):
+        world.s3.put_json(f"{prefix}manifest.json", quicksight_manifest(world.s3.uri(f"{prefix}data/")))
+    return world
 
 
 def evaluate(world: World, name: str) -> AssetCheckResult:
@@ -70,6 +86,7 @@ def evaluate(world: World, name: str) -> AssetCheckResult:
         "source": PostgresResource(dsn=world.dsn),
         "rds_exports": RdsExportResource(s3=world.s3),
         "erasures": ErasureResource(s3=world.s3, key=ERASURE_KEY),
+        "spend": SpendResource(s3=world.s3),
     }
     evaluate_check = check.op.compute_fn.decorated_fn  # type: ignore[union-attr]
     result = evaluate_check(**{key: resources[key] for key in check.required_resource_keys - {"io_manager"}})
@@ -138,6 +155,44 @@ def object_dropped(key: str) -> Fault:
         world.s3.delete([key])
 
     return fault
+
+
+def object_made(key: str, content: dict[str, Any]) -> Fault:
+    """A record stands there that nothing else knows of."""
+
+    @contextmanager
+    def fault(world: World) -> Iterator[None]:
+        world.s3.put_json(key, content)
+        yield
+        world.s3.delete([key])
+
+    return fault
+
+
+def spent(usd: float) -> Fault:
+    """The mart of spending has a row."""
+
+    @contextmanager
+    def fault(world: World) -> Iterator[None]:
+        names = [name for name in SPEND.schema.names if SPEND.polars_schema[name] == pl.String]
+        row = SPEND.empty().select(names).clear(1).with_columns(pl.lit("x").alias(name) for name in names)
+        world.lake.append(SPEND, row.with_columns(usd=pl.lit(usd), day=pl.date(2026, 7, 1)))
+        yield
+        world.lake.delete_where(SPEND, "usd < 0")
+
+    return fault
+
+
+LOST_SPEND = {"lane": "live", "outcome": "billed", "calls": 1, "input_tokens": 5, "output_tokens": 2, "usd": "0.1"}
+UNPAID_ANSWER = {
+    "id": "abc",
+    "text": "hello",
+    "finish_reason": "stop",
+    "model": "m",
+    "usd": "0.1",
+    "value": None,
+    "usage": {"input_tokens": 5, "output_tokens": 2, "cached_tokens": 0},
+}
 
 
 def object_rewritten(prefix: str, rewrite: Callable[[bytes], bytes] | None) -> Fault:
@@ -447,13 +502,73 @@ FAULTS: dict[str, list[Fault]] = {
         changed(QUALITY, "hybrid_ndcg_at_10", "greatest(dense_ndcg_at_10, bm25_ndcg_at_10) - 0.02")
     ],
     "mart/creators:totals_match_lake": [lost(CREATORS), changed(CREATORS, "posts", "posts + 1")],
+    "mart/creators:rates_match_figures": [
+        changed(CREATORS, "engagement_by_followers_percent", "engagement_by_followers_percent + 1"),
+        changed(CREATORS, "engagement_by_followers_percent", "NULL"),
+        changed(CREATORS, "followers_growth_30d_percent", "5.0"),
+    ],
+    "mart/creator_days:last_day_matches_creators": [
+        lost(CREATOR_DAYS),
+        added(CREATOR_DAYS),
+        changed(CREATOR_DAYS, "followers", "followers + 1"),
+    ],
+    "mart/audiences:shares_match_reports": [
+        lost(AUDIENCES),
+        changed(AUDIENCES, "share_percent", "share_percent + 1"),
+        changed(AUDIENCES, "rank", "rank + 1"),
+    ],
+    "mart/content_by_bucket:totals_match_lake": [
+        lost(CONTENT_BY_BUCKET),
+        changed(CONTENT_BY_BUCKET, "likes", "likes + 1"),
+    ],
+    "mart/content:periods_match_lake": [
+        lost(CONTENT),
+        changed(CONTENT, "views", "views + 1"),
+        changed(CONTENT, "period", "'day'"),
+    ],
+    "mart/testimonials_by_brand:ratings_match_lake": [
+        lost(TESTIMONIALS_BY_BRAND),
+        changed(TESTIMONIALS_BY_BRAND, "rated", "rated + 1"),
+        changed(TESTIMONIALS_BY_BRAND, "average_rating", "average_rating - 1"),
+    ],
+    "mart/data_quality:findings_match_lake": [
+        lost(DATA_QUALITY),
+        changed(DATA_QUALITY, "rows", "rows + 1"),
+        changed(DATA_QUALITY, "reason", "'other'"),
+    ],
+    "mart/spend:totals_match_ledger": [object_made("spend/history/lost.json", {"rows": [LOST_SPEND]})],
+    "mart/spend:ledger_matches_answers": [object_made("llm/answers/summary/ab/abc.json", UNPAID_ANSWER)],
+    **{
+        f"{spec.name}:values_possible": [changed(spec, column, value)]
+        for spec, column, value in (
+            (CREATORS, "likes", "-1"),
+            (CREATOR_DAYS, "followers", "-1"),
+            (AUDIENCES, "share_percent", "-0.5"),
+            (CONTENT, "average_views", "CAST('NaN' AS DOUBLE)"),
+            (POSTS_BY_DAY, "video_percent", "CAST('Infinity' AS DOUBLE)"),
+            (VERTICAL_COVERAGE, "tagged", "-1"),
+            (TESTIMONIALS, "rating", "CAST(-1 AS SMALLINT)"),
+            (TESTIMONIALS_BY_BRAND, "average_rating", "-1.0"),
+            (DATA_QUALITY, "rows", "-1"),
+        )
+    },
+    "mart/spend:values_possible": [spent(-1.0)],
     "mart/posts_by_day:totals_match_lake": [
         lost(POSTS_BY_DAY),
         changed(POSTS_BY_DAY, "likes", "likes + 1"),
     ],
     "mart/vertical_coverage:totals_match_tags": [changed(VERTICAL_COVERAGE, "tagged", "tagged + 1")],
     "mart/testimonials:totals_match_lake": [lost(TESTIMONIALS), added(TESTIMONIALS, testimonial_id="foreign")],
+    "quicksight/exports:manifests_name_files": [
+        object_lost("quicksight/creators/manifest.json"),
+        object_rewritten("quicksight/testimonials/manifest.json", lambda _: b"{}"),
+        object_dropped("quicksight/creators/data/foreign.csv"),
+    ],
     "quicksight/exports:csv_matches_marts": [
+        object_rewritten("quicksight/creators/data/", lambda body: body.replace(b'\r\n"', b'\r\n"=', 1)),
+        object_rewritten(
+            "quicksight/testimonials/data/", lambda body: body.replace(b"I liked", "I\u2028liked".encode(), 1)
+        ),
         object_lost("quicksight/creators/data/"),
         object_rewritten("quicksight/posts_by_day/data/", lambda body: body.replace(b"network", b"platform", 1)),
         object_rewritten("quicksight/testimonials/data/", lambda body: body + body.splitlines(keepends=True)[-1]),
