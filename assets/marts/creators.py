@@ -36,19 +36,15 @@ def _stated(name: str, meaning: str) -> Metric:
     return metric(TEXT, meaning, null="not stated", sources=_OF_ACCOUNT(name), personal="profile")
 
 
-def _followers() -> Metric:
-    return metric(
-        LONG,
-        "Followers at as_of",
-        unit="accounts",
-        null=f"{NEVER_MEASURED}, or a negative count in the source",
-        sources=_OF_ACCOUNT("followers"),
-        personal="profile",
-    )
-
-
-def _posts() -> Metric:
-    return metric(LONG, "Number of live posts, dated or not", unit="posts", sources=_OF_POSTS("post_id", "deleted_at"))
+_FOLLOWERS = metric(
+    LONG,
+    "Followers at as_of",
+    unit="accounts",
+    null=f"{NEVER_MEASURED}, or a negative count in the source",
+    sources=_OF_ACCOUNT("followers"),
+    personal="profile",
+)
+_POSTS = metric(LONG, "Number of live posts, dated or not", unit="posts", sources=_OF_POSTS("post_id", "deleted_at"))
 
 
 def _per_post(name: str) -> dict[str, Metric]:
@@ -212,8 +208,8 @@ CREATOR_DAYS = TableSpec.of(
     {
         "day": metric(DAY, "Day (UTC) of as_of; a bucket gets a new day only when its data changes"),
         **_identity(),
-        "followers": _followers(),
-        "posts": _posts(),
+        "followers": _FOLLOWERS,
+        "posts": _POSTS,
         **sums("all live posts"),
         "as_of": as_of(_BUCKET_AS_OF),
         **BUCKET_LAST,
@@ -237,8 +233,8 @@ CREATORS = TableSpec.of(
             sources=_OF_ACCOUNT("created_at"),
             personal="profile",
         ),
-        "followers": _followers(),
-        "posts": _posts(),
+        "followers": _FOLLOWERS,
+        "posts": _POSTS,
         "last_posted_at": metric(
             TIMESTAMP,
             "Last active: time of the latest live post",
