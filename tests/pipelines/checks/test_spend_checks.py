@@ -60,7 +60,6 @@ def test_an_answer_that_cost_nothing_needs_no_charge(ledger: Ledger) -> None:
         lambda ledger: paid(ledger, charge(tokens=(6, 2))),
         lambda ledger: paid(ledger, charge("other.1")),
         lambda ledger: paid(ledger, charge("abc.1"), charge("abc.2")),
-        lambda ledger: (paid(ledger, charge("abc.1")), paid(ledger, charge("abc.2"))),
     ],
 )
 def test_another_charge_is_found(ledger: Ledger, fault: Callable[[Ledger], object]) -> None:
