@@ -270,7 +270,7 @@ class World:
     def table(self, spec: TableSpec) -> pl.DataFrame:
         """A table's rows, ordered by key."""
         frame = self.lake.scan(spec).collect()
-        return frame.select(spec.schema.names).sort(*spec.key, *spec.schema.names[:1], nulls_last=True)
+        return frame.select(spec.schema.names).sort(*spec.place, *spec.schema.names[:1], nulls_last=True)
 
     def points(self) -> dict[str, tuple[str, int]]:
         """Point id → (content hash, payload digest)."""

@@ -28,12 +28,9 @@ from assets.marts.content import (
 )
 from assets.marts.creators import AUDIENCES, CREATOR_DAYS, CREATORS
 from assets.marts.operations import DATA_QUALITY, SPEND
-from assets.marts.tables import MARTS
 from assets.quarantine import QUARANTINE
-from assets.quicksight import Export
 from assets.search.retrieval_quality import QUALITY
 from assets.summaries import SUMMARIES
-from assets.transforms.marts.csv_files import quicksight_manifest
 from assets.verticals import SCORES, TAGS, THRESHOLDS
 from pipelines.definitions import defs
 from resources.delta.state import LedgerResource
@@ -66,11 +63,8 @@ CHECKS = {
 
 @pytest.fixture(scope="module")
 def world(stack: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> World:
-    """A world that every fault below is taken back from. Its manifests name its own bucket, not the one it was."""
-    world = loaded_world(stack).clone(world_name("checks"), tmp_path_factory.mktemp("checks"))
-    for prefix in (Export(world.s3, world.lake, spec).prefix for spec in MARTS):
-        world.s3.put_json(f"{prefix}manifest.json", quicksight_manifest(world.s3.uri(f"{prefix}data/")))
-    return world
+    """A world that every fault below is taken back from."""
+    return loaded_world(stack).clone(world_name("checks"), tmp_path_factory.mktemp("checks"))
 
 
 def evaluate(world: World, name: str) -> AssetCheckResult:
