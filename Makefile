@@ -13,7 +13,7 @@ export UV_PYTHON_DOWNLOADS := never
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev peers test bench check docs down clean
+.PHONY: help setup demo dev peers test bench check audit docs down clean
 
 help: ## List these commands.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -38,13 +38,19 @@ test: $(ready) ## Run the tests. ARGS="-k words" selects some.
 bench: $(ready) ## Run the benchmark that NAME=throttle names. ARGS=--json prints JSON.
 	$(bin)/python -m tests.benchmarks $(NAME) $(ARGS)
 
-check: $(ready) ## Check formatting, lint, types, layers, lock file and documentation.
+check: $(ready) ## Check formatting, lint, types, layers, lock file, CI workflows and documentation.
 	$(bin)/uv lock --check --quiet
 	$(bin)/ruff format --check .
 	$(bin)/ruff check .
 	$(bin)/mypy
 	$(bin)/lint-imports
+	$(bin)/zizmor --offline --quiet --persona pedantic .github
+	$(bin)/check-jsonschema --builtin-schema vendor.github-workflows $(wildcard .github/workflows/*.yml)
 	$(MAKE) --no-print-directory docs
+
+# uv exits with 1 for a vulnerability, and with 2 where it cannot reach the advisories.
+audit: $(ready) ## Look up known vulnerabilities of every locked package, if their list can be reached.
+	$(bin)/uv audit --locked || { code=$$?; test $$code = 2 && echo "Not audited: the advisories of api.osv.dev cannot be reached."; }
 
 docs: $(ready) ## Build the documentation into docs/_build/html; fail on any warning.
 	$(bin)/sphinx-build --fail-on-warning --keep-going --nitpicky --quiet docs docs/_build/html

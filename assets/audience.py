@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 
 import polars as pl
 import pyarrow as pa
-from dagster import AssetExecutionContext, MaterializeResult
+from dagster import AssetExecutionContext
 
 from assets.dropped_files import report as read_in_process
 from assets.dropped_files import report_limits, too_large
 from assets.framework.asset import asset
+from assets.framework.columns import bucket_of
 from assets.framework.incremental import RunMetrics, Stage, record_intake, refresh_table
 from assets.lake import LAKE_ACCOUNTS
-from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
 from assets.transforms.audience import Report, judge, without_accounts
 from assets.transforms.erasure import ErasedAccounts
 from assets.transforms.source.arrivals import digest, outstanding
@@ -20,7 +20,7 @@ from assets.transforms.source.schema import account_bucket
 from resources.catalogues import audience as catalogue
 from resources.catalogues.audience import load_audience_columns
 from resources.delta.state import LedgerResource
-from resources.delta.table import BUCKET, Changes, LakeResource, TableSpec
+from resources.delta.table import BUCKET, Changes, Column, LakeResource, TableSpec, fingerprint
 from resources.erasure.tombstones import ErasureResource
 from resources.isolation import process as isolation
 from resources.isolation.process import UnreadableFileError
@@ -28,23 +28,30 @@ from resources.raw.quarantine import QuarantineResource
 from resources.s3.client import S3Object, S3Resource
 from resources.settings import bucket_count
 
-GROUP = "audience"
 LANDING = catalogue.LANDING
 _READING = "2"
 """Change it to have every file read again. Another column map has the same effect by itself."""
 _BATCH_ROWS, _BATCH_FILES = 250_000, 500
-_COLUMNS = [
-    ("account_bucket", pa.int32()),
-    ("account_id", pa.string()),
-    ("dimension", pa.string()),
-    ("value", pa.string()),
-    ("share_percent", pa.float64()),
-    ("as_of", pa.date32()),
-    ("source_file", pa.string()),
-]
 _KEY = ("account_id", "dimension", "value", "as_of", "source_file")
-REPORTS = TableSpec("audience/reports", pa.schema([*_COLUMNS, ("source_etag", pa.string())]), _KEY)
-DEMOGRAPHICS = TableSpec("audience/demographics", pa.schema(_COLUMNS), _KEY)
+REPORTS = TableSpec.of(
+    "audience/reports",
+    {
+        "account_bucket": bucket_of(),
+        "account_id": Column(pa.string(), "Id of the account, as the report spells it.", personal="id"),
+        "dimension": Column(pa.string(), "What is measured: age, gender, country, language or interest."),
+        "value": Column(pa.string(), "Value of the dimension, such as DE."),
+        "share_percent": Column(pa.float64(), "Share of the audience with this value.", personal="attribute"),
+        "as_of": Column(pa.date32(), "Date of the report."),
+        "source_file": Column(pa.string(), "Key of the CSV file."),
+        "source_etag": Column(pa.string(), "Entity tag of the version of the file that was read."),
+    },
+    _KEY,
+)
+DEMOGRAPHICS = TableSpec.of(
+    "audience/demographics",
+    {name: REPORTS.copied(name) for name in REPORTS.columns if name != "source_etag"},
+    _KEY,
+)
 
 
 def is_report(item: S3Object) -> bool:
@@ -58,8 +65,10 @@ def report_rule() -> str:
 
 
 @asset(
-    key=["audience", "reports"],
-    group_name=GROUP,
+    table=REPORTS,
+    code_version=_READING,
+    partitions_def=None,  # a file has rows of all buckets
+    backfill_policy=None,
     description="Shares of audiences as reported, known account or not. One row per account, dimension, value, date "
     "and file. From the CSV files in landing/audience/; each version of a file is read once.",
     owners=["team:analytics"],
@@ -72,7 +81,7 @@ def reports(
     ledger: LedgerResource,
     quarantine: QuarantineResource,
     erasures: ErasureResource,
-) -> MaterializeResult[None]:
+) -> RunMetrics:
     """Replace the rows of new and overwritten files, and delete the rows of deleted files.
 
     A file is recorded after its rows are committed. After a crash in between, the next run reads it again and replaces
@@ -96,10 +105,11 @@ def reports(
     ledger.forget_taken(REPORTS.name, gone)
     taken = digest((item for item in listed if item.key not in reading.missed), rule)
     record_intake(context, ledger, REPORTS.name, taken)
-    held = lake.contents(REPORTS).values()
+    held = [found for _, found in sorted(lake.contents(REPORTS).items())]
     tally.rows, tally.size_bytes = sum(found.rows for found in held), sum(found.size_bytes for found in held)
+    tally.fingerprint = fingerprint(found.fingerprint for found in held)
     tally.counts.update(files=len(listed), files_taken=len(fresh) - len(reading.missed), files_gone=len(gone))
-    return tally.result()
+    return tally
 
 
 def _delete_rows(lake: LakeResource, keys: Iterable[str | None]) -> None:
@@ -175,11 +185,8 @@ def _batches(files: Iterable[tuple[str, pl.DataFrame]]) -> Iterator[dict[str, pl
 
 
 @asset(
-    key=["audience", "demographics"],
+    table=DEMOGRAPHICS,
     deps=[["audience", "reports"], ["lake", "accounts"]],
-    partitions_def=BUCKETS,
-    backfill_policy=ALL_IN_ONE_RUN,
-    group_name=GROUP,
     description="Who follows the live accounts. One row per account, dimension (age, gender, country, language, "
     "interest), value, date and file: the share of the audience in percent. From audience/reports.",
     owners=["team:analytics"],
@@ -191,7 +198,7 @@ def demographics(
     ledger: LedgerResource,
     quarantine: QuarantineResource,
     erasures: ErasureResource,
-) -> MaterializeResult[None]:
+) -> RunMetrics:
     """Keep the reported rows of a stale bucket's live accounts. An account that comes later gets its rows then."""
     erased = erasures.tombstones()
 

@@ -2,77 +2,98 @@
 
 import polars as pl
 import pyarrow as pa
-from dagster import AssetExecutionContext, MaterializeResult
+from dagster import AssetExecutionContext
 
 from assets.framework.asset import asset
 from assets.framework.incremental import RunMetrics, Stage, refresh_table
 from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS
-from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
-from assets.transforms.source.schema import TIMESTAMP
 from assets.transforms.text import corpus
 from assets.transforms.text.chunking import CHUNKING, chunk_text
+from assets.transforms.text.cleaning import MAX_CHARACTERS
 from resources.delta.state import LedgerResource
-from resources.delta.table import LakeResource, TableSpec
+from resources.delta.table import Column, LakeResource, TableSpec
 from resources.llm.embedder import EmbedderResource
 from resources.models.embedder import EmbeddingModel
 from resources.models.languages import LANGUAGE_MODEL, identify
 from resources.vectors.bm25 import SPARSE_ENCODING, SparseEncoder
 
-GROUP = "corpus"
-DECISIONS = TableSpec(
+DECISIONS = TableSpec.of(
     "corpus/decisions",
-    pa.schema(
-        [
-            ("account_bucket", pa.int32()),
-            ("account_id", pa.string()),
-            ("post_id", pa.string()),
-            ("text_hash", pa.string()),
-            ("dropped_because", pa.string()),
-            ("duplicate_of", pa.string()),
-            ("imprint", pa.int64()),
-        ]
-    ),
+    {
+        "account_bucket": LAKE_POSTS.copied("account_bucket"),
+        "account_id": LAKE_POSTS.copied("account_id"),
+        "post_id": LAKE_POSTS.copied("post_id"),
+        "text_hash": Column(pa.string(), "Hash of the clean text.", LAKE_POSTS.sources("text")),
+        "dropped_because": Column(
+            pa.string(),
+            "Why the post is not in the corpus; null for a post that is.",
+            LAKE_POSTS.sources("text", "posted_at", "deleted_at", "likes", "comments", "shares")
+            + LAKE_ACCOUNTS.sources("deleted_at"),
+        ),
+        "duplicate_of": Column(
+            pa.string(), "Post of the account that it repeats.", LAKE_POSTS.sources("post_id", "text"), personal="id"
+        ),
+        "imprint": Column(
+            pa.int64(),
+            "Hash of a decision's inputs. An account whose posts have unchanged hashes keeps its decisions.",
+            LAKE_POSTS.sources("text", "posted_at", "deleted_at", "likes", "comments", "shares")
+            + LAKE_ACCOUNTS.sources("deleted_at"),
+        ),
+    },
     ("post_id",),
 )
-"""``imprint`` is a hash of a decision's inputs. An account whose posts have unchanged hashes keeps its decisions."""
-DECISION_COUNTS = TableSpec(
+DECISION_COUNTS = TableSpec.of(
     "corpus/decision_counts",
-    pa.schema([("account_bucket", pa.int32()), ("dropped_because", pa.string()), ("posts", pa.int64())]),
+    {
+        "account_bucket": DECISIONS.copied("account_bucket"),
+        "dropped_because": DECISIONS.copied("dropped_because", "Why posts are not in the corpus; kept if they are."),
+        "posts": Column(pa.int64(), "Number of posts.", DECISIONS.sources("post_id")),
+    },
     ("dropped_because",),
 )
-CHUNKS = TableSpec(
+_TEXT = LAKE_POSTS.sources("text")
+CHUNKS = TableSpec.of(
     "corpus/cippus_text",
-    pa.schema(
-        [
-            ("account_bucket", pa.int32()),
-            ("account_id", pa.string()),
-            ("post_id", pa.string()),
-            ("chunk_no", pa.int32()),
-            ("point_id", pa.string()),
-            ("content_hash", pa.string()),
-            ("text", pa.string()),
-            ("tokens", pa.int32()),
-            ("terms", pa.list_(pa.int64())),
-            ("handle", pa.string()),
-            ("network", pa.string()),
-            ("language", pa.string()),
-            ("country", pa.string()),
-            ("posted_at", TIMESTAMP),
-            ("text_language", pa.string()),
-            ("text_hash", pa.string()),
-            ("text_truncated", pa.bool_()),
-            ("recipe", pa.string()),
-        ]
-    ),
+    {
+        "account_bucket": LAKE_POSTS.copied("account_bucket"),
+        "account_id": LAKE_POSTS.copied("account_id"),
+        "post_id": DECISIONS.copied("post_id"),
+        "chunk_no": Column(pa.int32(), "Number of the chunk in its post, from 0.", _TEXT),
+        "point_id": Column(
+            pa.string(),
+            "Id of its point: a UUID of post and chunk number.",
+            LAKE_POSTS.sources("post_id"),
+            "id",
+        ),
+        "content_hash": Column(pa.string(), "Hash of the chunk's text.", _TEXT),
+        "text": Column(pa.string(), "Clean text of at most the encoder's length.", _TEXT, "text"),
+        "tokens": Column(pa.int32(), "Number of the encoder's tokens.", _TEXT),
+        "terms": Column(pa.list_(pa.int64()), "Ids of the distinct BM25 terms.", _TEXT, "text"),
+        "handle": LAKE_ACCOUNTS.copied("handle"),
+        "network": LAKE_POSTS.copied("network", "Social network, in lower case."),
+        "language": Column(
+            pa.string(),
+            "Language detected in the text, else the account's.",
+            _TEXT + LAKE_ACCOUNTS.sources("language"),
+            "attribute",
+        ),
+        "country": LAKE_ACCOUNTS.copied("country", "Country of the creator, as stated, in upper case."),
+        "posted_at": LAKE_POSTS.copied("posted_at"),
+        "text_language": Column(pa.string(), "Language detected in the post's text; null if uncertain.", _TEXT),
+        "text_hash": DECISIONS.copied("text_hash", "Hash of the post's whole clean text."),
+        "text_truncated": Column(pa.bool_(), "Whether the end of the post's text is in no chunk.", _TEXT),
+        "recipe": Column(pa.string(), "Rules and models. Chunks with an unchanged recipe and text are kept."),
+    },
     ("point_id",),
     text_columns=("text",),
 )
-"""``language`` is the language detected in the text, else the account's. ``text_hash`` is a hash of the post's whole
-clean text, and ``recipe`` names the rules and models; chunks with unchanged values are kept. ``terms`` are the ids of
-the distinct BM25 terms."""
-TERMS = TableSpec(
+TERMS = TableSpec.of(
     "corpus/terms",
-    pa.schema([("account_bucket", pa.int32()), ("term", pa.int64()), ("documents", pa.int64())]),
+    {
+        "account_bucket": CHUNKS.copied("account_bucket"),
+        "term": Column(pa.int64(), "Id of the BM25 term: a hash of the word.", CHUNKS.sources("terms")),
+        "documents": Column(pa.int64(), "Number of chunks with the term.", CHUNKS.sources("terms")),
+    },
     ("term",),
 )
 
@@ -82,17 +103,15 @@ DECIDING = Stage(DECISIONS.name, (LAKE_POSTS, LAKE_ACCOUNTS), version=corpus.DEC
 
 
 @asset(
-    key=["corpus", "decisions"],
+    table=DECISIONS,
+    code_version=corpus.DECISION_RULES,
     deps=[["lake", "posts"], ["lake", "accounts"]],
-    partitions_def=BUCKETS,
-    backfill_policy=ALL_IN_ONE_RUN,
-    group_name=GROUP,
     description="Which posts are searched. One row per post of the lake: in the corpus, or the reason why not and the "
     "post that it repeats.",
     owners=["team:search"],
     kinds={"delta", "polars"},
 )
-def decisions(context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource) -> MaterializeResult[None]:
+def decisions(context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource) -> RunMetrics:
     """Decide the posts of a stale bucket's accounts of which a post or the account itself changed.
 
     Memory grows with a bucket's posts, whose input hashes are compared.
@@ -100,7 +119,16 @@ def decisions(context: AssetExecutionContext, lake: LakeResource, ledger: Ledger
 
     def decide(bucket: int | None, current: pl.DataFrame, tally: RunMetrics) -> pl.DataFrame:
         engagement = ["likes", "comments", "shares"]
-        columns = ["account_bucket", "account_id", "post_id", "posted_at", "text", *engagement, "deleted_at"]
+        columns = [
+            "account_bucket",
+            "account_id",
+            "post_id",
+            "posted_at",
+            "text",
+            "hashtags",
+            *engagement,
+            "deleted_at",
+        ]
         posts = lake.scan_cached(LAKE_POSTS, bucket).select(columns).collect()
         accounts = lake.scan_cached(LAKE_ACCOUNTS, bucket).select("account_id", "deleted_at").collect()
         stored = current.select(DECISIONS.schema.names)
@@ -118,19 +146,14 @@ def decisions(context: AssetExecutionContext, lake: LakeResource, ledger: Ledger
 
 
 @asset(
-    key=["corpus", "decision_counts"],
+    table=DECISION_COUNTS,
     deps=[["corpus", "decisions"]],
-    partitions_def=BUCKETS,
-    backfill_policy=ALL_IN_ONE_RUN,
-    group_name=GROUP,
     description="How many posts are in the corpus. One row per account bucket and reason to leave a post out (`kept` "
     "for posts that are in), counted from corpus/decisions.",
     owners=["team:search"],
     kinds={"delta", "polars"},
 )
-def decision_counts(
-    context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource
-) -> MaterializeResult[None]:
+def decision_counts(context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource) -> RunMetrics:
     """Count the decisions of a stale bucket by reason."""
 
     def count(bucket: int | None, _current: pl.DataFrame, _tally: RunMetrics) -> pl.DataFrame:
@@ -141,11 +164,9 @@ def decision_counts(
 
 
 @asset(
-    key=["corpus", "cippus_text"],
+    table=CHUNKS,
+    code_version=f"{CHUNKING}/{LANGUAGE_MODEL}/{SPARSE_ENCODING}/{corpus.ATTRIBUTE_RULES}",
     deps=[["corpus", "decisions"], ["lake", "posts"], ["lake", "accounts"]],
-    partitions_def=BUCKETS,
-    backfill_policy=ALL_IN_ONE_RUN,
-    group_name=GROUP,
     description="The text that is embedded. One row per chunk of a post in the corpus: clean text of at most the "
     "encoder's length, its language, its account, a stable point id and a content hash.",
     owners=["team:search"],
@@ -153,7 +174,7 @@ def decision_counts(
 )
 def chunks(
     context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource, embedder: EmbedderResource
-) -> MaterializeResult[None]:
+) -> RunMetrics:
     """Chunk the posts of a stale bucket that are in the corpus. Texts that were chunked before are not read again."""
     model = embedder.model()
     recipe = f"{CHUNKING}/{model.tokenizer.name}/{LANGUAGE_MODEL}/{SPARSE_ENCODING}"
@@ -164,7 +185,12 @@ def chunks(
         stored = current.filter(pl.col("recipe") == recipe).select(_OF_TEXT)
         kept = stored.join(hashes, on=["post_id", "text_hash"], how="semi")
         fresh = hashes.join(kept, on="post_id", how="anti").lazy()
-        texts = lake.scan_cached(LAKE_POSTS, bucket).select("post_id", "text").join(fresh, on="post_id").collect()
+        texts = (
+            lake.scan_cached(LAKE_POSTS, bucket)
+            .select("post_id", "text", "hashtags")
+            .join(fresh, on="post_id")
+            .collect()
+        )
         pieces = pl.concat([kept, _chunked(texts, model, recipe)])
         posts = lake.scan_cached(LAKE_POSTS, bucket).select(
             "account_bucket", "account_id", "post_id", "network", "posted_at"
@@ -182,11 +208,11 @@ def chunks(
 
 
 def _chunked(posts: pl.DataFrame, model: EmbeddingModel, recipe: str) -> pl.DataFrame:
-    """Return the chunks of (post_id, text, text_hash): the columns that depend on a post's text alone."""
-    texts = [corpus.clean(text) for text in posts["text"]]
+    """Return the chunks of (post_id, text, hashtags, text_hash): the columns that depend on a post's text alone."""
+    texts = corpus.post_texts(posts)
     cut = (
         chunk_text(*pair, model.max_content_tokens)
-        for pair in zip(texts, model.tokenizer.token_offsets(texts), strict=True)
+        for pair in zip(texts, model.tokenizer.token_offsets(model.legible(texts)), strict=True)
     )
     encoder = SparseEncoder()
     rows = [
@@ -205,7 +231,7 @@ def _chunked(posts: pl.DataFrame, model: EmbeddingModel, recipe: str) -> pl.Data
         )
         for post_id, text_hash, of_post, language, is_longer in zip(
             *(posts["post_id"], posts["text_hash"], cut, identify(texts)),
-            posts["text"].str.len_chars() > corpus.MAX_CHARACTERS,
+            posts["text"].str.len_chars().fill_null(0) > MAX_CHARACTERS,
             strict=True,
         )
         for chunk in of_post.chunks
@@ -229,17 +255,15 @@ _OF_TEXT = (
 
 
 @asset(
-    key=["corpus", "terms"],
+    table=TERMS,
+    code_version="2",
     deps=[["corpus", "cippus_text"]],
-    partitions_def=BUCKETS,
-    backfill_policy=ALL_IN_ONE_RUN,
-    group_name=GROUP,
     description="How common each search term is. One row per account bucket and BM25 term: the number of chunks with "
     "it, from corpus/cippus_text. Search computes its corpus-wide IDF weights from it.",
     owners=["team:search"],
     kinds={"delta"},
 )
-def terms(context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource) -> MaterializeResult[None]:
+def terms(context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource) -> RunMetrics:
     """Count the document frequencies of a stale bucket."""
 
     def count(bucket: int | None, _current: pl.DataFrame, _tally: RunMetrics) -> pl.DataFrame:

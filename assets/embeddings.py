@@ -8,53 +8,52 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
-from dagster import AssetExecutionContext, MaterializeResult
+from dagster import AssetExecutionContext
 
 from assets.corpus import CHUNKS
 from assets.framework.asset import asset
 from assets.framework.incremental import RunMetrics, Stage, refresh
-from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
 from resources.delta.state import LedgerResource
-from resources.delta.table import Changes, LakeResource, TableSpec
+from resources.delta.table import Changes, Column, LakeResource, TableSpec
 from resources.errors import InputError
 from resources.llm.embedder import EmbedderResource
 from resources.models.embedder import EmbeddingModel
 from resources.vectors.store import SLICE, VectorStore
 
-GROUP = "embedding"
 FLUSH_VECTORS, FLUSH_SECONDS = 16_384, 60.0
 """A commit carries so many vectors (25 MB), or the work of so many seconds, whichever comes first."""
 WINDOW_TEXTS = 65_536
 """Texts that are sorted by length and embedded together: about 30 MB of text."""
+_UNREAD_AT_ONCE = 1_024
 PLACE = ["account_id", "post_id", "chunk_no"]
 """The first chunk in this order decides the account that a text is embedded for."""
 
-VECTORS = TableSpec(
+VECTORS = TableSpec.of(
     "embedding/cippus_text",
-    pa.schema(
-        [
-            ("account_bucket", pa.int32()),
-            (SLICE, pa.int32()),
-            ("content_hash", pa.string()),
-            ("model", pa.string()),
-            ("vector", pa.list_(pa.float32())),
-        ]
-    ),
+    {
+        "account_bucket": CHUNKS.copied("account_bucket"),
+        SLICE: Column(
+            pa.int32(),
+            "16 bits of the md5 of the account that the text was embedded for; vectors are stored in this order.",
+            CHUNKS.sources("account_id"),
+        ),
+        "content_hash": CHUNKS.copied("content_hash", "Hash of the embedded text."),
+        "model": Column(pa.string(), "Name of the embedding model."),
+        "vector": Column(pa.list_(pa.float32()), "Unit vector of the text.", CHUNKS.sources("text"), "text"),
+    },
     (SLICE, "content_hash", "model"),
     text_columns=("content_hash", "model"),
     row_group_bytes=256 << 10,  # 170 vectors: an account's vectors are in one to three row groups
 )
 """Each bucket holds every vector that its chunks need, so that later stages read one bucket. A text that another
 bucket has embedded is copied from there. The slice belongs to the account that a text was embedded for, so an
-account's vectors are stored together; another account with the same text in that bucket uses the same vector."""
+account's vectors are stored together; another account with the same text in that bucket uses the same vector. A vector
+of zeros is a text that the model cannot read: it has no dense vector in the index, and no tag."""
 
 
 @asset(
-    key=["embedding", "cippus_text"],
+    table=VECTORS,
     deps=[["corpus", "cippus_text"]],
-    partitions_def=BUCKETS,
-    backfill_policy=ALL_IN_ONE_RUN,
-    group_name=GROUP,
     description="Unit vectors of the corpus: one row per bucket, content hash and model. Only texts that no bucket "
     "has embedded are sent to the encoder.",
     owners=["team:search"],
@@ -62,7 +61,7 @@ account's vectors are stored together; another account with the same text in tha
 )
 def vectors(
     context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource, embedder: EmbedderResource
-) -> MaterializeResult[None]:
+) -> RunMetrics:
     """Embed or copy the vectors that stale buckets lack, in commits of bounded size."""
     model, store = embedder.model(), VectorStore(lake, VECTORS)
     places: list[pl.DataFrame] = []  # (account_bucket, content_hash) of this run's texts, looked up once
@@ -82,7 +81,9 @@ def vectors(
         pending = pl.concat([pending, gone.select(pending.columns)])
         for rows in _embedded(context, lake, pending, model, bucket):
             store.append(rows)
-            tally.counts["embedded"] += rows.height
+            without = ~has_vector(rows)
+            tally.counts["embedded"] += int((~without).sum())
+            tally.counts["unreadable"] += int(without.sum())
         added = pl.DataFrame({"content_hash": pl.concat([pending["content_hash"], *copied])})
         added = added.select(pl.lit(bucket, pl.Int32).alias("account_bucket"), "content_hash")
         places[0] = pl.concat([places[0], added])
@@ -90,8 +91,8 @@ def vectors(
 
     stage = Stage(VECTORS.name, (CHUNKS,), version=model.name)
     tally = refresh(context, lake, ledger, stage, lambda buckets: lake.contents(VECTORS, buckets), embed)
-    tally.counts.update(embedded=0, copied=0)
-    return tally.result()
+    tally.counts.update(embedded=0, copied=0, unreadable=0)
+    return tally
 
 
 def _hashes(lake: LakeResource, buckets: Sequence[int]) -> pl.DataFrame:
@@ -139,7 +140,7 @@ def _embedded(
         chunks = lake.scan_cached(CHUNKS, bucket).select("content_hash", "text")
         texts = chunks.join(window.lazy(), on="content_hash").collect().unique("content_hash")
         texts = texts.sort("tokens", "content_hash", descending=[True, False])
-        for indices, made in _flushes(model.embed(texts["text"].to_list())):
+        for indices, made in _flushes(read(model, texts["text"].to_list())):
             rows = texts[indices].with_columns(vector=pl.Series(made, dtype=pl.List(pl.Float32)))
             yield _rows(bucket, rows, model.name)
             done, tokens_done = done + rows.height, tokens_done + int(rows["tokens"].sum())
@@ -147,6 +148,27 @@ def _embedded(
             left = (total_tokens - tokens_done) * seconds / max(tokens_done, 1)
             message = "bucket %s: %s of %s texts embedded, %.0f a second, about %.0f s left"
             context.log.info(message, bucket, done, total, done / seconds, left)
+
+
+def read(model: EmbeddingModel, texts: Sequence[str]) -> Iterator[tuple[list[int], npt.NDArray[np.float32]]]:
+    """Yield (indices into ``texts``, vectors): of unit length, or 0 for a text that the model cannot read."""
+    can_read = model.can_read(texts)
+    unread = [number for number, is_read in enumerate(can_read) if not is_read]
+    for first in range(0, len(unread), _UNREAD_AT_ONCE):
+        part = unread[first : first + _UNREAD_AT_ONCE]
+        yield part, np.zeros((len(part), model.dimension), np.float32)
+    numbers = [number for number, is_read in enumerate(can_read) if is_read]
+    if numbers:
+        for indices, made in model.embed(model.legible([texts[number] for number in numbers])):
+            yield [numbers[index] for index in indices], made
+
+
+def embedded(model: EmbeddingModel, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+    """Return the vectors of a few texts, shape (texts, dimension), of unit length or 0 as in ``read``."""
+    found = np.zeros((len(texts), model.dimension), np.float32)
+    for indices, made in read(model, texts):
+        found[indices] = made
+    return found
 
 
 def _flushes(
@@ -182,6 +204,11 @@ def slices(accounts: pl.Series) -> pl.Series:
     numbers = [int.from_bytes(digest, "big") for digest in digests]
     # The cast serves an empty series, whose type polars does not change.
     return accounts.replace_strict(known, numbers, return_dtype=pl.Int32).cast(pl.Int32).alias(SLICE)
+
+
+def has_vector(rows: pl.DataFrame) -> pl.Series:
+    """Return whether the model could read a text, by its ``vector``."""
+    return rows.select((pl.col("vector").list.max() != 0) | (pl.col("vector").list.min() != 0)).to_series()
 
 
 def in_vector_order(chunks: pl.DataFrame) -> pl.DataFrame:

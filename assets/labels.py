@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import polars as pl
 import pyarrow as pa
-from dagster import AssetExecutionContext, MaterializeResult
+from dagster import AssetExecutionContext
 
 from assets.dropped_files import label_rows, too_large
 from assets.framework.asset import asset
@@ -15,27 +15,29 @@ from assets.transforms.source.arrivals import digest
 from assets.transforms.source.schema import LABELS_SCHEMA
 from resources.catalogues import catalogue_hash, load_verticals
 from resources.delta.state import LedgerResource
-from resources.delta.table import LakeResource, TableSpec, fingerprint
+from resources.delta.table import Column, LakeResource, TableSpec, fingerprint
 from resources.erasure.tombstones import ErasureResource
 from resources.isolation import process as isolation
 from resources.isolation.process import UnreadableFileError
 from resources.raw.quarantine import QuarantineResource
 from resources.s3.client import S3Object, S3Resource
 
-GROUP = "label"
 LANDING = "landing/labels/"
-GOLD = TableSpec(
+GOLD = TableSpec.of(
     "label/gold",
-    pa.schema(
-        [
-            ("item_kind", pa.string()),
-            ("item_id", pa.string()),
-            ("vertical", pa.string()),
-            ("is_member", pa.bool_()),
-            ("annotators", pa.int64()),
-            ("agreement", pa.float64()),
-        ]
-    ),
+    {
+        "item_kind": Column(pa.string(), "What was labelled: post or account."),
+        "item_id": Column(
+            pa.string(),
+            "Id of the post or account, which the lake has.",
+            LAKE_POSTS.sources("post_id") + LAKE_ACCOUNTS.sources("account_id"),
+            "id",
+        ),
+        "vertical": Column(pa.string(), "Name of the vertical."),
+        "is_member": Column(pa.bool_(), "Whether most annotators say that the item belongs to the vertical."),
+        "annotators": Column(pa.int64(), "Number of annotators."),
+        "agreement": Column(pa.float64(), "Share of the annotators that agree with is_member."),
+    },
     ("item_id", "item_kind", "vertical"),
     partitioned=False,
 )
@@ -48,9 +50,9 @@ _READING = "2"
 
 
 @asset(
-    key=["label", "gold"],
+    table=GOLD,
+    code_version=_READING,
     deps=[["lake", "posts"], ["lake", "accounts"]],
-    group_name=GROUP,
     description="Labels that people agreed on. One row per labelled post or account and vertical: whether it belongs "
     "to the vertical by the majority of its annotators, how many they were, and how far they agree. "
     "From the Parquet files in landing/labels/.",
@@ -64,7 +66,7 @@ def gold(
     ledger: LedgerResource,
     quarantine: QuarantineResource,
     erasures: ErasureResource,
-) -> MaterializeResult[None]:
+) -> RunMetrics:
     """Read every label file, each in a process of its own. Memory grows with the labels, which people write by hand.
 
     Labels of erased accounts are left out, of the quarantine as well.

@@ -5,11 +5,12 @@ from contextlib import contextmanager
 from datetime import datetime
 
 import polars as pl
-from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult
+from dagster import AssetExecutionContext, AssetsDefinition
 
 from assets.framework.asset import asset
+from assets.framework.columns import with_bucket
 from assets.framework.incremental import RunMetrics
-from assets.partitions import ALL_IN_ONE_RUN, BUCKETS, buckets_of
+from assets.partitions import buckets_of
 from assets.transforms.source.recasting import recast
 from assets.transforms.source.schema import (
     ACCOUNTS,
@@ -19,27 +20,25 @@ from assets.transforms.source.schema import (
     TESTIMONIALS,
     Policy,
     SourceTable,
-    lake_schema,
     newest_usable,
 )
 from assets.transforms.source.windows import plan_merges
 from resources.delta.merge import BucketWindow, MergeRule
-from resources.delta.table import LakeResource, TableSpec
+from resources.delta.table import ABSENT, LakeResource, TableSpec
 from resources.errors import PermanentFailure, is_of_data
 from resources.raw.quarantine import QuarantineResource
 from resources.raw.store import Manifest, RawStoreResource, parse_timestamp
 from resources.settings import bucket_count
 
-GROUP = "lake"
 _MERGE_ROWS = 250_000
 """Rows in one commit: about 100 MB of posts. A merge holds them and the rows that they replace in memory."""
 
 
 def _spec(table: SourceTable) -> TableSpec:
     text = ("bio", "text", "media_url", "display_name")
-    return TableSpec(
+    return TableSpec.of(
         f"lake/{table.name}",
-        lake_schema(table),
+        with_bucket(table, "lake", "raw"),
         (table.key,),
         text_columns=tuple(name for name in text if name in table.schema.names),
         feeds=True,
@@ -72,11 +71,8 @@ def _merge_windows(table: SourceTable) -> AssetsDefinition:
     spec = LAKE_TABLES[table.name]
 
     @asset(
-        key=["lake", table.name],
+        table=spec,
         deps=[["raw", table.name]],
-        partitions_def=BUCKETS,
-        backfill_policy=ALL_IN_ONE_RUN,
-        group_name=GROUP,
         description=f"One row per {table.key}, with its newest values; rows deleted at the source stay, marked by "
         f"deleted_at. Merged from raw/{table.name}, each window exactly once.",
         owners=["team:data-engineering"],
@@ -87,8 +83,9 @@ def _merge_windows(table: SourceTable) -> AssetsDefinition:
         raw_store: RawStoreResource,
         lake: LakeResource,
         quarantine: QuarantineResource,
-    ) -> MaterializeResult[None]:
+    ) -> RunMetrics:
         metrics, buckets, count = RunMetrics(), buckets_of(context), bucket_count()
+        before = lake.contents(spec, buckets)
         raw_store.require_bucket_count(table.name, count)
         # The order of the sources does not matter: the newer version of a row wins.
         for source in raw_store.sources(table.name):
@@ -111,12 +108,14 @@ def _merge_windows(table: SourceTable) -> AssetsDefinition:
                         metrics.changes += lake.merge_newer(spec, newest, within, applications, rule, window)
                     context.log.info("%s: window %s, %s rows merged", spec.name, manifest.number, f"{newest.height:,}")
                 metrics.counts["windows"] += 1
-        for contents in lake.contents(spec, buckets).values():
-            metrics.rows += contents.rows
-            metrics.size_bytes += contents.size_bytes
+        for bucket, found in lake.contents(spec, buckets).items():
+            of_bucket = metrics.buckets[bucket] = RunMetrics(counts_changes=False)
+            of_bucket.hold(found)
+            of_bucket.counts["rows_added"] = found.rows - before.get(bucket, ABSENT).rows
+            metrics.rows, metrics.size_bytes = metrics.rows + found.rows, metrics.size_bytes + found.size_bytes
         changes = metrics.changes
         metrics.skipped = metrics.rows - changes.inserted - changes.updated - changes.unchanged
-        return metrics.result()
+        return metrics
 
     return merge_windows
 

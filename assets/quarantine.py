@@ -2,28 +2,28 @@
 
 import polars as pl
 import pyarrow as pa
-from dagster import AssetExecutionContext, AssetKey, MaterializeResult, MetadataValue, TableRecord
+from dagster import AssetExecutionContext, AssetKey, MetadataValue, TableRecord
 
 from assets.framework.asset import asset
 from assets.framework.incremental import RunMetrics, Stage, refresh
 from assets.landing import files_not_taken
 from assets.transforms.source.schema import SOURCE_TABLES
 from resources.delta.state import LedgerResource
-from resources.delta.table import Changes, LakeResource, TableSpec
+from resources.delta.table import Changes, Column, LakeResource, TableSpec
 from resources.raw.quarantine import QuarantineResource
 from resources.s3.client import S3Resource
 from resources.sources.rds_export import RdsExportResource
 
-GROUP = "quarantine"
 _FILES_SHOWN = 100
-QUARANTINE = TableSpec(
+QUARANTINE = TableSpec.of(
     "quarantine/rows",
-    pa.schema(
-        [
-            *((name, pa.string()) for name in ("source_table", "row_key", "reason", "row_json")),
-            ("copies", pa.int64()),
-        ]
-    ),
+    {
+        "source_table": Column(pa.string(), "Table or kind of file that the row was meant for."),
+        "row_key": Column(pa.string(), "Key of the row, null if it has none.", personal="id"),
+        "reason": Column(pa.string(), "Why the row was rejected."),
+        "row_json": Column(pa.string(), "The whole row, as JSON.", personal="text"),
+        "copies": Column(pa.int64(), "How often one file or window has the row."),
+    },
     ("source_table", "row_key", "reason", "row_json"),
     partitioned=False,
     text_columns=("row_json",),
@@ -31,12 +31,11 @@ QUARANTINE = TableSpec(
 
 
 @asset(
-    key=["quarantine", "rows"],
+    table=QUARANTINE,
     deps=[
         *(AssetKey(["lake", name]) for name in SOURCE_TABLES),
         *(["label", "gold"], ["audience", "reports"], ["audience", "demographics"]),
     ],
-    group_name=GROUP,
     description="Rejected rows of every stage: one row per rejected row and reason, with the number of copies.",
     owners=["team:data-engineering"],
     kinds={"delta", "s3"},
@@ -48,7 +47,7 @@ def rows(
     ledger: LedgerResource,
     quarantine: QuarantineResource,
     rds_exports: RdsExportResource,
-) -> MaterializeResult[None]:
+) -> RunMetrics:
     """Collect the rejected rows of every stage in one table. The metadata lists dropped files that no stage reads."""
     stage = Stage(QUARANTINE.name, inputs=(), version=quarantine.fingerprint(), partitioned=False)
 
@@ -63,11 +62,10 @@ def rows(
     tally = refresh(context, lake, ledger, stage, lambda _: lake.contents(QUARANTINE), collect)
     unread = files_not_taken(s3, rds_exports)
     tally.counts["files_not_taken"] = len(unread)
-    result = tally.result()
-    if not unread:
-        return result
-    shown = [TableRecord({"file": one.key, "reason": one.reason}) for one in unread[:_FILES_SHOWN]]
-    return result._replace(metadata={**(result.metadata or {}), "unread_files": MetadataValue.table(shown)})
+    if unread:
+        shown = [TableRecord({"file": one.key, "reason": one.reason}) for one in unread[:_FILES_SHOWN]]
+        tally.notes["unread_files"] = MetadataValue.table(shown)
+    return tally
 
 
 ASSETS = [rows]

@@ -1,61 +1,84 @@
-"""summary/*: accounts in a few posts of their own."""
+"""summary/*: accounts in a few sentences of their own."""
 
 import polars as pl
 import pyarrow as pa
-from dagster import AssetExecutionContext, MaterializeResult
+from dagster import AssetExecutionContext
 
 from assets.corpus import CHUNKS
 from assets.embeddings import VECTORS, with_vectors
 from assets.framework.asset import asset
 from assets.framework.incremental import RunMetrics, Stage, refresh_table
-from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
-from assets.transforms.summaries import current_summaries, summarise, text_names
+from assets.lake import LAKE_POSTS
+from assets.transforms.summaries.about import about
+from assets.transforms.summaries.accounts import summarise
+from assets.transforms.summaries.posts import chosen_posts
+from assets.transforms.summaries.standing import current_summaries, text_names
+from assets.transforms.verticals import ACCOUNT
+from assets.verticals import TAGS
 from resources.delta.state import LedgerResource
-from resources.delta.table import LakeResource, TableSpec, fingerprint
+from resources.delta.table import Column, LakeResource, TableSpec, fingerprint
 from resources.llm.embedder import EmbedderResource
+from resources.models.analyzer import ANALYZER, document_terms
 
-GROUP = "summary"
-SUMMARIES = TableSpec(
+SUMMARIES = TableSpec.of(
     "summary/account_summaries",
-    pa.schema(
-        [
-            ("account_bucket", pa.int32()),
-            ("account_id", pa.string()),
-            ("summary", pa.string()),
-            ("post_ids", pa.list_(pa.string())),
-            ("posts", pa.int64()),
-            ("made_of_texts", pa.list_(pa.int64())),
-            ("recipe", pa.string()),
-        ]
-    ),
+    {
+        "account_bucket": CHUNKS.copied("account_bucket"),
+        "account_id": CHUNKS.copied("account_id"),
+        "about": Column(
+            pa.string(),
+            "One line: verticals, hashtags, how often the account posts, and its usual views.",
+            TAGS.sources("vertical") + LAKE_POSTS.sources("hashtags", "posted_at", "views"),
+            "text",
+        ),
+        "summary": Column(
+            pa.string(),
+            "Up to five sentences of the account's posts, one a line.",
+            LAKE_POSTS.sources("text") + VECTORS.sources("vector"),
+            "text",
+        ),
+        "post_ids": Column(
+            pa.list_(pa.string()), "The post of each line of the summary.", CHUNKS.sources("post_id"), "id"
+        ),
+        "language": Column(
+            pa.string(), "Language of most posts, and so of the summary.", CHUNKS.sources("text_language")
+        ),
+        "posts": Column(pa.int64(), "Number of the account's posts in the corpus.", CHUNKS.sources("post_id")),
+        "made_of_texts": Column(
+            pa.list_(pa.int64()),
+            "Hashes of the texts that it was made of. It is made again when they change.",
+            CHUNKS.sources("content_hash"),
+        ),
+        "recipe": Column(pa.string(), "Hash of the rules and the model. It is made again when they change."),
+    },
     ("account_id",),
-    text_columns=("summary",),
+    text_columns=("about", "summary"),
 )
-"""``made_of_texts`` are 8-byte hashes of the texts that a summary was made of. ``recipe`` is a hash of the rules
-and the model. Both decide whether a summary is made again."""
-_RECIPE = "4"
+_RECIPE = "5"
 
 
 @asset(
-    key=["summary", "account_summaries"],
-    deps=[["corpus", "cippus_text"], ["embedding", "cippus_text"]],
-    partitions_def=BUCKETS,
-    backfill_policy=ALL_IN_ONE_RUN,
-    group_name=GROUP,
-    description="Each account in its most representative posts, quoted; no text is generated. One row per account: "
-    "the summary and the ids of the quoted posts. Made again when a quoted post or 5 % of the account's texts changed.",
+    table=SUMMARIES,
+    code_version=_RECIPE,
+    deps=[["corpus", "cippus_text"], ["embedding", "cippus_text"], ["lake", "posts"], ["vertical", "tags"]],
+    description="Each account in up to five sentences of its posts; no text is generated. One row per account: a line "
+    "on what it is about, the sentences that LexRank puts first, without links, tag lists and calls to subscribe, and "
+    "the id of each sentence's post. Made again when a quoted post or 5 % of the account's texts changed.",
     owners=["team:data-science"],
     kinds={"delta", "polars"},
 )
 def account_summaries(
     context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource, embedder: EmbedderResource
-) -> MaterializeResult[None]:
-    """Summarise the accounts of a stale bucket whose texts changed. Only the vectors of those accounts are read."""
+) -> RunMetrics:
+    """Summarise the accounts of a stale bucket whose texts changed. Only those accounts' vectors and posts are read.
+
+    The line on each account is written for the whole bucket, which reads no texts.
+    """
     model = embedder.model()
-    recipe = fingerprint([_RECIPE, model.name])
+    recipe = fingerprint([_RECIPE, ANALYZER, model.name])
 
     def of_bucket(bucket: int | None, current: pl.DataFrame, tally: RunMetrics) -> pl.DataFrame:
-        columns = ["account_bucket", "account_id", "post_id", "chunk_no", "text", "content_hash"]
+        columns = ["account_bucket", "account_id", "post_id", "chunk_no", "text", "text_language", "content_hash"]
         chunks = lake.scan_cached(CHUNKS, bucket).select(columns).collect()
         texts = text_names(chunks)
         stored = current.filter(pl.col("recipe") == recipe).select(SUMMARIES.schema.names)
@@ -63,11 +86,23 @@ def account_summaries(
         fresh = chunks.join(kept, on="account_id", how="anti")
         tally.counts["accounts_summarised"] += fresh["account_id"].n_unique()
         made_of = texts.group_by("account_id").agg(pl.col("text_name").sort().alias("made_of_texts"))
-        made = summarise(*with_vectors(lake, bucket or 0, fresh, model)).join(made_of, on="account_id")
-        return pl.concat([kept, made.with_columns(recipe=pl.lit(recipe)).select(kept.columns)])
+        chosen = chosen_posts(*with_vectors(lake, bucket or 0, fresh, model))
+        posts = lake.scan_cached(LAKE_POSTS, bucket)
+        texts = (
+            posts.join(chosen.lazy(), on="post_id", how="semi").select("post_id", "text").collect(engine="streaming")
+        )
+        made = summarise(chosen, texts, document_terms).join(made_of, on="account_id")
+        found = pl.concat([kept, made.with_columns(about=pl.lit(""), recipe=pl.lit(recipe)).select(kept.columns)])
+        lines = about(posts.filter(pl.col("deleted_at").is_null()), account_tags(lake, bucket))
+        return found.drop("about").join(lines, on="account_id", how="left").select(found.columns)
 
-    stage = Stage(SUMMARIES.name, (CHUNKS, VECTORS), version=recipe)
+    stage = Stage(SUMMARIES.name, (CHUNKS, VECTORS, LAKE_POSTS, TAGS), version=recipe)
     return refresh_table(context, lake, ledger, stage, SUMMARIES, of_bucket)
+
+
+def account_tags(lake: LakeResource, bucket: int | None) -> pl.LazyFrame:
+    """Return (account_id, vertical, score) of the accounts that are tagged."""
+    return lake.scan_cached(TAGS, bucket).filter(item_kind=ACCOUNT).select("account_id", "vertical", "score")
 
 
 ASSETS = [account_summaries]

@@ -4,14 +4,13 @@ from threading import Lock
 
 import polars as pl
 import pyarrow as pa
-from dagster import AssetExecutionContext, MaterializeResult
+from dagster import AssetExecutionContext
 
 from assets.corpus import CHUNKS
 from assets.embeddings import VECTORS, with_vectors
 from assets.framework.asset import asset
 from assets.framework.incremental import RunMetrics, Stage, refresh_table
 from assets.labels import GOLD
-from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
 from assets.transforms.verticals import (
     ACCOUNT,
     POST,
@@ -24,56 +23,67 @@ from assets.transforms.verticals import (
 )
 from resources.catalogues import catalogue_hash, load_verticals
 from resources.delta.state import LedgerResource
-from resources.delta.table import LakeResource, TableSpec, fingerprint
+from resources.delta.table import Column, LakeResource, TableSpec, fingerprint
 from resources.llm.embedder import EmbedderResource
 
-GROUP = "vertical"
-_ITEM_COLUMNS = [
-    ("account_bucket", pa.int32()),
-    ("item_kind", pa.string()),
-    ("item_id", pa.string()),
-    ("account_id", pa.string()),
-]
-SCORES = TableSpec(
+_SCORING = "5"
+_MADE_OF = CHUNKS.sources("text") + VECTORS.sources("vector")
+SCORES = TableSpec.of(
     "vertical/scores",
-    pa.schema(
-        [*_ITEM_COLUMNS, ("scores", pa.list_(pa.float64())), ("text_hash", pa.string()), ("recipe", pa.string())]
-    ),
+    {
+        "account_bucket": CHUNKS.copied("account_bucket"),
+        "item_kind": Column(pa.string(), "What is scored: post or account."),
+        "item_id": Column(pa.string(), "Id of the post or account.", CHUNKS.sources("post_id", "account_id"), "id"),
+        "account_id": CHUNKS.copied("account_id"),
+        "scores": Column(
+            pa.list_(pa.float64()), "A score per vertical, in the catalogue's order.", _MADE_OF, "attribute"
+        ),
+        "text_hash": CHUNKS.copied("text_hash"),
+        "recipe": Column(
+            pa.string(),
+            "Rules and models. A post with an unchanged recipe and text keeps its scores.",
+            CHUNKS.sources("recipe"),
+        ),
+    },
     ("item_id", "item_kind"),
 )
-"""``scores`` are in the catalogue's order; ``by_vertical`` names them. ``text_hash`` is a hash of a post's text, and
-``recipe`` names the rules and models. A post with unchanged values keeps its scores."""
-TAGS = TableSpec(
-    "vertical/tags",
-    pa.schema(
-        [*_ITEM_COLUMNS, ("vertical", pa.string()), ("score", pa.float64()), ("threshold", pa.float64())],
-    ),
-    ("item_id", "item_kind", "vertical"),
-)
-THRESHOLDS = TableSpec(
+"""``by_vertical`` names the scores."""
+THRESHOLDS = TableSpec.of(
     "vertical/thresholds",
-    pa.schema(
-        [
-            ("item_kind", pa.string()),
-            ("vertical", pa.string()),
-            ("threshold", pa.float64()),
-            ("members", pa.int64()),
-            ("non_members", pa.int64()),
-            ("fitted", pa.bool_()),
-            ("f1", pa.float64()),
-        ]
-    ),
+    {
+        "item_kind": Column(pa.string(), "Kind of item that the threshold is for: post or account."),
+        "vertical": Column(pa.string(), "Name of the vertical."),
+        "threshold": Column(
+            pa.float64(), "Least score of a tag.", SCORES.sources("scores") + GOLD.sources("is_member")
+        ),
+        "members": Column(pa.int64(), "Labelled members.", GOLD.sources("is_member")),
+        "non_members": Column(pa.int64(), "Labelled items that do not belong.", GOLD.sources("is_member")),
+        "fitted": Column(pa.bool_(), "Whether it is fitted on labels; else the default.", GOLD.sources("is_member")),
+        "f1": Column(
+            pa.float64(),
+            "F1 of the fitted rule over five folds; null for a default.",
+            SCORES.sources("scores") + GOLD.sources("is_member"),
+        ),
+    },
     ("vertical", "item_kind"),
     partitioned=False,
+)
+TAGS = TableSpec.of(
+    "vertical/tags",
+    {
+        **{name: SCORES.copied(name) for name in ("account_bucket", "item_kind", "item_id", "account_id")},
+        "vertical": THRESHOLDS.copied("vertical"),
+        "score": Column(pa.float64(), "Score for the vertical.", SCORES.sources("scores"), "attribute"),
+        "threshold": THRESHOLDS.copied("threshold", "Threshold that the score reaches."),
+    },
+    ("item_id", "item_kind", "vertical"),
 )
 
 
 @asset(
-    key=["vertical", "scores"],
+    table=SCORES,
+    code_version=_SCORING,
     deps=[["corpus", "cippus_text"], ["embedding", "cippus_text"]],
-    partitions_def=BUCKETS,
-    backfill_policy=ALL_IN_ONE_RUN,
-    group_name=GROUP,
     description="How near posts and accounts are to the verticals. One row per post or account: a score per vertical "
     "of the catalogue, from the vectors of its text and of the vertical's descriptions. No labels are needed.",
     owners=["team:data-science"],
@@ -81,10 +91,10 @@ THRESHOLDS = TableSpec(
 )
 def scores(
     context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource, embedder: EmbedderResource
-) -> MaterializeResult[None]:
+) -> RunMetrics:
     """Score the posts and accounts of a stale bucket. Only the vectors of new and changed texts are read."""
     verticals, model = load_verticals(), embedder.model()
-    recipe = fingerprint(["4", catalogue_hash(verticals), model.name])
+    recipe = fingerprint([_SCORING, catalogue_hash(verticals), model.name])
     lock, described = Lock(), dict[str, Vectors]()
 
     def of_bucket(bucket: int | None, current: pl.DataFrame, tally: RunMetrics) -> pl.DataFrame:
@@ -101,9 +111,10 @@ def scores(
         if fresh.height:
             with lock:  # embedded once a run, and only if a post has to be scored
                 if not described:
-                    described.update({found.name: model.embed_all(found.descriptions) for found in verticals})
-            vectors = with_vectors(lake, bucket or 0, fresh, model)
-            scored = pl.concat([kept, score(*vectors, described).select(kept.columns)])
+                    described.update({found.name: model.embed_queries(found.descriptions) for found in verticals})
+            rows, vectors = with_vectors(lake, bucket or 0, fresh, model)
+            is_read = pl.Series(vectors.any(axis=1), dtype=pl.Boolean)
+            scored = pl.concat([kept, score(rows.filter(is_read), vectors[is_read], described).select(kept.columns)])
         return pl.concat([scored, score_accounts(scored)]).join(
             posts.select("item_id", "recipe"), on="item_id", how="left"
         )
@@ -113,15 +124,14 @@ def scores(
 
 
 @asset(
-    key=["vertical", "thresholds"],
+    table=THRESHOLDS,
     deps=[["vertical", "scores"], ["label", "gold"]],
-    group_name=GROUP,
     description="The score from which a vertical's tag is given. One row per item kind (post or account) and vertical: "
     "the threshold fitted on label/gold with its F1, or the catalogue's default where labels are too few.",
     owners=["team:data-science"],
     kinds={"delta", "numpy"},
 )
-def thresholds(context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource) -> MaterializeResult[None]:
+def thresholds(context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource) -> RunMetrics:
     """Fit the thresholds. Only the scores of labelled items are read."""
     verticals = load_verticals()
 
@@ -139,17 +149,14 @@ def thresholds(context: AssetExecutionContext, lake: LakeResource, ledger: Ledge
 
 
 @asset(
-    key=["vertical", "tags"],
+    table=TAGS,
     deps=[["vertical", "scores"], ["vertical", "thresholds"]],
-    partitions_def=BUCKETS,
-    backfill_policy=ALL_IN_ONE_RUN,
-    group_name=GROUP,
     description="The verticals that posts and accounts belong to. One row per post or account and vertical whose score "
     "reaches the threshold.",
     owners=["team:data-science"],
     kinds={"delta", "polars"},
 )
-def tags(context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource) -> MaterializeResult[None]:
+def tags(context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource) -> RunMetrics:
     """Tag the posts and accounts of a stale bucket."""
 
     def of_bucket(bucket: int | None, _current: pl.DataFrame, _tally: RunMetrics) -> pl.DataFrame:

@@ -13,8 +13,9 @@ from typer.main import get_command
 
 from assets.marts.columns import Metric
 from assets.marts.tables import MARTS
-from assets.stages import STAGES, TABLES
+from assets.stages import STAGES
 from assets.transforms.source.schema import LABELS_SCHEMA, SOURCE_TABLES
+from docs.column_lineage import drawn
 from pipelines.cli.main import app
 from pipelines.definitions import defs
 from resources.catalogues import load_verticals
@@ -95,7 +96,11 @@ def assets() -> str:
     """Return the page of all stages and their assets, with descriptions, columns and checks."""
     checks = _checks()
     sections = [_stage(group, checks) for group in stage_modules()]
-    intro = "A stage is one asset group, one key prefix and one folder of the lake. The order is that of the lineage."
+    intro = (
+        "A stage is one asset group, one key prefix and one folder of the lake. The order is that of the lineage. "
+        "Personal data is an `id` of an account or its item, a `name`, a `text`, or an `attribute` of a person. "
+        "The asset and the column have it as the tag `cippus/personal_data`."
+    )
     return _page("Assets", intro, "## Stages", stage_table(), *sections)
 
 
@@ -125,23 +130,24 @@ def _asset(key: AssetKey, checks: Sequence[AssetCheckSpec]) -> str:
     node, name = _GRAPH.get(key), key.to_user_string()
     reads = _code(sorted(parent.to_user_string() for parent in node.parent_keys)) or "nothing"
     parts = [f"### {name}", plain(node.description or ""), f"Reads {reads}. Owned by {', '.join(node.owners)}."]
-    schema = column_schemas().get(name)
-    if schema is not None:
-        parts.append(_columns(schema))
+    parts += _described_columns(node.metadata)
     if checks:
         rows = [(f"`{check.name}`", plain(check.description or "")) for check in checks]
         parts.append(_table(("check", "meaning"), rows))
     return "\n\n".join(parts)
 
 
-def column_schemas() -> dict[str, pa.Schema]:
-    """Return asset key → columns, for every asset that is a table."""
-    bucket = pa.field("account_bucket", pa.int32())
-    return {
-        **{f"rds/{name}": table.schema for name, table in SOURCE_TABLES.items()},
-        **{f"raw/{name}": table.schema.append(bucket) for name, table in SOURCE_TABLES.items()},
-        **{spec.name: spec.schema for spec in TABLES},
-    }
+def _described_columns(metadata: Mapping[str, Any]) -> list[str]:
+    """Return the table of an asset's columns and the drawing of their lineage, as far as the asset has them."""
+    schema, lineage = metadata.get("dagster/column_schema"), metadata.get("dagster/column_lineage")
+    if schema is None:
+        return []
+    rows = [
+        (f"`{column.name}`", f"`{column.type}`", plain(column.description or ""), ", ".join(column.tags.values()))
+        for column in schema.columns
+    ]
+    table = _table(("column", "type", "meaning", "personal data"), rows)
+    return [table, *(["Columns and what they are computed from:", drawn(lineage)] if lineage else [])]
 
 
 def source_tables() -> str:

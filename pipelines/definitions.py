@@ -1,6 +1,6 @@
 """Start here: the Dagster definitions. `assets/stages.py` lists the stages in lineage order."""
 
-from dagster import Definitions, load_asset_checks_from_package_module
+from dagster import Definitions, in_process_executor, load_asset_checks_from_package_module
 
 from assets.stages import ASSETS
 from pipelines import checks
@@ -8,7 +8,7 @@ from pipelines.automation.freshness import with_freshness
 from pipelines.automation.schedules import SCHEDULES
 from pipelines.automation.sensors import SENSORS
 from pipelines.jobs.asset_jobs import JOBS, OP_JOBS
-from resources.wiring import executor, resources
+from resources.wiring import resources
 
 defs = Definitions(
     assets=with_freshness(ASSETS),
@@ -17,5 +17,6 @@ defs = Definitions(
     schedules=SCHEDULES,
     sensors=SENSORS,
     resources=resources()._asdict(),
-    executor=executor(),
+    # A run is one process everywhere: the embedded index allows one, and a pod for each step costs seconds of imports.
+    executor=in_process_executor,
 )

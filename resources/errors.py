@@ -12,6 +12,8 @@ Every other exception of this project derives from these; only `assets.transform
 import re
 from typing import ClassVar
 
+from resources.plain_text import plain_lines
+
 TRANSIENT_SQLSTATES = frozenset(
     {
         "08",  # connection lost, or not made
@@ -46,6 +48,10 @@ class CippusError(Exception):
 
     exit_code: ClassVar[int] = 1
     may_retry: ClassVar[bool] = False
+
+    def __str__(self) -> str:
+        """Return the message without control characters: values in it may come from data."""
+        return plain_lines(super().__str__())
 
 
 class PermanentFailure(CippusError):  # noqa: N818 -- a kind of failure, not one error
@@ -101,16 +107,22 @@ def is_of_data(error: BaseException) -> bool:
     return _S3_CODE.search(str(error)) is None and not is_transient(error)
 
 
-def as_cippus_error(error: Exception) -> CippusError | None:
-    """Return the failure to show for an error of S3, Delta, Postgres or the operating system, None for a defect."""
+def as_cippus_error(error: BaseException) -> CippusError | None:
+    """Return the failure to show for an error of a service, a library of data or the system, None for a defect."""
     if isinstance(error, CippusError):
         return error
+    if type(error).__name__ == "PanicException":  # of Rust, a class of its own in each library
+        return PermanentFailure(f"A library failed: {str(error).strip() or 'it says no more'}")
     from botocore.exceptions import BotoCoreError, ClientError
     from deltalake.exceptions import DeltaError
+    from obstore.exceptions import BaseError as ObjectStoreError
+    from polars.exceptions import PolarsError
     from psycopg import Error as PostgresError
+    from pyarrow import ArrowException
 
-    if not isinstance(error, BotoCoreError | ClientError | DeltaError | PostgresError | OSError):
+    of_services = BotoCoreError | ClientError | DeltaError | PostgresError | OSError
+    if not isinstance(error, of_services | ObjectStoreError | PolarsError | ArrowException):
         return None
     may_retry = is_transient_sqlstate(error.sqlstate) if isinstance(error, PostgresError) else is_transient(error)
     kind = TransientFailure if may_retry else PermanentFailure
-    return kind(str(error) or "The operating system or S3 reported an error without a message.")
+    return kind(str(error).strip() or "The operating system or S3 reported an error without a message.")

@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from dagster import EnvVar, ExecutorDefinition, in_process_executor
+from dagster import EnvVar
 
 from resources.delta.state import LedgerResource
 from resources.delta.table import LakeResource
@@ -29,6 +29,7 @@ from resources.settings import (
     ceiling_usd,
     environment,
     home,
+    require_production_variables,
 )
 from resources.sources.postgres import PostgresResource
 from resources.sources.protocol import Source
@@ -56,7 +57,8 @@ class Resources(NamedTuple):
 
 
 def resources() -> Resources:
-    """Return the resources of this environment. Raise InputError for a bad setting."""
+    """Return the resources of this environment. Raise InputError for a bad setting, or one that production lacks."""
+    require_production_variables()
     s3, home_folder = s3_resource(), None if environment() is Environment.PRODUCTION else home()
     qdrant, embedding, llm = QdrantSettings.read(), EmbeddingSettings.read(), LlmSettings.read()
     spend = spend_resource(s3)
@@ -116,18 +118,6 @@ def erasure_resource(s3: S3Resource) -> ErasureResource:
     """Return the tombstones of the embedded stack, for use outside of Dagster."""
     key = EnvVar("CIPPUS_ERASURE_KEY").get_value("") or ""
     return ErasureResource(s3=s3, key=key, key_file=str(home() / "erasure.key"))
-
-
-def executor() -> ExecutorDefinition:
-    """Return how steps run: a Kubernetes job each in production, otherwise one process.
-
-    The embedded index allows one process at a time, so local steps share one.
-    """
-    if environment() is Environment.PRODUCTION:
-        from dagster_k8s import k8s_job_executor
-
-        return k8s_job_executor
-    return in_process_executor
 
 
 def _source(s3: S3Resource) -> Source:

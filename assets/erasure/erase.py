@@ -12,7 +12,7 @@ from assets.embeddings import PLACE, VECTORS, slices
 from assets.erasure.needs import require_needs
 from assets.erasure.objects import Removed, erase_landed, erase_plans, erase_windows
 from assets.erasure.points import delete_points, rebuild
-from assets.erasure.receipt import Receipt
+from assets.erasure.receipt import Receipt, without_texts
 from assets.erasure.subject import subject_of
 from assets.lake import LAKE_TABLES
 from assets.qdrant.collection import stage_of
@@ -26,10 +26,13 @@ from resources.erasure.scan import Findings, Scan
 from resources.erasure.terms import SearchTerms
 from resources.erasure.tombstones import ErasureResource, Subject, Tombstone
 from resources.errors import InputError
+from resources.llm.answers import FOLDER as ANSWERS
+from resources.llm.answers import forget_account
 from resources.llm.embedder import EmbedderResource
 from resources.s3.client import S3Resource
 from resources.s3.versions import delete_leftovers
 from resources.sources.redshift import STAGING
+from resources.spend.store import S3Store
 from resources.vectors.resource import QdrantResource
 from resources.vectors.store import SLICE
 
@@ -107,19 +110,20 @@ def erase(parts: Erasing, account_id: str, canaries: Sequence[str] = (), *, ahea
             f"Nothing of account {account_id!r} is stored, and it was never erased. Check the account id."
         )
     if tombstone.complete and not before.places:
-        return _filed(parts, receipt, tombstone)
+        return _filed(parts, receipt, tombstone, terms)
     if ahead and is_new and not before.places:
-        return _filed(parts, receipt, parts.erasures.begin(subject))
+        return _filed(parts, receipt, parts.erasures.begin(subject), terms)
     tombstone = parts.erasures.begin(subject, parts.generations())
     _remove(parts, subject, receipt)
     with receipt.step("scan after"):
         receipt.found_after = look(parts, terms)
-    return _filed(parts, receipt, tombstone)
+    return _filed(parts, receipt, tombstone, terms)
 
 
-def _filed(parts: Erasing, receipt: Receipt, tombstone: Tombstone) -> Receipt:
-    receipt.notes += [*_not_erased(parts), *foreign_objects(receipt.found_after or receipt.found_before)]
-    parts.erasures.file_receipt(receipt.to_json())
+def _filed(parts: Erasing, receipt: Receipt, tombstone: Tombstone, terms: SearchTerms) -> Receipt:
+    receipt.notes += [*_not_erased(parts, terms), *foreign_objects(receipt.found_after or receipt.found_before)]
+    secrets = (*terms.canaries, *terms.id_patterns)
+    parts.erasures.file_receipt(without_texts(receipt.to_json(), secrets))
     if receipt.is_clean:
         parts.erasures.complete(tombstone)
     return receipt
@@ -138,15 +142,29 @@ def foreign_objects(found: Findings) -> list[str]:
     return [f"{note}{', '.join(folders[:_FOLDERS_SHOWN])}{more}."]
 
 
-def _not_erased(parts: Erasing) -> Iterator[str]:
-    yield "The source database still has the account. Cippus never extracts it again."
+def _not_erased(parts: Erasing, terms: SearchTerms) -> Iterator[str]:
+    """Yield what is not erased and what is not searched."""
+    yield "The source database still has the account, and was not searched. Cippus never extracts it again."
+    if not terms.is_distinctive:
+        yield (
+            "The id is a number or short, so it was searched only where a column or field says what it is: not in "
+            "names, free text, logs and databases."
+        )
     if parts.qdrant.url:
         yield (
             "The Qdrant server keeps deleted points in its segments and log until its optimisers have rewritten them, "
             "and in its snapshots."
         )
+    else:
+        yield (
+            "Segments of the embedded index are compressed, and are not searched for deleted points; generations from "
+            "before the erasure count as found."
+        )
     if parts.vacuum is None:
-        yield "Backups and replicas of the bucket, and Dagster's own Postgres, are not scanned."
+        yield (
+            "Backups and replicas of the bucket, Dagster's own Postgres with its events and metadata, and compute logs "
+            "outside the bucket were not searched."
+        )
 
 
 def _remove(parts: Erasing, subject: Subject, receipt: Receipt) -> None:
@@ -169,6 +187,8 @@ def _remove(parts: Erasing, subject: Subject, receipt: Receipt) -> None:
         _delete_vectors(parts, subject, bucket)
     with receipt.step("derived tables"):
         parts.update_tables()
+    with receipt.step("answers"):  # after the tables have taken in those of other accounts
+        receipt.add(ANSWERS, answers=forget_account(S3Store(parts.s3), subject.account_id))
     with receipt.step("points"):
         _erase_points(parts, subject, receipt)
         parts.update_index()

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -29,8 +29,8 @@ class Receipt:
 
     @property
     def is_clean(self) -> bool:
-        """Whether the last scan found nothing."""
-        return self.found_after is not None and not self.found_after.places
+        """Whether the last scan found nothing, and could search everything."""
+        return self.found_after is not None and not (self.found_after.places or self.found_after.unsearched)
 
     def add(self, layer: str, **figures: int) -> None:
         """Add to the removed figures of a layer, without zeros."""
@@ -48,7 +48,7 @@ class Receipt:
         self.seconds[name] = time.monotonic() - start
 
     def to_json(self) -> dict[str, Any]:
-        """Return the receipt to file and to print."""
+        """Return the receipt to print. To file it, pass it through `without_texts`: a place may be named by an id."""
         after = self.found_after or Findings()
         return {
             "account": self.account,
@@ -61,6 +61,20 @@ class Receipt:
             "canaries_searched": self.canaries,
             "found_before": self.found_before.to_json(),
             "found_after": {**after.to_json(), "left_in": sorted(after.places)},
+            "not_searched": dict(sorted(after.unsearched.items())),
             "seconds": {name: round(taken, 3) for name, taken in self.seconds.items()},
             "notes": self.notes,
         }
+
+
+def without_texts(receipt: dict[str, Any], texts: Iterable[str]) -> dict[str, Any]:
+    """Return a receipt with … for every one of these texts in the names of places."""
+
+    def masked(place: str) -> str:
+        for text in texts:
+            place = place.replace(text, "…")
+        return place
+
+    after = {**receipt["found_after"], "left_in": [masked(place) for place in receipt["found_after"]["left_in"]]}
+    not_searched = {masked(place): reason for place, reason in receipt["not_searched"].items()}
+    return {**receipt, "found_after": after, "not_searched": not_searched}

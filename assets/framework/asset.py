@@ -1,100 +1,103 @@
-"""The asset decorator: S3 traffic in the metadata of every asset, and retries after transient failures only."""
+"""The asset decorator: declares an asset by its table, reports its metrics, retries after transient failures only."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from inspect import signature
 from typing import Any
 
 import dagster
 from dagster import (
+    AssetExecutionContext,
     AssetsDefinition,
     Backoff,
     Failure,
     Jitter,
     MaterializeResult,
-    MetadataValue,
     RetryPolicy,
-    TableRecord,
 )
 
+from assets.framework.description import described
+from assets.framework.incremental import RunMetrics
+from assets.framework.logs import structured_logs
+from assets.framework.reporting import reported
+from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
+from resources.delta.table import TableSpec
 from resources.disk import full_disk
 from resources.errors import is_transient
+from resources.plain_text import plain_lines
 from resources.s3 import usage as s3_usage
-from resources.s3.usage import PrefixUsage, Usage
 from resources.settings import Environment, environment, home
 
-_Body = Callable[..., MaterializeResult[None]]
+_Body = Callable[..., RunMetrics]
 RETRIES = RetryPolicy(max_retries=3, delay=2, backoff=Backoff.EXPONENTIAL, jitter=Jitter.PLUS_MINUS)
 """Retry after 2, 6 and 14 seconds, each with a jitter of up to 2 seconds more or less. Clients have retries of their
 own; these are for failures that last longer, such as a database that fails over."""
 
 
-def asset(*, retry_policy: RetryPolicy = RETRIES, **settings: Any) -> Callable[[_Body], AssetsDefinition]:
-    """Declare an asset like `dagster.asset`, with the body's S3 requests in the materialization's metadata.
+class Failed(Failure):
+    """A failed step. Python prints no module before a builtin class, so the event reads `Failed: ` and the sentence."""
+
+
+Failed.__module__ = "builtins"
+
+
+def asset(
+    *,
+    table: TableSpec | None = None,
+    code_version: str = "1",
+    retry_policy: RetryPolicy = RETRIES,
+    **settings: Any,
+) -> Callable[[_Body], AssetsDefinition]:
+    """Declare an asset like `dagster.asset`. The body takes the context first and returns the metrics of its run.
+
+    An asset that is a ``table`` has the table's name, buckets, and description for the UI. Its group is the first part
+    of its key. ``code_version`` names the rule that computes it.
 
     A transient failure is retried by the policy. Any other failure stops at once. If the governor ends, the error is
     GovernorGoneError instead of the client's.
     """
+    if table is not None:
+        settings = _of_table(table) | settings
+    settings.setdefault("group_name", settings["key"][0])
 
     def declare(body: _Body) -> AssetsDefinition:
         @wraps(body)
-        def measured(*arguments: Any, **named: Any) -> MaterializeResult[None]:
-            with stopping_unless_transient(), s3_usage.measured() as usage:
-                result = body(*arguments, **named)
-            return result._replace(metadata={**(result.metadata or {}), **s3_metadata(usage)})
+        def measured(context: AssetExecutionContext, *arguments: Any, **named: Any) -> MaterializeResult[None]:
+            with (
+                structured_logs(context),
+                stopping_unless_transient(context.retry_number, retry_policy.max_retries),
+                s3_usage.measured() as usage,
+            ):
+                metrics = body(context, *arguments, **named)
+            return reported(context, metrics, table, usage)
 
-        made: AssetsDefinition = dagster.asset(retry_policy=retry_policy, **settings)(measured)
-        return made
+        # Dagster reads the arguments and the result from it, and the body has another result.
+        measured.__signature__ = signature(body).replace(return_annotation=MaterializeResult)  # type: ignore[attr-defined]
+        measured.__annotations__ = {**body.__annotations__, "return": MaterializeResult}
+        definition = dagster.asset(retry_policy=retry_policy, code_version=code_version, **settings)(measured)
+        return described(definition, table, body)
 
     return declare
 
 
-@contextmanager
-def stopping_unless_transient() -> Iterator[None]:
-    """Raise a Failure without retries for any error that is not transient. Dagster retries every other error.
+def _of_table(table: TableSpec) -> dict[str, Any]:
+    buckets = {"partitions_def": BUCKETS, "backfill_policy": ALL_IN_ONE_RUN} if table.partitioned else {}
+    return {"key": table.name.split("/"), **buckets}
 
-    Log the error's sentence alone: in Dagster's own event it stands behind class names and a stack trace. On a full
-    disk the servers of the embedded stack fail in many ways, which all mean that.
+
+@contextmanager
+def stopping_unless_transient(retry_number: int, retries: int = RETRIES.max_retries) -> Iterator[None]:
+    """Raise Failed with the error's sentence, which is retried only if the error is transient and attempts are left.
+
+    Without it Dagster retries every error, and its event of the last attempt names the number of attempts instead of
+    the cause. On a full disk the servers of the embedded stack fail in many ways, which all mean that.
     """
     try:
         yield
     except Exception as error:
         full = None if environment() is Environment.PRODUCTION else full_disk(home())
-        sentence = str(full or error) or type(error).__name__
+        sentence = plain_lines(str(full or error)) or type(error).__name__
         dagster.get_dagster_logger().error(sentence)
-        if full is not None:
-            raise Failure(description=sentence, allow_retries=False) from error
-        if is_transient(error):
-            raise
-        raise Failure(description=sentence, allow_retries=False) from error
-
-
-def s3_metadata(usage: Usage) -> dict[str, Any]:
-    """Return totals as numbers, and a table by prefix and verb; without a governor, only its state."""
-    if not usage.is_governed or not usage.is_known:
-        return {"s3_governor": "off" if not usage.is_governed else "gone"}
-    return {
-        "s3_requests": int(usage.total("requests")),
-        "s3_throttled": int(usage.total("throttled")),
-        "s3_wasted_percent": usage.wasted_percent,
-        "s3_waited_seconds": round(usage.total("waited_seconds"), 3),
-        "s3_given_up": int(usage.total("given_up")),
-        **({"s3_prefixes": MetadataValue.table([*map(_record, usage.prefixes)])} if usage.prefixes else {}),
-    }
-
-
-def _record(found: PrefixUsage) -> TableRecord:
-    return TableRecord(
-        {
-            "prefix": f"{found.bucket}/{found.prefix}",
-            "verb": found.verb,
-            "requests": found.requests,
-            "throttled": found.throttled,
-            "wasted_percent": found.wasted_percent,
-            "rate_per_second": found.rate,
-            "waited_seconds": found.waited_seconds,
-            "given_up": found.given_up,
-            "slowest_seconds": found.slowest_seconds,
-            "slowest_request": found.slowest,
-        }
-    )
+        may_retry = full is None and is_transient(error) and retry_number < retries
+        raise Failed(description=sentence, allow_retries=may_retry) from error

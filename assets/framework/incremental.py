@@ -1,4 +1,4 @@
-"""Compute only the stale buckets of an asset, and report the changes as metadata."""
+"""Compute only the stale buckets of an asset, and measure the changes."""
 
 import time
 from collections import Counter
@@ -6,10 +6,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import polars as pl
-from dagster import AssetExecutionContext, MaterializeResult
+import pyarrow as pa
+from dagster import AssetExecutionContext
 
+from assets.framework.logs import logging_bucket
+from assets.transforms.markdown import markdown_table
 from resources.cpu import available_cores
 from resources.delta.state import Entry, Intake, LedgerResource
 from resources.delta.table import ABSENT, WHOLE, Changes, Contents, LakeResource, TableSpec, fingerprint, in_columns
@@ -17,11 +21,19 @@ from resources.delta.table import ABSENT, WHOLE, Changes, Contents, LakeResource
 _RUN_KEY = "dagster/run_key"
 _MOST_AT_ONCE = 2
 _SECONDS_BETWEEN_LINES = 1.0
+_ROWS_SHOWN, _CHARACTERS_SHOWN = 10, 80
 
 
 @dataclass
 class RunMetrics:
-    """Metrics of one materialization: rows and bytes of the result, rows skipped as unchanged, changes, counts."""
+    """Metrics of one run, or of one bucket in it: rows and bytes of the result, rows skipped as unchanged, changes.
+
+    ``counts`` are counters of the asset. ``notes`` are metadata of the run that are not sums over buckets.
+    ``fingerprint`` is the data version of the result.
+    ``buckets`` has the metrics of each bucket that the run looked at.
+    ``counts_changes``: false for a bucket whose changes were counted for all buckets together. ``preview``: the first
+    rows of a bucket that was computed, as Markdown.
+    """
 
     rows: int = 0
     size_bytes: int = 0
@@ -29,7 +41,13 @@ class RunMetrics:
     buckets_skipped: int = 0
     changes: Changes = field(default_factory=Changes)
     counts: Counter[str] = field(default_factory=Counter)
+    notes: dict[str, Any] = field(default_factory=dict)
+    fingerprint: str = ""
+    buckets: dict[int, "RunMetrics"] = field(default_factory=dict)
+    counts_changes: bool = True
+    preview: str = ""
     started: float = field(default_factory=time.monotonic)
+    seconds: float | None = None
 
     def __iadd__(self, other: "RunMetrics") -> "RunMetrics":
         """Add the metrics of other buckets."""
@@ -37,23 +55,33 @@ class RunMetrics:
         self.skipped, self.buckets_skipped = self.skipped + other.skipped, self.buckets_skipped + other.buckets_skipped
         self.changes = self.changes + other.changes
         self.counts.update(other.counts)
+        self.notes |= other.notes
+        self.buckets |= other.buckets
         return self
 
-    def result(self) -> MaterializeResult[None]:
-        """Return the metrics as asset metadata; ``seconds`` is wall time."""
-        return MaterializeResult(
-            metadata={
-                "rows": self.rows,
-                "bytes": self.size_bytes,
-                "skipped": self.skipped + self.changes.unchanged,
-                "buckets_skipped": self.buckets_skipped,
-                "inserted": self.changes.inserted,
-                "updated": self.changes.updated,
-                "deleted": self.changes.deleted,
-                "seconds": round(time.monotonic() - self.started, 3),
-                **dict(sorted(self.counts.items())),
-            }
-        )
+    def hold(self, found: Contents) -> None:
+        """Set the result: its rows, bytes and fingerprint. The time of the metrics ends here."""
+        self.rows, self.size_bytes, self.fingerprint = found.rows, found.size_bytes, found.fingerprint
+        self.seconds = time.monotonic() - self.started
+
+    def metadata(self) -> dict[str, Any]:
+        """Return the figures as asset metadata; ``seconds`` is wall time."""
+        seconds = time.monotonic() - self.started if self.seconds is None else self.seconds
+        return {
+            "rows": self.rows,
+            "bytes": self.size_bytes,
+            **(self._changes() | {"seconds": round(seconds, 3)} if self.counts_changes else {}),
+            **dict(sorted(self.counts.items())),
+        }
+
+    def _changes(self) -> dict[str, Any]:
+        return {
+            "skipped": self.skipped + self.changes.unchanged,
+            "buckets_skipped": self.buckets_skipped,
+            "inserted": self.changes.inserted,
+            "updated": self.changes.updated,
+            "deleted": self.changes.deleted,
+        }
 
 
 @dataclass(frozen=True)
@@ -107,19 +135,23 @@ def refresh(
         entries, outputs = ledger.entries(stage.name, buckets), contents(buckets)
 
         def refreshed(bucket: int) -> RunMetrics:
-            found = outputs.get(bucket, ABSENT)
+            found, metrics = outputs.get(bucket, ABSENT), RunMetrics()
             if entries.get(bucket) == Entry(inputs[bucket], found.fingerprint):
-                return RunMetrics(found.rows, found.size_bytes, skipped=found.rows, buckets_skipped=1)
-            metrics = RunMetrics()
-            metrics.changes = bring_up_to_date(bucket, metrics)
-            found = contents([bucket]).get(bucket, ABSENT)
-            ledger.record(stage.name, bucket, Entry(inputs[bucket], found.fingerprint))
-            metrics.rows, metrics.size_bytes = found.rows, found.size_bytes
+                metrics.skipped, metrics.buckets_skipped = found.rows, 1
+            else:
+                with logging_bucket(bucket):
+                    metrics.changes = bring_up_to_date(bucket, metrics)
+                    found = contents([bucket]).get(bucket, ABSENT)
+                    ledger.record(stage.name, bucket, Entry(inputs[bucket], found.fingerprint))
+                    context.log.info("%s: bucket %s has %s", stage.name, bucket, metrics.changes)
+            metrics.hold(found)
             return metrics
 
         logged = time.monotonic()
-        for number, metrics in enumerate(pool.map(refreshed, buckets) if threads > 1 else map(refreshed, buckets), 1):
+        done = pool.map(refreshed, buckets) if threads > 1 else map(refreshed, buckets)
+        for number, (bucket, metrics) in enumerate(zip(buckets, done, strict=True), 1):
             total += metrics
+            total.buckets[bucket] = metrics
             if number == len(buckets) or time.monotonic() - logged > _SECONDS_BETWEEN_LINES:
                 logged = time.monotonic()
                 message = "%s: %s of %s buckets are up to date, with %s rows"
@@ -142,7 +174,7 @@ def refresh_table(
     stage: Stage,
     spec: TableSpec,
     compute: Callable[[int | None, pl.DataFrame, RunMetrics], pl.DataFrame],
-) -> MaterializeResult[None]:
+) -> RunMetrics:
     """Refresh a Delta table, a few buckets at the same time.
 
     ``compute`` gets a bucket and its current rows, and returns its desired rows. Only differences are written.
@@ -152,11 +184,20 @@ def refresh_table(
         within = None if bucket == WHOLE else bucket
         current = lake.bucket_rows(spec, within)
         desired = compute(within, in_columns(spec, current), metrics)
+        metrics.preview = preview(spec, desired)
         return lake.sync(spec, desired, within, current)
 
-    return refresh(
-        context, lake, ledger, stage, partial(lake.contents, spec), bring_up_to_date, bucket_threads()
-    ).result()
+    return refresh(context, lake, ledger, stage, partial(lake.contents, spec), bring_up_to_date, bucket_threads())
+
+
+def preview(spec: TableSpec, rows: pl.DataFrame) -> str:
+    """Return the first rows of a table as Markdown, without lists and without personal data."""
+    shown = [
+        name
+        for name, column in spec.columns.items()
+        if not column.personal and name in rows.columns and not pa.types.is_list(column.type)
+    ]
+    return markdown_table(rows.head(_ROWS_SHOWN).select(shown), _CHARACTERS_SHOWN) if shown and rows.height else ""
 
 
 def record_intake(context: AssetExecutionContext, ledger: LedgerResource, asset: str, taken: str) -> None:

@@ -1,12 +1,14 @@
 """The columns of the marts about posts, verticals and testimonials."""
 
+from dataclasses import replace
+
 import pyarrow as pa
 
 from assets.lake import LAKE_POSTS, LAKE_TESTIMONIALS
 from assets.marts.columns import BUCKET_LAST, DAY, LONG, PERCENT, REAL, TEXT, Metric, as_of, metric, sums
 from assets.transforms.marts.content import MEASURED, SUMMED
 from assets.transforms.marts.testimonials import RECENT_DAYS
-from assets.transforms.marts.values import TEXT_LIMIT
+from assets.transforms.marts.values import COUNTS, TEXT_LIMIT
 from assets.transforms.source.schema import TIMESTAMP
 from resources.delta.table import TableSpec
 
@@ -21,7 +23,11 @@ _PLACE = {
     ),
     "network": metric(TEXT, "Network of the posts", sources=LAKE_POSTS.sources("network")),
     "country": metric(
-        TEXT, "Country of the creators, as stated", null="not stated", sources=("lake/accounts.country",)
+        TEXT,
+        "Country of the creators, as stated",
+        null="not stated",
+        sources=("lake/accounts.country",),
+        personal="attribute",
     ),
     "vertical": metric(
         TEXT,
@@ -34,10 +40,8 @@ _PLACE = {
 
 def _amounts() -> dict[str, Metric]:
     return {
-        "posts": metric(LONG, "Number of live posts", unit="posts", sources=LAKE_POSTS.sources("post_id")),
-        "accounts": metric(
-            LONG, "Number of creators who posted", unit="accounts", sources=LAKE_POSTS.sources("account_id")
-        ),
+        "posts": metric(LONG, "Number of live posts", unit="posts"),
+        "accounts": metric(LONG, "Number of creators who posted", unit="accounts"),
         **sums("these posts"),
     }
 
@@ -50,7 +54,6 @@ def _ratios() -> dict[str, Metric]:
             formula=f"{name} / the posts where it was measured",
             unit="actions" if name == "engagement" else name,
             null=f"{name} is null",
-            sources=LAKE_POSTS.sources(*(("likes", "comments", "shares") if name == "engagement" else (name,))),
         )
         for name in MEASURED
     }
@@ -62,7 +65,6 @@ def _ratios() -> dict[str, Metric]:
             formula="100 × engagement / views, both summed over the posts where both were measured",
             unit=PERCENT,
             null="no post with both measured, or 0 views, or a sum beyond 64 bits",
-            sources=LAKE_POSTS.sources("likes", "comments", "shares", "views"),
         ),
         "video_percent": metric(
             REAL,
@@ -70,40 +72,62 @@ def _ratios() -> dict[str, Metric]:
             formula="100 × posts of media type video / posts with a media type",
             unit=PERCENT,
             null="no post has a media type",
-            sources=LAKE_POSTS.sources("media_type"),
         ),
+    }
+
+
+def _parts() -> dict[str, Metric]:
+    """Return the sums of a bucket, from the columns of the lake."""
+    engaged = LAKE_POSTS.sources("likes", "comments", "shares")
+    sources = {name: LAKE_POSTS.sources(name) for name in COUNTS}
+    sources |= {"engagement": engaged, "viewed_engagement": engaged, "viewed_views": LAKE_POSTS.sources("views")}
+    return {
+        "posts": metric(LONG, "Number of posts", sources=LAKE_POSTS.sources("post_id")),
+        "accounts": metric(LONG, "Number of accounts", sources=LAKE_POSTS.sources("account_id")),
+        "media": metric(LONG, "Number of posts with a media type", sources=LAKE_POSTS.sources("media_type")),
+        "videos": metric(LONG, "Number of posts of media type video", sources=LAKE_POSTS.sources("media_type")),
+        **{
+            name: metric(LONG, f"Sum of {name}", null="never measured, or beyond 64 bits", sources=sources[name])
+            for name in SUMMED
+        },
+        **{
+            f"posts_with_{name}": metric(LONG, f"Number of posts that {name} adds up", sources=sources[name])
+            for name in SUMMED
+        },
     }
 
 
 CONTENT_BY_BUCKET = TableSpec.of(
     "mart/content_by_bucket",
-    {
-        **_PLACE,
-        **{name: metric(LONG, f"Number of {name}") for name in ("posts", "accounts")},
-        "media": metric(LONG, "Number of posts with a media type"),
-        "videos": metric(LONG, "Number of posts of media type video"),
-        **{name: metric(LONG, f"Sum of {name}", null="never measured, or beyond 64 bits") for name in SUMMED},
-        **{f"posts_with_{name}": metric(LONG, f"Number of posts that {name} adds up") for name in SUMMED},
-        "as_of": as_of(_COUNTED_AS_OF),
-        **BUCKET_LAST,
-    },
+    {**_PLACE, **_parts(), "as_of": as_of(_COUNTED_AS_OF), **BUCKET_LAST},
     ("period", "start", "network", "country", "vertical"),
 )
+
+
+def _added_up(columns: dict[str, Metric]) -> dict[str, Metric]:
+    """Return columns that come from the sums of all buckets."""
+    sources = {
+        "day": ("start",),
+        "engagement_by_views_percent": ("viewed_engagement", "viewed_views"),
+        "video_percent": ("videos", "media"),
+        **{f"average_{name}": (name, f"posts_with_{name}") for name in MEASURED},
+    }
+    return {
+        name: replace(column, sources=CONTENT_BY_BUCKET.sources(*sources.get(name, (name,))))
+        for name, column in columns.items()
+    }
+
+
 CONTENT = TableSpec.of(
     "mart/content",
-    {**_PLACE, **_amounts(), **_ratios(), "as_of": as_of(_COUNTED_AS_OF)},
+    _added_up({**_PLACE, **_amounts(), **_ratios(), "as_of": as_of(_COUNTED_AS_OF)}),
     ("period", "start", "network", "country", "vertical"),
     partitioned=False,
 )
+_DAY = metric(DAY, "Day (UTC)", null="posts without a possible date")
 POSTS_BY_DAY = TableSpec.of(
     "mart/posts_by_day",
-    {
-        "day": metric(DAY, "Day (UTC)", null="posts without a possible date", sources=LAKE_POSTS.sources("posted_at")),
-        "network": _PLACE["network"],
-        **_amounts(),
-        **_ratios(),
-        "as_of": as_of(_COUNTED_AS_OF),
-    },
+    _added_up({"day": _DAY, "network": _PLACE["network"], **_amounts(), **_ratios(), "as_of": as_of(_COUNTED_AS_OF)}),
     ("network", "day"),
     partitioned=False,
 )
@@ -150,16 +174,22 @@ TESTIMONIALS = TableSpec.of(
             "Handle of the account",
             null="no live account",
             sources=("lake/accounts.handle",),
-            personal="profile",
+            personal="name",
         ),
-        "author_role": metric(TEXT, "Role of the author", null="not stated", sources=_QUOTED("author_role")),
+        "author_role": metric(
+            TEXT,
+            "Role of the author",
+            null="not stated",
+            sources=_QUOTED("author_role"),
+            personal=LAKE_TESTIMONIALS.columns["author_role"].personal,
+        ),
         "rating": metric(pa.int16(), "Rating", unit="1 to 5, 5 is best", null="not rated", sources=_QUOTED("rating")),
         "text": metric(
             TEXT,
             f"What the brand says, cut to {TEXT_LIMIT:,} characters",
             null="no text",
             sources=_QUOTED("text"),
-            personal="profile",
+            personal="text",
         ),
         "created_at": metric(
             TIMESTAMP,

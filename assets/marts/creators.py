@@ -32,8 +32,8 @@ def _identity() -> dict[str, Metric]:
     }
 
 
-def _stated(name: str, meaning: str) -> Metric:
-    return metric(TEXT, meaning, null="not stated", sources=_OF_ACCOUNT(name), personal="profile")
+def _stated(name: str, meaning: str, personal: str = "attribute") -> Metric:
+    return metric(TEXT, meaning, null="not stated", sources=_OF_ACCOUNT(name), personal=personal)
 
 
 _FOLLOWERS = metric(
@@ -42,7 +42,7 @@ _FOLLOWERS = metric(
     unit="accounts",
     null=f"{NEVER_MEASURED}, or a negative count in the source",
     sources=_OF_ACCOUNT("followers"),
-    personal="profile",
+    personal="attribute",
 )
 _POSTS = metric(LONG, "Number of live posts, dated or not", unit="posts", sources=_OF_POSTS("post_id", "deleted_at"))
 
@@ -152,7 +152,7 @@ def _audience() -> dict[str, Metric]:
     for name in ("country", "age"):
         words = "country" if name == "country" else "age group"
         tops[f"audience_top_{name}"] = metric(
-            TEXT, f"Most common {words} of the audience", null=_NO_REPORT, sources=sources, personal="profile"
+            TEXT, f"Most common {words} of the audience", null=_NO_REPORT, sources=sources, personal="attribute"
         )
         tops[f"audience_top_{name}_percent"] = metric(
             REAL, f"Share of the audience in audience_top_{name}", unit=PERCENT, null=_NO_REPORT, sources=sources
@@ -180,22 +180,24 @@ def _listed(meaning: str, order: str, null: str, sources: tuple[str, ...]) -> Me
         formula=f"at most {TOP}, separated by commas, by {order}",
         null=null,
         sources=sources,
-        personal="profile",
+        personal="attribute",
     )
 
 
 AUDIENCES = TableSpec.of(
     "mart/audiences",
     {
-        "account_id": _identity()["account_id"],
-        "dimension": metric(TEXT, "age, gender, country, language or interest"),
-        "value": metric(TEXT, "Value of the dimension, such as DE or 25-34"),
+        "account_id": metric(TEXT, "Id of the account", sources=("audience/demographics.account_id",), personal="id"),
+        "dimension": metric(
+            TEXT, "Age, gender, country, language or interest", sources=("audience/demographics.dimension",)
+        ),
+        "value": metric(TEXT, "Value of the dimension, such as DE or 25-34", sources=("audience/demographics.value",)),
         "share_percent": metric(
             REAL,
             "Share of the audience in the newest report about the dimension",
             unit=f"{PERCENT}; the shares of a report need not add up to 100",
             sources=("audience/demographics.share_percent",),
-            personal="profile",
+            personal="attribute",
         ),
         "rank": metric(LONG, "Place of the value in its dimension, 1 for the largest share"),
         "as_of": as_of("Date of the report", null="the report has no date"),
@@ -220,9 +222,9 @@ CREATORS = TableSpec.of(
     "mart/creators",
     {
         **_identity(),
-        "handle": _stated("handle", "Handle of the account"),
-        "display_name": _stated("display_name", "Name that the account shows"),
-        "bio": _stated("bio", f"What the creator says about the account, cut to {TEXT_LIMIT:,} characters"),
+        "handle": _stated("handle", "Handle of the account", "name"),
+        "display_name": _stated("display_name", "Name that the account shows", "name"),
+        "bio": _stated("bio", f"What the creator says about the account, cut to {TEXT_LIMIT:,} characters", "text"),
         "country": _stated("country", "Country of the creator, as stated"),
         "language": _stated("language", "Language of the creator, as stated"),
         "created_at": metric(
@@ -231,7 +233,7 @@ CREATORS = TableSpec.of(
             unit="time in UTC",
             null="not stated, or an impossible date",
             sources=_OF_ACCOUNT("created_at"),
-            personal="profile",
+            personal="attribute",
         ),
         "followers": _FOLLOWERS,
         "posts": _POSTS,
@@ -241,7 +243,7 @@ CREATORS = TableSpec.of(
             unit="time in UTC",
             null="no post has a possible date",
             sources=_OF_POSTS("posted_at"),
-            personal="profile",
+            personal="attribute",
         ),
         **sums("all live posts"),
         **{key: found for name in ("views", "likes", "comments") for key, found in _per_post(name).items()},
@@ -267,14 +269,14 @@ CREATORS = TableSpec.of(
             "Verticals that the account is tagged with, separated by commas",
             null="none",
             sources=("vertical/tags.vertical",),
-            personal="profile",
+            personal="attribute",
         ),
         "top_vertical": metric(
             TEXT,
             "Vertical of the highest score",
             null="none",
             sources=("vertical/tags.vertical", "vertical/tags.score"),
-            personal="profile",
+            personal="attribute",
         ),
         "top_vertical_score": metric(
             REAL,
@@ -288,7 +290,7 @@ CREATORS = TableSpec.of(
             f"The account in its own posts, cut to {TEXT_LIMIT:,} characters",
             null="no text to quote",
             sources=("summary/account_summaries.summary",),
-            personal="profile",
+            personal="text",
         ),
         "as_of": as_of(_BUCKET_AS_OF),
         **BUCKET_LAST,

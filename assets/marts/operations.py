@@ -17,13 +17,15 @@ DATA_QUALITY = TableSpec.of(
         "column": metric(TEXT, "Column of the value", null="the whole row was rejected"),
         "reason": metric(
             TEXT,
-            "missing; negative count; impossible date (before 1990, or over a day after the row's last change); sum "
+            "Missing; negative count; impossible date (before 1990, or over a day after the row's last change); sum "
             "beyond 64 bits; or why a row was rejected. Impossible values are null in marts and unchanged in the lake",
+            sources=("quarantine/rows.reason",),
         ),
         "rows": metric(
             LONG,
             "Number of live rows with the finding, or of rejected rows",
             unit="rows; of a sum, accounts. Add it up over account_bucket",
+            sources=("quarantine/rows.copies",),
         ),
         "rows_checked": metric(LONG, "Number of live rows of that table, day and bucket", null="rejected rows"),
         "percent": metric(
@@ -44,10 +46,10 @@ SPEND = TableSpec.of(
         "day": metric(DAY, "Day (UTC, by S3's clock) on which the money was reserved"),
         "asset": metric(TEXT, "Asset or command that paid"),
         "model": metric(TEXT, "Model that was paid for"),
-        "lane": metric(TEXT, "live or batch"),
+        "lane": metric(TEXT, "How it was asked: live or batch"),
         "outcome": metric(
             TEXT,
-            "billed; refused or absent (cost nothing); unknown (may have been billed, and counts with its bound)",
+            "How it ended: billed; refused or absent, which cost nothing; unknown, which counts with its bound",
         ),
         "calls": metric(LONG, "Number of calls", unit="calls"),
         "input_tokens": metric(LONG, "Tokens that were read", unit="tokens"),

@@ -1,9 +1,10 @@
 """mart/*: tables for analysts."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import polars as pl
-from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult
+from dagster import AssetExecutionContext, AssetsDefinition
 
 from assets.audience import DEMOGRAPHICS
 from assets.corpus import CHUNKS
@@ -20,7 +21,6 @@ from assets.marts.content import (
 )
 from assets.marts.creators import AUDIENCES, CREATOR_DAYS, CREATORS
 from assets.marts.operations import DATA_QUALITY, SPEND
-from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
 from assets.quarantine import QUARANTINE
 from assets.summaries import SUMMARIES
 from assets.transforms.marts import content, creators, quality, testimonials
@@ -36,7 +36,6 @@ from resources.settings import bucket_count
 from resources.spend.ledger import HISTORY
 from resources.spend.resource import SpendResource
 
-GROUP = "mart"
 MARTS = (
     *(CREATORS, CREATOR_DAYS, AUDIENCES, CONTENT, POSTS_BY_DAY, VERTICAL_COVERAGE, TESTIMONIALS),
     *(TESTIMONIALS_BY_BRAND, DATA_QUALITY, SPEND),
@@ -120,26 +119,21 @@ def _data_quality(lake: LakeResource, bucket: int, _current: pl.DataFrame) -> pl
     return quality.data_quality(tables, rejects, lambda owner: account_bucket(owner, count), bucket)
 
 
-_Declare = Callable[[Callable[..., MaterializeResult[None]]], AssetsDefinition]
-
-
-def _declared(spec: TableSpec, inputs: Sequence[TableSpec], description: str) -> _Declare:
-    """Return the decorator of the asset of a mart."""
-    return asset(
-        key=spec.name.split("/"),
-        deps=[of.name.split("/") for of in inputs],
-        partitions_def=BUCKETS if spec.partitioned else None,
-        backfill_policy=ALL_IN_ONE_RUN if spec.partitioned else None,
-        group_name=GROUP,
-        description=description,
-        owners=["team:analytics"],
-        kinds={"delta", "polars"},
-    )
+def _settings(spec: TableSpec, inputs: Sequence[TableSpec], description: str) -> dict[str, Any]:
+    """Return how the asset of a mart is declared."""
+    return {
+        "table": spec,
+        "code_version": _RULES,
+        "deps": [of.name.split("/") for of in inputs],
+        "description": description,
+        "owners": ["team:analytics"],
+        "kinds": {"delta", "polars"},
+    }
 
 
 def _mart(spec: TableSpec, stage: Stage, rows: Rows, description: str) -> AssetsDefinition:
-    @_declared(spec, stage.inputs, description)
-    def mart(context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource) -> MaterializeResult[None]:
+    @asset(**_settings(spec, stage.inputs, description))
+    def mart(context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource) -> RunMetrics:
         def computed(bucket: int | None, current: pl.DataFrame, _metrics: RunMetrics) -> pl.DataFrame:
             return rows(lake, bucket or 0, current)
 
@@ -151,30 +145,32 @@ def _mart(spec: TableSpec, stage: Stage, rows: Rows, description: str) -> Assets
 _OF_CREATORS = (LAKE_ACCOUNTS, LAKE_POSTS, CREATOR_DAYS, TAGS, CHUNKS, AUDIENCES, SUMMARIES)
 
 
-@_declared(
-    CREATORS,
-    (*_OF_CREATORS, LAKE_TESTIMONIALS),
-    "Creators for analysts. One row per live account: followers, posts, engagement, growth, languages, hashtags, "
-    "brands, verticals, audience, summary.",
+@asset(
+    **_settings(
+        CREATORS,
+        (*_OF_CREATORS, LAKE_TESTIMONIALS),
+        "Creators for analysts. One row per live account: followers, posts, engagement, growth, languages, hashtags, "
+        "brands, verticals, audience, summary.",
+    )
 )
-def creator_table(
-    context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource
-) -> MaterializeResult[None]:
+def creator_table(context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource) -> RunMetrics:
     """Compute the creators of a stale bucket. Every bucket is stale when the list of brands changes."""
     names = brands(lake)
     stage = _stage(CREATORS, *_OF_CREATORS, version=fingerprint(names))
     return refresh_table(context, lake, ledger, stage, CREATORS, lambda bucket, *_: _creators(lake, bucket or 0, names))
 
 
-@_declared(
-    SPEND,
-    (),
-    "What language models cost. One row per day (UTC), asset, model, lane and outcome, from the ledger's ended leases; "
-    "`cippus spend` also shows what is running.",
+@asset(
+    **_settings(
+        SPEND,
+        (),
+        "What language models cost. One row per day (UTC), asset, model, lane and outcome, from the ledger's ended "
+        "leases; `cippus spend show` also shows what is running.",
+    )
 )
 def spend_table(
     context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource, spend: SpendResource
-) -> MaterializeResult[None]:
+) -> RunMetrics:
     """Add up the summaries of all ended leases, if one of them changed."""
     found = sorted(f"{item.key} {item.etag}" for item in spend.s3.list_objects(f"{HISTORY}/"))
     stage = _stage(SPEND, version=fingerprint(found))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import polars as pl
-from dagster import AssetExecutionContext, MaterializeResult
+from dagster import AssetExecutionContext
 
 from assets.corpus import CHUNKS
 from assets.embeddings import VECTORS
@@ -25,8 +25,6 @@ from resources.vectors.generations import Generation, Generations
 from resources.vectors.index import VectorIndex
 from resources.vectors.resource import QdrantResource
 
-GROUP = "qdrant"
-
 
 @asset(
     key=["qdrant", "cippus_text"],
@@ -34,7 +32,6 @@ GROUP = "qdrant"
     partitions_def=BUCKETS,
     backfill_policy=ALL_IN_ONE_RUN,
     pool="qdrant",
-    group_name=GROUP,
     description="The collection that search reads: one point per chunk of text, with its dense and BM25 vectors and "
     "a payload for filters and display.",
     owners=["team:search"],
@@ -46,7 +43,7 @@ def points(
     ledger: LedgerResource,
     embedder: EmbedderResource,
     qdrant: QdrantResource,
-) -> MaterializeResult[None]:
+) -> RunMetrics:
     """Write the differences between the lake and the generations: the served one, and one that is being built.
 
     Another model, sparse encoding or quantization is another generation, built beside the served one.
@@ -70,9 +67,10 @@ def points(
             total.rows, total.skipped = done.rows, done.skipped
             total.buckets_skipped, total.changes = done.buckets_skipped, total.changes + done.changes
             total.counts.update(done.counts)
-            total.counts["generation"] = generation.number
+            total.buckets |= done.buckets
+            total.notes["generation"] = generation.number
     total.counts.update(upserted=0, payloads_set=0, points_deleted=0, orphaned_deleted=0)
-    return total.result()
+    return total
 
 
 def stage_of(generation: Generation) -> str:
@@ -129,7 +127,6 @@ class _Buckets(Mapping[int, Contents]):
     key=["qdrant", "promotion"],
     deps=[["qdrant", "cippus_text"], ["corpus", "cippus_text"], ["embedding", "cippus_text"]],
     pool="qdrant",
-    group_name=GROUP,
     description="Serves the newest generation of the collection once it passes the gate: equal counts, idle "
     "optimisers, equal replicas, recall@10 of at least 0.98.",
     owners=["team:search"],
@@ -141,7 +138,7 @@ def promotion(
     ledger: LedgerResource,
     embedder: EmbedderResource,
     qdrant: QdrantResource,
-) -> MaterializeResult[None]:
+) -> RunMetrics:
     """Optimize, judge and serve the candidate. A refused candidate waits beside the served generation.
 
     The generation that was served is kept until the next promotion: `cippus rollback` returns to it.
@@ -163,9 +160,11 @@ def promotion(
         metrics.rows = len(generations.all())
         metrics.changes = Changes(updated=int(verdict is not None and verdict.passed))
         chunks = sum(contents.rows for contents in lake.contents(CHUNKS).values())
-        result = {"chunks": chunks, **_aliases(generations)}
-    judged = _judgement(waiting, verdict) if waiting and verdict else {}
-    return MaterializeResult(metadata={**(metrics.result().metadata or {}), **result, **judged})
+        metrics.notes = {"chunks": chunks, **_aliases(generations)}
+        serving = generations.serving()
+    metrics.fingerprint = serving.id if serving else "none"
+    metrics.notes |= _judgement(waiting, verdict) if waiting and verdict else {}
+    return metrics
 
 
 def _outcome(verdict: GateVerdict | None) -> str:

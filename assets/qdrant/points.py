@@ -102,8 +102,9 @@ class PointWriter:
             yield IndexPoint(point, dense, terms, payload)
 
     def vectors(self, bucket: int, block: int) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
-        """Yield point ids of a bucket and their vectors in the lake, ``block`` at a time."""
+        """Yield point ids of a bucket and their vectors in the lake, without unreadable texts, ``block`` at a time."""
         columns = ["point_id", "content_hash", "account_id"]
         for part in in_vector_order(self.lake.scan_cached(CHUNKS, bucket).select(columns).collect()).iter_slices(block):
             rows, vectors = with_vectors(self.lake, bucket, part, self.model)
-            yield rows["point_id"].to_list(), vectors
+            is_read = pl.Series(vectors.any(axis=1), dtype=pl.Boolean)
+            yield rows["point_id"].filter(is_read).to_list(), vectors[is_read]

@@ -69,7 +69,7 @@ def measured_recall(index: VectorIndex, writer: PointWriter) -> Recall:
     The queries are the descriptions of the verticals, about 100 sentences that are not in the corpus. Reads every
     vector of the lake, block by block.
     """
-    queries = writer.model.embed_all(_query_texts())
+    queries = writer.model.embed_queries(_query_texts())
     found = [[hit.id for hit in index.search_dense(query, SearchFilter(), RECALL_AT)] for query in queries]
     exact = ExactNeighbours(queries, found, RECALL_AT)
     for bucket in sorted(writer.lake.contents(CHUNKS)):

@@ -100,9 +100,10 @@ def _chunk_key(payload: Mapping[str, Any]) -> str:
 
 
 def _same_vectors(found: IndexPoint, expected: IndexPoint) -> bool:
+    wanted = expected.dense if expected.dense.any() else np.empty(0, np.float32)
     return (
-        found.dense.shape == expected.dense.shape
-        and np.allclose(found.dense, expected.dense, rtol=0, atol=_TOLERANCE)
+        found.dense.shape == wanted.shape
+        and np.allclose(found.dense, wanted, rtol=0, atol=_TOLERANCE)
         and np.array_equal(found.sparse.indices, expected.sparse.indices)
         and np.allclose(found.sparse.values, expected.sparse.values, rtol=_TOLERANCE, atol=0)
     )

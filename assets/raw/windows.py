@@ -6,9 +6,11 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import pyarrow as pa
-from dagster import AssetExecutionContext, AssetsDefinition, Config, MaterializeResult, ResourceParam
+from dagster import AssetExecutionContext, AssetsDefinition, Config, ResourceParam
 
 from assets.framework.asset import asset
+from assets.framework.columns import with_bucket
+from assets.framework.description import column_metadata, personal_tags, uri
 from assets.framework.incremental import RunMetrics
 from assets.lake import LAKE_TABLES
 from assets.raw.extraction import UPDATED_AT, Extracted, Extraction
@@ -17,7 +19,7 @@ from assets.raw.reading import Keep
 from assets.transforms.erasure import ErasedAccounts, without_erased
 from assets.transforms.source.key_comparison import VanishedLimit
 from assets.transforms.source.schema import REASON, SOURCE_TABLES, SourceTable
-from resources.delta.table import LakeResource
+from resources.delta.table import LakeResource, TableSpec
 from resources.erasure.tombstones import ErasureResource
 from resources.errors import PermanentFailure, TransientFailure
 from resources.raw.quarantine import QuarantineResource
@@ -26,7 +28,6 @@ from resources.settings import bucket_count, clock_skew_seconds
 from resources.sources.protocol import LiveSource, Source
 from resources.sources.rds_export import RdsExportResource
 
-GROUP = "raw"
 _LOG_EVERY_ROWS = 500_000
 _HELD_BACK_SECONDS = 60
 """Lag of the high-water mark from which the transaction that holds it back is named in the metadata."""
@@ -43,16 +44,24 @@ class RawConfig(Config):
     max_vanished_share: float = VanishedLimit.share
     max_vanished_keys: int = VanishedLimit.keys
 
+    def limit(self) -> VanishedLimit | None:
+        """Return the limit on missing keys, None if it is lifted. Raise ValueError: Dagster checks types only."""
+        limit = VanishedLimit(self.max_vanished_share, self.max_vanished_keys)
+        return None if self.allow_vanished else limit
+
 
 def _extract(table: SourceTable) -> AssetsDefinition:
+    files = TableSpec.of(f"raw/{table.name}", with_bucket(table, "raw", "rds"), (table.key,))
+
     @asset(
         key=["raw", table.name],
         deps=[["rds", table.name]],
-        group_name=GROUP,
         description=f"Rows of public.{table.name} as extracted, in windows along updated_at. "
         f"One row per version of a {table.key}.",
         owners=["team:data-engineering"],
         kinds={"parquet", "s3"},
+        metadata={**column_metadata(files), "dagster/uri": uri(files), "dagster/storage_kind": "parquet"},
+        tags=personal_tags(files),
     )
     def extract(  # noqa: PLR0913 -- Dagster hands every resource over as an argument
         context: AssetExecutionContext,
@@ -63,8 +72,8 @@ def _extract(table: SourceTable) -> AssetsDefinition:
         lake: LakeResource,
         quarantine: QuarantineResource,
         erasures: ErasureResource,
-    ) -> MaterializeResult[None]:
-        tally, held_back = RunMetrics(), dict[str, str | int]()
+    ) -> RunMetrics:
+        tally, limit = RunMetrics(), config.limit()
         chosen = rds_exports.open(config.export_id, [table.name]) if config.export_id else source
 
         def on_rejects(rejects: pl.DataFrame) -> None:
@@ -88,18 +97,23 @@ def _extract(table: SourceTable) -> AssetsDefinition:
             context.log.warning(superseded, table.name, config.export_id, found.superseded_by)
         if isinstance(chosen, LiveSource):
             _count_ahead(context, tally, chosen, table, found)
-            held_back = _held_back(context, chosen, found)
+            tally.notes = _held_back(context, chosen, found)
         if config.export_id and _is_unjudged(raw_store.newest(chosen.name, table.name), config.export_id):
-            limit = VanishedLimit(config.max_vanished_share, config.max_vanished_keys)
             judged = KeyReconciliation(
                 *(chosen, raw_store, lake, quarantine, table, spec, count, skew, keep),
-                limit=None if config.allow_vanished else limit,
+                limit=limit,
             ).run_guarded()
             tally.counts["vanished"] += judged.vanished
-        result = tally.result()
-        return result._replace(metadata={**(result.metadata or {}), **held_back})
+        tally.fingerprint = _version(raw_store, table)
+        return tally
 
     return extract
+
+
+def _version(raw_store: RawStoreResource, table: SourceTable) -> str:
+    """Return the data version of a table's windows: the number of the last window of each source."""
+    numbers = {source: raw_store.numbers(source, table.name) for source in raw_store.sources(table.name)}
+    return " ".join(f"{source}/{of_source[-1]}" for source, of_source in sorted(numbers.items()) if of_source)
 
 
 def keeping(erased: ErasedAccounts, counts: Counter[str]) -> Keep:

@@ -20,7 +20,8 @@ from assets.transforms.search.ranking import (
     near_ties,
     rank_accounts,
 )
-from assets.transforms.text.corpus import clean, spelled
+from assets.transforms.text.cleaning import clean
+from assets.transforms.text.corpus import spelled
 from resources.delta.table import LakeResource
 from resources.llm.embedder import EmbedderResource
 from resources.vectors.bm25 import SparseEncoder
@@ -49,10 +50,18 @@ class Followers:
 
 @dataclass(frozen=True)
 class Question:
-    """A query for the index: its unit vector (dimension,), and its terms with corpus-wide IDF weights."""
+    """A query for the index: its unit vector (dimension,), and its terms with corpus-wide IDF weights.
+
+    The vector is 0 when the model cannot read the query: BM25 alone answers it.
+    """
 
     dense: NDArray[np.float32]
     sparse: SparseVector
+
+    @property
+    def is_read(self) -> bool:
+        """Whether the model could read the query."""
+        return bool(self.dense.any())
 
 
 def find(shards: Sequence[VectorIndex], question: Question, where: SearchFilter) -> Candidates:
@@ -60,8 +69,10 @@ def find(shards: Sequence[VectorIndex], question: Question, where: SearchFilter)
 
     Near ties are decided by their vectors, so that the ranking does not depend on the engine or number of shards.
     """
-    by_shard = [shard.search_dense(question.dense, where, FETCHED) for shard in shards]
     bm25 = [found for shard in shards for found in shard.search_sparse(question.sparse, where, FETCHED)]
+    if not question.is_read:
+        return Candidates([], bm25)
+    by_shard = [shard.search_dense(question.dense, where, FETCHED) for shard in shards]
     dense = [candidate for found in by_shard for candidate in found]
     tied = set(near_ties(dense))
     vectors = {
@@ -99,6 +110,10 @@ class Searcher:
             found = find([index], self.question(query), self._narrowed(where, followers))
         return rank_accounts(found.of(retriever), limit, evidence)
 
+    def can_read(self, query: str) -> bool:
+        """Return whether the embedding model can read a query; BM25 alone answers another."""
+        return self.embedder.model().can_read([clean(query)])[0]
+
     def question(self, query: str) -> Question:
         """Embed and weigh a query. Raise ValueError if it has no text."""
         return self.questions([query])[0]
@@ -108,7 +123,7 @@ class Searcher:
         texts = [clean(query) for query in queries]
         if not all(texts):
             raise ValueError("The query is empty, expected words to search for.")
-        vectors = self.embedder.model().embed_all(texts)
+        vectors = self.embedder.model().embed_queries(texts)
         return [Question(dense, sparse) for dense, sparse in zip(vectors, self._weighed(texts), strict=True)]
 
     def _narrowed(self, where: SearchFilter, followers: Followers | None) -> SearchFilter:

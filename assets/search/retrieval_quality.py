@@ -1,13 +1,12 @@
 """search/*: the quality of search on gold labels, and its latency."""
 
-import re
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
 import pyarrow as pa
-from dagster import AssetExecutionContext, MaterializeResult, MetadataValue
+from dagster import AssetExecutionContext, MetadataValue
 
 from assets.corpus import CHUNKS, TERMS
 from assets.embeddings import VECTORS
@@ -15,45 +14,49 @@ from assets.framework.asset import asset
 from assets.framework.incremental import RunMetrics, Stage, refresh_table
 from assets.labels import GOLD
 from assets.search.query import Question, Searcher, find
+from assets.transforms.markdown import markdown_table
 from assets.transforms.search.judgements import judged_accounts
 from assets.transforms.search.ranking import RANKING, Retriever, rank_accounts
 from assets.transforms.search.retrieval_metrics import RECALL_AT, Quality, better_retriever, percentiles
-from assets.transforms.text.corpus import clean
 from resources.catalogues import catalogue_hash, load_verticals
 from resources.delta.state import LedgerResource
-from resources.delta.table import LakeResource, TableSpec, fingerprint
+from resources.delta.table import Column, LakeResource, TableSpec, fingerprint
 from resources.llm.embedder import EmbedderResource
 from resources.vectors.bm25 import SPARSE_ENCODING
 from resources.vectors.index import VectorIndex
 from resources.vectors.resource import QdrantResource
 from resources.vectors.values import SearchFilter
 
-GROUP = "search"
-_MARKUP = re.compile(r"[\\`*_\[\]<>|~$&#!]")
 LIMIT_TIMED = 10  # accounts of a timed search: the default of `cippus search`
 QUESTIONS_TIMED = 20  # about so many complete searches are timed; each reads the counts of its terms
 FIGURES = [f"{retriever}_{figure}" for retriever in Retriever for figure in ("ndcg_at_10", "recall_at_100")]
-QUALITY = TableSpec(
+
+
+def _meaning(figure: str) -> str:
+    retriever, _, name = figure.partition("_")
+    return f"{'nDCG@10' if name == 'ndcg_at_10' else 'Recall@100'} of {retriever} search."
+
+
+_JUDGED = GOLD.sources("item_id", "is_member")
+QUALITY = TableSpec.of(
     "search/retrieval_quality",
-    pa.schema(
-        [
-            ("vertical", pa.string()),
-            ("query", pa.string()),
-            ("judged", pa.int64()),
-            ("relevant", pa.int64()),
-            *((name, pa.float64()) for name in FIGURES),
-        ]
-    ),
+    {
+        "vertical": GOLD.copied("vertical"),
+        "query": Column(pa.string(), "Description of the vertical that was searched for."),
+        "judged": Column(pa.int64(), "Number of judged accounts.", _JUDGED),
+        "relevant": Column(pa.int64(), "Number of accounts that belong to the vertical.", _JUDGED),
+        **{name: Column(pa.float64(), _meaning(name), _JUDGED) for name in FIGURES},
+    },
     ("vertical", "query"),
     partitioned=False,
 )
 
 
 @asset(
-    key=["search", "retrieval_quality"],
+    table=QUALITY,
+    code_version=RANKING,
     deps=[["qdrant", "promotion"], ["corpus", "terms"], ["label", "gold"]],
     pool="qdrant",
-    group_name=GROUP,
     description="Quality of dense, BM25 and hybrid search on gold labels: one row per description of a vertical, with "
     "nDCG@10 and recall@100.",
     owners=["team:search"],
@@ -65,7 +68,7 @@ def retrieval_quality(
     ledger: LedgerResource,
     embedder: EmbedderResource,
     qdrant: QdrantResource,
-) -> MaterializeResult[None]:
+) -> RunMetrics:
     """Search for every description of every vertical that has gold labels.
 
     Relevant accounts are those that gold assigns to the vertical; an account without its own judgement is relevant
@@ -100,9 +103,9 @@ def retrieval_quality(
     served = serving.id if serving else "none"  # another generation may find other posts
     version = fingerprint([RANKING, SPARSE_ENCODING, embedder.model().name, catalogue_hash(verticals), served])
     stage = Stage(QUALITY.name, (CHUNKS, VECTORS, TERMS, GOLD), version, partitioned=False)
-    result = refresh_table(context, lake, ledger, stage, QUALITY, ask)
-    figures = summary(lake.scan(QUALITY).collect(), seconds)
-    return MaterializeResult(metadata={**(result.metadata or {}), **figures})
+    metrics = refresh_table(context, lake, ledger, stage, QUALITY, ask)
+    metrics.notes |= summary(lake.scan(QUALITY).collect(), seconds)
+    return metrics
 
 
 def _answered(index: VectorIndex, question: Question, grades: Mapping[str, int]) -> dict[str, float]:
@@ -128,17 +131,8 @@ def summary(rows: pl.DataFrame, seconds: Sequence[float]) -> dict[str, Any]:
     return {**means, **latencies, "best_retriever": best, "questions_asked": MetadataValue.md(_markdown(rows))}
 
 
-def _as_markdown(text: str) -> str:
-    """Return a text for a cell of a Markdown table: cleaned, and no character of it is markup."""
-    return _MARKUP.sub(lambda found: f"&#{ord(found[0])};", clean(text))
-
-
 def _markdown(rows: pl.DataFrame) -> str:
-    lines = [f"| {' | '.join(rows.columns)} |", f"|{'---|' * rows.width}"]
-    for row in rows.sort("hybrid_ndcg_at_10", "vertical", "query").iter_rows():
-        cells = (f"{value:.3f}" if isinstance(value, float) else _as_markdown(str(value)) for value in row)
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+    return markdown_table(rows.sort("hybrid_ndcg_at_10", "vertical", "query"))
 
 
 ASSETS = [retrieval_quality]

@@ -13,6 +13,7 @@ import polars as pl
 from dagster import AssetCheckResult, AssetChecksDefinition, AssetCheckSeverity, AssetKey, asset_check
 
 from assets.transforms.source.schema import SOURCE_TABLES
+from resources.plain_text import plain
 
 Metadata = Mapping[str, int | float | str]
 Promise = Callable[..., int | tuple[int, Metadata] | AssetCheckResult]
@@ -29,7 +30,7 @@ def check(asset: str, problem: str = "", *, name: str = "") -> Callable[[Promise
         def evaluate(**resources: Any) -> AssetCheckResult:
             answer = promise(**resources)
             if isinstance(answer, AssetCheckResult):
-                return answer
+                return answer._replace(description=plain(answer.description))
             found, metadata = answer if isinstance(answer, tuple) else (answer, {})
             return AssetCheckResult(
                 passed=found == 0,

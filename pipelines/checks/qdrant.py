@@ -1,6 +1,7 @@
 """Checks of qdrant/*: points, generations, nodes."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from dagster import AssetCheckResult, AssetChecksDefinition, AssetCheckSeverity
 
@@ -14,7 +15,9 @@ from pipelines.checks import Metadata, check, differences
 from resources.delta.table import LakeResource
 from resources.llm.embedder import EmbedderResource
 from resources.vectors.resource import QdrantResource
-from resources.vectors.server.health import Cluster
+
+if TYPE_CHECKING:
+    from resources.vectors.server.health import Cluster  # its client takes a second to import
 
 
 @check("qdrant/cippus_text", "points missing, stale or foreign")
@@ -57,7 +60,7 @@ def newest_is_served(embedder: EmbedderResource, qdrant: QdrantResource) -> Asse
     )
 
 
-def _cluster_check(name: str, promise: str, find_problems: Callable[[Cluster], list[str]]) -> AssetChecksDefinition:
+def _cluster_check(name: str, promise: str, find_problems: Callable[["Cluster"], list[str]]) -> AssetChecksDefinition:
     def evaluate(qdrant: QdrantResource) -> AssetCheckResult:
         cluster = qdrant.cluster()
         if cluster is None:
@@ -75,8 +78,10 @@ def _cluster_check(name: str, promise: str, find_problems: Callable[[Cluster], l
 
 
 CHECKS = [
-    _cluster_check("nodes_present", "Every expected node answers, and all know each other.", Cluster.absent),
-    _cluster_check("shards_active", "Every replica of every shard is active.", Cluster.inactive),
-    _cluster_check("replicas_equal", "The replicas of a shard hold as many points.", Cluster.unequal),
-    _cluster_check("versions_equal", "All nodes run one version.", Cluster.skewed),
+    _cluster_check(
+        "nodes_present", "Every expected node answers, and all know each other.", lambda cluster: cluster.absent()
+    ),
+    _cluster_check("shards_active", "Every replica of every shard is active.", lambda cluster: cluster.inactive()),
+    _cluster_check("replicas_equal", "The replicas of a shard hold as many points.", lambda cluster: cluster.unequal()),
+    _cluster_check("versions_equal", "All nodes run one version.", lambda cluster: cluster.skewed()),
 ]

@@ -7,6 +7,7 @@ from assets.landing import files_not_taken
 from assets.quarantine import QUARANTINE
 from pipelines.checks import check, count
 from resources.delta.table import LakeResource
+from resources.plain_text import as_code
 from resources.raw.quarantine import QuarantineResource
 from resources.s3.client import S3Resource
 from resources.sources.rds_export import RdsExportResource
@@ -27,7 +28,7 @@ def rejects_recorded(lake: LakeResource, quarantine: QuarantineResource) -> int:
 def dropped_files_taken(s3: S3Resource, rds_exports: RdsExportResource) -> AssetCheckResult:
     """A stage reads every file that was dropped under landing/. A failure names the other files and why."""
     found = files_not_taken(s3, rds_exports)
-    named = "; ".join(f"{file.key}: {file.reason}" for file in found[:_FILES_NAMED])
+    named = "; ".join(f"{as_code(file.key)}: {file.reason}" for file in found[:_FILES_NAMED])
     more = f"; and {len(found) - _FILES_NAMED:,} more" if len(found) > _FILES_NAMED else ""
     return AssetCheckResult(
         passed=not found,

@@ -18,6 +18,7 @@ from assets.transforms.source.schema import SOURCE_TABLES, SourceTable
 from pipelines.checks import Metadata, check, check_tables
 from resources.delta.table import LakeResource
 from resources.erasure.tombstones import ErasureResource
+from resources.plain_text import as_code
 from resources.raw.quarantine import QuarantineResource
 from resources.raw.store import EXPORT, KEYS, Manifest, RawStoreResource
 from resources.raw.writer import WindowFile
@@ -140,7 +141,7 @@ def _files(windows: _Windows, wanted: Callable[[int], bool]) -> Iterator[tuple[M
 
 def _described(row: Mapping[str, object]) -> str:
     pair = row["source"] if row["problem"] == DOUBLED else f"{row['source']} and {row['other']}"
-    return f"{row['key']} of {row['updated_at']} {row['problem']}: {pair}"
+    return f"{as_code(row['key'])} of {row['updated_at']} {row['problem']}: {pair}"
 
 
 @check_tables("raw")

@@ -5,23 +5,32 @@ from itertools import product
 import polars as pl
 
 from assets.corpus import CHUNKS
+from assets.embeddings import VECTORS
 from assets.transforms.verticals import ACCOUNT, POST, by_vertical
 from assets.verticals import SCORES, TAGS, THRESHOLDS
 from pipelines.checks import check, count, differences
 from resources.catalogues import load_verticals
 from resources.delta.table import LakeResource
+from resources.llm.embedder import EmbedderResource
 
 
 @check("vertical/scores", "items not scored, foreign, repeated or with impossible scores")
-def every_item_scored(lake: LakeResource) -> int:
-    """Every post and account of the corpus has one valid score for every vertical."""
+def every_item_scored(lake: LakeResource, embedder: EmbedderResource) -> int:
+    """Every post and account of the corpus has one valid score for every vertical.
+
+    Except a post that the embedding model cannot read, and an account with no other posts.
+    """
     verticals = len(load_verticals())
     furthest = verticals**0.5  # no number lies further from the mean of n numbers than √(n − 1) standard deviations
     is_possible = pl.element().is_between(-furthest, furthest).fill_null(value=False)
     possible, scores = pl.col("scores").list.eval(is_possible).list.sum(), pl.col("scores").list.len()
     wrong = lake.scan(SCORES).filter(~(possible.eq_missing(verticals) & scores.eq_missing(verticals)))
-    posts = lake.scan(CHUNKS).select(item_kind=pl.lit(POST), item_id="post_id")
-    accounts = lake.scan(CHUNKS).select(item_kind=pl.lit(ACCOUNT), item_id="account_id")
+    place = ["account_bucket", "content_hash"]
+    is_zero = (pl.col("vector").list.max() == 0) & (pl.col("vector").list.min() == 0)
+    unreadable = lake.scan(VECTORS).filter((pl.col("model") == embedder.model().name) & is_zero).select(place)
+    chunks = lake.scan(CHUNKS).join(unreadable, on=place, how="anti")
+    posts = chunks.select(item_kind=pl.lit(POST), item_id="post_id")
+    accounts = chunks.select(item_kind=pl.lit(ACCOUNT), item_id="account_id")
     return count(wrong) + differences(pl.concat([posts, accounts]).unique(), lake.scan(SCORES))
 
 

@@ -1,6 +1,7 @@
 """`cippus doctor`: test every connection and permission, and show what is silent."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -20,10 +21,14 @@ def doctor(as_json: Json = False) -> None:
 
     Starts no server and changes no data. A warning is exit 0.
     """
+    from pipelines.cli.diagnosis.code_location import repository
     from pipelines.cli.diagnosis.registry import Parts, Status, examine
 
     with err.status("testing"):
-        found = examine(Parts.of_environment())
+        parts = Parts.of_environment()
+        with suppress(Exception):  # a check says why; imports for seconds would take the time of all others
+            repository()
+        found = examine(parts)
     if as_json:
         print_json({"findings": [asdict(finding) for finding in found]})
     else:

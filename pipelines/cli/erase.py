@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipelines.cli.terminal import Json, err, out, print_json, require_stack, require_utf8, shown
+from pipelines.cli.account import AccountFile, AccountId, read_account
+from pipelines.cli.terminal import Json, err, out, print_json, require_stack, shown
 from pipelines.local.run_lock import only_run
-from resources.errors import InputError, PermanentFailure
+from resources.errors import PermanentFailure
 from resources.settings import Environment, environment, home
 
 if TYPE_CHECKING:
@@ -17,11 +18,14 @@ if TYPE_CHECKING:
 
 
 def erase(
-    account_id: Annotated[str, typer.Argument(help="The account's id, as in the source.")],
+    account_id: AccountId = None,
+    account_file: AccountFile = None,
     canary: Annotated[
         list[str] | None, typer.Option("--canary", help="A text of this account only, to scan for too; repeatable.")
     ] = None,
-    canaries: Annotated[Path | None, typer.Option("--canaries", help="A file with one such text per line.")] = None,
+    canaries: Annotated[
+        Path | None, typer.Option("--canaries", help="A file with one such text per line; - for stdin.")
+    ] = None,
     scan_only: Annotated[
         bool, typer.Option("--scan-only", help="Scan for the account and erase nothing; exit 1 if it is found.")
     ] = False,
@@ -34,33 +38,17 @@ def erase(
     from assets.erasure.erase import erase as erase_account
     from assets.erasure.erase import look
 
-    if not account_id.strip():
-        raise InputError("The account id is empty; give an id of the source.")
-    texts = [*(canary or []), *_lines(canaries)]
-    _require_text(account_id, texts)
+    account, texts = read_account(account_id, account_file, canary, canaries)
     require_stack()
     with only_run(home()), _parts() as parts:
         if scan_only:
-            found = look(parts, parts.terms(account_id, texts))
-            _show_scan(found.to_json(), sorted(found.places), as_json=as_json)
-            raise typer.Exit(1 if found.places else 0)
-        receipt = erase_account(parts, account_id, texts, ahead=ahead)
+            found = look(parts, parts.terms(account, texts))
+            _show_scan({**found.to_json(), "not_searched": found.unsearched}, sorted(found.places), as_json=as_json)
+            raise typer.Exit(1 if found.places or found.unsearched else 0)
+        receipt = erase_account(parts, account, texts, ahead=ahead)
     _show(receipt.to_json(), as_json=as_json)
     if not receipt.is_clean:
         raise typer.Exit(1)
-
-
-def _require_text(account_id: str, texts: list[str]) -> None:
-    require_utf8("The account id or a canary", account_id, *texts)
-    if not all(text.strip() and "\0" not in text for text in texts):
-        raise InputError("A canary is empty or has a zero byte; give a text that occurs in this account's data only.")
-
-
-def _lines(path: Path | None) -> list[str]:
-    try:
-        return [line for line in path.read_text().splitlines() if line.strip()] if path else []
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"--canaries is {path}; give a file with one text per line: {error}") from None
 
 
 @contextmanager
@@ -93,6 +81,7 @@ def _parts() -> "Iterator[Erasing]":
                 s3=parts.s3,
                 folders={"home": home()} if embedded else {},
                 left_out=frozenset({home() / "postgres"}),
+                engines=frozenset({home() / "qdrant", home() / "s3"}),
                 points=points,
             ),
             buckets=[int(key) for key in BUCKETS.get_partition_keys()],
@@ -120,6 +109,7 @@ def _show_scan(found: dict[str, Any], places: list[str], *, as_json: bool) -> No
     out.print(f"{found['objects']:,} objects and files, {found['bytes']:,} bytes", highlight=False)
     for layer, counts in found["layers"].items():
         out.print(shown(f"{layer:10} {_listed(counts)}"), highlight=False, soft_wrap=True)
+    _show_unsearched(found["not_searched"])
     if not places:
         out.print("nothing found", highlight=False)
 
@@ -134,9 +124,17 @@ def _show(receipt: dict[str, Any], *, as_json: bool) -> None:
     out.print(f"found before in {before['places']:,} places, after in {after['places']:,}", highlight=False)
     for place in after["left_in"]:
         err.print(f"cippus: left in {shown(place)}", style="red", highlight=False, soft_wrap=True)
+    _show_unsearched(receipt["not_searched"])
     for note in receipt["notes"]:
         out.print(shown(note), highlight=False, soft_wrap=True)
     out.print(f"account {shown(receipt['account'])}, attempt {shown(receipt['attempt'])}", highlight=False)
+
+
+def _show_unsearched(places: dict[str, str]) -> None:
+    for place, reason in places.items():
+        err.print(
+            f"cippus: not searched: {shown(place)}: {shown(reason)}", style="red", highlight=False, soft_wrap=True
+        )
 
 
 def _listed(figures: dict[str, int]) -> str:

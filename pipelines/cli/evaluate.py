@@ -1,4 +1,4 @@
-"""`cippus evaluate`: measure search on a judged collection."""
+"""`cippus evaluate`: measure search and summaries on judged sets."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,12 +7,12 @@ import typer
 
 from pipelines.cli.terminal import Json, err, out, print_json
 
-evaluation = typer.Typer(help="Measure search on a judged collection.", no_args_is_help=True)
+evaluation = typer.Typer(help="Measure search and summaries on judged sets.", no_args_is_help=True)
 
 
 @evaluation.callback()
 def evaluate() -> None:
-    """Measure search on a judged collection."""
+    """Measure search and summaries on judged sets."""
 
 
 @evaluation.command("search")
@@ -33,3 +33,25 @@ def evaluate_search(
         print_json(found.to_json())
     else:
         search.show_evaluation(out, found)
+
+
+@evaluation.command("summaries")
+def evaluate_summaries(
+    directory: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder with reviews.parquet (entity_id, review_id, text) and references.parquet (entity_id, summary)."
+        ),
+    ],
+    as_json: Json = False,
+) -> None:
+    """Compare summaries with those that people wrote: ROUGE, citations, unsupported sentences. Stores nothing."""
+    from pipelines.cli.evaluation import summaries
+    from resources.wiring import resources
+
+    embedder = resources().embedder.process_config_and_initialize()  # until then, its key is an EnvVar
+    found = summaries.evaluate_summaries(directory, embedder.model())
+    if as_json:
+        print_json(found.to_json())
+    else:
+        summaries.show_evaluation(out, found)

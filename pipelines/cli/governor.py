@@ -2,10 +2,12 @@
 
 import logging
 import os
+import secrets
 import signal
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,8 +16,10 @@ from rich.console import Console
 from rich.table import Table
 
 from pipelines.cli.supervisor import on_stop
-from pipelines.cli.terminal import shown
+from pipelines.cli.terminal import err, shown
+from resources.local_stack import write_private
 from resources.s3.governor.settings import GovernorSettings, read_token
+from resources.settings import writable_home
 
 _COLUMNS = ("prefix", "verb", "requests", "503s", "wasted", "lost", "waited", "rate")
 
@@ -33,10 +37,12 @@ def s3_governor(  # noqa: PLR0913  # options of a command
         str, typer.Option(help="Target of CloudWatch metrics: udp://host:port, a file, or - for standard output.")
     ] = "",
     ca_file: Annotated[str, typer.Option(help="PEM certificates to verify the service's with.")] = "",
-    token_file: Annotated[Path | None, typer.Option(help="File with the token that clients must send.")] = None,
+    token_file: Annotated[
+        Path | None, typer.Option(help="File with the token that clients must send (default: one is made).")
+    ] = None,
     folder: Annotated[Path | None, typer.Option(help="Folder that keeps learned limits over restarts.")] = None,
 ) -> None:
-    """Pace, retry and count the requests of S3 clients that use http://127.0.0.1:PORT as their proxy."""
+    """Pace, retry and count the requests of S3 clients that use http://cippus:TOKEN@127.0.0.1:PORT as their proxy."""
     # No other command needs its event loop.
     from resources.s3.governor.service import serve
     from resources.wiring import s3_resource
@@ -47,15 +53,29 @@ def s3_governor(  # noqa: PLR0913  # options of a command
         port=port,
         depth=depth,
         deadline=deadline,
-        token=read_token(token_file),
         folder=folder,
         ca_file=ca_file,
         max_writes=max_writes,
         max_reads=max_reads,
         emf=emf,
     )
+    settings.make_folder()
+    settings.tls()  # raises for certificates that cannot be read, before a token is made
+    settings = replace(settings, token=read_token(token_file or _made_token(folder)))
     with on_stop(_finish_requests):
         serve(settings, lambda line: print(line, flush=True))  # noqa: T201  # scripts wait for this line
+
+
+def _made_token(folder: Path | None) -> Path:
+    """Return a file with a token, in the governor's folder or the home; make it if there is none. Its owner reads it.
+
+    It stays, so that clients keep their address when the governor starts again.
+    """
+    path = (folder or writable_home()) / "s3-governor.token"
+    if not path.exists():
+        write_private(path, secrets.token_urlsafe(24))
+    err.print(f"cippus: clients send the token in {shown(path)}", highlight=False, soft_wrap=True)
+    return path
 
 
 def _finish_requests() -> None:

@@ -22,6 +22,7 @@ from dagster import (
 )
 from rich.console import Console
 
+from assets.framework.reporting import run_totals
 from pipelines.cli.console import LineageProgress
 from pipelines.cli.supervisor import on_stop
 from pipelines.definitions import defs
@@ -31,6 +32,10 @@ from resources.s3 import usage
 from resources.s3.governor.process import GovernorGoneError
 
 _PID_TAG = "cippus/pid"
+CODE_LOCATION = "pipelines.definitions"
+"""Name of the code location that `cippus dev` and `workspace.yaml` serve: that of its module."""
+_OF_CODE_LOCATION = {".dagster/repository": f"__repository__@{CODE_LOCATION}"}
+"""Tag by which the UI finds the runs of a job. Dagster sets it on runs that it launches, not on runs in process."""
 _ACTIVE = [DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING]
 _OWN_CLASS = re.compile(r"^(pipelines|assets|resources)\.[\w.]+: ")
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -109,7 +114,7 @@ def _execute(home: Path, job_name: str, console: Console, tags: dict[str, str]) 
         started = time.monotonic()
         result = observed.resolve_job_def(job_name).execute_in_process(
             instance=instance,
-            tags={**tags, _PID_TAG: str(os.getpid())},
+            tags={**tags, **_OF_CODE_LOCATION, _PID_TAG: str(os.getpid())},
             run_config={"loggers": {"progress": {}}},
             raise_on_error=False,
         )
@@ -120,10 +125,9 @@ def run_lineage(home: Path, console: Console) -> LineageReport:
     """Materialize every asset once, with all buckets. Failures are in the report, not raised."""
     with only_run(home):
         result, seconds = _execute(home, LINEAGE.name, console, dict(all_buckets()))
-    assets: dict[str, dict[str, Any]] = {}
-    for event in result.get_asset_materialization_events():
-        key = event.asset_key.to_user_string() if event.asset_key else ""
-        assets[key] = {name: _plain(value) for name, value in event.materialization.metadata.items()}
+    assets = {
+        key: {name: _plain(value) for name, value in metadata.items()} for key, metadata in run_totals(result).items()
+    }
     return LineageReport(round(seconds, 3), assets, _failures(result))
 
 

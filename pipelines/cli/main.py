@@ -2,12 +2,10 @@
 
 import json
 import os
-import subprocess
 import sys
-import warnings
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -22,6 +20,7 @@ from pipelines.cli import (
     lake,
     measure,
     presentation,
+    readmit,
     search,
     spend,
 )
@@ -34,9 +33,6 @@ if TYPE_CHECKING:
     from pipelines.samples.load import LoadReport
     from resources.local_stack import EmbeddedStack
 
-# dagster.BetaWarning, without importing Dagster: BackfillPolicy is in beta.
-warnings.filterwarnings("ignore", message=".* is currently in beta")
-
 app = typer.Typer(
     help="Creator data from a database to Parquet, Delta, embeddings, Qdrant, vertical tags, summaries and marts.",
     no_args_is_help=True,
@@ -45,6 +41,7 @@ app = typer.Typer(
 )
 EXAMPLE_SEARCHES = ("vegan recipes", "electric car reviews", "marathon training")
 FAILED = 1
+_UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__base__)
 
 # Commands import the lineage and its libraries themselves: these imports take seconds, and --help needs none of them.
 
@@ -52,8 +49,16 @@ FAILED = 1
 def main() -> None:
     """Run the command. Report an error in one line on stderr, and exit with its code."""
     try:
-        app()
-    except Exception as raised:
+        sys.exit(app(standalone_mode=False) or 0)
+    except _UsageError as refused:  # typer would print its message with the control characters of the arguments
+        if message := refused.format_message():  # none beside the help
+            err.print(shown(f"cippus: {message}"), style="red", highlight=False, soft_wrap=True)
+        sys.exit(refused.exit_code)
+    except typer.Abort:
+        sys.exit(FAILED)
+    except (SystemExit, KeyboardInterrupt):
+        raise
+    except BaseException as raised:  # panics of Rust libraries are no Exception
         error = as_cippus_error(raised)
         if error is None:  # a defect: the traceback is what helps
             raise
@@ -61,8 +66,9 @@ def main() -> None:
             from resources.s3 import usage
 
             error = usage.lost() or error  # clients of a lost governor report refused connections
-        sentence = f"cippus: {str(error).splitlines()[0]}"
-        err.print(shown(sentence), style="red", highlight=False, soft_wrap=True)
+        # A sentence about input is ours, whatever lines the input has. Libraries say more in further lines.
+        sentence = str(error) if isinstance(error, InputError) else str(error).splitlines()[0]
+        err.print(shown(f"cippus: {sentence}"), style="red", highlight=False, soft_wrap=True)
         sys.exit(error.exit_code)
 
 
@@ -191,6 +197,7 @@ app.command()(index.reconcile)
 app.command()(index.rollback)
 app.command()(erase.erase)
 app.command()(export.export)
+app.command()(readmit.readmit)
 app.command("s3-governor")(governor.s3_governor)
 
 
@@ -204,12 +211,13 @@ def dev(port: Annotated[int, typer.Option(min=1, max=65535, help="Loopback port 
         raise InputError(message)
     _up()
     from pipelines.cli.lineage import serving_ui
+    from pipelines.cli.user_interface import DAGSTER_DEV, serve
 
     with serving_ui(home()) as instance_folder:
         variables = {**os.environ, "DAGSTER_HOME": str(instance_folder), "CIPPUS_HOME": str(home())}
-        command = [sys.executable, "-m", "dagster", "dev", "-m", "pipelines.definitions"]
-        ended = subprocess.run([*command, "-h", "127.0.0.1", "-p", str(port)], env=variables, check=False)
-    message = f"The Dagster UI ended by itself with code {ended.returncode}; its last lines above say why."
+        address = ("-h", "127.0.0.1", "-p", str(port))
+        code = serve([*DAGSTER_DEV, "-m", "pipelines.definitions", *address], port, variables)
+    message = f"The Dagster UI ended by itself with code {code}; its last lines above say why."
     raise ServerError(message)
 
 

@@ -99,7 +99,7 @@ def show_run(console: Console, report: "LineageReport") -> None:
 
 
 _SHOWN = {"rows", "skipped", "inserted", "updated", "deleted", "seconds", "bytes", "buckets_skipped",
-          "s3_requests", "s3_wasted_percent", "s3_waited_seconds"}  # fmt: skip
+          "dagster/row_count", "s3_requests", "s3_wasted_percent", "s3_waited_seconds"}  # fmt: skip
 
 
 def show_checks(console: Console, outcomes: "Sequence[CheckOutcome]", broken: Mapping[str, str]) -> None:
@@ -120,7 +120,8 @@ def show_accounts(console: Console, query: str, ranked: "Sequence[RankedAccount]
     table = Table("#", "account", "score", "evidence", title=f"“{shown(query)}”", show_lines=True)
     for place, account in enumerate(ranked, start=1):
         posts = "\n".join(
-            f"[dim]{shown(found.post_id)}[/dim] {shown(found.text[:_EXCERPT_CHARACTERS])}" for found in account.evidence
+            f"[dim]{shown(found.post_id)}[/dim] {shown(' '.join(found.text[:_EXCERPT_CHARACTERS].split()))}"
+            for found in account.evidence
         )
         table.add_row(str(place), shown(account.handle or account.account_id), f"{account.score:.4f}", posts)
     console.print(table if ranked else f"No account was found for “{shown(query)}”.")

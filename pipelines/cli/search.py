@@ -13,6 +13,8 @@ from resources.errors import InputError
 Retrievers = Literal["dense", "bm25", "hybrid"]
 _DAYS = ["%Y-%m-%d"]
 
+UNREADABLE = "The embedding model cannot read this query: these accounts were found by their words alone (BM25)."
+
 
 def search(  # noqa: PLR0913  # options of a command
     query: Annotated[str, typer.Argument(help="Topic that the creators post about.")],
@@ -63,6 +65,8 @@ def search(  # noqa: PLR0913  # options of a command
             ranked = searcher.accounts(query, where, limit, followers=followers, retriever=Retriever(retriever))
         except ValueError as error:
             raise InputError(str(error)) from None
+    if not searcher.can_read(query):
+        err.print(UNREADABLE)
     if as_json:
         print_json({"query": query, "accounts": [asdict(account) for account in ranked]})
     else:

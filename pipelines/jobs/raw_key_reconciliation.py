@@ -42,7 +42,7 @@ def _reconcile(table: SourceTable) -> OpDefinition:
     ) -> None:
         """Scan a table's keys, and land one window with the differences."""
         erased = Counter[str]()
-        with stopping_unless_transient():
+        with stopping_unless_transient(context.retry_number):
             if not isinstance(source, LiveSource):
                 raise InputError(f"Keys of {source.name} cannot be compared; set CIPPUS_SOURCE to postgres.")
             skew = timedelta(seconds=clock_skew_seconds())

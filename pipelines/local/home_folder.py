@@ -3,8 +3,6 @@
 import errno
 import fcntl
 import os
-import pwd
-import shutil
 import socket
 import stat
 import tempfile
@@ -12,12 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pipelines.local.privileges import unprivileged
 from resources.errors import InputError
 from resources.settings import home, writable_home
 
 _REFUSED = ",?%"
 """SeaweedFS splits its folder at commas. The addresses of Dagster's databases end at `?`, and `%20` is a space."""
-_NOBODY = 65534
 
 
 def usable_home() -> Path:
@@ -26,11 +24,6 @@ def usable_home() -> Path:
     if wrong := [character for character in str(path) if character in _REFUSED or not character.isprintable()]:
         message = (
             f"CIPPUS_HOME is {str(path)!r}; it must be a path without {wrong[0]!r}, which the servers cannot read."
-        )
-        raise InputError(message)
-    if os.geteuid() == 0 and shutil.which("setpriv", path=os.defpath) is None:
-        message = (
-            "Postgres refuses to run as root, and `setpriv` is missing: install util-linux, or use another account."
         )
         raise InputError(message)
     with tempfile.TemporaryDirectory(prefix=".probe-", dir=writable_home()) as folder:
@@ -45,15 +38,6 @@ def usable_home() -> Path:
                 message = f"CIPPUS_HOME is {path}; its file system has no {what}: set it to a folder on a local disk."
                 raise InputError(message)
     return path
-
-
-def unprivileged() -> tuple[int, int]:
-    """Return the user and group ids that Postgres runs as when this process is root's."""
-    try:
-        user = pwd.getpwnam("nobody")
-    except KeyError:
-        return _NOBODY, _NOBODY
-    return user.pw_uid, user.pw_gid
 
 
 def _has_permissions(folder: Path) -> bool:

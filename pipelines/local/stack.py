@@ -71,7 +71,7 @@ def up(home: Path) -> EmbeddedStack:
                 settings = replace(settings, postgres_port=free_ports(1)[0])
         if not s3.is_running():
             s3.stop()
-            if not all(becomes_free(port) for port in settings.s3_ports):
+            if s3.is_blocked() or not all(becomes_free(port) for port in settings.s3_ports):
                 settings = replace(settings, s3_ports=tuple(free_ports(len(PORT_NAMES))))
         settings.write(home)
         postgres, s3 = settings.servers(home)

@@ -124,8 +124,8 @@ def write_commit(
     A conditional put takes the next version. If another writer has taken it and does not conflict, try the version
     after. ``conflicts`` adds a condition to the commit's own. A put may be refused because an earlier try succeeded
     unanswered; the ``txnId`` identifies that case. Raises CommitConflictError, with the commit's files deleted. They
-    stay if it is not certain that nobody reads them: a writer that is slower than two deletions of history puts a
-    version that was deleted.
+    stay, for vacuum, if it is not certain that nobody reads them: a writer that is slower than two deletions of history
+    puts a version that was deleted, or finds that its own unanswered version was deleted.
     """
     mine = list(commit.actions(version))
     body = "\n".join(json.dumps(action, separators=(",", ":")) for action in mine).encode()
@@ -138,8 +138,7 @@ def write_commit(
                 )
             return version
         winner = read_commit(s3, table, version)
-        if winner is None:
-            _delete_files(s3, table, commit)
+        if winner is None:  # it may have been our own put, whose answer was lost: its files are then in use
             raise CommitConflictError(
                 f"{s3.uri(table)}: version {version} was taken, and is no longer in the log. Run it again."
             )

@@ -132,6 +132,7 @@ class OpenTables(ConfigurableResource):  # type: ignore[type-arg]
             **({"delta.enableChangeDataFeed": "true"} if spec.feeds else {}),
             **self.retention,
         }
+        self.s3.require_condition("IfNoneMatch")
         try:
             DeltaTable.create(
                 self.s3.uri(spec.name),

@@ -114,6 +114,9 @@ class Changes:
     def __add__(self, other: "Changes") -> "Changes":
         return Changes(*map(sum, zip(astuple(self), astuple(other), strict=True)))
 
+    def __str__(self) -> str:
+        return f"{self.inserted:,} rows inserted, {self.updated:,} updated, {self.deleted:,} deleted"
+
     @property
     def written(self) -> int:
         """Return the rows that were inserted, updated or deleted."""

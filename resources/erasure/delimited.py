@@ -48,7 +48,7 @@ class DelimitedText:
 
 def read_delimited(key: str, body: bytes) -> DelimitedText:
     """Decode the object under a key. Any bytes are accepted. Memory: the text twice."""
-    mark, encoding, text = _decoded(body)
+    mark, encoding, text = decoded(body)
     start = len(text) - len(text.lstrip("\r\n"))
     separators: Sequence[str] = _SEPARATORS
     if found := _SEPARATOR_LINE.match(text, start):
@@ -59,17 +59,23 @@ def read_delimited(key: str, body: bytes) -> DelimitedText:
     return DelimitedText(mark, encoding, separator, text[:end], text[end:], names)
 
 
-def _decoded(body: bytes) -> tuple[bytes, str, str]:
+def decoded(body: bytes) -> tuple[bytes, str, str]:
     """Return (byte order mark, encoding, text) that encode to the same bytes."""
     marked = [(mark, encoding) for mark, encoding in _BYTE_ORDER_MARKS if body.startswith(mark)]
-    places = ((1, "utf-16-le"), (0, "utf-16-be"))
-    wide = [(b"", encoding) for at, encoding in places if body[at::2].count(0) * 4 > len(body)]
+    wide = [(b"", encoding) for encoding in wide_encodings(body)]
     for mark, encoding in marked or wide or [(b"", "utf-8"), (b"", "cp1252")]:
         try:
             return mark, encoding, body[len(mark) :].decode(encoding)
         except UnicodeDecodeError:
             continue
     return b"", "latin-1", body.decode("latin-1")
+
+
+def wide_encodings(body: bytes) -> list[str]:
+    """Return the encodings of two bytes a character that a text, or its beginning, seems to have."""
+    marked = [encoding for mark, encoding in _BYTE_ORDER_MARKS[1:] if body.startswith(mark)]
+    places = ((1, "utf-16-le"), (0, "utf-16-be"))
+    return marked or [encoding for at, encoding in places if body[at::2].count(0) * 4 > len(body)]
 
 
 def _plain(cell: str) -> str:

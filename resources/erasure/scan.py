@@ -1,19 +1,18 @@
 """The scan that proves an erasure: it decodes and searches every object, local file and point of the lineage."""
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 from botocore.exceptions import ClientError
 
-from resources.catalogues.audience import LANDING
 from resources.erasure import values
+from resources.erasure.folders import files_of, sqlite_values
+from resources.erasure.packed import search_files
 from resources.erasure.terms import CANARY, CanarySearch, Matches, SearchTerms
 from resources.s3.client import S3Object, S3Resource
 from resources.vectors.values import IndexPoint
@@ -29,12 +28,14 @@ _VOLUME = ".dat"
 class Findings:
     """Place (S3 key, path or generation) → kind → count, and every canary found.
 
-    ``foreign``: key of another owner's object that matches or cannot be read → which of the two.
+    ``foreign``: key of another owner's object that matches or cannot be read → which of the two. ``unsearched``:
+    place → why its contents, or a part of them, could not be searched.
     """
 
     places: dict[str, Mapping[str, int]] = field(default_factory=dict)
     canaries: set[str] = field(default_factory=set)
     foreign: dict[str, str] = field(default_factory=dict)
+    unsearched: dict[str, str] = field(default_factory=dict)
     objects: int = 0
     size_bytes: int = 0
 
@@ -66,6 +67,7 @@ class Findings:
             "bytes": self.size_bytes,
             "places": len(self.places),
             "canaries": len(self.canaries),
+            "unsearched": len(self.unsearched),
             "layers": self.by_layer(),
         }
 
@@ -74,13 +76,14 @@ class Findings:
 class Scan:
     """A scan of a bucket, of local folders (layer → folder), and of the index.
 
-    ``left_out``: folders that are not scanned, such as the source database. ``points`` yields (generation, point)
-    for the whole index.
+    ``left_out``: folders that are not scanned, such as the source database. ``engines``: folders of the embedded index
+    and the embedded S3. ``points`` yields (generation, point) for the whole index.
     """
 
     s3: S3Resource
     folders: Mapping[str, Path] = field(default_factory=dict)
     left_out: frozenset[Path] = frozenset()
+    engines: frozenset[Path] = frozenset()
     points: Callable[[], Iterable[tuple[str, IndexPoint]]] = tuple
 
     def run(self, terms: SearchTerms, is_own: Callable[[str], bool] = lambda _key: True) -> Findings:
@@ -91,22 +94,23 @@ class Scan:
         """
         findings, search = Findings(), CanarySearch(terms)
         objects = list(self.s3.list_objects(""))
-        files = dict(self._files())
+        files = dict(self._files(findings.unsearched))
         findings.objects = len(objects) + len(files)
         findings.size_bytes = sum(item.size_bytes for item in objects) + sum(map(_size, files.values()))
         tasks: list[tuple[str, S3Object | Path]] = [(item.key, item) for item in objects if is_own(item.key)]
         tasks += files.items()
 
-        def matches_in(task: tuple[str, S3Object | Path]) -> tuple[str, Matches]:
+        def matches_in(task: tuple[str, S3Object | Path]) -> tuple[str, Matches, str]:
             matches = Matches(terms, search)
-            self._search(task[1], matches)
-            return task[0], matches
+            matches.search_bytes(task[0].encode())  # a name may hold an id too
+            return task[0], matches, "; ".join(dict.fromkeys(self._search(task[1], matches)))
 
         with ThreadPoolExecutor(_THREADS) as pool:
             for start in range(0, len(tasks), _PLACES_A_BATCH):
-                batch = dict(pool.map(matches_in, tasks[start : start + _PLACES_A_BATCH]))
+                batch = list(pool.map(matches_in, tasks[start : start + _PLACES_A_BATCH]))
                 search.flush()
-                findings.add(batch)
+                findings.add({place: matches for place, matches, _ in batch})
+                findings.unsearched |= {place: reasons for place, _, reasons in batch if reasons}
         generations: dict[str, Matches] = {}
         for name, point in self.points():
             generations.setdefault(f"qdrant/{name}", Matches(terms, search)).search_document(point.payload)
@@ -125,45 +129,61 @@ class Scan:
             search = CanarySearch(terms)
             matches = Matches(terms, search)
             try:
-                self._search(item, matches, is_own=False)
+                reasons = list(self._search_object(item, matches, is_own=False))
                 search.flush()
+            except FileNotFoundError:  # deleted since it was listed
+                continue
             except Exception as error:
                 found[item.key] = f"cannot be read: {_error_code(error)}"
                 continue
             if matches.by_kind:
                 found[item.key] = "names the account"
+            elif reasons:
+                found[item.key] = f"cannot be read: {reasons[0]}"
         return found
 
-    def _search(self, item: S3Object | Path, matches: Matches, *, is_own: bool = True) -> None:
-        with suppress(FileNotFoundError):  # deleted or rotated since it was listed
+    def _search(self, item: S3Object | Path, matches: Matches) -> Iterator[str]:
+        """Search an own object or a file. Yield why a part of it was not searched."""
+        try:
             if isinstance(item, S3Object):
-                self._search_object(item, matches, is_own=is_own)
+                yield from self._search_object(item, matches, is_own=True)
             else:
-                # An id in segments of the index or volumes of the embedded S3 may be in another account's text.
-                ids = item.suffix != _VOLUME and not _SEGMENT_FOLDERS & set(item.parts)
-                with item.open("rb") as file:
-                    values.search_bytes(file, matches, ids=ids)
+                yield from self._search_file(item, matches)
+        except FileNotFoundError:  # deleted or rotated since it was listed
+            return
+        except OSError as error:
+            if isinstance(item, S3Object):
+                raise
+            yield f"it cannot be read: {error.strerror or type(error).__name__}"
 
-    def _search_object(self, item: S3Object, matches: Matches, *, is_own: bool) -> None:
+    def _search_file(self, path: Path, matches: Matches) -> Iterator[str]:
+        with path.open("rb") as file:
+            if self._is_engine_file(path):
+                values.search_bytes(file, matches, ids=False)
+                return
+            yield from search_files(path.name, file, lambda _name, plain: values.search_bytes(plain, matches))
+        for value in sqlite_values(path):
+            matches.search_bytes(value)
+
+    def _is_engine_file(self, path: Path) -> bool:
+        """Return whether an id in a file may stand in another account's text: in segments, logs and volumes."""
+        folders = [path.relative_to(engine) for engine in self.engines if path.is_relative_to(engine)]
+        return any(path.suffix == _VOLUME or not _SEGMENT_FOLDERS.isdisjoint(inner.parts) for inner in folders)
+
+    def _search_object(self, item: S3Object, matches: Matches, *, is_own: bool) -> Iterator[str]:
         """Search one object. A large object of another owner is searched as bytes, because it may not fit in memory."""
-        key = item.key
-        is_json = key.endswith((".json", ".jsonl")) or "/_last_checkpoint" in key
-        is_csv, is_dropped = key.endswith(".csv"), key.startswith(LANDING)  # the audience stage reads all of LANDING
-        is_parquet = key.endswith(".parquet") and self._search_parquet(item, matches)
-        if is_parquet or (key.endswith(".parquet") and not is_dropped):
+        if item.key.endswith(".parquet") and self._search_parquet(item, matches):
             return
-        if not (is_json or is_csv or is_dropped) or (item.size_bytes > _LARGEST_WHOLE_BYTES and not is_own):
-            with self._source(item) as source:
-                values.search_bytes(source, matches)
-            return
-        body = self._body(key)
-        if is_json:
-            values.search_json(body, matches)
-        if is_csv or (is_dropped and not body.startswith(b"PAR1")):
-            values.search_csv(key, body, matches)
+        with self._source(item) as source:
+
+            def search_plain(name: str, plain: BinaryIO) -> None:
+                most = None if is_own and plain is source else _LARGEST_WHOLE_BYTES
+                values.search_plain(name, plain, matches, most)
+
+            yield from search_files(item.key.removesuffix(".parquet"), source, search_plain)
 
     def _search_parquet(self, item: S3Object, matches: Matches) -> bool:
-        """Search Parquet. Search anything else as bytes and return False: a dropped file may have any content."""
+        """Search Parquet. Return False for anything else: a dropped file may have any content."""
         with self._source(item) as source:
             try:
                 values.search_parquet(source, matches)
@@ -173,8 +193,6 @@ class Scan:
                 is_small_drop = item.key.startswith(_DROPPED) and item.size_bytes <= _LARGEST_WHOLE_BYTES
                 if isinstance(error, OSError) and not is_small_drop:
                     raise
-                source.seek(0)
-                values.search_bytes(source, matches)
                 return False
         return True
 
@@ -190,17 +208,15 @@ class Scan:
             raise FileNotFoundError(key)
         return body
 
-    def _files(self) -> Iterator[tuple[str, Path]]:
-        """Yield (place, path) of every file in the folders. Symbolic links are not followed."""
+    def _files(self, unsearched: dict[str, str]) -> Iterator[tuple[str, Path]]:
+        """Yield (place, path) of every file in the folders. Record what cannot be listed."""
         for layer, top in self.folders.items():
-            for folder, subfolders, names in os.walk(top):
-                subfolders[:] = [name for name in subfolders if Path(folder, name) not in self.left_out]
-                paths = [Path(folder, name) for name in names]
-                yield from (
-                    (f"{layer}/{path.relative_to(top)}", path)
-                    for path in paths
-                    if path.is_file() and not path.is_symlink()
-                )
+
+            def record(error: OSError, layer: str = layer) -> None:
+                unsearched[f"{layer}: {error.filename}"] = f"it cannot be read: {error.strerror}"
+
+            for path in files_of(top, self.left_out, record):
+                yield f"{layer}/{path.relative_to(top)}", path
 
 
 def _error_code(error: Exception) -> str:

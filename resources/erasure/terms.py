@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
+from urllib.parse import quote
 
 import polars as pl
 
@@ -21,6 +22,10 @@ FREE_TEXT = frozenset(
 _BOUNDS = ("lower", "upper")
 _SHORTEST_DISTINCTIVE_ID = 6
 _BUFFERED_CHARACTERS = 32 << 20
+_ESCAPE = re.compile(r"\\u([0-9a-f]{4})")
+_BEFORE_WORD = r"(?:(?<![\w-])|(?<=\\[bfnrt])|(?<=\\u[0-9a-fA-F]{4})|(?<=%[0-9a-fA-F]{2}))"
+"""No letter, digit or hyphen, but the end of an escape such as ``\\n``."""
+_AFTER_WORD = r"(?![\w-])"
 _SQL = re.compile(r"'((?:[^']|'')*)'|([A-Za-z_]\w*)")
 _SQL_WORDS = {"IN", "AND", "OR", "NOT", "IS", "NULL"}
 
@@ -40,25 +45,39 @@ class SearchTerms:
 
     @cached_property
     def patterns(self) -> Mapping[str, str]:
-        """Pattern → canary. Each canary is its own pattern, and so are its UTF-8 bytes decoded as Latin-1."""
-        as_latin_1 = {_as_latin_1(canary): canary for canary in self.canaries}
-        return {**as_latin_1, **{canary: canary for canary in self.canaries}}
+        """Pattern → canary: each form in which a canary may be written."""
+        written = {form: canary for canary in self.canaries for form in _forms(canary)}
+        return {**written, **{canary: canary for canary in self.canaries}}
+
+    @cached_property
+    def id_patterns(self) -> Mapping[str, re.Pattern[str]]:
+        """Form of the account's id → pattern that matches it as a whole word. Empty if the id is not distinctive."""
+        id_ = self.subject.account_id
+        if not self.is_distinctive:
+            return {}
+        forms = {*_forms(id_), quote(id_, safe=""), repr(id_.encode())[2:-1]}
+        return {form: re.compile(f"{_BEFORE_WORD}{re.escape(form)}{_AFTER_WORD}", re.ASCII) for form in forms}
 
     @cached_property
     def longest(self) -> int:
-        """Length of the longest term in bytes."""
-        return max([len(self.subject.account_id.encode()) + 2, *map(len, self.patterns), 64])
+        """Length of the longest term in bytes, with the characters around it that tell whether it is a word."""
+        return max(64, *(len(form) + 16 for form in (*self.id_patterns, *self.patterns, "")))
 
-    def count_id(self, text: str, *, is_latin_1: bool = False) -> int:
-        """Return how often the account's id occurs as a whole word; 0 if the id is not distinctive."""
-        id_ = _as_latin_1(self.subject.account_id) if is_latin_1 else self.subject.account_id
-        if not self.is_distinctive or id_ not in text:  # ten times faster than the expression alone
-            return 0
-        return len(re.findall(rf"(?<![\w-]){re.escape(id_)}(?![\w-])", text, re.ASCII))
+    def count_id(self, text: str) -> int:
+        """Return how often the account's id occurs as a whole word, in any form; 0 if the id is not distinctive."""
+        # Looking for the form alone first is ten times faster.
+        return sum(len(pattern.findall(text)) for form, pattern in self.id_patterns.items() if form in text)
 
 
-def _as_latin_1(text: str) -> str:
-    return text.encode().decode("latin-1")
+def _forms(text: str) -> set[str]:
+    """Return the forms of a text in files that nothing decodes: plain, and escaped once or twice by JSON.
+
+    Bytes are searched as Latin-1, so a form is the Latin-1 of its UTF-8 bytes.
+    """
+    once = [json.dumps(text, ensure_ascii=is_ascii)[1:-1] for is_ascii in (True, False)]
+    once.append(_ESCAPE.sub(lambda found: rf"\u{found[1].upper()}", once[0]))
+    twice = [json.dumps(form, ensure_ascii=False)[1:-1] for form in once]
+    return {text, *(form.encode().decode("latin-1") for form in (text, *once, *twice))}
 
 
 class CanarySearch:
@@ -177,5 +196,5 @@ class Matches:
         """Search bytes that nothing decodes. Pass ``ids=False`` if other accounts' texts may mention the account."""
         text = chunk.decode("latin-1")
         if ids:
-            self.counts[ACCOUNT] += self.terms.count_id(text, is_latin_1=True)
+            self.counts[ACCOUNT] += self.terms.count_id(text)
         self.search.add(self, text)

@@ -23,6 +23,7 @@ PREFIX = "erasure/"
 ACCOUNT, POST, TESTIMONIAL, HANDLE = "account", "post", "testimonial", "handle"
 FIELD_KINDS: Mapping[str, tuple[str, ...]] = {
     "account_id": (ACCOUNT,),
+    "account_ids": (ACCOUNT,),
     "post_id": (POST,),
     "post_ids": (POST,),
     "duplicate_of": (POST,),
@@ -195,6 +196,21 @@ class ErasureResource(ConfigurableResource):  # type: ignore[type-arg]
     def complete(self, tombstone: Tombstone) -> None:
         """Record that a scan after this erasure found nothing."""
         self._write(replace(tombstone, complete=True))
+
+    def lift(self, subject: Subject, reason: str) -> str:
+        """Delete a tombstone, so that the account is extracted again. Return the key of the record with the reason.
+
+        The record comes first: no tombstone goes without one. Raise InputError if the account has none.
+        """
+        tombstone = self.tombstone(subject)
+        if not tombstone.attempts:
+            raise InputError(f"Account {subject.account_id!r} was not erased; check the account id.")
+        now = datetime.now(UTC)
+        key = f"{PREFIX}lifted/{tombstone.account}-{now.strftime('%Y%m%dT%H%M%S%f')}.json"
+        record = {"account": tombstone.account, "lifted_at": now.isoformat(), "reason": reason}
+        self.s3.put_json(key, {**record, "attempts": tombstone.attempts})
+        self.s3.delete([_tombstone_key(tombstone.account)])
+        return key
 
     def _write(self, tombstone: Tombstone) -> Tombstone:
         value = {**asdict(tombstone), "items": sorted(tombstone.items)}

@@ -9,12 +9,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from resources.erasure.delimited import read_delimited
+from resources.catalogues.audience import LANDING
+from resources.erasure.delimited import decoded, read_delimited, wide_encodings
 from resources.erasure.terms import FREE_TEXT, Matches
 from resources.erasure.tombstones import ACCOUNT, FIELD_KINDS, KIND_COLUMN_OF, KIND_COLUMNS
 
 _CHUNK_BYTES = 8 << 20
+_HEAD_BYTES = 4096
 _CSV_ROWS = 10_000
+_PARQUET = b"PAR1"
 _TEXT_TYPES, _ID_TYPES = ("BYTE_ARRAY", "FIXED_LEN_BYTE_ARRAY"), ("INT32", "INT64")
 _DELTA_STATISTICS = "stats"
 """The column of a Delta checkpoint that holds JSON, like the log."""
@@ -84,7 +87,8 @@ def _search_texts(name: str, texts: pa.Array, kinds: Sequence[str] | None, match
     else:
         matches.search_texts(texts.to_pylist())
         if name not in FREE_TEXT:
-            is_candidate = pc.or_(pc.starts_with(texts, "{"), pc.equal(texts, matches.terms.subject.account_id))
+            is_document = pc.or_(pc.starts_with(texts, "{"), pc.starts_with(texts, "["))
+            is_candidate = pc.or_(is_document, pc.equal(texts, matches.terms.subject.account_id))
             matches.search_values(name, texts.filter(pc.fill_null(is_candidate, False)).to_pylist())
 
 
@@ -114,7 +118,7 @@ def _texts(name: str, array: pa.Array) -> Iterator[tuple[str, pa.Array]]:
 
 def search_json(body: bytes, matches: Matches) -> None:
     """Search a JSON document, or JSON lines like Delta's log. Search unparsable lines as bytes."""
-    text = body.decode(errors="replace")
+    _, _, text = decoded(body)
     if matches.search_json(text):
         return
     for line in text.splitlines():
@@ -151,10 +155,43 @@ def _search_cells(names: Sequence[str], rows: Iterable[Sequence[str]], matches: 
         matches.search_values(name, texts, of_name)
 
 
-def search_bytes(file: BinaryIO, matches: Matches, *, ids: bool = True) -> None:
-    """Search any file, 8 MB at a time. The chunks overlap by the longest term."""
-    before = b""
-    while chunk := file.read(_CHUNK_BYTES):
+def search_plain(name: str, file: BinaryIO, matches: Matches, whole_bytes: int | None) -> None:
+    """Search a file that is not packed, in the format that its name says: JSON, delimited text, Parquet, or bytes.
+
+    A file of more than ``whole_bytes`` is searched as bytes. The audience stage reads all of its folder as text.
+    """
+    is_json = name.endswith((".json", ".jsonl")) or "/_last_checkpoint" in name
+    is_csv, is_parquet = name.endswith(".csv") or name.startswith(LANDING), name.endswith(".parquet")
+    if not (is_json or is_csv or is_parquet):
+        search_bytes(file, matches)
+        return
+    body = file.read() if whole_bytes is None else file.read(whole_bytes)
+    if rest := file.read(1):
+        search_bytes(file, matches, begun=body + rest)
+        return
+    if is_json:
+        search_json(body, matches)
+    if is_parquet and body.startswith(_PARQUET):
+        search_parquet(pa.BufferReader(body), matches)
+    elif is_csv and not body.startswith(_PARQUET):
+        search_csv(name, body, matches)
+    elif not is_json:
+        matches.search_bytes(body)
+
+
+def search_bytes(file: BinaryIO, matches: Matches, *, ids: bool = True, begun: bytes = b"") -> None:
+    """Search any file, 8 MB at a time. The chunks overlap by the longest term. ``begun`` was read from it before.
+
+    What seems to be text with two bytes a character is searched as such too.
+    """
+    before, wide = b"", None
+    chunk = begun or file.read(_CHUNK_BYTES)
+    overlap = 2 * matches.terms.longest
+    while chunk:
+        wide = wide_encodings(chunk[:_HEAD_BYTES]) if wide is None else wide
         if content := (before + chunk).strip(b"\0"):  # engines preallocate their files
             matches.search_bytes(content, ids=ids)
-        before = chunk[-matches.terms.longest :]
+        for encoding in wide:
+            matches.search_bytes((before + chunk).decode(encoding, errors="ignore").encode(), ids=ids)
+        before = chunk[-overlap:]
+        chunk = file.read(_CHUNK_BYTES)

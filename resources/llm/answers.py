@@ -18,12 +18,16 @@ FOLDER = "llm/answers"
 
 @dataclass(frozen=True)
 class Claim:
-    """The right to send a request: the lease that pays, and the number of the attempt. ``etag`` is the object's."""
+    """The right to send a request: the lease that pays, and the number of the attempt. ``etag`` is the object's.
+
+    ``account_ids``: the accounts whose texts the request contains.
+    """
 
     id: str
     lease: str
     attempt: int
     etag: str = ""
+    account_ids: tuple[str, ...] = ()
 
     @property
     def call(self) -> str:
@@ -43,14 +47,17 @@ class Answers:
         if found is None:
             return None
         content: dict[str, Any] = json.loads(found.body)
+        account_ids = tuple(content.get("account_ids", ()))
         if "text" not in content:
-            return Claim(request_id, content["lease"], content["attempt"], found.etag)
-        return Answer(**{**content, "usage": Usage(**content["usage"]), "is_new": False})
+            return Claim(request_id, content["lease"], content["attempt"], found.etag, account_ids)
+        usage = Usage(**content["usage"])
+        return Answer(**{**content, "usage": usage, "is_new": False, "account_ids": account_ids})
 
     def claim(self, wanted: Claim, instead_of: Claim | None = None) -> bool:
         """Take the right to send a request, or take it over. Return False if another run was faster."""
         key = self._key(wanted.id)
-        body = json.dumps({"lease": wanted.lease, "attempt": wanted.attempt}).encode()
+        content = {"lease": wanted.lease, "attempt": wanted.attempt, "account_ids": wanted.account_ids}
+        body = json.dumps(content).encode()
         try:
             if instead_of is None:
                 at = self._store.create(key, body)
@@ -73,6 +80,7 @@ class Answers:
             "usage": vars(answer.usage),
             "usd": answer.usd,
             "value": answer.value,
+            "account_ids": answer.account_ids,
         }
         self._store.put(self._key(answer.id), json.dumps(content).encode())
 
@@ -99,3 +107,20 @@ def stored_answers(store: Store) -> Iterator[Answer]:
         found = Answers(store, asset).find(name)
         if isinstance(found, Answer):
             yield found
+
+
+def forget_account(store: Store, account_id: str) -> int:
+    """Delete every answer and claim that is about an account, and answers about nobody. Return their number.
+
+    An answer is paid again if it was not taken into a table yet and another account needs it. The ledger keeps what was
+    paid.
+    """
+    gone = []
+    for key in store.keys(f"{FOLDER}/"):
+        found = store.get(key)
+        content = json.loads(found.body) if found else {}
+        owners = content.get("account_ids", ())
+        if account_id in owners or ("text" in content and not owners):
+            gone.append(key)
+    store.delete(gone)
+    return len(gone)

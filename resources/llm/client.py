@@ -186,7 +186,7 @@ class Llm:
             if isinstance(found, Answer):
                 return found
             if self._spender is None:
-                return Claim(request_id, "", 1)
+                return Claim(request_id, "", 1, account_ids=tuple(request.account_ids))
             if found is not None and (known := self._resolve(self._spender, found)) is not None:
                 return known
             claim = self._reserve(self._spender, request_id, request, found)
@@ -202,7 +202,7 @@ class Llm:
         attempt = before.attempt + 1 if before else 1
         call = f"{request_id}.{attempt}"
         lease = spender.reserve(call, self._completions.prices.bound(request, spender.now()))
-        claim = Claim(request_id, lease, attempt)
+        claim = Claim(request_id, lease, attempt, account_ids=tuple(request.account_ids))
         try:
             is_ours = self.answers.claim(claim, before)
         except BaseException:
@@ -245,14 +245,19 @@ class Llm:
         return answer
 
     def fate(self, call: str, *, absent: bool = False) -> Record | None:
-        """Return how a call ended, by the provider's account; store its answer. For `Ledger.reconcile`.
+        """Return how a call ended, by the provider's account. For `Ledger.reconcile`.
+
+        Store its answer if the call still has its claim: without it, an account in the request was erased.
 
         ``absent``: a call that the provider does not have was not billed. Say so only when no call can be on its way.
         """
         request_id, _, attempt = call.rpartition(".")
-        found = self._completions.look_up(Claim(request_id, "", int(attempt)))
+        claim = self.answers.find(request_id)
+        account_ids = claim.account_ids if claim is not None else ()
+        found = self._completions.look_up(Claim(request_id, "", int(attempt), account_ids=account_ids))
         if found is not None:
-            self.answers.put(found[0])
+            if claim is not None:
+                self.answers.put(found[0])
             return found[1]
         return settled(call, Decimal(0), ABSENT) if absent else None
 

@@ -126,7 +126,11 @@ class Completions:
         choice = found["choices"][0]
         text, model = choice["message"]["content"] or "", found.get("model") or self.endpoint.model
         value = _parsed(text) if has_schema else None
-        answer = Answer(claim.id, text, choice["finish_reason"] or "", model, tokens, str(usd), value=value)
+        answer = Answer(
+            *(claim.id, text, choice["finish_reason"] or "", model, tokens, str(usd)),
+            value=value,
+            account_ids=claim.account_ids,
+        )
         record = settled(
             claim.call, usd, lane=Lane.LIVE.value, input_tokens=tokens.input_tokens, output_tokens=tokens.output_tokens
         )

@@ -1,17 +1,20 @@
 """The Dagster resource of the embedding model: the local encoder, or an endpoint."""
 
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import dagster as dg
 from pydantic import Field
 
 from resources.cpu import available_cores
-from resources.llm.embedding_endpoint import EndpointModel
-from resources.llm.endpoint import Endpoint
 from resources.models.embedder import EmbeddingModel, MiniLmModel
 from resources.models.minilm_graph import MAX_POSITIONS
 from resources.models.model_files import weights_folder
 from resources.models.tokenizer import WordPieceTokenizer
+
+if TYPE_CHECKING:  # importing the endpoints' client takes a second, which only those who have one should pay
+    from resources.llm.embedding_endpoint import EndpointModel, Form
+    from resources.llm.endpoint import Endpoint
 
 
 class EmbedderResource(dg.ConfigurableResource["EmbedderResource"]):
@@ -35,6 +38,10 @@ class EmbedderResource(dg.ConfigurableResource["EmbedderResource"]):
     endpoint_model: str = Field(default="", description="The model's name there; it names the vectors' generation.")
     endpoint_api_key: str = Field(default="", repr=False, description="Sent as a bearer token, if set.")
     endpoint_requests: int = Field(default=8, ge=1, description="Concurrent requests.")
+    endpoint_inputs: int = Field(default=32, ge=1, description="Most texts in a request; 32 is TEI's limit.")
+    endpoint_dimensions: int = Field(default=0, ge=0, description="Length of vectors to ask for; 0 means the model's.")
+    endpoint_query_prefix: str = Field(default="", description="Put before each query.")
+    endpoint_passage_prefix: str = Field(default="", description="Put before each text of a post.")
 
     def model(self) -> EmbeddingModel:
         """Return the open model.
@@ -44,8 +51,14 @@ class EmbedderResource(dg.ConfigurableResource["EmbedderResource"]):
         """
         if not self.endpoint_url:
             return _open_model(self.threads or available_cores(), self.batch_tokens or None)
+        from resources.llm.embedding_endpoint import Form
+        from resources.llm.endpoint import Endpoint
+
         endpoint = Endpoint(self.endpoint_url, self.endpoint_model, self.endpoint_api_key)
-        return _open_endpoint(endpoint, self.endpoint_requests, self.batch_tokens or None)
+        form = Form(
+            self.endpoint_inputs, self.endpoint_dimensions, self.endpoint_query_prefix, self.endpoint_passage_prefix
+        )
+        return _open_endpoint(endpoint, self.endpoint_requests, self.batch_tokens or None, form)
 
 
 # Dagster copies a resource for every step: a model stored in the resource would be opened again by each.
@@ -55,6 +68,8 @@ def _open_model(threads: int, batch_tokens: int | None) -> MiniLmModel:
 
 
 @lru_cache(maxsize=1)
-def _open_endpoint(endpoint: Endpoint, requests: int, batch_tokens: int | None) -> EndpointModel:
+def _open_endpoint(endpoint: "Endpoint", requests: int, batch_tokens: int | None, form: "Form") -> "EndpointModel":
+    from resources.llm.embedding_endpoint import EndpointModel
+
     tokenizer = WordPieceTokenizer(weights_folder(), MAX_POSITIONS)
-    return EndpointModel(endpoint, tokenizer, requests=requests, request_tokens=batch_tokens)
+    return EndpointModel(endpoint, tokenizer, requests=requests, request_tokens=batch_tokens, form=form)

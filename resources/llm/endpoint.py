@@ -1,21 +1,33 @@
 """An OpenAI-compatible endpoint: its address, its client, and what a failure says about money and another attempt."""
 
+import re
 from dataclasses import dataclass, field
 from enum import Enum
-from urllib.parse import urlsplit
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import httpx2
 import openai
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from resources.errors import CippusError, InputError, PermanentFailure, TransientFailure
+from resources.llm.redirects import REDIRECTS, SameHostRedirects
 
 TIMEOUT = httpx2.Timeout(120.0, connect=10.0)
 MAX_WAIT_SECONDS = 30.0
 _SHOWN_CHARACTERS = 300
 # TEI answers 424 when its backend failed; proxies answer 425, 520 to 524 and 529 when a server is not ready.
 TRANSIENT = frozenset((408, 409, 424, 425, 429, 500, 502, 503, 504, *range(520, 525), 529))
-_TOO_LARGE, _BAD_REQUEST = 413, frozenset((400, 422))
+_TOO_LARGE, _TOO_MANY, _BAD_REQUEST = 413, 429, frozenset((400, 422))
+_TELLS_A_LIMIT = re.compile(
+    r"batch|too (?:many|long|large|big)|maximum|at most|exceed|context length|larger than|longer than|number of inputs",
+    re.IGNORECASE,
+)
+"""What servers write with 400 or 422 about a request with too many or too long inputs; TEI alone answers 413."""
+_QUOTA_EXHAUSTED = re.compile(
+    r"insufficient[_ ]quota|exceeded your current quota|billing_hard_limit|credit balance|out of credits", re.IGNORECASE
+)
+"""What providers write with 429 when an account has no money left: waiting does not help."""
 _NOT_BILLED = frozenset((409, 425, 429))
 """Transient statuses that refuse a request before it is worked on. After the others it may have been billed."""
 
@@ -48,6 +60,10 @@ class RequestTooLargeError(BadRequestError):
     """A request has more texts or tokens than the endpoint accepts; half of them may be accepted."""
 
 
+class QuotaExhaustedError(PermanentEndpointError):
+    """The account has no quota or money left. Somebody must raise it."""
+
+
 class Billing(Enum):
     """Whether a failed request may have been billed."""
 
@@ -76,8 +92,9 @@ RETRY = Retrying(
 class Endpoint:
     """The address of an endpoint, and the model to request there. ``kind`` names it in errors.
 
-    ``url`` is the part before ``/chat/completions`` or ``/embeddings``, such as ``http://host:8080/v1``. Raises
-    EndpointSettingError for an invalid address, without a model, or for a key that no header can carry.
+    ``url`` is the part before ``/chat/completions`` or ``/embeddings``, such as ``http://host:8080/v1``. A query, such
+    as ``?api-version=2024-10-21``, is sent with every request. Raises EndpointSettingError for an invalid address,
+    without a model, or for a key that no header can carry.
     """
 
     url: str
@@ -103,22 +120,30 @@ class Endpoint:
 
     def client(self, connections: int) -> openai.OpenAI:
         """Return a client without retries. Close it, or use it as a context manager."""
+        query = dict(parse_qsl(urlsplit(self.url).query))
+        headers: dict[str, Any] = {"OpenAI-Organization": openai.Omit(), "OpenAI-Project": openai.Omit()}
+        if "api-version" in query and self.api_key:
+            headers["api-key"] = self.api_key  # Azure reads its keys from there
+        limits = httpx2.Limits(max_connections=connections)
+        # A proxy or .netrc of the machine must not see texts or keys.
+        transport = self.transport or httpx2.HTTPTransport(limits=limits, trust_env=False)
         return openai.OpenAI(
-            base_url=self.url,
+            base_url=self.base,
             api_key=self.api_key or "none",  # the SDK requires one; a server without keys ignores it
-            default_headers={"OpenAI-Organization": openai.Omit(), "OpenAI-Project": openai.Omit()},  # type: ignore[dict-item]
+            default_headers=headers,
+            default_query=query,
             max_retries=0,
-            http_client=httpx2.Client(
-                timeout=TIMEOUT,
-                limits=httpx2.Limits(max_connections=connections),
-                trust_env=False,  # a proxy or .netrc of the machine must not see texts or keys
-                transport=self.transport,
-            ),
+            http_client=httpx2.Client(timeout=TIMEOUT, trust_env=False, transport=SameHostRedirects(transport)),
         )
+
+    @property
+    def base(self) -> str:
+        """The address without its query, which may hold a key."""
+        return self.url.partition("?")[0].rstrip("/")
 
     def failure(self, path: str, error: openai.OpenAIError) -> tuple[EndpointError, Billing]:
         """Return the error to raise for one of the SDK's, and whether the request may have been billed."""
-        url = f"{self.url.rstrip('/')}/{path}"
+        url = f"{self.base}/{path}"
         if isinstance(error, openai.APIStatusError):
             return self._refusal(url, error)
         if isinstance(error, openai.APIConnectionError):
@@ -134,8 +159,13 @@ class Endpoint:
         if self.api_key:
             shown = shown.replace(self.api_key, "[key]")
         message = f"{url} answered {status} {reason} for {self.model}: {shown!r}."
-        if status == _TOO_LARGE:
+        if status in REDIRECTS:
+            target = error.response.headers.get("Location", "").partition("?")[0]
+            message = f"{message} It redirects to {target!r}, another host; set that address if it may have the key."
+        if status == _TOO_LARGE or (status in _BAD_REQUEST and _TELLS_A_LIMIT.search(error.response.text)):
             return RequestTooLargeError(message), Billing.NO
+        if status == _TOO_MANY and _QUOTA_EXHAUSTED.search(error.response.text):
+            return QuotaExhaustedError(f"{message} Its quota is exhausted: raise it, then run again."), Billing.NO
         if status in _BAD_REQUEST:
             return BadRequestError(message), Billing.NO
         if status not in TRANSIENT:

@@ -25,6 +25,8 @@ class Request:
     """What to ask a model. Equal requests have equal ids, and are paid once.
 
     ``schema``: JSON schema that the answer must follow. ``prompt_version``: change it to ask the same again.
+    ``account_ids``: the accounts whose texts it contains. The erasure of one of them deletes the answer. An answer to
+    a request without them is deleted by every erasure, because nobody knows whose texts it was made of.
     """
 
     messages: Sequence[Message]
@@ -33,6 +35,7 @@ class Request:
     temperature: float = 0.0
     seed: int = 0
     prompt_version: str = "1"
+    account_ids: Sequence[str] = ()
 
     def body(self, model: str) -> dict[str, Any]:
         """Return the body of a chat completion."""
@@ -50,7 +53,8 @@ class Request:
 
     def id(self, model: str) -> str:
         """Return the id: 32 hex digits of everything that the answer depends on."""
-        content = json.dumps([self.prompt_version, self.body(model)], sort_keys=True, ensure_ascii=False)
+        parts = [self.prompt_version, self.body(model), *([sorted(self.account_ids)] if self.account_ids else [])]
+        content = json.dumps(parts, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(content.encode()).hexdigest()[:32]
 
     def most(self) -> Usage:
@@ -77,6 +81,7 @@ class Answer:
     usd: str
     is_new: bool = field(default=True, compare=False)
     value: Any = None
+    account_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

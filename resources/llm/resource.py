@@ -1,17 +1,19 @@
 """The Dagster resource of the language model."""
 
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from dagster import ConfigurableResource
 from pydantic import Field
 
 from resources.errors import InputError
 from resources.llm.answers import Answers
-from resources.llm.client import Llm
-from resources.llm.completions import Completions, Prices
-from resources.llm.endpoint import Endpoint
 from resources.llm.rate_limit import RateLimit
 from resources.spend.resource import SpendResource
+
+if TYPE_CHECKING:  # importing the endpoints' client takes a second, which only those who have one should pay
+    from resources.llm.client import Llm
+    from resources.llm.completions import Prices
 
 
 class NoLlmError(InputError):
@@ -31,16 +33,22 @@ class LlmResource(ConfigurableResource["LlmResource"]):
     tokens_per_minute: int = Field(default=0, ge=0, description="0 means no limit.")
     stored: str = Field(default="off", description="`on` if the endpoint keeps completions.")
 
-    def prices(self) -> Prices:
+    def prices(self) -> "Prices":
         """Return where the model's price comes from. Raises UnknownPriceError."""
+        from resources.llm.completions import Prices
+
         book = self.spend.price_book()
         return Prices(book, self.provider or book.provider_of(self.url), self.model)
 
-    def open(self, run: str, asset: str) -> Llm:
+    def open(self, run: str, asset: str) -> "Llm":
         """Return the model for a run of an asset, a context manager.
 
         Raises NoLlmError without an endpoint, UnknownPriceError for a model without a price, and NoCeilingError.
         """
+        from resources.llm.client import Llm
+        from resources.llm.completions import Completions
+        from resources.llm.endpoint import Endpoint
+
         if not self.url:
             raise NoLlmError("CIPPUS_LLM_URL is not set; set it and CIPPUS_LLM_MODEL to ask a language model.")
         endpoint = Endpoint(self.url, self.model, self.api_key, kind="LLM")

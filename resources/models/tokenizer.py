@@ -1,5 +1,6 @@
 """The encoder's tokenizer, and batches of texts of similar length."""
 
+import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -23,6 +24,8 @@ class WordPieceTokenizer:
         self.max_tokens = max_tokens
         description = verified(folder / "tokenizer.json").read_text(encoding="utf-8")
         self._whole = Tokenizer.from_str(description)
+        self._unknown = self._whole.token_to_id("[UNK]")
+        self._spaces = _Spaces(self._whole)
         self._whole.no_padding()
         self._whole.no_truncation()
         self._truncating = Tokenizer.from_str(description)
@@ -43,10 +46,47 @@ class WordPieceTokenizer:
             for encoding in self._whole.encode_batch(part, add_special_tokens=False):
                 yield encoding.offsets
 
+    def without_unknown_symbols(self, texts: Sequence[str]) -> list[str]:
+        """Return texts of the same length with spaces for symbols, such as emoji, that are no tokens.
+
+        The tokenizer does not part a symbol from a word: with one that is no token, the word is unknown too.
+        """
+        return [text if text.isascii() else text.translate(self._spaces) for text in texts]
+
+    def known_shares(self, texts: Sequence[str]) -> list[float]:
+        """Return the share of each text's letters and digits that are in known tokens; 0 without any."""
+        shares = []
+        for part in _slices(texts):
+            for text, encoding in zip(part, self._whole.encode_batch(part, add_special_tokens=False), strict=True):
+                spans = zip(encoding.ids, encoding.offsets, strict=True)
+                unknown = sum(_letters(text[start:end]) for id_, (start, end) in spans if id_ == self._unknown)
+                shares.append(1 - unknown / total if (total := _letters(text)) else 0.0)
+        return shares
+
     def token_ids(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
         """Return the ids of each text's tokens, with special tokens, cut off at ``max_tokens``."""
         encodings = (self._truncating.encode_batch_fast(part) for part in _slices(texts))
         return [np.array(encoding.ids, dtype=np.int32) for part in encodings for encoding in part]
+
+
+class _Spaces(dict[int, int]):
+    """Code point → a space for a symbol that the tokenizer does not know, else the code point; filled as needed."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        super().__init__()
+        self._tokenizer = tokenizer
+
+    def __missing__(self, code: int) -> int:
+        character = chr(code)
+        # Cn is a symbol of a later Unicode than Python's; Me is the box around a digit.
+        is_symbol = not character.isascii() and unicodedata.category(character) in ("So", "Sm", "Sc", "Sk", "Me", "Cn")
+        is_known = all(self._tokenizer.token_to_id(token) is not None for token in (character, f"##{character}"))
+        self[code] = ord(" ") if is_symbol and not is_known else code
+        return self[code]
+
+
+def _letters(text: str) -> int:
+    return sum(map(str.isalnum, text))
 
 
 def length_batches(lengths: NDArray[np.int32], batch_tokens: int, max_texts: int | None = None) -> Iterator[list[int]]:

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from resources.errors import PermanentFailure
 from resources.local_stack import EmbeddedStack
-from resources.s3 import usage, write_verifier
+from resources.s3 import conditions, usage, write_verifier
 from resources.s3.governor.process import Governor
 from resources.s3.options import ATTEMPTS, GovernorConfig, Route
 
@@ -254,6 +254,8 @@ class S3Resource(ConfigurableResource):  # type: ignore[type-arg]
 
     def put(self, key: str, body: bytes, *, if_absent: bool = False) -> bool:
         """Write an object. With ``if_absent``, return False if the key already exists, and write nothing."""
+        if if_absent:
+            self.require_condition("IfNoneMatch")
         condition: dict[str, Any] = {"IfNoneMatch": "*"} if if_absent else {}
         try:
             self.client.put_object(Bucket=self.bucket, Key=key, Body=body, **condition)
@@ -262,6 +264,10 @@ class S3Resource(ConfigurableResource):  # type: ignore[type-arg]
                 return False
             raise
         return True
+
+    def require_condition(self, condition: conditions.Condition) -> None:
+        """Raise IgnoredConditionError unless S3 honours this condition of a write."""
+        conditions.require(self.client, self.connection.endpoint_url, self.bucket, condition)
 
     def get_json(self, key: str) -> Any:
         """Return an object parsed as JSON, None if it does not exist. Raises DamagedObjectError."""
@@ -282,10 +288,8 @@ class S3Resource(ConfigurableResource):  # type: ignore[type-arg]
     def delete_versions(self, objects: "Sequence[ObjectIdentifierTypeDef]") -> None:
         """Delete objects or versions of objects, 1,000 a request. Raises OSError for the first failure."""
         for start in range(0, len(objects), 1000):
-            answer = self.client.delete_objects(
-                Bucket=self.bucket,
-                Delete={"Objects": objects[start : start + 1000], "Quiet": True},
-            )
+            some = objects[start : start + 1000]
+            answer = self.client.delete_objects(Bucket=self.bucket, Delete={"Objects": some, "Quiet": True})
             for failure in answer.get("Errors", []):
                 raise OSError(f"{self.uri(failure.get('Key', ''))} could not be deleted: {failure.get('Code')}")
 

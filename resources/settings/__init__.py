@@ -9,11 +9,15 @@ from resources.settings.erasure import ErasureSettings
 from resources.settings.general import (
     Environment,
     GeneralSettings,
+    LogFormat,
     bucket_count,
+    dagster_home,
     environment,
     home,
+    log_format,
     writable_home,
 )
+from resources.settings.production import require_production_variables
 from resources.settings.s3 import LakeSettings, S3Settings, go_without_governor, is_governed
 from resources.settings.source import (
     RdsExportSettings,
@@ -33,6 +37,7 @@ __all__ = [
     "GeneralSettings",
     "LakeSettings",
     "LlmSettings",
+    "LogFormat",
     "QdrantSettings",
     "RdsExportSettings",
     "RedshiftSettings",
@@ -42,11 +47,14 @@ __all__ = [
     "bucket_count",
     "ceiling_usd",
     "clock_skew_seconds",
+    "dagster_home",
     "environment",
     "go_without_governor",
     "home",
     "is_governed",
+    "log_format",
     "old_transaction_seconds",
+    "require_production_variables",
     "variables",
     "writable_home",
 ]

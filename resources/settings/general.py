@@ -20,6 +20,13 @@ class Environment(StrEnum):
     PRODUCTION = "production"
 
 
+class LogFormat(StrEnum):
+    """How a run logs; `CIPPUS_LOG_FORMAT` selects it."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
 def _power_of_two(number: int) -> int:
     if number < 1 or number.bit_count() != 1:
         raise ValueError(number)
@@ -40,12 +47,25 @@ class GeneralSettings(Settings):
     home: Path = variable(
         "CIPPUS_HOME", "Folder of the embedded stack's data and of the local Dagster instance.", Path(".cippus")
     )
+    dagster_home: Path | None = variable(
+        "DAGSTER_HOME",
+        "Folder of the deployed Dagster instance's `dagster.yaml`, which `cippus doctor` reads in production.",
+        None,
+        must_be="a folder",
+        shown="not set",
+    )
     buckets: Annotated[int, AfterValidator(_power_of_two)] | None = variable(
         "CIPPUS_BUCKETS",
         "Number of account buckets, a power of two.",
         None,
         must_be="a power of two",
         shown="8; 64 in production",
+    )
+    log_format: LogFormat = variable(
+        "CIPPUS_LOG_FORMAT",
+        "`json`: assets also write each message as a line of JSON to stderr, with run, asset and bucket.",
+        LogFormat.TEXT,
+        must_be="text or json",
     )
 
 
@@ -54,9 +74,19 @@ def environment() -> Environment:
     return GeneralSettings.read().environment
 
 
+def log_format() -> LogFormat:
+    """Return the format of a run's logs. Raise InputError for an unknown one."""
+    return GeneralSettings.read().log_format
+
+
 def home() -> Path:
     """Return the folder of this machine's Cippus data, as an absolute path."""
     return GeneralSettings.read().home.resolve()
+
+
+def dagster_home() -> Path | None:
+    """Return the folder of the deployed Dagster instance, None where none is set."""
+    return GeneralSettings.read().dagster_home
 
 
 def writable_home() -> Path:

@@ -42,6 +42,29 @@ class EmbeddingSettings(Settings):
         8,
         must_be="a number of requests, at least 1",
     )
+    endpoint_inputs: Annotated[int, Field(ge=1)] = variable(
+        "CIPPUS_EMBEDDINGS_INPUTS",
+        "Most texts in a request to the endpoint. When it refuses so many, fewer are sent.",
+        32,
+        must_be="a number of texts, at least 1",
+    )
+    endpoint_dimensions: Count = variable(
+        "CIPPUS_EMBEDDINGS_DIMENSIONS",
+        "Length of the vectors to ask the endpoint for, as a part of the generation's name.",
+        0,
+        must_be="a number of dimensions",
+        shown="the model's own",
+    )
+    endpoint_query_prefix: str = variable(
+        "CIPPUS_EMBEDDINGS_QUERY_PREFIX",
+        "Text before each query, such as `query: ` for e5; write a blank at its end.",
+        shown="none",
+    )
+    endpoint_passage_prefix: str = variable(
+        "CIPPUS_EMBEDDINGS_PASSAGE_PREFIX",
+        "Text before each post, such as `passage: ` for e5; write a blank at its end.",
+        shown="none",
+    )
     threads: Count = variable(
         "CIPPUS_EMBEDDER_THREADS",
         "Number of threads of the local encoder.",

@@ -9,6 +9,8 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import class_row
 
+from resources.plain_text import plain
+
 _OLDEST: LiteralString = """
 SELECT coalesce(pid, 0) AS pid, coalesce(usename, '') AS user, coalesce(application_name, '') AS application,
   coalesce(state, backend_type, 'hidden') AS state, xact_start AS since
@@ -36,16 +38,17 @@ class OpenTransaction:
 
     def describe(self) -> str:
         """Return who holds it and since when."""
-        whose = f"user {self.user}, application {self.application or 'without a name'}"
+        whose = f"user {plain(self.user)}, application {plain(self.application or 'without a name')}"
         at = f"since {self.since:%Y-%m-%d %H:%M:%S %Z}"
         if not self.pid:
-            return f"prepared transaction {self.application!r} of user {self.user}, {at}"
+            return f"prepared transaction {self.application!r} of user {plain(self.user)}, {at}"
         return f"process {self.pid}, {whose}, {self.state}, {at}"
 
     @property
     def remedy(self) -> str:
         """Return the statement that ends it."""
-        return f"SELECT pg_terminate_backend({self.pid})" if self.pid else f"ROLLBACK PREPARED '{self.application}'"
+        name = plain(self.application).replace("'", "''")
+        return f"SELECT pg_terminate_backend({self.pid})" if self.pid else f"ROLLBACK PREPARED '{name}'"
 
 
 def oldest_transaction(connection: "psycopg.Connection[Any]") -> OpenTransaction | None:

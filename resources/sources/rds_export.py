@@ -127,6 +127,9 @@ class RdsExportResource(ConfigurableResource):  # type: ignore[type-arg]
     def _info(self, export_id: str, root: str) -> ExportInfo:
         file = f"export_info_{export_id}.json"
         value = self._at.get_json(f"{root}{file}")
+        if value is None and export_id not in (listed := self.listed()):
+            known = f"the last ones there are {', '.join(listed[-5:])}" if listed else "no export is there"
+            raise ExportUnusableError(f"There is no export {export_id} in {self.location}: {known}.")
         if value is None:
             raise ExportNotReadyError(
                 f"Export {export_id} has no {file} yet: it is still being written, or the folder is not an export."

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 from uuid import uuid4
@@ -83,13 +83,16 @@ class RedshiftResource(ConfigurableResource):  # type: ignore[type-arg]
         return DataApi(client, target, self.deadline_seconds, self.poll_seconds)
 
     def safe_high_water_mark(self) -> datetime:
-        """Return now, less the configured lag behind the source. Raise RedshiftSettingError if the lag is not set."""
+        """Return the warehouse's now, less the configured lag behind the source.
+
+        Raise RedshiftSettingError if the lag is not set.
+        """
         if self.lag_seconds <= 0:
             raise RedshiftSettingError(
                 "The lag of Redshift behind its source is not known, so rows that arrive late would be missed; set "
                 "CIPPUS_REDSHIFT_LAG_SECONDS to more than the longest delay of its load."
             )
-        return datetime.now(UTC) - timedelta(seconds=self.lag_seconds)
+        return self._api.now() - timedelta(seconds=self.lag_seconds)
 
     def columns(self, table: str) -> Mapping[str, str]:
         """Return column → Redshift type; empty if the table does not exist."""

@@ -2,7 +2,9 @@
 
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
+from uuid import uuid4
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -12,6 +14,8 @@ _FINISHED, _FAILED, _ABORTED = "FINISHED", "FAILED", "ABORTED"
 _SLOWEST_POLL_SECONDS = 10.0
 _BACK_OFF = 1.5
 _BUSY = ("ActiveStatementsExceededException", "ActiveSessionsExceededException", "InternalServerException")
+_NOW = "SELECT extract(epoch FROM getdate()::timestamptz)::varchar(32)"
+"""getdate() is in the session's time zone, and the cast reads it so."""
 _PASSING = (
     *("slowdown", "serializable isolation", "could not connect", "disk full", "internal error", "status 503"),
     "unload destination on s3 is not empty",
@@ -47,8 +51,8 @@ class DataApi:
     deadline_seconds: float
     poll_seconds: float
 
-    def run(self, sql: str, token: str) -> None:
-        """Run a statement to its end. Repeated calls with the same token run it once.
+    def run(self, sql: str, token: str) -> str:
+        """Run a statement to its end, and return its id. Repeated calls with the same token run it once.
 
         Raise RedshiftRefusedError, or RedshiftUnavailableError, also after the deadline, when the statement is
         cancelled. A failed API call raises a DataApi error; a retry with the same token finds the statement again.
@@ -66,6 +70,17 @@ class DataApi:
                 )
             time.sleep(pause)
             pause = min(pause * _BACK_OFF, _SLOWEST_POLL_SECONDS)
+        return str(statement)
+
+    def now(self) -> datetime:
+        """Return the warehouse's time, which this host's clock may not agree with."""
+        statement = self.run(_NOW, uuid4().hex)
+        records = self._call("get_statement_result", Id=statement).get("Records", [])
+        try:
+            [[value]] = records
+            return datetime.fromtimestamp(float(value["stringValue"]), UTC)
+        except (ValueError, KeyError, TypeError, OverflowError, OSError):
+            raise RedshiftRefusedError(f"Redshift answered {str(records)[:100]} where its time was expected.") from None
 
     def columns(self, schema: str, table: str) -> dict[str, str]:
         """Return column → Redshift type, in the table's order; empty if the table does not exist."""

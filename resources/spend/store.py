@@ -70,10 +70,12 @@ class S3Store:
 
     def create(self, key: str, body: bytes) -> dt.datetime | None:
         """Write an object that must not exist. Return S3's time, None if it exists."""
+        self._s3.require_condition("IfNoneMatch")
         return self._write(key, body, IfNoneMatch="*")
 
     def replace(self, key: str, body: bytes, etag: str) -> dt.datetime | None:
         """Write an object that must still have an entity tag. Return S3's time, None if it has another."""
+        self._s3.require_condition("IfMatch")
         return self._write(key, body, IfMatch=etag)
 
     def put(self, key: str, body: bytes) -> None:

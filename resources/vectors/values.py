@@ -81,8 +81,9 @@ class SparseVector:
 class IndexPoint:
     """One chunk in the index: ``id`` a UUID, ``dense`` float32 (dimension,), ``payload`` JSON values.
 
-    Engines store ``dense`` at unit length. Other writers may damage a collection: a point that was read may have an
-    empty or non-finite dense vector, so that it can be found and repaired.
+    Engines store ``dense`` at unit length, and nothing for zeros: the model could not read the text. Other writers may
+    damage a collection: a point that was read may have an empty or non-finite dense vector, so that it can be found
+    and repaired.
     """
 
     id: str

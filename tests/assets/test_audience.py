@@ -11,6 +11,7 @@ from dagster import DagsterInstance, materialize
 
 from assets import audience, dropped_files
 from assets.audience import DEMOGRAPHICS, LANDING, REPORTS
+from assets.framework.reporting import run_totals
 from assets.lake import LAKE_ACCOUNTS
 from assets.quarantine import QUARANTINE, rows
 from assets.transforms.source.arrivals import digest
@@ -52,12 +53,7 @@ class Stage:
             done = materialize(
                 [*(assets or (*audience.ASSETS, rows))], resources=resources, instance=self._instance, tags=tags
             )
-        return {
-            event.asset_key.to_user_string() if event.asset_key else "": {
-                name: value.value for name, value in event.materialization.metadata.items()
-            }
-            for event in done.get_asset_materialization_events()
-        }
+        return {key: {name: value.value for name, value in totals.items()} for key, totals in run_totals(done).items()}
 
     def drop(self, name: str, text: str) -> None:
         self.s3.put(f"{LANDING}{name}", text.encode())

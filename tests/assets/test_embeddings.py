@@ -9,10 +9,13 @@ import polars as pl
 import pytest
 from numpy.typing import NDArray
 
-from assets import embeddings
+from assets import embeddings, verticals
 from assets.corpus import CHUNKS
 from assets.embeddings import VECTORS, MissingVectorError, with_vectors
+from assets.framework.reporting import run_totals
 from assets.transforms.text.corpus import content_hash
+from pipelines.checks.embeddings import vectors_unit_length
+from pipelines.checks.verticals import every_item_scored
 from resources.delta.state import LedgerResource
 from resources.delta.table import LakeResource
 from resources.s3.client import S3Resource
@@ -50,9 +53,8 @@ def run(s3: S3Resource, embedding: Embedding, *buckets: int) -> Mapping[str, int
     first, last = str(min(buckets or (0,))), str(max(buckets or (0,)))
     tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
     result = dg.materialize([embeddings.vectors], resources=resources, tags=tags)
-    [event] = result.get_asset_materialization_events()[-1:]
-    assert event.materialization
-    metadata = {name: value.value for name, value in event.materialization.metadata.items()}
+    [totals] = run_totals(result).values()
+    metadata = {name: value.value for name, value in totals.items()}
     return {name: value for name, value in metadata.items() if isinstance(value, int)}
 
 
@@ -222,3 +224,31 @@ def test_a_missing_vector_is_named(lake: LakeResource) -> None:
         with_vectors(lake, 3, rows, CountingEmbedder())
     _, none = with_vectors(lake, 3, rows.clear(), CountingEmbedder())
     assert none.shape == (0, 384)
+
+
+@pytest.mark.filterwarnings("ignore:InitResourceContext.dagster_run is deprecated:DeprecationWarning")
+def test_a_text_that_the_model_cannot_read_has_no_vector_and_no_score(
+    lake: LakeResource, s3: S3Resource, embedding: Embedding
+) -> None:
+    resource, model = embedding
+    model.unreadable |= {"สวัสดี", "🍕", "ราตรีสวัสดิ์"}
+    posts = {"p1": "สวัสดี", "p2": "a text", "p3": "🍕", "p4": "ราตรีสวัสดิ์"}
+    rows = chunks(posts).with_columns(post_id="point_id", account_id=pl.lit("a"), text_hash="content_hash")
+    lake.append(CHUNKS, rows.with_columns(pl.when(pl.col("post_id") == "p4").then(pl.lit("b")).otherwise("account_id")))
+    report = run(s3, embedding, 0)
+    assert (report["embedded"], report["unreadable"]) == (1, 3)
+    assert model.embedded == {"a text": 1}
+    vectors = held(lake, 0)
+    assert {text for text in posts.values() if not any(vectors[content_hash(text)])} == model.unreadable
+    assert run(s3, embedding, 0).get("unreadable", 0) == 0, "it is looked at once"
+    ledger = LedgerResource(s3=s3)
+    dg.materialize(
+        [verticals.scores],
+        resources={"lake": lake, "ledger": ledger, "embedder": resource},
+        tags={"dagster/asset_partition_range_start": "0", "dagster/asset_partition_range_end": "0"},
+    )
+    assert set(lake.scan(verticals.SCORES, 0).collect()["item_id"]) == {"p2", "a"}
+    for check in (vectors_unit_length, every_item_scored):
+        result = check.op.compute_fn.decorated_fn(lake=lake, embedder=resource)  # type: ignore[union-attr]
+        assert result.passed
+        assert result.metadata.get("unreadable", dg.IntMetadataValue(3)) == dg.IntMetadataValue(3)

@@ -25,6 +25,7 @@ BENCHES = {
     "overhead": "tests.benchmarks.overhead",
     "chaos": "tests.chaos.bench",
     "fuzz": "tests.benchmarks.fuzz",
+    "hostile": "tests.benchmarks.hostile",
     "interleavings": "tests.benchmarks.interleavings",
     "spend": "tests.benchmarks.spend",
     "signals": "tests.benchmarks.signals",

@@ -22,6 +22,7 @@ from tests.docs.definitions import assets_by_group, checks_by_group, commands, o
 from tests.docs.texts import ROOT, names, table_rows
 
 GENERATED = reference.pages()
+GRAPH = defs.resolve_asset_graph()
 
 
 def test_cippus_commands_are_the_commands() -> None:
@@ -79,6 +80,20 @@ def test_every_asset_has_its_description_columns_and_checks() -> None:
         rows = table_rows(section, "check") if checks else []
         assert {names(row[0])[0] for row in rows} == checks, name
         assert all(row[1] for row in rows), name
+
+
+def test_the_lineage_of_each_column_is_drawn() -> None:
+    sections = {part.partition("\n")[0]: part for part in re.split(r"^##+ ", GENERATED["assets"], flags=re.MULTILINE)}
+    for key in GRAPH.get_all_asset_keys():
+        lineage = GRAPH.get(key).metadata.get("dagster/column_lineage")
+        drawing = re.search(r"<svg.*</svg>", sections[key.to_user_string()])
+        assert (drawing is None) == (lineage is None), key
+        if drawing and lineage:
+            texts = re.findall(r"<text[^>]*>([^<]*)</text>", drawing[0])
+            sources = {f"{dep.asset_key.to_user_string()}.{dep.column_name}" for deps in lineage.deps_by_column.values()
+                       for dep in deps}  # fmt: skip
+            assert sorted(texts) == sorted([*sources, *lineage.deps_by_column]), key
+            assert drawing[0].count("<path") == sum(map(len, lineage.deps_by_column.values())), key
 
 
 def test_variables_are_the_declared_ones() -> None:

@@ -33,13 +33,15 @@ class FakeTokenizer(WordPieceTokenizer):
 
 
 class CountingEmbedder(MiniLmModel):
-    """``embedded`` counts every text that was embedded, ``calls`` the calls of ``embed`` that were read."""
+    """``embedded`` counts every text that was embedded, ``calls`` the calls of ``embed`` that were read. It cannot read
+    the texts in ``unreadable``."""
 
     name = "fake@1"
 
     def __init__(self, batch_size: int = 100) -> None:
         self.embedded: Counter[str] = Counter()
         self.calls = 0
+        self.unreadable = set[str]()
         self._batch_size = batch_size
         self.tokenizer = FakeTokenizer()
 
@@ -50,6 +52,12 @@ class CountingEmbedder(MiniLmModel):
             indices = longest_first[first : first + self._batch_size]
             self.embedded.update(texts[index] for index in indices)
             yield indices, np.stack([self.vector(texts[index]) for index in indices])
+
+    def legible(self, texts: Sequence[str]) -> list[str]:
+        return list(texts)
+
+    def can_read(self, texts: Sequence[str]) -> list[bool]:
+        return [text not in self.unreadable for text in texts]
 
     def vector(self, text: str) -> NDArray[np.float32]:
         """The unit vector (384,) of a text."""

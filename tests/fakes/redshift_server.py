@@ -5,9 +5,10 @@ import io
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from typing import Any
@@ -69,6 +70,7 @@ class Redshift:
     cancelled: list[str] = field(default_factory=list)
     statements: dict[str, Statement] = field(default_factory=dict)
     tokens: dict[str, str] = field(default_factory=dict)
+    time: Callable[[], str] = lambda: str(datetime.now(UTC).timestamp())
     lock: threading.Lock = field(default_factory=threading.Lock)
     numbers: Iterator[int] = field(default_factory=count)
 
@@ -114,6 +116,10 @@ class Redshift:
             **({"Error": statement.error} if statement.error else {}),
         }
 
+    def _GetStatementResult(self, asked: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        assert self.statements[asked["Id"]].status == "FINISHED"
+        return {"Records": [[{"stringValue": self.time()}]], "TotalNumRows": 1}
+
     def _CancelStatement(self, asked: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
         self.cancelled.append(asked["Id"])
         return {"Status": True}
@@ -138,6 +144,8 @@ class Redshift:
         return dict(rows)
 
     def _run(self, sql: str) -> Statement:
+        if sql == "SELECT extract(epoch FROM getdate()::timestamptz)::varchar(32)":
+            return Statement("FINISHED", "")
         found = _UNLOAD.fullmatch(sql)
         if found is None:
             return Statement("FAILED", f"ERROR: syntax error at or near {sql[:20]!r}")

@@ -55,11 +55,12 @@ def test_the_index_stops_before_the_disk_is_full_and_goes_on_afterwards(disk: li
 
 def test_any_failure_on_a_full_disk_is_that_the_disk_is_full(disk: list[int], home: Path) -> None:
     def fail() -> None:
-        with stopping_unless_transient():
+        with stopping_unless_transient(0):
             raise TransientFailure("S3 answered InternalError.")
 
-    with pytest.raises(TransientFailure):
+    with pytest.raises(Failure, match=r"S3 answered InternalError\.") as transient:
         fail()
+    assert transient.value.allow_retries
     disk[0] = GIB // 100
     with pytest.raises(Failure) as raised:
         fail()
@@ -70,6 +71,6 @@ def test_any_failure_on_a_full_disk_is_that_the_disk_is_full(disk: list[int], ho
 def test_production_has_no_disk_of_its_own(disk: list[int], home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CIPPUS_ENV", "production")
     disk[0] = 0
-    with pytest.raises(TransientFailure), stopping_unless_transient():
+    with pytest.raises(Failure, match=r"S3 answered InternalError\."), stopping_unless_transient(0):
         raise TransientFailure("S3 answered InternalError.")
     assert full_disk(home / "absent") is None

@@ -7,13 +7,17 @@ import warnings
 from pathlib import Path
 
 import adbc_driver_manager
+import obstore
+import polars
 import psycopg
+import pyarrow
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError, ReadTimeoutError
-from dagster import MaterializeResult, RetryPolicy, materialize
+from dagster import AssetExecutionContext, RetryPolicy, materialize
 from deltalake.exceptions import CommitFailedError, DeltaError
 
 from assets.framework.asset import asset
+from assets.framework.incremental import RunMetrics
 from resources.errors import InputError, PermanentFailure, TransientFailure, as_cippus_error, is_transient
 from resources.llm.endpoint import PermanentEndpointError, TransientEndpointError
 from resources.raw.store import BucketCountError, WindowTakenError
@@ -112,6 +116,13 @@ def test_every_exception_of_the_project_is_in_the_tree() -> None:
         (FileNotFoundError("part-1.parquet"), 1, False),
         (psycopg.errors.AdminShutdown("s"), 1, True),
         (psycopg.errors.UndefinedTable("t"), 1, False),
+        (polars.exceptions.ComputeError("Generic S3 error: <Error><Code>SlowDown</Code></Error>"), 1, True),
+        (polars.exceptions.ComputeError("parquet: File out of specification"), 1, False),
+        (polars.exceptions.SchemaError("type Float64 is incompatible with expected type Int64"), 1, False),
+        (obstore.exceptions.GenericError("Generic S3 error: error sending request"), 1, True),
+        (obstore.exceptions.PermissionDeniedError("<Error><Code>AccessDenied</Code></Error>"), 1, False),
+        (obstore.exceptions.NotFoundError("Object at location x not found"), 1, False),
+        (pyarrow.ArrowInvalid("Parquet magic bytes not found in footer"), 1, False),
     ],
     ids=lambda value: f"{type(value).__name__}-{value}"[:60] if isinstance(value, Exception) else "",
 )
@@ -199,7 +210,7 @@ def test_a_permanent_failure_runs_once_and_a_transient_one_as_the_policy_says(er
     ran = 0
 
     @asset(key=["raw", "failing"], retry_policy=RetryPolicy(max_retries=3))
-    def failing() -> MaterializeResult[None]:
+    def failing(context: AssetExecutionContext) -> RunMetrics:
         nonlocal ran
         ran += 1
         raise error
@@ -217,12 +228,12 @@ def test_a_transient_failure_that_passes_leaves_one_materialization() -> None:
     ran = 0
 
     @asset(key=["raw", "failing"], retry_policy=RetryPolicy(max_retries=3))
-    def failing() -> MaterializeResult[None]:
+    def failing(context: AssetExecutionContext) -> RunMetrics:
         nonlocal ran
         ran += 1
         if ran < 3:
             raise TransientFailure("The server restarts.")
-        return MaterializeResult(metadata={"ran": ran})
+        return RunMetrics(notes={"ran": ran})
 
     result = materialize([failing])
     [made] = result.asset_materializations_for_node("raw__failing")

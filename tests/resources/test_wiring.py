@@ -135,7 +135,7 @@ def test_variables_reach_the_sources(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_variable_is_documented_once() -> None:
     listed = variables()
-    assert len({variable.name for variable in listed}) == len(listed) == 53
+    assert len({variable.name for variable in listed}) == len(listed) == 58
     assert all(variable.description.endswith(".") for variable in listed)
     by_name = {variable.name: variable for variable in listed}
     assert by_name["CIPPUS_BUCKETS"].default == "8; 64 in production"
@@ -159,6 +159,8 @@ def test_every_variable_is_documented_once() -> None:
         ("CIPPUS_SPEND_CEILING_USD", "nan", "CIPPUS_SPEND_CEILING_USD is nan; it must be a number of USD, 0 or more."),
         ("CIPPUS_LLM_STORED", "yes", "CIPPUS_LLM_STORED is yes; it must be on or off."),
         ("CIPPUS_EMBEDDINGS_REQUESTS", "0", "CIPPUS_EMBEDDINGS_REQUESTS is 0; it must be a number of requests, at"),
+        ("CIPPUS_EMBEDDINGS_INPUTS", "0", "CIPPUS_EMBEDDINGS_INPUTS is 0; it must be a number of texts, at least 1."),
+        ("CIPPUS_EMBEDDINGS_DIMENSIONS", "-1", "CIPPUS_EMBEDDINGS_DIMENSIONS is -1; it must be a number of dim"),
         ("CIPPUS_QDRANT_QUANTIZATION", "pq", "CIPPUS_QDRANT_QUANTIZATION is pq; it must be none, scalar or turbo."),
         ("CIPPUS_REPLICA_LAG_SECONDS", "a\nb", r"CIPPUS_REPLICA_LAG_SECONDS is 'a\nb'; it must be a number of seconds"),
     ],
@@ -191,6 +193,43 @@ def test_a_ceiling_has_no_default_in_production(
     monkeypatch: pytest.MonkeyPatch, env: str, given: str, ceiling: str
 ) -> None:
     monkeypatch.setenv("CIPPUS_ENV", env)
+    for name in PRODUCTION_NAMES:
+        monkeypatch.setenv(name, "set")
     monkeypatch.setenv("CIPPUS_SPEND_CEILING_USD", given)
     found = wiring.resources()
     assert found.spend.ceiling_usd == found.llm.spend.ceiling_usd == ceiling
+
+
+PRODUCTION_NAMES = ("CIPPUS_S3_BUCKET", "QDRANT_URL", "CIPPUS_POSTGRES_DSN")
+OF_REDSHIFT = ("CIPPUS_REDSHIFT_DATABASE", "CIPPUS_REDSHIFT_WORKGROUP", "CIPPUS_REDSHIFT_LAG_SECONDS")
+
+
+@pytest.mark.parametrize(("given", "unset"), [
+    ((), "CIPPUS_S3_BUCKET, QDRANT_URL, CIPPUS_POSTGRES_DSN or CIPPUS_POSTGRES_SECRET_ID"),
+    (("CIPPUS_S3_BUCKET",), "QDRANT_URL, CIPPUS_POSTGRES_DSN or CIPPUS_POSTGRES_SECRET_ID"),
+    (("CIPPUS_S3_BUCKET", "CIPPUS_POSTGRES_SECRET_ID"), "QDRANT_URL"),
+    (("QDRANT_URL", "CIPPUS_POSTGRES_DSN"), "CIPPUS_S3_BUCKET"),
+    (("CIPPUS_SOURCE",), "CIPPUS_S3_BUCKET, QDRANT_URL, CIPPUS_REDSHIFT_DATABASE, "
+     "CIPPUS_REDSHIFT_WORKGROUP or CIPPUS_REDSHIFT_CLUSTER, CIPPUS_REDSHIFT_LAG_SECONDS"),
+    (("CIPPUS_SOURCE", "CIPPUS_S3_BUCKET", "QDRANT_URL", "CIPPUS_REDSHIFT_CLUSTER"),
+     "CIPPUS_REDSHIFT_DATABASE, CIPPUS_REDSHIFT_LAG_SECONDS"),
+])  # fmt: skip
+def test_production_lists_every_variable_that_it_lacks(
+    monkeypatch: pytest.MonkeyPatch, given: tuple[str, ...], unset: str
+) -> None:
+    for name in given:
+        monkeypatch.setenv(name, "redshift" if name == "CIPPUS_SOURCE" else "set")
+    monkeypatch.setenv("CIPPUS_ENV", "test")
+    assert wiring.resources()
+    monkeypatch.setenv("CIPPUS_ENV", "production")
+    sentence = f"CIPPUS_ENV is production, where these variables must be set: {unset}."
+    with pytest.raises(InputError, match=f"^{re.escape(sentence)}$"):
+        wiring.resources()
+
+
+@pytest.mark.parametrize("names", [PRODUCTION_NAMES, ("CIPPUS_SOURCE", *PRODUCTION_NAMES[:2], *OF_REDSHIFT)])
+def test_production_has_all_that_it_needs(monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...]) -> None:
+    monkeypatch.setenv("CIPPUS_ENV", "production")
+    for name in names:
+        monkeypatch.setenv(name, {"CIPPUS_SOURCE": "redshift", "CIPPUS_REDSHIFT_LAG_SECONDS": "60"}.get(name, "set"))
+    assert wiring.resources().s3.bucket == "set"

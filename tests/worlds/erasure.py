@@ -15,6 +15,7 @@ from assets.lake import LAKE_POSTS
 from resources.delta.state import LedgerResource
 from resources.erasure.scan import Scan
 from resources.erasure.tombstones import ErasureResource
+from resources.llm.answers import FOLDER as ANSWERS
 from resources.local_stack import EmbeddedStack
 from resources.settings import bucket_count
 from resources.vectors.values import IndexPoint
@@ -67,7 +68,12 @@ def erasing(world: World, vacuum: Callable[[], int] | None = None) -> Erasing:
         erasures=erasures(world),
         embedder=world.embedding[0],
         qdrant=world.qdrant,
-        scan=Scan(s3=world.s3, folders={"index": world.folder}, points=lambda: _points(world)),
+        scan=Scan(
+            s3=world.s3,
+            folders={"index": world.folder},
+            engines=frozenset([world.folder]),
+            points=lambda: _points(world),
+        ),
         buckets=range(bucket_count()),
         update_tables=lambda: _settled(world, *TABLE_GROUPS),
         update_index=lambda: _settled(world, *INDEX_GROUPS),
@@ -174,6 +180,8 @@ def _plant_crashed_attempts(world: World) -> None:
     commits = [bodies[key] for key in sorted(bodies) if key.startswith(log) and key.endswith(".json")]
     world.s3.put("lake/posts/account_bucket=0/part-of-a-killed-run.parquet", bodies[data])
     world.s3.put(f"{log}{0:020d}.{1:020d}.compacted.json", b"".join(commits))
+    for name, owners in (("own", [ERASED, LAST]), ("other", [LAST]), ("unknown", [])):
+        world.s3.put_json(f"{ANSWERS}/summary/{name}.json", {"id": name, "text": "It says.", "account_ids": owners})
     raw = next(key for key in world.objects() if key.startswith("raw/posts/") and "account_bucket=0/" in key)
     world.s3.put(f"{raw.rpartition('/')[0]}/part-of-a-killed-run.parquet", world.s3.get(raw) or b"")
 

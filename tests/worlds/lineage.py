@@ -31,6 +31,7 @@ from assets.audience import DEMOGRAPHICS, REPORTS
 from assets.audience import LANDING as AUDIENCE_LANDING
 from assets.corpus import CHUNKS, DECISION_COUNTS, DECISIONS, TERMS
 from assets.embeddings import VECTORS
+from assets.framework.reporting import run_totals
 from assets.labels import GOLD, LANDING
 from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS, LAKE_TESTIMONIALS
 from assets.marts.content import CONTENT_BY_BUCKET
@@ -117,10 +118,9 @@ class Report:
 
     @classmethod
     def of(cls, result: ExecuteInProcessResult) -> "Report":
-        assets = {}
-        for event in result.get_asset_materialization_events():
-            key = event.asset_key.to_user_string() if event.asset_key else ""
-            assets[key] = {name: value.value for name, value in event.materialization.metadata.items()}
+        assets = {
+            key: {name: value.value for name, value in metadata.items()} for key, metadata in run_totals(result).items()
+        }
         failures = [event.step_failure_data.error for event in result.get_step_failure_events()]
         failures += [event.job_failure_data.error for event in result.all_events if event.is_job_failure]
         return cls(result.success, assets, [str(error) for error in failures])

@@ -1,5 +1,7 @@
 """The imports of a run, for processes that fork."""
 
+import gc
+
 from dagster import DagsterInstance, job
 
 from tests.worlds.service_descriptions import parse_service_descriptions_once
@@ -16,3 +18,4 @@ def preload() -> None:
     parse_service_descriptions_once()
     with DagsterInstance.ephemeral() as instance:
         _nothing.execute_in_process(instance=instance)
+    gc.freeze()  # forks do not search, and so copy, what all of them share

@@ -37,6 +37,12 @@ class VanishedLimit:
     share: float = 0.2
     keys: int = 100
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.share <= 1:
+            raise ValueError(f"max_vanished_share is {self.share:g}; it must be between 0 and 1.")
+        if self.keys < 0:
+            raise ValueError(f"max_vanished_keys is {self.keys}; it must be 0 or more.")
+
     def allows(self, vanished: int, current: int) -> bool:
         """Return whether ``vanished`` of ``current`` keys may be marked as deleted."""
         return vanished <= max(self.keys, self.share * current)

@@ -1,7 +1,8 @@
 """Declare the source tables: columns, Arrow types, keys, and policies for changes."""
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import polars as pl
@@ -38,6 +39,8 @@ class SourceTable:
     owner_columns: tuple[str, ...] = ("account_id",)
     required: tuple[str, ...] = ()
     policy: Policy = Policy.FREEZE
+    about: Mapping[str, tuple[str, str]] = field(default_factory=dict, compare=False, repr=False)
+    """Column → what it holds, and the kind of personal data in it, or blank."""
 
 
 def _schema(**columns: pa.DataType) -> pa.Schema:
@@ -45,6 +48,11 @@ def _schema(**columns: pa.DataType) -> pa.Schema:
 
 
 _text, _long = pa.string(), pa.int64()
+
+_UPDATED = ("Last change of the row, by the application's clock. Extraction reads along it.", "")
+_DELETED = ("When the application deleted the row; null for a live row.", "")
+_ACCOUNT = ("Id of the creator's account.", "id")
+_NETWORK = ("Social network, such as youtube.", "")
 
 ACCOUNTS = SourceTable(
     "accounts",
@@ -64,6 +72,19 @@ ACCOUNTS = SourceTable(
     key="account_id",
     required=("account_id", "network", "updated_at"),
     policy=Policy.DISCARD,  # an added column may hold personal data, so a person must declare it
+    about={
+        "account_id": _ACCOUNT,
+        "network": _NETWORK,
+        "handle": ("Public name of the account on its network.", "name"),
+        "display_name": ("Name that the account shows.", "name"),
+        "bio": ("What the creator says about the account.", "text"),
+        "followers": ("Number of followers.", "attribute"),
+        "country": ("Country of the creator, as stated.", "attribute"),
+        "language": ("Language of the creator, as stated.", "attribute"),
+        "created_at": ("When the account was created.", "attribute"),
+        "updated_at": _UPDATED,
+        "deleted_at": _DELETED,
+    },
 )
 POSTS = SourceTable(
     "posts",
@@ -86,6 +107,22 @@ POSTS = SourceTable(
     key="post_id",
     required=("post_id", "account_id", "network", "updated_at"),
     policy=Policy.EVOLVE,  # networks often add figures, and those of a post are public
+    about={
+        "post_id": ("Id of the post.", "id"),
+        "account_id": ("Id of the account that posted.", "id"),
+        "network": _NETWORK,
+        "posted_at": ("When it was posted.", ""),
+        "text": ("Text of the post.", "text"),
+        "hashtags": ("Hashtags of the post.", "text"),
+        "media_url": ("Address of the image or video.", "text"),
+        "media_type": ("Kind of media, such as image.", ""),
+        "likes": ("Number of likes.", ""),
+        "comments": ("Number of comments.", ""),
+        "views": ("Number of views.", ""),
+        "shares": ("Number of shares.", ""),
+        "updated_at": _UPDATED,
+        "deleted_at": _DELETED,
+    },
 )
 TESTIMONIALS = SourceTable(
     "testimonials",
@@ -105,6 +142,18 @@ TESTIMONIALS = SourceTable(
     owner_columns=("account_id", "brand"),
     required=("testimonial_id", "updated_at"),
     policy=Policy.FREEZE,  # small, written by hand and quoted to customers, so a person decides on changes
+    about={
+        "testimonial_id": ("Id of the testimonial.", "id"),
+        "brand": ("Brand that speaks.", ""),
+        "campaign": ("Campaign that it is about.", ""),
+        "account_id": ("Id of the account that it is about; null if it is about no account.", "id"),
+        "author_role": ("Role of its author at the brand.", "attribute"),
+        "text": ("Text of the testimonial.", "text"),
+        "rating": ("Rating from 1 to 5; null if none was given.", ""),
+        "created_at": ("When it was written.", ""),
+        "updated_at": _UPDATED,
+        "deleted_at": _DELETED,
+    },
 )
 SOURCE_TABLES = {table.name: table for table in (ACCOUNTS, POSTS, TESTIMONIALS)}
 

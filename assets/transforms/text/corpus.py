@@ -1,53 +1,30 @@
-"""Clean texts, decide which posts are in the corpus, and identify chunks."""
+"""Decide which posts are in the corpus, and identify chunks."""
 
 import hashlib
-import html
 import math
-import re
 import unicodedata
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import StrEnum
-from functools import cache
 
 import polars as pl
 
+from assets.transforms.text.boilerplate import without_boilerplate
+from assets.transforms.text.cleaning import clean, clean_lines, with_hashtags
 from assets.transforms.text.near_duplicates import near_duplicates
 
 MAX_POSTS_PER_ACCOUNT = 20_000
 COMPARED_PER_KEPT = 5
 """An account's posts that are compared as near-duplicates, as a multiple of its cap."""
-MAX_CHARACTERS = 20_000
-"""The part of a text that is read. The encoder's eight chunks hold about 9,000 characters of English."""
-MAX_MARKS = 30
-"""The most marks after one character, as in the Stream-Safe Text Format (UAX #15). No language needs more than a few.
-Normalization takes quadratic time in the length of a run of marks."""
 RECENT_SHARE = 0.8
 """The part of the cap that goes to the newest posts, whatever their engagement."""
 ENGAGEMENT_TIER = 4
 KEPT = "kept"
 ATTRIBUTE_RULES = "2"
 """Part of a stage's version. Change it to have the attributes of chunks recomputed."""
-DECISION_RULES = "8"
+DECISION_RULES = "9"
 """Part of a stage's version. Change it to have every decision made again."""
 _NAMESPACE = uuid.UUID("5b0f4f0e-4a0c-5a54-9d7c-3f1f8f3a6c11")
-# ASCII alone: in scripts without spaces a person's own words may follow a URL directly. They are worth more than the
-# rest of a URL with other letters.
-_URL = re.compile(r"(?:https?://|www\.)[!-~]+", re.IGNORECASE)
-# Includes blanks that Unicode counts as letters or symbols, which people space out captions with: Hangul fillers and
-# the empty Braille pattern.
-_SPACE = re.compile("[\\s\u115f\u1160\u2800\u3164\uffa0]+")
-# Only entities that end in ";". Browsers also resolve "&not" in "rock&notroll", which the author did not mean.
-_ENTITY = re.compile("&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
-# Control characters, soft hyphens, direction marks and overrides, byte order marks, the replacement character.
-# Zero-width joiners are kept: emoji sequences and several scripts need them.
-_INVISIBLE = re.compile(
-    "[\u0000-\u0008\u000e-\u001f\u007f-\u0084\u0086-\u009f\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069"
-    "\ufeff\ufffd]"
-)
-_SURROGATE = re.compile("[\ud800-\udfff]")
-# Bold, script and double-struck letters, which people decorate posts with. The encoder knows no word of them.
-_STYLED = re.compile("[\U0001d400-\U0001d7ff]+")
 
 
 class Dropped(StrEnum):
@@ -72,40 +49,13 @@ DECISIONS_SCHEMA = {
 }
 
 
-def clean(text: str | None) -> str:
-    """Return the text to embed: entities resolved, NFC, plain letters, single spaces, no URLs or invisible characters.
-
-    Lone surrogates are left out, because UTF-8 cannot encode them. Characters after MAX_CHARACTERS are not read, and
-    marks after MAX_MARKS are left out, so the time is linear whatever the text.
-    """
-    if not text:
-        return ""
-    text = text[:MAX_CHARACTERS]
-    text = _ENTITY.sub(lambda found: html.unescape(found[0]), text)
-    text = _STYLED.sub(lambda found: unicodedata.normalize("NFKC", found[0]), _SURROGATE.sub("", text))
-    text = unicodedata.normalize("NFC", _limit_marks(_INVISIBLE.sub("", text)))
-    text = _limit_marks(text)  # NFC writes some marks as two
-    return _SPACE.sub(" ", _URL.sub(" ", text)).strip()
+def post_texts(posts: pl.DataFrame) -> list[str]:
+    """Return the texts to search of rows with ``text`` and ``hashtags``: clean, with the hashtags that they lack."""
+    return [with_hashtags(clean(text), tags) for text, tags in zip(posts["text"], _hashtags(posts), strict=True)]
 
 
-def _limit_marks(text: str) -> str:
-    """Return a text without the marks that follow MAX_MARKS others."""
-    return text if text.isascii() else _long_runs_of_marks().sub(r"\1", text)
-
-
-@cache
-def _long_runs_of_marks() -> re.Pattern[str]:
-    """Return a pattern of runs beyond MAX_MARKS; its group 1 is the part to keep.
-
-    A mark is a character that compatibility decomposition moves: one whose first decomposed character has a combining
-    class. All have code points below U+20000; the planes above hold ideographs, tags and private use.
-    """
-    marks = "".join(
-        chr(code)
-        for code in range(0x300, 0x20000)
-        if not 0xD800 <= code < 0xE000 and unicodedata.combining(unicodedata.normalize("NFKD", chr(code))[0])
-    )
-    return re.compile(f"([{marks}]{{{MAX_MARKS}}})[{marks}]+")
+def _hashtags(posts: pl.DataFrame) -> Sequence[Sequence[str | None] | None]:
+    return posts["hashtags"].to_list() if "hashtags" in posts.columns else [None] * posts.height
 
 
 def content_hash(text: str) -> str:
@@ -134,9 +84,10 @@ def decide(
     posts beyond are not compared: they are over the cap.
     """
     known = accounts.select("account_id", account_deleted=pl.col("deleted_at").is_not_null())
-    cleaned = [clean(text) for text in posts["text"]]
+    lines = [clean_lines(text) for text in posts["text"]]
+    cleaned = [with_hashtags(" ".join(own), tags) for own, tags in zip(lines, _hashtags(posts), strict=True)]
     rows = posts.with_columns(
-        pl.Series("_clean", cleaned, dtype=pl.String),
+        pl.Series("_lines", lines, dtype=pl.List(pl.String)),
         text_hash=pl.Series([content_hash(text) for text in cleaned], dtype=pl.String),
         _empty=pl.Series([not has_words(text) for text in cleaned], dtype=pl.Boolean),
         duplicate_of=pl.lit(None, pl.String),
@@ -170,6 +121,8 @@ def input_hashes(posts: pl.DataFrame, accounts: pl.DataFrame) -> pl.DataFrame:
         *(pl.col("account_id"), pl.col("post_id"), pl.lit(DECISION_RULES), pl.col("deleted_at").is_not_null()),
         *(pl.col("_account_deleted"), pl.col("posted_at"), pl.col("text"), _tier()),
     ]
+    if "hashtags" in posts.columns:
+        inputs.append(pl.col("hashtags").cast(pl.List(pl.String)).list.join("\n", ignore_nulls=True))
     parts = [column.hash(number) for number, column in enumerate(inputs)]
     joined = posts.join(known, on="account_id", how="left", maintain_order="left")
     return joined.select("account_id", "post_id", imprint=pl.sum_horizontal(parts).reinterpret(signed=True))
@@ -214,7 +167,7 @@ def _near_repeats(rows: pl.DataFrame) -> pl.DataFrame:
         of_account.select(
             "post_id",
             _repeats=pl.col("post_id").gather(
-                pl.Series(near_duplicates(of_account["_clean"].to_list()), dtype=pl.UInt32)
+                pl.Series(near_duplicates(without_boilerplate(of_account["_lines"].to_list())), dtype=pl.UInt32)
             ),
         )
         for of_account in ordered.partition_by("account_id", maintain_order=True)

@@ -4,8 +4,6 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
-from qdrant_client.common.version_check import is_compatible
-
 from pipelines.cli.diagnosis.registry import Finding, Parts, Status, diagnosis
 from resources.models.embedder import MiniLmModel
 from resources.models.model_files import weights_folder
@@ -24,6 +22,8 @@ def nodes(parts: Parts) -> Iterator[Finding]:
     if cluster is None:
         yield Finding.ok("The vector index is embedded.")
         return
+    from qdrant_client.common.version_check import is_compatible
+
     client = version("qdrant-client")
     for node in cluster.answering:
         if is_compatible(client, node.version):

@@ -14,11 +14,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from assets.embeddings import embedded
 from assets.search.query import Question, find
 from assets.transforms.search.bm25 import weigh_query
 from assets.transforms.search.ranking import Retriever, rank_posts
 from assets.transforms.search.retrieval_metrics import TOLERANCE, Quality, better_retriever, percentiles
-from assets.transforms.text.corpus import clean
+from assets.transforms.text.cleaning import clean
 from pipelines.cli.evaluation.beir_folder import Document, JudgedCollection, open_collection
 from pipelines.cli.terminal import shown
 from resources.errors import InputError
@@ -117,7 +118,7 @@ def evaluate_search(folder: Path, model: EmbeddingModel, on_progress: OnProgress
         def question(text: str) -> Question:
             terms = encoder.encode_query(text).indices
             weighed = weigh_query(terms, statistics.frequencies, statistics.documents)
-            return Question(model.embed_all([text])[0], SparseVector(*weighed))
+            return Question(model.embed_queries([text])[0], SparseVector(*weighed))
 
         quality, seconds = _search_all(collection, index, question, on_progress)
     return SearchEvaluation(
@@ -157,7 +158,7 @@ def _count(collection: JudgedCollection, on_progress: OnProgress) -> _Statistics
 
 def _points(batch: list[Document], model: EmbeddingModel, encoder: SparseEncoder) -> Iterator[IndexPoint]:
     texts = [clean(document.text) for document in batch]
-    vectors, terms = model.embed_all(texts), encoder.encode_documents(texts)
+    vectors, terms = embedded(model, texts), encoder.encode_documents(texts)
     for document, dense, sparse in zip(batch, vectors, terms, strict=True):
         payload = {"post_id": document.doc_id, "account_id": document.doc_id}
         yield IndexPoint(str(uuid5(NAMESPACE_OID, document.doc_id)), dense, sparse, payload)

@@ -167,9 +167,12 @@ async def read_response(stream: Stream, *, bodiless: bool) -> Message:
 
 
 async def _parse(stream: Stream, parser: Parser, message: Message) -> Parser:
+    left = MAX_HEAD_BYTES
     try:
-        while not message.has_head:  # empty lines before a head are no error
-            parser.feed_data(await stream.until(b"\r\n\r\n", MAX_HEAD_BYTES))
+        while not message.has_head:  # empty lines before a head are no error, but count
+            part = await stream.until(b"\r\n\r\n", left)
+            left -= len(part)
+            parser.feed_data(part)
     except httptools.HttpParserUpgrade:
         raise stream.broken(f"{stream.peer} asked for a tunnel or another protocol, which is not supported") from None
     except (httptools.HttpParserError, ValueError) as error:

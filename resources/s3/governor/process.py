@@ -62,7 +62,12 @@ class Governor:
         return f"http://{scope}:{self.token}@127.0.0.1:{self.port}"
 
     def ask(self, method: str, path: str, body: bytes | None = None, timeout_seconds: float = _ANSWER_SECONDS) -> Any:
-        """Send a request about the governor itself and return the JSON response. Raises OSError."""
+        """Send a request about the governor itself and return the JSON response. Raises OSError.
+
+        Does not send the token when the process has ended: another user's may have its port.
+        """
+        if not self.is_process():
+            raise ConnectionRefusedError(f"The governor, process {self.pid}, has ended")
         known = base64.b64encode(f"cippus:{self.token}".encode()).decode()
         return self._ask(method, path, body, {"Authorization": f"Basic {known}"}, timeout_seconds)
 
@@ -113,11 +118,24 @@ class Governor:
         """Return whether the pid is still this governor's process."""
         return self._process() is not None
 
+    def is_listening(self) -> bool:
+        """Return whether the governor's own process has its port, and not another one."""
+        process = self._process()
+        try:
+            found = process.net_connections("tcp4") if process else []
+        except psutil.Error:
+            return False
+        return any(at.status == psutil.CONN_LISTEN and at.laddr.port == self.port for at in found)
+
     def _process(self) -> psutil.Process | None:
-        """Return the running process whose arguments name this governor's folder."""
+        """Return the running process of this user whose arguments name this governor's folder."""
         try:
             process = psutil.Process(self.pid)
-            is_governor = str(self.folder) in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE
+            is_governor = (
+                process.uids().real == os.getuid()
+                and str(self.folder) in process.cmdline()
+                and process.status() != psutil.STATUS_ZOMBIE
+            )
         except psutil.Error:
             return None
         return process if is_governor else None
@@ -126,10 +144,11 @@ class Governor:
 def find(folder: Path, timeout_seconds: float = _ANSWER_SECONDS) -> Governor | None:
     """Return the governor of a folder, None if there is none or it does not answer.
 
-    Checks the process too: after its end any process of this host may listen on its port and receive the token.
+    Checks that its process has the port: after its end any process of this host may listen there, and would receive
+    the token.
     """
     found = _read(folder)
-    return found if found is not None and found.is_process() and found.is_alive(timeout_seconds) else None
+    return found if found is not None and found.is_listening() and found.is_alive(timeout_seconds) else None
 
 
 def _read(folder: Path) -> Governor | None:

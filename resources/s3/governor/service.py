@@ -33,6 +33,8 @@ from resources.s3.governor.upstream import UpstreamPool
 
 LIMITS_FILE = "limits.json"
 _BACKLOG = 1024
+_OWN_HOSTS = {"127.0.0.1", "localhost"}
+"""A web page may give any name the address of this machine, and the browser sends that name."""
 _IDLE_CHECK_SECONDS = 5.0
 _FINISH_SECONDS, _FINISH_CHECK_SECONDS = 3.0, 0.02
 _log = logging.getLogger("cippus.s3_governor")
@@ -118,6 +120,8 @@ class Governor:
             self._last_request = time.monotonic()
 
     async def _route(self, request: Message, client: ClientConnection) -> bool:
+        if stranger := _stranger(request):
+            return client.send_error(403, "AccessDenied", stranger)
         if request.target.startswith(b"/"):
             _, known = self._caller(request, b"authorization")
             return await self._admin.handle(request, client, known=known)
@@ -152,6 +156,18 @@ class Governor:
                 scope, _, token = base64.b64decode(given[6:], validate=True).decode().partition(":")
         expected = self._settings.token
         return scope, not expected or hmac.compare_digest(token.encode(), expected.encode())
+
+
+def _stranger(request: Message) -> str:
+    """Return why a request is refused whatever its token is: a web page sent it, or it is for another host."""
+    if b"origin" in request.fields:
+        return "This request governor serves no web pages."
+    host = request.header(b"host").lower()
+    if not host:
+        return "A request needs a Host header."
+    if request.target.startswith(b"/") and host.partition(":")[0] not in _OWN_HOSTS:
+        return "This request governor is 127.0.0.1 and no other host."
+    return ""
 
 
 def _origin_form(rest: bytes) -> bytes:

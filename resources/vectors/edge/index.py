@@ -203,8 +203,8 @@ def _selector(payload: bool | list[str]) -> bool | edge.PayloadSelector:
 
 
 def _point(point: IndexPoint) -> edge.Point:
-    """Return a point as it is written, without an empty sparse vector."""
-    vectors: dict[str, edge.NamedVector] = {DENSE: point.checked().dense.tolist()}
+    """Return a point as it is written, without a dense vector of zeros and an empty sparse vector."""
+    vectors: dict[str, edge.NamedVector] = {DENSE: point.dense.tolist()} if point.checked().dense.any() else {}
     if len(point.sparse):
         vectors[SPARSE] = _sparse_vector(point.sparse.checked())
     return edge.Point(id_in_engine(point.id), vectors, dict(point.payload))

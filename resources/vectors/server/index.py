@@ -243,8 +243,8 @@ def collection_settings(index_config: IndexConfig) -> dict[str, Any]:
 
 
 def _point_struct(point: IndexPoint) -> models.PointStruct:
-    """Return a point as it is written, without an empty sparse vector."""
-    vectors: dict[str, Any] = {DENSE: point.checked().dense.tolist()}
+    """Return a point as it is written, without a dense vector of zeros and an empty sparse vector."""
+    vectors: dict[str, Any] = {DENSE: point.dense.tolist()} if point.checked().dense.any() else {}
     if len(point.sparse):
         vectors[SPARSE] = _sparse_vector(point.sparse.checked())
     return models.PointStruct(id=id_in_engine(point.id), vector=vectors, payload=dict(point.payload))

@@ -120,6 +120,10 @@ def test_the_receipt_says_what_went_where(erased: Erased) -> None:
         "mart/data_quality": 1,
         "mart/testimonials": 1,
     }
+    assert removed["llm/answers"] == {"answers": 2}
+    assert [key for key in erased.world.objects() if key.startswith("llm/answers/")] == [
+        "llm/answers/summary/other.json"
+    ]
     assert removed["qdrant"] == {"points": posts, "generations": 1}
     assert removed["object versions"] == {"uploads": 1}
     assert all(figures.get("files", 1) > 0 for figures in removed.values())
@@ -223,6 +227,17 @@ def test_labels_that_come_later_are_left_out(again: World) -> None:
     assert new["row_key"].to_list() == ["of-nobody"]
     parts = erasing(again)
     assert look(parts, parts.terms(ERASED, ())).under("") == ["landing/labels/later.parquet"]
+
+
+def test_a_place_that_cannot_be_searched_keeps_the_erasure_incomplete(again: World) -> None:
+    key = f"landing/labels/{ERASED}.7z"
+    again.s3.put(key, b"7z\xbc\xaf\x27\x1c")
+    receipt = erase(erasing(again), ERASED, TEXTS)
+    assert not receipt.is_clean
+    assert receipt.to_json()["not_searched"] == {key: "it is a 7z archive, which cannot be opened"}
+    filed = [again.s3.get(name) or b"" for name in again.objects() if name.startswith("erasure/receipts/")]
+    assert any(b'"landing/labels/\\u2026.7z": "it is a 7z' in body for body in filed), "a name is masked in the file"
+    assert not any(ERASED.encode() in body for body in filed)
 
 
 def test_an_unknown_account_is_refused_and_nothing_is_written(again: World) -> None:

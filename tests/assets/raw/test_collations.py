@@ -1,7 +1,6 @@
 """Ranges of keys in a database whose collation is not the column's: every key is in one of them."""
 
 import os
-import pwd
 import shutil
 import signal
 import socket
@@ -13,7 +12,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from pipelines.local.postgres_server import as_unprivileged, binary
+from pipelines.local.postgres_server import binary
+from pipelines.local.privileges import opened, unprivileged
 from resources.sources.postgres import PostgresResource
 from resources.sources.protocol import ReadWindow
 
@@ -43,25 +43,27 @@ def server(locales: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     folder = tmp_path_factory.mktemp("collating")
     folder.chmod(0o700)
     if os.geteuid() == 0:
-        owner = pwd.getpwnam("nobody")
-        os.chown(folder, owner.pw_uid, owner.pw_gid)
-    environment = {"PATH": os.defpath, "LOCPATH": str(locales)}
-    making = [str(binary("initdb")), "-D", str(folder), "-U", "cippus", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8"]
-    subprocess.run(
-        [*as_unprivileged(), *making, "--no-sync"], check=True, cwd="/", capture_output=True, env=environment
-    )
+        os.chown(folder, *unprivileged())
+    environment = {"PATH": os.defpath}
+    with opened(folder) as data:
+        making = [str(binary("initdb")), "-D", data.path, "-U", "cippus", "-A", "trust", "-E", "UTF8"]
+        making += ["--locale=C.UTF-8", "--no-sync"]
+        subprocess.run(making, **data.options, check=True, cwd="/", capture_output=True, env=environment)
+    shutil.copytree(locales, folder / "locales")  # where the server's user reaches them
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    arguments = ["-D", str(folder), f"--port={port}", "--listen_addresses=127.0.0.1", "--unix_socket_directories="]
-    running = subprocess.Popen(
-        [*as_unprivileged(), str(binary("postgres")), *arguments, "--fsync=off"],
-        cwd="/",
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
-    )
+    arguments = [f"--port={port}", "--listen_addresses=127.0.0.1", "--unix_socket_directories=", "--fsync=off"]
+    with opened(folder) as data:
+        running = subprocess.Popen(
+            [str(binary("postgres")), "-D", data.path, *arguments],
+            **data.options,
+            cwd="/",
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**environment, "LOCPATH": f"{data.path}/locales"},
+        )
     try:
         assert running.stderr is not None
         assert any("ready to accept connections" in line for line in running.stderr)

@@ -107,6 +107,17 @@ def test_an_answer_says_which_list_found_it(searcher: Searcher) -> None:
     assert account.score == account.dense_part + account.bm25_part
 
 
+def test_a_query_that_the_model_cannot_read_is_answered_by_its_words(searcher: Searcher, world: World) -> None:
+    query = f"{SHARED_TEXT}!"
+    assert searcher.can_read(query)
+    world.embedding[1].unreadable.add(query)
+    assert not searcher.can_read(query)
+    found = searcher.accounts(query, ANYONE, 2)
+    assert {account.account_id for account in found} == {ACCOUNTS[0], ACCOUNTS[-1]}
+    assert all(account.dense_part == 0 and account.bm25_part > 0 for account in found)
+    assert searcher.accounts(query, ANYONE, 2, retriever=Retriever.DENSE) == []
+
+
 def test_one_list_alone_can_be_asked(searcher: Searcher) -> None:
     (by_words, *_) = searcher.accounts(TOPICS[1], ANYONE, 5, retriever=Retriever.BM25)
     assert (by_words.dense_part, by_words.evidence[0].dense_rank) == (0, None)

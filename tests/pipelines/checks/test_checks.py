@@ -485,6 +485,10 @@ FAULTS: dict[str, list[Fault]] = {
         changed(THRESHOLDS, "threshold", "CAST('NaN' AS DOUBLE)"),
     ],
     "vertical/tags:tags_reach_thresholds": [lost(TAGS), added(TAGS, vertical="unearned")],
+    "summary/account_summaries:sentences_are_quoted": [
+        changed(SUMMARIES, "summary", "'What nobody said.'"),
+        changed(SUMMARIES, "summary", "concat(summary, '\nOf no post')"),
+    ],
     "summary/account_summaries:evidence_exists": [lost(SUMMARIES), added(SUMMARIES, post_ids=["foreign"])],
     "search/retrieval_quality:every_question_measured": [
         lost(QUALITY),

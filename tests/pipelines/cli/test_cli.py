@@ -4,6 +4,7 @@ import json
 import os
 import re
 import socket
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import boto3
+import httpx
 import psycopg
 import pytest
 from botocore.config import Config
@@ -44,6 +46,7 @@ HEAVY = {
     *("psycopg", "pyarrow", "qdrant_client", "qdrant_edge", "s3fs", "uvloop", "yaml"),
 }
 """Packages that `cippus --help` must not import."""
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy", "grpc_proxy")
 GOVERNOR = ("s3-governor", "--port", "0", "--upstream", "http://127.0.0.1:9")
 
 
@@ -64,7 +67,8 @@ class Cippus:
 
     @property
     def variables(self) -> dict[str, str]:
-        home = {"CIPPUS_HOME": str(self.home), "CIPPUS_BUCKETS": "2"}
+        """Its environment, with a proxy that does not answer: all its servers and clients are on loopback."""
+        home = {"CIPPUS_HOME": str(self.home), "CIPPUS_BUCKETS": "2", **dict.fromkeys(PROXIES, "http://127.0.0.1:9")}
         return {**home, "PATH": os.environ["PATH"], "COLUMNS": "200", "LANG": "C.UTF-8"}
 
     def process(self, *arguments: str, code: int = 0) -> Printed:
@@ -163,12 +167,19 @@ def test_unknown_arguments_exit_2(call: Call, tmp_path: Path) -> None:
         ({"CIPPUS_ENV": "production"}, ("up",), "which CIPPUS_ENV=production does not have."),
         ({"CIPPUS_ENV": "production"}, ("demo",), "which CIPPUS_ENV=production does not have."),
         ({}, ("search", "\udcff"), "The query is not valid text; expected UTF-8."),
+        ({}, ("a\x1b]0;t\x07[/x]\nb",), r"cippus: No such command 'a\x1b]0;t\x07[/x]\nb'."),
+        ({}, ("search", "x", "--retriever", "\x9b[/x]\ncippus: done"), r"'\x9b[/x]\ncippus: done' is not one of"),
+        ({}, ("load", "/\x1b[/x]\ny"), r"/\x1b[/x]\ny"),
         ({}, ("erase", " "), "The account id is empty; give an id of the source."),
         ({}, ("erase", "a", "--canary", ""), "A canary is empty or has a zero byte; give a text that occurs in"),
         ({}, ("erase", "a", "--canary", "b\udcff"), "The account id or a canary is not valid text; expected UTF-8."),
         ({}, ("erase", "\udcff"), "The account id or a canary is not valid text; expected UTF-8."),
         ({}, ("erase", "a", "--canaries", "/nope"), "--canaries is /nope; give a file with one text per line"),
+        ({}, ("erase",), "Give the account's id once: as argument ACCOUNT_ID or by --account-file."),
+        ({}, ("erase", "a", "--account-file", "/nope"), "Give the account's id once: as argument"),
+        ({}, ("erase", "--account-file", "/nope"), "--account-file is /nope; give a file with one text per line"),
         ({}, ("erase", "a"), "is not up: start it with `cippus up`."),
+        ({}, ("readmit", "a", "--reason", " "), "--reason is empty; say why the account may come back."),
         ({}, ("run", "--json", "."), "is a folder; expected a file to write the report to."),
         (
             {"CIPPUS_S3_GOVERNOR": "no"},
@@ -326,7 +337,10 @@ def test_the_governor_as_a_command_serves_the_environments_s3(demo: tuple[Cippus
         found = re.search(r"on (http://127\.0\.0\.1:\d+), forwarding to (\S+)", line)
         assert found
         assert found[2] == at.s3_endpoint
-        proxy = {"http": found[1]}
+        token = (cippus.home / "s3-governor.token").read_text()
+        assert stat.S_IMODE((cippus.home / "s3-governor.token").stat().st_mode) == 0o600
+        assert httpx.get(f"{found[1]}/status").status_code == 401
+        proxy = {"http": found[1].replace("//", f"//cippus:{token}@")}
         client = boto3.client(
             "s3",
             endpoint_url="http://s3.test.invalid",
@@ -352,6 +366,9 @@ def test_search_ranks_accounts_with_evidence(demo: tuple[Cippus, str], call: Cal
         == []
     )
     assert "The query is empty" in call(cippus.home, "search", "  ", code=2).stderr
+    unreadable = "The embedding model cannot read this query"
+    assert unreadable in call(cippus.home, "search", "สวัสดีครับ 🍕").stderr
+    assert unreadable not in call(cippus.home, "search", "music").stderr
 
 
 @pytest.mark.parametrize("arguments", [("search", "music concert"), ("reconcile",)])
@@ -396,12 +413,17 @@ def test_erase_takes_an_account_out_of_the_whole_stack(demo: tuple[Cippus, str])
     cippus, _ = demo
     account = "acc_0000001"
     cippus.fork("erase", account, "--scan-only", code=1)
-    receipt = json.loads(cippus.fork("erase", account, "--json").stdout)
+    file = cippus.home.parent / "account.txt"
+    file.write_text(f"{account}\n")
+    receipt = json.loads(cippus.fork("erase", "--account-file", str(file), "--json").stdout)
+    assert receipt["not_searched"] == {}
     assert receipt["found_before"]["layers"].keys() >= {"raw", "lake", "corpus", "mart", "qdrant"}
     assert receipt["found_after"]["left_in"] == []
     assert receipt["removed"]["s3 volumes"]["bytes"] > 0
     assert account not in json.dumps(receipt)
     assert "nothing found" in cippus.fork("erase", account, "--scan-only").stdout
+    assert "The tombstone is lifted" in cippus.fork("readmit", account, "--reason", "It came back.").stdout
+    assert "was not erased" in cippus.fork("readmit", account, "--reason", "Again.", code=2).stderr
     assert "Nothing of account 'nobody' is stored" in cippus.fork("erase", "nobody", code=2).stderr
 
 

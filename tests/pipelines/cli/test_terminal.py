@@ -64,6 +64,7 @@ def receipt(text: str) -> dict[str, Any]:
         "removed": {text: {text: 1}},
         "found_before": places,
         "found_after": places,
+        "not_searched": {text: text},
         "notes": [text],
         "account": text,
         "attempt": text,
@@ -87,7 +88,7 @@ RENDERERS: dict[str, Callable[[Console, str], None]] = {
     "status": lambda to, text: governor.show(to, [status(text)]),
     "erase": lambda to, text: erase._show(receipt(text), as_json=False),
     "scan": lambda to, text: erase._show_scan(
-        {"objects": 1, "bytes": 1, "layers": {text: {text: 1}}}, [], as_json=False
+        {"objects": 1, "bytes": 1, "layers": {text: {text: 1}}, "not_searched": {text: text}}, [], as_json=False
     ),
     "json": lambda to, text: print_json({text: [text]}),
 }
@@ -132,7 +133,8 @@ def test_what_looks_like_markup_or_an_emoji_code_is_shown_as_it_is(name: str) ->
 @given(texts)
 def test_a_shown_text_is_the_text_with_its_controls_written_out(text: str) -> None:
     once = Text.from_markup(shown(f"<{text}>"), emoji=False).plain
-    assert not controls(once.replace("\t", ""))
+    assert not controls(once)
+    assert once.isprintable() or not once.splitlines()[1:]
     assert shown(once) == shown(f"<{text}>")
     if not controls(text) and text.isprintable():
         assert once == f"<{text}>"
@@ -140,6 +142,14 @@ def test_a_shown_text_is_the_text_with_its_controls_written_out(text: str) -> No
 
 def test_json_keeps_the_text() -> None:
     assert json.loads(printed(RENDERERS["json"], "\x1b\u202eé\ud800")) == {"\x1b\u202eé\ud800": ["\x1b\u202eé\ud800"]}
+
+
+@pytest.mark.parametrize("name", [name for name in RENDERERS if name != "json"])
+def test_no_text_of_data_begins_a_line(name: str) -> None:
+    """Such a line would look like one of the command's own."""
+    for text in ("a\ncippus: done", "a\r\ncippus: done", "a\x0bcippus: done", "a\u2028cippus: done"):
+        shown_lines = printed(RENDERERS[name], text).splitlines()
+        assert not [line for line in shown_lines if line.strip(" │┃").startswith("cippus: done")]
 
 
 def test_controls_are_written_as_python_writes_them() -> None:

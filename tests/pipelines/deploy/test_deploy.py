@@ -14,7 +14,6 @@ import psycopg
 import pytest
 import yaml
 from dagster import DagsterInstance, DagsterInvalidConfigError, job, op, validate_run_config
-from dagster_k8s import k8s_job_executor
 
 from assets.transforms.source.schema import SOURCE_TABLES
 from pipelines.jobs.asset_jobs import WRITES_TAG
@@ -142,6 +141,8 @@ def test_chart_and_instance_say_the_same(instance: dict[str, Any]) -> None:
         instance["compute_logs"]["config"]["upload_interval"],
     )
     assert launcher["resources"] == own["resources"]
+    assert [each["name"] for each in launcher["envConfigMaps"]] == own["env_config_maps"]
+    assert [each["name"] for each in launcher["envSecrets"]] == own["env_secrets"]
     assert launcher["runK8sConfig"]["podTemplateSpecMetadata"] == own["run_k8s_config"]["pod_template_spec_metadata"]
     assert values["global"]["serviceAccountName"] == own["service_account_name"]
     assert values["global"]["postgresqlSecretName"] == own["postgres_password_secret"]
@@ -195,36 +196,22 @@ def test_chart_versions_are_the_projects(project: dict[str, Any], pinned: Mappin
 def test_code_location_gets_known_variables_the_definitions_and_a_role() -> None:
     values = _yaml("values.yaml")
     [server] = values["dagster-user-deployments"]["deployments"]
-    given = {entry["name"]: entry["value"] for entry in server["env"]}
+    given = _yaml("configmap.yaml")["data"]
     assert set(given) <= {variable.name for variable in variables()}
     assert given["CIPPUS_ENV"] == "production"
     assert given["CIPPUS_S3_BUCKET"] == values["computeLogManager"]["config"]["s3ComputeLogManager"]["bucket"]
     assert all(isinstance(value, str) for value in given.values())
     assert importlib.import_module(server["codeServerArgs"][-1]).defs
-    assert server["includeConfigInLaunchedRuns"] == {"enabled": True}
     assert "eks.amazonaws.com/role-arn" in values["serviceAccount"]["annotations"]
 
 
 def test_pods_together_stay_within_what_s3_grants_a_prefix() -> None:
     values, granted = _yaml("values.yaml"), RateSettings()
-    [server] = values["dagster-user-deployments"]["deployments"]
-    given = {entry["name"]: entry["value"] for entry in server["env"]}
+    given = _yaml("configmap.yaml")["data"]
     runs = values["dagsterDaemon"]["runCoordinator"]["config"]["queuedRunCoordinator"]["maxConcurrentRuns"]
     assert runs * float(given["CIPPUS_S3_MAX_WRITES"]) <= granted.write_ceiling == 3_500
     assert runs * float(given["CIPPUS_S3_MAX_READS"]) <= granted.read_ceiling == 5_500
     assert given.get("CIPPUS_S3_GOVERNOR", "on") == "on"
-
-
-def test_step_settings_that_the_chart_shows_are_the_executors() -> None:
-    commented = (DEPLOY / "values.yaml").read_text()
-    shown = re.search(r"^#   execution:\n(?:^#    .*\n)+", commented, re.MULTILINE)
-    assert shown
-    block = yaml.safe_load("".join(line.removeprefix("#") for line in shown.group().splitlines(keepends=True)))
-
-    @job(executor_def=k8s_job_executor)
-    def on_kubernetes() -> None: ...
-
-    assert validate_run_config(on_kubernetes, {"execution": {"config": block["execution"]["config"]}})
 
 
 def _copied() -> list[str]:
@@ -285,8 +272,7 @@ def test_policy_grants_named_actions_on_the_charts_bucket_and_secret() -> None:
         "s3:DeleteObjectVersion",
         "secretsmanager:GetSecretValue",
     }
-    [server] = _yaml("values.yaml")["dagster-user-deployments"]["deployments"]
-    given = {entry["name"]: entry["value"] for entry in server["env"]}
+    given = _yaml("configmap.yaml")["data"]
     resources = {statement["Resource"] for statement in policy["Statement"]}
     bucket = f"arn:aws:s3:::{given['CIPPUS_S3_BUCKET']}"
     assert {bucket, f"{bucket}/*"} < resources
@@ -298,6 +284,7 @@ def test_policy_grants_named_actions_on_the_charts_bucket_and_secret() -> None:
     ("iam-exports.json", {"s3:ListBucket", "s3:GetObject", "kms:Decrypt"}),
     ("iam-redshift.json", {
         "redshift-data:ExecuteStatement", "redshift-data:DescribeTable", "redshift-data:DescribeStatement",
+        "redshift-data:GetStatementResult",
         "redshift-data:CancelStatement", "redshift-serverless:GetCredentials",
     }),
     ("iam-redshift-unload.json", {"s3:ListBucket", "s3:GetBucketLocation", "s3:PutObject", "s3:GetObject"}),

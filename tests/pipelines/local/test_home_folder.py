@@ -3,7 +3,6 @@
 import errno
 import fcntl
 import os
-import shutil
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -11,10 +10,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from pipelines.local import postgres_server
 from pipelines.local import stack as embedded
 from pipelines.local.home_folder import usable_home
-from pipelines.local.postgres_server import PostgresServer, binary
 from resources.errors import InputError
 
 
@@ -64,24 +61,6 @@ def test_a_file_system_that_ignores_modes_is_refused(home: Path, monkeypatch: py
     monkeypatch.setattr(Path, "chmod", lambda path, _mode: os.chmod(path, 0o777))  # noqa: PTH101, S103
     with pytest.raises(InputError, match="has no permissions"):
         usable_home()
-
-
-def test_root_without_setpriv_is_told_so(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
-    with pytest.raises(InputError, match="Postgres refuses to run as root, and `setpriv` is missing"):
-        usable_home()
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="Only root runs Postgres as another user.")
-def test_programs_in_a_folder_that_only_root_enters_are_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tmp_path.chmod(0o700)
-    programs = tmp_path / "programs"
-    programs.symlink_to(binary("initdb").parent, target_is_directory=True)
-    monkeypatch.setattr(postgres_server, "binary", lambda name: programs / name)
-    server = PostgresServer(tmp_path, 1, "secret")
-    server._initialise()
-    assert (server.data / "PG_VERSION").exists()
 
 
 def test_a_long_path_with_spaces_and_quotes_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

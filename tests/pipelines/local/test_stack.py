@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import stat
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import psycopg
 import pytest
@@ -31,10 +33,13 @@ LISTENS = "0A"
 
 
 @pytest.fixture(scope="module")
-def module_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    home = tmp_path_factory.mktemp("own") / "home"
-    yield home
-    embedded.down(home)
+def module_home() -> Iterator[Path]:
+    """A home in a folder that other users may pass through, as they may through many people's home folders."""
+    with TemporaryDirectory(prefix="cippus-") as folder:
+        Path(folder).chmod(0o755)
+        home = Path(folder) / "home"
+        yield home
+        embedded.down(home)
 
 
 @pytest.fixture
@@ -144,7 +149,8 @@ def test_two_ups_at_once_start_one_stack_beside_an_unfinished_one(tmp_path: Path
         assert [process.returncode for process in both] == [0, 0]
         assert printed[0] == printed[1] == f"{EmbeddedStack.read(tmp_path / 'stack.json')}\n"
         # Of the two roots of everything that names this home, one is Postgres and one is S3.
-        servers = [str(tmp_path / "postgres"), f"-dir={tmp_path / 's3'}"]
+        cluster = embedded._Settings.of(tmp_path).servers(tmp_path)[0].process.marker
+        servers = [cluster, f"-dir={tmp_path / 's3'}"]
         found = [argument for arguments in every_command() for argument in arguments if argument in servers]
         assert sorted(found) == sorted(servers)
     finally:
@@ -272,6 +278,31 @@ def test_a_volume_gives_no_object_without_a_token(own: EmbeddedStack, module_hom
     assert remembered(own) == (["kept"], b"kept")
 
 
+def test_what_another_user_made_in_the_temporary_folder_breaks_neither_up_nor_down(
+    own: EmbeddedStack, module_home: Path
+) -> None:
+    """SeaweedFS makes sockets of known names there. Nobody can unlink a folder, as nobody can another user's file."""
+    remember(own, "kept")
+    embedded.down(module_home)
+    ports = dict(zip(PORT_NAMES, embedded._Settings.of(module_home).s3_ports, strict=True))
+    made = [
+        Path(f"/tmp/seaweedfs-{name.replace('.', '-')}-{port}.sock")  # noqa: S108
+        for name, port in ports.items()
+        if name.endswith(".grpc")
+    ]
+    try:
+        for path in made:
+            path.mkdir()
+            (path / "file").touch()
+        again = embedded.up(module_home)
+        assert remembered(again) == (["kept"], b"kept")
+        embedded.down(module_home)
+        assert embedded.status(module_home) == {"postgres": False, "s3": False}
+    finally:
+        for path in made:
+            shutil.rmtree(path)
+
+
 def listening(pid: int) -> set[tuple[str, int]]:
     """Return (address in hexadecimal, port) of every listening or datagram socket of a process."""
     links = (str(found.readlink()) for found in Path(f"/proc/{pid}/fd").iterdir())
@@ -292,6 +323,49 @@ def test_nothing_listens_beyond_loopback(own: EmbeddedStack, module_home: Path) 
     assert {port for _, port in found["Postgres"]} == {settings.postgres_port}
     assert {port for _, port in found["S3"]} == set(settings.s3_ports)
     assert {address for sockets in found.values() for address, _ in sockets} <= LOOPBACK
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="Only root can become another user.")
+def test_another_user_can_do_what_the_documentation_says_and_no_more(own: EmbeddedStack, module_home: Path) -> None:
+    """docs/security.md has this list."""
+    remember(own, "kept")
+    python = shutil.which("python3", path=os.defpath) or pytest.skip("there is no Python that other users may run")
+    settings = embedded._Settings.of(module_home)
+    found_pids = {name: pid for name, pid in pids(module_home).items() if pid}
+    ports = {"postgres": settings.postgres_port, **dict(zip(PORT_NAMES, settings.s3_ports, strict=True))}
+    there = {
+        "files": [str(module_home), *map(str, module_home.rglob("*"))],
+        "ports": ports,
+        "sockets": [str(path) for path in embedded.s3_server(module_home)._sockets],
+        "pids": found_pids,
+    }
+    done = subprocess.run(
+        [python, "-c", (Path(__file__).parents[2] / "worlds" / "other_user.py").read_text()],
+        input=json.dumps(there),
+        capture_output=True,
+        check=True,
+        text=True,
+        cwd="/",
+        user=54321,
+        group=54321,
+        extra_groups=[],
+    )
+    could = json.loads(done.stdout)
+    assert could["files"] == [f"see {module_home}"]
+    assert could["sockets"] == []
+    assert sorted(could["processes"]) == [f"read cmdline of {name}" for name in sorted(found_pids)]
+    answers = {name: [answer.partition(": ")[2] for answer in found] for name, found in could["ports"].items()}
+    get, delete, grpc, postgres = range(4)
+    assert answers["s3"][:2] == ["HTTP/1.1 403 Forbidden"] * 2
+    assert answers["master"][get] == "HTTP/1.1 200 OK", "the status page"
+    assert [answers[part][delete].split()[1] for part in ("master", "volume", "filer")] == ["404", "400", "404"]
+    assert [answers[part][get].split()[1] for part in ("volume", "filer")] == ["401", "404"]
+    assert {answers[f"{part}.grpc"][grpc] for part in ("s3", "master", "volume", "filer")} <= {
+        "",
+        "ConnectionResetError",
+    }
+    assert answers["postgres"][postgres].startswith("R"), "it asks for a password"
+    assert remembered(own) == (["kept"], b"kept")
 
 
 def test_secrets_are_in_files_of_the_owner_and_nowhere_else(own: EmbeddedStack, module_home: Path) -> None:

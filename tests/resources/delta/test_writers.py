@@ -213,11 +213,29 @@ def test_a_winner_that_is_no_longer_in_the_log_makes_the_writer_begin_again(
         s3.delete([key])
         return False
 
+    files = [f"{SPEC.name}/{file.path}" for file in (FILE, CHANGE)]
+    for key in files:
+        put(lake.s3, key, b"rows")
     monkeypatch.setattr(type(lake.s3), "put", lose)
+    commit = Commit("WRITE", adds=[FILE], changes=[CHANGE], touched=frozenset({1}))
     with pytest.raises(CommitConflictError, match=f"version {version + 1} was taken, and is no longer in the log"):
-        write_commit(lake.s3, SPEC.name, version, Commit("WRITE", touched=frozenset({1})))
+        write_commit(lake.s3, SPEC.name, version, commit)
+    assert all(lake.s3.exists(key) for key in files), "the version may have been its own, and be in use"
 
 
+def test_the_files_of_a_commit_that_another_writer_outran_are_deleted(lake: LakeResource) -> None:
+    version = lake.create(SPEC).version()
+    files = [f"{SPEC.name}/{file.path}" for file in (FILE, CHANGE)]
+    for key in files:
+        lake.s3.put(key, b"rows")
+    lake.s3.put(commit_key(SPEC.name, version + 1), json.dumps(ADDED).encode())
+    commit = Commit("WRITE", adds=[FILE], changes=[CHANGE], touched=frozenset({1}))
+    with pytest.raises(CommitConflictError, match="taken by a writer of the same rows"):
+        write_commit(lake.s3, SPEC.name, version, commit)
+    assert not any(lake.s3.exists(key) for key in files)
+
+
+CHANGE = DataFile("_change_data/account_bucket=1/c.parquet", 1, 1, 1, "{}")
 FILE = DataFile("account_bucket=1/a.parquet", 1, 1, 1, "{}")
 ADDED: Action = {"add": {"path": "account_bucket=1/b.parquet", "partitionValues": {"account_bucket": "1"}}}
 

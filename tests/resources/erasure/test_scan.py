@@ -178,7 +178,7 @@ def scan_index(s3: S3Resource, folder: Path) -> Findings:
         with EdgeGenerations.lock(folder, 5) as generations:
             yield from every_point(generations)
 
-    return Scan(s3=s3, folders={"index": folder}, points=points).run(TERMS)
+    return Scan(s3=s3, folders={"index": folder}, engines=frozenset([folder]), points=points).run(TERMS)
 
 
 def test_edge_points_and_the_log_of_deleted_points(s3: S3Resource, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Tombstones are keyed hashes. Without erased accounts no key is needed."""
 
+import json
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 from assets.transforms.erasure import without_erased
 from resources.erasure.tombstones import FIELD_KINDS, ErasureKeyError, ErasureResource, KeyedHash, Subject, Tombstones
+from resources.errors import InputError
 from resources.s3.client import S3Resource
 
 KEY, OTHER_KEY = "k" * 32, "o" * 32
@@ -59,6 +61,39 @@ def test_a_tombstone_remembers_items_of_every_attempt(s3: S3Resource) -> None:
     found = mine.erased_items([("post", "p1"), ("post", "p2"), ("account", "p1"), ("account", "gone"), ("post", "p3")])
     assert found == {("post", "p1"), ("post", "p2"), ("account", "gone")}
     assert mine.tombstones().accounts_among(["gone", "p1", "other"]) == {"gone"}
+
+
+def test_a_lifted_tombstone_leaves_its_reason_and_the_account_comes_back(s3: S3Resource) -> None:
+    mine = ErasureResource(s3=s3, key=KEY)
+    for account in ("gone", "other"):
+        mine.begin(mine.subject(account, [("post", "p1")]))
+    key = mine.lift(mine.subject("gone"), "The person came back, ticket 12.")
+    record = s3.get_json(key)
+    assert record is not None
+    assert (record["reason"], len(record["attempts"])) == ("The person came back, ticket 12.", 1)
+    assert "gone" not in json.dumps(record)
+    assert mine.tombstones().accounts_among(["gone", "other"]) == {"other"}
+    assert not mine.tombstone(mine.subject("gone")).attempts
+    with pytest.raises(InputError, match=r"^Account 'gone' was not erased; check the account id\.$"):
+        mine.lift(mine.subject("gone"), "twice")
+
+
+def test_a_lift_that_is_killed_keeps_the_tombstone_or_the_record(
+    s3: S3Resource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = ErasureResource(s3=s3, key=KEY)
+    mine.begin(mine.subject("gone"))
+
+    def killed(self: S3Resource, keys: list[str]) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(S3Resource, "delete", killed)
+        with pytest.raises(KeyboardInterrupt):
+            mine.lift(mine.subject("gone"), "first")
+    assert mine.tombstones().accounts_among(["gone"]) == {"gone"}
+    mine.lift(mine.subject("gone"), "second")
+    assert len(list(s3.list_objects("erasure/lifted/"))) == 2
 
 
 def test_ids_are_told_apart_by_kind() -> None:

@@ -1,5 +1,6 @@
 """The endpoint's client against a real HTTP server of the test's own, which misbehaves as real ones do."""
 
+import base64
 import contextlib
 import json
 import threading
@@ -17,12 +18,13 @@ from numpy.typing import NDArray
 from tenacity import RetryCallState, stop_after_attempt, wait_none
 
 from resources.llm.embedder import EmbedderResource
-from resources.llm.embedding_endpoint import MAX_TEXTS, AnswerShapeError, EndpointModel, unit_vectors
+from resources.llm.embedding_endpoint import MAX_TEXTS, AnswerShapeError, EndpointModel, Form, unit_vectors
 from resources.llm.endpoint import (
     RETRY,
     Endpoint,
     EndpointSettingError,
     PermanentEndpointError,
+    QuotaExhaustedError,
     RequestTooLargeError,
     TransientEndpointError,
 )
@@ -118,9 +120,16 @@ def tokenizer() -> WordPieceTokenizer:
     return WordPieceTokenizer(weights_folder(), MAX_POSITIONS)
 
 
-def model(server: Server, tokenizer: WordPieceTokenizer, requests: int = 2, tokens: int | None = None) -> EndpointModel:
-    endpoint = Endpoint(server.url, "BAAI/bge-small-en-v1.5", KEY)
-    return EndpointModel(endpoint, tokenizer, requests=requests, request_tokens=tokens, retry=AT_ONCE)
+def model(
+    server: Server,
+    tokenizer: WordPieceTokenizer,
+    requests: int = 2,
+    tokens: int | None = None,
+    form: Form | None = None,
+    query: str = "",
+) -> EndpointModel:
+    endpoint = Endpoint(server.url + query, "BAAI/bge-small-en-v1.5", KEY)
+    return EndpointModel(endpoint, tokenizer, requests=requests, request_tokens=tokens, retry=AT_ONCE, form=form)
 
 
 def embed_all(found: EndpointModel, texts: list[str]) -> NDArray[np.float32]:
@@ -368,3 +377,172 @@ def test_lists_without_end_are_refused(server: Server, tokenizer: WordPieceToken
     server.faults = [(200, b"[" * 200_000, {})]
     with pytest.raises(PermanentEndpointError, match="answered lists in lists without end"):
         embed_all(model(server, tokenizer), ["a"])
+
+
+def base64_of(vector: list[float]) -> str:
+    return base64.b64encode(np.array(vector, "<f4").tobytes()).decode()
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        lambda index, text: {"embedding": vector(text)},
+        lambda index, text: {"index": None, "embedding": vector(text)},
+        lambda index, text: {"index": str(index), "embedding": vector(text)},
+        lambda index, text: {"index": index, "embedding": base64_of(vector(text))},
+        lambda index, text: {"embedding": base64_of(vector(text)), "object": "embedding"},
+    ],
+)
+def test_answers_of_other_servers_are_understood(
+    server: Server, tokenizer: WordPieceTokenizer, item: Callable[[int, str], dict[str, Any]]
+) -> None:
+    server.respond = lambda texts: {"data": [item(index, text) for index, text in enumerate(texts)]}
+    np.testing.assert_allclose(embed_all(model(server, tokenizer), TEXTS), expected(TEXTS), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        [{"index": "one", "embedding": [1.0]}, {"index": "two", "embedding": [1.0]}],
+        [{"index": 0, "embedding": [1.0]}, {"embedding": [1.0]}],
+        [{"embedding": base64_of([1.0, 2.0])}, {"embedding": base64_of([1.0])}],
+        [{"embedding": "not base64!"}] * 2,
+        ["text", "text"],
+    ],
+)
+def test_an_answer_that_says_two_things_is_refused(data: list[Any]) -> None:
+    with pytest.raises(AnswerShapeError, match="without one vector for each of 2 texts"):
+        unit_vectors({"data": data}, 2)
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (413, b"payload too large"),
+        (422, b'{"error": "batch size 32 > maximum allowed batch size 5"}'),
+        (400, b'{"error": {"message": "Too many inputs. The maximum number is 5"}}'),
+        (400, b"number of inputs must be at most 5"),
+    ],
+)
+def test_a_limit_on_inputs_is_found_and_kept(
+    server: Server, tokenizer: WordPieceTokenizer, status: int, message: bytes
+) -> None:
+    take = server.take
+
+    def limited(handler: BaseHTTPRequestHandler) -> Answer:
+        found = take(handler)
+        return (status, message, {}) if len(server.requests[-1]) > 5 else found
+
+    server.take = limited  # type: ignore[method-assign]
+    texts = [f"{'a' * (number % 9)} x" for number in range(MAX_TEXTS * 3)]
+    np.testing.assert_allclose(embed_all(model(server, tokenizer, requests=1), texts), expected(texts), rtol=1e-6)
+    refused = [len(request) for request in server.requests if len(request) > 5]
+    assert refused == [32, 16, 8], "the limit is learnt once"
+
+
+def test_a_text_that_is_too_long_for_the_server_is_embedded_in_parts(
+    server: Server, tokenizer: WordPieceTokenizer
+) -> None:
+    take = server.take
+
+    def limited(handler: BaseHTTPRequestHandler) -> Answer:
+        found = take(handler)
+        is_long = any(len(text) > 300 for text in server.requests[-1])
+        return (400, b"This model's maximum context length is 300 tokens", {}) if is_long else found
+
+    server.take = limited  # type: ignore[method-assign]
+    thai = "กินข้าวกับเพื่อน" * 60
+    texts = ["a b", thai, "word " * 100, "end"]
+    found = embed_all(model(server, tokenizer, requests=1), texts)
+    np.testing.assert_allclose(found[[0, 3]], expected(["a b", "end"]), rtol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)
+    for text in (thai, "word " * 100):
+        assert "".join(part for [part] in (r for r in server.requests if len(r) == 1) if part in text).count(text[:9])
+    # One such text makes no limit for the others.
+    server.requests.clear()
+    embed_all(model(server, tokenizer, requests=1), ["a"] * MAX_TEXTS + [thai])
+    assert max(map(len, server.requests)) == MAX_TEXTS
+
+
+def test_a_short_text_that_is_refused_as_too_long_is_named(server: Server, tokenizer: WordPieceTokenizer) -> None:
+    server.faults = [(422, b"input too long", {})] * 9
+    with pytest.raises(RequestTooLargeError, match=r"answered 422 .* The text begins with 'what\?'\.$"):
+        embed_all(model(server, tokenizer), ["what?"])
+
+
+@pytest.mark.parametrize("location", ["/v1/other/", "other/", "{origin}/v1/other/"])
+def test_a_redirect_within_the_host_is_followed(server: Server, tokenizer: WordPieceTokenizer, location: str) -> None:
+    origin = server.url.removesuffix("/v1")
+    server.faults = [(307, b"", {"Location": location.format(origin=origin)})]
+    np.testing.assert_allclose(embed_all(model(server, tokenizer), ["a b"]), expected(["a b"]), rtol=1e-6)
+    assert [body["path"] for body in server.bodies] == ["/v1/embeddings", "/v1/other/"]
+    assert server.bodies[1]["input"] == ["a b"]
+    assert server.headers[1]["Authorization"] == f"Bearer {KEY}"
+
+
+@pytest.mark.parametrize(
+    "location", ["http://localhost:9/v1?token=x", "https://example.invalid/v1", "//other.invalid/"]
+)
+def test_no_other_host_gets_the_key(server: Server, tokenizer: WordPieceTokenizer, location: str) -> None:
+    server.faults = [(308, b"", {"Location": location})] * 9
+    with pytest.raises(PermanentEndpointError, match=r"answered 308 .* It redirects to .*, another host") as raised:
+        embed_all(model(server, tokenizer), ["a b"])
+    assert "token" not in str(raised.value)
+    assert len(server.requests) == 1
+
+
+def test_redirects_without_end_are_given_up(server: Server, tokenizer: WordPieceTokenizer) -> None:
+    server.faults = [(307, b"", {"Location": "/v1/embeddings"})] * 99
+    with pytest.raises(PermanentEndpointError, match="answered 307"):
+        embed_all(model(server, tokenizer), ["a b"])
+    assert len(server.requests) == 6
+
+
+def test_the_query_of_the_address_is_sent_and_not_shown(server: Server, tokenizer: WordPieceTokenizer) -> None:
+    query = "?api-version=2024-10-21&key=hidden"
+    embed_all(model(server, tokenizer, query=query), ["a"])
+    assert server.bodies[0]["path"] == f"/v1/embeddings{query}"
+    assert server.headers[0]["Api-Key"] == KEY
+    server.faults = [(401, b"", {})]
+    with pytest.raises(PermanentEndpointError) as raised:
+        embed_all(model(server, tokenizer, query=query), ["a"])
+    assert "hidden" not in str(raised.value)
+    embed_all(model(server, tokenizer), ["a"])
+    assert "Api-Key" not in server.headers[-1]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"error": {"code": "insufficient_quota", "message": "quota"}}',
+        b'{"error": {"message": "You exceeded your current quota, please check your plan and billing details."}}',
+        b'{"error": {"type": "billing_hard_limit_reached"}}',
+        b"Your credit balance is too low",
+    ],
+)
+def test_an_exhausted_quota_is_not_tried_again(server: Server, tokenizer: WordPieceTokenizer, body: bytes) -> None:
+    server.faults = [(429, body, {"Retry-After": "1"})] * 9
+    with pytest.raises(QuotaExhaustedError, match="Its quota is exhausted: raise it, then run again"):
+        embed_all(model(server, tokenizer), ["a"])
+    assert len(server.requests) == 1
+
+
+def test_dimensions_prefixes_and_inputs_are_those_of_the_form(server: Server, tokenizer: WordPieceTokenizer) -> None:
+    form = Form(inputs=2, dimensions=3, query_prefix="query: ", passage_prefix="passage: ")
+    found = model(server, tokenizer, form=form)
+    assert found.dimension == 3
+    server.requests.clear()
+    np.testing.assert_allclose(embed_all(found, ["a", "b", "c"]), expected([f"passage: {x}" for x in "abc"]), rtol=1e-6)
+    assert sorted(map(len, server.requests)) == [1, 2]
+    assert server.bodies[-1]["dimensions"] == 3
+    np.testing.assert_allclose(found.embed_queries(["b"]), expected(["query: b"]), rtol=1e-6)
+    server.respond = lambda texts: {"data": [{"index": n, "embedding": [1.0] * 4} for n, _ in enumerate(texts)]}
+    with pytest.raises(PermanentEndpointError, match="4 numbers, expected 3 by CIPPUS_EMBEDDINGS_DIMENSIONS"):
+        embed_all(found, ["b"])
+
+
+def test_what_changes_vectors_changes_the_name_of_their_generation() -> None:
+    names = [Form(**values).named("e5") for values in ({}, {"inputs": 1}, {"dimensions": 8}, {"query_prefix": "q"})]
+    assert names[0] == names[1] == "e5"
+    assert len(set(names)) == 3
+    assert all(name.startswith("e5") for name in names)

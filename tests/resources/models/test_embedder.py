@@ -75,6 +75,41 @@ def test_vectors_have_unit_length(model: MiniLmModel) -> None:
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("สวัสดีครับ วันนี้อากาศดี", "กินข้าวกับเพื่อน", "สุขสันต์วันเกิด 2024 !", "ខ្ញុំចង់ទៅផ្សារ", "አማርኛ ጽሑፍ"),
+        *("🍕", "🎉🔥🎉", "👩\u200d🍳 👋🏽", "!!!", ""),
+    ],
+)
+def test_a_text_of_unknown_tokens_is_not_read(model: MiniLmModel, text: str) -> None:
+    assert model.can_read([text, "a known text", text]) == [False, True, False]
+    assert not model.embed_queries([text]).any()
+
+
+@pytest.mark.parametrize(
+    "text", ["vegan recipes", "Γεια σου κόσμε", "Привет мир", "مرحبا بالعالم", "iPhone 15 รีวิว", "7"]
+)
+def test_a_text_of_known_tokens_is_read(model: MiniLmModel, text: str) -> None:
+    assert model.can_read([text]) == [True]
+    assert np.linalg.norm(model.embed_queries([text])) == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "text", ["vegan🌱 recipes🍲", "🌱vegan recipes", "vegan🌱🌱recipes", "vegan❤️ recipes✨", "vegan recipes 🏴󠁧󠁢󠁥󠁮󠁧󠁿👍🏽"]
+)
+def test_an_emoji_does_not_erase_the_word_beside_it(model: MiniLmModel, text: str) -> None:
+    [plain] = model.embed_queries(["vegan recipes"])
+    [legible] = model.legible([text])
+    assert len(legible) == len(text)
+    assert float(model.embed_queries([text])[0] @ plain) > 0.99
+    assert float(next(model.embed([text]))[1][0] @ plain) < 0.9 or text.startswith("vegan recipes")
+
+
+def test_symbols_that_are_tokens_stay(model: MiniLmModel) -> None:
+    assert model.legible(["€50 → ★ a+b", "日本語 ราคา"]) == ["€50 → ★ a+b", "日本語 ราคา"]
+
+
 def test_no_texts_give_no_batches(model: MiniLmModel) -> None:
     assert list(model.embed([])) == []
     assert model.tokenizer.token_counts([]) == []

@@ -1,7 +1,6 @@
 """The source database: a mark that no late commit can fall behind, streamed reads, errors that say what to do."""
 
 import os
-import pwd
 import signal
 import socket
 import subprocess
@@ -17,7 +16,8 @@ import pyarrow as pa
 import pytest
 
 from assets.transforms.source.schema import POSTS
-from pipelines.local.postgres_server import as_unprivileged, binary
+from pipelines.local.postgres_server import binary
+from pipelines.local.privileges import opened, unprivileged
 from resources.local_stack import EmbeddedStack
 from resources.sources.postgres import PostgresResource
 from resources.sources.postgres_errors import (
@@ -293,25 +293,27 @@ def replica(stack: EmbeddedStack, source: Source, tmp_path: Path) -> Iterator[st
     folder = tmp_path / "replica"
     folder.mkdir(mode=0o700)
     if os.geteuid() == 0:
-        owner = pwd.getpwnam("nobody")
-        os.chown(folder, owner.pw_uid, owner.pw_gid)
+        os.chown(folder, *unprivileged())
     address = urlsplit(stack.postgres_dsn)
     writer = urlunsplit(address._replace(path=""))
-    copying = [str(binary("pg_basebackup")), "-D", str(folder), "-R", "-X", "stream", "-c", "fast", "-d", writer]
-    subprocess.run([*as_unprivileged(), *copying], check=True, cwd="/", capture_output=True)
+    with opened(folder) as data:
+        copying = [str(binary("pg_basebackup")), "-D", data.path, "-R", "-X", "stream", "-c", "fast", "-d", writer]
+        subprocess.run(copying, **data.options, check=True, cwd="/", capture_output=True)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    arguments = ["-D", str(folder), f"--port={port}", "--listen_addresses=127.0.0.1", "--unix_socket_directories="]
+    arguments = [f"--port={port}", "--listen_addresses=127.0.0.1", "--unix_socket_directories="]
     # What a replica is not allowed to have less of than its writer.
     arguments += ["--max_prepared_transactions=2"]
-    server = subprocess.Popen(
-        [*as_unprivileged(), str(binary("postgres")), *arguments],
-        cwd="/",
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    with opened(folder) as data:
+        server = subprocess.Popen(
+            [str(binary("postgres")), "-D", data.path, *arguments],
+            **data.options,
+            cwd="/",
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
     try:
         assert server.stderr is not None
         assert any("ready to accept read-only connections" in line for line in server.stderr)

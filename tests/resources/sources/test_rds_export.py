@@ -222,6 +222,12 @@ def test_an_export_that_is_not_whole_says_exactly_why(
     assert state.reason.count("\n") == 0
 
 
+@pytest.mark.parametrize("mistyped", ["nightli", "nightly2", "night", "NIGHTLY", "nightly/creators", ""])
+def test_a_mistyped_export_is_refused_at_once_with_those_that_exist(whole: RdsExportResource, mistyped: str) -> None:
+    with pytest.raises(ExportUnusableError, match=f"no export {mistyped} in exports: the last ones there are {ID}"):
+        whole.open(mistyped, ["posts"])
+
+
 def test_a_table_that_aws_left_out_is_missed_by_name_and_other_tables_are_not(
     stack: EmbeddedStack, s3: S3Resource, source: "psycopg.Connection[Any]", exports: RdsExportResource
 ) -> None:

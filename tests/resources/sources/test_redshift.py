@@ -204,6 +204,21 @@ def test_without_a_known_lag_there_is_no_mark(warehouse: Redshift) -> None:
         redshift(warehouse, lag_seconds=0).safe_high_water_mark()
 
 
+@pytest.mark.parametrize("ahead", [-HOUR, HOUR, -400 * 24 * HOUR])
+def test_the_mark_is_on_the_warehouses_clock_and_not_on_this_hosts(warehouse: Redshift, ahead: timedelta) -> None:
+    its_now = datetime.now(UTC) + ahead
+    warehouse.time = lambda: str(its_now.timestamp())
+    mark = redshift(warehouse).safe_high_water_mark()
+    assert abs(mark - (its_now - timedelta(minutes=15))) < timedelta(milliseconds=1)
+
+
+@pytest.mark.parametrize("answer", ["", "now", "nan", "1e300", "inf"])
+def test_a_time_that_is_none_stops_the_extraction(warehouse: Redshift, answer: str) -> None:
+    warehouse.time = lambda: answer
+    with pytest.raises(RedshiftRefusedError, match=r"^Redshift answered \[\[\{'stringValue': .* where its time was"):
+        redshift(warehouse).safe_high_water_mark()
+
+
 @pytest.mark.parametrize("settings", [{"workgroup": ""}, {"cluster": "old"}, {"database": ""}])
 def test_a_warehouse_that_is_not_named_once_is_refused(warehouse: Redshift, settings: dict[str, str]) -> None:
     with pytest.raises(RedshiftSettingError, match="one of CIPPUS_REDSHIFT_WORKGROUP and"):

@@ -205,6 +205,18 @@ def test_empty_sparse_vectors(engines: Engines) -> None:
     assert [len(p.sparse) for p in engines["edge"].retrieve([id_of(1), id_of(2)])] == [0, 3]
 
 
+def test_a_point_without_a_dense_vector_is_found_by_its_terms_alone(engines: Engines) -> None:
+    unreadable = replace(point(1, terms={5: 1.0}), dense=np.zeros(DIMENSION, np.float32))
+    for index in engines.values():
+        index.upsert([unreadable, point(2, terms={5: 0.5})])
+    assert same(engines, lambda index: index.count()) == 2
+    by_terms = same_candidates(engines, lambda index: index.search_sparse(SparseVector.of([5], [1.0]), ANY, 9))
+    assert [found.id for found in by_terms] == [id_of(1), id_of(2)]
+    by_meaning = same_candidates(engines, lambda index: index.search_dense(np.ones(DIMENSION, np.float32), ANY, 9))
+    assert [found.id for found in by_meaning] == [id_of(2)]
+    assert same_contents(engines, [id_of(1)])[0].dense.size == 0
+
+
 def test_retrieve_gives_back_unit_vectors_sparse_and_unicode_payload(engines: Engines) -> None:
     points = [point(number) for number in (1, 2)]
     same(engines, lambda index: index.upsert(points))

@@ -1,10 +1,7 @@
 """Which posts enter the corpus, and what identifies a chunk."""
 
-import unicodedata
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import groupby
-from typing import Literal
 
 import polars as pl
 import pytest
@@ -12,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from assets.transforms.text import corpus
-from assets.transforms.text.corpus import Dropped, clean, decide
-from assets.transforms.text.near_duplicates import near_duplicates, shingles
-from resources.vectors.bm25 import SparseEncoder
+from assets.transforms.text.cleaning import clean
+from assets.transforms.text.corpus import Dropped, decide
+from assets.transforms.text.near_duplicates import near_duplicates
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 POST = {
@@ -44,96 +41,6 @@ def accounts(**deleted: datetime | None) -> pl.DataFrame:
 
 def reasons(frame: pl.DataFrame) -> dict[str, str | None]:
     return dict(frame.select("post_id", "dropped_because").iter_rows())
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        (None, ""),
-        ("  \n\t ", ""),
-        ("Fish &amp; chips", "Fish & chips"),
-        ("look https://t.co/x1?y=2 now", "look now"),
-        ("WWW.Example.com/path end", "end"),
-        ("【新着】https://youtu.be/abc今日はラーメン", "【新着】 今日はラーメン"),
-        ("www.example.com/a?b=%E4#c、見てね", "、見てね"),
-        ("ดูhttps://t.co/x1ได้เลย", "ดู ได้เลย"),
-        ("e\u0301clair", "éclair"),
-        ("a\u200bb\ufeffc\u00add", "abcd"),
-        ("null\x00byte", "nullbyte"),
-        ("line\r\nbreak\u2028and\u00a0more", "line break and more"),
-        ("👩\u200d🍳 cooks 👋🏽", "👩\u200d🍳 cooks 👋🏽"),
-        ("می\u200cخواهم", "می\u200cخواهم"),
-        ("שלום עולם", "שלום עולם"),
-        ("\u202eabc\u202c \u2066d\u2069\u200f", "abc d"),
-        ("𝗡𝗲𝘄 𝓿𝓲𝓭𝓮𝓸 𝟚𝟘𝟚𝟞", "New video 2026"),
-        ("half\ud83d", "half"),
-        ("\u2800", ""),
-        ("one\u2800\u2800two\u3164\u115f\u1160\uffa0", "one two"),
-        ("rock&notroll AT&TIMES ?a=1&copy=2", "rock&notroll AT&TIMES ?a=1&copy=2"),
-        ("&not; &#39;a&#x27; &nbsp;&lt;b", "¬ 'a' <b"),
-        (
-            "🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f ⚽\ufe0f",
-            "🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f ⚽\ufe0f",
-        ),
-        ("e\u200b\u0301", "é"),
-    ],
-)
-def test_clean(text: str | None, expected: str) -> None:
-    assert clean(text) == expected
-
-
-@given(st.text())
-def test_clean_is_idempotent_on_entity_free_text(text: str) -> None:
-    once = clean(text.replace("&", ""))
-    assert clean(once) == once
-
-
-MARKS = "\u0301\u0323\u0344\u0f73\uff9e\u0300"
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "a" + MARKS * 20_000,
-        MARKS * 100_000,
-        "\u200b".join("𝗡" + "\u0323\u0301" * 30_000),
-        "&#769;&#803;" * 50_000,
-        "क" + "\u094d\u093c" * 50_000,
-        "ｶ" + "\uff9e" * 100_000,
-        ("e" + "\u0301" * 40) * 1_000,
-    ],
-    ids=["letter", "marks alone", "hidden between", "entities", "viramas", "half width", "many letters"],
-)
-def test_no_text_that_is_normalized_has_a_long_run_of_marks(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    longest, normalize = [], unicodedata.normalize
-
-    def measured(form: Literal["NFC", "NFD", "NFKC", "NFKD"], given: str) -> str:
-        decomposed = normalize("NFKD", given[: corpus.MAX_CHARACTERS])
-        runs = groupby(decomposed, lambda character: unicodedata.combining(character) > 0)
-        longest.append(max([0, *(len(list(run)) for is_mark, run in runs if is_mark)]))
-        return normalize(form, given)
-
-    corpus._long_runs_of_marks()  # normalizes every mark by itself
-    monkeypatch.setattr(unicodedata, "normalize", measured)
-    once = clean(text)
-    shingles(once)
-    SparseEncoder().encode_query(once)
-    assert max(longest) <= 2 * corpus.MAX_MARKS + 2  # a mark decomposes into two, a letter brings two
-    assert clean(once) == once
-
-
-def test_languages_keep_their_marks() -> None:
-    for text in ("Tiê\u0301ng Việt", "שָׁלוֹם", "मैं हिंदी", "مُحَمَّدٌ", "ที่นี่", "z\u0351\u036b\u0343\u036a\u0302a" * 9):
-        assert clean(text) == unicodedata.normalize("NFC", text)
-
-
-@pytest.mark.parametrize(
-    "text", ["a" * 10**6, "&lt;" * 10**6, "#tag " * 10**6, "\ufb2c" * 10**6, "https://x.y/" * 10**6, "é " * 50_000_000]
-)
-def test_of_a_huge_text_the_beginning_is_read(text: str) -> None:
-    found = clean(text)
-    assert len(found) <= 3 * corpus.MAX_CHARACTERS  # NFC writes some letters as three
-    assert found == clean(text[: corpus.MAX_CHARACTERS])
 
 
 def test_only_the_posts_that_may_be_kept_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -364,3 +271,25 @@ def test_attributes_join_the_owner() -> None:
             "handle": "@a", "language": "en", "country": None,
         }
     ]  # fmt: skip
+
+
+def test_hashtags_of_the_column_are_part_of_the_text() -> None:
+    rows = posts(
+        {"post_id": "tagged", "text": "Dinner", "hashtags": ["vegan", "dinner"]},
+        {"post_id": "tags alone", "text": None, "hashtags": ["SlowLiving"]},
+        {"post_id": "none", "text": None, "hashtags": None},
+        {"post_id": "blank", "text": " ", "hashtags": ["#", ""]},
+    )
+    assert corpus.post_texts(rows) == ["Dinner #vegan", "#SlowLiving", "", ""]
+    decided = decide(rows, accounts(a=None))
+    assert kept(decided) == {"tagged", "tags alone"}
+    hashes = dict(decided.select("post_id", "text_hash").iter_rows())
+    assert hashes["tagged"] == corpus.content_hash("Dinner #vegan")
+
+
+def test_another_hashtag_is_another_input() -> None:
+    of_tags = [
+        corpus.input_hashes(posts({"post_id": "p", "text": "x", "hashtags": tags}), accounts(a=None))["imprint"][0]
+        for tags in (["ab"], ["bc"], ["ab", "bc"], None)
+    ]
+    assert len(set(of_tags)) == 4

@@ -1,6 +1,7 @@
 """Near-duplicates, against the definition computed pair by pair."""
 
 import random
+import unicodedata
 from functools import cache
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assets.transforms.text import near_duplicates as compared
-from assets.transforms.text.near_duplicates import SIMILARITY, near_duplicates, shingles
+from assets.transforms.text.near_duplicates import SIMILARITY, Parts, near_duplicates, shingles
 
 WORDS = [f"word{number}" for number in range(400)]
 shingles_of = cache(shingles)
@@ -42,6 +43,11 @@ def test_small_changes_make_a_near_duplicate(text: str) -> None:
         ("", "🔥"),
         (SENTENCE, "dinner for cook to what about think and river the along dog the walk I morning every"),
         ("今日は天気がいい", "今日は気分がいい日"),
+        ("मेला", "माला"),
+        ("বই", "বউ"),
+        ("ที่นี่", "ที่นั่น"),
+        ("กากี", "กีกา"),
+        ("ははは", "はは"),
     ],
 )
 def test_different_texts_are_both_kept(one: str, other: str) -> None:
@@ -138,3 +144,39 @@ def test_the_comparisons_of_a_text_are_bounded_in_a_vocabulary_of_ten_words(monk
     calls = 0
     near_duplicates(texts)
     assert calls > 2 * few
+
+
+def test_titles_and_what_texts_say_of_their_own_must_be_alike() -> None:
+    def texts(*parts: tuple[str, str]) -> list[int | None]:
+        return near_duplicates([Parts(title, own, f"{own} {SENTENCE}") for title, own in parts])
+
+    assert texts(("How to bake a bread", ""), ("HOW to bake bread!", "")) == [None, 0]
+    assert texts(("🍞", ""), ("🪁", "")) == [None, 0]
+    assert texts(("Bake bread", ""), ("Fly a kite", "")) == [None, None]
+    assert texts(("Today", "episode 5"), ("Today", "episode 6")) == [None, None]
+    changed = SENTENCE.replace("dinner", "supper")
+    assert near_duplicates([Parts("", "", f"{SENTENCE} bye"), Parts("", changed, f"{changed} bye")]) == [None, 0]
+    assert near_duplicates([]) == []
+
+
+INDIC = [range(first, first + 0x70) for first in range(0x905, 0xE00, 0x80)]
+BLOCKS = [range(0x61, 0x7B), range(0x3B1, 0x3C9), range(0x430, 0x450), range(0x5D0, 0x5EB), range(0x627, 0x64B), *INDIC]
+BLOCKS += [
+    range(0xE01, 0xE3A),
+    range(0x1780, 0x17B3),
+    range(0x3042, 0x3097),
+    range(0x4E00, 0x4F00),
+    range(0xAC00, 0xAD00),
+]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data(), st.sampled_from(BLOCKS))
+def test_no_two_different_texts_of_letters_are_equal_after_normalization(data: st.DataObject, block: range) -> None:
+    categories = ("Ll", "Lo", "Lm", "Mn", "Mc")
+    letters = [chr(code) for code in block if unicodedata.category(chr(code)) in categories]
+    texts = st.text(st.sampled_from(letters), min_size=1, max_size=4)
+    one, other = data.draw(texts), data.draw(texts)
+    folded = [unicodedata.normalize("NFKC", text).casefold() for text in (one, other)]
+    expected = [None, 0] if folded[0] == folded[1] else [None, None]
+    assert near_duplicates([one, other]) == expected

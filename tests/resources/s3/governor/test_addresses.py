@@ -101,6 +101,36 @@ def test_anybody_may_ask_whether_it_lives(gate: Governor, s3: Upstream) -> None:
     assert json.loads(found.body) == {"pid": gate.process.pid, "upstream": s3.url}
 
 
+@pytest.mark.parametrize("origin", ["http://evil.test", "null", "http://127.0.0.1", ""])
+@pytest.mark.parametrize("target", ["/status", "/healthz", "/witness/1", "http://s3.test.invalid/b/k"])
+def test_web_pages_are_refused_with_any_token(gate: Governor, s3: Upstream, target: str, origin: str) -> None:
+    s3.will(answer())
+    known = _known()["Proxy-Authorization"]
+    headers = {"Host": "127.0.0.1", "Origin": origin, "Authorization": known, "Proxy-Authorization": known}
+    for method in ("GET", "POST"):
+        assert ask(gate.port, method, target, headers=headers).status == 403
+    assert s3.seen == []
+
+
+@pytest.mark.parametrize("host", ["evil.test", "evil.test:80", "127.0.0.1.evil.test", "169.254.169.254", "[::1]"])
+@pytest.mark.parametrize("path", ["/status", "/healthz", "/"])
+def test_a_name_that_a_page_gave_this_machine_is_not_the_governors(gate: Governor, path: str, host: str) -> None:
+    known = {"Authorization": _known()["Proxy-Authorization"]}
+    assert ask(gate.port, "GET", path, headers={"Host": host, **known}).status == 403
+    assert gate.admin("/status").status == 200
+
+
+@pytest.mark.parametrize("target", ["/healthz", "/status", "http://s3.test.invalid/b/k"])
+@pytest.mark.parametrize("fields", ["", "Host:\r\n", "Host: \r\n"])
+def test_a_request_without_a_host_is_refused(gate: Governor, s3: Upstream, target: str, fields: str) -> None:
+    s3.will(answer())
+    token = f"Proxy-Authorization: {_known()['Proxy-Authorization']}\r\n"
+    with Raw(gate.port) as client:
+        client.send(f"GET {target} HTTP/1.1\r\n{token}{fields}\r\n".encode())
+        assert client.answer().status == 403
+    assert s3.seen == []
+
+
 def test_tunnels_are_refused(gate: Governor) -> None:
     fields = "".join(f"{name}: {value}\r\n" for name, value in _known().items())
     with Raw(gate.port) as client:

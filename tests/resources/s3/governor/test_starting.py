@@ -155,6 +155,33 @@ def test_who_takes_the_port_of_a_killed_one_gets_no_token(governors: Path) -> No
             answering.join()
 
 
+def test_a_process_of_another_user_is_no_governor(governors: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anybody can start a process with these arguments, and wait for the pid of one that has ended."""
+    started, another = find_or_start(governors, UPSTREAM), os.getuid() + 1
+    with monkeypatch.context() as patched:
+        patched.setattr("resources.s3.governor.process.os.getuid", lambda: another)
+        assert find(started.folder) is None
+        assert running(governors) == []
+        with pytest.raises(ConnectionRefusedError, match=r"^The governor, process \d+, has ended$"):
+            started.status()
+        started.stop()
+    assert find(started.folder) == started
+
+
+def test_a_port_that_its_process_does_not_have_is_not_asked(governors: Path) -> None:
+    started = find_or_start(governors, UPSTREAM)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        address = json.loads((started.folder / "governor.json").read_text())
+        stolen = {**address, "port": other.getsockname()[1]}
+        (started.folder / "governor.json").write_text(json.dumps(stolen))
+        assert find(started.folder) is None
+        other.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            other.accept()
+    (started.folder / "governor.json").write_text(json.dumps(address))
+    assert find(started.folder) == started
+
+
 @pytest.mark.parametrize("url", ["http://AKIA:SECRET@host", "http://AKIA:SEC/RET@host", "AKIA:SECRET@host"])
 def test_credentials_in_the_upstream_are_refused_before_anything_is_made(governors: Path, url: str) -> None:
     with pytest.raises(GovernorSettingError, match=r"--upstream is '.*…@.*', expected a URL") as refused:

@@ -85,6 +85,16 @@ async def _served(parts: list[bytes]) -> tuple[list[Seen], bytes]:
     return seen, line.written
 
 
+@pytest.mark.parametrize("filler", [b"\r\n\r\n", b"\n\r\n\r\n", b"\r\r\n\r\n"])
+def test_a_head_that_never_begins_is_refused_as_one_that_never_ends(filler: bytes) -> None:
+    part = filler * (4_096 // len(filler))
+    seen, written = asyncio.run(_served([part] * 17))
+    assert seen == []
+    assert written.startswith(b"HTTP/1.1 400 ")
+    assert b"longer than" in written
+    assert asyncio.run(_served([part, GET]))[0], "a few empty lines before a head are allowed"
+
+
 BODIES = st.one_of(st.binary(max_size=40), st.just(bytes(100_000)))
 FRAMINGS = st.sampled_from(["length", "chunked", "trailers"])
 

@@ -1,0 +1,98 @@
+"""Report a run to Dagster: metadata of each bucket's materialization, totals, data version, S3 traffic."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from dagster import (
+    AssetExecutionContext,
+    AssetObservation,
+    DataVersion,
+    ExecuteInProcessResult,
+    MaterializeResult,
+    MetadataValue,
+    TableRecord,
+)
+
+from assets.framework.incremental import RunMetrics
+from resources.delta.table import ABSENT, TableSpec, fingerprint
+from resources.s3.usage import PrefixUsage, Usage
+
+DATA_VERSION = "data_version"
+"""Metadata of each bucket: the fingerprint of its rows. Equal versions mean equal rows."""
+
+
+def reported(
+    context: AssetExecutionContext, metrics: RunMetrics, table: TableSpec | None, usage: Usage
+) -> MaterializeResult[None]:
+    """Return the materialization of a run.
+
+    In a run of several buckets each bucket's event has the bucket's own figures, and an observation of the asset has
+    the run's totals, its S3 requests and its notes. In any other run the materialization has all.
+
+    Dagster keeps one data version per step. In a run of several buckets it is a hash of their versions, so it changes
+    if any of them changes; the version of each is in its metadata.
+    """
+    if len(metrics.buckets) == 1:
+        metrics.preview = next(iter(metrics.buckets.values())).preview
+    totals = {**_figures(metrics, table), **metrics.notes, **s3_metadata(usage)}
+    versions = {bucket: found.fingerprint for bucket, found in sorted(metrics.buckets.items()) if found.fingerprint}
+    of_buckets = [f"{bucket}:{version}" for bucket, version in versions.items()]
+    own = next(iter(versions.values())) if len(versions) == 1 else fingerprint(of_buckets)
+    version = DataVersion(metrics.fingerprint or own)
+    keys = context.partition_keys if context.assets_def.partitions_def else []
+    if len(keys) <= 1:
+        return MaterializeResult(metadata={**totals, DATA_VERSION: version.value}, data_version=version)
+    counted = sorted({name for found in metrics.buckets.values() for name in found.counts})
+    for key in keys:
+        found = metrics.buckets.get(int(key)) or RunMetrics(fingerprint=ABSENT.fingerprint, counts_changes=False)
+        figures = {**dict.fromkeys(counted, 0), **_figures(found, table)}
+        context.add_asset_metadata({**figures, DATA_VERSION: found.fingerprint}, partition_key=key)
+    context.log_event(AssetObservation(context.asset_key, "Totals of all buckets of the run.", metadata=totals))
+    return MaterializeResult(data_version=version)
+
+
+def run_totals(result: ExecuteInProcessResult) -> dict[str, Mapping[str, MetadataValue[Any]]]:
+    """Return asset key → metadata of the whole run, in execution order."""
+    found = {}
+    for event in result.get_asset_materialization_events():
+        found[event.materialization.asset_key.to_user_string()] = event.materialization.metadata
+    for event in result.get_asset_observation_events():
+        observation = event.asset_observation_data.asset_observation
+        found[observation.asset_key.to_user_string()] = observation.metadata
+    return found
+
+
+def _figures(metrics: RunMetrics, table: TableSpec | None) -> dict[str, Any]:
+    shown = {"preview": MetadataValue.md(metrics.preview)} if metrics.preview else {}
+    return {**metrics.metadata(), **({"dagster/row_count": metrics.rows} if table else {}), **shown}
+
+
+def s3_metadata(usage: Usage) -> dict[str, Any]:
+    """Return totals as numbers, and a table by prefix and verb; without a governor, only its state."""
+    if not usage.is_governed or not usage.is_known:
+        return {"s3_governor": "off" if not usage.is_governed else "gone"}
+    return {
+        "s3_requests": int(usage.total("requests")),
+        "s3_throttled": int(usage.total("throttled")),
+        "s3_wasted_percent": usage.wasted_percent,
+        "s3_waited_seconds": round(usage.total("waited_seconds"), 3),
+        "s3_given_up": int(usage.total("given_up")),
+        **({"s3_prefixes": MetadataValue.table([*map(_record, usage.prefixes)])} if usage.prefixes else {}),
+    }
+
+
+def _record(found: PrefixUsage) -> TableRecord:
+    return TableRecord(
+        {
+            "prefix": f"{found.bucket}/{found.prefix}",
+            "verb": found.verb,
+            "requests": found.requests,
+            "throttled": found.throttled,
+            "wasted_percent": found.wasted_percent,
+            "rate_per_second": found.rate,
+            "waited_seconds": found.waited_seconds,
+            "given_up": found.given_up,
+            "slowest_seconds": found.slowest_seconds,
+            "slowest_request": found.slowest,
+        }
+    )

@@ -1,0 +1,1 @@
+"""Extractive summaries: what an account says, in sentences of its own posts."""

@@ -1,0 +1,80 @@
+"""Split a post into the sentences that may stand in a summary: no links, tag lists, labels or calls to subscribe."""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+from sentencex import segment
+
+SHORTEST_LETTERS, LONGEST_CHARACTERS = 12, 300
+LEAST_LETTERS_SHARE = 0.6
+_WIDE = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7ff]")
+"""Scripts that say in one character what others say in about three."""
+_SENTENCE_END = tuple(".!?…。！？।؟")
+_ADDRESS = re.compile(
+    r"https?:|www\.|[\w.+-]+@[\w-]+\.|\b[\w-]+\.(?:com|net|org|tv|be|ly|gl|co|io|me)\b", re.IGNORECASE
+)
+_NETWORKS = (
+    "instagram|insta|facebook|twitter|snapchat|tik ?tok|patreon|spotify|itunes|apple music|discord|twitch|pinterest|"
+    "vkontakte|telegram|website|e-?mail|soundcloud|deezer|google ?\\+|merch"
+)
+_LABEL = re.compile(rf"\b(?:{_NETWORKS})\b\s*(?:[:@►▶➜→=-]|$)|[:►▶➜→]$", re.IGNORECASE)
+_BULLET = re.compile(r"^[\s•·*|►▶➜→↓✓✔–—-]+|[\s|►▶➜→↓–—-]+$")
+_CREDIT = re.compile(r"^[\w/&'-]+(?: [\w/&'-]+)?\s?: *(?:\S+ *){1,4}$")
+"""A label and a name, such as `Editor: Jane Doe`."""
+_TIME = re.compile(r"\b\d{1,2}:\d\d\b")
+_CALLS = (
+    r"\bsubscri",
+    r"^\W*(?:follow|check)\b",
+    r"\bfollow (?:me|us|\w+ on|\S+ at)\b",
+    r"\bfollow\b.*\bon\b",
+    r"\b(?:like|hit|smash|click|tap)\b.{0,20}\b(?:button|bell|link|video|below|here)",
+    r"\blike\b.{1,30}\bon (?:facebook|youtube)",
+    r"\b(?:leave|drop) a (?:like|comment)|\bcomment below|\bturn on (?:\w+ )?notifications",
+    r"\blink in (?:the |my )?(?:bio|description)",
+    r"\b(?:use|with)\b.{0,12}\bcode\b|\bgiveaway|\bpre-?order|\bdownload\b|\bcheck (?:it )?out\b",
+    r"\bbuy\b.*\b(?:now|here|tickets?)\b|\bofficial (?:store|site|website)",
+    r"\bjoin (?:the|our|my|us)\b|\bthanks? (?:you )?for watching",
+    r"^\W*watch\b.{0,40}\b(?:videos?|here|more|full|episodes?)\b",
+    r"\bbusiness (?:inquir|enquir|contact)|\bcopyright\b|\ball rights reserved|\bdisclaimer|\bpermission",
+    r"\b(?:free|fair) use\b|\bproperty of\b|\bvideo removed",
+    r"\b(?:at|on|via|from|here)$",  # an address followed
+    "abonne|suivez|cliquez|likez|lien (?:en|dans)",
+    "suscr[ií]b|s[ií]gue(?:me|nos)|enlace en|dale (?:like|me gusta)",
+    "inscreva|siga-?(?:me|nos)|segui(?:mi|teci)|iscriv",
+    "abonnier|folgt? (?:mir|uns)|kanal abo|abone ol|takip et",
+    "подпис|подпиш|ставьте лайк|ссылк[аи] (?:в|на)|зарегистр|εγγραφ|ακολουθ",
+    "チャンネル登録|登録お願い|フォローして|概要欄|구독|좋아요|팔로우|订阅|訂閱|关注我|點讚|点赞",
+    "सब्सक्राइब|सब्स्क्राइब|اشترك|تابعو",
+)
+_CALL = re.compile("|".join(_CALLS), re.IGNORECASE)
+"""What people write below everything: it says nothing of the account, in the languages of the samples and others."""
+
+
+def sentences(lines: Iterable[str], language: str) -> list[str]:
+    """Return the sentences of a post's clean lines that say something, in order. Time: linear in the text."""
+    found = (_BULLET.sub("", part).strip() for line in lines for part in segment(language or "en", line))
+    return [part for part in found if says_something(part)]
+
+
+def says_something(text: str) -> bool:
+    """Return whether a sentence may stand in a summary."""
+    if len(text) > LONGEST_CHARACTERS or _ADDRESS.search(text) or _LABEL.search(text) or _CALL.search(text):
+        return False
+    if _CREDIT.search(text):
+        return False
+    letters = sum(unicodedata.category(character)[0] in "LM" for character in text)
+    wide = len(_WIDE.findall(text))
+    shown = sum(not character.isspace() for character in text)
+    if letters + 2 * wide < SHORTEST_LETTERS or letters < LEAST_LETTERS_SHARE * shown:
+        return False
+    words = text.split()
+    tags = sum(word.startswith(("#", "＃", "@", "＠")) for word in words)
+    return tags * 3 < len(words) and not _is_list(text) and len(_TIME.findall(text)) < 2
+
+
+def _is_list(text: str) -> bool:
+    """Return whether a text is a list of keywords, as in the tags of a video: many short parts and no end."""
+    parts = re.split("[,;|•·、]", text)
+    is_many_and_short = len(parts) >= 4 and len(text.split()) <= 3 * len(parts)
+    return is_many_and_short and (len(parts) >= 8 or not text.endswith(_SENTENCE_END))

@@ -1,0 +1,140 @@
+"""`cippus evaluate summaries`: compare summaries with those that people wrote."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from rich.console import Console
+from rich.table import Table
+
+from assets.transforms.summaries.accounts import summarise
+from assets.transforms.summaries.posts import chosen_posts
+from assets.transforms.text.cleaning import clean
+from pipelines.cli.evaluation.review_folder import open_reviews
+from resources.models.analyzer import document_terms
+from resources.models.embedder import EmbeddingModel
+from resources.models.languages import identify
+
+ROUGE = ("rouge1", "rouge2", "rougeL")
+_RESAMPLES, _SEED = 1_000, 1
+Summary = list[tuple[str, str]]
+"""Sentences, each with the id of the review that it cites."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A mean over entities, and its 95 % bootstrap interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class SummaryEvaluation:
+    """Method → figure → value, as fractions, and the size of the set."""
+
+    methods: Mapping[str, Mapping[str, Figure]]
+    entities: int
+    references: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return method → {figure: mean, …, "intervals": {figure: [low, high]}}, and the counts."""
+        found: dict[str, Any] = {
+            method: {
+                **{name: round(figure.mean, 5) for name, figure in figures.items()},
+                "intervals": {name: [round(figure.low, 5), round(figure.high, 5)] for name, figure in figures.items()},
+            }
+            for method, figures in self.methods.items()
+        }
+        return {**found, "entities": self.entities, "references": self.references}
+
+
+def evaluate_summaries(folder: Path, model: EmbeddingModel) -> SummaryEvaluation:
+    """Compare each method's summaries with the references of a folder. Raises InputError for a bad folder.
+
+    ROUGE is the F measure with Porter stems, the mean over an entity's references, then over entities.
+    """
+    reviews, references = open_reviews(folder)
+    methods = {"extractive": _extractive(reviews, model), "first_review": _first_review(reviews)}
+    texts: dict[str, dict[str, str]] = {}
+    for entity, review, text in reviews.iter_rows():
+        texts.setdefault(entity, {})[review] = clean(text)
+    figures = {name: _measured(made, references, texts) for name, made in methods.items()}
+    return SummaryEvaluation(figures, len(references), sum(map(len, references.values())))
+
+
+def show_evaluation(console: Console, found: SummaryEvaluation) -> None:
+    """Print the figures as a table."""
+    names = list(next(iter(found.methods.values())))
+    table = Table("method", *names, title=f"{found.entities:,} entities, {found.references:,} references")
+    for method, figures in found.methods.items():
+        table.add_row(method, *(f"{it.mean:.3f} [{it.low:.3f}, {it.high:.3f}]" for it in figures.values()))
+    console.print(table, markup=False)
+
+
+def _extractive(reviews: pl.DataFrame, model: EmbeddingModel) -> dict[str, Summary]:
+    """Summarise each entity as the lineage summarises an account: a review is a post."""
+    texts = [clean(text) for text in reviews["text"]]
+    chunks = reviews.select(
+        pl.lit(0, pl.Int32).alias("account_bucket"),
+        pl.col("entity_id").alias("account_id"),
+        pl.col("review_id").alias("post_id"),
+        pl.lit(0).alias("chunk_no"),
+        pl.Series("text", texts),
+        pl.Series("text_language", identify(texts), pl.String),
+    )
+    chosen = chosen_posts(chunks, model.embed_all(texts))
+    made = {}
+    for (entity,), rows in chosen.group_by("account_id", maintain_order=True):
+        own = reviews.filter(entity_id=entity).select("text", post_id="review_id")
+        found = summarise(rows, own, document_terms).row(0, named=True)
+        made[str(entity)] = list(zip(found["summary"].split("\n"), found["post_ids"], strict=True))
+    return made
+
+
+def _first_review(reviews: pl.DataFrame) -> dict[str, Summary]:
+    """Return the whole of each entity's first review: the least that a summary has to beat."""
+    first = reviews.group_by("entity_id", maintain_order=True).first()
+    return {entity: [(clean(text), review)] for entity, review, text in first.iter_rows()}
+
+
+def _measured(
+    summaries: Mapping[str, Summary], references: Mapping[str, Sequence[str]], texts: Mapping[str, Mapping[str, str]]
+) -> dict[str, Figure]:
+    rows: dict[str, list[float]] = {name: [] for name in (*ROUGE, "citation_precision", "unsupported")}
+    for entity, written in references.items():
+        summary = summaries[entity]
+        text = " ".join(sentence for sentence, _ in summary)
+        scores = [_scorer()(reference, text) for reference in written]
+        for name in ROUGE:
+            rows[name].append(float(np.mean([score[name].fmeasure for score in scores])))
+        said = texts[entity]
+        holds = [_quoted(sentence) in said[review] for sentence, review in summary]
+        anywhere = [any(_quoted(sentence) in text for text in said.values()) for sentence, _ in summary]
+        rows["citation_precision"].append(float(np.mean(holds)))
+        rows["unsupported"].append(1 - float(np.mean(anywhere)))
+    return {name: _figure(np.array(values)) for name, values in rows.items()}
+
+
+def _quoted(sentence: str) -> str:
+    return sentence.removesuffix("…")
+
+
+@cache
+def _scorer() -> Callable[[str, str], Any]:
+    from rouge_score.rouge_scorer import RougeScorer
+
+    score: Callable[[str, str], Any] = RougeScorer(list(ROUGE), use_stemmer=True).score
+    return score
+
+
+def _figure(values: np.ndarray[Any, np.dtype[np.float64]]) -> Figure:
+    """Return the mean over entities with its bootstrap interval."""
+    draws = np.random.default_rng(_SEED).integers(0, len(values), (_RESAMPLES, len(values)))
+    low, high = np.quantile(values[draws].mean(axis=1), [0.025, 0.975])
+    return Figure(float(values.mean()), float(low), float(high))

@@ -1,0 +1,37 @@
+"""Small sets of posts in nine languages: a query finds its post by BM25 alone, although it spells words otherwise."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from assets.transforms.search.bm25 import weigh_query
+from assets.transforms.text.cleaning import clean
+from resources.vectors.bm25 import SparseEncoder
+from resources.vectors.values import SparseVector
+
+MOST_MISSED = 0.1
+SETS = (Path(__file__).parent / "posts_by_language.txt").read_text(encoding="utf-8").split("\n== ")[1:]
+
+
+def dot(left: SparseVector, right: SparseVector) -> float:
+    _, ours, theirs = np.intersect1d(left.indices, right.indices, return_indices=True)
+    return float(left.values[ours] @ right.values[theirs])
+
+
+@pytest.mark.parametrize("of_language", SETS, ids=lambda text: text[:2])
+def test_the_right_post_is_first(of_language: str) -> None:
+    rows = [line.split(" | ") for line in of_language.splitlines()[1:]]
+    assert len(rows) >= 20
+    encoder = SparseEncoder()
+    documents = encoder.encode_documents([clean(post) for _, post in rows])
+    held = Counter(term for document in documents for term in document.indices.tolist())
+    missed = []
+    for number, (query, _) in enumerate(rows):
+        weighed = SparseVector(*weigh_query(encoder.encode_query(clean(query)).indices, held, len(rows)))
+        scores = [dot(weighed, document) for document in documents]
+        others = scores[:number] + scores[number + 1 :]
+        if not scores[number] > max(others):
+            missed.append(query)
+    assert len(missed) <= MOST_MISSED * len(rows), missed
