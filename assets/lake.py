@@ -73,6 +73,7 @@ def _merge_windows(table: SourceTable) -> AssetsDefinition:
     @asset(
         table=spec,
         deps=[["raw", table.name]],
+        pool=spec.name,  # an extraction merges all buckets
         description=f"One row per {table.key}, with its newest values; rows deleted at the source stay, marked by "
         f"deleted_at. Merged from raw/{table.name}, each window exactly once.",
         owners=["team:data-engineering"],

@@ -49,7 +49,7 @@ def rows(
     rds_exports: RdsExportResource,
 ) -> RunMetrics:
     """Collect the rejected rows of every stage in one table. The metadata lists dropped files that no stage reads."""
-    stage = Stage(QUARANTINE.name, inputs=(), version=quarantine.fingerprint(), partitioned=False)
+    stage = collecting(quarantine)
 
     def collect(_bucket: int, tally: RunMetrics) -> Changes:
         # Each file is one finding: two paths, such as a merge and a key reconciliation, find the same row.
@@ -66,6 +66,11 @@ def rows(
         shown = [TableRecord({"file": one.key, "reason": one.reason}) for one in unread[:_FILES_SHOWN]]
         tally.notes["unread_files"] = MetadataValue.table(shown)
     return tally
+
+
+def collecting(quarantine: QuarantineResource) -> Stage:
+    """Return the stage of quarantine/rows for the files that are landed now."""
+    return Stage(QUARANTINE.name, inputs=(), version=quarantine.fingerprint(), partitioned=False)
 
 
 ASSETS = [rows]

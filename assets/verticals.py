@@ -163,7 +163,7 @@ def tags(context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResou
         names = [vertical.name for vertical in load_verticals()]
         return tag(lake.scan_cached(SCORES, bucket).collect(), lake.scan(THRESHOLDS).collect(), names)
 
-    stage = Stage(TAGS.name, (SCORES, THRESHOLDS))
+    stage = Stage(TAGS.name, (SCORES, THRESHOLDS), awaits=(THRESHOLDS,))
     return refresh_table(context, lake, ledger, stage, TAGS, of_bucket)
 
 

@@ -1,18 +1,18 @@
 """Start here: the Dagster definitions. `assets/stages.py` lists the stages in lineage order."""
 
-from dagster import Definitions, in_process_executor, load_asset_checks_from_package_module
+from dagster import Definitions, in_process_executor
 
 from assets.stages import ASSETS
-from pipelines import checks
 from pipelines.automation.freshness import with_freshness
 from pipelines.automation.schedules import SCHEDULES
 from pipelines.automation.sensors import SENSORS
+from pipelines.checks.catalogue import definitions as check_definitions
 from pipelines.jobs.asset_jobs import JOBS, OP_JOBS
 from resources.wiring import resources
 
 defs = Definitions(
     assets=with_freshness(ASSETS),
-    asset_checks=load_asset_checks_from_package_module(checks),
+    asset_checks=check_definitions(),
     jobs=[*JOBS, *OP_JOBS],
     schedules=SCHEDULES,
     sensors=SENSORS,

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 from dagster import EnvVar
 
+from resources.alerts.notifier import AlertsResource
 from resources.delta.state import LedgerResource
 from resources.delta.table import LakeResource
 from resources.erasure.tombstones import ErasureResource
@@ -16,6 +17,7 @@ from resources.s3.governor.process import HOME_FOLDER
 from resources.s3.governor.settings import refuse_credentials
 from resources.s3.options import GovernorConfig
 from resources.settings import (
+    AlertSettings,
     EmbeddingSettings,
     Environment,
     LakeSettings,
@@ -54,6 +56,7 @@ class Resources(NamedTuple):
     erasures: ErasureResource
     spend: SpendResource
     llm: LlmResource
+    alerts: AlertsResource
 
 
 def resources() -> Resources:
@@ -83,6 +86,11 @@ def resources() -> Resources:
         ),
         spend=spend,
         llm=LlmResource(spend=spend, **llm.model_dump(), api_key=_secret("CIPPUS_LLM_API_KEY")),
+        alerts=AlertsResource(
+            webhook_url=_secret("CIPPUS_ALERTS_WEBHOOK"),
+            sns_topic=AlertSettings.read().sns_topic,
+            region=S3Settings.read().region,
+        ),
     )
 
 

@@ -56,10 +56,15 @@ def asset(
 
     A transient failure is retried by the policy. Any other failure stops at once. If the governor ends, the error is
     GovernorGoneError instead of the client's.
+
+    The pool of an asset without buckets has the asset's name, so that of all runs, also those of the UI, one at a time
+    writes it. Buckets are written by many runs at a time; runs of one bucket wait for each other by a tag.
     """
     if table is not None:
         settings = _of_table(table) | settings
     settings.setdefault("group_name", settings["key"][0])
+    if settings.get("partitions_def") is None:
+        settings.setdefault("pool", "/".join(settings["key"]))
 
     def declare(body: _Body) -> AssetsDefinition:
         @wraps(body)

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import polars as pl
@@ -13,6 +13,7 @@ import pyarrow as pa
 from dagster import AssetExecutionContext
 
 from assets.framework.logs import logging_bucket
+from assets.framework.verdicts import Held
 from assets.transforms.markdown import markdown_table
 from resources.cpu import available_cores
 from resources.delta.state import Entry, Intake, LedgerResource
@@ -89,13 +90,14 @@ class Stage:
     """A derived asset: its name, its input tables, and a version that changes when its rule changes.
 
     A bucket of a partitioned input belongs to the same bucket of the output. An input without buckets counts whole, and
-    so does every input of an output without buckets.
+    so does every input of an output without buckets. Nothing is computed until all tables of ``awaits`` exist.
     """
 
     name: str
     inputs: tuple[TableSpec, ...]
     version: str = "1"
     partitioned: bool = True
+    awaits: tuple[TableSpec, ...] = ()
 
     def input_fingerprints(self, lake: LakeResource, buckets: Sequence[int]) -> dict[int, str]:
         """Return bucket → fingerprint of all its inputs."""
@@ -104,6 +106,25 @@ class Stage:
             bucket: fingerprint([self.version, *(part for found in inputs for part in self._parts(*found, bucket))])
             for bucket in buckets
         }
+
+    def read(self, lake: LakeResource, bucket: int) -> dict[str, str]:
+        """Return input table → fingerprint of what a bucket reads of it."""
+        return {spec.name: fingerprint(self._parts(spec, lake.contents(spec), bucket)) for spec in self.inputs}
+
+    def held_back(self, lake: LakeResource, ledger: LedgerResource, buckets: Sequence[int]) -> dict[int, str]:
+        """Return bucket → why it must not be computed: a guarding check failed on its inputs, or a table is missing."""
+        found: dict[int, str] = {}
+        for spec in self.awaits:
+            if lake.open(spec) is None:
+                return dict.fromkeys(buckets, f"{spec.name} does not exist yet")
+        for spec in self.inputs:
+            failed = Held(lake, ledger, spec).read()
+            for bucket in buckets:
+                is_own = self.partitioned and spec.partitioned
+                for bad in sorted(failed.keys() & {bucket} if is_own else failed):
+                    place = "" if bad == WHOLE else f" in bucket {bad}"
+                    found[bucket] = f"{failed[bad]} failed on {spec.name}{place}"
+        return found
 
     def _parts(self, spec: TableSpec, contents: Mapping[int, Contents], bucket: int) -> Iterable[str]:
         if self.partitioned and spec.partitioned:
@@ -126,23 +147,29 @@ def refresh(
     ``threads``, both functions are called from as many threads, each for another bucket.
 
     A bucket is current while its inputs and its output have the recorded fingerprints. The record is written after the
-    output, so a crash in between costs a recomputation that changes nothing.
+    output, so a crash in between costs a recomputation that changes nothing. A bucket stays as it is while
+    `Stage.held_back` names a reason.
     """
     total = RunMetrics()
     with lake.steady(), ThreadPoolExecutor(max_workers=threads) as pool:
         buckets = sorted(int(key) for key in context.partition_keys) if stage.partitioned else [WHOLE]
         inputs = stage.input_fingerprints(lake, buckets)
         entries, outputs = ledger.entries(stage.name, buckets), contents(buckets)
+        held = cache(lambda: stage.held_back(lake, ledger, buckets))  # asked only if a bucket is stale
 
         def refreshed(bucket: int) -> RunMetrics:
             found, metrics = outputs.get(bucket, ABSENT), RunMetrics()
             if entries.get(bucket) == Entry(inputs[bucket], found.fingerprint):
                 metrics.skipped, metrics.buckets_skipped = found.rows, 1
+            elif reason := held().get(bucket):
+                context.log.error("%s: %s is held back: %s.", stage.name, _named(bucket), reason)
+                metrics.skipped, metrics.counts["buckets_held"] = found.rows, 1
             else:
                 with logging_bucket(bucket):
                     metrics.changes = bring_up_to_date(bucket, metrics)
                     found = contents([bucket]).get(bucket, ABSENT)
-                    ledger.record(stage.name, bucket, Entry(inputs[bucket], found.fingerprint))
+                    entry = Entry(inputs[bucket], found.fingerprint, stage.read(lake, bucket))
+                    ledger.record(stage.name, bucket, entry)
                     context.log.info("%s: bucket %s has %s", stage.name, bucket, metrics.changes)
             metrics.hold(found)
             return metrics
@@ -157,6 +184,10 @@ def refresh(
                 message = "%s: %s of %s buckets are up to date, with %s rows"
                 context.log.info(message, stage.name, number, len(buckets), f"{total.rows:,}")
     return total
+
+
+def _named(bucket: int) -> str:
+    return "the table" if bucket == WHOLE else f"bucket {bucket}"
 
 
 def bucket_threads() -> int:

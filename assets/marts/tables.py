@@ -47,8 +47,8 @@ Rows = Callable[[LakeResource, int, pl.DataFrame], pl.DataFrame]
 """Returns the rows of a bucket (any number for a table without buckets), given its current rows."""
 
 
-def _stage(spec: TableSpec, *inputs: TableSpec, version: str = "") -> Stage:
-    return Stage(spec.name, inputs, f"{_RULES}/{version}", partitioned=spec.partitioned)
+def _stage(spec: TableSpec, *inputs: TableSpec, version: str = "", awaits: tuple[TableSpec, ...] = ()) -> Stage:
+    return Stage(spec.name, inputs, f"{_RULES}/{version}", partitioned=spec.partitioned, awaits=awaits)
 
 
 TOTALLING = _stage(POSTS_BY_DAY, CONTENT_BY_BUCKET)
@@ -156,7 +156,7 @@ _OF_CREATORS = (LAKE_ACCOUNTS, LAKE_POSTS, CREATOR_DAYS, TAGS, CHUNKS, AUDIENCES
 def creator_table(context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource) -> RunMetrics:
     """Compute the creators of a stale bucket. Every bucket is stale when the list of brands changes."""
     names = brands(lake)
-    stage = _stage(CREATORS, *_OF_CREATORS, version=fingerprint(names))
+    stage = _stage(CREATORS, *_OF_CREATORS, version=fingerprint(names), awaits=(THRESHOLDS,))
     return refresh_table(context, lake, ledger, stage, CREATORS, lambda bucket, *_: _creators(lake, bucket or 0, names))
 
 

@@ -16,7 +16,7 @@ from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
 from assets.qdrant.points import PointWriter, index_config_of
 from assets.qdrant.promotion import GateVerdict, generations_to_write, recorded_recall, serve_if_ready
 from assets.transforms.search.points import DIGEST, HASHES, stored_points
-from assets.verticals import TAGS
+from assets.verticals import TAGS, THRESHOLDS
 from resources.delta.state import LedgerResource
 from resources.delta.table import Changes, Contents, LakeResource, fingerprint
 from resources.llm.embedder import EmbedderResource
@@ -55,7 +55,7 @@ def points(
     with qdrant.generations() as generations:
         for generation in generations_to_write(generations, index_config):
             index = generations.open(generation)
-            stage = Stage(stage_of(generation), (CHUNKS, VECTORS, TAGS), version)
+            stage = Stage(stage_of(generation), (CHUNKS, VECTORS, TAGS), version, awaits=(THRESHOLDS,))
             buckets = _Buckets(context, writer, index)
             done = refresh(context, lake, ledger, stage, lambda _: buckets, buckets.bring_up_to_date, bucket_threads())  # noqa: B023
             is_whole = set(buckets).issubset(int(key) for key in context.partition_keys)

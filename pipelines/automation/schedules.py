@@ -2,7 +2,7 @@
 
 from dagster import RunRequest, ScheduleDefinition, ScheduleEvaluationContext, schedule
 
-from pipelines.jobs.asset_jobs import EXTRACTION, all_buckets
+from pipelines.jobs.asset_jobs import DAILY_CHECKS, EXTRACTION, all_buckets
 from pipelines.jobs.lake_maintenance import lake_maintenance
 from pipelines.jobs.raw_key_reconciliation import raw_key_reconciliation
 
@@ -28,4 +28,12 @@ nightly_maintenance = ScheduleDefinition(
     description="Compacts, checkpoints and vacuums the lake's tables at night, when few runs write.",
 )
 
-SCHEDULES = [hourly_extraction, daily_key_reconciliation, nightly_maintenance]
+daily_checks = ScheduleDefinition(
+    name="daily_checks",
+    job=DAILY_CHECKS,
+    cron_schedule="45 5 * * *",
+    execution_timezone="UTC",
+    description="Runs the checks that do not run with their assets, once a day.",
+)
+
+SCHEDULES = [hourly_extraction, daily_key_reconciliation, nightly_maintenance, daily_checks]

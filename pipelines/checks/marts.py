@@ -3,7 +3,6 @@
 from decimal import Decimal
 
 import polars as pl
-from dagster import AssetChecksDefinition
 
 from assets.audience import DEMOGRAPHICS
 from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS, LAKE_TABLES, LAKE_TESTIMONIALS
@@ -21,10 +20,10 @@ from assets.marts.tables import MARTS
 from assets.quarantine import QUARANTINE
 from assets.transforms.marts.content import ALL, DAY, WEEK
 from assets.transforms.marts.quality import findings
-from assets.transforms.marts.values import COUNTS, live, live_posts, measured_posts
+from assets.transforms.marts.values import COUNTS, counts, live, live_posts, measured_posts, short
 from assets.transforms.source.schema import SOURCE_TABLES, SourceTable
-from assets.verticals import TAGS
-from pipelines.checks import check, count, deviation, differences
+from assets.verticals import TAGS, THRESHOLDS
+from pipelines.checks.declaration import Check, check, count, deviation, differences
 from resources.delta.table import LakeResource, TableSpec
 from resources.llm.answers import stored_answers
 from resources.spend.ledger import Ledger
@@ -34,11 +33,14 @@ _ROUNDING = 1e-9
 
 
 def _off_lake(lake: LakeResource, found: pl.LazyFrame) -> int:
-    """Return by how much the posts and counts of a mart differ from the live posts of the lake, added up.
+    return _off(measured_posts(lake.scan(LAKE_POSTS), lake.scan(LAKE_ACCOUNTS)), found)
 
-    Where the lake's sum is beyond 64 bits, the mart has nulls, and there is nothing to compare.
+
+def _off(posts: pl.LazyFrame, found: pl.LazyFrame) -> int:
+    """Return by how much the posts and counts of a mart differ from measured posts, added up.
+
+    Where the sum is beyond 64 bits, the mart has nulls, and there is nothing to compare.
     """
-    posts = measured_posts(lake.scan(LAKE_POSTS), lake.scan(LAKE_ACCOUNTS))
     due = posts.select(posts=pl.len(), **{name: _sum(name) for name in COUNTS}).collect().row(0)
     stored = found.select("posts", *COUNTS).select(_sum("posts"), *map(_sum, COUNTS)).collect().row(0)
     return sum(abs(wanted - (held or 0)) for wanted, held in zip(due, stored, strict=True) if wanted is not None)
@@ -56,14 +58,36 @@ def _off_lake_and_tags(lake: LakeResource, found: pl.LazyFrame) -> int:
     return _off_lake(lake, found.filter(pl.col("vertical") == ALL)) + deviation(tags.select(pl.len()), tagged)
 
 
-@check("mart/creators", "creators, posts or counts more or fewer than in the lake", name="totals_match_lake")
-def creators_match_lake(lake: LakeResource) -> int:
-    """The mart has one row per live account of the lake, and adds up all their live posts."""
-    mart = lake.scan(CREATORS)
-    return differences(live(lake.scan(LAKE_ACCOUNTS)).select("account_id"), mart) + _off_lake(lake, mart)
+@check(
+    "mart/creators",
+    "creators, posts, followers or counts more or fewer than in the lake",
+    name="totals_match_lake",
+    reads=(LAKE_ACCOUNTS, LAKE_POSTS, CREATORS),
+    by_bucket=True,
+    guards=True,
+)
+def creators_match_lake(bucket: int, lake: LakeResource) -> int:
+    """The mart has one row per live account of the lake, with its followers, and adds up all their live posts."""
+    accounts, mart = lake.scan_cached(LAKE_ACCOUNTS, bucket), lake.scan_cached(CREATORS, bucket)
+    due = live(accounts).select("account_id", *counts("followers"))
+    return differences(due, mart) + _off(measured_posts(lake.scan_cached(LAKE_POSTS, bucket), accounts), mart)
 
 
-@check("mart/creators", "creators whose rates or growth differ from their figures")
+@check(
+    "mart/creators",
+    "accounts repeated, missing or with other verticals",
+    reads=(LAKE_ACCOUNTS, TAGS, CREATORS),
+    by_bucket=True,
+)
+def verticals_match_tags(bucket: int, lake: LakeResource) -> int:
+    """Every live account has one row, with the verticals that it is tagged with."""
+    accounts = live(lake.scan_cached(LAKE_ACCOUNTS, bucket)).select("account_id")
+    tags = lake.scan_cached(TAGS, bucket).filter(pl.col("item_kind") == "account").group_by("account_id")
+    tagged = tags.agg(verticals=pl.col("vertical").sort().str.join(", "))
+    return differences(accounts.join(tagged, on="account_id", how="left"), lake.scan_cached(CREATORS, bucket))
+
+
+@check("mart/creators", "creators whose rates or growth differ from their figures", reads=(CREATORS,))
 def rates_match_figures(lake: LakeResource) -> int:
     """Each rate and each growth is what its formula makes of the other columns of the row."""
     formulas = {
@@ -83,7 +107,11 @@ def _differs(stored: pl.Expr, due: pl.Expr) -> pl.Expr:
     return apart.fill_null(value=False) | (stored.is_null() != due.is_null())
 
 
-@check("mart/creator_days", "creators whose last day differs from mart/creators, or days twice")
+@check(
+    "mart/creator_days",
+    "creators whose last day differs from mart/creators, or days twice",
+    reads=(CREATORS, CREATOR_DAYS),
+)
 def last_day_matches_creators(lake: LakeResource) -> int:
     """On the day of its as_of every creator has one row, with the figures of mart/creators."""
     days = lake.scan(CREATOR_DAYS)
@@ -94,7 +122,9 @@ def last_day_matches_creators(lake: LakeResource) -> int:
     return missing + count(twice)
 
 
-@check("mart/audiences", "shares more or fewer than in the newest reports, or other ranks")
+@check(
+    "mart/audiences", "shares more or fewer than in the newest reports, or other ranks", reads=(DEMOGRAPHICS, AUDIENCES)
+)
 def shares_match_reports(lake: LakeResource) -> int:
     """The shares of each account and dimension are those of its newest report, ranked from the largest."""
     key = ["account_id", "dimension"]
@@ -110,38 +140,92 @@ def shares_match_reports(lake: LakeResource) -> int:
     return differences(due, lake.scan(AUDIENCES)) + count(unordered) + count(unranked)
 
 
-@check("mart/content_by_bucket", "posts or counts more or fewer than in the lake", name="totals_match_lake")
+@check(
+    "mart/content_by_bucket",
+    "posts or counts more or fewer than in the lake",
+    name="totals_match_lake",
+    reads=(LAKE_ACCOUNTS, LAKE_POSTS, TAGS, CONTENT_BY_BUCKET),
+    guards=True,
+)
 def parts_match_lake(lake: LakeResource) -> int:
     """Posts and counts, summed over all days, equal those of the live posts in the lake; tagged posts equal tags."""
     return _off_lake_and_tags(lake, lake.scan(CONTENT_BY_BUCKET).filter(pl.col("period") == DAY))
 
 
-@check("mart/content", "posts or counts more or fewer than in the lake, or in weeks than in days")
+@check(
+    "mart/content",
+    "posts or counts more or fewer than in the lake, or in weeks than in days",
+    reads=(LAKE_ACCOUNTS, LAKE_POSTS, TAGS, CONTENT),
+    guards=True,
+)
 def periods_match_lake(lake: LakeResource) -> int:
     """Posts and counts, summed over all days and over all weeks, equal those of the lake; tagged posts equal tags."""
     rows = lake.scan(CONTENT)
     return sum(_off_lake_and_tags(lake, rows.filter(pl.col("period") == period)) for period in (DAY, WEEK))
 
 
-@check("mart/posts_by_day", "posts or counts more or fewer than in the lake", name="totals_match_lake")
+@check(
+    "mart/posts_by_day",
+    "posts or counts more or fewer than in the lake",
+    name="totals_match_lake",
+    reads=(LAKE_ACCOUNTS, LAKE_POSTS, POSTS_BY_DAY),
+    guards=True,
+)
 def days_match_lake(lake: LakeResource) -> int:
     """Posts and counts, summed over all days, equal those of the live posts in the lake."""
     return _off_lake(lake, lake.scan(POSTS_BY_DAY))
 
 
-@check("mart/vertical_coverage", "tags more or fewer than the mart counts", name="totals_match_tags")
+@check("mart/posts_by_day", "days repeated, impossible or in the future", reads=(POSTS_BY_DAY,))
+def days_possible(lake: LakeResource) -> int:
+    """Every day and network has one row, with at least one post, and no more accounts than posts."""
+    days = lake.scan(POSTS_BY_DAY)
+    odd = pl.struct("network", "day").is_duplicated() | ~pl.col("accounts").is_between(1, pl.col("posts"))
+    return count(days.filter(odd.fill_null(value=True)))
+
+
+@check(
+    "mart/vertical_coverage",
+    "tags more or fewer than the mart counts",
+    name="totals_match_tags",
+    reads=(TAGS, VERTICAL_COVERAGE),
+    guards=True,
+)
 def coverage_matches_tags(lake: LakeResource) -> int:
-    """The number of tagged items, summed over all verticals, equals the number of tags."""
-    return deviation(lake.scan(TAGS).select(pl.len()), lake.scan(VERTICAL_COVERAGE).select(pl.sum("tagged")))
+    """The number of tagged items of every vertical and kind equals the number of its tags."""
+    counted = lake.scan(TAGS).group_by("vertical", "item_kind").agg(tagged=pl.len().cast(pl.Int64))
+    return differences(counted, lake.scan(VERTICAL_COVERAGE).filter(pl.col("tagged") != 0))
 
 
-@check("mart/testimonials", "testimonials missing or foreign", name="totals_match_lake")
-def testimonials_match_lake(lake: LakeResource) -> int:
-    """The rows are exactly the live testimonials of the lake."""
-    return differences(live(lake.scan(LAKE_TESTIMONIALS)).select("testimonial_id"), lake.scan(TESTIMONIALS))
+@check(
+    "mart/vertical_coverage", "thresholds missing or other than those of tags", reads=(THRESHOLDS, VERTICAL_COVERAGE)
+)
+def thresholds_match(lake: LakeResource) -> int:
+    """Every vertical and kind has one row, with its current threshold."""
+    wanted = lake.scan(THRESHOLDS).select("vertical", "item_kind", "threshold", "members")
+    return differences(wanted, lake.scan(VERTICAL_COVERAGE))
 
 
-@check("mart/testimonials_by_brand", "testimonials, ratings or stars more or fewer than in the lake")
+@check(
+    "mart/testimonials",
+    "testimonials missing, foreign or with another rating or text",
+    name="totals_match_lake",
+    reads=(LAKE_TESTIMONIALS, TESTIMONIALS),
+    by_bucket=True,
+    guards=True,
+)
+def testimonials_match_lake(bucket: int, lake: LakeResource) -> int:
+    """The rows are exactly the live testimonials of the lake, with their ratings and texts."""
+    rows = live(lake.scan_cached(LAKE_TESTIMONIALS, bucket))
+    return differences(rows.select("testimonial_id", "rating", short("text")), lake.scan_cached(TESTIMONIALS, bucket))
+
+
+@check(
+    "mart/testimonials_by_brand",
+    "testimonials, ratings or stars more or fewer than in the lake",
+    reads=(LAKE_TESTIMONIALS, TESTIMONIALS_BY_BRAND),
+    guards=True,
+)
 def ratings_match_lake(lake: LakeResource) -> int:
     """Testimonials and ratings, summed over all brands, equal those of the lake; so do the stars."""
     due = live(lake.scan(LAKE_TESTIMONIALS)).select(pl.len(), pl.col("rating").count().alias("rated"), pl.sum("rating"))
@@ -151,7 +235,11 @@ def ratings_match_lake(lake: LakeResource) -> int:
     )
 
 
-@check("mart/data_quality", "missing or impossible values or rejected rows more or fewer than the mart lists")
+@check(
+    "mart/data_quality",
+    "missing or impossible values or rejected rows more or fewer than the mart lists",
+    reads=(LAKE_ACCOUNTS, LAKE_POSTS, LAKE_TESTIMONIALS, QUARANTINE, DATA_QUALITY),
+)
 def findings_match_lake(lake: LakeResource) -> int:
     """The mart lists every missing or impossible value of live rows, and every rejected row."""
     listed, place = lake.scan(DATA_QUALITY), ("source_table", "column", "reason")
@@ -215,8 +303,8 @@ def _impossible(spec: TableSpec) -> pl.Expr:
     return pl.any_horizontal(expr.fill_null(value=False) for expr in odd)
 
 
-def _possible_values(spec: TableSpec) -> AssetChecksDefinition:
-    @check(spec.name, "rows with a negative amount, or with a number that is infinite or no number")
+def _possible_values(spec: TableSpec) -> Check:
+    @check(spec.name, "rows with a negative amount, or with a number that is infinite or no number", reads=(spec,))
     def values_possible(lake: LakeResource) -> int:
         """No amount is negative, and every number is finite: what was never measured is null."""
         return count(lake.scan(spec).filter(_impossible(spec)))

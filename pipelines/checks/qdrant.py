@@ -1,17 +1,20 @@
 """Checks of qdrant/*: points, generations, nodes."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from dagster import AssetCheckResult, AssetChecksDefinition, AssetCheckSeverity
+from dagster import AssetCheckResult, AssetCheckSeverity
 
 from assets.corpus import CHUNKS
+from assets.embeddings import VECTORS
 from assets.partitions import BUCKETS
+from assets.qdrant.collection import stage_of
 from assets.qdrant.points import index_config_of
 from assets.qdrant.promotion import candidate
 from assets.transforms.search.points import HASHES, desired_points, stored_points
 from assets.verticals import TAGS
-from pipelines.checks import Metadata, check, differences
+from pipelines.checks.declaration import Check, Metadata, check, differences
 from resources.delta.table import LakeResource
 from resources.llm.embedder import EmbedderResource
 from resources.vectors.resource import QdrantResource
@@ -20,21 +23,45 @@ if TYPE_CHECKING:
     from resources.vectors.server.health import Cluster  # its client takes a second to import
 
 
-@check("qdrant/cippus_text", "points missing, stale or foreign")
-def points_match_chunks(lake: LakeResource, qdrant: QdrantResource) -> tuple[int, Metadata]:
+def ledger_name_of_served(qdrant: QdrantResource) -> str:
+    """Return the name of the served generation's ledger entries."""
+    with qdrant.generations() as generations:
+        serving = generations.serving()
+    return stage_of(serving) if serving else "qdrant/none"
+
+
+def _today(qdrant: QdrantResource) -> str:
+    """Return the generation and the day: an index has no log, so each day its points are read again."""
+    return f"{ledger_name_of_served(qdrant)} {datetime.now(UTC).date()}"
+
+
+@check(
+    "qdrant/cippus_text",
+    "points missing, stale or foreign",
+    reads=(CHUNKS, VECTORS, TAGS),
+    version=_today,
+    by_bucket=True,
+    guards=True,
+    ledger_name=ledger_name_of_served,
+)
+def points_match_chunks(bucket: int, lake: LakeResource, qdrant: QdrantResource) -> tuple[int, Metadata]:
     """The collection has exactly the chunks of the corpus, with the same ids, content hashes and payloads."""
-    differing = points = 0
+    chunks, tags = lake.scan_cached(CHUNKS, bucket).collect(), lake.scan_cached(TAGS, bucket).collect()
     with qdrant.open() as index:
-        for bucket in sorted(int(key) for key in BUCKETS.get_partition_keys()):
-            desired = desired_points(lake.scan(CHUNKS, bucket).collect(), lake.scan(TAGS, bucket).collect())
-            stored = stored_points(index.scroll_hashes(bucket))
-            differing += differences(desired.select(HASHES).lazy(), stored.lazy())
-            points += stored.height
-        foreign = index.count() - points
-    return differing + foreign, {"points": points}
+        stored = stored_points(index.scroll_hashes(bucket))
+    return differences(desired_points(chunks, tags).select(HASHES).lazy(), stored.lazy()), {"points": stored.height}
 
 
-@check("qdrant/promotion", "encoders without a served generation")
+@check("qdrant/cippus_text", "points of no bucket", daily=True)
+def no_orphaned_points(qdrant: QdrantResource) -> int | None:
+    """Every point belongs to one of the account buckets."""
+    if ledger_name_of_served(qdrant) == "qdrant/none":
+        return None
+    with qdrant.open() as index:
+        return index.count() - sum(len(list(index.scroll_hashes(int(key)))) for key in BUCKETS.get_partition_keys())
+
+
+@check("qdrant/promotion", "encoders without a served generation", guards=True)
 def encoder_is_served(embedder: EmbedderResource, qdrant: QdrantResource) -> tuple[int, Metadata]:
     """A generation is served, and it has vectors of the current encoder. Otherwise search finds nothing."""
     wanted = index_config_of(embedder.model(), qdrant.quantization)
@@ -60,11 +87,11 @@ def newest_is_served(embedder: EmbedderResource, qdrant: QdrantResource) -> Asse
     )
 
 
-def _cluster_check(name: str, promise: str, find_problems: Callable[["Cluster"], list[str]]) -> AssetChecksDefinition:
-    def evaluate(qdrant: QdrantResource) -> AssetCheckResult:
+def _cluster_check(name: str, promise: str, find_problems: Callable[["Cluster"], list[str]]) -> Check:
+    def evaluate(qdrant: QdrantResource) -> AssetCheckResult | None:
         cluster = qdrant.cluster()
         if cluster is None:
-            return AssetCheckResult(passed=True, description="The embedded engine is one process, and no cluster.")
+            return None  # the embedded engine is one process, and no cluster
         problems = find_problems(cluster)
         return AssetCheckResult(
             passed=not problems,
@@ -74,7 +101,7 @@ def _cluster_check(name: str, promise: str, find_problems: Callable[["Cluster"],
         )
 
     evaluate.__doc__ = promise
-    return check("qdrant/promotion", name=name)(evaluate)
+    return check("qdrant/promotion", name=name, daily=True)(evaluate)
 
 
 CHECKS = [

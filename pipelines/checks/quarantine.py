@@ -5,7 +5,7 @@ from dagster import AssetCheckResult, AssetCheckSeverity
 
 from assets.landing import files_not_taken
 from assets.quarantine import QUARANTINE
-from pipelines.checks import check, count
+from pipelines.checks.declaration import check, count
 from resources.delta.table import LakeResource
 from resources.plain_text import as_code
 from resources.raw.quarantine import QuarantineResource
@@ -15,7 +15,7 @@ from resources.sources.rds_export import RdsExportResource
 _FILES_NAMED = 10
 
 
-@check("quarantine/rows", "landed rejects missing from the table")
+@check("quarantine/rows", "landed rejects missing from the table or with another count", daily=True)
 def rejects_recorded(lake: LakeResource, quarantine: QuarantineResource) -> int:
     """Every rejected row that was extracted is in the quarantine table."""
     landed = pl.concat([QUARANTINE.empty().drop("copies"), *quarantine.rows()]).lazy()
@@ -24,7 +24,7 @@ def rejects_recorded(lake: LakeResource, quarantine: QuarantineResource) -> int:
     return count(expected.join(lake.scan(QUARANTINE), on=on, how="anti", nulls_equal=True))
 
 
-@check("quarantine/rows")
+@check("quarantine/rows", daily=True)
 def dropped_files_taken(s3: S3Resource, rds_exports: RdsExportResource) -> AssetCheckResult:
     """A stage reads every file that was dropped under landing/. A failure names the other files and why."""
     found = files_not_taken(s3, rds_exports)

@@ -15,7 +15,7 @@ from assets.raw.windows import keeping
 from assets.transforms.source.agreement import DOUBLED, VERSIONS, covered, disagreements, moved_elsewhere
 from assets.transforms.source.contract import compare
 from assets.transforms.source.schema import SOURCE_TABLES, SourceTable
-from pipelines.checks import Metadata, check, check_tables
+from pipelines.checks.declaration import Metadata, check, check_tables
 from resources.delta.table import LakeResource
 from resources.erasure.tombstones import ErasureResource
 from resources.plain_text import as_code
@@ -31,7 +31,7 @@ _Windows = Mapping[str, Sequence[Manifest]]
 """Source → its complete windows, in order."""
 
 
-@check_tables("raw", "gaps between windows, or files lost or damaged")
+@check_tables("raw", "gaps between windows, or files lost or damaged", daily=True)
 def windows_complete(table: SourceTable, raw_store: RawStoreResource, s3: S3Resource) -> int:
     """The windows of a source have no gaps, and every file of their manifests is complete."""
     windows = _windows(raw_store, table).values()
@@ -51,7 +51,7 @@ def _follows(before: Manifest, after: Manifest) -> bool:
     return before.number + 1 == after.number and (after.kind == EXPORT or before.upper == after.lower)
 
 
-@check_tables("raw")
+@check_tables("raw", guards=True)
 def contract_holds(table: SourceTable, raw_store: RawStoreResource, source: ResourceParam[Source]) -> AssetCheckResult:
     """The source has the declared columns, now and when it was last read."""
     newest = {name: raw_store.newest(name, table.name) for name in raw_store.sources(table.name)}
@@ -73,7 +73,7 @@ def contract_holds(table: SourceTable, raw_store: RawStoreResource, source: Reso
     )
 
 
-@check_tables("raw", "rows on which sources disagree")
+@check_tables("raw", "rows on which sources disagree", daily=True)
 def sources_agree(table: SourceTable, raw_store: RawStoreResource) -> tuple[int, Metadata]:
     """Two sources whose windows cover the same interval have the same rows, each once.
 
@@ -144,7 +144,7 @@ def _described(row: Mapping[str, object]) -> str:
     return f"{as_code(row['key'])} of {row['updated_at']} {row['problem']}: {pair}"
 
 
-@check_tables("raw")
+@check_tables("raw", daily=True)
 def all_rows_read(
     table: SourceTable,
     source: ResourceParam[Source],

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 from dagster import (
+    AssetCheckSeverity,
     DagsterEvent,
     DagsterInstance,
     DagsterRunStatus,
@@ -23,6 +24,7 @@ from dagster import (
 from rich.console import Console
 
 from assets.framework.reporting import run_totals
+from pipelines.automation.problems import STOPPED_BY_CHECK
 from pipelines.cli.console import LineageProgress
 from pipelines.cli.supervisor import on_stop
 from pipelines.definitions import defs
@@ -128,13 +130,13 @@ def run_lineage(home: Path, console: Console) -> LineageReport:
     assets = {
         key: {name: _plain(value) for name, value in metadata.items()} for key, metadata in run_totals(result).items()
     }
-    return LineageReport(round(seconds, 3), assets, _failures(result))
+    return LineageReport(round(seconds, 3), assets, _failures(result) | _failed_checks(result))
 
 
 def settle(home: Path, job_name: str, console: Console) -> dict[str, str]:
     """Run a job for a caller that holds the run lock. Return its failures (step → error)."""
     result, _ = _execute(home, job_name, console, dict(all_buckets()))
-    return _failures(result)
+    return _failures(result) | _failed_checks(result)
 
 
 def run_checks(home: Path, console: Console) -> tuple[list[CheckOutcome], dict[str, str]]:
@@ -175,10 +177,22 @@ def _failures(result: ExecuteInProcessResult) -> dict[str, str]:
     """Return step → error in one line. A lost governor takes precedence over the clients' errors."""
     found, gone = {}, usage.lost()
     for event in result.get_step_failure_events():
+        error = event.step_failure_data.error
+        if error is not None and error.cls_name == STOPPED_BY_CHECK:
+            continue  # the check has a result of its own
         found[(event.step_key or "").replace("__", "/")] = _sentence(event)
     if gone is not None and not any(str(gone) in message for message in found.values()):
         found = dict.fromkeys(found, str(gone))  # a check, whose errors are the clients'
     return found
+
+
+def _failed_checks(result: ExecuteInProcessResult) -> dict[str, str]:
+    """Return asset:check → what it found, for checks of severity ERROR that failed in a run of assets."""
+    return {
+        f"{found.asset_key.to_user_string()}:{found.check_name}": found.description or "failed"
+        for found in result.get_asset_check_evaluations()
+        if not found.passed and found.severity is AssetCheckSeverity.ERROR
+    }
 
 
 def _sentence(event: DagsterEvent) -> str:

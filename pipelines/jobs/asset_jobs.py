@@ -6,12 +6,16 @@ from dagster import AssetsDefinition, AssetSelection, define_asset_job
 
 from assets.partitions import BUCKETS
 from assets.stages import ASSETS
+from pipelines.checks.catalogue import keys
+from pipelines.checks.evaluation import READ_EVERYTHING
 from pipelines.jobs.lake_maintenance import lake_maintenance
 from pipelines.jobs.raw_key_reconciliation import raw_key_reconciliation
 
 WRITES_TAG = "cippus/writes"
 """Run tag. In production, runs with the same value wait for each other (pipelines/deploy/dagster.yaml)."""
-_EVERY = AssetSelection.all() - AssetSelection.all_asset_checks()
+_DAILY = AssetSelection.checks(*keys(daily=True))
+_EVERY = AssetSelection.all() - _DAILY
+"""All assets, each with the checks that run where it is made."""
 _SOURCE = AssetSelection.groups("raw", "lake")
 _WITHOUT_BUCKETS = AssetSelection.assets(
     *(definition for definition in ASSETS if isinstance(definition, AssetsDefinition) and not definition.partitions_def)
@@ -25,7 +29,7 @@ LINEAGE = define_asset_job(
 )
 EXTRACTION = define_asset_job(
     "extraction",
-    selection=_SOURCE,
+    selection=_SOURCE - _DAILY,
     description="Extracts the source's changes to raw/* and merges them into lake/*.",
     tags={WRITES_TAG: "lake"},
 )
@@ -39,34 +43,49 @@ ACROSS_BUCKETS = define_asset_job(
     selection=AssetSelection.assets(
         ["label", "gold"],
         *(["mart", name] for name in ("posts_by_day", "content", "testimonials_by_brand", "spend")),
-    ).downstream(),
+    ).downstream()
+    - _DAILY,
     description="Materializes the assets that read all buckets (labels, thresholds, totals), and those downstream.",
     tags={WRITES_TAG: "all buckets"},
 )
 AUDIENCE = define_asset_job(
     "audience",
-    selection=AssetSelection.assets(["audience", "reports"]).downstream(),
+    selection=AssetSelection.assets(["audience", "reports"]).downstream() - _DAILY,
     description="Loads audience reports from landing/audience/, and updates the tables made of them.",
+    tags={WRITES_TAG: "all buckets"},
+)
+QUARANTINED = define_asset_job(
+    "quarantined",
+    selection=AssetSelection.assets(["quarantine", "rows"]) - _DAILY,
+    description="Collects the rejected rows of all stages in quarantine/rows.",
     tags={WRITES_TAG: "all buckets"},
 )
 CHECKS = define_asset_job(
     "checks",
     selection=AssetSelection.all_asset_checks(),
-    description="Runs every asset check. Materializes nothing.",
+    description="Runs every asset check on all data, changed or not. Materializes nothing.",
+    tags={READ_EVERYTHING: "everything"},
+)
+DAILY_CHECKS = define_asset_job(
+    "daily_checks",
+    selection=_DAILY,
+    description="Runs the checks that do not run with their assets. Reads what changed since they passed.",
 )
 _OF_INDEX = AssetSelection.groups("qdrant", "search")
 TABLES_AFTER_LAKE = define_asset_job(
     "tables_after_lake",
-    selection=AssetSelection.all()
-    - AssetSelection.all_asset_checks()
-    - AssetSelection.groups("rds", "raw", "lake")
-    - _OF_INDEX,
+    selection=_EVERY - AssetSelection.groups("rds", "raw", "lake") - _OF_INDEX,
     description="Materializes every table downstream of the lake. Extracts and merges nothing.",
 )
 INDEX = define_asset_job(
-    "index", selection=_OF_INDEX, description="Updates the Qdrant collection, and measures the quality of search."
+    "index",
+    selection=_OF_INDEX - _DAILY,
+    description="Updates the Qdrant collection, and measures the quality of search.",
 )
-JOBS = [LINEAGE, EXTRACTION, BUCKET, ACROSS_BUCKETS, AUDIENCE, TABLES_AFTER_LAKE, INDEX, CHECKS]
+JOBS = [
+    *(LINEAGE, EXTRACTION, BUCKET, ACROSS_BUCKETS, AUDIENCE, QUARANTINED, TABLES_AFTER_LAKE, INDEX),
+    *(CHECKS, DAILY_CHECKS),
+]
 OP_JOBS = [raw_key_reconciliation, lake_maintenance]
 
 

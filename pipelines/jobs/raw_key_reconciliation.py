@@ -30,7 +30,7 @@ class ReconciliationConfig(Config):
 
 
 def _reconcile(table: SourceTable) -> OpDefinition:
-    @op(name=f"reconcile_{table.name}", retry_policy=RETRIES)
+    @op(name=f"reconcile_{table.name}", retry_policy=RETRIES, pool=f"raw/{table.name}")  # that of the asset
     def reconcile(
         context: OpExecutionContext,
         config: ReconciliationConfig,

@@ -157,8 +157,8 @@ class Lookup:
         )
         return rows.with_columns(pl.lit(bucket, pl.Int32).alias(BUCKET)).select(self.snapshot.schema.names)
 
-    def altered_files(self) -> int:
-        """Return how many files on S3 are unreadable, or have rows that differ from the sum in their names."""
+    def altered_files(self, buckets: Iterable[int] | None = None) -> int:
+        """Return how many files of some buckets are unreadable, or differ from the sum of rows in their names."""
         uncached = replace(self.folder, cache=FileCache(0))
 
         def is_altered(number: int) -> bool:
@@ -168,7 +168,7 @@ class Lookup:
             except (pa.ArrowException, FileNotFoundError):
                 return True
 
-        return sum(in_threads(is_altered, self.snapshot.files[FILE].to_list()))
+        return sum(in_threads(is_altered, self.snapshot.in_buckets(buckets)[FILE].to_list()))
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The ledger: fingerprints of the inputs and the output of each asset's buckets. A rerun skips unchanged buckets."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
 from dagster import ConfigurableResource
@@ -14,10 +14,14 @@ Record = TypeVar("Record")
 
 @dataclass(frozen=True)
 class Entry:
-    """Fingerprints of the inputs and the output of a bucket when it was last computed."""
+    """Fingerprints of the inputs and the output of a bucket when it was last computed.
+
+    ``read`` has the fingerprint of each input table by name. Entries of earlier releases lack it.
+    """
 
     inputs: str
     output: str
+    read: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,13 @@ them as `dagster.EnvVar`, so that definitions load without one.
 """
 
 from resources.environment_variables import Settings, Variable
+from resources.settings.alerts import AlertSettings, stalled_hours
 from resources.settings.erasure import ErasureSettings
 from resources.settings.general import (
     Environment,
     GeneralSettings,
     LogFormat,
+    LogSettings,
     bucket_count,
     dagster_home,
     environment,
@@ -31,6 +33,7 @@ from resources.settings.vectors import EmbeddingSettings, QdrantSettings
 
 __all__ = [
     "AREAS",
+    "AlertSettings",
     "EmbeddingSettings",
     "Environment",
     "ErasureSettings",
@@ -38,6 +41,7 @@ __all__ = [
     "LakeSettings",
     "LlmSettings",
     "LogFormat",
+    "LogSettings",
     "QdrantSettings",
     "RdsExportSettings",
     "RedshiftSettings",
@@ -55,13 +59,14 @@ __all__ = [
     "log_format",
     "old_transaction_seconds",
     "require_production_variables",
+    "stalled_hours",
     "variables",
     "writable_home",
 ]
 
 AREAS: tuple[type[Settings], ...] = (
-    *(GeneralSettings, SourceSettings, RdsExportSettings, RedshiftSettings, S3Settings, LakeSettings),
-    *(QdrantSettings, EmbeddingSettings, SpendSettings, LlmSettings, ErasureSettings),
+    *(GeneralSettings, LogSettings, SourceSettings, RdsExportSettings, RedshiftSettings, S3Settings, LakeSettings),
+    *(QdrantSettings, EmbeddingSettings, SpendSettings, LlmSettings, ErasureSettings, AlertSettings),
 )
 
 

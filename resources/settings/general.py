@@ -61,6 +61,11 @@ class GeneralSettings(Settings):
         must_be="a power of two",
         shown="8; 64 in production",
     )
+
+
+class LogSettings(Settings):
+    """How a run logs."""
+
     log_format: LogFormat = variable(
         "CIPPUS_LOG_FORMAT",
         "`json`: assets also write each message as a line of JSON to stderr, with run, asset and bucket.",
@@ -76,7 +81,7 @@ def environment() -> Environment:
 
 def log_format() -> LogFormat:
     """Return the format of a run's logs. Raise InputError for an unknown one."""
-    return GeneralSettings.read().log_format
+    return LogSettings.read().log_format
 
 
 def home() -> Path:

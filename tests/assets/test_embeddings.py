@@ -15,6 +15,7 @@ from assets.embeddings import VECTORS, MissingVectorError, with_vectors
 from assets.framework.reporting import run_totals
 from assets.transforms.text.corpus import content_hash
 from pipelines.checks.embeddings import vectors_unit_length
+from pipelines.checks.evaluation import judge
 from pipelines.checks.verticals import every_item_scored
 from resources.delta.state import LedgerResource
 from resources.delta.table import LakeResource
@@ -249,6 +250,6 @@ def test_a_text_that_the_model_cannot_read_has_no_vector_and_no_score(
     )
     assert set(lake.scan(verticals.SCORES, 0).collect()["item_id"]) == {"p2", "a"}
     for check in (vectors_unit_length, every_item_scored):
-        result = check.op.compute_fn.decorated_fn(lake=lake, embedder=resource)  # type: ignore[union-attr]
-        assert result.passed
-        assert result.metadata.get("unreadable", dg.IntMetadataValue(3)) == dg.IntMetadataValue(3)
+        verdict = judge(check, {"lake": lake, "ledger": ledger, "embedder": resource}, [0])
+        assert verdict is not None
+        assert (verdict.found, verdict.metadata.get("unreadable", 3)) == (0, 3)

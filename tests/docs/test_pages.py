@@ -8,8 +8,8 @@ from itertools import pairwise
 from assets.audience import LANDING as AUDIENCE_LANDING
 from assets.framework.reporting import s3_metadata
 from assets.labels import LANDING
-from assets.marts.tables import MARTS
 from assets.raw.windows import RawConfig
+from assets.stages import TABLES
 from assets.transforms.source.schema import LABELS_SCHEMA, SOURCE_TABLES
 from assets.transforms.text.corpus import Dropped
 from pipelines.definitions import defs
@@ -65,7 +65,7 @@ CODE_NAMES = {
     "KIND_COLUMNS": "resources.erasure.tombstones",
     "FREE_TEXT": "resources.erasure.terms",
     "FIRST_STAGES": "pipelines.automation.sensors.buckets",
-    "lake_state": "pipelines.automation.sensors.buckets",
+    "WATCHED": "pipelines.automation.sensors.buckets",
     "ACROSS_BUCKETS": "pipelines.jobs.asset_jobs",
     "AUDIENCE": "pipelines.jobs.asset_jobs",
     "POLICIES": "pipelines.automation.freshness",
@@ -139,8 +139,7 @@ def test_every_name_in_code_font_exists() -> None:
         *(key for keys in assets.values() for key in keys),
         *(name for names in checks.values() for name in names),
         *(column for table in SOURCE_TABLES.values() for column in table.schema.names),
-        "account_bucket",
-        *(column for spec in MARTS for column in spec.schema.names),
+        *(column for table in TABLES for column in table.schema.names),
         *LABELS_SCHEMA.names,
         *SOURCE_TABLES,
         *RawConfig.model_fields,

@@ -19,10 +19,13 @@ from dagster import (
 from typer.core import TyperGroup
 from typer.main import get_command
 
+from assets.landing import DROP_FOLDERS
 from pipelines.automation.freshness import POLICIES
+from pipelines.automation.sensors.drops import LABELS, REPORTS
 from pipelines.cli.main import app
 from pipelines.definitions import defs
 from pipelines.jobs.asset_jobs import ACROSS_BUCKETS, AUDIENCE, BUCKET, EXTRACTION
+from resources.raw.quarantine import PREFIX
 
 SNAPSHOT = Path(__file__).parent / "definitions_snapshot.json"
 """Every asset with its group, owners, dependencies and checks; every sensor, schedule, job and command. To accept a
@@ -127,9 +130,25 @@ def test_sensors_and_schedules_are_off_until_somebody_turns_them_on() -> None:
 
 def test_every_asset_of_a_group_with_a_policy_is_to_be_fresh(graph) -> None:  # type: ignore[no-untyped-def]
     fresh = {key.path[0] for key in graph.get_all_asset_keys() if graph.get(key).freshness_policy_or_from_metadata}
-    assert fresh == set(POLICIES) == {"raw", "lake", "qdrant", "mart"}
+    assert fresh == set(POLICIES) == {"raw", "lake", "qdrant", "mart", "quicksight"}
     of = {key: graph.get(key).freshness_policy_or_from_metadata for key in graph.get_all_asset_keys()}
     assert all(policy == POLICIES.get(key.path[0]) for key, policy in of.items())
+
+
+def test_one_run_at_a_time_writes_a_table_without_buckets(graph) -> None:  # type: ignore[no-untyped-def]
+    """Also a run from the UI, which has no tag of a sensor's."""
+    pools = {key: assets.op.pool for assets in defs.assets or [] for key in getattr(assets, "keys", ())}  # type: ignore[union-attr]
+    shared = {key for key, pool in pools.items() if pool is None}
+    assert {key for key in shared if not graph.get(key).is_partitioned} == set()
+    assert {key.path[0] for key in shared} == {"corpus", "embedding", "vertical", "summary", "audience", "mart"}
+    own = {key: pool for key, pool in pools.items() if pool not in (None, "qdrant")}
+    assert own == {key: key.to_user_string() for key in own}
+
+
+def test_every_landing_prefix_has_a_sensor() -> None:
+    prefixes = {LABELS.prefix: "label_drops", REPORTS.prefix: "audience_drops", PREFIX: "quarantine_drops"}
+    assert {folder.prefix for folder in DROP_FOLDERS} == prefixes.keys()
+    assert {sensor.name for sensor in defs.sensors or []} >= {*prefixes.values(), "rds_exports"}
 
 
 if __name__ == "__main__":

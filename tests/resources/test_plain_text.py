@@ -2,7 +2,6 @@
 
 import logging
 import unicodedata
-from typing import Any
 
 import dagster
 import pytest
@@ -12,7 +11,8 @@ from hypothesis import strategies as st
 
 from assets.framework.asset import asset
 from assets.framework.incremental import RunMetrics
-from pipelines.checks import check
+from pipelines.checks.declaration import Check
+from pipelines.checks.evaluation import Verdict, evaluation
 from pipelines.checks.raw import _described
 from resources.errors import CippusError, InputError, PermanentFailure, TransientFailure
 from resources.plain_text import as_code, plain, plain_lines
@@ -62,14 +62,9 @@ def test_the_log_of_a_failed_step_has_no_control_character(text: str) -> None:
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_what_a_check_found_has_no_control_character(text: str) -> None:
-    @check("raw/posts")
-    def found() -> AssetCheckResult:
-        """Find."""
-        return AssetCheckResult(passed=False, description=f"{text} is wrong.", metadata={"n": 1})
-
-    definition: Any = found
-    answer = definition.node_def.compute_fn.decorated_fn()
-    assert not controls(answer.description)
+    found = Verdict(answer=AssetCheckResult(passed=False, description=f"{text} is wrong.", metadata={"n": 1}))
+    answer = evaluation(Check("raw/posts", "found", lambda: None), found)
+    assert not controls(answer.description or "")
     assert (answer.passed, answer.metadata["n"].value) == (False, 1)
     row = {"key": text, "updated_at": "x", "problem": "p", "source": "a", "other": "b"}
     assert _described(row).startswith(as_code(text))

@@ -135,7 +135,7 @@ def test_variables_reach_the_sources(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_variable_is_documented_once() -> None:
     listed = variables()
-    assert len({variable.name for variable in listed}) == len(listed) == 58
+    assert len({variable.name for variable in listed}) == len(listed) == 62
     assert all(variable.description.endswith(".") for variable in listed)
     by_name = {variable.name: variable for variable in listed}
     assert by_name["CIPPUS_BUCKETS"].default == "8; 64 in production"
@@ -143,7 +143,7 @@ def test_every_variable_is_documented_once() -> None:
     assert by_name["CIPPUS_ENV"].default == "local"
     assert {name for name, variable in by_name.items() if variable.description.startswith("Secret.")} == {
         "CIPPUS_POSTGRES_DSN", "QDRANT_API_KEY", "CIPPUS_EMBEDDINGS_API_KEY", "CIPPUS_ERASURE_KEY",
-        "CIPPUS_LLM_API_KEY",
+        "CIPPUS_LLM_API_KEY", "CIPPUS_ALERTS_WEBHOOK",
     }  # fmt: skip
 
 

@@ -1,7 +1,8 @@
-"""Sensors that start runs when data arrives. They are off until somebody turns them on."""
+"""Sensors that start runs when data arrives, and one that alerts people. They are off until somebody turns them on."""
 
+from pipelines.automation.sensors.alerts import alerts
 from pipelines.automation.sensors.buckets import changed_buckets
-from pipelines.automation.sensors.drops import audience_drops, label_drops
+from pipelines.automation.sensors.drops import audience_drops, label_drops, quarantine_drops
 from pipelines.automation.sensors.exports import rds_exports
 
-SENSORS = [rds_exports, label_drops, audience_drops, changed_buckets]
+SENSORS = [rds_exports, label_drops, audience_drops, quarantine_drops, changed_buckets, alerts]

@@ -1,4 +1,4 @@
-"""The sensor of changed buckets: request a run for each, then one across buckets when all have succeeded."""
+"""The sensor of changed buckets: request a run for each, then one across buckets when all have ended."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +16,7 @@ from dagster import (
 
 from assets.corpus import DECIDING
 from assets.framework.incremental import Stage
+from assets.framework.verdicts import Held
 from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS, LAKE_TESTIMONIALS
 from assets.marts.tables import LISTING_TESTIMONIALS, TOTALLING
 from assets.partitions import BUCKETS
@@ -29,9 +30,11 @@ from resources.settings import Environment, environment
 RUNS_A_TICK = 16
 LAKE_TAG, BUCKETS_TAG = "cippus/lake", "cippus/buckets"
 FIRST_STAGES = (DECIDING, LISTING_TESTIMONIALS)
-"""Together, these stages read every lake table, and nothing else."""
+"""Together, these stages read every table of WATCHED, and nothing else."""
+WATCHED = (LAKE_ACCOUNTS, LAKE_POSTS, LAKE_TESTIMONIALS)
 _FAILURES = (DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED)
 _INTERVAL_SECONDS = 60
+_UNCHANGED = "The lake has not changed."
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class Progress(Cursor):
     ``due``: buckets whose run is not requested yet.
     ``running``: buckets whose run was requested, and has not succeeded yet.
     ``across``: the state of the lake that the run across buckets was last requested for.
+    ``without``: buckets whose run had failed by then. When one succeeds, the run across buckets is requested again.
     ``turn``: the number of changes of the lake so far.
     """
 
@@ -49,6 +53,7 @@ class Progress(Cursor):
     due: tuple[int, ...] = ()
     running: tuple[int, ...] = ()
     across: str = ""
+    without: tuple[int, ...] = ()
     turn: int = 0
 
     @property
@@ -89,24 +94,30 @@ def changed_buckets(
     context: SensorEvaluationContext, lake: LakeResource, ledger: LedgerResource
 ) -> SensorResult | SkipReason:
     """Read three tables' logs. Read the ledger, one entry per bucket, only when the lake has changed."""
-    progress, state = Progress.read(context.cursor), lake_state(lake)
+    progress, held = Progress.read(context.cursor), held_buckets(lake, ledger)
+    state = lake_state(lake, held)
     if state is None:
         return SkipReason("The lake is empty.")
     outcome = Outcome.of(context.instance, progress.request_id) if progress.running else _NOTHING
     if state != progress.lake:
-        stale = stale_buckets(lake, ledger)
+        stale = stale_buckets(lake, ledger) - held.keys()
         progress = begun(progress, state, stale, outcome.succeeded, is_current=across_is_current(lake, ledger))
         outcome = _NOTHING
     return step(progress, outcome, RUNS_A_TICK if environment() is Environment.PRODUCTION else None)
 
 
-def lake_state(lake: LakeResource) -> str | None:
-    """Return a fingerprint of the lake and of the rules of FIRST_STAGES, or None for an empty lake."""
-    tables = [lake.contents(spec) for spec in (LAKE_ACCOUNTS, LAKE_POSTS, LAKE_TESTIMONIALS)]
+def held_buckets(lake: LakeResource, ledger: LedgerResource) -> dict[int, str]:
+    """Return bucket → the guarding checks that failed on it in the lake. No run is requested for it until they pass."""
+    return {bucket: checks for spec in WATCHED for bucket, checks in Held(lake, ledger, spec).read().items()}
+
+
+def lake_state(lake: LakeResource, held: Iterable[int] = ()) -> str | None:
+    """Return a fingerprint of the lake, of the buckets held back and of the rules of FIRST_STAGES; None if empty."""
+    tables = [lake.contents(spec) for spec in WATCHED]
     if not any(tables):
         return None
     parts = (f"{bucket}:{found.fingerprint}" for contents in tables for bucket, found in sorted(contents.items()))
-    return fingerprint([*(stage.version for stage in FIRST_STAGES), *parts])
+    return fingerprint([*(stage.version for stage in FIRST_STAGES), *parts, *map(str, sorted(held))])
 
 
 def stale_buckets(lake: LakeResource, ledger: LedgerResource) -> set[int]:
@@ -135,13 +146,15 @@ def begun(
     left = {bucket for bucket in progress.running if bucket not in succeeded}
     due = tuple(sorted({*stale, *progress.due, *left}))
     across = state if is_current and not due else ""
-    return Progress(state, due, (), across, progress.turn + 1)
+    return Progress(state, due, (), across, (), progress.turn + 1)
 
 
 def step(progress: Progress, outcome: Outcome, runs_a_tick: int | None) -> SensorResult:
-    """Return the next requests: runs of due buckets, then, when all have succeeded, the run across buckets.
+    """Return the next requests: runs of due buckets, then, when all have ended, the run across buckets.
 
-    At most ``runs_a_tick`` runs of one bucket each, or one of all due buckets where that is None. Keys hold the lake's
+    A bucket that failed does not stop the others, and the run across buckets goes on without it: its tables are as
+    they were. When its run was repeated with success, the run across buckets is requested once more. At most
+    ``runs_a_tick`` runs of one bucket each, or one of all due buckets where that is None. Keys hold the lake's
     state, so that a repeated tick asks for nothing new.
     """
     if progress.due:
@@ -152,15 +165,15 @@ def step(progress: Progress, outcome: Outcome, runs_a_tick: int | None) -> Senso
         return SensorResult(requests, cursor=replace(progress, due=due, running=running).written())
     running = tuple(bucket for bucket in progress.running if bucket not in outcome.succeeded)
     progress = replace(progress, running=running)
-    if failed := sorted(outcome.failed & set(running)):
-        reason = f"Bucket {_listed(failed)} failed. Repeat its run; the run across all buckets waits for it."
+    failed = tuple(sorted(outcome.failed & set(running)))
+    if left := sorted(set(running) - set(failed)):
+        return SensorResult(skip_reason=f"Bucket {_listed(left)} is running.", cursor=progress.written())
+    if progress.across == progress.lake and set(progress.without) <= set(failed):
+        reason = f"Bucket {_listed(failed)} failed. Repeat its run; the others are done." if failed else _UNCHANGED
         return SensorResult(skip_reason=reason, cursor=progress.written())
-    if running:
-        return SensorResult(skip_reason=f"Bucket {_listed(running)} is running.", cursor=progress.written())
-    if progress.across == progress.lake:
-        return SensorResult(skip_reason="The lake has not changed.", cursor=progress.written())
-    request = RunRequest(f"{progress.request_id}/across", job_name=ACROSS_BUCKETS.name, tags=dict(all_buckets()))
-    return SensorResult([request], cursor=replace(progress, across=progress.lake).written())
+    key = f"{progress.request_id}/across" + (f"/without-{_listed(failed)}" if failed else "")
+    request = RunRequest(key, job_name=ACROSS_BUCKETS.name, tags=dict(all_buckets()))
+    return SensorResult([request], cursor=replace(progress, across=progress.lake, without=failed).written())
 
 
 def _request(buckets: Sequence[int], request_id: str) -> RunRequest:

@@ -1,4 +1,4 @@
-"""Sensors of dropped files: labels under landing/labels/, audience reports under landing/audience/."""
+"""Sensors of dropped files: labels, audience reports and rejected rows, each under its prefix of landing/."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from dagster import RunRequest, SensorDefinition, SensorEvaluationContext, SensorResult, SkipReason, sensor
 
 from assets import audience, labels
+from assets.quarantine import QUARANTINE, collecting
 from assets.transforms.source.arrivals import Sweep, request_key
 from pipelines.automation.sensors.reachability import skipped_while_unreachable
-from pipelines.jobs.asset_jobs import ACROSS_BUCKETS, AUDIENCE, all_buckets
+from pipelines.jobs.asset_jobs import ACROSS_BUCKETS, AUDIENCE, QUARANTINED, all_buckets
 from resources.delta.state import LedgerResource
+from resources.delta.table import WHOLE, LakeResource
+from resources.raw.quarantine import QuarantineResource
 from resources.s3.client import ListingMarkError, S3Object, S3Resource
 
 PAGE_KEYS = 1_000
@@ -68,3 +71,22 @@ label_drops = _sensor(
 audience_drops = _sensor(
     "audience_drops", REPORTS, AUDIENCE.name, "Starts a run when audience reports are added, changed or deleted."
 )
+
+
+@sensor(
+    name="quarantine_drops",
+    job=QUARANTINED,
+    minimum_interval_seconds=_INTERVAL_SECONDS,
+    description="Starts a run when a stage has landed rejected rows under landing/quarantine/.",
+)
+@skipped_while_unreachable
+def quarantine_drops(
+    _context: SensorEvaluationContext, quarantine: QuarantineResource, ledger: LedgerResource, lake: LakeResource
+) -> SensorResult | SkipReason:
+    """Compare the files with those that quarantine/rows was collected from. Costs one listing."""
+    landed = collecting(quarantine).input_fingerprints(lake, [WHOLE])[WHOLE]
+    entry = ledger.entries(QUARANTINE.name, [WHOLE]).get(WHOLE)
+    if entry is not None and entry.inputs == landed:
+        return SkipReason("All rejected rows are collected.")
+    # With the earlier state in the key, files that come back ask again.
+    return SensorResult([RunRequest(run_key=f"{entry.inputs if entry else 'none'}/{landed}")])

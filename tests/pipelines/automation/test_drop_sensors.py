@@ -13,12 +13,13 @@ from dagster import AssetsDefinition, DagsterInstance, SkipReason, materialize
 
 from assets import audience, labels
 from assets.audience import REPORTS
+from assets.quarantine import collecting
 from pipelines.automation.sensors import SENSORS, drops
 from pipelines.automation.sensors.drops import REPORTS as REPORTS_LANDING
-from pipelines.automation.sensors.drops import audience_drops, label_drops, look
+from pipelines.automation.sensors.drops import audience_drops, label_drops, look, quarantine_drops
 from pipelines.automation.sensors.reachability import skipped_while_unreachable
-from resources.delta.state import LedgerResource
-from resources.delta.table import LakeResource
+from resources.delta.state import Entry, LedgerResource
+from resources.delta.table import WHOLE, LakeResource
 from resources.erasure.tombstones import ErasureResource
 from resources.raw.quarantine import QuarantineResource
 from resources.raw.store import RawStoreResource
@@ -192,7 +193,10 @@ def test_a_listing_that_cannot_go_on_begins_anew(
     assert len([request for _ in range(2) for request in sensing.tick()]) == 1
 
 
-@pytest.mark.parametrize("sensor", SENSORS, ids=lambda sensor: sensor.name)
+OF_THE_LAKE = [sensor for sensor in SENSORS if sensor.name != "alerts"]  # which reads Dagster's own storage
+
+
+@pytest.mark.parametrize("sensor", OF_THE_LAKE, ids=lambda sensor: sensor.name)
 def test_a_stack_that_is_not_up_is_said_in_one_sentence(sensor: Any, instance: DagsterInstance, home: Path) -> None:
     s3 = S3Resource(bucket="none", stack_file=str(home / "stack.json"))
     resources = {
@@ -200,6 +204,7 @@ def test_a_stack_that_is_not_up_is_said_in_one_sentence(sensor: Any, instance: D
         "ledger": LedgerResource(s3=s3),
         "lake": LakeResource(s3=s3),
         "raw_store": RawStoreResource(s3=s3),
+        "quarantine": QuarantineResource(s3=s3),
         "rds_exports": RdsExportResource(s3=s3, location="exports"),
     }
     needed = {name: found for name, found in resources.items() if name in sensor.required_resource_keys}
@@ -224,3 +229,26 @@ def test_what_somebody_has_to_mend_fails_the_tick(s3: S3Resource) -> None:
     missing = S3Resource(**{**s3.model_dump(), "bucket": "no-such-bucket"})
     with pytest.raises(ClientError, match="NoSuchBucket"):
         skipped_while_unreachable(look)(None, REPORTS_LANDING, missing, LedgerResource(s3=missing))
+
+
+def test_rejects_that_land_are_collected_once(s3: S3Resource, lake: LakeResource, instance: DagsterInstance) -> None:
+    unused = S3Resource(**s3.model_dump())
+    kinds = {"quarantine": QuarantineResource, "ledger": LedgerResource, "lake": LakeResource}
+    sensing = Sensing(quarantine_drops, instance, {name: kind(s3=unused) for name, kind in kinds.items()})
+    ledger, landed = LedgerResource(s3=s3), QuarantineResource(s3=s3)
+
+    def collect() -> None:
+        inputs = collecting(landed).input_fingerprints(lake, [WHOLE])[WHOLE]
+        ledger.record("quarantine/rows", WHOLE, Entry(inputs, "out"))
+
+    collect()
+    assert sensing.tick() == []
+    for number in (1, 2):
+        landed.land_file("test", "files", f"file-{number}", "it is no file")
+        [request] = sensing.tick()
+        assert sensing.tick() == [], "its run has been requested"
+        collect()
+        assert sensing.tick() == []
+    landed.withdraw("test")
+    [again] = sensing.tick()
+    assert again.run_key != request.run_key

@@ -67,7 +67,7 @@ OF_LIBRARIES = (
 def test_an_error_of_a_library_that_reaches_the_user_is_one_sentence(
     error: BaseException, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fail() -> None:
+    def fail(**_how: bool) -> None:
         raise error
 
     monkeypatch.setattr(command, "app", fail)
@@ -84,7 +84,7 @@ def test_an_error_of_a_library_that_reaches_the_user_is_one_sentence(
     "defect", [KeyError("likes"), ZeroDivisionError(), SystemExit(3), KeyboardInterrupt()], ids=repr
 )
 def test_a_defect_keeps_its_traceback(defect: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail() -> None:
+    def fail(**_how: bool) -> None:
         raise defect
 
     monkeypatch.setattr(command, "app", fail)

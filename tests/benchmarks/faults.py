@@ -1,0 +1,106 @@
+"""Inject every fault of the catalogue: the intended check must fire. On clean runs no check may fire."""
+
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from dagster import DagsterInstance
+from rich.console import Console
+from rich.table import Table
+
+from assets.labels import LANDING
+from pipelines.local import stack as embedded
+from pipelines.samples.creators import generate
+from pipelines.samples.load import load_folder
+from resources.llm.embedder import EmbedderResource
+from resources.local_stack import EmbeddedStack
+from resources.settings import bucket_count
+from tests.benchmarks import BenchResult, Target
+from tests.fakes.embedder import CountingEmbedder
+from tests.worlds.check_results import BY_NAME, evaluate
+from tests.worlds.fault_catalogue import CATALOGUE
+from tests.worlds.governor_launcher import stop_governors
+from tests.worlds.lineage import World, empty_world, loaded_world
+
+CLEAN_RUNS, CREATORS = 50, 30
+_LEAST_CAUGHT_PERCENT = 95.0
+_MOST_MINUTES = 30.0
+
+
+def measure(home: Path, console: Console, runs: int = CLEAN_RUNS, seed: int = 0) -> BenchResult:
+    """Print the matrix of faults and checks, then run ``runs`` clean lineages of invented creators."""
+    del home  # its data stays
+    began = time.monotonic()
+    with _stack() as (stack, folder), DagsterInstance.ephemeral() as instance:
+        world = loaded_world(stack).clone("faults", folder / "faults")
+        table, caught = Table("stage", "fault", "check", "result"), 0
+        for row in CATALOGUE:
+            with row.inject(world):
+                found = evaluate(world, row.check, instance=instance)
+            is_caught = found is not None and not found.passed
+            caught += is_caught
+            table.add_row(row.stage, row.name, row.check, "[green]caught" if is_caught else "[red]missed")
+        console.print(table)
+        injected_seconds, alarms = time.monotonic() - began, list[str]()
+        for number in range(seed, seed + runs):
+            alarms += [f"seed {number}: {alarm}" for alarm in _alarms(stack, folder, number, instance)]
+            console.print(f"seed {number}: {len(alarms)} false alarms so far", highlight=False)
+    for alarm in alarms:
+        console.print(alarm, style="red", markup=False, highlight=False)
+    percent, minutes = 100 * caught / len(CATALOGUE), (time.monotonic() - began) / 60
+    figures = {
+        "faults": float(len(CATALOGUE)),
+        "caught_by_the_intended_check_percent": percent,
+        "clean_runs": float(runs),
+        "false_alarms": float(len(alarms)),
+        "minutes_of_faults": injected_seconds / 60,
+        "minutes": minutes,
+    }
+    targets = {
+        "caught_by_the_intended_check_percent": Target(
+            _LEAST_CAUGHT_PERCENT, percent, percent >= _LEAST_CAUGHT_PERCENT
+        ),
+        "false_alarms": Target.at_most(0, len(alarms)),
+        "minutes": Target.at_most(_MOST_MINUTES, minutes),
+    }
+    return BenchResult("faults", figures, targets)
+
+
+@contextmanager
+def _stack() -> Iterator[tuple[EmbeddedStack, Path]]:
+    with tempfile.TemporaryDirectory(prefix="cippus-faults-") as folder:
+        home = Path(folder) / "home"
+        try:
+            yield embedded.up(home), Path(folder)
+        finally:
+            stop_governors()
+            embedded.down(home)
+
+
+def _alarms(stack: EmbeddedStack, folder: Path, seed: int, instance: DagsterInstance) -> list[str]:
+    """Return the checks that fail after a run of invented creators, with the real encoder."""
+    world = _creators_world(stack, folder, seed)
+    report = world.run(buckets=(0, bucket_count() - 1))
+    if not report.success:
+        return [f"the run failed: {report.errors}"]
+    found = {name: evaluate(world, name, instance=instance) for name in BY_NAME}
+    return [f"{name}: {result.description}" for name, result in found.items() if result and not result.passed]
+
+
+def _creators_world(stack: EmbeddedStack, folder: Path, seed: int) -> World:
+    """Return a world whose source and dropped labels are those of invented creators."""
+    data = folder / f"data-{seed}"
+    generate(data, accounts=CREATORS, seed=seed)
+    real: tuple[EmbedderResource, CountingEmbedder] = (EmbedderResource(), CountingEmbedder())
+    made = replace(empty_world(stack, f"clean_{seed}", folder / f"clean-{seed}"), embedding=real)  # type: ignore[arg-type]
+    with made.source() as connection:
+        connection.execute("TRUNCATE accounts, posts, testimonials")
+    made.s3.delete([item.key for item in made.s3.list_objects("landing/")])
+    labels = data / "labels.parquet"
+    made.s3.put(f"{LANDING}labels.parquet", labels.read_bytes())
+    labels.unlink()  # a load would drop it into the bucket of the stack
+    load_folder(data, replace(stack, postgres_dsn=made.dsn))
+    return made

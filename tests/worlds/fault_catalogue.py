@@ -1,0 +1,382 @@
+"""The catalogue of data faults: each with its stage, how it is injected, and the check that must fire."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import polars as pl
+
+from assets.audience import DEMOGRAPHICS, REPORTS
+from assets.audience import LANDING as AUDIENCE_LANDING
+from assets.corpus import CHUNKS, DECISION_COUNTS, DECISIONS, TERMS
+from assets.embeddings import VECTORS
+from assets.labels import GOLD
+from assets.lake import LAKE_TABLES
+from assets.marts.content import POSTS_BY_DAY, TESTIMONIALS, VERTICAL_COVERAGE
+from assets.marts.creators import CREATORS
+from assets.quarantine import QUARANTINE
+from assets.search.retrieval_quality import QUALITY
+from assets.stages import TABLES
+from assets.summaries import SUMMARIES
+from assets.verticals import SCORES, TAGS, THRESHOLDS
+from tests.worlds import faults as f
+from tests.worlds import more_faults as m
+from tests.worlds.faults import Fault, added, changed, lost
+from tests.worlds.mart_faults import FORMULA, LINE_BREAK, MART_FAULTS
+
+MOJIBAKE = "Ã© â€™"
+
+
+@dataclass(frozen=True)
+class FaultRow:
+    """One fault. ``check`` is ``asset:name`` of the check that must fire."""
+
+    name: str
+    inject: Fault
+    check: str
+
+    @property
+    def stage(self) -> str:
+        """The group of the asset whose data is bad."""
+        return self.check.partition("/")[0]
+
+
+def _rows(check: str, **faults: Fault) -> Iterator[FaultRow]:
+    return (FaultRow(name.replace("_", " "), inject, check) for name, inject in faults.items())
+
+
+def _raw(name: str) -> Iterator[FaultRow]:
+    key, made = LAKE_TABLES[name].key[0], "posted" if name == "posts" else "created"
+    window = f"raw/{name}/source=postgres/window="
+    yield from _rows(
+        f"raw/{name}:windows_complete",
+        file_lost=f.object_lost(window),
+        file_one_byte_short=f.object_rewritten(window, lambda body: body[:-1]),
+        file_half_written=f.object_rewritten(window, lambda body: body[: len(body) // 2]),
+        file_empty=f.object_rewritten(window, lambda _: b""),
+        window_skipped=f.window_skipped(name),
+        window_doubled=m.window_added(name, lambda window: window),
+        window_overlaps=m.window_added(name, lambda window: replace(window, upper="2099-01-01T00:00:00+00:00")),
+    )
+    yield from _rows(
+        f"raw/{name}:contract_holds",
+        column_added=f.source_altered(f"ALTER TABLE {name} ADD reach bigint", f"ALTER TABLE {name} DROP reach"),
+        column_renamed=f.source_altered(
+            f"ALTER TABLE {name} RENAME {made}_at TO made_at", f"ALTER TABLE {name} RENAME made_at TO {made}_at"
+        ),
+        column_retyped=f.source_altered(
+            f"ALTER TABLE {name} ALTER deleted_at TYPE text",
+            f"ALTER TABLE {name} ALTER deleted_at TYPE timestamptz USING deleted_at::timestamptz",
+        ),
+    )
+    first = f"{key} = (SELECT min({key}) FROM {name})"
+    yield from _rows(
+        f"raw/{name}:all_rows_read",
+        row_undated=f.source_altered(
+            f"UPDATE {name} SET updated_at = NULL WHERE {first}",
+            f"UPDATE {name} SET updated_at = '2024-03-01T12:00:00Z' WHERE updated_at IS NULL",
+        ),
+        clock_jumped_back=f.source_altered(
+            f"UPDATE {name} SET updated_at = '2020-01-01' WHERE {first}",
+            f"UPDATE {name} SET updated_at = '2024-03-01T12:00:00Z' WHERE updated_at < '2021-01-01'",
+        ),
+    )
+    yield from _rows(
+        f"raw/{name}:sources_agree",
+        other_source_lacks_a_file=f.another_source(name, lambda _, files: files[1:]),
+        other_source_doubles_a_file=f.another_source(name, lambda _, files: (*files, files[0])),
+        other_source_has_other_values=f.another_source(name, f.rewritten),
+    )
+
+
+def _lake(name: str) -> Iterator[FaultRow]:
+    spec = LAKE_TABLES[name]
+    key, text = spec.key[0], "bio" if name == "accounts" else "text"
+    impossible = {
+        "accounts": pl.lit(-1).alias("followers"),
+        "posts": pl.lit(-5).alias("likes"),
+        "testimonials": pl.lit(9).alias("rating"),
+    }[name]
+    yield from _rows(
+        f"lake/{name}:reconciles_with_raw",
+        row_lost=lost(spec),
+        row_foreign=added(spec, **{key: "foreign"}),
+        rows_stale=changed(spec, "updated_at", "updated_at - INTERVAL '1 day'"),
+        partition_dropped=m.partition_dropped(spec),
+        manifest_lost=m.manifest_lost(name),
+        log_tampered=m.log_tampered(spec),
+    )
+    yield from _rows(
+        f"lake/{name}:keys_unique",
+        row_misplaced=added(spec, account_bucket=2),
+        row_repeated=added(spec),
+        key_null=added(spec, **{key: None}),
+    )
+    yield from _rows(f"lake/{name}:keys_in_one_bucket", key_in_two_buckets=added(spec, account_bucket=2))
+    yield from _rows(
+        f"lake/{name}:values_plausible",
+        clock_jumped_ahead=changed(spec, "updated_at", "updated_at + INTERVAL '20 years'"),
+        clock_at_zero=changed(spec, "updated_at", "updated_at - INTERVAL '50 years'"),
+        figure_impossible=m.edited(spec, lambda rows: pl.concat([rows.with_columns(impossible)] * 3)),
+        required_null=changed(spec, "updated_at", "NULL"),
+    )
+    yield from _rows(
+        f"lake/{name}:texts_readable",
+        texts_misread=m.edited(spec, lambda rows: pl.concat([rows.with_columns(pl.lit(MOJIBAKE).alias(text))] * 3)),
+    )
+
+
+def _written() -> Iterator[FaultRow]:
+    for spec in TABLES:
+        if spec.name == "search/retrieval_quality":
+            continue  # the counting embedder's search finds too little to fill it
+        check = f"{spec.name}:rows_as_written"
+        yield from _rows(check, file_half_written=m.file_cut(spec, 0.5))
+        if spec.partitioned:
+            yield from _rows(check, file_emptied=m.file_emptied(spec))
+    for name, spec in LAKE_TABLES.items():
+        yield from _rows(
+            f"lake/{name}:rows_as_written",
+            changed_by_another_writer=changed(spec, "updated_at", "updated_at"),
+            changed_in_place=f.object_rewritten(f"{spec.name}/account_bucket=", f.changed_in_place(spec.key[0])),
+        )
+
+
+def _corpus() -> Iterator[FaultRow]:
+    yield from _rows(
+        "corpus/decisions:every_post_decided",
+        decision_lost=lost(DECISIONS),
+        decision_foreign=added(DECISIONS, post_id="foreign"),
+        decision_repeated=added(DECISIONS),
+        partition_dropped=m.partition_dropped(DECISIONS),
+        log_tampered=m.log_tampered(DECISIONS),
+    )
+    yield from _rows(
+        "corpus/decision_counts:counts_add_up",
+        count_lost=lost(DECISION_COUNTS),
+        count_repeated=added(DECISION_COUNTS),
+        count_wrong=changed(DECISION_COUNTS, "posts", "posts + 1"),
+    )
+    yield from _rows(
+        "corpus/cippus_text:chunks_match_decisions",
+        chunk_lost=lost(CHUNKS),
+        chunk_foreign=added(CHUNKS, post_id="foreign", point_id="foreign"),
+        chunk_repeated=added(CHUNKS),
+        chunk_numbers_with_a_hole=added(CHUNKS, chunk_no=5, point_id="hole"),
+        partition_dropped=m.partition_dropped(CHUNKS),
+        log_tampered=m.log_tampered(CHUNKS),
+    )
+    yield from _rows(
+        "corpus/terms:frequencies_match_chunks",
+        term_lost=lost(TERMS),
+        frequency_zero=changed(TERMS, "documents", "0"),
+        frequency_too_high=changed(TERMS, "documents", "1000"),
+        frequency_off_by_one=changed(TERMS, "documents", "documents + 1"),
+    )
+
+
+def _embedding() -> Iterator[FaultRow]:
+    yield from _rows(
+        "embedding/cippus_text:vectors_unit_length",
+        wrong_dimension=added(VECTORS, content_hash="short", vector=[0.5, 0.5]),
+        not_normalised=added(VECTORS, content_hash="long", vector=[1.0] * 384),
+        not_finite=added(VECTORS, content_hash="nan", vector=[float("nan")] * 384),
+        nearly_zero=added(VECTORS, content_hash="zero", vector=[1e-3] * 384),
+        vector_repeated=added(VECTORS),
+    )
+    yield from _rows(
+        "embedding/cippus_text:every_chunk_has_vector",
+        vector_lost=lost(VECTORS),
+        of_another_model=changed(VECTORS, "model", "'other'"),
+        partition_dropped=m.partition_dropped(VECTORS),
+        log_tampered=m.log_tampered(VECTORS),
+    )
+    yield from _rows("embedding/cippus_text:vectors_match_texts", vectors_swapped=m.edited(VECTORS, m.swapped_vectors))
+
+
+def _verticals() -> Iterator[FaultRow]:
+    yield from _rows(
+        "vertical/scores:every_item_scored",
+        score_lost=lost(SCORES),
+        score_foreign=added(SCORES, item_id="foreign"),
+        score_repeated=added(SCORES),
+        scores_impossible=changed(SCORES, "scores", "make_array(1000.0)"),
+        partition_dropped=m.partition_dropped(SCORES),
+    )
+    yield from _rows(
+        "vertical/thresholds:every_vertical_has_threshold",
+        threshold_lost=lost(THRESHOLDS),
+        threshold_repeated=added(THRESHOLDS),
+        threshold_not_a_number=changed(THRESHOLDS, "threshold", "CAST('NaN' AS DOUBLE)"),
+    )
+    yield from _rows(
+        "vertical/tags:tags_reach_thresholds",
+        tag_lost=lost(TAGS),
+        tag_unearned=added(TAGS, vertical="unearned"),
+        tag_of_another_item=changed(TAGS, "item_id", "concat(item_id, '!')"),
+        tag_with_another_score=changed(TAGS, "score", "score + 1"),
+    )
+    yield from _rows(
+        "summary/account_summaries:evidence_exists",
+        summary_lost=lost(SUMMARIES),
+        citation_foreign=added(SUMMARIES, post_ids=["foreign"]),
+        summary_repeated=added(SUMMARIES),
+        partition_dropped=m.partition_dropped(SUMMARIES),
+    )
+    yield from _rows(
+        "summary/account_summaries:sentences_are_quoted",
+        sentence_of_nobody=changed(SUMMARIES, "summary", "'What nobody said.'"),
+        line_without_a_post=changed(SUMMARIES, "summary", "concat(summary, '\nOf no post')"),
+    )
+
+
+def _dropped() -> Iterator[FaultRow]:
+    yield from _rows(
+        "label/gold:items_known",
+        item_unknown=added(GOLD, item_id="unknown"),
+        vertical_unknown=added(GOLD, vertical="unknown"),
+        label_repeated=added(GOLD),
+        agreement_impossible=changed(GOLD, "agreement", "1.5"),
+        judgement_null=changed(GOLD, "is_member", "NULL"),
+    )
+    yield from _rows(
+        "audience/reports:files_taken_once",
+        row_repeated=added(REPORTS),
+        row_of_no_file=added(REPORTS, source_file="landing/audience/foreign.csv"),
+        record_lost=f.object_lost("ledger/audience/reports/taken/"),
+        file_gone=f.object_lost(AUDIENCE_LANDING),
+        file_overwritten=f.object_rewritten(AUDIENCE_LANDING, lambda body: body.replace(b"51,5", b"52,5")),
+    )
+    yield from _rows(
+        "audience/demographics:rows_match_reports",
+        row_lost=lost(DEMOGRAPHICS),
+        row_repeated=added(DEMOGRAPHICS),
+        account_foreign=added(DEMOGRAPHICS, account_id="foreign"),
+        shares_shifted=changed(DEMOGRAPHICS, "share_percent", "share_percent + 1"),
+        shares_above_hundred=changed(DEMOGRAPHICS, "share_percent", "share_percent * 100"),
+        partition_dropped=m.partition_dropped(DEMOGRAPHICS),
+    )
+    yield from _rows(
+        "quarantine/rows:rejects_recorded",
+        reject_lost=lost(QUARANTINE),
+        copies_wrong=changed(QUARANTINE, "copies", "copies + 1"),
+    )
+    yield from _rows(
+        "quarantine/rows:dropped_files_taken",
+        file_of_another_kind=f.object_dropped("landing/labels/more.csv"),
+        file_in_no_folder=f.object_dropped("landing/lables/labels.parquet"),
+    )
+
+
+def _qdrant() -> Iterator[FaultRow]:
+    other: Callable[..., Fault] = f.generation_made_by
+    yield from _rows(
+        "qdrant/cippus_text:points_match_chunks",
+        point_lost=f.point_lost,
+        point_foreign=f.point_foreign,
+        text_stale=f.point_stale("content_hash", "stale"),
+        payload_stale=f.point_stale("payload_digest", 1),
+        bucket_wrong=f.point_stale("account_bucket", 7),
+        bucket_lost=m.points_lost(0),
+    )
+    yield from _rows("qdrant/cippus_text:no_orphaned_points", point_orphaned=m.point_orphaned)
+    yield from _rows(
+        "qdrant/promotion:encoder_is_served",
+        other_model=other(lambda index_config: replace(index_config, model="other")),
+        aliases_lost=f.aliases_lost,
+    )
+    yield from _rows(
+        "qdrant/promotion:newest_is_served",
+        other_quantization=other(lambda index_config: replace(index_config, quantization="scalar")),
+        no_alias=f.aliases_lost,
+    )
+    yield from _rows(
+        "qdrant/promotion:nodes_present",
+        node_missing=f.cluster_suffers("missing node"),
+        key_refused=f.cluster_suffers("401"),
+    )
+    yield from _rows("qdrant/promotion:shards_active", replica_dead=f.cluster_suffers("dead replica"))
+    yield from _rows("qdrant/promotion:replicas_equal", replicas_unequal=f.cluster_suffers("unequal replicas"))
+    yield from _rows("qdrant/promotion:versions_equal", versions_differ=f.cluster_suffers("version skew"))
+
+
+def _served() -> Iterator[FaultRow]:
+    yield from _rows(
+        "search/retrieval_quality:every_question_measured",
+        question_lost=lost(QUALITY),
+        question_foreign=added(QUALITY, query="another"),
+        judgements_wrong=changed(QUALITY, "relevant", "relevant + 1"),
+        figure_impossible=changed(QUALITY, "hybrid_ndcg_at_10", "1.5"),
+    )
+    yield from _rows(
+        "search/retrieval_quality:hybrid_is_not_worse",
+        hybrid_worse=m.edited(QUALITY, lambda rows: rows.with_columns(dense_ndcg_at_10=0.5, hybrid_ndcg_at_10=0.4)),
+    )
+    yield from _rows(
+        "mart/creators:totals_match_lake",
+        creator_lost=lost(CREATORS),
+        posts_wrong=changed(CREATORS, "posts", "posts + 1"),
+        followers_wrong=changed(CREATORS, "followers", "followers + 1"),
+        views_null=changed(CREATORS, "views", "NULL"),
+        partition_dropped=m.partition_dropped(CREATORS),
+    )
+    yield from _rows(
+        "mart/creators:verticals_match_tags",
+        verticals_wrong=changed(CREATORS, "verticals", "'unearned'"),
+        creator_repeated=added(CREATORS),
+    )
+    yield from _rows(
+        "mart/posts_by_day:totals_match_lake",
+        day_lost=lost(POSTS_BY_DAY),
+        likes_wrong=changed(POSTS_BY_DAY, "likes", "likes + 1"),
+        shares_null=changed(POSTS_BY_DAY, "shares", "NULL"),
+    )
+    yield from _rows(
+        "mart/posts_by_day:days_possible",
+        day_repeated=added(POSTS_BY_DAY),
+        accounts_above_posts=changed(POSTS_BY_DAY, "accounts", "posts + 1"),
+    )
+    yield from _rows(
+        "mart/vertical_coverage:totals_match_tags", tagged_wrong=changed(VERTICAL_COVERAGE, "tagged", "tagged + 1")
+    )
+    yield from _rows(
+        "mart/vertical_coverage:thresholds_match",
+        vertical_lost=lost(VERTICAL_COVERAGE),
+        threshold_stale=changed(VERTICAL_COVERAGE, "threshold", "threshold + 0.1"),
+    )
+    yield from _rows(
+        "mart/testimonials:totals_match_lake",
+        testimonial_lost=lost(TESTIMONIALS),
+        testimonial_foreign=added(TESTIMONIALS, testimonial_id="foreign"),
+        rating_wrong=changed(TESTIMONIALS, "rating", "CAST(3 AS SMALLINT)"),
+        text_misread=changed(TESTIMONIALS, "text", f"'{MOJIBAKE}'"),
+    )
+    yield from _rows(
+        "quicksight/exports:csv_matches_marts",
+        file_lost=f.object_lost("quicksight/creators/data/"),
+        text_is_formula=FORMULA,
+        row_in_two_lines=LINE_BREAK,
+        column_renamed=f.object_rewritten(
+            "quicksight/posts_by_day/data/", lambda body: body.replace(b"network", b"platform", 1)
+        ),
+        row_repeated=f.object_rewritten(
+            "quicksight/testimonials/data/", lambda body: body + body.splitlines(keepends=True)[-1]
+        ),
+        file_half_written=f.object_rewritten("quicksight/creators/data/", lambda body: body[: len(body) // 2]),
+        text_too_long=f.object_rewritten(
+            "quicksight/vertical_coverage/data/", lambda body: body.replace(b'"post"', b'"%s"' % (b'""' * 1023))
+        ),
+    )
+
+
+CATALOGUE = [
+    *(row for name in LAKE_TABLES for of in (_raw, _lake) for row in of(name)),
+    *_rows("raw/accounts:mark_is_recent", transaction_left_open=f.transaction_left_open),
+    *_written(),
+    *_corpus(),
+    *_embedding(),
+    *_verticals(),
+    *_dropped(),
+    *_qdrant(),
+    *_served(),
+    *(row for check, faults in MART_FAULTS.items() for row in _rows(check, **faults)),
+]
