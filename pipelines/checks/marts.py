@@ -1,7 +1,5 @@
 """Checks of mart/*."""
 
-from decimal import Decimal
-
 import polars as pl
 
 from assets.audience import DEMOGRAPHICS
@@ -15,19 +13,16 @@ from assets.marts.content import (
     VERTICAL_COVERAGE,
 )
 from assets.marts.creators import AUDIENCES, CREATOR_DAYS, CREATORS
-from assets.marts.operations import DATA_QUALITY, SPEND
+from assets.marts.operations import DATA_QUALITY
 from assets.marts.tables import MARTS
 from assets.quarantine import QUARANTINE
 from assets.transforms.marts.content import ALL, DAY, WEEK
 from assets.transforms.marts.quality import findings
-from assets.transforms.marts.values import COUNTS, counts, live, live_posts, measured_posts, short
+from assets.transforms.marts.values import COUNTS, counts, live, measured_posts, short
 from assets.transforms.source.schema import SOURCE_TABLES, SourceTable
 from assets.verticals import TAGS, THRESHOLDS
 from pipelines.checks.declaration import Check, check, count, deviation, differences
 from resources.delta.table import LakeResource, TableSpec
-from resources.llm.answers import stored_answers
-from resources.spend.ledger import Ledger
-from resources.spend.resource import SpendResource
 
 _ROUNDING = 1e-9
 
@@ -50,12 +45,16 @@ def _sum(name: str) -> pl.Expr:
     return pl.col(name).cast(pl.Int128).sum().cast(pl.Int64, strict=False)
 
 
-def _off_lake_and_tags(lake: LakeResource, found: pl.LazyFrame) -> int:
+def _off_lake_and_tags(lake: LakeResource, found: pl.LazyFrame, bucket: int | None = None) -> int:
     """Return by how much the rows of a period differ from the live posts, and those of verticals from the tags."""
-    posts = live_posts(lake.scan(LAKE_POSTS), lake.scan(LAKE_ACCOUNTS)).select("post_id")
-    tags = lake.scan(TAGS).filter(pl.col("item_kind") == "post").join(posts, left_on="item_id", right_on="post_id")
+    posts = measured_posts(lake.scan(LAKE_POSTS, bucket), lake.scan(LAKE_ACCOUNTS, bucket))
+    tags = (
+        lake.scan(TAGS, bucket)
+        .filter(pl.col("item_kind") == "post")
+        .join(posts, left_on="item_id", right_on="post_id", how="semi")
+    )
     tagged = found.filter(pl.col("vertical") != ALL).select(pl.sum("posts"))
-    return _off_lake(lake, found.filter(pl.col("vertical") == ALL)) + deviation(tags.select(pl.len()), tagged)
+    return _off(posts, found.filter(pl.col("vertical") == ALL)) + deviation(tags.select(pl.len()), tagged)
 
 
 @check(
@@ -87,8 +86,8 @@ def verticals_match_tags(bucket: int, lake: LakeResource) -> int:
     return differences(accounts.join(tagged, on="account_id", how="left"), lake.scan_cached(CREATORS, bucket))
 
 
-@check("mart/creators", "creators whose rates or growth differ from their figures", reads=(CREATORS,))
-def rates_match_figures(lake: LakeResource) -> int:
+@check("mart/creators", "creators whose rates or growth differ from their figures", reads=(CREATORS,), by_bucket=True)
+def rates_match_figures(bucket: int, lake: LakeResource) -> int:
     """Each rate and each growth is what its formula makes of the other columns of the row."""
     formulas = {
         "engagement_by_followers_percent": 100 * pl.col("average_engagement") / pl.col("followers"),
@@ -99,7 +98,7 @@ def rates_match_figures(lake: LakeResource) -> int:
     }
     finite = {name: pl.when(formula.is_finite()).then(formula) for name, formula in formulas.items()}
     wrong = pl.any_horizontal(_differs(pl.col(name), formula) for name, formula in finite.items())
-    return count(lake.scan(CREATORS).filter(wrong))
+    return count(lake.scan_cached(CREATORS, bucket).filter(wrong))
 
 
 def _differs(stored: pl.Expr, due: pl.Expr) -> pl.Expr:
@@ -111,33 +110,41 @@ def _differs(stored: pl.Expr, due: pl.Expr) -> pl.Expr:
     "mart/creator_days",
     "creators whose last day differs from mart/creators, or days twice",
     reads=(CREATORS, CREATOR_DAYS),
+    by_bucket=True,
 )
-def last_day_matches_creators(lake: LakeResource) -> int:
+def last_day_matches_creators(bucket: int, lake: LakeResource) -> int:
     """On the day of its as_of every creator has one row, with the figures of mart/creators."""
-    days = lake.scan(CREATOR_DAYS)
+    days = lake.scan_cached(CREATOR_DAYS, bucket)
     names = ["account_id", "followers", "posts", *COUNTS, "engagement"]
-    today = days.join(lake.scan(CREATORS).select("account_id", _day=pl.col("as_of").dt.date()), on="account_id")
+    today = days.join(
+        lake.scan_cached(CREATORS, bucket).select("account_id", _day=pl.col("as_of").dt.date()), on="account_id"
+    )
     twice = days.group_by("account_id", "day").len().filter(pl.col("len") > 1)
-    missing = differences(lake.scan(CREATORS).select(names), today.filter(pl.col("day") == pl.col("_day")))
+    missing = differences(
+        lake.scan_cached(CREATORS, bucket).select(names), today.filter(pl.col("day") == pl.col("_day"))
+    )
     return missing + count(twice)
 
 
 @check(
-    "mart/audiences", "shares more or fewer than in the newest reports, or other ranks", reads=(DEMOGRAPHICS, AUDIENCES)
+    "mart/audiences",
+    "shares more or fewer than in the newest reports, or other ranks",
+    reads=(DEMOGRAPHICS, AUDIENCES),
+    by_bucket=True,
 )
-def shares_match_reports(lake: LakeResource) -> int:
+def shares_match_reports(bucket: int, lake: LakeResource) -> int:
     """The shares of each account and dimension are those of its newest report, ranked from the largest."""
     key = ["account_id", "dimension"]
-    reported = lake.scan(DEMOGRAPHICS)
+    reported = lake.scan_cached(DEMOGRAPHICS, bucket)
     newest = reported.group_by(key).agg(
         newest=pl.struct("as_of", "source_file").sort_by("as_of", "source_file", nulls_last=False).last()
     )
     is_newest = pl.struct("as_of", "source_file").eq_missing(pl.col("newest"))
     due = reported.join(newest, on=key).filter(is_newest).select(*key, "value", "share_percent")
-    shares = lake.scan(AUDIENCES).sort("account_id", "dimension", "rank")
+    shares = lake.scan_cached(AUDIENCES, bucket).sort("account_id", "dimension", "rank")
     unordered = shares.filter(pl.col("share_percent").diff().over(key) > 0)
     unranked = shares.group_by(key).agg(off=pl.col("rank").max() - pl.len()).filter(pl.col("off") != 0)
-    return differences(due, lake.scan(AUDIENCES)) + count(unordered) + count(unranked)
+    return differences(due, lake.scan_cached(AUDIENCES, bucket)) + count(unordered) + count(unranked)
 
 
 @check(
@@ -146,10 +153,11 @@ def shares_match_reports(lake: LakeResource) -> int:
     name="totals_match_lake",
     reads=(LAKE_ACCOUNTS, LAKE_POSTS, TAGS, CONTENT_BY_BUCKET),
     guards=True,
+    by_bucket=True,
 )
-def parts_match_lake(lake: LakeResource) -> int:
+def parts_match_lake(bucket: int, lake: LakeResource) -> int:
     """Posts and counts, summed over all days, equal those of the live posts in the lake; tagged posts equal tags."""
-    return _off_lake_and_tags(lake, lake.scan(CONTENT_BY_BUCKET).filter(pl.col("period") == DAY))
+    return _off_lake_and_tags(lake, lake.scan(CONTENT_BY_BUCKET, bucket).filter(pl.col("period") == DAY), bucket)
 
 
 @check(
@@ -238,7 +246,6 @@ def ratings_match_lake(lake: LakeResource) -> int:
 @check(
     "mart/data_quality",
     "missing or impossible values or rejected rows more or fewer than the mart lists",
-    reads=(LAKE_ACCOUNTS, LAKE_POSTS, LAKE_TESTIMONIALS, QUARANTINE, DATA_QUALITY),
 )
 def findings_match_lake(lake: LakeResource) -> int:
     """The mart lists every missing or impossible value of live rows, and every rejected row."""
@@ -262,35 +269,6 @@ def _findings(lake: LakeResource, table: SourceTable) -> pl.LazyFrame:
     )
 
 
-@check("mart/spend", "calls, tokens or cents more or fewer than in the ledger")
-def totals_match_ledger(lake: LakeResource, spend: SpendResource) -> int:
-    """The mart has every call, every token and every cent of the ledger's ended leases."""
-    names = ("calls", "input_tokens", "output_tokens")
-    rows = [row for lease in spend.ledger.history() for row in lease["rows"]]
-    due = [*(sum(row[name] for row in rows) for name in names), round(sum(Decimal(row["usd"]) for row in rows) * 100)]
-    cents = (pl.col("usd").sum() * 100).round().cast(pl.Int64)
-    return deviation(pl.LazyFrame([due], orient="row"), lake.scan(SPEND).select(pl.sum(*names), cents.alias("cents")))
-
-
-@check("mart/spend", "answers of language models that the ledger charged otherwise, twice or not at all")
-def ledger_matches_answers(spend: SpendResource) -> int:
-    """Every stored answer that cost something has one charge in the ledger, of the tokens and USD that it states."""
-    return unmatched_answers(spend.ledger)
-
-
-def unmatched_answers(ledger: Ledger) -> int:
-    """Return the number of answers without exactly one charge of the same tokens and USD."""
-    charges: dict[str, list[tuple[int, int, Decimal]]] = {}
-    for record in ledger.charges():
-        tokens = (int(record.details.get(name, 0)) for name in ("input_tokens", "output_tokens"))
-        charges.setdefault(record.call.rpartition(".")[0], []).append((*tokens, record.usd))  # type: ignore[arg-type]
-    return sum(
-        charges.get(answer.id, []) != [(answer.usage.input_tokens, answer.usage.output_tokens, Decimal(answer.usd))]
-        for answer in stored_answers(ledger.store)
-        if Decimal(answer.usd)
-    )
-
-
 def _impossible(spec: TableSpec) -> pl.Expr:
     """Return whether a row has a negative number where there is none, or a number that is none."""
     types = {name: column.type for name, column in spec.columns.items()}
@@ -304,12 +282,13 @@ def _impossible(spec: TableSpec) -> pl.Expr:
 
 
 def _possible_values(spec: TableSpec) -> Check:
-    @check(spec.name, "rows with a negative amount, or with a number that is infinite or no number", reads=(spec,))
+    problem = "rows with a negative amount, or with a number that is infinite or no number"
+
     def values_possible(lake: LakeResource) -> int:
         """No amount is negative, and every number is finite: what was never measured is null."""
         return count(lake.scan(spec).filter(_impossible(spec)))
 
-    return values_possible
+    return Check(spec.name, values_possible.__name__, values_possible, problem)
 
 
 POSSIBLE_VALUES = [_possible_values(spec) for spec in MARTS]

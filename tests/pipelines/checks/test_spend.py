@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from pipelines.checks.marts import unmatched_answers
+from pipelines.checks.spend import unmatched_answers
 from resources.llm.answers import Answers
 from resources.llm.request import Answer
 from resources.spend.ledger import Ledger, settled
