@@ -7,6 +7,7 @@ from dagster import AssetExecutionContext
 from assets.framework.asset import asset
 from assets.framework.incremental import RunMetrics, Stage, refresh_table
 from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS
+from assets.transforms.search import attributes
 from assets.transforms.text import corpus
 from assets.transforms.text.chunking import CHUNKING, chunk_text
 from assets.transforms.text.cleaning import MAX_CHARACTERS
@@ -78,6 +79,12 @@ CHUNKS = TableSpec.of(
             "attribute",
         ),
         "country": LAKE_ACCOUNTS.copied("country", "Country of the creator, as stated, in upper case."),
+        "followers_tier": Column(
+            pa.int32(),
+            "Number of binary digits of the account's followers.",
+            LAKE_ACCOUNTS.sources("followers"),
+            "attribute",
+        ),
         "posted_at": LAKE_POSTS.copied("posted_at"),
         "text_language": Column(pa.string(), "Language detected in the post's text; null if uncertain.", _TEXT),
         "text_hash": DECISIONS.copied("text_hash", "Hash of the post's whole clean text."),
@@ -165,7 +172,7 @@ def decision_counts(context: AssetExecutionContext, lake: LakeResource, ledger: 
 
 @asset(
     table=CHUNKS,
-    code_version=f"{CHUNKING}/{LANGUAGE_MODEL}/{SPARSE_ENCODING}/{corpus.ATTRIBUTE_RULES}",
+    code_version=f"{CHUNKING}/{LANGUAGE_MODEL}/{SPARSE_ENCODING}/{attributes.ATTRIBUTE_RULES}",
     deps=[["corpus", "decisions"], ["lake", "posts"], ["lake", "accounts"]],
     description="The text that is embedded. One row per chunk of a post in the corpus: clean text of at most the "
     "encoder's length, its language, its account, a stable point id and a content hash.",
@@ -195,14 +202,13 @@ def chunks(
         posts = lake.scan_cached(LAKE_POSTS, bucket).select(
             "account_bucket", "account_id", "post_id", "network", "posted_at"
         )
-        described = corpus.attributes(posts.collect(), lake.scan_cached(LAKE_ACCOUNTS, bucket).collect())
+        described = attributes.attributes(posts.collect(), lake.scan_cached(LAKE_ACCOUNTS, bucket).collect())
         tally.counts["posts"] += hashes.height
         tally.counts["posts_chunked"] += texts.height
         tally.counts["posts_truncated"] += pieces.filter("text_truncated")["post_id"].n_unique()
-        language = pl.coalesce("text_language", "language")
-        return pieces.join(described, on="post_id").with_columns(language=language)
+        return pieces.join(described, on="post_id").with_columns(language=attributes.language_of_text())
 
-    version = f"{recipe}/{corpus.ATTRIBUTE_RULES}"
+    version = f"{recipe}/{attributes.ATTRIBUTE_RULES}"
     stage = Stage(CHUNKS.name, (DECISIONS, LAKE_POSTS, LAKE_ACCOUNTS), version=version)
     return refresh_table(context, lake, ledger, stage, CHUNKS, chunk)
 

@@ -1,92 +1,79 @@
 """Search: return ranked accounts with evidence for a query."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-import numpy as np
-import polars as pl
-from numpy.typing import NDArray
-
-from assets.corpus import CHUNKS, TERMS
-from assets.lake import LAKE_ACCOUNTS
-from assets.transforms.search.bm25 import weigh_query
-from assets.transforms.search.ranking import (
-    FETCHED,
-    Candidates,
-    RankedAccount,
-    Retriever,
-    cosines,
-    near_ties,
-    rank_accounts,
-)
+from assets.search.accounts import Accounts
+from assets.search.candidates import Keep, Question, fetched, find, most_windows, unit
+from assets.search.filters import ANY_NUMBER, Followers, as_in_points
+from assets.search.similar import profile, resolve
+from assets.search.terms import Terms, weights_of
+from assets.transforms.search.facets import accounts_of, count_facets
+from assets.transforms.search.names import NameMatch, match_names
+from assets.transforms.search.query_language import Query, acceptance, accepted_by, parse
+from assets.transforms.search.ranking import Candidates, RankedAccount, Retriever, cosines, rank_accounts
+from assets.transforms.search.relevance import with_relevance
 from assets.transforms.text.cleaning import clean
-from assets.transforms.text.corpus import spelled
+from assets.transforms.text.corpus import point_id
 from resources.delta.table import LakeResource
 from resources.llm.embedder import EmbedderResource
-from resources.vectors.bm25 import SparseEncoder
 from resources.vectors.index import VectorIndex
 from resources.vectors.resource import QdrantResource
-from resources.vectors.values import SearchFilter, SparseVector
+from resources.vectors.values import Candidate, SearchFilter
+from resources.wiring import resources
 
-_ANY = 2**63 - 1  # as a number of followers, which are 64-bit integers
-
-
-@dataclass(frozen=True)
-class Followers:
-    """A range of follower counts, both ends included; None means no limit.
-
-    Counts change all day, so a search joins them from the lake: in points they would cause a rewrite every day. An
-    account without a count matches no range.
-    """
-
-    at_least: int | None = None
-    at_most: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.at_least is not None and self.at_most is not None and self.at_least > self.at_most:
-            raise ValueError(f"No account has at least {self.at_least:,} and at most {self.at_most:,} followers.")
+__all__ = ["ANY_NUMBER", "Answer", "Followers", "Question", "SearchFilter", "Searcher", "find", "open_search"]
+_ANYONE = SearchFilter()
 
 
 @dataclass(frozen=True)
-class Question:
-    """A query for the index: its unit vector (dimension,), and its terms with corpus-wide IDF weights.
+class Answer:
+    """A page of ranked accounts, and what was searched for.
 
-    The vector is 0 when the model cannot read the query: BM25 alone answers it.
+    ``found`` is the number of accounts that were found so far; more may follow unless ``is_complete``. ``mended`` are
+    the words that no post has, with those that were searched for instead. ``facets`` count the accounts that were found
+    by network, country, language and vertical. Without ``is_read`` the model could not read the query, and BM25 alone
+    answered it.
     """
 
-    dense: NDArray[np.float32]
-    sparse: SparseVector
+    accounts: list[RankedAccount]
+    query: Query
+    mended: Mapping[str, str] = field(default_factory=dict)
+    facets: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    found: int = 0
+    is_complete: bool = True
+    is_read: bool = True
 
-    @property
-    def is_read(self) -> bool:
-        """Whether the model could read the query."""
-        return bool(self.dense.any())
+
+@dataclass(frozen=True)
+class _Found:
+    """A page of the ranking, its candidates, and what their relevance depends on."""
+
+    page: list[RankedAccount]
+    candidates: Candidates = field(default_factory=lambda: Candidates([], []))
+    weights: Mapping[int, float] = field(default_factory=dict)
+    cosine_of: Mapping[str, float] = field(default_factory=dict)
+    mended: Mapping[str, str] = field(default_factory=dict)
+    is_complete: bool = True
+    is_read: bool = True
 
 
-def find(shards: Sequence[VectorIndex], question: Question, where: SearchFilter) -> Candidates:
-    """Fetch the candidates for the ranking from every shard, to a fixed depth.
+def open_search() -> "Searcher":
+    """Return a searcher of the stack that the environment variables name, as `cippus search` uses it.
 
-    Near ties are decided by their vectors, so that the ranking does not depend on the engine or number of shards.
+    It can be kept: each search asks for the newest commits and the generation that is served. The embedded stack must
+    be up (`cippus up`).
     """
-    bm25 = [found for shard in shards for found in shard.search_sparse(question.sparse, where, FETCHED)]
-    if not question.is_read:
-        return Candidates([], bm25)
-    by_shard = [shard.search_dense(question.dense, where, FETCHED) for shard in shards]
-    dense = [candidate for found in by_shard for candidate in found]
-    tied = set(near_ties(dense))
-    vectors = {
-        point.id: point.dense
-        for shard, found in zip(shards, by_shard, strict=True)
-        if (ids := [candidate.id for candidate in found if candidate.id in tied])
-        for point in shard.retrieve(ids)
-    }
-    return Candidates(dense, bm25, cosines(question.dense, vectors))
+    made = resources()
+    # Until they are initialized, their secrets are EnvVars.
+    qdrant, embedder = made.qdrant.process_config_and_initialize(), made.embedder.process_config_and_initialize()
+    return Searcher(made.lake, embedder, qdrant)
 
 
 @dataclass(frozen=True)
 class Searcher:
-    """Searches with the lake's corpus-wide term counts, the encoder and the index."""
+    """Searches with the lake's accounts and corpus-wide term counts, the encoder and the index."""
 
     lake: LakeResource
     embedder: EmbedderResource
@@ -95,70 +82,168 @@ class Searcher:
     def accounts(
         self,
         query: str,
-        where: SearchFilter,
-        limit: int,
+        where: SearchFilter = _ANYONE,
+        limit: int = 10,
         evidence: int = 3,
         followers: Followers | None = None,
         retriever: Retriever = Retriever.HYBRID,
     ) -> list[RankedAccount]:
-        """Return the best accounts for a query, each with its best posts.
+        """Return the best accounts for a query, each with its best posts: those of ``answer``."""
+        known = followers or ANY_NUMBER
+        return self.answer(query, where, limit, evidence=evidence, followers=known, retriever=retriever).accounts
 
-        Candidates are fetched to a fixed depth, so the k best accounts are the first k of any longer answer.
-        Raises ValueError for a query without text, CollectionMissingError before the first promotion.
+    def answer(  # noqa: PLR0913  # each is a part of one request
+        self,
+        query: str,
+        where: SearchFilter = _ANYONE,
+        limit: int = 10,
+        *,
+        offset: int = 0,
+        like: str | None = None,
+        evidence: int = 3,
+        followers: Followers = ANY_NUMBER,
+        retriever: Retriever = Retriever.HYBRID,
+    ) -> Answer:
+        """Return accounts ``offset`` to ``offset + limit`` of the ranking for a query in the query language.
+
+        ``where`` may have names and aliases: "English", "UK". ``like`` is an account id or handle: its posts are
+        searched with, and it is left out. The k best accounts are the first k of any longer answer. Raises ValueError
+        for a query without text, for an unknown account or value of a filter, and for a limit or offset below 0;
+        CollectionMissingError before the first promotion.
         """
+        if limit < 0 or offset < 0:
+            raise ValueError(f"limit is {limit} and offset {offset}, expected 0 or more.")
+        parsed, where = parse(query), as_in_points(where, self.lake, followers)
+        own_account, page = resolve(self._accounts, like) if like else None, slice(offset, offset + limit)
+        is_by_name = retriever is Retriever.HYBRID and own_account is None
+        names = self._names(parsed, where, followers) if is_by_name or parsed.name is not None else []
+        if parsed.name is None:
+            keep = self._keep(parsed, followers, own_account)
+            found = self._posts(parsed, where, keep, own_account, retriever, names, page, evidence)
+        else:
+            found = _Found(rank_accounts(Candidates([], []), page.stop, evidence, names)[page])
+        named = self._accounts.attributes([account_id for account_id, _ in names])
+        total = len(accounts_of(found.candidates, named))
+        described = self._accounts.described(found.page)
+        return Answer(
+            with_relevance(described, found.weights, self._terms.of, found.cosine_of),
+            parsed,
+            found.mended,
+            count_facets(found.candidates, named),
+            total,
+            found.is_complete and total <= page.stop,
+            found.is_read,
+        )
+
+    def _posts(  # noqa: PLR0913  # each is a part of one request
+        self,
+        query: Query,
+        where: SearchFilter,
+        keep: Keep | None,
+        own_account: str | None,
+        retriever: Retriever,
+        names: Sequence[tuple[str, NameMatch]],
+        page: slice,
+        evidence: int,
+    ) -> "_Found":
+        """Rank the accounts of the posts that a query finds, and those found by name."""
+        words, mended = self._terms.mended(query.words)
+        windows = 1
         with self.qdrant.open(self.embedder.model().name) as index:
-            found = find([index], self.question(query), self._narrowed(where, followers))
-        return rank_accounts(found.of(retriever), limit, evidence)
+            question = self._question(index, replace(query, words=words), own_account)
+            while True:
+                found = find([index], question, where, keep, windows).of(retriever)
+                ranked = rank_accounts(found, page.stop, evidence, names, windows)
+                is_complete = max(len(found.dense), len(found.bm25)) < fetched(windows)
+                if len(ranked) >= page.stop or is_complete or windows >= most_windows():
+                    break
+                windows += 1
+            cosine_of = _unknown_cosines(index, question, ranked[page])
+        return _Found(
+            ranked[page], found, weights_of(question.sparse), cosine_of, mended, is_complete, question.is_read
+        )
 
     def can_read(self, query: str) -> bool:
-        """Return whether the embedding model can read a query; BM25 alone answers another."""
+        """Return whether the embedding model can read a text; BM25 alone answers another."""
         return self.embedder.model().can_read([clean(query)])[0]
 
     def question(self, query: str) -> Question:
-        """Embed and weigh a query. Raise ValueError if it has no text."""
+        """Embed and weigh a text. Raise ValueError if it has no text."""
         return self.questions([query])[0]
 
     def questions(self, queries: Sequence[str]) -> list[Question]:
-        """Embed and weigh queries; read the counts of their terms once for all. Raise ValueError for an empty one."""
+        """Embed and weigh texts; read the counts of their terms once for all. Raise ValueError for an empty one."""
         texts = [clean(query) for query in queries]
         if not all(texts):
             raise ValueError("The query is empty, expected words to search for.")
         vectors = self.embedder.model().embed_queries(texts)
-        return [Question(dense, sparse) for dense, sparse in zip(vectors, self._weighed(texts), strict=True)]
+        return [Question(dense, sparse) for dense, sparse in zip(vectors, self._terms.weighed(texts), strict=True)]
 
-    def _narrowed(self, where: SearchFilter, followers: Followers | None) -> SearchFilter:
-        """Return the filter in the spelling of the points, restricted to accounts in the range of followers."""
-        where = _spelled(where)
-        if followers is None or followers == Followers():
-            return where
-        least = -_ANY if followers.at_least is None else followers.at_least
-        most = _ANY if followers.at_most is None else followers.at_most
-        in_range = pl.col("deleted_at").is_null() & pl.col("followers").is_between(least, most)
-        accounts = self.lake.scan(LAKE_ACCOUNTS).filter(in_range).select("account_id").collect()
-        eligible = frozenset(accounts["account_id"].to_list())
-        return replace(where, account_ids=eligible if where.account_ids is None else eligible & where.account_ids)
+    def _question(self, index: VectorIndex, query: Query, own_account: str | None) -> Question:
+        """Return what the index is asked: the query's text, an account's posts, or the mean of both."""
+        if own_account is None:
+            if not query.text and not query.is_plain:
+                raise ValueError("The query only leaves words out, expected words to search for.")
+            return self.question(query.text)
+        like = profile(index, self._terms, own_account, self.embedder.model().dimension)
+        if not query.text:
+            return like
+        asked = self.question(query.text)
+        return Question(unit(asked.dense + like.dense), asked.sparse)
 
-    def _weighed(self, texts: Sequence[str]) -> list[SparseVector]:
-        """Return the queries' terms with corpus-wide IDF weights; read the counts of those terms only."""
-        terms_of = [self._encoder.encode_query(text).indices for text in texts]
-        documents = sum(contents.rows for contents in self.lake.contents(CHUNKS).values())
-        wanted = sorted({int(term) for terms in terms_of for term in terms})
-        if not wanted or not documents:
-            return [SparseVector.of([], []) for _ in texts]
-        counted = self.lake.scan(TERMS).filter(pl.col("term").is_in(wanted))
-        frequencies = dict(counted.group_by("term").agg(pl.col("documents").sum()).collect().iter_rows())
-        return [SparseVector(*weigh_query(terms, frequencies, documents)) for terms in terms_of]
+    def _names(self, query: Query, where: SearchFilter, followers: Followers) -> list[tuple[str, NameMatch]]:
+        """Return the accounts whose names or bios fit a query and that the filters allow, best first."""
+        if query.name == "":
+            raise ValueError("The query is only @, expected a name behind it.")
+        text = query.text if query.name is None else query.name
+        [weighed] = self._terms.weighed([text])
+        names, weights, is_name = self._accounts.names(), weights_of(weighed), query.name is not None
+        matches = match_names(text, names, weights, self._terms.of, in_parts=is_name)
+        if not query.is_plain:
+            allows = acceptance(query, self._terms.of)
+            words = self._accounts.words([account_id for account_id, _ in matches])
+            matches = [match for match in matches if allows(words[match[0]])]
+        return self._accounts.narrowed(matches, where, followers)
+
+    def _keep(self, query: Query, followers: Followers, own_account: str | None) -> Keep | None:
+        """Return a function that keeps the candidates that the query, the range and ``like`` allow; None if all are."""
+        keeps: list[Keep] = []
+        if not query.is_plain:
+            accepts = accepted_by(acceptance(query, self._terms.of))
+            keeps.append(lambda found: [candidate for candidate in found if accepts(candidate)])
+        if own_account is not None:
+            keeps.append(lambda found: [other for other in found if other.payload.get("account_id") != own_account])
+        if followers != ANY_NUMBER:
+            keeps.append(self._accounts.in_range(followers))
+        if not keeps:
+            return None
+
+        def keep(found: Sequence[Candidate]) -> list[Candidate]:
+            kept = list(found)
+            for narrowed in keeps:
+                kept = narrowed(kept)
+            return kept
+
+        return keep
 
     @cached_property
-    def _encoder(self) -> SparseEncoder:
-        return SparseEncoder()
+    def _accounts(self) -> Accounts:
+        return Accounts(self.lake)
+
+    @cached_property
+    def _terms(self) -> Terms:
+        return Terms(self.lake)
 
 
-def _spelled(where: SearchFilter) -> SearchFilter:
-    """Return the filter with language, country and network spelled as in the points."""
-    given = {name: value for name in ("language", "country", "network") if (value := getattr(where, name)) is not None}
-    if not given:
-        return where
-    row = pl.DataFrame([given]).select(spelled(name) for name in given).row(0, named=True)
-    # No point has a blank value, and a blank must not become "any".
-    return replace(where, **{name: value or given[name] for name, value in row.items()})
+def _unknown_cosines(index: VectorIndex, question: Question, ranked: Sequence[RankedAccount]) -> dict[str, float]:
+    """Return post id → cosine of the evidence that only BM25 found."""
+    if not question.is_read:
+        return {}
+    post_of = {
+        point_id(post.post_id, post.chunk_no or 0): post.post_id
+        for account in ranked
+        for post in account.evidence
+        if post.dense_score is None
+    }
+    vectors = {point.id: point.dense for point in index.retrieve([*post_of]) if point.dense.size}
+    return {post_of[id_]: cosine for id_, cosine in cosines(question.dense, vectors).items()}

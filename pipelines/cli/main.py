@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from pipelines.cli import (
+    ask,
     doctor,
     erase,
     estimate,
@@ -23,6 +24,7 @@ from pipelines.cli import (
     readmit,
     search,
     spend,
+    web,
 )
 from pipelines.cli.terminal import Json, err, out, print_json, require_stack, shown
 from pipelines.local.run_lock import only_run
@@ -87,6 +89,12 @@ def demo(
     checks()
     for query in EXAMPLE_SEARCHES:
         search.search(query, limit=3)
+    out.print(
+        f"Now run `cippus web`, open http://127.0.0.1:{web.DEFAULT_PORT}, search for “{EXAMPLE_SEARCHES[0]}”, click a "
+        "creator, and ask a question under Ask.",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 @app.command()
@@ -193,6 +201,8 @@ def checks(as_json: Json = False) -> None:
 
 app.command()(doctor.doctor)
 app.command()(search.search)
+app.command()(ask.ask)
+app.command()(web.web)
 app.command()(index.reconcile)
 app.command()(index.rollback)
 app.command()(erase.erase)

@@ -13,6 +13,7 @@ from rich.table import Table
 from pipelines.cli.terminal import shown
 
 if TYPE_CHECKING:
+    from assets.search.query import Answer
     from assets.transforms.search.ranking import RankedAccount
     from pipelines.cli.lineage import CheckOutcome, LineageReport
     from pipelines.samples.load import LoadReport
@@ -115,13 +116,41 @@ def show_checks(console: Console, outcomes: "Sequence[CheckOutcome]", broken: Ma
     console.print(f"{passed} passed, {len(outcomes) - passed} failed, {len(broken)} not evaluated", highlight=False)
 
 
-def show_accounts(console: Console, query: str, ranked: "Sequence[RankedAccount]") -> None:
-    """Print ranked accounts, each with its best posts."""
-    table = Table("#", "account", "score", "evidence", title=f"“{shown(query)}”", show_lines=True)
-    for place, account in enumerate(ranked, start=1):
-        posts = "\n".join(
-            f"[dim]{shown(found.post_id)}[/dim] {shown(' '.join(found.text[:_EXCERPT_CHARACTERS].split()))}"
-            for found in account.evidence
+def show_answer(console: Console, query: str, answer: "Answer", offset: int = 0, *, facets: bool = False) -> None:
+    """Print a page of ranked accounts, each with its best posts, and what a reader should know about the answer."""
+    for word, instead in answer.mended.items():
+        console.print(f"No post has “{shown(word)}”; searched for “{shown(instead)}” instead.", highlight=False)
+    table = Table("#", "account", "fits", "evidence", title=f"“{shown(query)}”", show_lines=True)
+    for place, account in enumerate(answer.accounts, start=offset + 1):
+        table.add_row(str(place), _about(account), f"{account.relevance or 0.0:.0%}", _evidence(account))
+    console.print(table if answer.accounts else f"No account was found for “{shown(query)}”.")
+    if answer.accounts and not answer.is_complete:
+        console.print("More accounts are on the next page: --page.", highlight=False)
+    if facets:
+        for facet, counts in answer.facets.items():
+            values = ", ".join(f"{shown(value)} {count:,}" for value, count in counts.items())
+            console.print(f"{facet}: {values or 'none'}", highlight=False)
+
+
+def _about(account: "RankedAccount") -> str:
+    about, lines = account.about, [shown(account.handle or account.account_id)]
+    if about:
+        facts = [about.network, about.country, about.language]
+        lines.append(f"[dim]{shown(' '.join(fact for fact in facts if fact))}[/dim]")
+        lines.append(f"[dim]{about.followers:,} followers[/dim]" if about.followers is not None else "")
+    return "\n".join(line for line in lines if line)
+
+
+def _evidence(account: "RankedAccount") -> str:
+    posts = [f"[dim]{shown(found.post_id)}[/dim] {_line(found.text)}" for found in account.evidence]
+    if account.name:
+        own = " · ".join(
+            text for text in (account.about and (account.about.display_name, account.about.bio)) or () if text
         )
-        table.add_row(str(place), shown(account.handle or account.account_id), f"{account.score:.4f}", posts)
-    console.print(table if ranked else f"No account was found for “{shown(query)}”.")
+        posts.insert(0, f"[dim]{account.name.field}[/dim] {_line(own)}")
+    return "\n".join(posts)
+
+
+def _line(text: str) -> str:
+    """Return the beginning of a text as one line."""
+    return shown(" ".join(text[:_EXCERPT_CHARACTERS].split()))

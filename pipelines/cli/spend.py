@@ -1,10 +1,8 @@
 """`cippus spend`: what paid calls cost, what is left under each ceiling, and raising one."""
 
-import datetime as dt
 import math
-from collections import defaultdict
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -14,11 +12,10 @@ from pipelines.cli.terminal import Json, out, print_json
 from resources.errors import InputError
 
 if TYPE_CHECKING:
-    from resources.spend.account import Account
     from resources.spend.ledger import Ledger
 
 spend = typer.Typer(help="What paid calls cost, and the ceilings.", invoke_without_command=True)
-_BAR, _SHOWN_DAYS, _FORECAST_DAYS = 40, 30, 7
+_BAR = 40
 
 
 @spend.callback()
@@ -31,8 +28,10 @@ def _group(context: typer.Context) -> None:
 @spend.command("show")
 def show(as_json: Json = False) -> None:
     """Show what is charged and left under each ceiling, USD by day, and a forecast."""
+    from resources.spend.report import FORECAST_DAYS, spending
+
     ledger = _ledger()
-    report = _report(ledger, ledger.account())
+    report = spending(ledger, ledger.account())
     if as_json:
         print_json(report)
         return
@@ -45,7 +44,7 @@ def show(as_json: Json = False) -> None:
         out.print(f"{day} {'█' * math.ceil(_BAR * Decimal(usd) / most):{_BAR}} ${dollars(float(usd))}", highlight=False)
     if report["days_left"] is not None:
         out.print(
-            f"At the mean of the last {_FORECAST_DAYS} days, the project's ceiling lasts {report['days_left']} days."
+            f"At the mean of the last {FORECAST_DAYS} days, the project's ceiling lasts {report['days_left']} days."
         )
     for change in report["changes"]:
         out.print(
@@ -103,39 +102,3 @@ def _ledger() -> "Ledger":
     from resources.wiring import s3_resource, spend_resource
 
     return spend_resource(s3_resource()).ledger
-
-
-def _report(ledger: "Ledger", account: "Account") -> dict[str, Any]:
-    scopes = sorted(
-        {*account.totals, *(scope for lease in account.leases.values() for scope in lease.scopes), "project"}
-    )
-    ceilings = dict(account.allowed(tuple(scopes), ledger.base))
-    rows = {}
-    for scope in scopes:
-        charged, ceiling = account.amount(scope), ceilings.get(scope)
-        left = None if ceiling is None else str(ceiling - charged)
-        rows[scope] = {"charged": str(charged), "ceiling": None if ceiling is None else str(ceiling), "left": left}
-    days = defaultdict(Decimal)
-    for scope in scopes:
-        if scope.startswith("day:"):
-            days[scope.removeprefix("day:")] = account.amount(scope)
-    shown = dict(sorted(days.items())[-_SHOWN_DAYS:])
-    return {
-        "scopes": rows,
-        "days": {day: str(usd) for day, usd in shown.items()},
-        "days_left": _days_left(account, shown, ceilings.get("project")),
-        "unknown_calls": sum(lease.unknown for lease in account.leases.values()),
-        "changes": [
-            {"scope": c.scope, "old": c.old and str(c.old), "new": str(c.new), "at": c.at, "who": c.who, "why": c.why}
-            for c in account.changes
-        ],
-    }
-
-
-def _days_left(account: "Account", days: dict[str, Decimal], ceiling: Decimal | None) -> int | None:
-    """Return how many days the project's ceiling lasts at the mean of the last days; None without one."""
-    if ceiling is None or not account.latest:
-        return None
-    first = dt.datetime.fromisoformat(account.latest).date() - dt.timedelta(days=_FORECAST_DAYS - 1)
-    mean = sum((usd for day, usd in days.items() if day >= first.isoformat()), Decimal(0)) / _FORECAST_DAYS
-    return None if not mean else int((ceiling - account.amount("project")) / mean)

@@ -34,6 +34,7 @@ PAYLOAD_INDEXES: Mapping[str, IndexKind] = {
     "network": "keyword",
     "language": "keyword",
     "country": "keyword",
+    "followers_tier": "integer",
     "verticals": "keyword",
     "post_verticals": "keyword",
     "posted_at": "datetime",

@@ -12,6 +12,8 @@ from resources.errors import CippusError, InputError, PermanentFailure, Transien
 
 DENSE, SPARSE = "dense", "bm25"
 NO_DIGEST = -1
+Wanted = str | frozenset[str] | None
+"""A value that a field must have, or several of which it must have one; None for any."""
 
 
 class VectorIndexError(CippusError):
@@ -138,15 +140,17 @@ class Candidate:
 class SearchFilter:
     """Which points may be found; None means any. ``vertical`` is one of the account's earned tags (``verticals``).
 
-    ``account_bucket`` finds points of exactly this bucket: a payload that lists several buckets matches none.
-    ``account_ids`` restricts the accounts; an empty set finds nothing. ``posted_after`` is inclusive,
-    ``posted_before`` exclusive. Raises ValueError for a date without a time zone.
+    A set of values finds points with any of them, and an empty set finds nothing. ``account_bucket`` finds points of
+    exactly this bucket: a payload that lists several buckets matches none. ``account_ids`` restricts the accounts, and
+    ``followers_tiers`` the sizes of their audiences. ``posted_after`` is inclusive, ``posted_before`` exclusive. Raises
+    ValueError for a date without a time zone.
     """
 
-    vertical: str | None = None
-    network: str | None = None
-    language: str | None = None
-    country: str | None = None
+    vertical: Wanted = None
+    network: Wanted = None
+    language: Wanted = None
+    country: Wanted = None
+    followers_tiers: frozenset[int] | None = None
     account_id: str | None = None
     account_ids: frozenset[str] | None = None
     account_bucket: int | None = None
@@ -160,12 +164,22 @@ class SearchFilter:
 
     def matches(self) -> dict[str, str | int]:
         """Return payload field → the value that it must equal or contain."""
-        wanted = {
+        return {key: value for key, value in self._wanted().items() if isinstance(value, str | int)}
+
+    def any_of(self) -> dict[str, list[Any]]:
+        """Return payload field → the values of which it must equal or contain one."""
+        return {key: sorted(value) for key, value in self._wanted().items() if isinstance(value, frozenset)}
+
+    def _wanted(self) -> dict[str, str | int | frozenset[Any] | None]:
+        return {
             "verticals": self.vertical,
             "network": self.network,
             "language": self.language,
             "country": self.country,
-            "account_id": self.account_id,
+            "followers_tier": self.followers_tiers,
+            "account_id": self.account_id if self.account_ids is None else self._accounts(self.account_ids),
             "account_bucket": self.account_bucket,
         }
-        return {key: value for key, value in wanted.items() if value is not None}
+
+    def _accounts(self, account_ids: frozenset[str]) -> frozenset[str]:
+        return account_ids if self.account_id is None else account_ids & {self.account_id}

@@ -3,6 +3,7 @@
 import importlib
 import re
 from collections import defaultdict
+from dataclasses import fields
 from itertools import pairwise
 
 from assets.audience import LANDING as AUDIENCE_LANDING
@@ -10,6 +11,9 @@ from assets.framework.reporting import s3_metadata
 from assets.labels import LANDING
 from assets.raw.windows import RawConfig
 from assets.stages import TABLES
+from assets.transforms.search.attributes import AboutAccount
+from assets.transforms.search.names import NameMatch
+from assets.transforms.search.ranking import Evidence, RankedAccount
 from assets.transforms.source.schema import LABELS_SCHEMA, SOURCE_TABLES
 from assets.transforms.text.corpus import Dropped
 from pipelines.definitions import defs
@@ -71,6 +75,7 @@ CODE_NAMES = {
     "POLICIES": "pipelines.automation.freshness",
     "QuarantineResource": "resources.raw.quarantine",
     "RETRY": "resources.vectors.server.calls",
+    "open_search": "assets.search.query",
 }
 """Identifier that a page names → its module."""
 
@@ -156,6 +161,7 @@ def test_every_name_in_code_font_exists() -> None:
         LANDING,
         AUDIENCE_LANDING,
         *CODE_NAMES,
+        *(field.name for kind in (RankedAccount, AboutAccount, Evidence, NameMatch) for field in fields(kind)),
         *s3_metadata(Usage([PrefixUsage("bucket", "prefix", "read", 1, 1, 0, 0, 0, 0, 0.0, 500.0)])),
     }
     unknown = set()

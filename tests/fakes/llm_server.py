@@ -38,11 +38,15 @@ class Billed:
 
 @dataclass
 class Provider:
-    """The provider's account. ``price`` is USD per token; ``fault`` is asked before each completion."""
+    """The provider's account. ``price`` is USD per token; ``fault`` is asked before each completion.
+
+    ``text`` makes the answer to a body; without it the answer is the size of the messages.
+    """
 
     price: Callable[[dt.datetime], Decimal]
     clock: Callable[[], dt.datetime]
     fault: Callable[[], str] = lambda: ""
+    text: Callable[[dict[str, Any]], str] | None = None
     bills: list[Billed] = field(default_factory=list)
     requests: int = 0
     bodies: list[dict[str, Any]] = field(default_factory=list)
@@ -85,7 +89,7 @@ class Provider:
         size = sum(len(message["content"].encode()) for message in body["messages"])
         prompt, completed = size // 4 + 12, 1 + size % body["max_tokens"]
         call = (body.get("metadata") or {}).get(METADATA) or f"{json.dumps(body['messages'])}.1"
-        text = json.dumps({"echo": size})
+        text = json.dumps({"echo": size}) if self.text is None else self.text(body)
         completion = {
             "id": f"chatcmpl-{len(self.bills)}",
             "object": "chat.completion",

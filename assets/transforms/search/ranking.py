@@ -3,11 +3,14 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from itertools import pairwise
-from typing import Any, Protocol
+from itertools import islice, pairwise
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from assets.transforms.search.attributes import AboutAccount
+from assets.transforms.search.names import NameMatch
 
 RANKING = "rrf-5-400-posts-2"  # names the rule below in fingerprints of tables that depend on it
 # 1 / (k + rank), ranks from 1: Cormack, Clarke, Büttcher 2009, who took 60. nDCG@10 with 60, 20, 10, 5, 2 was .444,
@@ -22,6 +25,9 @@ FETCHED = CANDIDATES + 50
 SCORE_DECIMALS = 5  # equal texts embedded in other batches differ by 1e-6; scores that round to the same are tied
 # Engines add in different orders and differ by 1e-6. Closer scores could change places, or round apart.
 NEAR_TIE = 2e-5
+# The weight of words in a name or bio beside those of a post: they say what an account is about, not what it posts. A
+# name that is nearly the query counts like a post.
+WORDS_OF_NAME_WEIGHT = 0.5
 # Weights of an account's best, second and third post. On 650 YouTube titles precision@10 of the accounts' vertical was
 # .260 with a factor of 0.1 from post to post (0: .258; 0.25: .258; 0.5: .243; 1: .209).
 POST_WEIGHTS = (1.0, 0.1, 0.01)
@@ -92,18 +98,26 @@ class FusedChunk(_Fused):
 class Evidence(_Fused):
     """One post of an account, represented by its best chunk, and the reason that it was found.
 
-    ``weight`` is its weight in the account's score.
+    ``weight`` is its weight in the account's score. A search adds ``relevance``, which is 0 to 1, and ``media_url``.
     """
 
     post_id: str
     chunk_no: int | None
     weight: float
     text: str
+    posted_at: str | None = None
+    language: str | None = None
+    media_url: str | None = None
+    relevance: float | None = None
 
 
 @dataclass(frozen=True)
 class RankedAccount:
-    """An account and its best posts, best first; ``score`` is ``dense_part + bm25_part``."""
+    """An account and its best posts, best first; ``score`` is ``dense_part + bm25_part + name_part``.
+
+    ``name`` says how its own name or bio fits the query. An account that was found by it alone has no evidence.
+    ``relevance``, 0 to 1, and ``about`` are added by a search.
+    """
 
     account_id: str
     handle: str | None
@@ -111,14 +125,18 @@ class RankedAccount:
     dense_part: float
     bm25_part: float
     evidence: list[Evidence]
+    name_part: float = 0.0
+    name: NameMatch | None = None
+    relevance: float | None = None
+    about: AboutAccount | None = None
 
 
-def near_ties(dense: Iterable[Candidate]) -> list[str]:
-    """Return sorted ids of the best FETCHED candidates whose order depends on an engine's rounding.
+def near_ties(dense: Iterable[Candidate], fetched: int = FETCHED) -> list[str]:
+    """Return sorted ids of the best ``fetched`` candidates whose order depends on an engine's rounding.
 
     ``cosines`` of their vectors decides it, equally for every engine.
     """
-    ordered = sorted(dense, key=lambda candidate: (-round(candidate.score, SCORE_DECIMALS), candidate.id))[:FETCHED]
+    ordered = sorted(dense, key=lambda candidate: (-round(candidate.score, SCORE_DECIMALS), candidate.id))[:fetched]
     ordered.sort(key=lambda candidate: candidate.score)
     tied = {
         candidate.id
@@ -132,7 +150,7 @@ def near_ties(dense: Iterable[Candidate]) -> list[str]:
 def cosines(query: NDArray[np.float32], vectors: Mapping[str, NDArray[np.float32]]) -> dict[str, float]:
     """Return id → cosine in double precision, each computed alone, so that equal vectors have equal cosines."""
     exact = query.astype(np.float64)
-    exact /= np.linalg.norm(exact)
+    exact /= float(np.linalg.norm(exact)) or 1.0  # a query that the model cannot read is all zeros
     found = {}
     for id_, vector in vectors.items():
         widened = vector.astype(np.float64)
@@ -140,14 +158,15 @@ def cosines(query: NDArray[np.float32], vectors: Mapping[str, NDArray[np.float32
     return found
 
 
-def fuse(found: Candidates, k: int = RRF_K) -> list[FusedChunk]:
+def fuse(found: Candidates, k: int = RRF_K, skip: int = 0) -> list[FusedChunk]:
     """Fuse by reciprocal rank, Σ 1 / (k + rank) over the lists that have the chunk; return in order (-score, id).
 
-    Ranks follow (-score, id), whatever order the lists have. Leaves out BM25 scores of 0 or less, which share no term
-    with the query, and foreign points without account and post.
+    Takes CANDIDATES of each list, after those at its first ``skip`` ranks. Ranks follow (-score, id), whatever order
+    the lists have. Leaves out BM25 scores of 0 or less, which share no term with the query, and foreign points without
+    account and post.
     """
-    in_dense = _ranked(filter(_is_of_a_post, found.dense), found.cosines)
-    in_bm25 = _ranked((chunk for chunk in found.bm25 if chunk.score > 0 and _is_of_a_post(chunk)), {})
+    in_dense = _ranked(filter(_is_of_a_post, found.dense), found.cosines, skip)
+    in_bm25 = _ranked((chunk for chunk in found.bm25 if chunk.score > 0 and _is_of_a_post(chunk)), {}, skip)
     fused = []
     for id_ in in_dense.keys() | in_bm25.keys():
         dense_rank, dense_score, _ = in_dense.get(id_, (None, None, None))
@@ -174,30 +193,81 @@ def rank_posts(found: Candidates) -> list[str]:
     return list(dict.fromkeys(str(chunk.candidate.payload["post_id"]) for chunk in fuse(found)))
 
 
-def rank_accounts(found: Candidates, limit: int, evidence: int = 3) -> list[RankedAccount]:
+def rank_accounts(
+    found: Candidates, limit: int, evidence: int = 3, names: Sequence[tuple[str, NameMatch]] = (), windows: int = 1
+) -> list[RankedAccount]:
     """Return the best ``limit`` accounts in order (-score, account_id), each with up to ``evidence`` posts.
 
     A post scores as its best chunk. An account scores as its best post, plus a tenth of its second, plus a hundredth
-    of its third: another relevant post never hurts and never outweighs a clearly better one. Raises ValueError for a
-    limit below 0.
+    of its third: another relevant post never hurts and never outweighs a clearly better one. ``names``, best first, are
+    a third list, of accounts; an account whose name is the query comes first. Further ``windows`` of CANDIDATES chunks
+    each give further accounts, after those of the first: a longer answer begins with the shorter one. Raises ValueError
+    for a limit below 0.
     """
     if limit < 0:
         raise ValueError(f"limit is {limit}, expected 0 or more.")
-    posts: dict[str, dict[str, FusedChunk]] = {}
-    for chunk in fuse(found):  # best first, so the first chunk of a post is its best
+    ranked: dict[str, _Scored] = {}
+    for window in range(windows):
+        for account in _of_window(fuse(found, skip=window * CANDIDATES), () if window else names):
+            ranked.setdefault(account.account_id, account)
+        if len(ranked) >= limit:
+            break
+    return [account.ranked(evidence) for account in islice(ranked.values(), limit)]
+
+
+class _Scored(NamedTuple):
+    """An account with the parts of its score, and the best chunk of each of its posts, best first."""
+
+    account_id: str
+    posts: list[FusedChunk]
+    dense_part: float
+    bm25_part: float
+    name_part: float
+    name: NameMatch | None
+
+    @property
+    def score(self) -> float:
+        return self.dense_part + self.bm25_part + self.name_part
+
+    def ranked(self, evidence: int) -> RankedAccount:
+        handle = self.posts[0].candidate.payload.get("handle") if self.posts else None
+        return RankedAccount(
+            self.account_id,
+            handle if isinstance(handle, str) else None,  # other writers may put any type there
+            self.score,
+            self.dense_part,
+            self.bm25_part,
+            [_evidence(chunk, number) for number, chunk in enumerate(self.posts[:evidence])],
+            self.name_part,
+            self.name,
+        )
+
+
+def _of_window(chunks: Iterable[FusedChunk], names: Sequence[tuple[str, NameMatch]]) -> list[_Scored]:
+    """Return the accounts of chunks, and those of ``names``: exact names first, then in order (-score, account_id)."""
+    posts: dict[str, dict[str, FusedChunk]] = {account_id: {} for account_id, _ in names}
+    for chunk in chunks:  # best first, so the first chunk of a post is its best
         payload = chunk.candidate.payload
         posts.setdefault(payload["account_id"], {}).setdefault(payload["post_id"], chunk)
+    named = {account_id: (place, match) for place, (account_id, match) in enumerate(names)}
     accounts = []
-    for account_id, best_chunks in posts.items():
-        best_first = list(best_chunks.values())
+    for account_id, of_account in posts.items():
+        best_first = list(of_account.values())
         weighed = list(zip(best_first, POST_WEIGHTS, strict=False))
         dense_part = sum(chunk.dense_part * weight for chunk, weight in weighed)
         bm25_part = sum(chunk.bm25_part * weight for chunk, weight in weighed)
-        shown = [_evidence(chunk, number) for number, chunk in enumerate(best_first[:evidence])]
-        handle = best_first[0].candidate.payload.get("handle")
-        shown_handle = handle if isinstance(handle, str) else None  # other writers may put any type there
-        accounts.append(RankedAccount(account_id, shown_handle, dense_part + bm25_part, dense_part, bm25_part, shown))
-    return sorted(accounts, key=lambda account: (-account.score, account.account_id))[:limit]
+        place, match = named.get(account_id, (0, None))
+        name_part = _name_weight(match) / (RRF_K + 1 + place) if match else 0.0
+        accounts.append(_Scored(account_id, best_first, dense_part, bm25_part, name_part, match))
+    exact = {account_id: place for account_id, (place, match) in named.items() if match.is_exact}
+    return sorted(
+        accounts,
+        key=lambda account: (exact.get(account.account_id, len(named)), -account.score, account.account_id),
+    )
+
+
+def _name_weight(match: NameMatch) -> float:
+    return match.similarity * (WORDS_OF_NAME_WEIGHT if match.field == "words" else 1.0)
 
 
 def _is_of_a_post(candidate: Candidate) -> bool:
@@ -205,21 +275,23 @@ def _is_of_a_post(candidate: Candidate) -> bool:
 
 
 def _ranked(
-    candidates: Iterable[Candidate], exact_scores: Mapping[str, float]
+    candidates: Iterable[Candidate], exact_scores: Mapping[str, float], skip: int
 ) -> dict[str, tuple[int, float, Candidate]]:
-    """Return point id → (rank from 1, score, candidate) of the best CANDIDATES by (-score, id)."""
+    """Return point id → (rank from 1, score, candidate) of CANDIDATES by (-score, id), without the first ``skip``."""
     scored = [(exact_scores.get(candidate.id, candidate.score), candidate) for candidate in candidates]
-    ordered = sorted(scored, key=lambda pair: (-round(pair[0], SCORE_DECIMALS), pair[1].id))[:CANDIDATES]
-    return {candidate.id: (rank, score, candidate) for rank, (score, candidate) in enumerate(ordered, start=1)}
+    ordered = sorted(scored, key=lambda pair: (-round(pair[0], SCORE_DECIMALS), pair[1].id))[skip : skip + CANDIDATES]
+    return {candidate.id: (rank, score, candidate) for rank, (score, candidate) in enumerate(ordered, start=skip + 1)}
 
 
 def _evidence(chunk: FusedChunk, number: int) -> Evidence:
     payload = chunk.candidate.payload
-    text = payload.get("text")
+    text, posted_at, language = (payload.get(name) for name in ("text", "posted_at", "language"))
     return Evidence(
         post_id=payload["post_id"],
         chunk_no=payload.get("chunk_no"),
         weight=POST_WEIGHTS[number] if number < len(POST_WEIGHTS) else 0.0,
         text=text if isinstance(text, str) else "",
+        posted_at=posted_at if isinstance(posted_at, str) else None,
+        language=language if isinstance(language, str) else None,
         **{field.name: getattr(chunk, field.name) for field in fields(_Fused)},
     )

@@ -20,8 +20,6 @@ RECENT_SHARE = 0.8
 """The part of the cap that goes to the newest posts, whatever their engagement."""
 ENGAGEMENT_TIER = 4
 KEPT = "kept"
-ATTRIBUTE_RULES = "2"
-"""Part of a stage's version. Change it to have the attributes of chunks recomputed."""
 DECISION_RULES = "9"
 """Part of a stage's version. Change it to have every decision made again."""
 _NAMESPACE = uuid.UUID("5b0f4f0e-4a0c-5a54-9d7c-3f1f8f3a6c11")
@@ -205,28 +203,3 @@ def _over_cap(rows: pl.DataFrame, cap: int) -> pl.DataFrame:
 def _tier() -> pl.Expr:
     counted = (pl.col(name).fill_null(0).cast(pl.Int64) for name in ("likes", "comments", "shares"))
     return (pl.sum_horizontal(counted).clip(0) + 1).log(ENGAGEMENT_TIER).floor()
-
-
-def attributes(posts: pl.DataFrame, accounts: pl.DataFrame) -> pl.DataFrame:
-    """Return (post_id, account_id, account_bucket, network, posted_at, handle, language, country) of posts.
-
-    Chunks are filtered and shown by these. The language is the account's own statement. All values are ``spelled``.
-    """
-    owners = accounts.select("account_id", "handle", *(spelled(name) for name in ("language", "country")))
-    return posts.select("post_id", "account_id", "account_bucket", spelled("network"), "posted_at").join(
-        owners, on="account_id", how="left"
-    )
-
-
-def spelled(name: str) -> pl.Expr:
-    """Return a column in the spelling of points and filters: "en" for "en-US", "DE" for "de", "youtube" for "YouTube".
-
-    ``name`` is language, country or network. A blank becomes null.
-    """
-    stated = pl.col(name).cast(pl.String).str.strip_chars()
-    spellings = {
-        "country": stated.str.to_uppercase(),
-        "language": stated.str.to_lowercase().str.extract("^([^-_]+)"),
-        "network": stated.str.to_lowercase(),
-    }
-    return pl.when(spellings[name] != "").then(spellings[name]).alias(name)

@@ -128,10 +128,9 @@ class EdgeIndex(VectorIndex):
         must: list[edge.ConditionType] = [  # the alias exists in the stubs alone
             edge.FieldCondition(key, match=edge.MatchValue(value)) for key, value in where.matches().items()
         ]
+        must += [edge.FieldCondition(key, match=edge.MatchAny(values)) for key, values in where.any_of().items()]
         if where.account_bucket is not None:
             must.append(_ONE_BUCKET)
-        if where.account_ids is not None:
-            must.append(edge.FieldCondition("account_id", match=edge.MatchAny(sorted(where.account_ids))))
         if where.posted_after or where.posted_before:
             bounds = edge.RangeDateTime(gte=_rfc3339(where.posted_after), lt=_rfc3339(where.posted_before))
             must.append(edge.FieldCondition("posted_at", range=bounds))

@@ -151,11 +151,11 @@ class ServerIndex(VectorIndex):
             models.FieldCondition(key=key, match=models.MatchValue(value=value))
             for key, value in where.matches().items()
         ]
+        must += [
+            models.FieldCondition(key=key, match=models.MatchAny(any=values)) for key, values in where.any_of().items()
+        ]
         if where.account_bucket is not None:
             must.append(_ONE_BUCKET)
-        if where.account_ids is not None:
-            any_of = models.MatchAny(any=sorted(where.account_ids))
-            must.append(models.FieldCondition(key="account_id", match=any_of))
         if where.posted_after or where.posted_before:
             bounds = models.DatetimeRange(gte=where.posted_after, lt=where.posted_before)
             must.append(models.FieldCondition(key="posted_at", range=bounds))

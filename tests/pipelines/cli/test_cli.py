@@ -113,6 +113,13 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
         (("run",), "is not up: start it with `cippus up`."),
         (("checks",), "is not up: start it with `cippus up`."),
         (("search", "shoes"), "is not up: start it with `cippus up`."),
+        (("ask", "who sells shoes?"), "is not up: start it with `cippus up`."),
+        (("web", "--port", "18765"), "is not up: start it with `cippus up`."),
+        (
+            ("web", "--host", "192.0.2.1"),
+            "The host is 192.0.2.1, which others reach; name your authenticating proxy's header",
+        ),
+        (("web", "--dagster-url", "javascript:x"), "it must begin with http:// or https://."),
         (("search", "shoes", "--vertical", "parkour"), "Unknown vertical 'parkour'; expected one of arts_culture"),
         (("load", "no-such-folder"), "no-such-folder is not a folder; expected one with accounts.parquet"),
         (("demo", "--data", "tests"), "tests has no accounts.parquet; expected accounts.parquet and posts.parquet."),
@@ -361,10 +368,16 @@ def test_search_ranks_accounts_with_evidence(demo: tuple[Cippus, str], call: Cal
     assert len(scores) == 3
     assert scores == sorted(scores, reverse=True)
     assert all(account["evidence"] and account["evidence"][0]["text"] for account in found["accounts"])
-    assert (
-        json.loads(call(cippus.home, "search", "music", "--network", "no-such-network", "--json").stdout)["accounts"]
-        == []
-    )
+    shown = {"network", "country", "language", "followers", "verticals", "relevance", "dense_part", "bm25_part"}
+    assert shown <= found["accounts"][0].keys()
+    assert {"posted_at", "media_url", "relevance"} <= found["accounts"][0]["evidence"][0].keys()
+    handle = found["accounts"][2]["handle"]
+    [named] = json.loads(call(cippus.home, "search", f"@{handle}", "--limit", "1", "--json").stdout)["accounts"]
+    assert (named["handle"], named["name"]["is_exact"]) == (handle, True)
+    page = call(cippus.home, "search", "--like", handle, "--page", "2", "--limit", "2", "--facets").stdout
+    assert "More accounts are on the next page" in page
+    assert "network: " in page
+    assert "Unknown network 'utube'" in call(cippus.home, "search", "music", "--network", "utube", code=2).stderr
     assert "The query is empty" in call(cippus.home, "search", "  ", code=2).stderr
     unreadable = "The embedding model cannot read this query"
     assert unreadable in call(cippus.home, "search", "สวัสดีครับ 🍕").stderr

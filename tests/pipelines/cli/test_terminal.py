@@ -15,6 +15,10 @@ from hypothesis import strategies as st
 from rich.console import Console
 from rich.text import Text
 
+from assets.search.query import Answer
+from assets.transforms.search.attributes import AboutAccount
+from assets.transforms.search.names import NameMatch
+from assets.transforms.search.query_language import Query
 from assets.transforms.search.ranking import Evidence, RankedAccount
 from pipelines.cli import doctor, erase, governor, presentation
 from pipelines.cli.diagnosis.registry import Finding, Status
@@ -71,11 +75,18 @@ def receipt(text: str) -> dict[str, Any]:
     }
 
 
+def answer(text: str) -> Answer:
+    about = AboutAccount(text, text, text, text, text, 1, (text,))
+    name = NameMatch("handle", 1.0, is_exact=True)
+    accounts = [
+        RankedAccount(text, handle, 1.0, 1.0, 0.0, [evidence(text)], 0.0, name, 0.5, about) for handle in (text, None)
+    ]
+    return Answer(accounts, Query(text), {text: text}, {"network": {text: 1}}, 2, is_complete=False)
+
+
 RENDERERS: dict[str, Callable[[Console, str], None]] = {
-    "search": lambda to, text: presentation.show_accounts(
-        to, text, [RankedAccount(text, handle, 1.0, 1.0, 0.0, [evidence(text)]) for handle in (text, None)]
-    ),
-    "search without a result": lambda to, text: presentation.show_accounts(to, text, []),
+    "search": lambda to, text: presentation.show_answer(to, text, answer(text), facets=True),
+    "search without a result": lambda to, text: presentation.show_answer(to, text, Answer([], Query())),
     "load": lambda to, text: presentation.show_load(
         to, Path(text), LoadReport({"posts": TableReport(rejected=Counter([text]), ignored_columns=(text,))}, 1)
     ),

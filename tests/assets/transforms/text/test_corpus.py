@@ -248,31 +248,6 @@ def test_ids_and_hashes_never_change() -> None:
     assert corpus.content_hash("hello") == "46fb7408d4f285228f4af516ea25851b"
 
 
-def test_what_is_filtered_by_has_one_spelling() -> None:
-    said = [("en-US", "us"), ("EN", "US"), ("pt_BR", " br "), ("zh-Hant", ""), (" ", None)]
-    owners = pl.DataFrame(
-        [(f"a{n}", "@a", language, country) for n, (language, country) in enumerate(said)],
-        schema=["account_id", "handle", "language", "country"],
-        orient="row",
-    )
-    rows = [{"post_id": f"p{n}", "account_id": f"a{n}", "text": "t", "network": "YouTube "} for n in range(5)]
-    found = corpus.attributes(posts(*rows), owners).sort("post_id")
-    assert found["language"].to_list() == ["en", "en", "pt", "zh", None]
-    assert found["country"].to_list() == ["US", "US", "BR", None, None]
-    assert set(found["network"]) == {"youtube"}
-
-
-def test_attributes_join_the_owner() -> None:
-    owners = pl.DataFrame({"account_id": ["a"], "handle": ["@a"], "language": ["en"], "country": [None]})
-    found = corpus.attributes(posts({"post_id": "p", "text": "t", "network": "x"}), owners)
-    assert found.to_dicts() == [
-        {
-            "post_id": "p", "account_id": "a", "account_bucket": 0, "network": "x", "posted_at": NOON,
-            "handle": "@a", "language": "en", "country": None,
-        }
-    ]  # fmt: skip
-
-
 def test_hashtags_of_the_column_are_part_of_the_text() -> None:
     rows = posts(
         {"post_id": "tagged", "text": "Dinner", "hashtags": ["vegan", "dinner"]},

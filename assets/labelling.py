@@ -1,0 +1,161 @@
+"""Label posts by hand: which post is next, and the files of labels, one for each person and day.
+
+The page writes a file after each label, by a conditional write: two windows of one person lose nothing.
+"""
+
+import datetime as dt
+import io
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from assets.corpus import CHUNKS
+from assets.labels import GOLD, LANDING
+from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS
+from assets.transforms import labelling
+from assets.transforms.labelling import FILE_SCHEMA
+from assets.transforms.search.codes import language_code, languages_of
+from assets.verticals import SCORES, THRESHOLDS
+from resources.catalogues import Vertical, load_verticals
+from resources.delta.table import LakeResource
+from resources.errors import TransientFailure
+from resources.spend.store import Store, UncertainWriteError
+
+FOLDER = f"{LANDING}page/"
+_QUEUE, _ATTEMPTS = 1_000, 20
+
+
+class LabelNotKeptError(TransientFailure):
+    """A label could not be written. The message says what to do."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """A post to label, and who posted it."""
+
+    item_id: str
+    text: str
+    handle: str | None
+    network: str | None
+
+
+@dataclass(frozen=True)
+class Labelling:
+    """The queue of posts and the labels of the page, on the lake's S3."""
+
+    lake: LakeResource
+    store: Store
+    now: Callable[[], dt.datetime] = field(default=lambda: dt.datetime.now(dt.UTC))
+    _queues: dict[tuple[object, ...], pl.DataFrame] = field(default_factory=dict, repr=False, compare=False)
+
+    def label(self, annotator: str, item_id: str, vertical: str, *, is_member: bool) -> None:
+        """Keep a label. When this returns it is on S3. The last label of a post and vertical counts.
+
+        Raises LabelNotKeptError.
+        """
+        at = self.now()
+        self._change(
+            annotator,
+            at,
+            lambda rows: labelling.with_label(rows, item_id, vertical, annotator, at, is_member=is_member),
+        )
+
+    def undo(self, annotator: str, vertical: str) -> str | None:
+        """Take back the last label of today, and return its post; None if there is none."""
+        at, taken = self.now(), list[str]()
+
+        def change(rows: pl.DataFrame) -> pl.DataFrame:
+            last = rows.filter(pl.col("vertical") == vertical)["item_id"].tail(1)
+            taken[:] = last.to_list()
+            return labelling.without_label(rows, last[0], vertical) if len(last) else rows
+
+        self._change(annotator, at, change)
+        return taken[0] if taken else None
+
+    def labels(self, annotator: str) -> pl.DataFrame:
+        """Return all labels that a person gave on the page, oldest first."""
+        keys = sorted(self.store.keys(f"{FOLDER}{annotator}/"))
+        found = [stored.body for key in keys if (stored := self.store.get(key)) is not None]
+        return pl.concat([pl.DataFrame(schema=FILE_SCHEMA), *map(_rows, found)])
+
+    def next_item(self, annotator: str, vertical: str, language: str | None = None, skipped: int = 0) -> Item | None:
+        """Return the next post that the person has not labelled, after the first ``skipped``; None after the last.
+
+        Deleted posts and posts of deleted accounts are left out.
+        """
+        done = self.labels(annotator).filter(pl.col("vertical") == vertical)["item_id"]
+        left = self._queue(vertical, language).filter(~pl.col("item_id").is_in(done.implode()))
+        for bucket, item_id in left.slice(skipped).select("account_bucket", "item_id").iter_rows():
+            if (found := self.item(item_id, bucket)) is not None:
+                return found
+        return None
+
+    def item(self, item_id: str, bucket: int | None = None) -> Item | None:
+        """Return a live post with its text; None if there is none."""
+        live, is_it = pl.col("deleted_at").is_null(), pl.col("post_id") == item_id
+        posts = self.lake.scan(LAKE_POSTS, bucket).filter(live, is_it).select("account_id", "text", "network").collect()
+        if posts.is_empty() or not posts["text"][0]:
+            return None
+        account_id, text, network = posts.row(0)
+        accounts = self.lake.scan(LAKE_ACCOUNTS, bucket).filter(live, pl.col("account_id") == account_id)
+        handles = accounts.select("handle").collect()["handle"]
+        return Item(item_id, text, handles[0], network) if len(handles) else None
+
+    def _queue(self, vertical: str, language: str | None) -> pl.DataFrame:
+        """Return the least certain posts without a label of anybody; computed once for each version of its tables."""
+        snapshots = [self.lake.snapshot(spec) for spec in (SCORES, THRESHOLDS, GOLD, CHUNKS)]
+        key = (vertical, language, *(None if found is None else found.version for found in snapshots))
+        if key not in self._queues:
+            self._queues.clear()
+            self._queues[key] = self._least_certain(_known(vertical), language)
+        return self._queues[key]
+
+    def _least_certain(self, vertical: Vertical, language: str | None) -> pl.DataFrame:
+        number = [found.name for found in load_verticals()].index(vertical.name)
+        of_posts = (pl.col("item_kind") == "post") & (pl.col("scores").list.len() > number)
+        scores = self.lake.scan(SCORES).filter(of_posts).select(
+            "account_bucket", "item_id", score=pl.col("scores").list.get(number)
+        )  # fmt: skip
+        is_of = (pl.col("item_kind") == "post") & (pl.col("vertical") == vertical.name)
+        fitted = self.lake.scan(THRESHOLDS).filter(is_of).select("threshold").collect()["threshold"]
+        labelled = self.lake.scan(GOLD).filter(is_of).select("item_id")
+        open_posts = scores.join(labelled, on="item_id", how="anti")
+        if language is not None:
+            kinds = sorted(languages_of(language_code(language) or language))
+            spoken = self.lake.scan(CHUNKS).filter(pl.col("language").is_in(kinds)).select(item_id="post_id").unique()
+            open_posts = open_posts.join(spoken, on="item_id", how="semi")
+        threshold = fitted[0] if len(fitted) else vertical.default_threshold
+        return labelling.nearest_to(threshold, open_posts.collect(), _QUEUE)
+
+    def _change(self, annotator: str, at: dt.datetime, change: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
+        key = f"{FOLDER}{annotator}/{at:%Y-%m-%d}.parquet"
+        for _ in range(_ATTEMPTS):
+            found = self.store.get(key)
+            before = pl.DataFrame(schema=FILE_SCHEMA) if found is None else _rows(found.body)
+            after = change(before)
+            if after.equals(before):
+                return
+            try:
+                written = self.store.create(key, _file(after)) if found is None else self.store.replace(
+                    key, _file(after), found.etag
+                )  # fmt: skip
+            except UncertainWriteError:
+                written = None  # read it again: it may have been written
+            if written is not None:
+                return
+        raise LabelNotKeptError("The label was not kept: other windows of this person write too; send it again.")
+
+
+def _known(vertical: str) -> Vertical:
+    return next(found for found in load_verticals() if found.name == vertical)
+
+
+def _rows(body: bytes) -> pl.DataFrame:
+    return pl.read_parquet(io.BytesIO(body)).select(pl.col(name).cast(dtype) for name, dtype in FILE_SCHEMA.items())
+
+
+def _file(rows: pl.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    rows.write_parquet(buffer)
+    return buffer.getvalue()

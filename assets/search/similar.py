@@ -1,0 +1,58 @@
+"""More of the same: an account as a query."""
+
+from collections import Counter
+
+import numpy as np
+import polars as pl
+
+from assets.corpus import CHUNKS
+from assets.search.accounts import Accounts
+from assets.search.candidates import Question, unit
+from assets.search.terms import Terms
+from assets.transforms.search.names import match_names
+from resources.vectors.index import VectorIndex
+
+_POSTS_READ = 200
+"""The newest chunks of an account that stand for it."""
+_TERMS_ASKED = 20
+
+
+def resolve(accounts: Accounts, name: str) -> str:
+    """Return the id of an account given by its id or handle. Raise ValueError for another text, with near-misses."""
+    wanted = name.strip().lstrip("@")
+    names = accounts.names()
+    for column in ("account_id", "handle"):
+        found = names.filter(pl.col(column).str.strip_prefix("@") == wanted)
+        if found.height == 1 or (found.height and column == "account_id"):
+            return str(found["account_id"][0])
+    matches = match_names(wanted, names, {}, lambda _: frozenset())
+    exact = [account_id for account_id, match in matches if match.is_exact]
+    if len(exact) == 1:
+        return exact[0]
+    near = names.filter(pl.col("account_id").is_in([account_id for account_id, _ in matches[:3]]))
+    shown = ", ".join(
+        f"{handle} ({account_id})" for account_id, handle in near.select("account_id", "handle").iter_rows()
+    )
+    hint = f"; the nearest known: {shown}." if shown else "; give an account id or a handle."
+    raise ValueError(f"{'Several accounts are' if len(exact) > 1 else 'No account is'} called {name!r}{hint}")
+
+
+def profile(index: VectorIndex, terms: Terms, account_id: str, dimension: int) -> Question:
+    """Return an account's newest posts as a question: their mean vector, and the terms that set them apart.
+
+    Raises ValueError for an account without posts in the index.
+    """
+    chunks = terms.lake.scan(CHUNKS).filter(pl.col("account_id") == account_id)
+    newest = chunks.sort("posted_at", "point_id", descending=True, nulls_last=True).head(_POSTS_READ)
+    rows = newest.select("point_id", "terms").collect()
+    points = index.retrieve(rows["point_id"].to_list())
+    if not points:
+        raise ValueError(f"Account {account_id!r} has no post in the index, so nothing is like it.")
+    read = [point.dense for point in points if point.dense.size]
+    mean = np.mean(read, axis=0) if read else np.zeros(dimension, np.float32)
+    counts = Counter(term for of_chunk in rows["terms"].to_list() for term in of_chunk or [])
+    [weighed] = terms.weigh([np.array(sorted(counts), np.uint32)])
+    strength = weighed.values * np.array([counts[int(term)] for term in weighed.indices], np.float32)
+    chosen = np.sort(weighed.indices[np.argsort(-strength, kind="stable")[:_TERMS_ASKED]])
+    [sparse] = terms.weigh([chosen])
+    return Question(unit(mean), sparse)

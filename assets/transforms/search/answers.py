@@ -1,0 +1,117 @@
+"""Answers with receipts: claims, the posts that each cites, and an answer made of quotes."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from assets.transforms.search.questions import fits
+from assets.transforms.text.sentences import sentences
+
+_SAME = 0.95
+"""Sentences of an account with this cosine say the same; one is quoted."""
+_WEIGHT_OF_WORDS = 0.3
+NO_FIT = "No post that was found answers this question."
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A retrieved post, by its best chunk."""
+
+    post_id: str
+    account_id: str
+    handle: str | None
+    text: str
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One statement and the ids of the posts that it rests on. A quote has the account that said it."""
+
+    text: str
+    post_ids: tuple[str, ...]
+    account_id: str | None = None
+
+
+@dataclass(frozen=True)
+class DroppedClaim:
+    """A claim of a model that is not shown, and why."""
+
+    text: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class AskAnswer:
+    """Claims, and the posts that they cite in the order of their numbers, from 1.
+
+    ``method`` is "quotes" or "model". Without claims, ``abstained`` says why. ``note`` says why a model did not answer.
+    """
+
+    question: str
+    method: str
+    claims: tuple[Claim, ...]
+    sources: tuple[Passage, ...]
+    abstained: str | None = None
+    note: str | None = None
+    dropped: tuple[DroppedClaim, ...] = ()
+    model: str | None = None
+    usd: str | None = None
+    seconds: float = 0.0
+
+    def number(self, post_id: str) -> int:
+        """Return the number of a cited post."""
+        return [source.post_id for source in self.sources].index(post_id) + 1
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A sentence of a passage, its unit vector, its cosine with the topic, and the share of its words that it has."""
+
+    passage: Passage
+    text: str
+    vector: NDArray[np.float32] = field(repr=False, compare=False)
+    cosine: float
+    covered: float
+
+    @property
+    def score(self) -> float:
+        """Higher is better."""
+        return round(self.cosine + _WEIGHT_OF_WORDS * self.covered, 5)
+
+
+def candidates(passages: Iterable[Passage], most: int) -> list[tuple[Passage, str]]:
+    """Return sentences with their passages, the first ones of every passage before the others, ``most`` at most."""
+    numbered = [
+        (place, number, passage, text)
+        for number, passage in enumerate(passages)
+        for place, text in enumerate(dict.fromkeys(sentences(passage.text)))
+    ]
+    numbered.sort(key=lambda found: found[:2])
+    return [(passage, text) for _, _, passage, text in numbered[:most]]
+
+
+def quote(question: str, found: Iterable[Sentence], accounts: int = 6, per_account: int = 2) -> AskAnswer:
+    """Return an answer of quoted sentences that fit, grouped by account, best first; it abstains if none fits."""
+    fitting = [sentence for sentence in found if fits(sentence.cosine, sentence.covered)]
+    by_account: dict[str, list[Sentence]] = {}
+    for sentence in sorted(fitting, key=lambda each: (-each.score, each.passage.post_id, each.text)):
+        chosen = by_account.setdefault(sentence.passage.account_id, [])
+        is_new = all(float(sentence.vector @ other.vector) < _SAME for other in chosen)
+        if is_new and len(chosen) < per_account:
+            chosen.append(sentence)
+    claims = [
+        Claim(sentence.text, (sentence.passage.post_id,), account_id)
+        for account_id, chosen in list(by_account.items())[:accounts]
+        for sentence in chosen
+    ]
+    return renumbered(AskAnswer(question, "quotes", tuple(claims), ()), [each.passage for each in fitting])
+
+
+def renumbered(answer: AskAnswer, passages: Sequence[Passage]) -> AskAnswer:
+    """Return an answer whose sources are the cited posts alone, numbered as they are first cited."""
+    known = {passage.post_id: passage for passage in passages}
+    cited = dict.fromkeys(post_id for claim in answer.claims for post_id in claim.post_ids)
+    abstained = answer.abstained if answer.claims or answer.abstained else NO_FIT
+    return replace(answer, sources=tuple(known[post_id] for post_id in cited), abstained=abstained)

@@ -1,0 +1,111 @@
+"""`cippus ask`: answer a question from the creators' posts, with citations."""
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from pipelines.cli.search import ANY_OF, DAYS, any_of
+from pipelines.cli.terminal import Json, err, out, print_json, require_stack, require_utf8, shown
+from resources.errors import InputError
+
+if TYPE_CHECKING:
+    from assets.transforms.search.answers import AskAnswer
+
+_EXCERPT_CHARACTERS = 160
+
+
+def ask(  # noqa: PLR0913  # options of a command
+    question: Annotated[str, typer.Argument(help="Question, such as: which creators talk about sustainable fashion?")],
+    vertical: Annotated[
+        list[str] | None, typer.Option(help=f"Only accounts tagged with this vertical. {ANY_OF}")
+    ] = None,
+    network: Annotated[list[str] | None, typer.Option(help=f"Only posts of this network. {ANY_OF}")] = None,
+    language: Annotated[
+        list[str] | None, typer.Option(help=f"Only posts in this language, such as en or English. {ANY_OF}")
+    ] = None,
+    country: Annotated[
+        list[str] | None, typer.Option(help=f"Only accounts of this country, such as DE or Germany. {ANY_OF}")
+    ] = None,
+    posted_after: Annotated[
+        datetime | None, typer.Option(formats=DAYS, help="Only posts on or after this day (UTC).")
+    ] = None,
+    posted_before: Annotated[
+        datetime | None, typer.Option(formats=DAYS, help="Only posts before this day (UTC).")
+    ] = None,
+    min_followers: Annotated[
+        int | None, typer.Option(min=0, help="Only accounts with this many followers or more.")
+    ] = None,
+    max_followers: Annotated[
+        int | None, typer.Option(min=0, help="Only accounts with this many followers or fewer.")
+    ] = None,
+    quotes: Annotated[
+        bool, typer.Option("--quotes", help="Quote posts, also where a language model is set: it costs nothing.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Answer a question from posts, each sentence with the posts that say so. Without an answer, say so."""
+    require_utf8("The question", question)
+    require_stack()
+    from assets.search.ask import Asker
+    from assets.search.query import Followers, open_search
+    from resources.vectors.values import SearchFilter
+    from resources.wiring import resources
+
+    llm = resources().llm.process_config_and_initialize()  # until then its key is an EnvVar
+    with err.status("reading posts"):
+        try:
+            where = SearchFilter(
+                vertical=any_of(vertical),
+                network=any_of(network),
+                language=any_of(language),
+                country=any_of(country),
+                posted_after=posted_after and posted_after.replace(tzinfo=UTC),
+                posted_before=posted_before and posted_before.replace(tzinfo=UTC),
+            )
+            asker = Asker(open_search(), llm)
+            answer = asker.ask(question, where, Followers(min_followers, max_followers), quotes_only=quotes)
+        except ValueError as error:
+            raise InputError(str(error)) from None
+    if as_json:
+        print_json(as_values(answer))
+    else:
+        show(out, answer)
+
+
+def as_values(answer: "AskAnswer") -> dict[str, Any]:
+    """Return an answer as JSON values; a claim has the numbers of its sources, from 1."""
+    values = asdict(answer)
+    values["claims"] = [
+        {**asdict(claim), "citations": [answer.number(id_) for id_ in claim.post_ids]} for claim in answer.claims
+    ]
+    values["sources"] = [{"number": number, **asdict(each)} for number, each in enumerate(answer.sources, start=1)]
+    return values
+
+
+def show(console: Console, answer: "AskAnswer") -> None:
+    """Print an answer: quotes under the names of their accounts, or the claims of a model, then the cited posts."""
+    if answer.note:
+        console.print(f"[yellow]{shown(answer.note)} The answer is made of quotes.", highlight=False)
+    if answer.abstained:
+        console.print(shown(answer.abstained), highlight=False)
+    handles = {source.account_id: source.handle or source.account_id for source in answer.sources}
+    account = None
+    for claim in answer.claims:
+        if claim.account_id and claim.account_id != account:
+            account = claim.account_id
+            console.print(f"[bold]{shown(handles[account])}", highlight=False)
+        numbers = "".join(f"[{answer.number(id_)}]" for id_ in claim.post_ids)
+        text = f"  “{shown(claim.text)}”" if claim.account_id else f"- {shown(claim.text)}"
+        console.print(Text.from_markup(text).append(f" {numbers}", style="cyan"), highlight=False)
+    for number, source in enumerate(answer.sources, start=1):
+        excerpt = shown(" ".join(source.text[:_EXCERPT_CHARACTERS].split()))
+        line = f"[cyan]\\[{number}][/cyan] [dim]{shown(source.post_id)}[/dim] {excerpt}"
+        console.print(line, highlight=False)
+    for left in answer.dropped:
+        console.print(f"[dim]Not shown: {shown(left.text)} ({shown(left.reason)})", highlight=False)
+    cost = f", ${answer.usd}" if answer.usd is not None else ""
+    console.print(f"[dim]{answer.method}{cost}, {answer.seconds:.1f} s", highlight=False)

@@ -1,0 +1,64 @@
+"""Templates of the page, with every text of data escaped."""
+
+import datetime as dt
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.responses import HTMLResponse
+
+from assets.transforms.search.marking import marked
+from assets.transforms.summaries.accounts import excerpt
+from resources.catalogues import load_verticals
+from resources.vectors.bm25 import SparseEncoder
+
+_FOLDER = Path(__file__).with_name("templates")
+STATIC = Path(__file__).with_name("static")
+NAVIGATION = (("Search", "/"), ("Ask", "/ask"), ("Label", "/label"), ("Spend", "/spend"), ("Pipeline", "/pipeline"))
+
+
+def render(template: str, status: int = 200, **values: Any) -> HTMLResponse:
+    """Return a page."""
+    return HTMLResponse(_environment().get_template(template).render(**values), status)
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    made = Environment(
+        loader=FileSystemLoader(_FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters.update(number=_number, day=_day, vertical=_vertical, excerpt=excerpt, percent="{:.1f} %".format)
+    made.globals.update(navigation=NAVIGATION, verticals=load_verticals(), marked=_marked)
+    return made
+
+
+def _marked(text: str, query: str) -> list[tuple[str, bool]]:
+    wanted = frozenset(_encoder().encode_query(query).indices.tolist())
+    return marked(text, wanted, _terms_of)
+
+
+@lru_cache(maxsize=1)
+def _encoder() -> SparseEncoder:
+    return SparseEncoder()
+
+
+@lru_cache(maxsize=50_000)
+def _terms_of(word: str) -> frozenset[int]:
+    return frozenset(_encoder().count_terms(word).indices.tolist())
+
+
+def _number(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:,.0f}"
+
+
+def _day(value: dt.date | None) -> str:
+    return "unknown" if value is None else f"{value:%Y-%m-%d}"
+
+
+def _vertical(name: str) -> str:
+    return next((found.title for found in load_verticals() if found.name == name), name)

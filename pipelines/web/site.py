@@ -1,0 +1,64 @@
+"""What the views use: the lake, the searcher, the ledger, the language model, and the Dagster instance."""
+
+from dataclasses import dataclass, field
+
+from dagster import DagsterInstance
+
+from assets.labelling import Labelling
+from assets.search.ask import Asker
+from assets.search.query import Searcher
+from pipelines.web.metrics import PageMetrics
+from resources.delta.table import LakeResource
+from resources.llm.resource import LlmResource
+from resources.spend.resource import SpendResource
+from resources.spend.store import S3Store
+from resources.wiring import resources
+
+_INDEX_PATIENCE_SECONDS = 5.0
+"""The embedded index belongs to one process at a time; a reader of the page does not wait for a run."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """The parts of one page. ``user_header`` names the header in which a proxy says who asks, "" without a proxy.
+
+    ``hosts`` are the names under which browsers may reach it.
+    """
+
+    lake: LakeResource
+    searcher: Searcher
+    labelling: Labelling
+    spend: SpendResource
+    llm: LlmResource | None = None
+    dagster: DagsterInstance | None = None
+    dagster_url: str = ""
+    user_header: str = ""
+    hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "[::1]")
+    metrics: PageMetrics = field(default_factory=PageMetrics)
+
+    @property
+    def asker(self) -> Asker:
+        """What answers questions."""
+        return Asker(self.searcher, self.llm)
+
+
+def open_site(
+    dagster: DagsterInstance | None, dagster_url: str = "", user_header: str = "", hosts: tuple[str, ...] = ()
+) -> Site:
+    """Return the page of the stack that the environment variables name. ``hosts`` are names besides loopback's."""
+    made = resources()
+    # Until they are initialized, their secrets are EnvVars.
+    qdrant, embedder = made.qdrant.process_config_and_initialize(), made.embedder.process_config_and_initialize()
+    llm = made.llm.process_config_and_initialize() if made.llm.url else None
+    patient = qdrant.model_copy(update={"lock_timeout_seconds": _INDEX_PATIENCE_SECONDS})
+    return Site(
+        made.lake,
+        Searcher(made.lake, embedder, patient),
+        Labelling(made.lake, S3Store(made.s3)),
+        made.spend,
+        llm,
+        dagster,
+        dagster_url,
+        user_header,
+        (*Site.hosts, *hosts),
+    )

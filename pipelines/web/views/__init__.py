@@ -1,0 +1,1 @@
+"""One module per view: read the request, ask `assets/`, and render a template."""

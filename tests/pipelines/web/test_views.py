@@ -1,0 +1,207 @@
+"""Every view as a browser gets it: hostile text stays text, nothing is asked of others, and errors are sentences."""
+
+import re
+from html.parser import HTMLParser
+from urllib.parse import quote
+
+import pytest
+from dagster import (
+    AssetCheckEvaluation,
+    AssetCheckKey,
+    AssetCheckSeverity,
+    AssetKey,
+    AssetMaterialization,
+    DagsterInstance,
+)
+
+from pipelines.web.charts import bar_chart
+from pipelines.web.views.pipeline import stage_states
+from tests.pipelines.web.conftest import Open
+from tests.worlds.small_site import HOSTILE, THEN, VERTICAL
+
+WHO = quote(HOSTILE, safe="")
+ADDRESSES = (
+    *(
+        "/",
+        "/?q=sourdough",
+        f"/?q={WHO}",
+        f"/?q=sourdough&network={WHO}",
+        "/?q=gardening&page=2",
+        "/?like=anna",
+        f"/?like={WHO}",
+        f"/?q=%40{WHO}",
+    ),
+    *("/ask", "/ask?q=sustainable+fashion", "/ask?q=sourdough", f"/ask?q={WHO}"),
+    *(f"/creator?id={WHO}", "/creator?id=anna", f"/creator?id={WHO}&page=9", f"/creator?id=no{WHO}"),
+    *("/label", f"/label?annotator=ann&vertical={VERTICAL}&item={WHO}%2F1", f"/label?annotator={WHO}&vertical={WHO}"),
+    *("/spend", "/pipeline", f"/no/{WHO}"),
+)
+
+
+class Seen(HTMLParser):
+    """The tags of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attributes)))
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_no_text_of_data_becomes_markup_and_nothing_is_asked_of_others(page: Open, address: str) -> None:
+    answer = page().get(address)
+    assert answer.status_code in (200, 400, 404)
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert "unsafe" not in answer.headers["content-security-policy"]
+    assert HOSTILE not in answer.text
+    assert "{{7*7}}" in answer.text or "49" not in answer.text
+    tags = Seen(answer.text).tags
+    for tag, attributes in tags:
+        assert tag not in ("img", "iframe", "style", "object", "embed")
+        assert not any(name.startswith("on") or name == "style" for name in attributes), (tag, attributes)
+        for name in ("src", "href", "action", "formaction"):
+            assert re.match(r"[/?#](?!/)", attributes.get(name) or "/"), (tag, attributes)
+    assert [attributes["src"] for tag, attributes in tags if tag == "script"] in ([], ["/static/label.js"])
+
+
+@pytest.mark.parametrize("address", ["/", "/?q=sourdough", "/ask?q=sourdough", "/creator?id=anna", "/label", "/spend"])
+def test_a_page_can_be_read_by_keyboard_and_screen_reader(page: Open, address: str) -> None:
+    tags = Seen(page().get(address).text).tags
+    names = [tag for tag, _ in tags]
+    assert names.count("h1") == names.count("main") == 1
+    assert dict(tags)["html"] == {"lang": "en"}
+    labelled = {attributes["for"] for tag, attributes in tags if tag == "label"}
+    for tag, attributes in tags:
+        if tag in ("input", "select") and attributes.get("type") != "hidden":
+            assert attributes["id"] in labelled
+    ids = [attributes["id"] for _, attributes in tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+
+
+def test_a_result_has_numbers_tags_and_marked_words(page: Open) -> None:
+    text = page().get(f"/?q=sustainable+fashion&vertical={VERTICAL}").text
+    assert "<mark>Sustainable</mark> <mark>fashion</mark>" in text
+    assert "0 followers" in text
+    assert f"vertical={VERTICAL}" in text
+    assert "Bela" not in text
+    assert 'href="/creator?id=anna"' in text
+
+
+def test_pages_follow_each_other_and_a_link_is_the_whole_state(page: Open) -> None:
+    first = page().get("/?q=gardening&country=DE")
+    [link] = re.findall(r'rel="next" href="([^"]+)"', first.text)
+    address = link.replace("&amp;", "&")
+    assert address == "/?q=gardening&country=DE&page=2"
+    second = page().get(address).text
+    shown = [re.findall(r'href="/creator\?id=([^"]+)"', text) for text in (first.text, second)]
+    assert len(shown[0]) == 10
+    assert not set(shown[0]) & set(shown[1])
+    assert 'value="DE"' in second
+    assert 'rel="prev"' in second
+
+
+@pytest.mark.parametrize(
+    ("address", "sentence"),
+    [
+        ("/?q=x&page=0", "The page is &#39;0&#39;; it must be a number from 1 to 50."),
+        ("/?q=x&page=²", "it must be a number from 1 to 50."),
+        ("/?q=" + "x" * 501, "The query has 501 characters; it may have 500."),
+        ("/?like=nobody", "nobody"),
+        ("/?q=x&country=Narnia", "Unknown country &#39;Narnia&#39;"),
+        ("/?q=x&vertical=parkour", "Unknown vertical &#39;parkour&#39;; expected one of"),
+        ("/?q=x&posted_after=yesterday", "is &#39;yesterday&#39;; it must be a day such as 2026-01-31."),
+        ("/?q=x&min_followers=-1", "is &#39;-1&#39;; it must be a number of followers, 0 or more."),
+        ("/?q=x&min_followers=5&max_followers=4", "No account has at least 5 and at most 4 followers."),
+        ("/?q=https://example.org", "The query is empty"),
+        ("/ask?q=x&posted_before=2026-02-31", "it must be a day such as 2026-01-31."),
+        ("/creator?id=anna&page=x", "it must be a number from 1 to 500."),
+        (f"/label?annotator=%20.&vertical={VERTICAL}", "it must begin with a letter a to z or a digit"),
+        ("/label?annotator=ann&vertical=x", "The vertical is &#39;x&#39;; choose one of the list."),
+    ],
+)
+def test_bad_input_is_a_sentence(page: Open, address: str, sentence: str) -> None:
+    answer = page().get(address)
+    assert answer.status_code == 400
+    assert sentence in answer.text
+    assert "Traceback" not in answer.text
+
+
+def test_an_unknown_creator_and_page_are_not_found(page: Open) -> None:
+    assert page().get("/creator?id=nobody").status_code == 404
+    assert "There is no such page." in page().get("/creators").text
+    assert page().get("/static/../app.py").status_code == 404
+
+
+def test_a_defect_is_a_sentence_and_is_logged(page: Open, caplog: pytest.LogCaptureFixture) -> None:
+    broken = page(searcher=None)
+    answer = broken.get("/?q=x")
+    assert answer.status_code == 500
+    assert "The page has a defect" in answer.text
+    assert "NoneType" not in answer.text
+    assert "NoneType" in caplog.text
+
+
+def test_an_answer_cites_posts_on_the_page(page: Open) -> None:
+    text = page().get("/ask?q=Who+talks+about+sustainable+fashion%3F").text
+    targets = set(re.findall(r'href="#(post-\d+)"', text))
+    assert targets
+    assert targets <= set(re.findall(r'id="(post-\d+)"', text))
+    assert "No post that was found answers" in page().get("/ask?q=steam+locomotives").text
+
+
+def test_a_creator_has_numbers_over_time_summary_audience_and_posts(page: Open) -> None:
+    text = page().get("/creator?id=anna").text
+    for part in ("Posts by month", "Views of a post, mean by month", "<rect", "18-24", "40.0 %", "second hand shops"):
+        assert part in text
+    assert "2026-03: posts 1" in text
+
+
+def test_a_chart_of_nothing_is_none_and_bars_stay_inside() -> None:
+    assert bar_chart([], "posts") is None
+    for points in ([("a", 0.0)], [("a", -1.0), ("b", 3.0)], [(str(n), float(n)) for n in range(500)]):
+        chart = bar_chart(points, "posts")
+        assert chart is not None
+        assert all(bar.x >= 0 and bar.x + bar.width <= 460 and bar.y >= 24 for bar in chart.bars)
+        assert all(bar.y + bar.height <= 136.01 and bar.height >= 0 for bar in chart.bars)
+
+
+def test_spend_shows_the_ceiling(page: Open) -> None:
+    text = page().get("/spend").text
+    assert "$5" in text
+    assert "Nothing was spent yet" in text
+
+
+def test_the_pipeline_shows_age_and_failed_checks(page: Open, instance: DagsterInstance) -> None:
+    instance.report_runless_asset_event(AssetMaterialization(AssetKey(["mart", "creators"])))
+    text = page(dagster=instance, dagster_url="http://127.0.0.1:3000").get("/pipeline").text
+    assert "No check has run" in text
+    assert "fresh, 10 never written" in text
+    assert 'href="http://127.0.0.1:3000"' in text
+    late = {state.group: state.state for state in stage_states(instance, THEN.replace(year=2999))}
+    assert (late["mart"], late["lake"]) == ("too old", "never written")
+    key = AssetCheckKey(AssetKey(["lake", "posts"]), "reconciles_with_raw")
+    for passed in (False, True):
+        found = AssetCheckEvaluation(
+            asset_key=key.asset_key, check_name=key.name, passed=passed, metadata={},
+            severity=AssetCheckSeverity.ERROR, description=HOSTILE,
+        )  # fmt: skip
+        instance.report_runless_asset_event(found)
+        text = page(dagster=instance).get("/pipeline").text
+        assert ("reconciles_with_raw" in text) is not passed
+        assert ("All 1 checks passed" in text) is passed
+        assert HOSTILE not in text
+
+
+def test_health_and_metrics_are_for_machines(page: Open, instance: DagsterInstance) -> None:
+    client = page(dagster=instance)
+    assert client.get("/healthz").text == "ok\n"
+    client.get("/spend")
+    lines = client.get("/metrics").text.splitlines()
+    assert 'cippus_page_requests_total{view="spend",status="200"} 1' in lines
+    assert "cippus_creators 16" in lines
+    assert "cippus_spend_ceiling_usd 5" in lines
+    assert "cippus_checks_evaluated 0" in lines
+    assert all(re.fullmatch(r"# TYPE \w+ \w+|\w+(\{[^}]*\})? -?[\d.]+", line) for line in lines)
