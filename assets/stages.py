@@ -2,7 +2,7 @@
 
 Assets, Delta tables, maintenance and erasure are derived from this list. Most jobs select by it too; the roots of two
 jobs are named in `pipelines/jobs/asset_jobs.py`. A stage's module has `ASSETS`; its table specs are module constants.
-Checks are found in the package `pipelines/checks/`, one module per module or package of a stage: raw, qdrant, search.
+Checks are found in the package `pipelines/checks/`, one module per module or package of a stage: raw, qdrant, …
 """
 
 from dagster import AssetsDefinition, AssetSpec
@@ -13,13 +13,13 @@ from assets import (
     embeddings,
     labels,
     lake,
-    marts,
     quarantine,
     quicksight,
     rds,
     summaries,
     verticals,
 )
+from assets.marts import tables as marts
 from assets.qdrant import collection
 from assets.raw import windows
 from assets.search import retrieval_quality

@@ -11,12 +11,15 @@ from dagster import AssetChecksDefinition, AssetCheckSpec, AssetKey
 from typer.core import TyperGroup
 from typer.main import get_command
 
+from assets.marts.columns import Metric
+from assets.marts.tables import MARTS
 from assets.stages import STAGES
 from assets.transforms.source.schema import LABELS_SCHEMA, SOURCE_TABLES
 from docs.column_lineage import drawn
 from pipelines.cli.main import app
 from pipelines.definitions import defs
 from resources.catalogues import load_verticals
+from resources.delta.table import Column
 from resources.settings import variables
 
 ROOT = Path(__file__).parents[1]
@@ -40,6 +43,7 @@ def pages() -> Mapping[str, str]:
         "assets": assets(),
         "source": source_tables(),
         "verticals": verticals(),
+        "metrics": metrics(),
     }
 
 
@@ -168,6 +172,28 @@ def verticals() -> str:
     ]
     intro = "Posts and accounts are tagged with these verticals. Edit them in `resources/catalogues/verticals.yaml`."
     return _page("Verticals", intro, _table(("name", "title", "default threshold", "descriptions"), rows))
+
+
+def metrics() -> str:
+    """Return the page that defines every column of every mart, in the words of the columns' descriptions."""
+    sections = []
+    for spec in MARTS:
+        rows = [(f"`{name}`", *map(plain, _words(column))) for name, column in spec.columns.items()]
+        node = _GRAPH.get(AssetKey(spec.name.split("/")))
+        table = _table(("column", "meaning", "formula", "unit", "null means"), rows)
+        sections.append("\n\n".join([f"## {spec.name}", plain(node.description or ""), table]))
+    intro = (
+        "Every column of every mart. Null is never 0: it means what the last column says. A post is live if neither it "
+        "nor its account is deleted, and marts count live posts only. Counts that were never measured, negative "
+        "counts, impossible dates and sums beyond 64 bits are null and are listed in `mart/data_quality`. Windows of "
+        "days end at `as_of`, not at the time of the run. Times are in UTC."
+    )
+    return _page("Metrics", intro, *sections)
+
+
+def _words(column: Column) -> tuple[str, str, str, str]:
+    assert isinstance(column, Metric), column  # noqa: S101 -- every column of a mart is one
+    return column.meaning, column.formula, column.unit, column.null
 
 
 def plain(text: str) -> str:

@@ -19,6 +19,7 @@ from pipelines.checks import (
     quicksight,
     raw,
     search,
+    spend,
     summaries,
     verticals,
 )
@@ -27,7 +28,7 @@ from pipelines.checks.evaluation import definition
 
 _MODULES = (
     *(raw, lake, corpus, embeddings, labels, audience, quarantine, verticals, summaries, qdrant, search, marts),
-    *(quicksight, files, freshness),
+    *(spend, quicksight, files, freshness),
 )
 
 

@@ -15,6 +15,7 @@ from pipelines.cli import (
     erase,
     estimate,
     evaluate,
+    export,
     governor,
     index,
     lake,
@@ -205,6 +206,7 @@ app.command()(web.web)
 app.command()(index.reconcile)
 app.command()(index.rollback)
 app.command()(erase.erase)
+app.command()(export.export)
 app.command()(readmit.readmit)
 app.command("s3-governor")(governor.s3_governor)
 

@@ -40,7 +40,11 @@ BUCKET = define_asset_job(
 )
 ACROSS_BUCKETS = define_asset_job(
     "across_buckets",
-    selection=AssetSelection.assets(["label", "gold"], ["mart", "posts_by_day"]).downstream() - _DAILY,
+    selection=AssetSelection.assets(
+        ["label", "gold"],
+        *(["mart", name] for name in ("posts_by_day", "content", "testimonials_by_brand", "spend")),
+    ).downstream()
+    - _DAILY,
     description="Materializes the assets that read all buckets (labels, thresholds, totals), and those downstream.",
     tags={WRITES_TAG: "all buckets"},
 )

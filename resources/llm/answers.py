@@ -5,7 +5,7 @@ the lease whose log says what happened to the call.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -97,6 +97,16 @@ class Answers:
 
     def _key(self, request_id: str) -> str:
         return f"{self._folder}/{request_id[:2]}/{request_id}.json"
+
+
+def stored_answers(store: Store) -> Iterator[Answer]:
+    """Yield the answers of every asset."""
+    for key in store.keys(f"{FOLDER}/"):
+        folder, _, name = key.removesuffix(".json").rpartition("/")
+        asset = folder.removeprefix(f"{FOLDER}/").rpartition("/")[0]
+        found = Answers(store, asset).find(name)
+        if isinstance(found, Answer):
+            yield found
 
 
 def forget_account(store: Store, account_id: str) -> int:

@@ -160,6 +160,13 @@ class Ledger:
             name = key.removeprefix(f"{HISTORY}/").removesuffix(".json")
             yield from LeaseLog(self.store, name).catch_up().settled.values()
 
+    def charges(self) -> Iterator[Record]:
+        """Yield every billed call, of running leases too. Reads all logs."""
+        ended = {key.removeprefix(f"{HISTORY}/").removesuffix(".json") for key in self.store.keys(f"{HISTORY}/")}
+        for name in sorted(ended | self.account().leases.keys()):
+            settled = LeaseLog(self.store, name).catch_up().settled.values()
+            yield from (record for record in settled if (record.outcome or BILLED) == BILLED)
+
 
 def _summary(calls: Calls) -> Iterator[dict[str, Any]]:
     """Yield one row per lane and outcome. Calls of unknown fate count with their bound."""

@@ -10,6 +10,7 @@ from typing import cast
 from typer.core import TyperGroup
 from typer.main import get_command
 
+from assets.marts.tables import MARTS
 from assets.stages import STAGES, TABLES
 from assets.transforms.source.schema import LABELS_SCHEMA, SOURCE_TABLES
 from docs import reference
@@ -147,3 +148,25 @@ def test_reference_is_written_without_network_and_secrets(tmp_path: Path) -> Non
     written = {path.stem: path.read_text() for path in (tmp_path / "reference").iterdir()}
     assert written == GENERATED
     assert not (tmp_path / "home").exists()
+
+
+def test_every_column_of_a_mart_is_defined_once_in_the_same_words() -> None:
+    """The page of metrics has each column of each mart, and its words are those of the column's description."""
+    sections = re.split(r"^## ", GENERATED["metrics"], flags=re.MULTILINE)[1:]
+    assert [section.partition("\n")[0] for section in sections] == [spec.name for spec in MARTS]
+    for spec, section in zip(MARTS, sections, strict=True):
+        rows = table_rows(section, "column")
+        assert [names(row[0])[0] for row in rows] == spec.schema.names
+        for (name, column), row in zip(spec.columns.items(), rows, strict=True):
+            words = [cell.strip() for cell in row[1:]]
+            assert words[0], name
+            assert words[3], f"{name} does not say what null means"
+            shown = reference.plain(column.description).replace("|", "\\|")
+            assert all(word in shown for word in words), name
+
+
+def test_marts_have_as_of_and_internal_columns_last() -> None:
+    for spec in MARTS:
+        last = [name for name in spec.schema.names if name != "account_bucket"][-1]
+        assert last == "as_of", spec.name
+        assert "account_bucket" not in spec.schema.names[:-1], spec.name

@@ -14,6 +14,7 @@ from resources.raw.store import RawStoreResource
 from resources.settings import bucket_count
 from resources.sources.postgres import PostgresResource
 from resources.sources.rds_export import RdsExportResource
+from resources.spend.resource import SpendResource
 from tests.worlds.lineage import ERASURE_KEY, World
 
 BY_NAME = {f"{check.asset}:{check.name}": check for check in CHECKS}
@@ -40,5 +41,6 @@ def resources_of(world: World, instance: DagsterInstance | None = None) -> dict[
         "source": PostgresResource(dsn=world.dsn),
         "rds_exports": RdsExportResource(s3=world.s3),
         "erasures": ErasureResource(s3=world.s3, key=ERASURE_KEY),
+        "spend": SpendResource(s3=world.s3),
         "instance": instance,
     }

@@ -141,10 +141,21 @@ def without_the_account(stack: EmbeddedStack, folder: Path) -> Snapshot:
 
 
 def snapshot(world: World) -> Snapshot:
-    """Return all rows, points and exported files, without the update times of source rows."""
+    """Return all rows, points and names of exported files, without the update times of source rows and what is of them.
+
+    Marts count days from these times: windows, recorded days, days of findings.
+    """
     found = world.snapshot()
     tables = {name: rows.drop("updated_at", strict=False) for name, rows in found.tables.items()}
-    return replace(found, tables=tables)
+    for name, rows in tables.items():
+        if name.startswith("mart/"):
+            timed = [column for column in rows.columns if column in ("as_of", "posts_per_week") or "0d" in column]
+            tables[name] = rows.drop(timed)
+    days, findings = tables["mart/creator_days"], tables["mart/data_quality"]
+    tables["mart/creator_days"] = days.select("account_id").unique().sort("account_id")
+    place = ["source_table", "column", "reason"]
+    tables["mart/data_quality"] = findings.group_by(place).agg(pl.sum("rows")).sort(place, nulls_last=True)
+    return replace(found, tables=tables, files=dict.fromkeys(found.files, b""))
 
 
 def _write(connection: "psycopg.Connection[object]", post: str, text: str, *, now: bool = False) -> None:

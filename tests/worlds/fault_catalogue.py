@@ -11,7 +11,8 @@ from assets.corpus import CHUNKS, DECISION_COUNTS, DECISIONS, TERMS
 from assets.embeddings import VECTORS
 from assets.labels import GOLD
 from assets.lake import LAKE_TABLES
-from assets.marts import CREATORS, POSTS_BY_DAY, TESTIMONIALS, VERTICAL_COVERAGE
+from assets.marts.content import POSTS_BY_DAY, TESTIMONIALS, VERTICAL_COVERAGE
+from assets.marts.creators import CREATORS
 from assets.quarantine import QUARANTINE
 from assets.search.retrieval_quality import QUALITY
 from assets.stages import TABLES
@@ -20,6 +21,7 @@ from assets.verticals import SCORES, TAGS, THRESHOLDS
 from tests.worlds import faults as f
 from tests.worlds import more_faults as m
 from tests.worlds.faults import Fault, added, changed, lost
+from tests.worlds.mart_faults import FORMULA, LINE_BREAK, MART_FAULTS
 
 MOJIBAKE = "Ã© â€™"
 
@@ -351,6 +353,8 @@ def _served() -> Iterator[FaultRow]:
     yield from _rows(
         "quicksight/exports:csv_matches_marts",
         file_lost=f.object_lost("quicksight/creators/data/"),
+        text_is_formula=FORMULA,
+        row_in_two_lines=LINE_BREAK,
         column_renamed=f.object_rewritten(
             "quicksight/posts_by_day/data/", lambda body: body.replace(b"network", b"platform", 1)
         ),
@@ -374,4 +378,5 @@ CATALOGUE = [
     *_dropped(),
     *_qdrant(),
     *_served(),
+    *(row for check, faults in MART_FAULTS.items() for row in _rows(check, **faults)),
 ]

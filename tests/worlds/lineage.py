@@ -34,7 +34,8 @@ from assets.embeddings import VECTORS
 from assets.framework.reporting import run_totals
 from assets.labels import GOLD, LANDING
 from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS, LAKE_TESTIMONIALS
-from assets.marts import MARTS
+from assets.marts.content import CONTENT_BY_BUCKET
+from assets.marts.tables import MARTS
 from assets.quarantine import QUARANTINE
 from assets.search.query import Searcher
 from assets.summaries import SUMMARIES
@@ -56,6 +57,7 @@ from resources.settings import bucket_count
 from resources.sources.postgres import PostgresResource
 from resources.sources.protocol import Source
 from resources.sources.rds_export import RdsExportResource
+from resources.spend.resource import SpendResource
 from resources.vectors.resource import QdrantResource
 from resources.vectors.values import SearchFilter
 from tests.fakes.embedder import CountingEmbedder, CountingEmbedderResource, counting_embedder
@@ -78,6 +80,7 @@ TABLES = (
     THRESHOLDS,
     TAGS,
     SUMMARIES,
+    CONTENT_BY_BUCKET,
     *MARTS,
 )
 ERASURE_KEY = "a key that is only for these tests: 0123456789"
@@ -187,6 +190,7 @@ class World:
             "embedder": self.embedding[0],
             "qdrant": self.qdrant,
             "erasures": ErasureResource(s3=s3, key=ERASURE_KEY),
+            "spend": SpendResource(s3=s3),
         }
 
     @cached_property
@@ -269,7 +273,7 @@ class World:
     def table(self, spec: TableSpec) -> pl.DataFrame:
         """A table's rows, ordered by key."""
         frame = self.lake.scan(spec).collect()
-        return frame.select(spec.schema.names).sort(*spec.key, *spec.schema.names[:1], nulls_last=True)
+        return frame.select(spec.schema.names).sort(*spec.place, *spec.schema.names[:1], nulls_last=True)
 
     def points(self) -> dict[str, tuple[str, int]]:
         """Point id → (content hash, payload digest)."""

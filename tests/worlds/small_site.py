@@ -20,7 +20,7 @@ from qdrant_client import QdrantClient
 from assets.audience import DEMOGRAPHICS
 from assets.corpus import CHUNKS, TERMS
 from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS
-from assets.marts import CREATORS
+from assets.marts.creators import CREATORS
 from assets.search.query import Searcher
 from assets.summaries import SUMMARIES
 from assets.transforms.source.schema import account_bucket

