@@ -81,5 +81,7 @@ def vectors_match_texts(bucket: int, lake: LakeResource, embedder: EmbedderResou
     if sample.is_empty():
         return 0, {"texts": 0}
     found = sample["vector"].explode(empty_as_null=False).to_numpy().reshape(sample.height, -1)
-    cosines = (found * model.embed_all(sample["text"].to_list())).sum(axis=1)
-    return int((~(cosines > _LEAST_COSINE)).sum()), {"texts": sample.height}
+    again = model.embed_all(sample["text"].to_list())
+    is_alike = (found * again).sum(axis=1) > _LEAST_COSINE
+    is_unreadable = ~(found.any(axis=1) | again.any(axis=1))
+    return int((~(is_alike | is_unreadable)).sum()), {"texts": sample.height}
