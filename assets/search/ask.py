@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from assets.embeddings import embedded
 from assets.search.query import ANY_NUMBER, Followers, Searcher
 from assets.search.terms import weights_of
 from assets.transforms.search import claims as model_claims
@@ -79,7 +80,7 @@ class Asker:
         pairs = candidates(passages, _SENTENCES)
         if not pairs:
             return Retrieved(question, (), ())
-        vectors = self.searcher.embedder.model().embed_all([text for _, text in pairs])
+        vectors = embedded(self.searcher.embedder.model(), [text for _, text in pairs])
         encoder = SparseEncoder()
         sentences = tuple(
             Sentence(
@@ -138,7 +139,7 @@ class Asker:
         if not claims:
             return []
         model, about = self.searcher.embedder.model(), topic(found.question)
-        vectors = model.embed_all([claim.text for claim in claims])
+        vectors = embedded(model, [claim.text for claim in claims])
         asked, encoder = self.searcher.question(about), SparseEncoder()
         weights = weights_of(asked.sparse)
         judged: list[tuple[Claim, str | None]] = []

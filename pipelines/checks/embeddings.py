@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from assets.corpus import CHUNKS
-from assets.embeddings import VECTORS
+from assets.embeddings import VECTORS, embedded
 from pipelines.checks.declaration import Metadata, check, count
 from resources.delta.table import LakeResource
 from resources.llm.embedder import EmbedderResource
@@ -81,7 +81,7 @@ def vectors_match_texts(bucket: int, lake: LakeResource, embedder: EmbedderResou
     if sample.is_empty():
         return 0, {"texts": 0}
     found = sample["vector"].explode(empty_as_null=False).to_numpy().reshape(sample.height, -1)
-    again = model.embed_all(sample["text"].to_list())
+    again = embedded(model, sample["text"].to_list())
     is_alike = (found * again).sum(axis=1) > _LEAST_COSINE
     is_unreadable = ~(found.any(axis=1) | again.any(axis=1))
     return int((~(is_alike | is_unreadable)).sum()), {"texts": sample.height}

@@ -55,21 +55,21 @@ def ask(  # noqa: PLR0913  # options of a command
     from resources.vectors.values import SearchFilter
     from resources.wiring import resources
 
-    llm = resources().llm.process_config_and_initialize()  # until then its key is an EnvVar
-    with err.status("reading posts"):
-        try:
-            where = SearchFilter(
-                vertical=any_of(vertical),
-                network=any_of(network),
-                language=any_of(language),
-                country=any_of(country),
-                posted_after=posted_after and posted_after.replace(tzinfo=UTC),
-                posted_before=posted_before and posted_before.replace(tzinfo=UTC),
-            )
+    try:
+        where = SearchFilter(
+            vertical=any_of(vertical),
+            network=any_of(network),
+            language=any_of(language),
+            country=any_of(country),
+            posted_after=posted_after and posted_after.replace(tzinfo=UTC),
+            posted_before=posted_before and posted_before.replace(tzinfo=UTC),
+        )
+        # Until it is initialized, the model's key is an EnvVar.
+        with err.status("reading posts"), resources().llm.process_config_and_initialize_cm() as llm:
             asker = Asker(open_search(), llm)
             answer = asker.ask(question, where, Followers(min_followers, max_followers), quotes_only=quotes)
-        except ValueError as error:
-            raise InputError(str(error)) from None
+    except ValueError as error:
+        raise InputError(str(error)) from None
     if as_json:
         print_json(as_values(answer))
     else:

@@ -1,5 +1,6 @@
 """`cippus web`: serve the web page."""
 
+from contextlib import ExitStack
 from typing import Annotated
 
 import typer
@@ -43,20 +44,22 @@ def web(
             message = f"Port {port} of 127.0.0.1 cannot be used: {reason}. Choose another: cippus web --port {port + 1}"
             raise InputError(message)
     require_stack()
-    with err.status("opening the page"):
-        import uvicorn
-        from dagster import DagsterInstance
+    with ExitStack() as opened:
+        with err.status("opening the page"):
+            import uvicorn
+            from dagster import DagsterInstance
 
-        from pipelines.cli.lineage import instance_folder
-        from pipelines.web.app import make_app
-        from pipelines.web.site import open_site
+            from pipelines.cli.lineage import instance_folder
+            from pipelines.web.app import make_app
+            from pipelines.web.site import open_site
 
-        is_local = environment() is not Environment.PRODUCTION
-        instance = DagsterInstance.from_config(str(instance_folder(home()))) if is_local else DagsterInstance.get()
-        site = open_site(instance, dagster_url or (_LOCAL_UI if is_local else ""), user_header, tuple(name or ()))
-        site.searcher.embedder.model()  # loaded now, so that the first reader does not wait
-    err.print(f"The page is at http://{shown(host)}:{port}. Stop it with Ctrl-C.", highlight=False, soft_wrap=True)
-    with instance:
+            is_local = environment() is not Environment.PRODUCTION
+            folder = str(instance_folder(home()))
+            instance = opened.enter_context(DagsterInstance.from_config(folder) if is_local else DagsterInstance.get())
+            address = dagster_url or (_LOCAL_UI if is_local else "")
+            site = opened.enter_context(open_site(instance, address, user_header, tuple(name or ())))
+            site.searcher.embedder.model()  # loaded now, so that the first reader does not wait
+        err.print(f"The page is at http://{shown(host)}:{port}. Stop it with Ctrl-C.", highlight=False, soft_wrap=True)
         uvicorn.run(
             make_app(site),
             host=host,

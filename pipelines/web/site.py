@@ -1,5 +1,7 @@
 """What the views use: the lake, the searcher, the ledger, the language model, and the Dagster instance."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from dagster import DagsterInstance
@@ -42,23 +44,24 @@ class Site:
         return Asker(self.searcher, self.llm)
 
 
+@contextmanager
 def open_site(
     dagster: DagsterInstance | None, dagster_url: str = "", user_header: str = "", hosts: tuple[str, ...] = ()
-) -> Site:
-    """Return the page of the stack that the environment variables name. ``hosts`` are names besides loopback's."""
+) -> Iterator[Site]:
+    """Yield the page of the stack that the environment variables name. ``hosts`` are names besides loopback's."""
     made = resources()
     # Until they are initialized, their secrets are EnvVars.
     qdrant, embedder = made.qdrant.process_config_and_initialize(), made.embedder.process_config_and_initialize()
-    llm = made.llm.process_config_and_initialize() if made.llm.url else None
     patient = qdrant.model_copy(update={"lock_timeout_seconds": _INDEX_PATIENCE_SECONDS})
-    return Site(
-        made.lake,
-        Searcher(made.lake, embedder, patient),
-        Labelling(made.lake, S3Store(made.s3)),
-        made.spend,
-        llm,
-        dagster,
-        dagster_url,
-        user_header,
-        (*Site.hosts, *hosts),
-    )
+    with made.llm.process_config_and_initialize_cm() as llm:
+        yield Site(
+            made.lake,
+            Searcher(made.lake, embedder, patient),
+            Labelling(made.lake, S3Store(made.s3)),
+            made.spend,
+            llm if llm.url else None,
+            dagster,
+            dagster_url,
+            user_header,
+            (*Site.hosts, *hosts),
+        )

@@ -172,7 +172,9 @@ class Steps:
         [asset] = [asset for asset in lake.ASSETS if asset.key.path[1] == table]
         merge: Callable[..., object] = asset.op.compute_fn.decorated_fn  # type: ignore[union-attr]
         context = SimpleNamespace(
-            log=logging.getLogger("cippus.chaos"), partition_keys=[str(bucket) for bucket in buckets]
+            log=logging.getLogger("cippus.chaos"),
+            partition_keys=[str(bucket) for bucket in buckets],
+            retry_number=0,
         )
         merge(context, self.raw_store, self.lake, self.quarantine)
 

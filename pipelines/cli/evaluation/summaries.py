@@ -11,6 +11,7 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table
 
+from assets.embeddings import embedded
 from assets.transforms.summaries.accounts import summarise
 from assets.transforms.summaries.posts import chosen_posts
 from assets.transforms.text.cleaning import clean
@@ -88,7 +89,7 @@ def _extractive(reviews: pl.DataFrame, model: EmbeddingModel) -> dict[str, Summa
         pl.Series("text", texts),
         pl.Series("text_language", identify(texts), pl.String),
     )
-    chosen = chosen_posts(chunks, model.embed_all(texts))
+    chosen = chosen_posts(chunks, embedded(model, texts))
     made = {}
     for (entity,), rows in chosen.group_by("account_id", maintain_order=True):
         own = reviews.filter(entity_id=entity).select("text", post_id="review_id")
