@@ -71,7 +71,10 @@ def asset(
         def measured(context: AssetExecutionContext, *arguments: Any, **named: Any) -> MaterializeResult[None]:
             with (
                 structured_logs(context),
-                stopping_unless_transient(context.retry_number, retry_policy.max_retries),
+                stopping_unless_transient(
+                    getattr(context, "retry_number", 0),  # a context that was built by hand has none
+                    retry_policy.max_retries,
+                ),
                 s3_usage.measured() as usage,
             ):
                 metrics = body(context, *arguments, **named)

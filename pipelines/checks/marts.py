@@ -107,7 +107,7 @@ def _differs(stored: pl.Expr, due: pl.Expr) -> pl.Expr:
 
 
 @check(
-    "mart/creator_days",
+    "mart/creators",
     "creators whose last day differs from mart/creators, or days twice",
     reads=(CREATORS, CREATOR_DAYS),
     by_bucket=True,

@@ -14,6 +14,8 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa
 
+from resources.errors import CippusError
+
 _MOST_BYTES = 8 << 30
 """More than any file that people drop unpacks to. A file that is made to unpack without end stops here."""
 _MOST_LAYERS = 4
@@ -26,7 +28,7 @@ _ERRORS = (
 SearchPlain = Callable[[str, BinaryIO], None]
 
 
-class UnsearchableError(ValueError):
+class UnsearchableError(CippusError, ValueError):
     """The contents of a file cannot be searched; the message says why."""
 
 

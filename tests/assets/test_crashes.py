@@ -41,13 +41,13 @@ FIRST_LOAD: Moments = {
     "embedding: texts are copied, others embedded and unwritten": (
         "before PUT .*/embedding/cippus_text/.*parquet", 2, [],
     ),
+    "qdrant: the collection is half made": ("before index birth", 1, ["vertical/tags"]),
+    "qdrant: a bucket's points are written, unrecorded": ("after index update", 1, []),
     "marts: data files are written, no commit": (
         "before PUT .*/mart/creators/_delta_log/0*1.json", 1, ["vertical/tags"],
     ),
-    "qdrant: the collection is half made": ("before index birth", 1, []),
-    "qdrant: a bucket's points are written, unrecorded": ("after index update", 1, []),
-    "marts: some files are exported": ("after PUT .*/quicksight/creators/data/", 1, ["mart/creators"]),
     "qdrant: the first generation is judged, not served": ("before index swap", 1, ["mart/creators"]),
+    "marts: some files are exported": ("after PUT .*/quicksight/creators/data/", 1, ["mart/creators"]),
 }  # fmt: skip
 """What happened → the event that the run is killed at, which of those, and the tables that stand by then."""
 
@@ -55,8 +55,8 @@ CHANGE: Moments = {
     "lake: a moved post's files are written, no commit": ("before PUT .*/lake/posts/_delta_log/", 1, []),
     "lake: the merge is committed, unanswered": ("after PUT .*/lake/posts/_delta_log/", 1, []),
     "corpus: the merge is uncommitted": ("before PUT .*/corpus/cippus_text/_delta_log/", 1, ["lake/posts"]),
-    "marts: the merge is committed, unanswered": ("after PUT .*/mart/creators/_delta_log/", 1, ["vertical/tags"]),
     "qdrant: points are deleted, none written": ("after index update", 1, ["embedding/cippus_text"]),
+    "marts: the merge is committed, unanswered": ("after PUT .*/mart/creators/_delta_log/", 1, ["vertical/tags"]),
 }  # fmt: skip
 
 

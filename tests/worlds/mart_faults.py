@@ -59,7 +59,7 @@ MART_FAULTS: dict[str, dict[str, Fault]] = {
         "rate_null": changed(CREATORS, _ENGAGED, "NULL"),
         "growth_invented": changed(CREATORS, _GROWN, "5.0"),
     },
-    "mart/creator_days:last_day_matches_creators": {
+    "mart/creators:last_day_matches_creators": {
         "creator_lost": lost(CREATOR_DAYS),
         "day_repeated": added(CREATOR_DAYS),
         "followers_wrong": changed(CREATOR_DAYS, "followers", "followers + 1"),
