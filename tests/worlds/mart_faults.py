@@ -60,9 +60,9 @@ MART_FAULTS: dict[str, dict[str, Fault]] = {
         "growth_invented": changed(CREATORS, _GROWN, "5.0"),
     },
     "mart/creators:last_day_matches_creators": {
-        "creator_lost": lost(CREATOR_DAYS),
-        "day_repeated": added(CREATOR_DAYS),
-        "followers_wrong": changed(CREATOR_DAYS, "followers", "followers + 1"),
+        "followers_wrong": changed(CREATORS, "followers", "followers + 1"),
+        "likes_wrong": changed(CREATORS, "likes", "likes + 1"),
+        "engagement_wrong": changed(CREATORS, "engagement", "engagement + 1"),
     },
     "mart/audiences:shares_match_reports": {
         "share_lost": lost(AUDIENCES),
