@@ -16,7 +16,7 @@ from assets.marts.content import (
 )
 from assets.marts.creators import AUDIENCES, CREATOR_DAYS, CREATORS
 from assets.marts.operations import DATA_QUALITY, SPEND
-from tests.worlds.faults import Fault, added, changed, lost, object_dropped, object_lost, object_rewritten
+from tests.worlds.faults import Fault, changed, lost, object_dropped, object_lost, object_rewritten
 from tests.worlds.lineage import World
 
 
