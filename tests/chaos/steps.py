@@ -170,7 +170,7 @@ class Steps:
         if self.place.in_pieces:
             lake._MERGE_ROWS = 1
         [asset] = [asset for asset in lake.ASSETS if asset.key.path[1] == table]
-        merge: Callable[..., object] = asset.op.compute_fn.decorated_fn  # type: ignore[union-attr]
+        merge: Callable[..., object] = asset.op.compute_fn.decorated_fn.__wrapped__  # type: ignore[union-attr]
         context = SimpleNamespace(
             log=logging.getLogger("cippus.chaos"),
             partition_keys=[str(bucket) for bucket in buckets],

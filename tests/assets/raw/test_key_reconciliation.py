@@ -72,7 +72,7 @@ class Accounts:
         context = SimpleNamespace(
             log=logging.getLogger("cippus"), partition_keys=[str(n) for n in buckets], retry_number=0
         )
-        body = asset.op.compute_fn.decorated_fn  # type: ignore[union-attr]
+        body = asset.op.compute_fn.decorated_fn.__wrapped__  # type: ignore[union-attr]  # without Dagster's reports
         body(context, raw_store=self.raw_store, lake=self.world.lake, quarantine=self.quarantine)
 
     def compare(self) -> Reconciled:
