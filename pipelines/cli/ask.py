@@ -1,14 +1,23 @@
 """`cippus ask`: answer a question from the creators' posts, with citations."""
 
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
-from pipelines.cli.search import ANY_OF, DAYS, any_of
+from pipelines.cli.filters import (
+    Countries,
+    Languages,
+    MaxFollowers,
+    MinFollowers,
+    Networks,
+    PostedAfter,
+    PostedBefore,
+    Verticals,
+    search_filter,
+)
 from pipelines.cli.terminal import Json, err, out, print_json, require_stack, require_utf8, shown
 from resources.errors import InputError
 
@@ -20,28 +29,14 @@ _EXCERPT_CHARACTERS = 160
 
 def ask(  # noqa: PLR0913  # options of a command
     question: Annotated[str, typer.Argument(help="Question, such as: which creators talk about sustainable fashion?")],
-    vertical: Annotated[
-        list[str] | None, typer.Option(help=f"Only accounts tagged with this vertical. {ANY_OF}")
-    ] = None,
-    network: Annotated[list[str] | None, typer.Option(help=f"Only posts of this network. {ANY_OF}")] = None,
-    language: Annotated[
-        list[str] | None, typer.Option(help=f"Only posts in this language, such as en or English. {ANY_OF}")
-    ] = None,
-    country: Annotated[
-        list[str] | None, typer.Option(help=f"Only accounts of this country, such as DE or Germany. {ANY_OF}")
-    ] = None,
-    posted_after: Annotated[
-        datetime | None, typer.Option(formats=DAYS, help="Only posts on or after this day (UTC).")
-    ] = None,
-    posted_before: Annotated[
-        datetime | None, typer.Option(formats=DAYS, help="Only posts before this day (UTC).")
-    ] = None,
-    min_followers: Annotated[
-        int | None, typer.Option(min=0, help="Only accounts with this many followers or more.")
-    ] = None,
-    max_followers: Annotated[
-        int | None, typer.Option(min=0, help="Only accounts with this many followers or fewer.")
-    ] = None,
+    vertical: Verticals = None,
+    network: Networks = None,
+    language: Languages = None,
+    country: Countries = None,
+    posted_after: PostedAfter = None,
+    posted_before: PostedBefore = None,
+    min_followers: MinFollowers = None,
+    max_followers: MaxFollowers = None,
     quotes: Annotated[
         bool, typer.Option("--quotes", help="Quote posts, also where a language model is set: it costs nothing.")
     ] = False,
@@ -52,18 +47,10 @@ def ask(  # noqa: PLR0913  # options of a command
     require_stack()
     from assets.search.ask import Asker
     from assets.search.query import Followers, open_search
-    from resources.vectors.values import SearchFilter
     from resources.wiring import resources
 
     try:
-        where = SearchFilter(
-            vertical=any_of(vertical),
-            network=any_of(network),
-            language=any_of(language),
-            country=any_of(country),
-            posted_after=posted_after and posted_after.replace(tzinfo=UTC),
-            posted_before=posted_before and posted_before.replace(tzinfo=UTC),
-        )
+        where = search_filter(vertical, network, language, country, posted_after, posted_before)
         # Until it is initialized, the model's key is an EnvVar.
         with err.status("reading posts"), resources().llm.process_config_and_initialize_cm() as llm:
             asker = Asker(open_search(), llm)

@@ -2,12 +2,22 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from pipelines.cli import presentation
+from pipelines.cli.filters import (
+    Countries,
+    Languages,
+    MaxFollowers,
+    MinFollowers,
+    Networks,
+    PostedAfter,
+    PostedBefore,
+    Verticals,
+    search_filter,
+)
 from pipelines.cli.terminal import Json, err, out, print_json, require_stack, require_utf8
 from resources.errors import InputError
 
@@ -16,8 +26,6 @@ if TYPE_CHECKING:
     from assets.transforms.search.ranking import RankedAccount
 
 Retrievers = Literal["dense", "bm25", "hybrid"]
-DAYS = ["%Y-%m-%d"]
-ANY_OF = "Repeat it for any of several."
 UNREADABLE = "The embedding model cannot read this query: these accounts were found by their words alone (BM25)."
 
 
@@ -26,28 +34,14 @@ def search(  # noqa: PLR0913  # options of a command
         str, typer.Argument(help='Topic that the creators post about: words, "phrases", -exclusions; or @name.')
     ] = "",
     like: Annotated[str | None, typer.Option(help="More accounts like this one: an account id or a handle.")] = None,
-    vertical: Annotated[
-        list[str] | None, typer.Option(help=f"Only accounts tagged with this vertical. {ANY_OF}")
-    ] = None,
-    network: Annotated[list[str] | None, typer.Option(help=f"Only posts of this network. {ANY_OF}")] = None,
-    language: Annotated[
-        list[str] | None, typer.Option(help=f"Only posts in this language, such as en or English. {ANY_OF}")
-    ] = None,
-    country: Annotated[
-        list[str] | None, typer.Option(help=f"Only accounts of this country, such as DE or Germany. {ANY_OF}")
-    ] = None,
-    posted_after: Annotated[
-        datetime | None, typer.Option(formats=DAYS, help="Only posts on or after this day (UTC).")
-    ] = None,
-    posted_before: Annotated[
-        datetime | None, typer.Option(formats=DAYS, help="Only posts before this day (UTC).")
-    ] = None,
-    min_followers: Annotated[
-        int | None, typer.Option(min=0, help="Only accounts with this many followers or more.")
-    ] = None,
-    max_followers: Annotated[
-        int | None, typer.Option(min=0, help="Only accounts with this many followers or fewer.")
-    ] = None,
+    vertical: Verticals = None,
+    network: Networks = None,
+    language: Languages = None,
+    country: Countries = None,
+    posted_after: PostedAfter = None,
+    posted_before: PostedBefore = None,
+    min_followers: MinFollowers = None,
+    max_followers: MaxFollowers = None,
     retriever: Annotated[Retrievers, typer.Option(help="Index that finds candidates.")] = "hybrid",
     limit: Annotated[int, typer.Option(min=1, max=100, help="Number of accounts on a page.")] = 10,
     page: Annotated[int, typer.Option(min=1, help="Page of the answer.")] = 1,
@@ -60,20 +54,12 @@ def search(  # noqa: PLR0913  # options of a command
     require_stack()
     from assets.search.query import Followers, open_search
     from assets.transforms.search.ranking import Retriever
-    from resources.vectors.values import SearchFilter
 
     with err.status("searching"):
         try:
             answer = open_search().answer(
                 query,
-                SearchFilter(
-                    vertical=any_of(vertical),
-                    network=any_of(network),
-                    language=any_of(language),
-                    country=any_of(country),
-                    posted_after=posted_after and posted_after.replace(tzinfo=UTC),
-                    posted_before=posted_before and posted_before.replace(tzinfo=UTC),
-                ),
+                search_filter(vertical, network, language, country, posted_after, posted_before),
                 limit,
                 offset=(page - 1) * limit,
                 like=like,
@@ -108,11 +94,6 @@ def _account(account: "RankedAccount") -> Mapping[str, Any]:
     values = asdict(account)
     about = values.pop("about") or {}
     return {**about, **values}
-
-
-def any_of(values: list[str] | None) -> frozenset[str] | None:
-    """Return the values of a repeated option, None if it is not given."""
-    return frozenset(values) if values else None
 
 
 def _require_known(verticals: list[str]) -> None:
