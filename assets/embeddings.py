@@ -81,7 +81,7 @@ def vectors(
         pending = pl.concat([pending, gone.select(pending.columns)])
         for rows in _embedded(context, lake, pending, model, bucket):
             store.append(rows)
-            without = ~has_vector(rows)
+            without = ~rows.select(has_vector()).to_series()
             tally.counts["embedded"] += int((~without).sum())
             tally.counts["unreadable"] += int(without.sum())
         added = pl.DataFrame({"content_hash": pl.concat([pending["content_hash"], *copied])})
@@ -206,9 +206,9 @@ def slices(accounts: pl.Series) -> pl.Series:
     return accounts.replace_strict(known, numbers, return_dtype=pl.Int32).cast(pl.Int32).alias(SLICE)
 
 
-def has_vector(rows: pl.DataFrame) -> pl.Series:
+def has_vector() -> pl.Expr:
     """Return whether the model could read a text, by its ``vector``."""
-    return rows.select((pl.col("vector").list.max() != 0) | (pl.col("vector").list.min() != 0)).to_series()
+    return (pl.col("vector").list.max() != 0) | (pl.col("vector").list.min() != 0)
 
 
 def in_vector_order(chunks: pl.DataFrame) -> pl.DataFrame:

@@ -38,7 +38,7 @@ def structured_logs(context: AssetExecutionContext) -> Iterator[None]:
             job=context.run.job_name,
             asset=context.asset_key.to_user_string(),
             bucket=int(keys[0]) if len(keys) == 1 else None,
-            attempt=getattr(context, "retry_number", 0) + 1,
+            attempt=context.retry_number + 1,
         )
     )
     log = context.log

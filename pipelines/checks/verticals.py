@@ -5,7 +5,7 @@ from itertools import product
 import polars as pl
 
 from assets.corpus import CHUNKS
-from assets.embeddings import VECTORS
+from assets.embeddings import VECTORS, has_vector
 from assets.transforms.verticals import ACCOUNT, POST, by_vertical
 from assets.verticals import SCORES, TAGS, THRESHOLDS
 from pipelines.checks.declaration import check, count, differences
@@ -40,9 +40,8 @@ def every_item_scored(bucket: int, lake: LakeResource, embedder: EmbedderResourc
     is_possible = pl.element().is_between(-furthest, furthest).fill_null(value=False)
     possible, scores = pl.col("scores").list.eval(is_possible).list.sum(), pl.col("scores").list.len()
     wrong = lake.scan_cached(SCORES, bucket).filter(~(possible.eq_missing(verticals) & scores.eq_missing(verticals)))
-    is_zero = (pl.col("vector").list.max() == 0) & (pl.col("vector").list.min() == 0)
     vectors = lake.scan_cached(VECTORS, bucket).filter(pl.col("model") == embedder.model().name)
-    unreadable = vectors.filter(is_zero).select("content_hash")
+    unreadable = vectors.filter(~has_vector()).select("content_hash")
     chunks = lake.scan_cached(CHUNKS, bucket).join(unreadable, on="content_hash", how="anti")
     posts = chunks.select(item_kind=pl.lit(POST), item_id="post_id")
     accounts = chunks.select(item_kind=pl.lit(ACCOUNT), item_id="account_id")

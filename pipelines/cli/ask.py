@@ -18,13 +18,12 @@ from pipelines.cli.filters import (
     Verticals,
     search_filter,
 )
+from pipelines.cli.presentation import beginning
 from pipelines.cli.terminal import Json, err, out, print_json, require_stack, require_utf8, shown
 from resources.errors import InputError
 
 if TYPE_CHECKING:
     from assets.transforms.search.answers import AskAnswer
-
-_EXCERPT_CHARACTERS = 160
 
 
 def ask(  # noqa: PLR0913  # options of a command
@@ -89,7 +88,7 @@ def show(console: Console, answer: "AskAnswer") -> None:
         text = f"  “{shown(claim.text)}”" if claim.account_id else f"- {shown(claim.text)}"
         console.print(Text.from_markup(text).append(f" {numbers}", style="cyan"), highlight=False)
     for number, source in enumerate(answer.sources, start=1):
-        excerpt = shown(" ".join(source.text[:_EXCERPT_CHARACTERS].split()))
+        excerpt = beginning(source.text)
         line = f"[cyan]\\[{number}][/cyan] [dim]{shown(source.post_id)}[/dim] {excerpt}"
         console.print(line, highlight=False)
     for left in answer.dropped:

@@ -142,15 +142,15 @@ def _about(account: "RankedAccount") -> str:
 
 
 def _evidence(account: "RankedAccount") -> str:
-    posts = [f"[dim]{shown(found.post_id)}[/dim] {_line(found.text)}" for found in account.evidence]
+    posts = [f"[dim]{shown(found.post_id)}[/dim] {beginning(found.text)}" for found in account.evidence]
     if account.name:
         own = " · ".join(
             text for text in (account.about and (account.about.display_name, account.about.bio)) or () if text
         )
-        posts.insert(0, f"[dim]{account.name.field}[/dim] {_line(own)}")
+        posts.insert(0, f"[dim]{account.name.field}[/dim] {beginning(own)}")
     return "\n".join(posts)
 
 
-def _line(text: str) -> str:
+def beginning(text: str) -> str:
     """Return the beginning of a text as one line."""
     return shown(" ".join(text[:_EXCERPT_CHARACTERS].split()))

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dagster import DagsterInstance
 
 from assets.labelling import Labelling
 from assets.search.ask import Asker
-from assets.search.query import Searcher
+from assets.search.query import Searcher, open_search
 from pipelines.web.metrics import PageMetrics
 from resources.delta.table import LakeResource
 from resources.llm.resource import LlmResource
@@ -49,15 +49,13 @@ def open_site(
     dagster: DagsterInstance | None, dagster_url: str = "", user_header: str = "", hosts: tuple[str, ...] = ()
 ) -> Iterator[Site]:
     """Yield the page of the stack that the environment variables name. ``hosts`` are names besides loopback's."""
-    made = resources()
-    # Until they are initialized, their secrets are EnvVars.
-    qdrant, embedder = made.qdrant.process_config_and_initialize(), made.embedder.process_config_and_initialize()
-    patient = qdrant.model_copy(update={"lock_timeout_seconds": _INDEX_PATIENCE_SECONDS})
+    made, searcher = resources(), open_search()
+    patient = searcher.qdrant.model_copy(update={"lock_timeout_seconds": _INDEX_PATIENCE_SECONDS})
     with made.llm.process_config_and_initialize_cm() as llm:
         yield Site(
-            made.lake,
-            Searcher(made.lake, embedder, patient),
-            Labelling(made.lake, S3Store(made.s3)),
+            searcher.lake,
+            replace(searcher, qdrant=patient),
+            Labelling(searcher.lake, S3Store(made.s3)),
             made.spend,
             llm if llm.url else None,
             dagster,

@@ -174,7 +174,6 @@ class Steps:
         context = SimpleNamespace(
             log=logging.getLogger("cippus.chaos"),
             partition_keys=[str(bucket) for bucket in buckets],
-            retry_number=0,
         )
         merge(context, self.raw_store, self.lake, self.quarantine)
 

@@ -69,9 +69,7 @@ class Accounts:
 
     def merge(self, buckets: Sequence[int] = range(BUCKETS)) -> None:
         [asset] = [found for found in lake_stage.ASSETS if found.key.path[-1] == "accounts"]
-        context = SimpleNamespace(
-            log=logging.getLogger("cippus"), partition_keys=[str(n) for n in buckets], retry_number=0
-        )
+        context = SimpleNamespace(log=logging.getLogger("cippus"), partition_keys=[str(n) for n in buckets])
         body = asset.op.compute_fn.decorated_fn.__wrapped__  # type: ignore[union-attr]  # without Dagster's reports
         body(context, raw_store=self.raw_store, lake=self.world.lake, quarantine=self.quarantine)
 
