@@ -9,7 +9,7 @@ import polars as pl
 import pyarrow as pa
 from dagster import ConfigurableResource
 from deltalake import DeltaTable, Field, Schema
-from deltalake.exceptions import DeltaError, TableNotFoundError
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from obstore.store import S3Store
 from pydantic import PrivateAttr
 from tenacity import Retrying, retry_if_exception_type, retry_if_not_exception_type, stop_after_attempt
@@ -20,6 +20,7 @@ from resources.delta.snapshot import Lookup, Snapshot
 from resources.delta.spec import BUCKET, TableSpec, with_nulls
 from resources.s3.client import S3Resource
 
+_ATTEMPTS = 20
 COMMITS_PER_CHECKPOINT = 10
 """Opening a table reads every commit since the last checkpoint."""
 _LOG_DELETED_MEANWHILE = Retrying(
@@ -158,11 +159,19 @@ class OpenTables(ConfigurableResource):  # type: ignore[type-arg]
         """Add the columns of ``schema`` that a table does not have, and return it."""
         with self._lock:  # two buckets of a table may be written at the same time
             require_writable(table)
-            present = {field.name for field in table.schema().fields}
-            fields = Schema.from_arrow(schema).fields
-            absent = [Field(field.name, field.type) for field in fields if field.name not in present]
-            if absent:
-                table.alter.add_columns(absent)
+            fields = [Field(field.name, field.type) for field in Schema.from_arrow(schema).fields]
+            for left in reversed(range(_ATTEMPTS)):
+                present = {field.name for field in table.schema().fields}
+                absent = [field for field in fields if field.name not in present]
+                if not absent:
+                    break
+                try:
+                    table.alter.add_columns(absent)
+                    break
+                except CommitFailedError:  # another writer changed the columns first, perhaps by the same ones
+                    if not left:
+                        raise
+                    table.update_incremental()
         return table
 
     def checkpoint(self, spec: TableSpec) -> None:

@@ -43,3 +43,13 @@ def test_two_buckets_of_an_older_table_are_brought_up_to_date_at_a_time(lake: La
     with lake.steady(), ThreadPoolExecutor(4) as pool:
         list(pool.map(bring_up_to_date, buckets))
     assert sorted(lake.scan(NEW).select("key", "added").collect().rows()) == [(f"{bucket}", "x") for bucket in buckets]
+
+
+def test_two_processes_add_columns_to_an_older_table_at_a_time(lake: LakeResource) -> None:
+    lake.append(OLD, pl.DataFrame({"account_bucket": [0], "key": ["a"]}))
+    stale = LakeResource(s3=lake.s3).open(OLD)
+    assert stale is not None
+    lake.append(NEW, pl.DataFrame({"account_bucket": [0], "key": ["b"], "added": ["y"]}))
+    wider = NEW.schema.append(pa.field("more", pa.string()))
+    assert [field.name for field in lake.with_columns(stale, wider).schema().fields] == wider.names
+    assert sorted(lake.scan(NEW).select("key", "added").collect().rows()) == [("a", None), ("b", "y")]
