@@ -17,12 +17,12 @@ from assets import (
     quicksight,
     rds,
     summaries,
-    verticals,
 )
 from assets.marts import tables as marts
 from assets.qdrant import collection
 from assets.raw import windows
 from assets.search import retrieval_quality
+from assets.verticals import scores, tags, thresholds
 from resources.delta.table import TableSpec
 from resources.erasure import tombstones
 from resources.sources.redshift import STAGING
@@ -36,7 +36,9 @@ STAGES = (
     labels,
     audience,
     quarantine,
-    verticals,
+    scores,
+    thresholds,
+    tags,
     summaries,
     collection,
     retrieval_quality,
