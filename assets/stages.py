@@ -11,7 +11,6 @@ from assets import (
     audience,
     corpus,
     embeddings,
-    labels,
     lake,
     quarantine,
     quicksight,
@@ -19,6 +18,7 @@ from assets import (
     summaries,
     verticals,
 )
+from assets.labels import gold, votes
 from assets.marts import tables as marts
 from assets.qdrant import collection
 from assets.raw import windows
@@ -33,7 +33,8 @@ STAGES = (
     lake,
     corpus,
     embeddings,
-    labels,
+    votes,
+    gold,
     audience,
     quarantine,
     verticals,

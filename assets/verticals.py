@@ -10,7 +10,7 @@ from assets.corpus import CHUNKS
 from assets.embeddings import VECTORS, with_vectors
 from assets.framework.asset import asset
 from assets.framework.incremental import RunMetrics, Stage, refresh_table
-from assets.labels import GOLD
+from assets.labels.gold import GOLD
 from assets.transforms.verticals import (
     ACCOUNT,
     POST,
