@@ -18,7 +18,7 @@ from assets import (
     summaries,
     verticals,
 )
-from assets.labels import gold, votes
+from assets.labels import tables as labels
 from assets.marts import tables as marts
 from assets.qdrant import collection
 from assets.raw import windows
@@ -33,8 +33,7 @@ STAGES = (
     lake,
     corpus,
     embeddings,
-    votes,
-    gold,
+    labels,
     audience,
     quarantine,
     verticals,
