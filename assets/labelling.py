@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from assets.corpus import CHUNKS
-from assets.labels import GOLD, LANDING
+from assets.labels.gold import GOLD
+from assets.labels.votes import LANDING
 from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS
-from assets.transforms import labelling
-from assets.transforms.labelling import FILE_SCHEMA
+from assets.transforms.labels import page as labelling
+from assets.transforms.labels.page import FILE_SCHEMA
 from assets.transforms.search.codes import language_code, languages_of
 from assets.verticals.scores import SCORES
 from assets.verticals.thresholds import THRESHOLDS

@@ -11,13 +11,13 @@ from assets import (
     audience,
     corpus,
     embeddings,
-    labels,
     lake,
     quarantine,
     quicksight,
     rds,
     summaries,
 )
+from assets.labels import tables as labels
 from assets.marts import tables as marts
 from assets.qdrant import collection
 from assets.raw import windows

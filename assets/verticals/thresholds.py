@@ -6,7 +6,7 @@ from dagster import AssetExecutionContext
 
 from assets.framework.asset import asset
 from assets.framework.incremental import RunMetrics, Stage, refresh_table
-from assets.labels import GOLD
+from assets.labels.gold import GOLD
 from assets.transforms.verticals.scoring import ACCOUNT, POST, by_vertical
 from assets.transforms.verticals.thresholds import fit_thresholds
 from assets.verticals.scores import SCORES

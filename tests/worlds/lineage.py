@@ -32,7 +32,8 @@ from assets.audience import LANDING as AUDIENCE_LANDING
 from assets.corpus import CHUNKS, DECISION_COUNTS, DECISIONS, TERMS
 from assets.embeddings import VECTORS
 from assets.framework.reporting import run_totals
-from assets.labels import GOLD, LANDING
+from assets.labels.gold import GOLD
+from assets.labels.votes import LANDING
 from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS, LAKE_TESTIMONIALS
 from assets.marts.content import CONTENT_BY_BUCKET
 from assets.marts.tables import MARTS

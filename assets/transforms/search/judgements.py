@@ -14,6 +14,7 @@ def judged_accounts(gold: pl.DataFrame, posts: pl.DataFrame) -> dict[str, dict[s
     """
     of_posts = (
         gold.filter(pl.col("item_kind") == POST)
+        .select("vertical", "item_id", "is_member")
         .join(posts, left_on="item_id", right_on="post_id")
         .group_by("vertical", "account_id")
         .agg(by_post=pl.col("is_member").any())
