@@ -22,7 +22,7 @@ from assets.marts import tables as marts
 from assets.qdrant import collection
 from assets.raw import windows
 from assets.search import retrieval_quality
-from assets.verticals import scores, tags, thresholds
+from assets.verticals import tables as verticals
 from resources.delta.table import TableSpec
 from resources.erasure import tombstones
 from resources.sources.redshift import STAGING
@@ -36,9 +36,7 @@ STAGES = (
     labels,
     audience,
     quarantine,
-    scores,
-    thresholds,
-    tags,
+    verticals,
     summaries,
     collection,
     retrieval_quality,

@@ -81,6 +81,3 @@ def scores(
 
     stage = Stage(SCORES.name, (CHUNKS, VECTORS), recipe)
     return refresh_table(context, lake, ledger, stage, SCORES, of_bucket)
-
-
-ASSETS = [scores]

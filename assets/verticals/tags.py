@@ -42,6 +42,3 @@ def tags(context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResou
 
     stage = Stage(TAGS.name, (SCORES, THRESHOLDS), awaits=(THRESHOLDS,))
     return refresh_table(context, lake, ledger, stage, TAGS, of_bucket)
-
-
-ASSETS = [tags]

@@ -59,6 +59,3 @@ def thresholds(context: AssetExecutionContext, lake: LakeResource, ledger: Ledge
 
     stage = Stage(THRESHOLDS.name, (GOLD, SCORES), catalogue_hash(verticals), partitioned=False)
     return refresh_table(context, lake, ledger, stage, THRESHOLDS, of_all)
-
-
-ASSETS = [thresholds]
