@@ -23,6 +23,19 @@ _SPELLED = ["network", "country", "language"]
 _ABOUT = ["account_id", "handle", "display_name", "bio", "followers", *_SPELLED]
 
 
+class _Kept:
+    """The accounts of a lake in memory, found by id."""
+
+    def __init__(self, names: pl.DataFrame) -> None:
+        self.names = names
+        self._about = names.select(_ABOUT)
+        self._rows = {account_id: row for row, account_id in enumerate(names["account_id"])}
+
+    def of(self, ids: Sequence[str]) -> pl.DataFrame:
+        """Return the rows of some accounts."""
+        return self._about[[self._rows[account_id] for account_id in ids if account_id in self._rows]]
+
+
 @dataclass
 class Accounts:
     """The live accounts of a lake."""
@@ -37,7 +50,7 @@ class Accounts:
     def names(self) -> pl.DataFrame:
         """Return the ``folded_names`` of all accounts, with their attributes."""
         kept = self._kept()
-        return folded_names(self._live().select(_ABOUT).collect()) if kept is None else kept
+        return folded_names(self._live().select(_ABOUT).collect()) if kept is None else kept.names
 
     def words(self, ids: Sequence[str]) -> dict[str, str]:
         """Return account id → handle, display name and bio."""
@@ -55,7 +68,8 @@ class Accounts:
             return list(matches)
         ids = [account_id for account_id, _ in matches]
         wanted = {**where.any_of(), **{name: [value] for name, value in where.matches().items()}}
-        tagged = self._tags(ids).rename({"item_id": "account_id"}).filter(_is_any("vertical", wanted.get("verticals")))
+        verticals = set(wanted.get("verticals", []))
+        tagged = [account_id for account_id, held in self._tags(ids).items() if not verticals.isdisjoint(held)]
         in_days = _in_days(where)
         of_posts = in_days & _is_any("language", wanted.get("language"))
         speaks = _is_any("language", wanted.get("language")) if in_days is _ALWAYS else ~_ALWAYS
@@ -65,7 +79,7 @@ class Accounts:
         allowed = self._about(ids).filter(
             *(_is_any(name, wanted.get(name)) for name in ("network", "country", "account_id")),
             _ALWAYS if followers == ANY_NUMBER else followers.is_in_range(),
-            _ALWAYS if where.vertical is None else pl.col("account_id").is_in(tagged["account_id"].implode()),
+            _ALWAYS if where.vertical is None else pl.col("account_id").is_in(tagged),
             pl.col("account_id").is_in(posts["account_id"].implode()) | speaks,
         )
         eligible = set(allowed["account_id"])
@@ -73,8 +87,8 @@ class Accounts:
 
     def attributes(self, ids: Sequence[str]) -> list[dict[str, Any]]:
         """Return accounts under the names of the payload's fields."""
-        verticals = self._tags(ids).group_by(account_id="item_id").agg(verticals="vertical")
-        return self._about(ids).join(verticals, on="account_id", how="left").to_dicts()
+        tags = self._tags(ids)
+        return [{**row, "verticals": [*tags.get(row["account_id"], ())]} for row in self._about(ids).to_dicts()]
 
     def in_range(self, followers: Followers) -> Callable[[Sequence[Candidate]], list[Candidate]]:
         """Return a function that keeps the candidates whose accounts have a number of followers in the range, now."""
@@ -85,7 +99,7 @@ class Accounts:
                 account_id for candidate in found if isinstance(account_id := candidate.payload.get("account_id"), str)
             }
             if new := sorted(ids - known.keys()):
-                counted = self._of(new).filter(followers.is_in_range())
+                counted = self._about(new).filter(followers.is_in_range())
                 eligible = set(counted["account_id"])
                 known.update({account_id: account_id in eligible for account_id in new})
             return [candidate for candidate in found if known.get(candidate.payload.get("account_id", ""), False)]
@@ -96,15 +110,13 @@ class Accounts:
         """Return ranked accounts with what the lake knows about them and, if wanted, the media of their evidence."""
         ids = [account.account_id for account in ranked]
         about = {row["account_id"]: row for row in self._about(ids).iter_rows(named=True)}
-        verticals: dict[str, list[str]] = {}
-        for item_id, vertical in self._tags(ids).sort("vertical").iter_rows():
-            verticals.setdefault(item_id, []).append(vertical)
+        verticals = self._tags(ids)
         media_of = self._media([post.post_id for account in ranked for post in account.evidence]) if media else {}
         return [
             replace(
                 account,
                 handle=account.handle or about.get(account.account_id, {}).get("handle"),
-                about=_about(about.get(account.account_id, {}), verticals.get(account.account_id, [])),
+                about=_about(about.get(account.account_id, {}), verticals.get(account.account_id, ())),
                 evidence=[_with_media(post, media_of) for post in account.evidence],
             )
             for account in ranked
@@ -113,34 +125,32 @@ class Accounts:
     def _live(self) -> pl.LazyFrame:
         return self.lake.scan(LAKE_ACCOUNTS).filter(pl.col("deleted_at").is_null())
 
-    def _kept(self) -> pl.DataFrame | None:
-        """Return ``names`` from memory; None if there are too many."""
+    def _kept(self) -> "_Kept | None":
+        """Return all accounts from memory; None if there are too many."""
 
-        def compute() -> pl.DataFrame | None:
+        def compute() -> _Kept | None:
             accounts = self._live().select(_ABOUT).head(_KEPT_ROWS + 1).collect()
-            return folded_names(accounts) if accounts.height <= _KEPT_ROWS else None
+            return _Kept(folded_names(_in_points(accounts))) if accounts.height <= _KEPT_ROWS else None
 
         return self.memory.of(LAKE_ACCOUNTS, "accounts", compute)
 
-    def _of(self, ids: Sequence[str]) -> pl.DataFrame:
-        """Return the rows of some accounts as the lake has them."""
-        kept, wanted = self._kept(), pl.col("account_id").is_in(ids)
-        return self._live().filter(wanted).select(_ABOUT).collect() if kept is None else kept.filter(wanted)
-
     def _about(self, ids: Sequence[str]) -> pl.DataFrame:
-        """Return accounts in the spelling of filters."""
-        return self._of(ids).select(_ABOUT).with_columns(spelled(name) for name in _SPELLED)
+        """Return some accounts in the spelling of filters."""
+        kept = self._kept()
+        if kept is None:
+            return _in_points(self._live().filter(pl.col("account_id").is_in(ids)).select(_ABOUT).collect())
+        return kept.of(ids)
 
-    def _tags(self, ids: Sequence[str]) -> pl.DataFrame:
-        """Return (item_id, vertical) of accounts."""
-        wanted = pl.col("item_id").is_in(ids)
+    def _tags(self, ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """Return account id → verticals, of those that have one."""
 
-        def compute() -> pl.DataFrame | None:
+        def compute() -> dict[str, tuple[str, ...]] | None:
             tags = self._tagged().head(_KEPT_ROWS + 1).collect()
-            return tags if tags.height <= _KEPT_ROWS else None
+            return _by_item(tags) if tags.height <= _KEPT_ROWS else None
 
         kept = self.memory.of(TAGS, "tags", compute)
-        return self._tagged().filter(wanted).collect() if kept is None else kept.filter(wanted)
+        known = _by_item(self._tagged().filter(pl.col("item_id").is_in(ids)).collect()) if kept is None else kept
+        return {account_id: known[account_id] for account_id in ids if account_id in known}
 
     def _tagged(self) -> pl.LazyFrame:
         return self.lake.scan(TAGS).filter(pl.col("item_kind") == "account").select("item_id", "vertical")
@@ -150,9 +160,21 @@ class Accounts:
         return dict(posts.select("post_id", "media_url").collect().iter_rows())
 
 
-def _about(row: dict[str, Any], verticals: list[str]) -> AboutAccount:
+def _in_points(accounts: pl.DataFrame) -> pl.DataFrame:
+    """Return accounts with their attributes in the spelling of points and filters."""
+    return accounts.with_columns(spelled(name) for name in _SPELLED)
+
+
+def _by_item(tags: pl.DataFrame) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for item_id, vertical in tags.sort("vertical").iter_rows():
+        found[item_id] = (*found.get(item_id, ()), vertical)
+    return found
+
+
+def _about(row: dict[str, Any], verticals: tuple[str, ...]) -> AboutAccount:
     names = ("display_name", "bio", "followers", *_SPELLED)
-    return AboutAccount(**{name: row.get(name) for name in names}, verticals=tuple(verticals))
+    return AboutAccount(**{name: row.get(name) for name in names}, verticals=verticals)
 
 
 def _with_media(post: Evidence, media: dict[str, str | None]) -> Evidence:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from resources.delta.table import LakeResource, TableSpec
 
 T = TypeVar("T")
-FRESH_SECONDS = 1.0
+FRESH_SECONDS = 5.0
 """How long a kept searcher uses a table before it asks for new commits, which takes two requests to S3."""
 
 

@@ -22,7 +22,7 @@ from resources.llm.embedder import EmbedderResource
 from resources.vectors.index import SearchIndex
 from resources.vectors.resource import QdrantResource
 from resources.vectors.values import Candidate, SearchFilter
-from resources.wiring import resources
+from resources.wiring import resources, with_secrets
 
 __all__ = ["ANY_NUMBER", "Answer", "Followers", "Question", "SearchFilter", "Searcher", "find", "open_search"]
 _ANYONE = SearchFilter()
@@ -63,14 +63,12 @@ class _Found:
 def open_search() -> "Searcher":
     """Return a searcher of the stack that the environment variables name, as `cippus search` uses it.
 
-    It can be kept, and used by several threads: each search asks for the generation that is served, and for commits of
-    the last second. A search while a run writes answers from what is promoted. The embedded stack must be up
-    (`cippus up`).
+    It can be kept, and used by several threads. Each search asks for the generation that is served; names and numbers
+    are at most FRESH_SECONDS old. A search while a run writes answers from what is promoted. The embedded stack must
+    be up (`cippus up`).
     """
     made = resources()
-    # Until they are initialized, their secrets are EnvVars.
-    qdrant, embedder = made.qdrant.process_config_and_initialize(), made.embedder.process_config_and_initialize()
-    return Searcher(made.lake, embedder, qdrant, FRESH_SECONDS)
+    return Searcher(made.lake, with_secrets(made.embedder), with_secrets(made.qdrant), FRESH_SECONDS)
 
 
 @dataclass(frozen=True)
@@ -131,15 +129,15 @@ class Searcher:
         else:
             found = _Found(rank_accounts(Candidates([], []), page.stop, evidence, names)[page])
         named = self._accounts.attributes([account_id for account_id, _ in names])
-        total = len(accounts_of(found.candidates, named))
+        accounts = accounts_of(found.candidates, named)
         described = self._accounts.described(found.page, media=media)
         return Answer(
             with_relevance(described, found.weights, self._terms.of, found.cosine_of),
             parsed,
             found.mended,
-            count_facets(found.candidates, named),
-            total,
-            found.is_complete and total <= page.stop,
+            count_facets(accounts),
+            len(accounts),
+            found.is_complete and len(accounts) <= page.stop,
             found.is_read,
         )
 

@@ -1,8 +1,8 @@
 """The BM25 terms of queries: their corpus-wide weights, and words that nobody uses."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import polars as pl
@@ -21,6 +21,9 @@ _READ_FOR_WORDS = 100_000
 _MOST_KEPT = 2_000_000
 """Distinct terms of a corpus up to which their counts are kept for the next search: 12 bytes each."""
 
+_LONGEST_KEPT, _MOST_TEXTS = 400, 20_000
+"""Characters and number of texts, such as names and bios, whose terms are kept for the next search: about 30 MB."""
+
 
 @dataclass(frozen=True)
 class Terms:
@@ -35,7 +38,14 @@ class Terms:
 
     def of(self, text: str) -> frozenset[int]:
         """Return the terms of a text, as the corpus counts them."""
+        return self._of_short(text) if len(text) <= _LONGEST_KEPT else self._count(text)
+
+    def _count(self, text: str) -> frozenset[int]:
         return frozenset(self._encoder.count_terms(text).indices.tolist())
+
+    @cached_property
+    def _of_short(self) -> Callable[[str], frozenset[int]]:
+        return lru_cache(_MOST_TEXTS)(self._count)
 
     def weighed(self, texts: Sequence[str]) -> list[SparseVector]:
         """Return the terms of queries with corpus-wide IDF weights; read the counts of those terms only."""

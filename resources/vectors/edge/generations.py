@@ -17,8 +17,8 @@ from resources.vectors.edge.changes import ChangedBuckets
 from resources.vectors.edge.index import EdgeIndex
 from resources.vectors.edge.shard import create_shard, read_metadata, write_metadata
 from resources.vectors.generations import PREVIOUS, SERVING, Generation, Generations, IndexConfig, generation_number
-from resources.vectors.published.copy import publish, read_manifest, withdraw
-from resources.vectors.values import IndexUnavailableError, VectorIndexError
+from resources.vectors.published.copy import ReadersCopy, publish, read_manifest, withdraw
+from resources.vectors.values import IndexPoint, IndexUnavailableError, VectorIndexError
 
 ALIASES_FILE = "aliases.json"
 _LOCK_POLL_SECONDS = 0.05
@@ -74,12 +74,20 @@ class EdgeGenerations(Generations):
             )
         return self._opened[generation.name]
 
+    def readers_points(self) -> Iterator[IndexPoint]:
+        """See Generations."""
+        opened = ReadersCopy(self._folder).open()
+        return iter(()) if opened is None else opened[1].points()
+
     def _is_published(self, place: Path) -> bool:
         manifest = read_manifest(self._folder)
         return manifest is not None and manifest.generation.id == read_metadata(place).id
 
     def _publish(self) -> None:
-        serving = self.serving()
+        try:
+            serving = self.serving()
+        except VectorIndexError:  # the aliases cannot be read, which says whoever needs them
+            return
         if serving is None:
             withdraw(self._folder)
             return

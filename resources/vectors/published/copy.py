@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from resources.disk import LEAST_FREE_BYTES, require_space
-from resources.vectors.generations import Generation
+from resources.vectors.generations import READERS, Generation
 from resources.vectors.published.index import PublishedIndex
 from resources.vectors.published.segment import Segment, write_segment
 from resources.vectors.values import IndexPoint, VectorIndexError
 
-READERS = "readers"
 _MANIFEST, _SEGMENTS = "manifest.json", "segments"
 _ATTEMPTS = 10
 """Manifests that are read until one is open: each is replaced only after a whole write of a bucket."""

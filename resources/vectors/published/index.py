@@ -1,14 +1,14 @@
 """Exact search in the readers' copy, over all of its segments."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from resources.vectors.index import SCORE_DECIMALS, SearchIndex, candidate_order
-from resources.vectors.published.segment import Hits, Segment
-from resources.vectors.values import Candidate, SearchFilter, SparseVector
+from resources.vectors.published.segment import Hits, Scores, Segment
+from resources.vectors.values import Candidate, IndexPoint, SearchFilter, SparseVector
 
 _SAME_SCORE = 2 * 10.0**-SCORE_DECIMALS
 """Scores that differ by less may round to the same one."""
@@ -36,29 +36,40 @@ class PublishedIndex(SearchIndex):
         """See SearchIndex."""
         return {id_: vector for segment in self.segments for id_, vector in segment.vectors(ids).items()}
 
+    def points(self) -> Iterator[IndexPoint]:
+        """Yield every point with its payload alone."""
+        for segment in self.segments:
+            rows = np.arange(len(segment))
+            for id_, row in zip(segment.ids(rows), rows.tolist(), strict=True):
+                yield IndexPoint(id_, np.empty(0, np.float32), SparseVector.of([], []), segment.payload(row))
+
     def __len__(self) -> int:
         return sum(map(len, self.segments))
 
     def _best(self, search: Callable[[Segment], Hits], limit: int) -> list[Candidate]:
         """Return the best ``limit`` hits in order (-score, id). Payloads are read of those alone."""
-        found = [(segment, *_cut(search(segment), limit)) for segment in self.segments]
+        found = [search(segment) for segment in self.segments]
+        least = _least_score([hits.scores for hits in found], limit)
         ordered = sorted(
             (
                 (*candidate_order(score, id_), score, segment, row)
-                for segment, rows, scores in found
-                for id_, score, row in zip(segment.ids(rows), scores.tolist(), rows.tolist(), strict=True)
+                for segment, hits in zip(self.segments, found, strict=True)
+                if (kept := np.flatnonzero(hits.scores >= least)).size
+                for id_, score, row in zip(
+                    segment.ids(hits.rows[kept]), hits.scores[kept].tolist(), hits.rows[kept].tolist(), strict=True
+                )
             ),
             key=lambda hit: hit[:2],
         )
         return [Candidate(id_, score, segment.payload(row)) for _, id_, score, segment, row in ordered[:limit]]
 
 
-def _cut(hits: Hits, limit: int) -> Hits:
-    """Return the best ``limit`` hits and those that may tie with the last of them."""
-    is_number = np.isfinite(hits.scores)
-    rows, scores = hits.rows[is_number], hits.scores[is_number]
-    if len(rows) <= limit:
-        return Hits(rows, scores)
-    last = np.partition(scores, len(scores) - limit)[len(scores) - limit] if limit else np.inf
-    kept = scores >= last - _SAME_SCORE
-    return Hits(rows[kept], scores[kept])
+def _least_score(of_segments: Sequence[Scores], limit: int) -> float:
+    """Return a score that the best ``limit`` reach, and all that may tie with the last of them; not NaN."""
+    scores = np.concatenate([*of_segments, np.empty(0, np.float32)])
+    scores = scores[np.isfinite(scores)]
+    if not limit:
+        return float("inf")
+    if len(scores) <= limit:
+        return float(scores.min()) if len(scores) else float("inf")
+    return float(np.partition(scores, len(scores) - limit)[len(scores) - limit]) - _SAME_SCORE

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from resources.vectors.edge.generations import EdgeGenerations
-from resources.vectors.generations import Generation
+from resources.vectors.generations import READERS, Generation
 from resources.vectors.index import SearchIndex
-from resources.vectors.published.copy import READERS, ReadersCopy, read_manifest
+from resources.vectors.published.copy import ReadersCopy, read_manifest
 from resources.vectors.resource import QdrantResource
 from resources.vectors.values import CollectionMissingError, IndexPoint, SearchFilter, SparseVector
 from tests.resources.vectors.test_engines import DIMENSION, FILTERS, NEW_YEAR, id_of, point
@@ -161,9 +161,9 @@ def test_readers_wait_for_no_lock_and_see_only_what_is_served(folder: Path) -> N
 def test_nothing_is_served_before_the_first_promotion(tmp_path: Path) -> None:
     with pytest.raises(CollectionMissingError, match="No collection is served"), reader(tmp_path / "none").reader():
         pass
-    with EdgeGenerations.lock(tmp_path, LOCK_SECONDS):
-        with pytest.raises(CollectionMissingError), reader(tmp_path).reader():
-            pass
+    running = EdgeGenerations.lock(tmp_path, LOCK_SECONDS)
+    with running, pytest.raises(CollectionMissingError), reader(tmp_path).reader():
+        pass
 
 
 def test_a_collection_of_an_older_version_gets_its_copy_from_the_first_reader(folder: Path) -> None:
@@ -195,4 +195,10 @@ def test_values_of_other_types_in_a_payload_match_no_filter(folder: Path) -> Non
     later = datetime(2020, 1, 1, tzinfo=UTC) + timedelta(days=1)
     for where in (SearchFilter(network="tiktok"), SearchFilter(vertical="Sports"), SearchFilter(posted_after=later)):
         assert id_of(990) not in {found.id for found in index.search_dense(odd.dense, where, 1_000)}
-    assert NEW_YEAR > later
+    assert later < NEW_YEAR
+
+
+def test_an_erasure_looks_into_the_copy(folder: Path) -> None:
+    with EdgeGenerations.lock(folder, LOCK_SECONDS) as generations:
+        assert {found.id for found in generations.readers_points()} == {id_of(number) for number in range(COUNT + 2)}
+        assert all(found.payload["account_id"] for found in generations.readers_points())
