@@ -13,7 +13,7 @@ from assets.search.memory import Memory
 from assets.transforms.search.attributes import AboutAccount, spelled
 from assets.transforms.search.names import NameMatch, folded_names
 from assets.transforms.search.ranking import Evidence, RankedAccount
-from assets.verticals import TAGS
+from assets.verticals.tags import TAGS
 from resources.delta.table import LakeResource
 from resources.vectors.values import Candidate, SearchFilter
 
