@@ -12,7 +12,7 @@ from assets.corpus import CHUNKS, TERMS
 from assets.embeddings import VECTORS
 from assets.framework.asset import asset
 from assets.framework.incremental import RunMetrics, Stage, refresh_table
-from assets.labels import GOLD
+from assets.labels.gold import GOLD
 from assets.search.query import Question, Searcher, find
 from assets.transforms.markdown import markdown_table
 from assets.transforms.search.judgements import judged_accounts
