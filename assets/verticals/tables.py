@@ -2,9 +2,12 @@
 
 from dagster import AssetsDefinition
 
+from assets.verticals import quality, roster
+from assets.verticals.quality import METHODS, MISTAKES, QUALITY
+from assets.verticals.roster import HISTORY, ROSTER
 from assets.verticals.scores import SCORES, scores
 from assets.verticals.tags import TAGS, tags
 from assets.verticals.thresholds import THRESHOLDS, thresholds
 
-__all__ = ["ASSETS", "SCORES", "TAGS", "THRESHOLDS"]
-ASSETS: list[AssetsDefinition] = [scores, thresholds, tags]
+__all__ = ["ASSETS", "HISTORY", "METHODS", "MISTAKES", "QUALITY", "ROSTER", "SCORES", "TAGS", "THRESHOLDS"]
+ASSETS: list[AssetsDefinition] = [scores, thresholds, *quality.ASSETS, *roster.ASSETS, tags]
