@@ -8,23 +8,17 @@ from dagster import AssetExecutionContext, AssetsDefinition
 
 from assets.framework.asset import asset
 from assets.framework.incremental import RunMetrics, Stage, refresh_table
-from assets.labels.gold import GOLD
 from assets.transforms.verticals import quality as measuring
-from assets.transforms.verticals.scoring import by_vertical
-from assets.transforms.verticals.thresholds import calls
-from assets.verticals.scores import SCORES
+from assets.transforms.verticals.thresholds import fit_each
+from assets.verticals.taggers import HELD_OUT
 from assets.verticals.thresholds import THRESHOLDS
 from resources.catalogues import catalogue_hash, load_verticals
 from resources.delta.state import LedgerResource
 from resources.delta.table import Column, LakeResource, TableSpec
 
 _RULE = "1"
-_SOURCES = SCORES.sources("scores") + GOLD.sources("is_member")
-_INPUTS = (GOLD, SCORES)
-_METHOD = {
-    "method": Column(pa.string(), "Method of tagging."),
-    "item_kind": Column(pa.string(), "Kind of item: post or account."),
-}
+_SOURCES = HELD_OUT.sources("probability", "is_member")
+_METHOD = {name: HELD_OUT.copied(name) for name in ("method", "item_kind")}
 
 
 def _figure(description: str, null: str = "null if it cannot be measured") -> Column:
@@ -88,11 +82,8 @@ MISTAKES = TableSpec.of(
     {
         **_METHOD,
         "vertical": THRESHOLDS.copied("vertical"),
-        "item_id": GOLD.copied("item_id"),
-        "account_id": GOLD.copied("account_id"),
-        "is_member": GOLD.copied("is_member"),
-        "probability": Column(pa.float64(), "What the method says of the item.", _SOURCES, "attribute"),
-        "threshold": THRESHOLDS.copied("threshold", "What a tag needs, fitted on all labels."),
+        **{name: HELD_OUT.copied(name) for name in ("item_id", "account_id", "is_member", "probability")},
+        "threshold": THRESHOLDS.copied("threshold", "What a tag needs, fitted on all labels; null with too few."),
         "rank": _count("1 for the item farthest on the wrong side, among those of its label."),
     },
     ("method", "item_kind", "vertical", "item_id"),
@@ -102,12 +93,7 @@ MISTAKES = TableSpec.of(
 
 def labelled_calls(lake: LakeResource) -> pl.DataFrame:
     """Return what each method says of labelled items: the ``calls`` of `assets.transforms.verticals.quality`."""
-    verticals = load_verticals()
-    labels = lake.scan(GOLD).select("item_kind", "item_id", "vertical", "is_member").collect()
-    of_labelled = lake.scan(SCORES).filter(pl.col("item_id").is_in(labels["item_id"].unique().implode()))
-    scored = by_vertical(of_labelled, [vertical.name for vertical in verticals]).collect()
-    labelled = labels.join(scored, on=["item_kind", "item_id", "vertical"])
-    return calls(labelled, {vertical.name: vertical.default_threshold for vertical in verticals})
+    return fit_each(lake.scan(HELD_OUT).drop_nulls("probability").collect())
 
 
 Rows = Callable[[pl.DataFrame, Sequence[str]], pl.DataFrame]
@@ -117,7 +103,7 @@ def _measured(spec: TableSpec, rows: Rows, description: str) -> AssetsDefinition
     @asset(
         table=spec,
         code_version=_RULE,
-        deps=[table.name.split("/") for table in _INPUTS],
+        deps=[["vertical", "held_out"]],
         description=description,
         owners=["team:data-science"],
         kinds={"delta", "numpy"},
@@ -128,7 +114,7 @@ def _measured(spec: TableSpec, rows: Rows, description: str) -> AssetsDefinition
             return rows(labelled_calls(lake), names).select(spec.schema.names)
 
         version = f"{_RULE}/{catalogue_hash(load_verticals())}"
-        stage = Stage(spec.name, _INPUTS, version, partitioned=False)
+        stage = Stage(spec.name, (HELD_OUT,), version, partitioned=False)
         return refresh_table(context, lake, ledger, stage, spec, compute)
 
     return measured

@@ -99,7 +99,8 @@ def roster(context: AssetExecutionContext, lake: LakeResource, ledger: LedgerRes
     version = roster_hash(load_verticals())
 
     def decide(_bucket: int | None, current: pl.DataFrame, tally: RunMetrics) -> pl.DataFrame:
-        measured = lake.scan(QUALITY).collect()
+        tagging = lake.scan(THRESHOLDS).select("item_kind", "vertical", "method")
+        measured = lake.scan(QUALITY).join(tagging, on=["item_kind", "vertical", "method"], how="semi").collect()
         rows = rosters(measured, bars(), overrides(), current)
         tally.counts.update({f"verticals_{status.replace(' ', '_')}": 0 for status in ("ship", "drop", "needs labels")})
         tally.counts.update(f"verticals_{status.replace(' ', '_')}" for status in rows["status"])
@@ -107,7 +108,7 @@ def roster(context: AssetExecutionContext, lake: LakeResource, ledger: LedgerRes
         labels = fingerprint([f"{bucket}:{part}" for bucket, part in contents])[:_SHOWN_DIGITS]
         return rows.with_columns(label_version=pl.lit(labels), catalogue_version=pl.lit(version[:_SHOWN_DIGITS]))
 
-    stage = Stage(ROSTER.name, (QUALITY, GOLD), f"{_RULE}/{version}", partitioned=False)
+    stage = Stage(ROSTER.name, (QUALITY, THRESHOLDS, GOLD), f"{_RULE}/{version}", partitioned=False)
     return refresh_table(context, lake, ledger, stage, ROSTER, decide)
 
 

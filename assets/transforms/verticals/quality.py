@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 
 from assets.transforms.verticals.intervals import Counts, Share, f1, percentiles, resampled, shares
+from assets.transforms.verticals.thresholds import EVEN
 
 _TRUE, _CALLED, _MEMBERS = range(3)
 BINS = 10
@@ -173,6 +174,6 @@ def mistakes(calls: pl.DataFrame) -> pl.DataFrame:
     WORST of each method, item kind, vertical and direction: called wrongly, or missed.
     """
     wrong = calls.filter(pl.col("is_called") != pl.col("is_member"))
-    distance = (pl.col("probability") - pl.col("threshold")).abs()
+    distance = (pl.col("probability") - pl.col("threshold").fill_null(EVEN)).abs()
     rank = distance.rank("ordinal", descending=True).over(*_OF, "vertical", "is_member")
     return wrong.sort("item_id").with_columns(rank=rank.cast(pl.Int64)).filter(pl.col("rank") <= WORST)
