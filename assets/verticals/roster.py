@@ -1,6 +1,7 @@
 """vertical/roster and vertical/roster_history: which verticals ship, why, and since when."""
 
 import datetime as dt
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -10,7 +11,7 @@ from assets.framework.asset import asset
 from assets.framework.incremental import RunMetrics, Stage, refresh_table
 from assets.labels.gold import GOLD
 from assets.transforms.source.schema import TIMESTAMP
-from assets.transforms.verticals.roster import Bar, Override
+from assets.transforms.verticals.roster import DROP, NEEDS_LABELS, SHIP, Bar, Override
 from assets.transforms.verticals.rosters import changes, rosters
 from assets.verticals.quality import QUALITY
 from assets.verticals.thresholds import THRESHOLDS
@@ -82,6 +83,15 @@ def overrides() -> dict[str, Override]:
     """Return what people decided in the catalogue, by vertical."""
     given = {found.name: found.override for found in load_verticals() if found.override is not None}
     return {name: Override(override.decision, override.date, override.reason) for name, override in given.items()}
+
+
+def roster_rows(lake: LakeResource) -> list[dict[str, Any]]:
+    """Return the roster with its measured quality, accounts first, then by status: what ships, what is open."""
+    added = ["members", "f1", "f1_low", "f1_high", "calibration_error", "confused_with", "confused_items"]
+    measured = lake.scan(QUALITY).select("method", "item_kind", "vertical", *added)
+    rows = lake.scan(ROSTER).join(measured, on=["method", "item_kind", "vertical"], how="left")
+    place = pl.col("status").replace_strict({SHIP: 0, NEEDS_LABELS: 1, DROP: 2}, return_dtype=pl.Int8)
+    return rows.sort("item_kind", place, "vertical").collect().to_dicts()
 
 
 @asset(

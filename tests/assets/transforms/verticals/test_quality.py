@@ -1,5 +1,7 @@
 """The measured quality of methods, on calls small enough to count by hand."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import polars as pl
 import pytest
@@ -20,7 +22,7 @@ ROWS = [
 ]  # fmt: skip
 
 
-def calls(rows: list[tuple[object, ...]] = ROWS, kind: str = "post", method: str = "probe") -> pl.DataFrame:
+def calls(rows: Sequence[tuple[object, ...]] = ROWS, kind: str = "post", method: str = "probe") -> pl.DataFrame:
     made = pl.DataFrame(rows, schema=COLUMNS, orient="row")
     return made.with_columns(method=pl.lit(method), item_kind=pl.lit(kind), threshold=pl.lit(0.5))
 
