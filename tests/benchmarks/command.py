@@ -30,11 +30,12 @@ BENCHES = {
     "spend": "tests.benchmarks.spend",
     "signals": "tests.benchmarks.signals",
     "faults": "tests.benchmarks.faults",
+    "roster": "tests.benchmarks.roster",
 }
 """Name → module with a function `measure(home, console, **options)`."""
 _ON_THE_STACK = {"overhead", "governor", "embed", "extract"}
-_SEEDED = {"chaos": 60, "fuzz": 1_000, "interleavings": 1_000, "signals": 40, "faults": 50}
-"""Name → number of runs, for fuzz of each format, for faults of clean runs."""
+_SEEDED = {"chaos": 60, "fuzz": 1_000, "interleavings": 1_000, "signals": 40, "faults": 50, "roster": 1_000}
+"""Name → number of runs, for fuzz of each format, for faults of clean runs, for roster of sets."""
 _BAD_INPUT, _FAILED = 2, 1
 
 
