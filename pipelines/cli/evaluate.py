@@ -1,5 +1,6 @@
-"""`cippus evaluate`: measure search and summaries on judged sets."""
+"""`cippus evaluate`: measure search, summaries and verticals on judged sets."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -7,12 +8,19 @@ import typer
 
 from pipelines.cli.terminal import Json, err, out, print_json
 
-evaluation = typer.Typer(help="Measure search and summaries on judged sets.", no_args_is_help=True)
+evaluation = typer.Typer(help="Measure search, summaries and verticals on judged sets.", no_args_is_help=True)
+
+
+class Encoder(StrEnum):
+    """A local encoder."""
+
+    ENGLISH = "english"
+    MULTILINGUAL = "multilingual"
 
 
 @evaluation.callback()
 def evaluate() -> None:
-    """Measure search and summaries on judged sets."""
+    """Measure search, summaries and verticals on judged sets."""
 
 
 @evaluation.command("search")
@@ -55,3 +63,34 @@ def evaluate_summaries(
         print_json(found.to_json())
     else:
         summaries.show_evaluation(out, found)
+
+
+@evaluation.command("verticals")
+def evaluate_verticals(
+    directory: Annotated[
+        Path, typer.Argument(help="Folder in the source schema, with labels.parquet. Nothing is fitted on it.")
+    ],
+    method: Annotated[
+        str | None,
+        typer.Option(help="zero_shot or probe; without it, the better one on held-out accounts of --train."),
+    ] = None,
+    train: Annotated[
+        Path | None, typer.Option(help="Labelled folder that methods and thresholds are fitted on.")
+    ] = None,
+    encoder: Annotated[
+        Encoder, typer.Option(help="Encoder of the posts; that of the lineage is set by CIPPUS_ENCODER.")
+    ] = Encoder.MULTILINGUAL,
+    as_json: Json = False,
+) -> None:
+    """Measure tags of posts and accounts against labels: precision, recall and F1 with intervals. Stores nothing."""
+    from pipelines.cli.evaluation import verticals
+    from resources.catalogues import load_verticals
+    from resources.llm.embedder import EmbedderResource
+
+    model = EmbedderResource(encoder=encoder.value).model()
+    with err.status("embedding posts and fitting methods"):
+        found = verticals.evaluate_verticals(directory, train, method, model, load_verticals())
+    if as_json:
+        print_json(found.to_json())
+    else:
+        verticals.show_evaluation(out, found)
