@@ -15,6 +15,7 @@ from assets.transforms.search.names import NameMatch, match_names
 from assets.transforms.search.query_language import Query, acceptance, accepted_by, parse
 from assets.transforms.search.ranking import Candidates, RankedAccount, Retriever, cosines, rank_accounts
 from assets.transforms.search.relevance import with_relevance
+from assets.transforms.search.trust import trust_of
 from assets.transforms.text.cleaning import clean
 from assets.transforms.text.corpus import point_id
 from resources.delta.table import LakeResource
@@ -182,8 +183,9 @@ class Searcher:
         texts = [clean(query) for query in queries]
         if not all(texts):
             raise ValueError("The query is empty, expected words to search for.")
-        vectors = self.embedder.model().embed_queries(texts)
-        return [Question(dense, sparse) for dense, sparse in zip(vectors, self._terms.weighed(texts), strict=True)]
+        model = self.embedder.model()
+        trust, asked = trust_of(model.name), zip(model.embed_queries(texts), self._terms.weighed(texts), strict=True)
+        return [Question(*each, trust.of(text)) for text, each in zip(texts, asked, strict=True)]
 
     def _question(self, index: SearchIndex, query: Query, own_account: str | None) -> Question:
         """Return what the index is asked: the query's text, an account's posts, or the mean of both."""
@@ -195,7 +197,7 @@ class Searcher:
         if not query.text:
             return like
         asked = self.question(query.text)
-        return Question(unit(asked.dense + like.dense), asked.sparse)
+        return replace(asked, dense=unit(asked.dense + like.dense))
 
     def _names(self, query: Query, where: SearchFilter, followers: Followers) -> list[tuple[str, NameMatch]]:
         """Return the accounts whose names or bios fit a query and that the filters allow, best first."""
