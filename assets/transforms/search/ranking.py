@@ -56,7 +56,7 @@ class Retriever(StrEnum):
 
 @dataclass(frozen=True)
 class Candidates:
-    """Candidates of all shards, in any order: by cosine, which weighs ``dense_weight``, by BM25, and near ties' cosines."""
+    """Candidates of all shards, in any order: by cosine (weighs ``dense_weight``), by BM25; cosines of near ties."""
 
     dense: Sequence[Candidate]
     bm25: Sequence[Candidate]
