@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assets.transforms.search.ranking import CANDIDATES, FETCHED, Candidates, cosines, near_ties
-from assets.transforms.search.trust import sureness
+from assets.transforms.search.trust import fit, sureness
 from resources.vectors.index import SearchIndex
 from resources.vectors.values import Candidate, SearchFilter, SparseVector
 
@@ -63,7 +63,8 @@ def find(
         for id_, vector in shard.vectors(ids).items()
     }
     sure = sureness((candidate.score for candidate in bm25), float(question.sparse.values.sum(dtype=np.float64)))
-    return Candidates(dense, bm25, cosines(question.dense, vectors), question.trust * (1 - sure))
+    found = fit((candidate.score for candidate in dense), question.trust, sure)
+    return Candidates(dense, bm25, cosines(question.dense, vectors), question.trust * (1 - sure), found)
 
 
 def unit(vector: NDArray[np.float32]) -> NDArray[np.float32]:

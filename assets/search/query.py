@@ -36,7 +36,7 @@ class Answer:
     ``found`` is the number of accounts that were found so far; more may follow unless ``is_complete``. ``mended`` are
     the words that no post has, with those that were searched for instead. ``facets`` count the accounts that were found
     by network, country, language and vertical. Without ``is_read`` the model could not read the query, and BM25 alone
-    answered it.
+    answered it. Without ``fits_well`` the accounts are only the nearest.
     """
 
     accounts: list[RankedAccount]
@@ -46,6 +46,7 @@ class Answer:
     found: int = 0
     is_complete: bool = True
     is_read: bool = True
+    fits_well: bool = True
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,8 @@ class _Found:
     mended: Mapping[str, str] = field(default_factory=dict)
     is_complete: bool = True
     is_read: bool = True
+    fits_well: bool = True
+    trust: float = 1.0
 
 
 def open_search() -> "Searcher":
@@ -133,13 +136,14 @@ class Searcher:
         accounts = accounts_of(found.candidates, named)
         described = self._accounts.described(found.page, media=media)
         return Answer(
-            with_relevance(described, found.weights, self._terms.of, found.cosine_of),
+            with_relevance(described, found.weights, self._terms.of, found.cosine_of, trust=found.trust),
             parsed,
             found.mended,
             count_facets(accounts),
             len(accounts),
             found.is_complete and len(accounts) <= page.stop,
             found.is_read,
+            found.fits_well or any(match.field != "words" for _, match in names),
         )
 
     def _posts(  # noqa: PLR0913  # each is a part of one request
@@ -167,7 +171,15 @@ class Searcher:
                 windows += 1
             cosine_of = _unknown_cosines(index, question, ranked[page])
         return _Found(
-            ranked[page], found, weights_of(question.sparse), cosine_of, mended, is_complete, question.is_read
+            ranked[page],
+            found,
+            weights_of(question.sparse),
+            cosine_of,
+            mended,
+            is_complete,
+            question.is_read,
+            found.fit >= trust_of(self.embedder.model().name).least_fit or retriever is not Retriever.HYBRID,
+            question.trust,
         )
 
     def can_read(self, query: str) -> bool:

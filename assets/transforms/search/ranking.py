@@ -23,8 +23,7 @@ FETCHED = CANDIDATES + 50
 SCORE_DECIMALS = 5  # equal texts embedded in other batches differ by 1e-6; scores that round to the same are tied
 # Engines add in different orders and differ by 1e-6. Closer scores could change places, or round apart.
 NEAR_TIE = 2e-5
-# Words in a name or bio say what an account is about, not what it posts. A name that is nearly the query counts as 1.
-WORDS_OF_NAME_WEIGHT = 0.5
+WORDS_OF_NAME_WEIGHT = 0.5  # they say what an account is about, not what it posts; a name that is the query counts 1
 # Weights of an account's best, second and third post. On 650 YouTube titles precision@10 of the accounts' vertical was
 # .260 with a factor of 0.1 from post to post (0: .258; 0.25: .258; 0.5: .243; 1: .209).
 POST_WEIGHTS = (1.0, 0.1, 0.01)
@@ -56,12 +55,13 @@ class Retriever(StrEnum):
 
 @dataclass(frozen=True)
 class Candidates:
-    """Candidates of all shards, in any order: by cosine (weighs ``dense_weight``), by BM25; cosines of near ties."""
+    """Candidates of all shards in any order, cosines of near ties, weight of the list by cosine, and the lists' ``fit``."""
 
     dense: Sequence[Candidate]
     bm25: Sequence[Candidate]
     cosines: Mapping[str, float] = field(default_factory=dict)
     dense_weight: float = 1.0
+    fit: float = 0.0
 
     def of(self, retriever: Retriever) -> "Candidates":
         """Return the candidates that a retriever uses."""

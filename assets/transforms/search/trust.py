@@ -19,12 +19,12 @@ _SURE_OF = 10
 class Trust:
     """``by_script`` is the weight of the encoder's list, by the script of a query; ``otherwise`` that of other scripts.
 
-    The weight of the list of words is 1. An answer without a result of ``least_relevance`` says that nothing fits well.
+    The weight of the list of words is 1. An answer whose ``fit`` is below ``least_fit`` says that nothing fits well.
     """
 
     by_script: Mapping[str, float] = field(default_factory=dict)
     otherwise: float = 1.0
-    least_relevance: float = 0.0
+    least_fit: float = 0.0
 
     def of(self, query: str) -> float:
         """Return the weight of the encoder's list for a query."""
@@ -34,7 +34,7 @@ class Trust:
 # Fitted on 198 queries (11 verticals, six languages) over 1,010 labelled channels of the YouTube sample; docs/design.md
 # has the figures. MiniLM reads English: its Cyrillic queries lie close together, one title is the nearest of 11 of 33.
 TRUST = {
-    "all-MiniLM-L6-v2": Trust({"LATIN": 1.0}, otherwise=0.1),
+    "all-MiniLM-L6-v2": Trust({"LATIN": 1.0}, otherwise=0.1, least_fit=0.43),
 }
 """A part of a model's name → what was fitted on its lists."""
 
@@ -57,3 +57,8 @@ def sureness(scores: Iterable[float], weights: float) -> float:
     """
     best = nlargest(_SURE_OF, scores)
     return min(1.0, sum(best) / (_SURE_OF * DOCUMENT_WEIGHT_BELOW * weights)) if weights else 0.0
+
+
+def fit(cosines: Iterable[float], trust: float, sure: float) -> float:
+    """Return how well a query is answered: the best cosine, as far as it is trusted, plus twice the sureness of words."""
+    return max(cosines, default=0.0) * min(1.0, trust) + 2 * sure

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from assets.transforms.search.bm25 import DOCUMENT_WEIGHT_BELOW
 from assets.transforms.search.ranking import Candidates, rank_posts
-from assets.transforms.search.trust import TRUST, Trust, script_of, sureness, trust_of
+from assets.transforms.search.trust import TRUST, Trust, fit, script_of, sureness, trust_of
 
 
 @pytest.mark.parametrize(
@@ -57,3 +57,9 @@ def test_a_list_that_is_trusted_less_moves_its_posts_down() -> None:
     meant, said = (Chunk(name, 0.5, {"account_id": name, "post_id": name}) for name in ("meant", "said"))
     order = {weight: rank_posts(Candidates([meant], [said], dense_weight=weight)) for weight in (0.5, 2.0)}
     assert order == {0.5: ["said", "meant"], 2.0: ["meant", "said"]}
+
+
+def test_a_fit_counts_a_cosine_as_far_as_it_is_trusted() -> None:
+    assert fit([0.25, 0.5], 1.0, 0.125) == 0.75
+    assert fit([0.25, 0.5], 0.5, 0.125) == fit([0.25], 7.0, 0.125) == 0.5
+    assert fit([], 1.0, 0.0) == 0.0
