@@ -55,7 +55,7 @@ class Retriever(StrEnum):
 
 @dataclass(frozen=True)
 class Candidates:
-    """Candidates of all shards in any order, cosines of near ties, weight of the list by cosine, and the lists' ``fit``."""
+    """Candidates of all shards in any order, cosines of near ties, weight of the list by cosine, ``fit`` of both."""
 
     dense: Sequence[Candidate]
     bm25: Sequence[Candidate]

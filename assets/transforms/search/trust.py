@@ -60,5 +60,5 @@ def sureness(scores: Iterable[float], weights: float) -> float:
 
 
 def fit(cosines: Iterable[float], trust: float, sure: float) -> float:
-    """Return how well a query is answered: the best cosine, as far as it is trusted, plus twice the sureness of words."""
+    """Return how well a query is answered: the best cosine, as far as it is trusted, plus twice the sureness."""
     return max(cosines, default=0.0) * min(1.0, trust) + 2 * sure
