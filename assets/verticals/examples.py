@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from assets.corpus import CHUNKS
-from assets.embeddings import with_vectors
+from assets.embeddings import embedded, with_vectors
 from assets.labels.gold import GOLD
 from assets.transforms.verticals.scoring import ACCOUNT, POST
 from assets.transforms.verticals.taggers.features import Vectors, features
@@ -80,10 +80,11 @@ class LabelledPosts:
         vectors = np.concatenate(read) if read else np.empty((0, self._model.dimension), np.float32)
         is_read = vectors.any(axis=1)
         is_kept = pl.Series(is_read, dtype=pl.Boolean)
-        posts, of_posts = features(chunks.filter(is_kept), vectors[is_read], self.described())
+        posts, of_posts = features(chunks.filter(is_kept), vectors[is_read], describe(self._verticals, self._model))
         labels = label_matrix(posts, self._gold, [vertical.name for vertical in self._verticals])
         return Examples(posts, of_posts, labels, self._gold)
 
-    def described(self) -> dict[str, Vectors]:
-        """Return vertical → vectors of its descriptions."""
-        return {found.name: self._model.embed_queries(found.descriptions) for found in self._verticals}
+
+def describe(verticals: Sequence[Vertical], model: EmbeddingModel) -> dict[str, Vectors]:
+    """Return vertical → vectors of its descriptions, embedded as posts are: they are texts of a post's kind."""
+    return {found.name: embedded(model, found.descriptions) for found in verticals}

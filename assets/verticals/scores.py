@@ -13,6 +13,7 @@ from assets.framework.incremental import RunMetrics, Stage, refresh_table
 from assets.transforms.verticals.scoring import POST, score, score_accounts
 from assets.transforms.verticals.taggers.features import Vectors, features
 from assets.transforms.verticals.taggers.interface import Tagger
+from assets.verticals.examples import describe
 from assets.verticals.taggers import TAGGERS, fitted_taggers
 from resources.catalogues import catalogue_hash, load_verticals
 from resources.delta.state import LedgerResource
@@ -83,7 +84,7 @@ def scores(
         if fresh.height:
             with lock:  # embedded once a run, and only if a post has to be scored
                 if not described:
-                    described.update({found.name: model.embed_queries(found.descriptions) for found in verticals})
+                    described.update(describe(verticals, model))
             rows, vectors = with_vectors(lake, bucket or 0, fresh, model)
             is_read = vectors.any(axis=1)
             found, posts_read = features(rows.filter(pl.Series(is_read, dtype=pl.Boolean)), vectors[is_read], described)

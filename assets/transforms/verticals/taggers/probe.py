@@ -100,7 +100,8 @@ class _Solved:
         mean = vectors.mean(axis=0)
         centred = vectors - mean
         variances, directions = np.linalg.eigh(centred.T @ centred)
-        return cls(mean, directions, np.maximum(variances, 0.0), directions.T @ (centred.T @ targets))
+        size = np.maximum(variances.sum() / len(vectors), _LEAST_VARIANCE)  # mean squared length
+        return cls(mean, directions, np.maximum(variances, 0.0) / size, directions.T @ (centred.T @ targets) / size)
 
     def weights(self, penalty: float) -> tuple[Floats, Floats]:
         """Return weights (dimension, verticals) and offset (verticals)."""
