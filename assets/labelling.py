@@ -17,7 +17,8 @@ from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS
 from assets.transforms.labels import page as labelling
 from assets.transforms.labels.page import FILE_SCHEMA
 from assets.transforms.search.codes import language_code, languages_of
-from assets.verticals import SCORES, THRESHOLDS
+from assets.verticals.scores import SCORES
+from assets.verticals.thresholds import THRESHOLDS
 from resources.catalogues import Vertical, load_verticals
 from resources.delta.table import LakeResource
 from resources.errors import TransientFailure

@@ -16,13 +16,13 @@ from assets import (
     quicksight,
     rds,
     summaries,
-    verticals,
 )
 from assets.labels import tables as labels
 from assets.marts import tables as marts
 from assets.qdrant import collection
 from assets.raw import windows
 from assets.search import retrieval_quality
+from assets.verticals import tables as verticals
 from resources.delta.table import TableSpec
 from resources.erasure import tombstones
 from resources.sources.redshift import STAGING

@@ -12,7 +12,7 @@ from assets.search.filters import ANY_NUMBER, Followers
 from assets.transforms.search.attributes import AboutAccount, spelled
 from assets.transforms.search.names import NameMatch, folded_names
 from assets.transforms.search.ranking import Evidence, RankedAccount
-from assets.verticals import TAGS
+from assets.verticals.tags import TAGS
 from resources.delta.table import LakeResource
 from resources.vectors.values import Candidate, SearchFilter
 

@@ -6,8 +6,10 @@ import polars as pl
 
 from assets.corpus import CHUNKS
 from assets.embeddings import VECTORS, has_vector
-from assets.transforms.verticals import ACCOUNT, POST, by_vertical
-from assets.verticals import SCORES, TAGS, THRESHOLDS
+from assets.transforms.verticals.scoring import ACCOUNT, POST, by_vertical
+from assets.verticals.scores import SCORES
+from assets.verticals.tags import TAGS
+from assets.verticals.thresholds import THRESHOLDS
 from pipelines.checks.declaration import check, count, differences
 from resources.catalogues import catalogue_hash, load_verticals
 from resources.delta.table import LakeResource

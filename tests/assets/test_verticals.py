@@ -8,23 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assets.transforms import verticals
-from assets.transforms.verticals import (
-    best_threshold,
-    by_vertical,
-    fit,
-    fit_thresholds,
-    score,
-    score_accounts,
-    tag,
-)
+from assets.transforms.verticals import scoring
+from assets.transforms.verticals.scoring import by_vertical, score, score_accounts
+from assets.transforms.verticals.thresholds import best_threshold, fit, fit_thresholds, tag
 
 EAST, NORTH, DIAGONAL = np.array([[1, 0], [0, 1], [0.6, 0.8]], dtype=np.float32)
 CATALOGUE = {"east": EAST[None], "either": np.stack([EAST, NORTH])}
 
 
 def test_a_vertical_scores_by_its_nearest_description() -> None:
-    found = verticals.similarity(np.stack([EAST, DIAGONAL]), CATALOGUE)
+    found = scoring.similarity(np.stack([EAST, DIAGONAL]), CATALOGUE)
     assert np.allclose(found, np.array([[1, 1], [0.6, 0.8]]))
 
 
@@ -50,7 +43,7 @@ def test_a_post_is_its_best_chunk_and_an_account_the_mean_of_its_posts() -> None
 
 def test_standardising_keeps_the_order_and_forgets_level_and_scale() -> None:
     cosines = np.array([[0.1, 0.2, 0.6], [0.3, 0.4, 0.8], [0.05, 0.1, 0.3], [0.5, 0.5, 0.5]])
-    found = verticals.standardise(cosines)
+    found = scoring.standardise(cosines)
     assert np.allclose(found[0], [-0.9258, -0.4629, 1.3887], atol=1e-3)
     assert np.allclose(found[0], found[1], atol=1e-5)
     assert np.allclose(found[0], found[2], atol=1e-5)

@@ -18,7 +18,9 @@ from assets.quarantine import QUARANTINE
 from assets.search.retrieval_quality import QUALITY
 from assets.stages import TABLES
 from assets.summaries import SUMMARIES
-from assets.verticals import SCORES, TAGS, THRESHOLDS
+from assets.verticals.scores import SCORES
+from assets.verticals.tags import TAGS
+from assets.verticals.thresholds import THRESHOLDS
 from tests.worlds import faults as f
 from tests.worlds import more_faults as m
 from tests.worlds.faults import Fault, added, changed, lost

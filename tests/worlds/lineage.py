@@ -42,7 +42,9 @@ from assets.search.query import Searcher
 from assets.summaries import SUMMARIES
 from assets.transforms.search.ranking import RankedAccount
 from assets.transforms.source.schema import SOURCE_TABLES, account_bucket
-from assets.verticals import SCORES, TAGS, THRESHOLDS
+from assets.verticals.scores import SCORES
+from assets.verticals.tags import TAGS
+from assets.verticals.thresholds import THRESHOLDS
 from pipelines.definitions import defs
 from pipelines.jobs.asset_jobs import JOBS
 from resources.catalogues import load_verticals

@@ -24,7 +24,9 @@ from assets.marts.creators import CREATORS
 from assets.search.query import Searcher
 from assets.summaries import SUMMARIES
 from assets.transforms.source.schema import account_bucket
-from assets.verticals import SCORES, TAGS, THRESHOLDS
+from assets.verticals.scores import SCORES
+from assets.verticals.tags import TAGS
+from assets.verticals.thresholds import THRESHOLDS
 from resources.catalogues import load_verticals
 from resources.delta.table import LakeResource, TableSpec
 from resources.local_stack import EmbeddedStack

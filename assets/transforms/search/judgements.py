@@ -2,7 +2,8 @@
 
 import polars as pl
 
-from assets.transforms.verticals import ACCOUNT, MIN_PER_CLASS, POST
+from assets.transforms.verticals.scoring import ACCOUNT, POST
+from assets.transforms.verticals.thresholds import MIN_PER_CLASS
 
 
 def judged_accounts(gold: pl.DataFrame, posts: pl.DataFrame) -> dict[str, dict[str, int]]:

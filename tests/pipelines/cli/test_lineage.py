@@ -18,8 +18,8 @@ from assets.quarantine import QUARANTINE
 from assets.summaries import SUMMARIES
 from assets.transforms.source.schema import POSTS, with_bucket
 from assets.transforms.text.corpus import point_id
-from assets.transforms.verticals import by_vertical
-from assets.verticals import SCORES
+from assets.transforms.verticals.scoring import by_vertical
+from assets.verticals.scores import SCORES
 from resources.catalogues import load_verticals
 from resources.local_stack import EmbeddedStack
 from resources.raw.quarantine import QuarantineResource
