@@ -8,7 +8,7 @@ import polars as pl
 
 from assets.corpus import CHUNKS
 from assets.embeddings import with_vectors
-from assets.transforms.verticals import ACCOUNT, POST
+from assets.transforms.verticals.scoring import ACCOUNT, POST
 from resources.delta.table import LakeResource
 from resources.models.embedder import EmbeddingModel
 

@@ -21,7 +21,7 @@ def confident_issues(members: Booleans, probabilities: Floats) -> Booleans:
     of_class = [1 - probabilities, probabilities]
     due = [of_class[label][members == bool(label)].mean() for label in (0, 1)]
     reached = [of_class[label] >= due[label] for label in (0, 1)]
-    likelier = probabilities >= 0.5  # noqa: PLR2004
+    likelier = probabilities >= 0.5
     confident = np.where(reached[0] & reached[1], likelier, reached[1])
     is_confident = reached[0] | reached[1]
     found: Booleans = is_confident & (confident != members) & (likelier != members)
@@ -63,3 +63,24 @@ def ranked(issues: pl.DataFrame) -> pl.DataFrame:
     """Return the labels with their ``rank`` from 1, the likeliest wrong first."""
     ordered = issues.sort("quality", *ITEM)
     return ordered.with_columns(rank=pl.int_range(1, ordered.height + 1, dtype=pl.Int64))
+
+
+def review_sheet(issues: pl.DataFrame, texts: pl.DataFrame) -> pl.DataFrame:
+    """Return labels as a label file whose ``is_member`` a reviewer fills in, with what helps to decide beside it.
+
+    A text that a spreadsheet would take as a formula gets the mark of a text.
+    """
+    is_formula = pl.col("text").str.contains(r"^\s*[=+\-@]")
+    return (
+        issues.sort("rank")
+        .join(texts.with_columns(item_kind=pl.lit("post")), on=["item_kind", "item_id"], how="left")
+        .select(
+            *ITEM,
+            is_member=pl.lit(None, pl.String),
+            annotator=pl.lit(None, pl.String),
+            is_review=pl.lit("true"),
+            labelled_as=pl.when("is_member").then(pl.lit("yes")).otherwise(pl.lit("no")),
+            probability=pl.col("probability").round(3),
+            text=pl.when(is_formula).then(pl.lit("'") + pl.col("text")).otherwise("text"),
+        )
+    )

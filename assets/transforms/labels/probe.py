@@ -23,7 +23,8 @@ def folds_of(accounts: Iterable[str], folds: int = FOLDS) -> npt.NDArray[np.int6
 
 def label_matrix(gold: pl.DataFrame, items: pl.DataFrame, verticals: list[str]) -> Floats:
     """Return the labels as 1 and 0, shape (items, verticals), NaN where there is none. ``items`` have item_id."""
-    rows = items.with_row_index("_row").select("item_id", "_row").join(gold, on="item_id")
+    named = gold.filter(pl.col("vertical").is_in(verticals))
+    rows = items.with_row_index("_row").select("item_id", "_row").join(named, on="item_id")
     found = np.full((items.height, len(verticals)), np.nan)
     columns = {name: number for number, name in enumerate(verticals)}
     at = [columns[name] for name in rows["vertical"]]
@@ -49,19 +50,9 @@ def out_of_sample(vectors: npt.NDArray[np.float32], labels: Floats, folds: npt.N
     return _calibrated(scores, labels)
 
 
-def fitted_scores(
-    vectors: npt.NDArray[np.float32], labels: Floats, judged: npt.NDArray[np.float32]
-) -> Floats:
-    """Return the scores of ``judged`` vectors by probes fitted on labelled ones. Every vertical has all labels."""
-    inputs, others = (np.hstack([part.astype(np.float64), np.ones((len(part), 1))]) for part in (vectors, judged))
-    scores: Floats = others @ _fitted(inputs, labels)
-    return scores
-
-
 def _fitted(inputs: Floats, labels: Floats) -> Floats:
     gram = inputs.T @ inputs / len(inputs) + _RIDGE * np.eye(inputs.shape[1])
-    weights: Floats = np.linalg.solve(gram, inputs.T @ (2 * labels - 1) / len(inputs))
-    return weights
+    return np.asarray(np.linalg.solve(gram, inputs.T @ (2 * labels - 1) / len(inputs)), np.float64)
 
 
 def _of_equal_rows(labels: Floats) -> list[list[int]]:
@@ -95,6 +86,6 @@ def _logistic(scores: Floats, members: Floats) -> tuple[float, float]:
         curvature = inputs.T @ (inputs * (found * (1 - found))[:, None]) + 1e-6 * np.eye(2)
         step = np.linalg.solve(curvature, inputs.T @ (found - targets) + 1e-6 * weights)
         weights = weights - np.clip(step, -5, 5)
-        if np.abs(step).max() < 1e-8:  # noqa: PLR2004
+        if np.abs(step).max() < 1e-8:
             break
     return max(float(weights[0]), 1e-3), float(weights[1])
