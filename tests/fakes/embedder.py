@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from resources.llm.embedder import EmbedderResource
 from resources.models.embedder import MiniLmModel
+from resources.models.minilm import MAX_POSITIONS
 from resources.models.tokenizer import WordPieceTokenizer
 
 _TOKEN = re.compile(r"\w+|[^\w\s]")
@@ -22,7 +23,7 @@ _TOKEN = re.compile(r"\w+|[^\w\s]")
 
 class FakeTokenizer(WordPieceTokenizer):
     def __init__(self) -> None:
-        self.max_tokens = MiniLmModel.max_tokens
+        self.max_tokens = MAX_POSITIONS
 
     def token_counts(self, texts: Sequence[str]) -> list[int]:
         return [len(offsets) for offsets in self.token_offsets(texts)]
