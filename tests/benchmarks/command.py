@@ -32,13 +32,13 @@ BENCHES = {
     "spend": "tests.benchmarks.spend",
     "signals": "tests.benchmarks.signals",
     "faults": "tests.benchmarks.faults",
-    "label_issues": "tests.benchmarks.label_issues",
+    "labels": "tests.benchmarks.labels",
 }
 """Name → module with a function `measure(home, console, **options)`."""
 _ON_THE_STACK = {"overhead", "governor", "embed", "extract"}
-_SEEDED = {"chaos": 60, "fuzz": 1_000, "interleavings": 1_000, "signals": 40, "faults": 50, "label_issues": 5}
+_SEEDED = {"chaos": 60, "fuzz": 1_000, "interleavings": 1_000, "signals": 40, "faults": 50, "labels": 5}
 """Name → number of runs, for fuzz of each format, for faults of clean runs."""
-_ON_FOLDERS = {"label_issues"}
+_ON_FOLDERS = {"labels"}
 """Benches that measure labelled folders."""
 _BAD_INPUT, _FAILED = 2, 1
 

@@ -45,7 +45,7 @@ def measure(home: Path, console: Console, data: tuple[Path, ...] = (), runs: int
             console.print(
                 f"{name}: {gold.height:,} labels, {figures[f'{name}_found_share']:.3f} found", highlight=False
             )
-    return BenchResult("label_issues", figures, targets)
+    return BenchResult("labels", figures, targets)
 
 
 def _loaded(folder: Path) -> tuple[pl.DataFrame, pl.DataFrame, np.ndarray]:
@@ -90,14 +90,14 @@ def _peer(told: pl.DataFrame) -> dict[str, float]:
     """Return cleanlab's share of turned labels in the first rows, and how far its issues are ours."""
     if find_spec("cleanlab") is None:
         return {}
-    from cleanlab.filter import find_label_issues
+    from cleanlab.filter import find_labels
     from cleanlab.rank import get_label_quality_scores
 
     frames = []
     for rows in told.partition_by("vertical"):
         labels, members = rows["is_member"].cast(pl.Int64).to_numpy(), rows["probability"].to_numpy()
         both = np.column_stack([1 - members, members])
-        issues = find_label_issues(labels, both, filter_by="confident_learning", n_jobs=1)
+        issues = find_labels(labels, both, filter_by="confident_learning", n_jobs=1)
         frames.append(
             rows.with_columns(theirs=pl.Series(get_label_quality_scores(labels, both)), issue=pl.Series(issues))
         )
