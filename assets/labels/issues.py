@@ -12,7 +12,7 @@ from assets.framework.incremental import RunMetrics, Stage, refresh_table
 from assets.labels.gold import GOLD
 from assets.labels.vectors import item_vectors
 from assets.lake import LAKE_POSTS
-from assets.transforms.labels.issues import doubtful_labels, ranked, review_sheet
+from assets.transforms.labels.issues import ISSUE_SCHEMA, doubtful_labels, ranked, review_sheet
 from assets.transforms.verticals.scoring import ACCOUNT, POST
 from resources.delta.state import LedgerResource
 from resources.delta.table import Column, LakeResource, TableSpec, fingerprint
@@ -63,7 +63,7 @@ def issues(
     model = embedder.model()
 
     def find(_bucket: int | None, _current: pl.DataFrame, tally: RunMetrics) -> pl.DataFrame:
-        gold, frames = lake.scan(GOLD).collect(), [ISSUES.empty().drop("rank")]
+        gold, frames = lake.scan(GOLD).collect(), [pl.DataFrame(schema=ISSUE_SCHEMA)]
         for kind in (POST, ACCOUNT):
             of_kind = gold.filter(pl.col("item_kind") == kind)
             items, vectors = item_vectors(lake, model, kind, of_kind["item_id"], range(bucket_count()))

@@ -65,17 +65,17 @@ def next_to_label(context: AssetExecutionContext, lake: LakeResource, ledger: Le
     names = [vertical.name for vertical in verticals]
 
     def choose(bucket: int | None, _current: pl.DataFrame, tally: RunMetrics) -> pl.DataFrame:
-        fitted = lake.scan(THRESHOLDS).filter(pl.col("item_kind") == POST).select("vertical", "threshold").collect()
-        thresholds = {v.name: v.default_threshold for v in verticals} | dict(fitted.iter_rows())
+        fitted = lake.scan(THRESHOLDS).filter(pl.col("item_kind") == POST).select("vertical", "method", "threshold")
+        rules = {name: (method, threshold) for name, method, threshold in fitted.collect().iter_rows()}
         languages = (
             lake.scan_cached(CHUNKS, bucket)
             .select(item_id="post_id", language="language")
             .unique("item_id", keep="any")
         )
         of_posts = (pl.col("item_kind") == POST) & (pl.col("scores").list.len() == len(names))
-        scored = lake.scan_cached(SCORES, bucket).filter(of_posts).select("item_id", "account_id", "scores")
+        scored = lake.scan_cached(SCORES, bucket).filter(of_posts).select("item_id", "account_id", "method", "scores")
         posts = scored.join(languages, on="item_id").collect()
-        found = candidates(posts, _labelled(lake), thresholds, names, _MOST)
+        found = candidates(posts, _labelled(lake), rules, names, _MOST)
         tally.counts.update(dict(found["reason"].value_counts().iter_rows()))
         return found.with_columns(pl.lit(bucket, pl.Int32).alias("account_bucket"))
 

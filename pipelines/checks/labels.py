@@ -113,8 +113,8 @@ def queue_is_of_scores(bucket: int, lake: LakeResource) -> int:
     of_posts = pl.col("item_kind") == POST
     posts = lake.scan_cached(SCORES, bucket).filter(of_posts)
     scored = by_vertical(posts, [vertical.name for vertical in load_verticals()])
-    limits = lake.scan(THRESHOLDS).filter(of_posts).select("vertical", "threshold")
-    due = scored.join(limits, on="vertical").select(
+    limits = lake.scan(THRESHOLDS).filter(of_posts).select("vertical", "method", "threshold")
+    due = scored.join(limits, on=["vertical", "method"]).select(
         *place, "account_id", due=(pl.col("score") - pl.col("threshold")).abs()
     )
     odd = queue.join(due, on=[*place, "account_id"], how="left").filter(

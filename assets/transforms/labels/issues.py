@@ -9,7 +9,13 @@ import polars as pl
 from assets.transforms.labels.probe import Booleans, Floats, folds_of, label_matrix, out_of_sample
 from assets.transforms.labels.votes import ITEM
 
-ISSUE_COLUMNS = [*ITEM, "account_id", "is_member", "probability", "quality", "is_issue", "label_version"]
+ISSUE_SCHEMA = {
+    **dict.fromkeys((*ITEM, "account_id"), pl.String()),
+    "is_member": pl.Boolean(),
+    **dict.fromkeys(("probability", "quality"), pl.Float64()),
+    "is_issue": pl.Boolean(),
+    "label_version": pl.String(),
+}
 _DECIMALS = 6
 
 
@@ -29,7 +35,7 @@ def confident_issues(members: Booleans, probabilities: Floats) -> Booleans:
 
 
 def doubtful_labels(gold: pl.DataFrame, items: pl.DataFrame, vectors: np.ndarray) -> pl.DataFrame:
-    """Return ISSUE_COLUMNS of the labels of one kind of item, whose ``quality`` is the probability of the label given.
+    """Return ISSUE_SCHEMA for the labels of one kind of item. ``quality`` is the probability of the label given.
 
     ``items`` have (item_id, account_id), one row per vector. Labels of verticals with too few labels are left out, and
     so are reviewed ones, which nobody has to look at again; they are learnt from all the same.
@@ -54,9 +60,9 @@ def doubtful_labels(gold: pl.DataFrame, items: pl.DataFrame, vectors: np.ndarray
             )
         )
     if not frames:
-        return pl.DataFrame()
+        return pl.DataFrame(schema=ISSUE_SCHEMA)
     told = pl.concat(frames).join(held, on=["item_id", "vertical"])
-    return told.filter(~pl.col("is_reviewed")).select(ISSUE_COLUMNS)
+    return told.filter(~pl.col("is_reviewed")).select(*ISSUE_SCHEMA)
 
 
 def ranked(issues: pl.DataFrame) -> pl.DataFrame:

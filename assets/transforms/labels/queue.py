@@ -1,10 +1,12 @@
 """Choose the posts to label next, and put them in order for one annotator."""
 
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import polars as pl
 
+Rule = tuple[str, float]
+"""A method, and the threshold of its scores."""
 UNCERTAIN, DISPUTED, OVERLAP, CONTROL = "uncertain", "disputed", "overlap", "control"
 OVERLAP_EVERY = 10
 """One of so many labelled posts is shown to other annotators too, so that their agreement can be measured."""
@@ -15,26 +17,30 @@ QUEUE_COLUMNS = ["account_id", "item_id", "vertical", "language", "reason", "dis
 
 
 def candidates(
-    posts: pl.DataFrame, labelled: pl.DataFrame, thresholds: dict[str, float], verticals: list[str], most: int
+    posts: pl.DataFrame, labelled: pl.DataFrame, rules: Mapping[str, Rule], verticals: Sequence[str], most: int
 ) -> pl.DataFrame:
     """Return QUEUE_COLUMNS of a bucket: at most ``most`` posts per vertical, language and reason, and 3 per account.
 
-    ``posts``: (item_id, account_id, language, scores), a score per vertical. ``labelled``: (item_id, vertical, voters,
+    ``posts``: (item_id, account_id, language, method, scores), a score per vertical, null if the method abstains.
+    ``rules``: vertical → the method that tags it, and its threshold. ``labelled``: (item_id, vertical, voters,
     reason) of posts that have votes; ``reason`` is null for those that nobody has to see again. A post without a vote
     is the more useful the nearer its score is to the threshold: its label moves the threshold most.
     """
     frames = []
     for number, vertical in enumerate(verticals):
-        distance = (pl.col("scores").list.get(number) - thresholds[vertical]).abs().round(6)
+        method, threshold = rules[vertical]
+        distance = (pl.col("scores").list.get(number) - threshold).abs().round(6)
         seen = labelled.filter(pl.col("vertical") == vertical).drop("vertical")
-        rows = posts.select(
-            "account_id", "item_id", pl.lit(vertical).alias("vertical"), "language", distance.alias("distance")
-        ).join(seen, on="item_id", how="left")
+        rows = (
+            posts.filter(pl.col("method") == method)
+            .select("account_id", "item_id", pl.lit(vertical).alias("vertical"), "language", distance.alias("distance"))
+            .join(seen, on="item_id", how="left")
+        )
         is_open = pl.col("voters").is_null()
         told = rows.with_columns(
             reason=pl.when(is_open).then(pl.lit(UNCERTAIN)).otherwise("reason"),
             voters=pl.when(is_open).then(pl.lit([], pl.List(pl.String))).otherwise("voters"),
-        ).filter(pl.col("reason").is_not_null())
+        ).filter(pl.col("reason").is_not_null() & pl.col("distance").is_not_null())
         ordered = told.sort("distance", "item_id")
         spread = ordered.filter(pl.int_range(pl.len()).over("language", "reason", "account_id") < _MOST_OF_ACCOUNT)
         frames.append(spread.filter(pl.int_range(pl.len()).over("language", "reason") < most).select(QUEUE_COLUMNS))

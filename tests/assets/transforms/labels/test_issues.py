@@ -6,7 +6,7 @@ import pytest
 
 from assets.labels.gold import GOLD
 from assets.transforms.labels.files import rows_of_csv
-from assets.transforms.labels.issues import ISSUE_COLUMNS, confident_issues, doubtful_labels, ranked, review_sheet
+from assets.transforms.labels.issues import ISSUE_SCHEMA, confident_issues, doubtful_labels, ranked, review_sheet
 from assets.transforms.labels.probe import folds_of, label_matrix, out_of_sample
 
 VERTICALS, ITEMS = ["food", "music", "pets"], 400
@@ -45,7 +45,7 @@ def test_turned_labels_are_in_the_first_rows(items: pl.DataFrame, world: tuple[n
     vectors, members = world
     turned = np.random.default_rng(1).random(members.shape) < 0.1
     found = ranked(doubtful_labels(gold(items, members ^ turned), items, vectors))
-    assert found.columns == [*ISSUE_COLUMNS, "rank"]
+    assert found.columns == [*ISSUE_SCHEMA, "rank"]
     assert found["rank"].to_list() == list(range(1, members.size + 1))
     wrong = {(items["item_id"][int(row)], VERTICALS[column]) for row, column in np.argwhere(turned)}
     first = found.filter(pl.col("rank") <= 0.15 * found.height).select("item_id", "vertical").rows()

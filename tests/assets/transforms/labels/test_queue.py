@@ -11,15 +11,15 @@ NO_LABELS = pl.DataFrame(
 )
 
 
-def posts(*rows: tuple[str, str, str, float]) -> pl.DataFrame:
+def posts(*rows: tuple[str, str, str, float | None]) -> pl.DataFrame:
     """(item_id, account_id, language, score of food); that of music is 9."""
     columns = ["item_id", "account_id", "language", "food"]
     named = pl.DataFrame(rows, schema=columns, orient="row")
-    return named.with_columns(scores=pl.concat_list("food", pl.lit(9.0))).drop("food")
+    return named.with_columns(method=pl.lit("probe"), scores=pl.concat_list("food", pl.lit(9.0))).drop("food")
 
 
 def chosen(given: pl.DataFrame, labelled: pl.DataFrame = NO_LABELS, most: int = 10) -> list[tuple[str, str]]:
-    found = candidates(given, labelled, {"food": 1.0, "music": 1.0}, ["food", "music"], most)
+    found = candidates(given, labelled, {"food": ("probe", 1.0), "music": ("probe", 1.0)}, ["food", "music"], most)
     assert found.columns == QUEUE_COLUMNS
     return found.filter(pl.col("vertical") == "food").select("item_id", "reason").rows()
 
@@ -27,6 +27,12 @@ def chosen(given: pl.DataFrame, labelled: pl.DataFrame = NO_LABELS, most: int = 
 def test_the_nearest_to_the_threshold_come_first_in_each_language() -> None:
     given = posts(("a", "x", "en", 3.0), ("b", "y", "en", 0.9), ("c", "z", "el", 5.0), ("d", "w", "en", 1.3))
     assert chosen(given, most=2) == [("b", "uncertain"), ("d", "uncertain"), ("c", "uncertain")]
+
+
+def test_a_post_that_the_method_does_not_judge_is_left_out() -> None:
+    given = posts(("a", "x", "en", 3.0), ("b", "y", "en", None), ("c", "z", "en", 2.0))
+    other = given.with_columns(method=pl.when(pl.col("item_id") == "c").then(pl.lit("zero_shot")).otherwise("method"))
+    assert chosen(other) == [("a", "uncertain")]
 
 
 def test_one_account_does_not_fill_the_queue() -> None:
