@@ -75,7 +75,8 @@ LEARNING_CURVE = TableSpec.of(
     code_version=_RULE,
     deps=[["label", "gold"], ["corpus", "cippus_text"], ["embedding", "cippus_text"]],
     description="Posts that are like members of a vertical and are none. One row per vertical, member and post: for "
-    f"each of at most {pairs.ANCHORS} labelled members the {pairs.NEGATIVES} most similar of each bucket, of other accounts.",
+    f"each of at most {pairs.ANCHORS} labelled members the {pairs.NEGATIVES} most similar of each bucket, of other "
+    "accounts.",
     owners=["team:data-science"],
     kinds={"delta", "numpy"},
 )
