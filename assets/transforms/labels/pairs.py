@@ -108,7 +108,7 @@ def training_pairs(gold: pl.DataFrame, negatives: pl.DataFrame) -> pl.DataFrame:
     """
     rows: list[tuple[int, str, str, str, bool, str]] = []
     verticals = sorted(gold.filter("is_member")["vertical"].unique())
-    quota = -(-SETS[-1] // max(len(verticals), 1))
+    quota = 3 * -(-SETS[-1] // max(len(verticals), 1))  # verticals with many members stand in for those with few
     for vertical in verticals:
         own = gold.filter(pl.col("vertical") == vertical)
         members, others = (
