@@ -82,7 +82,7 @@ def bars() -> dict[str, Bar]:
 def overrides() -> dict[str, Override]:
     """Return what people decided in the catalogue, by vertical."""
     given = {found.name: found.override for found in load_verticals() if found.override is not None}
-    return {name: Override(override.decision, override.date, override.reason) for name, override in given.items()}
+    return {name: Override(one.decision, one.date, " ".join(one.reason.split())) for name, one in given.items()}
 
 
 def roster_rows(lake: LakeResource) -> list[dict[str, Any]]:

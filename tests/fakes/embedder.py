@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resources.llm.embedder import EmbedderResource
-from resources.models.embedder import EmbeddingModel
+from resources.models.embedder import MiniLmModel
 from resources.models.minilm import MAX_POSITIONS
 from resources.models.tokenizer import WordPieceTokenizer
 
@@ -33,12 +33,11 @@ class FakeTokenizer(WordPieceTokenizer):
             yield [match.span() for match in _TOKEN.finditer(text)]
 
 
-class CountingEmbedder(EmbeddingModel):
+class CountingEmbedder(MiniLmModel):
     """``embedded`` counts every text that was embedded, ``calls`` the calls of ``embed`` that were read. It cannot read
     the texts in ``unreadable``."""
 
     name = "fake@1"
-    dimension = 384
 
     def __init__(self, batch_size: int = 100) -> None:
         self.embedded: Counter[str] = Counter()
@@ -54,6 +53,9 @@ class CountingEmbedder(EmbeddingModel):
             indices = longest_first[first : first + self._batch_size]
             self.embedded.update(texts[index] for index in indices)
             yield indices, np.stack([self.vector(texts[index]) for index in indices])
+
+    def _embed_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        return self.embed_all(texts)
 
     def legible(self, texts: Sequence[str]) -> list[str]:
         return list(texts)
