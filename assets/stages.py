@@ -12,13 +12,13 @@ from assets import (
     corpus,
     embeddings,
     labels,
-    lake,
     quarantine,
     quicksight,
     rds,
     summaries,
     verticals,
 )
+from assets.lake import merging
 from assets.marts import tables as marts
 from assets.qdrant import collection
 from assets.raw import windows
@@ -30,7 +30,7 @@ from resources.sources.redshift import STAGING
 STAGES = (
     rds,
     windows,
-    lake,
+    merging,
     corpus,
     embeddings,
     labels,
