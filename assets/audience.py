@@ -1,7 +1,6 @@
 """audience/*: who follows the accounts, from reports that people drop as CSV."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import polars as pl
 import pyarrow as pa
@@ -11,16 +10,16 @@ from assets.dropped_files import report as read_in_process
 from assets.dropped_files import report_limits, too_large
 from assets.framework.asset import asset
 from assets.framework.columns import bucket_of
-from assets.framework.incremental import RunMetrics, Stage, record_intake, refresh_table
+from assets.framework.incremental import RunMetrics, Stage, refresh_table
+from assets.framework.intake import Intake, files_under, take_in
 from assets.lake import LAKE_ACCOUNTS
 from assets.transforms.audience import Report, judge, without_accounts
 from assets.transforms.erasure import ErasedAccounts
-from assets.transforms.source.arrivals import digest, outstanding
 from assets.transforms.source.schema import account_bucket
 from resources.catalogues import audience as catalogue
 from resources.catalogues.audience import load_audience_columns
 from resources.delta.state import LedgerResource
-from resources.delta.table import BUCKET, Changes, Column, LakeResource, TableSpec, fingerprint
+from resources.delta.table import BUCKET, Column, LakeResource, TableSpec
 from resources.erasure.tombstones import ErasureResource
 from resources.isolation import process as isolation
 from resources.isolation.process import UnreadableFileError
@@ -31,7 +30,6 @@ from resources.settings import bucket_count
 LANDING = catalogue.LANDING
 _READING = "2"
 """Change it to have every file read again. Another column map has the same effect by itself."""
-_BATCH_ROWS, _BATCH_FILES = 250_000, 500
 _KEY = ("account_id", "dimension", "value", "as_of", "source_file")
 REPORTS = TableSpec.of(
     "audience/reports",
@@ -82,67 +80,31 @@ def reports(
     quarantine: QuarantineResource,
     erasures: ErasureResource,
 ) -> RunMetrics:
-    """Replace the rows of new and overwritten files, and delete the rows of deleted files.
-
-    A file is recorded after its rows are committed. After a crash in between, the next run reads it again and replaces
-    its rows. Memory: one file, the rows of a batch of files, and the list of all files, 200 bytes each.
-    """
-    tally, rule = RunMetrics(), report_rule()
-    listed = list(filter(is_report, s3.list_objects(LANDING)))
-    fresh, gone = outstanding(listed, ledger.taken(REPORTS.name), rule)
-    before = {ledger.taken_key(REPORTS.name, identity) for identity in gone}
-    _delete_rows(lake, before - {item.key for item in listed} - {None, ""})
+    """Read new and overwritten reports, and delete the rows of deleted ones."""
+    tally = RunMetrics()
     reading = _Reading(s3, quarantine, erasures.tombstones(), tally)
-    for batch in _batches(reading.files(fresh)):
-        _delete_rows(lake, {fresh[identity].key for identity in batch})
-        rows = pl.concat(batch.values())
-        if rows.height:
-            lake.append(REPORTS, rows)
-        for identity in batch:
-            ledger.take(REPORTS.name, identity, fresh[identity].key)
-        tally.changes += Changes(inserted=rows.height)
-        context.log.info("%s files read, %s rows", len(batch), f"{rows.height:,}")
-    ledger.forget_taken(REPORTS.name, gone)
-    taken = digest((item for item in listed if item.key not in reading.missed), rule)
-    record_intake(context, ledger, REPORTS.name, taken)
-    held = [found for _, found in sorted(lake.contents(REPORTS).items())]
-    tally.rows, tally.size_bytes = sum(found.rows for found in held), sum(found.size_bytes for found in held)
-    tally.fingerprint = fingerprint(found.fingerprint for found in held)
-    tally.counts.update(files=len(listed), files_taken=len(fresh) - len(reading.missed), files_gone=len(gone))
-    return tally
-
-
-def _delete_rows(lake: LakeResource, keys: Iterable[str | None]) -> None:
-    """Delete the rows of files: of an earlier version, or of an attempt that did not end."""
-    quoted = ", ".join("'" + key.replace("'", "''") + "'" for key in sorted(filter(None, keys)))
-    if quoted:
-        lake.delete_where(REPORTS, f"source_file IN ({quoted})")
+    intake = Intake(REPORTS, files_under(s3, LANDING, is_report), report_rule(), reading.rows)
+    return take_in(context, lake, ledger, intake, tally)
 
 
 @dataclass
 class _Reading:
-    """Reads files and lands their rejects. ``missed`` are the keys of files that changed since the listing."""
+    """Reads files and lands their rejects."""
 
     s3: S3Resource
     quarantine: QuarantineResource
     erased: ErasedAccounts
     tally: RunMetrics
-    missed: set[str] = field(default_factory=set)
 
-    def files(self, fresh: Mapping[str, S3Object]) -> Iterator[tuple[str, pl.DataFrame]]:
-        """Yield the identity and the rows of each file."""
-        for identity, item in fresh.items():
-            try:
-                report = self._read(item)
-            except UnreadableFileError as error:
-                reject = pl.DataFrame({"file": [item.key], "etag": [item.etag], "reason": [str(error)]})
-                self._land("files_quarantined", "files", "file", reject)
-                yield identity, REPORTS.empty()
-            else:
-                if report is None:
-                    self.missed.add(item.key)
-                else:
-                    yield identity, self._rows(item, report)
+    def rows(self, item: S3Object) -> pl.DataFrame | None:
+        """Return the rows of a file; None if it changed since the listing."""
+        try:
+            report = self._read(item)
+        except UnreadableFileError as error:
+            reject = pl.DataFrame({"file": [item.key], "etag": [item.etag], "reason": [str(error)]})
+            self._land("files_quarantined", "files", "file", reject)
+            return REPORTS.empty()
+        return None if report is None else self._rows(item, report)
 
     def _read(self, item: S3Object) -> Report | None:
         """Read a file in a process of its own. Return None if it changed since the listing."""
@@ -171,17 +133,6 @@ class _Reading:
 
     def _land(self, count: str, kind: str, key: str, rejects: pl.DataFrame) -> None:
         self.tally.counts[count] += self.quarantine.land(f"audience-{kind}", f"audience {kind}", key, rejects)
-
-
-def _batches(files: Iterable[tuple[str, pl.DataFrame]]) -> Iterator[dict[str, pl.DataFrame]]:
-    batch: dict[str, pl.DataFrame] = {}
-    for identity, rows in files:
-        batch[identity] = rows
-        if len(batch) >= _BATCH_FILES or sum(held.height for held in batch.values()) >= _BATCH_ROWS:
-            yield batch
-            batch = {}
-    if batch:
-        yield batch
 
 
 @asset(

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from assets.transforms.audience import ColumnMap, read_report
 from assets.transforms.delimited import UnusableReportError
-from assets.transforms.labels import as_labels
+from assets.transforms.labels.files import READERS, UnusableLabelsError, as_labels, require_label_columns
 from assets.transforms.source.schema import LABELS_SCHEMA
 from resources.isolation import parquet
 from resources.isolation.process import Limits
@@ -22,18 +22,34 @@ _MOST_LABELS, _MOST_DECODED_BYTES = 1_000_000, 1 << 30
 _REPORT_MEMORY_BYTES, _SECONDS, _SECONDS_PER_MIB = 3 << 30, 60, 4
 
 
-def label_rows(body: bytes) -> Iterator[pa.Table]:
-    """Yield the labels of a Parquet file: the columns of LABELS_SCHEMA, then ``reason`` and ``row`` of a reject.
+def label_rows(name: str, body: bytes) -> Iterator[pa.Table]:
+    """Yield the labels of a file, which its name's end says how to read: Parquet, CSV or JSON lines.
 
-    ``annotator`` may be absent.
+    The columns are those of LABELS_SCHEMA, then ``reason`` and ``row`` of a reject. The file may lack
+    OPTIONAL_LABEL_COLUMNS.
     """
+    read = next((reader for end, reader in READERS.items() if name.endswith(end)), _label_rows_of_parquet)
+    try:
+        yield from _at_most(read(body), _MOST_LABELS)
+    except UnusableLabelsError as error:
+        raise RefusedFileError(str(error)) from None
+
+
+def _label_rows_of_parquet(body: bytes) -> Iterator[pa.Table]:
     limits = {"most_rows": _MOST_LABELS, "most_bytes": _MOST_DECODED_BYTES}
     for table in parquet.rows(body, LABELS_SCHEMA.names, **limits):
-        missing = [name for name in LABELS_SCHEMA.names if name not in {*table.column_names, "annotator"}]
-        if missing:
-            raise RefusedFileError(f"the file has no column {missing[0]}")
+        require_label_columns(table.column_names)
         table.validate(full=True)  # Parquet text may be invalid UTF-8, which polars does not check
         yield as_labels(table)
+
+
+def _at_most(tables: Iterator[pa.Table], most_rows: int) -> Iterator[pa.Table]:
+    count = 0
+    for table in tables:
+        count += table.num_rows
+        if count > most_rows:
+            raise RefusedFileError(f"the file has more than {most_rows:,} rows, so it has to be split")
+        yield table
 
 
 def report(name: str, body: bytes, columns: ColumnMap) -> Iterator[pa.Table]:

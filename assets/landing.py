@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from assets import audience, labels
+from assets import audience
+from assets.labels import votes as labels
 from resources.raw import quarantine
 from resources.s3.client import S3Object, S3Resource
 from resources.sources.rds_export import RdsExportResource
@@ -31,7 +32,7 @@ class FileNotTaken:
 
 
 DROP_FOLDERS = (
-    DropFolder(labels.LANDING, labels.is_label_file, "Parquet files, named *.parquet"),
+    DropFolder(labels.LANDING, labels.is_label_file, "files named *.parquet, *.csv or *.jsonl"),
     DropFolder(audience.LANDING, audience.is_report, "CSV files"),
     DropFolder(quarantine.PREFIX, lambda _: True, "rejected rows, which Cippus writes"),
 )

@@ -11,18 +11,18 @@ from assets import (
     audience,
     corpus,
     embeddings,
-    labels,
     quarantine,
     quicksight,
     rds,
     summaries,
-    verticals,
 )
+from assets.labels import tables as labels
 from assets.lake import merging
 from assets.marts import tables as marts
 from assets.qdrant import collection
 from assets.raw import windows
 from assets.search import retrieval_quality
+from assets.verticals import tables as verticals
 from resources.delta.table import TableSpec
 from resources.erasure import tombstones
 from resources.sources.redshift import STAGING

@@ -13,8 +13,8 @@ from assets.transforms.summaries.about import about
 from assets.transforms.summaries.accounts import summarise
 from assets.transforms.summaries.posts import chosen_posts
 from assets.transforms.summaries.standing import current_summaries, text_names
-from assets.transforms.verticals import ACCOUNT
-from assets.verticals import TAGS
+from assets.transforms.verticals.scoring import ACCOUNT
+from assets.verticals.tags import TAGS
 from resources.delta.state import LedgerResource
 from resources.delta.table import Column, LakeResource, TableSpec, fingerprint
 from resources.llm.embedder import EmbedderResource

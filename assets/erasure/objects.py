@@ -87,7 +87,7 @@ def erase_plans(s3: S3Resource, tables: Iterable[str]) -> int:
 
 
 def erase_landed(s3: S3Resource, subject: Subject, keys: Iterable[str]) -> Removed:
-    """Rewrite dropped files (Parquet, delimited text) without the rows that name the account or one of its items.
+    """Rewrite dropped files (Parquet, CSV, JSON lines) without the rows that name the account or its items.
 
     A file without any other row is deleted. A file in another format, or with broken quotes, stays, and the scan
     reports it. Memory: one file, which people made by hand.
@@ -97,8 +97,10 @@ def erase_landed(s3: S3Resource, subject: Subject, keys: Iterable[str]) -> Remov
         body = s3.get(key) or b""
         if body.startswith(_PARQUET):
             rewritten, rows = _parquet_without(body, subject)
-        elif key.startswith(audience.LANDING) or key.endswith(".csv"):
+        elif key.startswith(audience.LANDING) or key.lower().endswith(".csv"):
             rewritten, rows = _text_without(key, body, subject)
+        elif key.lower().endswith(".jsonl"):
+            rewritten, rows = _json_lines_without(body, subject)
         else:
             continue
         if not rows:
@@ -129,6 +131,13 @@ def _text_without(key: str, body: bytes, subject: Subject) -> tuple[bytes, int]:
         return body, 0
     kept = [lines for lines, cells in rows if not _is_owned_line(text.names, cells, subject)]
     return (text.encoded(kept) if kept else b""), len(rows) - len(kept)
+
+
+def _json_lines_without(body: bytes, subject: Subject) -> tuple[bytes, int]:
+    """Return the lines unchanged, without those of the account, and their number."""
+    lines = body.splitlines(keepends=True)
+    kept = [line for line in lines if not _is_owned_document(line.decode("utf-8-sig", errors="replace"), subject)]
+    return b"".join(kept), len(lines) - len(kept)
 
 
 def _is_owned_line(names: Sequence[str], cells: Sequence[str], subject: Subject) -> bool:

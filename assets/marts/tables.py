@@ -28,7 +28,8 @@ from assets.transforms.marts.spend import spend_rows
 from assets.transforms.marts.values import as_of, live_posts
 from assets.transforms.source.schema import ACCOUNTS, POSTS, account_bucket
 from assets.transforms.source.schema import TESTIMONIALS as TESTIMONIALS_SOURCE
-from assets.verticals import TAGS, THRESHOLDS
+from assets.verticals.tags import TAGS
+from assets.verticals.thresholds import THRESHOLDS
 from resources.catalogues import catalogue_hash, load_verticals
 from resources.delta.state import LedgerResource
 from resources.delta.table import LakeResource, TableSpec, fingerprint

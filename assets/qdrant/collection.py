@@ -16,7 +16,8 @@ from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
 from assets.qdrant.points import PointWriter, index_config_of
 from assets.qdrant.promotion import GateVerdict, generations_to_write, recorded_recall, serve_if_ready
 from assets.transforms.search.points import DIGEST, HASHES, stored_points
-from assets.verticals import TAGS, THRESHOLDS
+from assets.verticals.tags import TAGS
+from assets.verticals.thresholds import THRESHOLDS
 from resources.delta.state import LedgerResource
 from resources.delta.table import Changes, Contents, LakeResource, fingerprint
 from resources.llm.embedder import EmbedderResource

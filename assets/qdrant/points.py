@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from assets.corpus import CHUNKS
 from assets.embeddings import in_vector_order, with_vectors
 from assets.transforms.search.points import ADD, REWRITE, SET_PAYLOAD, SHOWN, compare, desired_points, payloads
-from assets.verticals import TAGS
+from assets.verticals.tags import TAGS
 from resources.delta.table import Changes, LakeResource
 from resources.models.embedder import EmbeddingModel
 from resources.raw.store import BucketCountError

@@ -4,9 +4,10 @@ import polars as pl
 
 from assets.audience import DEMOGRAPHICS, REPORTS, is_report, report_rule
 from assets.audience import LANDING as AUDIENCE_LANDING
+from assets.framework.intake import files_under
 from assets.lake import LAKE_ACCOUNTS
-from assets.transforms.source.arrivals import outstanding
 from pipelines.checks.declaration import check, count, differences
+from pipelines.checks.drops import not_taken_once
 from resources.delta.state import LedgerResource
 from resources.delta.table import LakeResource
 from resources.s3.client import S3Resource
@@ -18,13 +19,8 @@ def files_taken_once(lake: LakeResource, ledger: LedgerResource, s3: S3Resource)
 
     Compares every row with the files in landing/audience/.
     """
-    listed = [item for item in s3.list_objects(AUDIENCE_LANDING) if is_report(item)]
-    fresh, gone = outstanding(listed, ledger.taken(REPORTS.name), report_rule())
-    schema = {"source_file": pl.String, "source_etag": pl.String}
-    versions = pl.LazyFrame([(item.key, item.etag) for item in listed], schema=schema, orient="row")
-    foreign = lake.scan(REPORTS).join(versions, on=list(schema), how="anti")
-    repeated = lake.scan(REPORTS).filter(pl.struct(REPORTS.key).is_duplicated())
-    return len(fresh) + len(gone) + count(foreign) + count(repeated)
+    listed = files_under(s3, AUDIENCE_LANDING, is_report)
+    return not_taken_once(lake, ledger, REPORTS, listed, report_rule())
 
 
 @check(

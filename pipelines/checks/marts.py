@@ -20,7 +20,8 @@ from assets.transforms.marts.content import ALL, DAY, WEEK
 from assets.transforms.marts.quality import findings
 from assets.transforms.marts.values import COUNTS, counts, live, measured_posts, short
 from assets.transforms.source.schema import SOURCE_TABLES, SourceTable
-from assets.verticals import TAGS, THRESHOLDS
+from assets.verticals.tags import TAGS
+from assets.verticals.thresholds import THRESHOLDS
 from pipelines.checks.declaration import Check, check, count, deviation, differences
 from resources.delta.table import LakeResource, TableSpec
 

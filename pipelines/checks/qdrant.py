@@ -13,7 +13,7 @@ from assets.qdrant.collection import stage_of
 from assets.qdrant.points import index_config_of
 from assets.qdrant.promotion import candidate
 from assets.transforms.search.points import HASHES, desired_points, stored_points
-from assets.verticals import TAGS
+from assets.verticals.tags import TAGS
 from pipelines.checks.declaration import Check, Metadata, check, differences
 from resources.delta.table import LakeResource
 from resources.llm.embedder import EmbedderResource

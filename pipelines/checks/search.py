@@ -4,7 +4,7 @@ import polars as pl
 from dagster import AssetCheckResult, AssetCheckSeverity
 
 from assets.corpus import CHUNKS
-from assets.labels import GOLD
+from assets.labels.gold import GOLD
 from assets.search.retrieval_quality import FIGURES, QUALITY
 from assets.transforms.search.judgements import judged_accounts
 from assets.transforms.search.ranking import Retriever

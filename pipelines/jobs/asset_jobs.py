@@ -42,7 +42,7 @@ BUCKET = define_asset_job(
 ACROSS_BUCKETS = define_asset_job(
     "across_buckets",
     selection=AssetSelection.assets(
-        ["label", "gold"],
+        ["label", "votes"],
         *(["mart", name] for name in ("posts_by_day", "content", "testimonials_by_brand", "spend")),
     ).downstream()
     - _DAILY,

@@ -7,14 +7,14 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assets.transforms.source.schema import LABELS_SCHEMA, SOURCE_TABLES, TIMESTAMP
+from assets.transforms.source.schema import LABELS_SCHEMA, OPTIONAL_LABEL_COLUMNS, SOURCE_TABLES, TIMESTAMP
 from resources.errors import InputError
 from resources.isolation import parquet
 from resources.isolation import process as isolation
 from resources.isolation.process import Limits, UnreadableFileError
 
 _REQUIRED_FILES = ("accounts", "posts")
-_OPTIONAL_COLUMNS = {"labels": {"annotator"}}
+_OPTIONAL_COLUMNS = {"labels": OPTIONAL_LABEL_COLUMNS}
 _BATCH_ROWS = 10_000
 _LIMITS = Limits(memory_bytes=4 << 30, seconds=300)
 _EARLIEST_US, _LATEST_US = -62_135_596_800_000_000, 253_402_300_799_999_999

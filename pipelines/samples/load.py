@@ -12,7 +12,7 @@ import psycopg
 import pyarrow as pa
 from psycopg import sql
 
-from assets.labels import without_labels_of_erased
+from assets.labels.votes import without_labels_of_erased
 from assets.transforms.erasure import without_erased
 from assets.transforms.source.schema import SOURCE_TABLES, SourceTable
 from pipelines.samples.folder import SourceFile, open_folder

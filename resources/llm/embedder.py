@@ -7,14 +7,15 @@ import dagster as dg
 from pydantic import Field
 
 from resources.cpu import available_cores
-from resources.models.embedder import EmbeddingModel, MiniLmModel
-from resources.models.minilm_graph import MAX_POSITIONS
-from resources.models.model_files import weights_folder
-from resources.models.tokenizer import WordPieceTokenizer
+from resources.models.embedder import E5Model, EmbeddingModel, LocalModel, MiniLmModel
 
 if TYPE_CHECKING:  # importing the endpoints' client takes a second, which only those who have one should pay
     from resources.llm.embedding_endpoint import EndpointModel, Form
     from resources.llm.endpoint import Endpoint
+
+
+ENCODERS: dict[str, type[MiniLmModel] | type[E5Model]] = {"english": MiniLmModel, "multilingual": E5Model}
+"""CIPPUS_ENCODER → the local encoder."""
 
 
 class EmbedderResource(dg.ConfigurableResource["EmbedderResource"]):
@@ -23,6 +24,11 @@ class EmbedderResource(dg.ConfigurableResource["EmbedderResource"]):
     With an ``endpoint_url``, an OpenAI-compatible server such as TEI or vLLM embeds the texts.
     """
 
+    encoder: str = Field(
+        default="english",
+        pattern="^(english|multilingual)$",
+        description="The local encoder. Its tokenizer measures and cuts the texts of an endpoint too.",
+    )
     threads: int = Field(
         default=0,
         ge=0,
@@ -50,7 +56,7 @@ class EmbedderResource(dg.ConfigurableResource["EmbedderResource"]):
         bad address or without a model's name.
         """
         if not self.endpoint_url:
-            return _open_model(self.threads or available_cores(), self.batch_tokens or None)
+            return _open_model(self.encoder, self.threads or available_cores(), self.batch_tokens or None)
         from resources.llm.embedding_endpoint import Form
         from resources.llm.endpoint import Endpoint
 
@@ -58,18 +64,25 @@ class EmbedderResource(dg.ConfigurableResource["EmbedderResource"]):
         form = Form(
             self.endpoint_inputs, self.endpoint_dimensions, self.endpoint_query_prefix, self.endpoint_passage_prefix
         )
-        return _open_endpoint(endpoint, self.endpoint_requests, self.batch_tokens or None, form)
+        return _open_endpoint(self.encoder, endpoint, self.endpoint_requests, self.batch_tokens or None, form)
+
+    @property
+    def model_name(self) -> str:
+        """Return the name of the model without opening it."""
+        return self.endpoint_model if self.endpoint_url else ENCODERS[self.encoder].name
 
 
 # Dagster copies a resource for every step: a model stored in the resource would be opened again by each.
 @lru_cache(maxsize=1)
-def _open_model(threads: int, batch_tokens: int | None) -> MiniLmModel:
-    return MiniLmModel(weights_folder(), threads, batch_tokens)
+def _open_model(encoder: str, threads: int, batch_tokens: int | None) -> LocalModel:
+    return ENCODERS[encoder](threads, batch_tokens)
 
 
 @lru_cache(maxsize=1)
-def _open_endpoint(endpoint: "Endpoint", requests: int, batch_tokens: int | None, form: "Form") -> "EndpointModel":
+def _open_endpoint(
+    encoder: str, endpoint: "Endpoint", requests: int, batch_tokens: int | None, form: "Form"
+) -> "EndpointModel":
     from resources.llm.embedding_endpoint import EndpointModel
 
-    tokenizer = WordPieceTokenizer(weights_folder(), MAX_POSITIONS)
+    tokenizer = ENCODERS[encoder].open_tokenizer()
     return EndpointModel(endpoint, tokenizer, requests=requests, request_tokens=batch_tokens, form=form)

@@ -24,7 +24,7 @@ from resources.llm.endpoint import (
     TransientEndpointError,
 )
 from resources.models.embedder import EmbeddingModel
-from resources.models.tokenizer import SPECIAL_TOKENS, WordPieceTokenizer, length_batches
+from resources.models.tokenizer import SPECIAL_TOKENS, TextTokenizer, length_batches
 
 DEFAULT_REQUEST_TOKENS = 8_192
 MAX_TEXTS = 32  # TEI's default limit (max_client_batch_size); a larger request is refused with 413
@@ -63,7 +63,7 @@ class EndpointModel(EmbeddingModel):
     def __init__(
         self,
         endpoint: Endpoint,
-        tokenizer: WordPieceTokenizer,
+        tokenizer: TextTokenizer,
         *,
         requests: int = 8,
         request_tokens: int | None = None,

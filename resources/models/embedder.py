@@ -1,17 +1,19 @@
-"""The interface of embedding models, and the local encoder on onnxruntime, without torch."""
+"""The interface of embedding models, and the local encoders on onnxruntime, without torch."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from resources.models.minilm_graph import MAX_POSITIONS, Weights, arrange_weights, minilm_model
-from resources.models.model_files import read_safetensors, verified
-from resources.models.tokenizer import SPECIAL_TOKENS, WordPieceTokenizer, length_batches
+from resources.models import e5, minilm
+from resources.models.bert_graph import Architecture, Weights, bert_model
+from resources.models.model_files import E5, MINILM, ModelFiles
+from resources.models.tokenizer import TextTokenizer, WordPieceTokenizer, length_batches
+from resources.models.unigram import UnigramTokenizer
 
 # Tokens/s of 800 posts on 2 cores: 512: 14,600; 1,024: 14,100; 4,096: 12,100; 16,384: 8,700 (padding, cache misses).
 # 1,024 rather than 512, so that machines with more than two cores have work for all.
@@ -27,7 +29,7 @@ class EmbeddingModel(ABC):
 
     name: str
     """Names a generation of vectors: models that give a text other vectors have other names."""
-    tokenizer: WordPieceTokenizer
+    tokenizer: TextTokenizer
 
     @property
     @abstractmethod
@@ -67,30 +69,82 @@ class EmbeddingModel(ABC):
     @property
     def max_content_tokens(self) -> int:
         """The longest text that is embedded whole, in tokens of ``tokenizer``, without special tokens."""
-        return self.tokenizer.max_tokens - SPECIAL_TOKENS
+        return self.tokenizer.chunk_tokens
 
 
-class MiniLmModel(EmbeddingModel):
-    """all-MiniLM-L6-v2: about 250 MB, 0.3 s to open. Safe to use from several threads.
+class LocalModel(EmbeddingModel):
+    """An encoder of this process. Safe to use from several threads.
 
-    Within 1e-6 (maximum, absolute) of sentence-transformers. The batch changes a text's vector by up to 1e-6, since
-    sums are ordered differently: compare vectors with a tolerance of 1e-5, never by bytes.
+    The batch changes a text's vector by up to 1e-6, since sums are ordered differently: compare vectors with a
+    tolerance of 1e-5, never by bytes.
+    """
+
+    dimension: int = 384
+    files: ClassVar[ModelFiles]
+    architecture: ClassVar[Architecture]
+    query_prefix: str = ""
+    """What the model was trained to find before every query, and ``passage_prefix`` before every text of a post."""
+    passage_prefix: str = ""
+
+    def _open(self, weights: Weights, tokenizer: TextTokenizer, threads: int, batch_tokens: int | None) -> None:
+        """Open a session. It runs on a GPU when the installed onnxruntime has a CUDA provider that can be opened."""
+        self.tokenizer = tokenizer
+        self.session = _open_session(bert_model(self.architecture, weights), weights, threads)
+        on_gpu = _CUDA in self.session.get_providers()
+        self._batch_tokens = batch_tokens or (_GPU_BATCH_TOKENS if on_gpu else DEFAULT_BATCH_TOKENS)
+        kinds = (self.query_prefix, self.passage_prefix)
+        self._prefixes = {kind: tokenizer.token_ids([kind])[0][1:-1].tolist() for kind in kinds}
+
+    def can_read(self, texts: Sequence[str]) -> list[bool]:
+        """Return whether at least half of a text's letters and digits are in known tokens."""
+        return [share >= LEAST_KNOWN for share in self.tokenizer.known_shares(self.legible(texts))]
+
+    def embed(self, texts: Sequence[str]) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
+        """Yield (indices into ``texts``, float32 unit vectors (len(indices), 384)), batch by batch, every index once.
+
+        Batches come longest texts first: texts of one length need no padding (2.4× faster than in the given order),
+        so pass thousands at a time. Text beyond the model's length is cut off. Memory: 4 bytes a token of ``texts``.
+        """
+        yield from self._embed(texts, self.passage_prefix)
+
+    def _embed_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        found = np.empty((len(texts), self.dimension), np.float32)
+        for indices, vectors in self._embed(texts, self.query_prefix):
+            found[indices] = vectors
+        return found
+
+    def _embed(self, texts: Sequence[str], prefix: str) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
+        for indices, inputs in self.batches(texts, prefix):
+            yield indices, self.session.run(["vectors"], inputs)[0]
+
+    def batches(self, texts: Sequence[str], prefix: str) -> Iterator[tuple[list[int], dict[str, NDArray[np.int32]]]]:
+        """Yield (indices into ``texts``, the graph's inputs)."""
+        token_ids = self.tokenizer.token_ids(texts, self._prefixes[prefix])
+        lengths = np.array([len(ids) for ids in token_ids], dtype=np.int32)
+        for indices in length_batches(lengths, self._batch_tokens):
+            yield indices, padded_batch([token_ids[index] for index in indices])
+
+
+class MiniLmModel(LocalModel):
+    """all-MiniLM-L6-v2, for English: about 250 MB, 0.3 s to open.
+
+    Within 1e-6 (maximum, absolute) of sentence-transformers.
     """
 
     name: str = "all-MiniLM-L6-v2@1110a243/legible-1"
-    dimension: int = 384
-    max_tokens: int = MAX_POSITIONS
+    files: ClassVar = MINILM
+    architecture: ClassVar = minilm.ARCHITECTURE
+    tokenizer: WordPieceTokenizer
 
-    def __init__(self, folder: Path, threads: int, batch_tokens: int | None = None) -> None:
-        """Open the files in ``folder``. Raise ModelFilesError when they are missing or differ from the published ones.
+    def __init__(self, threads: int, batch_tokens: int | None = None, folder: Path | None = None) -> None:
+        """Open the files. Raise ModelFilesError when they are missing or differ from the published ones."""
+        weights = minilm.minilm_weights(self.files.verified("model.safetensors", folder))
+        self._open(weights, self.open_tokenizer(folder), threads, batch_tokens)
 
-        Runs on a GPU when the installed onnxruntime has a CUDA provider (onnxruntime-gpu) that can be opened.
-        """
-        weights = arrange_weights(read_safetensors(verified(folder / "model.safetensors")))
-        self.session = _open_session(weights, threads)
-        on_gpu = _CUDA in self.session.get_providers()
-        self._batch_tokens = batch_tokens or (_GPU_BATCH_TOKENS if on_gpu else DEFAULT_BATCH_TOKENS)
-        self.tokenizer = WordPieceTokenizer(folder, self.max_tokens)
+    @classmethod
+    def open_tokenizer(cls, folder: Path | None = None) -> WordPieceTokenizer:
+        """Open the tokenizer alone."""
+        return WordPieceTokenizer(cls.files.verified("tokenizer.json", folder), minilm.MAX_POSITIONS)
 
     def legible(self, texts: Sequence[str]) -> list[str]:
         """Return texts without symbols that are no tokens: with an emoji behind it, a word is an unknown token."""
@@ -102,20 +156,32 @@ class MiniLmModel(EmbeddingModel):
         Of Thai, Burmese, Khmer and Amharic there are none: three different Thai posts have a cosine of 1. Of 200
         Japanese tweets 33 are not read, and of English, Spanish and Greek ones all are.
         """
-        shares = self.tokenizer.known_shares(self.legible(texts))
-        return [share >= LEAST_KNOWN for share in shares]
+        return super().can_read(texts)
 
-    def embed(self, texts: Sequence[str]) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
-        """Yield (indices into ``texts``, float32 unit vectors (len(indices), 384)), batch by batch, every index once.
 
-        Batches come longest texts first: texts of one length need no padding (2.4× faster than in the given order),
-        so pass thousands at a time. Text beyond 256 tokens is cut off. Memory: 4 bytes a token of ``texts``.
-        """
-        token_ids = self.tokenizer.token_ids(texts)
-        lengths = np.array([len(ids) for ids in token_ids], dtype=np.int32)
-        for indices in length_batches(lengths, self._batch_tokens):
-            inputs = padded_batch([token_ids[index] for index in indices])
-            yield indices, self.session.run(["vectors"], inputs)[0]
+class E5Model(LocalModel):
+    """multilingual-e5-small in 4 bits, for a hundred languages: about @@ MB, @@ s to open.
+
+    Within 1e-5 (maximum, absolute) of the same weights in numpy's products.
+    """
+
+    name: str = "multilingual-e5-small@1571fc98"
+    files: ClassVar = E5
+    architecture: ClassVar = e5.ARCHITECTURE
+    query_prefix: str = "query:"
+    passage_prefix: str = "passage:"
+
+    def __init__(self, threads: int, batch_tokens: int | None = None, folder: Path | None = None) -> None:
+        """Open the file. Raise ModelFilesError when it is missing or differs from the expected one."""
+        packed = e5.PackedE5(self.files.verified("e5-small-q4.bin", folder))
+        tokenizer = UnigramTokenizer(packed.vocabulary, e5.MAX_POSITIONS)
+        self._open(packed.weights(), tokenizer, threads, batch_tokens)
+
+    @classmethod
+    def open_tokenizer(cls, folder: Path | None = None) -> UnigramTokenizer:
+        """Open the tokenizer alone."""
+        packed = e5.PackedE5(cls.files.verified("e5-small-q4.bin", folder))
+        return UnigramTokenizer(packed.vocabulary, e5.MAX_POSITIONS)
 
 
 def padded_batch(token_ids: Sequence[NDArray[np.int32]]) -> dict[str, NDArray[np.int32]]:
@@ -127,14 +193,14 @@ def padded_batch(token_ids: Sequence[NDArray[np.int32]]) -> dict[str, NDArray[np
     return {"token_ids": padded, "lengths": lengths}
 
 
-def _open_session(weights: Weights, threads: int) -> ort.InferenceSession:
+def _open_session(model: bytes, weights: Weights, threads: int) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.enable_mem_pattern = False  # shapes differ from batch to batch
     values = [ort.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
     options.add_external_initializers(list(weights), values)
-    return ort.InferenceSession(minilm_model(weights), options, providers=execution_providers())
+    return ort.InferenceSession(model, options, providers=execution_providers())
 
 
 def execution_providers(available: Sequence[str] | None = None) -> list[Any]:

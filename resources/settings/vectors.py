@@ -31,6 +31,13 @@ class EmbeddingSettings(Settings):
 
     SECRETS: ClassVar = {"CIPPUS_EMBEDDINGS_API_KEY": "API key of the embeddings endpoint."}
 
+    encoder: Literal["english", "multilingual"] = variable(
+        "CIPPUS_ENCODER",
+        "Local encoder: `english` (all-MiniLM-L6-v2) or `multilingual` (multilingual-e5-small, a hundred languages). "
+        "After a change the next run embeds every text again and builds a new generation.",
+        "english",
+        must_be="english or multilingual",
+    )
     endpoint_url: str = variable(
         "CIPPUS_EMBEDDINGS_URL",
         "OpenAI-compatible embeddings endpoint (TEI, vLLM), such as `http://host:8080/v1`.",

@@ -9,11 +9,12 @@ import polars as pl
 import pytest
 from numpy.typing import NDArray
 
-from assets import embeddings, verticals
+from assets import embeddings
 from assets.corpus import CHUNKS
 from assets.embeddings import VECTORS, MissingVectorError, with_vectors
 from assets.framework.reporting import run_totals
 from assets.transforms.text.corpus import content_hash
+from assets.verticals import scores, taggers
 from pipelines.checks.embeddings import vectors_unit_length
 from pipelines.checks.evaluation import judge
 from pipelines.checks.verticals import every_item_scored
@@ -244,11 +245,11 @@ def test_a_text_that_the_model_cannot_read_has_no_vector_and_no_score(
     assert run(s3, embedding, 0).get("unreadable", 0) == 0, "it is looked at once"
     ledger = LedgerResource(s3=s3)
     dg.materialize(
-        [verticals.scores],
+        [taggers.taggers, scores.scores],
         resources={"lake": lake, "ledger": ledger, "embedder": resource},
         tags={"dagster/asset_partition_range_start": "0", "dagster/asset_partition_range_end": "0"},
     )
-    assert set(lake.scan(verticals.SCORES, 0).collect()["item_id"]) == {"p2", "a"}
+    assert set(lake.scan(scores.SCORES, 0).collect()["item_id"]) == {"p2", "a"}
     for check in (vectors_unit_length, every_item_scored):
         verdict = judge(check, {"lake": lake, "ledger": ledger, "embedder": resource}, [0])
         assert verdict is not None

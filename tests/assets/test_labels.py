@@ -1,6 +1,7 @@
-"""Labels: which files and rows can be used, whatever is dropped beside them, and what several annotators agree on."""
+"""Label files: which files and rows can be used, whatever is dropped beside them; each version is read once."""
 
 import io
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,9 +12,9 @@ import pytest
 from dagster import materialize
 
 from assets import dropped_files
-from assets import labels as stage
+from assets.labels import gold, votes
 from assets.lake import LAKE_ACCOUNTS
-from assets.transforms.labels import GOLD_SCHEMA, agree, as_labels, judge
+from assets.transforms.labels.files import as_labels
 from assets.transforms.source.schema import LABELS_SCHEMA
 from resources.delta.state import LedgerResource
 from resources.delta.table import LakeResource
@@ -23,66 +24,6 @@ from resources.isolation.worker import RefusedFileError
 from resources.raw.quarantine import QuarantineResource
 from resources.s3.client import S3Resource
 from tests.worlds.damaged_files import FORMATS
-
-SCHEMA = {"item_kind": pl.String, "item_id": pl.String, "vertical": pl.String, "is_member": pl.Boolean,
-          "annotator": pl.String}  # fmt: skip
-
-
-def labels(*rows: tuple[object, ...]) -> pl.DataFrame:
-    return pl.DataFrame([(*row, None)[:5] for row in rows], schema=SCHEMA, orient="row")
-
-
-@pytest.mark.parametrize(
-    ("row", "reason"),
-    [
-        (("post", "p", "food", True), None),
-        (("account", "a", "food", False), None),
-        (("post", "p", "food", None), "a label column is missing"),
-        ((None, "p", "food", True), "a label column is missing"),
-        (("post", None, "food", True), "a label column is missing"),
-        (("post", "p", None, True), "a label column is missing"),
-        (("video", "p", "food", True), "item_kind is neither post nor account"),
-        (("post", "p", "parkour", True), "vertical is not in the catalogue"),
-        (("post", "a", "food", True), "item is not in the lake"),
-        (("account", "p", "food", True), "item is not in the lake"),
-    ],
-)
-def test_judge(row: tuple[object, ...], reason: str | None) -> None:
-    judged = judge(labels(row), {"food", "music"}, pl.Series(["p"]), pl.Series(["a"]))
-    assert judged["reason"].to_list() == [reason]
-
-
-def gold(*rows: tuple[object, ...]) -> list[tuple[object, ...]]:
-    return agree(labels(*rows)).sort("item_id").rows()
-
-
-def test_a_majority_decides_and_an_even_split_is_no_membership() -> None:
-    found = gold(
-        ("post", "even", "food", True, "x"), ("post", "even", "food", False, "y"),
-        ("post", "most", "food", True, "x"), ("post", "most", "food", True, "y"), ("post", "most", "food", False, "z"),
-        ("post", "not", "food", False, "x"), ("post", "not", "food", True, "y"), ("post", "not", "food", False, "z"),
-        ("post", "one", "food", True),
-    )  # fmt: skip
-    assert found == [
-        ("post", "even", "food", False, 2, 0.5),
-        ("post", "most", "food", True, 3, 0.666667),
-        ("post", "not", "food", False, 3, 0.666667),
-        ("post", "one", "food", True, 1, 1.0),
-    ]
-
-
-def test_an_annotators_last_word_counts_once() -> None:
-    rows = [("post", "p", "food", True, "x")] * 3 + [
-        ("post", "p", "food", False, "x"),
-        ("post", "p", "food", True, "y"),
-    ]
-    assert gold(*rows) == [("post", "p", "food", False, 2, 0.5)]
-
-
-def test_post_and_account_of_one_id_are_two_items() -> None:
-    assert len(gold(("post", "i", "food", True), ("account", "i", "food", False))) == 2
-    assert dict(agree(labels()).schema) == {name: dtype() for name, dtype in GOLD_SCHEMA.items()}
-
 
 LABEL = {"item_kind": "account", "item_id": "a", "vertical": "food", "is_member": True, "annotator": "me"}
 INFINITE = pa.array([2**63 - 1, 0], pa.timestamp("us"))
@@ -138,14 +79,14 @@ def test_a_file_with_millions_of_rows_in_a_few_kilobytes_is_refused() -> None:
     body = written(table.append_column("is_member", pa.nulls(1_000_001, pa.bool_())))
     assert len(body) < 100_000
     with pytest.raises(UnreadableFileError, match="the file has more than 1,000,000 rows, so it has to be split"):
-        list(read(dropped_files.label_rows, body))
+        list(read(dropped_files.label_rows, "l.parquet", body))
 
 
 def test_rows_that_take_more_than_their_limit_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dropped_files, "_MOST_DECODED_BYTES", 1 << 20)
     table = pa.Table.from_pylist([{**LABEL, "annotator": "x" * (2 << 20)}], schema=LABELS_SCHEMA)
     with pytest.raises(RefusedFileError, match="the rows of the file take more than 1 MiB, so it has to be split"):
-        list(dropped_files.label_rows(written(table, compression="gzip")))
+        list(dropped_files.label_rows("l.parquet", written(table, compression="gzip")))
 
 
 @pytest.fixture
@@ -155,6 +96,27 @@ def bucket(s3: S3Resource) -> S3Resource:
     }  # fmt: skip
     LakeResource(s3=s3).sync(LAKE_ACCOUNTS, pl.DataFrame([account], schema=LAKE_ACCOUNTS.polars_schema))
     return s3
+
+
+def run(bucket: S3Resource) -> dict[str, dict[str, int]]:
+    """Materialize votes and labels; return asset → its integer metadata."""
+    unused = S3Resource(**bucket.model_dump())  # Dagster takes no resource that has connected
+    kinds = {
+        "lake": LakeResource,
+        "ledger": LedgerResource,
+        "quarantine": QuarantineResource,
+        "erasures": ErasureResource,
+    }
+    resources = {"s3": unused, **{name: kind(s3=unused) for name, kind in kinds.items()}}
+    with pytest.warns(DeprecationWarning, match="dagster_run is deprecated"):
+        done = materialize([*votes.ASSETS, *gold.ASSETS], resources=resources)
+    assert done.success
+    return {
+        "/".join(event.asset_key.path if event.asset_key else ()): {
+            name: entry.value for name, entry in event.materialization.metadata.items() if isinstance(entry.value, int)
+        }
+        for event in done.get_asset_materialization_events()
+    }
 
 
 def test_a_file_that_kills_its_reader_is_quarantined_and_the_others_land(bucket: S3Resource) -> None:
@@ -175,18 +137,9 @@ def test_a_file_that_kills_its_reader_is_quarantined_and_the_others_land(bucket:
         "empty.parquet": b"",
     }
     for name, content in files.items():
-        bucket.put(f"{stage.LANDING}{name}", content)
-    unused = S3Resource(**bucket.model_dump())  # Dagster takes no resource that has connected
-    kinds = {
-        "lake": LakeResource,
-        "ledger": LedgerResource,
-        "quarantine": QuarantineResource,
-        "erasures": ErasureResource,
-    }
-    resources = {"s3": unused, **{name: kind(s3=unused) for name, kind in kinds.items()}}
-    with pytest.warns(DeprecationWarning, match="dagster_run is deprecated"):
-        assert materialize([stage.gold], resources=resources).success
-    gold_rows = LakeResource(s3=bucket).scan(stage.GOLD).collect()
+        bucket.put(f"{votes.LANDING}{name}", content)
+    run(bucket)
+    gold_rows = LakeResource(s3=bucket).scan(gold.GOLD).collect()
     assert gold_rows.select("item_id", "vertical", "is_member").rows() == [("a", "food", True)]
     found = pl.concat(QuarantineResource(s3=bucket).rows())
     reasons = dict(found.select("row_key", "reason").rows())
@@ -208,3 +161,52 @@ def test_a_quarantine_file_that_cippus_did_not_write_is_a_rejected_row(s3: S3Res
         ("quarantine files", f"landing/quarantine/z{n}.parquet") for n in range(1, 5)
     ]
     assert found[2][2] == found[3][2] == "the file is not of Cippus; remove it"
+
+
+CSV = "\ufeffItem_Kind;item_id;vertical;is_member;annotator;labelled_at\r\n" + "".join(
+    f"account;a;{line}\r\n"
+    for line in ("food;yes;Ann Lee;2026-03-01T10:00:00Z", "music;0;bo;", "pets;maybe;bo;", "x;y")
+)
+JSON_LINES: list[Any] = [
+    {"item_kind": "account", "item_id": "a", "vertical": "food", "is_member": False, "annotator": " ann  LEE ",
+     "labelled_at": "2026-03-02 10:00:00+02:00"},
+    {"item_kind": "account", "item_id": "a", "vertical": "music", "is_member": 1},
+    {"item_kind": "account", "item_id": "a", "vertical": "music"},
+    ["a list"],
+]  # fmt: skip
+
+
+def test_csv_and_json_lines_are_read_and_each_version_of_a_file_once(bucket: S3Resource) -> None:
+    bucket.put(f"{votes.LANDING}sheet.CSV", CSV.encode("utf-16-le"))
+    bucket.put(f"{votes.LANDING}deep/lines.jsonl", "\n".join([*map(json.dumps, JSON_LINES), "{", ""]).encode())
+    bucket.put(f"{votes.LANDING}no.csv", b"item_kind,item_id,vertical\npost,p,food\n")
+    bucket.put(f"{votes.LANDING}no.jsonl", b"not json\n")
+    assert run(bucket)["label/votes"]["files_taken"] == 4
+    lake = LakeResource(s3=bucket)
+    found = lake.scan(votes.VOTES).sort("source_file", "row").select("vertical", "is_member", "voter", "labelled_at")
+    file = "file:landing/labels/deep/lines.jsonl"
+    assert found.collect().rows() == [
+        ("food", False, "ann-lee", datetime(2026, 3, 2, 8, tzinfo=UTC)),
+        ("music", True, file, None),
+        ("food", True, "ann-lee", datetime(2026, 3, 1, 10, tzinfo=UTC)),
+        ("music", False, "bo", None),
+    ]
+    judged = lake.scan(gold.GOLD).select("vertical", "is_member", "votes").collect()
+    assert judged.rows() == [("food", False, 1)], "the newest vote of ann, and an even split on music"
+    reasons = sorted(pl.concat(QuarantineResource(s3=bucket).rows())["reason"])
+    assert reasons == [
+        "is_member cannot be read as bool",
+        "line 5 has 4 cells, and the header has 6",
+        "no line of the file is a label; in the first, the line is not JSON",
+        "the file has no column is_member",
+        "the line has no is_member",
+        "the line is not JSON",
+        "the line is not a JSON object",
+    ]
+    bucket.put(f"{votes.LANDING}day.jsonl", json.dumps(JSON_LINES[0] | {"vertical": "pets"}).encode())
+    bucket.delete([f"{votes.LANDING}sheet.CSV"])
+    counts = run(bucket)["label/votes"]
+    assert (counts["files"], counts["files_taken"], counts["files_gone"]) == (4, 1, 1)
+    assert sorted(lake.scan(gold.GOLD).select("vertical", "is_member").collect().rows()) == [
+        ("food", False), ("music", True), ("pets", False)
+    ]  # fmt: skip

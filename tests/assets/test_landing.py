@@ -15,22 +15,22 @@ from resources.s3.client import S3Resource
 from resources.sources.rds_export import RdsExportResource
 
 LABELS, AUDIENCE = "landing/labels/", "landing/audience/"
-ONLY_PARQUET = "landing/labels/ takes only Parquet files, named *.parquet"
+ONLY = "landing/labels/ takes only files named *.parquet, *.csv or *.jsonl"
 NOWHERE = "no stage reads this folder; files are read from landing/labels/, landing/audience/"
 NOT_TAKEN = {
-    f"{LABELS}more.csv": ONLY_PARQUET,
-    f"{LABELS}more.PARQUET": ONLY_PARQUET,
-    f"{LABELS}more.parquet.gz": ONLY_PARQUET,
-    f"{LABELS}more.pq": ONLY_PARQUET,
-    f"{LABELS}deep/_more.xlsx": ONLY_PARQUET,
-    f"{LABELS}empty.csv": ONLY_PARQUET,
+    f"{LABELS}more.txt": ONLY,
+    f"{LABELS}more.json": ONLY,
+    f"{LABELS}more.parquet.gz": ONLY,
+    f"{LABELS}more.pq": ONLY,
+    f"{LABELS}deep/_more.xlsx": ONLY,
+    f"{LABELS}empty.tsv": ONLY,
     "landing/labels.parquet": NOWHERE,
     "landing/label/more.parquet": NOWHERE,
     "landing/Labels/more.parquet": NOWHERE,
     "landing/audience.csv": NOWHERE,
 }
 TAKEN = (
-    *(f"{LABELS}{name}" for name in ("a.parquet", "spark.parquet/part-0.snappy.parquet")),
+    *(f"{LABELS}{name}" for name in ("a.parquet", "b.CSV", "c.jsonl", "spark.parquet/part-0.snappy.parquet")),
     *(f"{AUDIENCE}{name}" for name in ("a.csv", "a.txt", "deep/a.xlsx")),
     *("landing/quarantine/labels-0.parquet", "raw/posts/0.csv", "elsewhere/labels.csv"),
 )
@@ -49,7 +49,7 @@ def test_each_file_that_no_stage_reads_is_named_with_the_reason(dropped: S3Resou
     found = files_not_taken(dropped, RdsExportResource(s3=dropped))
     assert {file.key: file.reason for file in found} == NOT_TAKEN
     assert [file.key for file in found] == sorted(NOT_TAKEN)
-    assert FileNotTaken(f"{LABELS}more.csv", 4, ONLY_PARQUET) in found
+    assert FileNotTaken(f"{LABELS}more.txt", 4, ONLY) in found
 
 
 @pytest.mark.parametrize(
@@ -75,11 +75,9 @@ def test_the_quarantine_lists_them_until_they_are_gone(s3: S3Resource) -> None:
         [event] = done.get_asset_materialization_events()
         return event.materialization.metadata
 
-    s3.put(f"{LABELS}more.csv", b"x")
+    s3.put(f"{LABELS}more.txt", b"x")
     found = metadata()
     assert found["files_not_taken"].value == 1
-    assert [record.data for record in found["unread_files"].records] == [
-        {"file": f"{LABELS}more.csv", "reason": ONLY_PARQUET}
-    ]
-    s3.delete([f"{LABELS}more.csv"])
+    assert [record.data for record in found["unread_files"].records] == [{"file": f"{LABELS}more.txt", "reason": ONLY}]
+    s3.delete([f"{LABELS}more.txt"])
     assert metadata()["files_not_taken"].value == 0

@@ -5,21 +5,17 @@ the bare loop only embeds batches that were sorted by length, tokenised and padd
 and cores, in alternating rounds of one run; medians are compared.
 """
 
-import json
 import os
 import random
 import re
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, cast
+from typing import cast
 
 import numpy as np
 import polars as pl
@@ -35,19 +31,19 @@ from pipelines.samples.texts import load_phrasebook
 from resources.cpu import available_cores
 from resources.delta.state import LedgerResource
 from resources.delta.table import LakeResource
-from resources.llm.embedder import EmbedderResource
-from resources.models.embedder import DEFAULT_BATCH_TOKENS, MiniLmModel, padded_batch
-from resources.models.minilm_graph import HIDDEN, LAYERS
-from resources.models.model_files import weights_folder
-from resources.models.tokenizer import length_batches
+from resources.llm.embedder import ENCODERS, EmbedderResource
+from resources.models.embedder import LocalModel, MiniLmModel
 from resources.s3.client import S3Resource
 from tests.benchmarks import BenchResult, Target
-from tests.benchmarks.gemm import gemm_gflops
+from tests.benchmarks.embed_peer import sentence_transformers
+from tests.benchmarks.gemm import INSTRUCTION_SETS, gemm_gflops, instruction_sets
 
 POSTS = 2_000
 ROUNDS = 3
 LEAST_OF_SENTENCE_TRANSFORMERS = 1.15
 LEAST_OF_BARE_LOOP = 0.95
+LEAST_OF_ENGLISH = 0.35
+"""Posts a second of the multilingual encoder, which has twice the layers and more tokens, beside the English one."""
 MOST_DIFFERENCE = 1e-5
 # Tokens of a post: of X-Topic's 800 tweets the median is 42, the mean 58, the percentiles 10 and 90 are 16 and 126.
 _LOG_TOKENS, _LOG_TOKENS_SPREAD = 3.76, 0.78
@@ -81,16 +77,13 @@ def real_length_posts(count: int, model: MiniLmModel) -> list[str]:
 class BareLoop:
     """onnxruntime alone, with sorted, tokenised and padded batches."""
 
-    model: MiniLmModel
+    model: LocalModel
     batches: Sequence[dict[str, NDArray[np.int32]]]
 
     @classmethod
-    def of(cls, model: MiniLmModel, texts: Sequence[str]) -> "BareLoop":
+    def of(cls, model: LocalModel, texts: Sequence[str]) -> "BareLoop":
         """Prepare the batches."""
-        ids = model.tokenizer.token_ids(texts)
-        lengths = np.array([len(found) for found in ids], dtype=np.int32)
-        batches = length_batches(lengths, DEFAULT_BATCH_TOKENS)
-        return cls(model, [padded_batch([ids[index] for index in indices]) for indices in batches])
+        return cls(model, [inputs for _, inputs in model.batches(texts, model.passage_prefix)])
 
     def seconds(self) -> float:
         """Embed everything once."""
@@ -103,8 +96,9 @@ class BareLoop:
     def floating_point_operations(self) -> float:
         """Return the operations of matrix products for the texts' tokens, without padding."""
         lengths = np.concatenate([batch["lengths"] for batch in self.batches]).astype(np.float64)
-        dense = 2 * (4 * HIDDEN * HIDDEN + 2 * HIDDEN * 4 * HIDDEN)
-        return float(LAYERS * (dense * lengths + 4 * HIDDEN * lengths**2).sum())
+        layers, hidden = self.model.architecture.layers, self.model.architecture.hidden
+        dense = 2 * (4 * hidden * hidden + 2 * hidden * 4 * hidden)
+        return float(layers * (dense * lengths + 4 * hidden * lengths**2).sum())
 
 
 class Stage:
@@ -163,79 +157,46 @@ def _chunk_rows(texts: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([CHUNKS.empty(), made], how="diagonal_relaxed")
 
 
-class Peer:
-    """sentence-transformers in a process with its own threads."""
-
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
-        self._process = process
-
-    def seconds(self) -> float:
-        """Embed everything once."""
-        _stream(self._process.stdin).write("embed\n")
-        _stream(self._process.stdin).flush()
-        return float(self._answer())
-
-    def ask(self, texts: Sequence[str], threads: int, max_tokens: int) -> None:
-        """Send the texts; return when the model is warm."""
-        asked = {"texts": texts, "folder": str(weights_folder()), "threads": threads, "max_tokens": max_tokens}
-        _stream(self._process.stdin).write(f"{json.dumps(asked)}\n")
-        _stream(self._process.stdin).flush()
-        self._answer()
-
-    def _answer(self) -> str:
-        line = _stream(self._process.stdout).readline()
-        if not line:
-            raise RuntimeError("sentence-transformers ended before it answered; see its messages above.")
-        return str(json.loads(line))
-
-
-def _stream(found: IO[str] | None) -> IO[str]:
-    if found is None:
-        raise RuntimeError("The peer has no pipe.")
-    return found
-
-
-@contextmanager
-def sentence_transformers(texts: Sequence[str], threads: int, max_tokens: int, vectors: Path) -> Iterator[Peer]:
-    """Yield the ready peer; afterwards ``vectors`` (.npy) has its vectors, (texts, dimension)."""
-    program = Path(__file__).with_name("sentence_transformers_peer.py")
-    quiet = {"TQDM_DISABLE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
-    offline = {**os.environ, **quiet, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "true"}
-    command = [sys.executable, "-P", str(program), str(vectors)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=offline) as process:
-        try:
-            peer = Peer(process)
-            peer.ask(texts, threads, max_tokens)
-            yield peer
-        except BaseException:
-            process.kill()
-            raise
-
-
 def measure(home: Path, console: Console) -> BenchResult:
-    """Embed 2,000 posts with each in turn, three times. Raises UnlikeVectorsError."""
-    embedder = EmbedderResource()
-    model = MiniLmModel(weights_folder(), available_cores())
-    texts = real_length_posts(POSTS, model)
+    """Embed 2,000 posts with each in turn, three times, for each encoder. Raises UnlikeVectorsError."""
+    texts = real_length_posts(POSTS, MiniLmModel(available_cores()))
+    figures: dict[str, float] = {}
+    targets: dict[str, Target] = {}
+    for encoder in ENCODERS:
+        found = measure_encoder(encoder, texts, home, console)
+        figures |= {f"{encoder}_{name}": value for name, value in found.figures.items()}
+        targets |= {f"{encoder}_{name}": target for name, target in found.targets.items()}
+    ratio = figures["multilingual_stage_posts_per_second"] / figures["english_stage_posts_per_second"]
+    figures["multilingual_against_english"] = round(ratio, 3)
+    targets["multilingual_against_english"] = Target(LEAST_OF_ENGLISH, round(ratio, 3), ratio >= LEAST_OF_ENGLISH)
+    sets = instruction_sets()
+    figures |= {name: float(name in sets) for name in INSTRUCTION_SETS}
+    return BenchResult("embed", figures, targets)
+
+
+def measure_encoder(encoder: str, texts: Sequence[str], home: Path, console: Console) -> BenchResult:
+    """Embed texts with the stage, the bare loop and sentence-transformers in turn, three times."""
+    embedder = EmbedderResource(encoder=encoder)
+    model = embedder.model()
+    if not isinstance(model, LocalModel):
+        raise TypeError(f"{model.name} is no local encoder.")
     bare, stage = BareLoop.of(model, texts), Stage(home, texts)
     Stage(home, texts[:64]).run(embedder)  # opens the model
     rounds: dict[str, list[float]] = {"stage": [], "bare_loop": [], "sentence_transformers": [], "gemm": []}
     with tempfile.TemporaryDirectory(prefix="cippus-") as folder:
         theirs = Path(folder) / "vectors.npy"
-        there = find_spec("sentence_transformers") is not None
-        peers = sentence_transformers(texts, available_cores(), model.max_tokens, theirs) if there else nullcontext()
-        with peers as peer:
+        with sentence_transformers(encoder, texts, Path(folder)) as peer:
             for number in range(1, ROUNDS + 1):
-                console.print(f"round {number} of {ROUNDS}: {POSTS:,} posts each", highlight=False)
+                console.print(f"{encoder}, round {number} of {ROUNDS}: {len(texts):,} posts each", highlight=False)
                 rounds["bare_loop"].append(bare.seconds())
                 seconds, ours = stage.run(embedder)
                 rounds["stage"].append(seconds)
                 if peer is not None:
                     rounds["sentence_transformers"].append(peer.seconds())
                 rounds["gemm"].append(gemm_gflops(available_cores()))
-        if there:
+        if theirs.exists():
             require_alike(texts, ours, np.load(theirs))
-    return _result(rounds, bare.floating_point_operations)
+    return _result(rounds, bare.floating_point_operations, len(texts))
 
 
 def require_alike(texts: Sequence[str], ours: dict[str, NDArray[np.float32]], theirs: NDArray[np.float32]) -> None:
@@ -247,13 +208,13 @@ def require_alike(texts: Sequence[str], ours: dict[str, NDArray[np.float32]], th
         raise UnlikeVectorsError(message)
 
 
-def _result(rounds: dict[str, list[float]], operations: float) -> BenchResult:
+def _result(rounds: dict[str, list[float]], operations: float, posts: int) -> BenchResult:
     """Return medians of posts and GFLOP/s; ratios are computed per round before their median."""
     figures: dict[str, float] = {}
     for name in ("stage", "bare_loop", "sentence_transformers"):
         if rounds[name]:
             seconds = statistics.median(rounds[name])
-            figures |= {f"{name}_posts_per_second": POSTS / seconds, f"{name}_gflops": operations / seconds / 1e9}
+            figures |= {f"{name}_posts_per_second": posts / seconds, f"{name}_gflops": operations / seconds / 1e9}
     figures["gemm_peak_gflops"] = max(rounds["gemm"])
     figures["stage_share_of_gemm_peak"] = figures["stage_gflops"] / figures["gemm_peak_gflops"]
     ratios = {

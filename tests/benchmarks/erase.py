@@ -21,7 +21,6 @@ from assets.transforms.source.schema import ACCOUNTS, LABELS_SCHEMA, POSTS, TEST
 from pipelines.samples.creators import generate
 from resources.cpu import available_cores
 from resources.models.embedder import MiniLmModel
-from resources.models.model_files import weights_folder
 from tests.benchmarks import BenchResult, Target
 from tests.benchmarks.embed import real_length_posts
 from tests.benchmarks.index_change import EmbeddedLineage
@@ -35,7 +34,7 @@ _THEN = datetime(2024, 5, 1, tzinfo=UTC)
 
 def measure(_home: Path, console: Console) -> BenchResult:
     """Load, run, edit, run and erase, in a home folder of the bench."""
-    texts = real_length_posts(POSTS_OF_ACCOUNT + EDITED, MiniLmModel(weights_folder(), available_cores()))
+    texts = real_length_posts(POSTS_OF_ACCOUNT + EDITED, MiniLmModel(available_cores()))
     return measure_erasure(console, OTHERS, texts)
 
 

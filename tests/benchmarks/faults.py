@@ -11,7 +11,7 @@ from dagster import DagsterInstance
 from rich.console import Console
 from rich.table import Table
 
-from assets.labels import LANDING
+from assets.labels.votes import LANDING
 from pipelines.local import stack as embedded
 from pipelines.samples.creators import generate
 from pipelines.samples.load import load_folder

@@ -1,12 +1,26 @@
 """Measure the machine's peak GFLOP/s with one large matrix product."""
 
+import platform
 import time
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
 from onnx import TensorProto, helper
 
 _GEMM_SIZE = 2_048
+INSTRUCTION_SETS = ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "avx_vnni")
+"""Those that the speed of matrix products depends on, by Linux's names."""
+
+
+def instruction_sets() -> set[str]:
+    """Return which of INSTRUCTION_SETS the processor has; none where the system does not list them."""
+    listed = Path("/proc/cpuinfo")
+    if platform.system() != "Linux" or not listed.exists():
+        return set()
+    lines = listed.read_text(encoding="utf-8").splitlines()
+    flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    return set(flags.split()) & set(INSTRUCTION_SETS)
 
 
 def gemm_gflops(threads: int) -> float:

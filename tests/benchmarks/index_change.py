@@ -22,7 +22,6 @@ from resources.cpu import available_cores
 from resources.delta.table import LakeResource
 from resources.local_stack import EmbeddedStack
 from resources.models.embedder import MiniLmModel
-from resources.models.model_files import weights_folder
 from resources.s3.client import S3Resource
 from tests.benchmarks import Target
 from tests.benchmarks.embed import real_length_posts
@@ -72,7 +71,7 @@ def write_posts(folder: Path, texts: list[str]) -> None:
 
 def measure_change(console: Console, posts: int) -> Change:
     """Run the lineage, change the texts of 0.1 % of the posts in the database, and run it again."""
-    model = MiniLmModel(weights_folder(), available_cores())
+    model = MiniLmModel(available_cores())
     changed = max(1, round(posts * CHANGED_PART))
     texts = real_length_posts(posts + changed, model)
     with tempfile.TemporaryDirectory(prefix="cippus-") as folder:

@@ -20,12 +20,13 @@ def main() -> None:
     torch.set_num_threads(asked["threads"])
     model = SentenceTransformer(asked["folder"], device="cpu", local_files_only=True)
     model.max_seq_length = asked["max_tokens"]
-    model.encode(asked["texts"][:64])  # as the others, it is warm before it is measured
+    prompt = asked.get("prompt")
+    model.encode(asked["texts"][:64], prompt=prompt)  # as the others, it is warm before it is measured
     _answer("ready")
     vectors = np.empty(0)
     for _ in sys.stdin:
         started = time.perf_counter()
-        vectors = model.encode(asked["texts"], normalize_embeddings=True, show_progress_bar=False)
+        vectors = model.encode(asked["texts"], prompt=prompt, normalize_embeddings=True, show_progress_bar=False)
         _answer(time.perf_counter() - started)
     np.save(sys.argv[1], vectors)
 

@@ -11,9 +11,8 @@ from rich.console import Console
 from assets.transforms.text.corpus import content_hash
 from resources.local_stack import EmbeddedStack
 from resources.models.embedder import MiniLmModel
-from resources.models.model_files import weights_folder
 from resources.s3.client import S3Resource
-from tests.benchmarks import embed, gemm
+from tests.benchmarks import embed, embed_peer, gemm
 
 # Dagster 1.13.27 calls its own deprecated property for nested resources.
 DAGSTERS_OWN_DEPRECATION = pytest.mark.filterwarnings(
@@ -23,7 +22,7 @@ DAGSTERS_OWN_DEPRECATION = pytest.mark.filterwarnings(
 
 @pytest.fixture(scope="module")
 def model() -> MiniLmModel:
-    return MiniLmModel(weights_folder(), threads=1)
+    return MiniLmModel(threads=1)
 
 
 @pytest.fixture
@@ -62,13 +61,19 @@ def test_operations_are_those_of_the_graph(model: MiniLmModel) -> None:
 
 @DAGSTERS_OWN_DEPRECATION
 def test_a_missing_peer_is_a_target_unmet(bench_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embed, "find_spec", lambda _: None)
+    monkeypatch.setattr(embed_peer, "find_spec", lambda _: None)
     result = embed.measure(bench_home, Console(file=io.StringIO()))
-    peer = result.targets["stage_against_sentence_transformers"]
-    assert (peer.target, peer.got, peer.met) == (1.15, 0.0, False)
-    assert result.targets["stage_against_bare_loop"].got == result.figures["stage_against_bare_loop"] > 0
-    assert result.figures.keys() > {"stage_posts_per_second", "stage_gflops", "bare_loop_gflops", "gemm_peak_gflops"}
-    assert "sentence_transformers_posts_per_second" not in result.figures
+    for encoder in ("english", "multilingual"):
+        peer = result.targets[f"{encoder}_stage_against_sentence_transformers"]
+        assert (peer.target, peer.got, peer.met) == (1.15, 0.0, False)
+        bare = f"{encoder}_stage_against_bare_loop"
+        assert result.targets[bare].got == result.figures[bare] > 0
+        measured = {"stage_posts_per_second", "stage_gflops", "bare_loop_gflops", "gemm_peak_gflops"}
+        assert result.figures.keys() > {f"{encoder}_{name}" for name in measured}
+        assert f"{encoder}_sentence_transformers_posts_per_second" not in result.figures
+    ratio = result.figures["multilingual_stage_posts_per_second"] / result.figures["english_stage_posts_per_second"]
+    assert result.targets["multilingual_against_english"].got == pytest.approx(ratio, abs=1e-3)
+    assert {name for name in gemm.INSTRUCTION_SETS if result.figures[name]} == gemm.instruction_sets()
     assert bench_buckets(bench_home) == []
 
 
@@ -76,8 +81,9 @@ def test_a_missing_peer_is_a_target_unmet(bench_home: Path, monkeypatch: pytest.
 @DAGSTERS_OWN_DEPRECATION
 def test_the_peer_embeds_the_same_vectors(bench_home: Path) -> None:
     result = embed.measure(bench_home, Console(file=io.StringIO()))
-    assert result.figures["sentence_transformers_posts_per_second"] > 0
-    assert result.figures["stage_against_sentence_transformers"] > 0
+    for encoder in ("english", "multilingual"):
+        assert result.figures[f"{encoder}_sentence_transformers_posts_per_second"] > 0
+        assert result.figures[f"{encoder}_stage_against_sentence_transformers"] > 0
 
 
 def test_other_vectors_are_refused() -> None:

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from assets.audience import LANDING as AUDIENCE_LANDING
 from assets.framework.reporting import s3_metadata
-from assets.labels import LANDING
+from assets.labels.votes import LANDING
 from assets.raw.windows import RawConfig
 from assets.stages import TABLES
 from assets.transforms.search.attributes import AboutAccount

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from resources.llm.embedder import EmbedderResource
 from resources.models.embedder import MiniLmModel
+from resources.models.minilm import MAX_POSITIONS
 from resources.models.tokenizer import WordPieceTokenizer
 
 _TOKEN = re.compile(r"\w+|[^\w\s]")
@@ -22,7 +23,7 @@ _TOKEN = re.compile(r"\w+|[^\w\s]")
 
 class FakeTokenizer(WordPieceTokenizer):
     def __init__(self) -> None:
-        self.max_tokens = MiniLmModel.max_tokens
+        self.max_tokens = MAX_POSITIONS
 
     def token_counts(self, texts: Sequence[str]) -> list[int]:
         return [len(offsets) for offsets in self.token_offsets(texts)]
@@ -52,6 +53,9 @@ class CountingEmbedder(MiniLmModel):
             indices = longest_first[first : first + self._batch_size]
             self.embedded.update(texts[index] for index in indices)
             yield indices, np.stack([self.vector(texts[index]) for index in indices])
+
+    def _embed_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        return self.embed_all(texts)
 
     def legible(self, texts: Sequence[str]) -> list[str]:
         return list(texts)

@@ -115,7 +115,7 @@ def _parquet(table: pa.Table) -> tuple[bytes, ...]:
 
 _ITEMS = [f"item {n % 70}" for n in range(500)]
 _LABELS = pa.table(
-    [["post", "account"] * 250, _ITEMS, ["food"] * 500, [True, None] * 250, [None] * 500], schema=LABELS_SCHEMA
+    [["post", "account"] * 250, _ITEMS, ["food"] * 500, [True, None] * 250, *[[None] * 500] * 3], schema=LABELS_SCHEMA
 )  # fmt: skip
 _POST = {"post_id": "p", "account_id": "a", "network": "x", "text": "text " * 9, "hashtags": ["a", None],
          "posted_at": THEN, "updated_at": THEN, "likes": 7}  # fmt: skip
@@ -163,7 +163,7 @@ def _quarantine(body: bytes, _folder: Path) -> None:
 
 
 FORMATS: Mapping[str, Format] = {
-    "labels": Format(_parquet(_LABELS), lambda body, _: list(read(label_rows, body, limits=LIMITS))),
+    "labels": Format(_parquet(_LABELS), lambda body, _: list(read(label_rows, "l.parquet", body, limits=LIMITS))),
     "audience": Format(
         tuple(_REPORT.encode(encoding) for encoding in ("utf-8", "utf-8-sig", "utf-16", "cp1252")),
         lambda body, _: list(read(report, "r.csv", body, load_audience_columns(), limits=LIMITS)),

@@ -141,12 +141,12 @@ def without_the_account(stack: EmbeddedStack, folder: Path) -> Snapshot:
 
 
 def snapshot(world: World) -> Snapshot:
-    """Return all rows, points and names of exported files, without the update times of source rows and what is of them.
+    """Return all rows, points and names of exported files, without update times, what is of them, and entity tags.
 
     Marts count days from these times: windows, recorded days, days of findings.
     """
     found = world.snapshot()
-    tables = {name: rows.drop("updated_at", strict=False) for name, rows in found.tables.items()}
+    tables = {name: rows.drop("updated_at", "source_etag", strict=False) for name, rows in found.tables.items()}
     for name, rows in tables.items():
         if name.startswith("mart/"):
             timed = [column for column in rows.columns if column in ("as_of", "posts_per_week") or "0d" in column]

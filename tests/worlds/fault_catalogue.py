@@ -9,7 +9,8 @@ from assets.audience import DEMOGRAPHICS, REPORTS
 from assets.audience import LANDING as AUDIENCE_LANDING
 from assets.corpus import CHUNKS, DECISION_COUNTS, DECISIONS, TERMS
 from assets.embeddings import VECTORS
-from assets.labels import GOLD
+from assets.labels.gold import GOLD
+from assets.labels.votes import LANDING, VOTES
 from assets.lake import LAKE_TABLES
 from assets.marts.content import POSTS_BY_DAY, TESTIMONIALS, VERTICAL_COVERAGE
 from assets.marts.creators import CREATORS
@@ -17,7 +18,10 @@ from assets.quarantine import QUARANTINE
 from assets.search.retrieval_quality import QUALITY
 from assets.stages import TABLES
 from assets.summaries import SUMMARIES
-from assets.verticals import SCORES, TAGS, THRESHOLDS
+from assets.verticals.scores import SCORES
+from assets.verticals.taggers import HELD_OUT, TAGGERS
+from assets.verticals.tags import TAGS
+from assets.verticals.thresholds import THRESHOLDS
 from tests.worlds import faults as f
 from tests.worlds import more_faults as m
 from tests.worlds.faults import Fault, added, changed, lost
@@ -205,6 +209,17 @@ def _verticals() -> Iterator[FaultRow]:
         partition_dropped=m.partition_dropped(SCORES),
     )
     yield from _rows(
+        "vertical/taggers:taggers_usable",
+        zero_shot_lost=changed(TAGGERS, "method", "'other'"),
+        parameters_cut=changed(TAGGERS, "parameters", "CAST('PK' AS BYTEA)"),
+    )
+    yield from _rows(
+        "vertical/held_out:held_out_are_labels",
+        label_turned=changed(HELD_OUT, "is_member", "NOT is_member"),
+        row_repeated=added(HELD_OUT),
+        probability_impossible=changed(HELD_OUT, "probability", "CAST(2 AS DOUBLE)"),
+    )
+    yield from _rows(
         "vertical/thresholds:every_vertical_has_threshold",
         threshold_lost=lost(THRESHOLDS),
         threshold_repeated=added(THRESHOLDS),
@@ -241,6 +256,19 @@ def _dropped() -> Iterator[FaultRow]:
         judgement_null=changed(GOLD, "is_member", "NULL"),
     )
     yield from _rows(
+        "label/gold:judgements_match_votes",
+        label_lost=lost(GOLD),
+        label_turned=changed(GOLD, "is_member", "NOT is_member"),
+        vote_lost=lost(VOTES),
+    )
+    yield from _rows(
+        "label/votes:files_taken_once",
+        row_repeated=added(VOTES),
+        row_of_no_file=added(VOTES, source_file="landing/labels/foreign.csv"),
+        record_lost=f.object_lost("ledger/label/votes/taken/"),
+        file_gone=f.object_lost(LANDING),
+    )
+    yield from _rows(
         "audience/reports:files_taken_once",
         row_repeated=added(REPORTS),
         row_of_no_file=added(REPORTS, source_file="landing/audience/foreign.csv"),
@@ -264,7 +292,7 @@ def _dropped() -> Iterator[FaultRow]:
     )
     yield from _rows(
         "quarantine/rows:dropped_files_taken",
-        file_of_another_kind=f.object_dropped("landing/labels/more.csv"),
+        file_of_another_kind=f.object_dropped("landing/labels/more.xlsx"),
         file_in_no_folder=f.object_dropped("landing/lables/labels.parquet"),
     )
 

@@ -32,7 +32,8 @@ from assets.audience import LANDING as AUDIENCE_LANDING
 from assets.corpus import CHUNKS, DECISION_COUNTS, DECISIONS, TERMS
 from assets.embeddings import VECTORS
 from assets.framework.reporting import run_totals
-from assets.labels import GOLD, LANDING
+from assets.labels.gold import GOLD
+from assets.labels.votes import LANDING
 from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS, LAKE_TESTIMONIALS
 from assets.marts.content import CONTENT_BY_BUCKET
 from assets.marts.tables import MARTS
@@ -41,7 +42,10 @@ from assets.search.query import Searcher
 from assets.summaries import SUMMARIES
 from assets.transforms.search.ranking import RankedAccount
 from assets.transforms.source.schema import SOURCE_TABLES, account_bucket
-from assets.verticals import SCORES, TAGS, THRESHOLDS
+from assets.verticals.scores import SCORES
+from assets.verticals.taggers import HELD_OUT, TAGGERS
+from assets.verticals.tags import TAGS
+from assets.verticals.thresholds import THRESHOLDS
 from pipelines.definitions import defs
 from pipelines.jobs.asset_jobs import JOBS
 from resources.catalogues import load_verticals
@@ -74,6 +78,8 @@ TABLES = (
     TERMS,
     VECTORS,
     GOLD,
+    TAGGERS,
+    HELD_OUT,
     REPORTS,
     DEMOGRAPHICS,
     SCORES,

@@ -20,7 +20,7 @@ from assets.search.query import Searcher
 from assets.transforms.search.attributes import attributes
 from assets.transforms.search.points import desired_points, payloads
 from assets.transforms.text import corpus
-from assets.verticals import TAGS
+from assets.verticals.tags import TAGS
 from resources.delta.table import Contents, LakeResource, TableSpec
 from resources.s3.client import S3Resource
 from resources.vectors.bm25 import SparseEncoder

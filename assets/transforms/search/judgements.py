@@ -2,7 +2,8 @@
 
 import polars as pl
 
-from assets.transforms.verticals import ACCOUNT, MIN_PER_CLASS, POST
+from assets.transforms.verticals.scoring import ACCOUNT, POST
+from assets.transforms.verticals.taggers.calibration import MIN_PER_CLASS
 
 
 def judged_accounts(gold: pl.DataFrame, posts: pl.DataFrame) -> dict[str, dict[str, int]]:
@@ -13,6 +14,7 @@ def judged_accounts(gold: pl.DataFrame, posts: pl.DataFrame) -> dict[str, dict[s
     """
     of_posts = (
         gold.filter(pl.col("item_kind") == POST)
+        .select("vertical", "item_id", "is_member")
         .join(posts, left_on="item_id", right_on="post_id")
         .group_by("vertical", "account_id")
         .agg(by_post=pl.col("is_member").any())

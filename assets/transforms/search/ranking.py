@@ -1,7 +1,7 @@
 """Fuse two candidate lists and rank accounts with their evidence."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import islice, pairwise
 from typing import Any, NamedTuple, Protocol
@@ -12,22 +12,18 @@ from numpy.typing import NDArray
 from assets.transforms.search.attributes import AboutAccount
 from assets.transforms.search.names import NameMatch
 
-RANKING = "rrf-5-400-posts-2"  # names the rule below in fingerprints of tables that depend on it
-# 1 / (k + rank), ranks from 1: Cormack, Clarke, Büttcher 2009, who took 60. nDCG@10 with 60, 20, 10, 5, 2 was .444,
-# .450, .455, .462, .457 on tweets by vertical, .763, .780, .787, .794, .797 on videos by their title, and .627, .611,
-# .609, .621, .614 on videos by vertical (39 queries only): a small k trusts the best of either list more.
+RANKING = "rrf-5-400-posts-2-trust-1"  # names the rule below in fingerprints of tables that depend on it
+# 1 / (k + rank), ranks from 1 (Cormack, Clarke, Büttcher 2009, who took 60): a small k trusts the best of either list
+# more. docs/design.md has the measurements.
 RRF_K = 5
-# The depth of both searches. Fixed, and independent of the number of accounts to return, so that the best k accounts
-# are the first k of the best k + 1.
+# The depth of both searches. Fixed, so that the best k accounts are the first k of the best k + 1.
 CANDIDATES = 400
 # Fetched from every shard, so that the cut is made here: an engine cuts by scores with its own rounding.
 FETCHED = CANDIDATES + 50
 SCORE_DECIMALS = 5  # equal texts embedded in other batches differ by 1e-6; scores that round to the same are tied
 # Engines add in different orders and differ by 1e-6. Closer scores could change places, or round apart.
 NEAR_TIE = 2e-5
-# The weight of words in a name or bio beside those of a post: they say what an account is about, not what it posts. A
-# name that is nearly the query counts like a post.
-WORDS_OF_NAME_WEIGHT = 0.5
+WORDS_OF_NAME_WEIGHT = 0.5  # they say what an account is about, not what it posts; a name that is the query counts 1
 # Weights of an account's best, second and third post. On 650 YouTube titles precision@10 of the accounts' vertical was
 # .260 with a factor of 0.1 from post to post (0: .258; 0.25: .258; 0.5: .243; 1: .209).
 POST_WEIGHTS = (1.0, 0.1, 0.01)
@@ -59,25 +55,28 @@ class Retriever(StrEnum):
 
 @dataclass(frozen=True)
 class Candidates:
-    """Candidates of all shards, in any order: by cosine, by BM25, and our own cosines of near ties."""
+    """Candidates of all shards in any order, cosines of near ties, weight of the list by cosine, ``fit`` of both."""
 
     dense: Sequence[Candidate]
     bm25: Sequence[Candidate]
     cosines: Mapping[str, float] = field(default_factory=dict)
+    dense_weight: float = 1.0
+    fit: float = 0.0
 
     def of(self, retriever: Retriever) -> "Candidates":
         """Return the candidates that a retriever uses."""
-        dense = [] if retriever is Retriever.BM25 else self.dense
-        return Candidates(dense, [] if retriever is Retriever.DENSE else self.bm25, self.cosines)
+        if retriever is Retriever.HYBRID:
+            return self
+        return Candidates(self.dense, [], self.cosines) if retriever is Retriever.DENSE else Candidates([], self.bm25)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Fused:
-    """A fused score, ``dense_part + bm25_part``, and the score and rank (from 1) in each list.
+class FusedChunk(NamedTuple):
+    """A chunk with its fused score, ``dense_part + bm25_part``, and its score and rank (from 1) in each list.
 
     If a list lacks the chunk, its score and rank there are None, and its part is 0.
     """
 
+    candidate: Candidate
     score: float
     dense_part: float
     dense_score: float | None
@@ -87,20 +86,23 @@ class _Fused:
     bm25_rank: int | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class FusedChunk(_Fused):
-    """A chunk with its fused score."""
-
-    candidate: Candidate
+_SCORES = ("score", "dense_part", "dense_score", "dense_rank", "bm25_part", "bm25_score", "bm25_rank")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evidence(_Fused):
-    """One post of an account, represented by its best chunk, and the reason that it was found.
+class Evidence:
+    """One post of an account, represented by its best chunk, with the scores and ranks of that chunk.
 
     ``weight`` is its weight in the account's score. A search adds ``relevance``, which is 0 to 1, and ``media_url``.
     """
 
+    score: float
+    dense_part: float
+    dense_score: float | None
+    dense_rank: int | None
+    bm25_part: float
+    bm25_score: float | None
+    bm25_rank: int | None
     post_id: str
     chunk_no: int | None
     weight: float
@@ -159,7 +161,7 @@ def cosines(query: NDArray[np.float32], vectors: Mapping[str, NDArray[np.float32
 
 
 def fuse(found: Candidates, k: int = RRF_K, skip: int = 0) -> list[FusedChunk]:
-    """Fuse by reciprocal rank, Σ 1 / (k + rank) over the lists that have the chunk; return in order (-score, id).
+    """Fuse by reciprocal rank, Σ weight / (k + rank) over the lists that have the chunk; return in order (-score, id).
 
     Takes CANDIDATES of each list, after those at its first ``skip`` ranks. Ranks follow (-score, id), whatever order
     the lists have. Leaves out BM25 scores of 0 or less, which share no term with the query, and foreign points without
@@ -171,18 +173,18 @@ def fuse(found: Candidates, k: int = RRF_K, skip: int = 0) -> list[FusedChunk]:
     for id_ in in_dense.keys() | in_bm25.keys():
         dense_rank, dense_score, _ = in_dense.get(id_, (None, None, None))
         bm25_rank, bm25_score, _ = in_bm25.get(id_, (None, None, None))
-        dense_part = 1 / (k + dense_rank) if dense_rank else 0.0
+        dense_part = found.dense_weight / (k + dense_rank) if dense_rank else 0.0
         bm25_part = 1 / (k + bm25_rank) if bm25_rank else 0.0
         fused.append(
             FusedChunk(
-                candidate=(in_dense.get(id_) or in_bm25[id_])[2],
-                score=dense_part + bm25_part,
-                dense_part=dense_part,
-                dense_score=dense_score,
-                dense_rank=dense_rank,
-                bm25_part=bm25_part,
-                bm25_score=bm25_score,
-                bm25_rank=bm25_rank,
+                (in_dense.get(id_) or in_bm25[id_])[2],
+                dense_part + bm25_part,
+                dense_part,
+                dense_score,
+                dense_rank,
+                bm25_part,
+                bm25_score,
+                bm25_rank,
             )
         )
     return sorted(fused, key=lambda chunk: (-chunk.score, chunk.candidate.id))
@@ -271,7 +273,8 @@ def _name_weight(match: NameMatch) -> float:
 
 
 def _is_of_a_post(candidate: Candidate) -> bool:
-    return all(isinstance(candidate.payload.get(name), str) for name in ("account_id", "post_id"))
+    payload = candidate.payload
+    return isinstance(payload.get("account_id"), str) and isinstance(payload.get("post_id"), str)
 
 
 def _ranked(
@@ -293,5 +296,5 @@ def _evidence(chunk: FusedChunk, number: int) -> Evidence:
         text=text if isinstance(text, str) else "",
         posted_at=posted_at if isinstance(posted_at, str) else None,
         language=language if isinstance(language, str) else None,
-        **{field.name: getattr(chunk, field.name) for field in fields(_Fused)},
+        **{name: getattr(chunk, name) for name in _SCORES},
     )

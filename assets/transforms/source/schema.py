@@ -157,7 +157,16 @@ TESTIMONIALS = SourceTable(
 )
 SOURCE_TABLES = {table.name: table for table in (ACCOUNTS, POSTS, TESTIMONIALS)}
 
-LABELS_SCHEMA = _schema(item_kind=_text, item_id=_text, vertical=_text, is_member=pa.bool_(), annotator=_text)
+LABELS_SCHEMA = _schema(
+    item_kind=_text,
+    item_id=_text,
+    vertical=_text,
+    is_member=pa.bool_(),
+    annotator=_text,
+    labelled_at=TIMESTAMP,
+    is_review=pa.bool_(),
+)
+OPTIONAL_LABEL_COLUMNS = frozenset({"annotator", "labelled_at", "is_review"})
 
 
 def account_bucket(owner: str, bucket_count: int) -> int:

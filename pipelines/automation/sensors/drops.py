@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from dagster import RunRequest, SensorDefinition, SensorEvaluationContext, SensorResult, SkipReason, sensor
 
-from assets import audience, labels
+from assets import audience
+from assets.labels import votes as labels
 from assets.quarantine import QUARANTINE, collecting
 from assets.transforms.source.arrivals import Sweep, request_key
 from pipelines.automation.sensors.reachability import skipped_while_unreachable
@@ -59,7 +60,7 @@ def _skip(sweep: Sweep, reason: str) -> SensorResult:
     return SensorResult(skip_reason=SkipReason(reason), cursor=sweep.written())
 
 
-LABELS = Landing(labels.LANDING, labels.is_label_file, labels.label_rule, labels.GOLD.name)
+LABELS = Landing(labels.LANDING, labels.is_label_file, labels.label_rule, labels.VOTES.name)
 REPORTS = Landing(audience.LANDING, audience.is_report, audience.report_rule, audience.REPORTS.name)
 
 label_drops = _sensor(

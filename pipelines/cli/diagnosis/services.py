@@ -5,8 +5,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from pipelines.cli.diagnosis.registry import Finding, Parts, Status, diagnosis
-from resources.models.embedder import MiniLmModel
-from resources.models.model_files import weights_folder
+from resources.llm.embedder import ENCODERS
 from resources.vectors.resource import QdrantResource
 
 _FIX = "Start Qdrant, and correct QDRANT_URL, CIPPUS_QDRANT_NODES and QDRANT_API_KEY."
@@ -51,8 +50,7 @@ def generations(parts: Parts) -> Iterator[Finding]:
     if serving is None:
         yield Finding.warning("No collection is served.", "Run the lineage: cippus run.")
         return
-    embedder = parts.made.embedder
-    model = embedder.endpoint_model if embedder.endpoint_url else MiniLmModel.name
+    model = parts.made.embedder.model_name
     if serving.index_config.model == model:
         yield Finding.ok(f"{serving.name} is served, and aliases may be changed.")
     else:
@@ -71,5 +69,5 @@ def encoder(parts: Parts) -> Iterator[Finding]:
         embedder.model().embed_all(["cippus"])
         yield Finding.ok(f"The embeddings endpoint answers for {embedder.endpoint_model}.")
     else:
-        weights_folder()
-        yield Finding.ok(f"The files of the local encoder {MiniLmModel.name} are there.")
+        ENCODERS[embedder.encoder].files.installed()
+        yield Finding.ok(f"The files of the local encoder {embedder.model_name} are there.")

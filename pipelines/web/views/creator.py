@@ -11,7 +11,7 @@ from assets.lake import LAKE_POSTS
 from assets.marts.creators import CREATORS
 from assets.summaries import SUMMARIES
 from assets.transforms.source.schema import account_bucket
-from assets.verticals import TAGS
+from assets.verticals.tags import TAGS
 from pipelines.web.charts import bar_chart
 from pipelines.web.pages import render
 from pipelines.web.site import Site

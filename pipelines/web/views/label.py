@@ -7,7 +7,7 @@ import polars as pl
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from assets.transforms.labelling import annotator_name
+from assets.transforms.labels.page import annotator_name
 from assets.transforms.search.codes import language_code
 from pipelines.web.pages import render
 from pipelines.web.site import Site

@@ -14,7 +14,7 @@ from deltalake import DeltaTable
 from assets.embeddings import VECTORS
 from assets.erasure.erase import UnknownAccountError, erase, look
 from assets.erasure.receipt import Receipt
-from assets.labels import GOLD
+from assets.labels.gold import GOLD
 from assets.quarantine import QUARANTINE
 from assets.transforms.text.corpus import content_hash
 from resources.delta.purge import LOG
@@ -109,6 +109,7 @@ def test_the_receipt_says_what_went_where(erased: Erased) -> None:
         "corpus/terms": removed["corpus/terms"]["rows"],
         "embedding/cippus_text": removed["embedding/cippus_text"]["rows"],
         "label/gold": 2,
+        "label/votes": 2,
         "quarantine/rows": 1,
         "vertical/scores": removed["vertical/scores"]["rows"],
         "vertical/tags": removed["vertical/tags"]["rows"],
@@ -223,7 +224,7 @@ def test_labels_that_come_later_are_left_out(again: World) -> None:
     before = again.tables([GOLD.name, QUARANTINE.name])
     labels = [("account", ERASED, LABELLED, True), ("post", f"{ERASED}/0", LABELLED, True)]
     again.drop_labels("later", [*labels, ("post", "of-nobody", LABELLED, True)])
-    assert again.run_well("label", "quarantine").counts("label/gold")["erased"] == 2
+    assert again.run_well("label", "quarantine").counts("label/votes")["erased"] == 2
     after = again.tables([GOLD.name, QUARANTINE.name])
     assert after[GOLD.name].equals(before[GOLD.name])
     new = after[QUARANTINE.name].join(before[QUARANTINE.name], on=QUARANTINE.key, how="anti", nulls_equal=True)

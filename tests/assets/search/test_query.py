@@ -16,7 +16,7 @@ from dagster import (
 from deltalake import write_deltalake
 
 from assets.corpus import CHUNKS
-from assets.labels import GOLD
+from assets.labels.gold import GOLD
 from assets.search import retrieval_quality
 from assets.search.query import Followers, Searcher, find
 from assets.search.retrieval_quality import QUALITY, summary

@@ -11,8 +11,9 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, HTTPClientError
 from dagster import AssetsDefinition, DagsterInstance, SkipReason, materialize
 
-from assets import audience, labels
+from assets import audience
 from assets.audience import REPORTS
+from assets.labels import votes
 from assets.quarantine import collecting
 from pipelines.automation.sensors import SENSORS, drops
 from pipelines.automation.sensors.drops import REPORTS as REPORTS_LANDING
@@ -123,11 +124,11 @@ def test_labels_ask_for_a_run_when_they_come_change_and_go(
     sensing = Sensing(label_drops, instance, resources)
     assert sensing.tick() == []
     assert sensing.said == ["All 0 files of landing/labels/ are taken in."]
-    s3.put(f"{labels.LANDING}notes.txt", b"no labels")
+    s3.put(f"{votes.LANDING}notes.txt", b"no labels")
     assert sensing.tick() == []
     keys = []
     for item in ("p", "q", "p", None):
-        key = f"{labels.LANDING}x.parquet"
+        key = f"{votes.LANDING}x.parquet"
         if item is None:
             s3.delete([key])
         else:
@@ -139,7 +140,7 @@ def test_labels_ask_for_a_run_when_they_come_change_and_go(
         assert sensing.tick() == []  # the same tick again
         assert request.tags["dagster/asset_partition_range_start"] == "0"
         keys.append(request.run_key)
-        assert run(labels.gold, resources, instance)["files"] == (item is not None)
+        assert run(votes.votes, resources, instance)["files"] == (item is not None)
         assert sensing.tick() == []
         assert "are taken in" in sensing.said[-1]
     assert len(set(keys)) == 4

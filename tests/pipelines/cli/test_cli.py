@@ -33,8 +33,8 @@ from resources.errors import InputError
 from resources.llm import embedding_endpoint
 from resources.llm.endpoint import RETRY
 from resources.local_stack import EmbeddedStack
-from resources.models import model_files
 from resources.models.embedder import MiniLmModel
+from resources.models.model_files import ModelFiles
 from resources.s3.client import S3Resource
 from resources.s3.governor.process import running
 from resources.settings import bucket_count
@@ -416,7 +416,7 @@ def test_an_endpoint_that_gives_no_vectors_is_one_sentence(
 def test_missing_weights_are_one_sentence(
     demo: tuple[Cippus, str], call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model_files, "WEIGHTS_PACKAGE", "no-such-weights")
+    monkeypatch.setattr(MiniLmModel, "files", ModelFiles("no-such-weights", "model", MiniLmModel.files.sha256))
     monkeypatch.setenv("CIPPUS_EMBEDDER_THREADS", "3")  # a model that this process has not opened yet
     done = call(demo[0].home, "search", "music concert", code=1)
     assert "The embedding model's weights are not installed" in done.stderr

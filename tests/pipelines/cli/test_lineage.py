@@ -18,8 +18,8 @@ from assets.quarantine import QUARANTINE
 from assets.summaries import SUMMARIES
 from assets.transforms.source.schema import POSTS, with_bucket
 from assets.transforms.text.corpus import point_id
-from assets.transforms.verticals import by_vertical
-from assets.verticals import SCORES
+from assets.transforms.verticals.scoring import by_vertical
+from assets.verticals.scores import SCORES
 from resources.catalogues import load_verticals
 from resources.local_stack import EmbeddedStack
 from resources.raw.quarantine import QuarantineResource
@@ -196,10 +196,14 @@ def test_tags_follow_the_edited_texts(changed: Changed) -> None:
     )
     assert before["item_id"].equals(after["item_id"])
     assert all(was != now for was, now in zip(before["scores"].to_list(), after["scores"].to_list(), strict=True))
-    thresholds = {(kind, name): at for kind, name, at, *_ in changed.after.tables["vertical/thresholds"].iter_rows()}
-    every = by_vertical(changed.after.tables["vertical/scores"].lazy(), names).collect().iter_rows(named=True)
-    due = {(row["item_kind"], row["item_id"], row["vertical"]) for row in every
-           if row["score"] >= thresholds[row["item_kind"], row["vertical"]]}  # fmt: skip
+    rows = changed.after.tables["vertical/thresholds"].iter_rows()
+    thresholds = {(kind, name, method): at for kind, name, method, at, *_ in rows}
+    every = by_vertical(changed.after.tables["vertical/scores"].lazy(), names).drop_nulls("score").collect()
+    due = {
+        (row["item_kind"], row["item_id"], row["vertical"])
+        for row in every.iter_rows(named=True)
+        if row["score"] >= thresholds.get((row["item_kind"], row["vertical"], row["method"]), 2)
+    }
     assert {tag[1:3] + tag[4:5] for tag in changed.after.tables["vertical/tags"].iter_rows()} == due != set()
 
 
@@ -333,7 +337,7 @@ def test_new_labels_change_thresholds_and_tags_and_embed_nothing(world: World) -
         "item_kind is neither post nor account",
         "vertical is not in the catalogue",
     ]
-    assert report.counts("label/gold")["quarantined"] == 4
+    assert [report.counts(f"label/{name}")["quarantined"] for name in ("votes", "gold")] == [2, 2]
 
 
 def test_points_that_were_lost_are_restored_without_embedding(world: World) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from assets.dropped_files import label_rows
 from assets.labelling import Labelling, LabelNotKeptError
-from assets.transforms.labelling import annotator_name
+from assets.transforms.labels.page import annotator_name
 from resources.delta.table import LakeResource
 from resources.s3.client import S3Resource
 from tests.fakes.spend_store import MemoryStore, lose_answer
@@ -31,7 +31,10 @@ def shown(text: str) -> str:
 def labels(store: MemoryStore) -> list[tuple[str, str, bool]]:
     """The labels of all files, as the lineage reads them."""
     rows = [
-        row for key in sorted(store.objects) for table in label_rows(store.objects[key]) for row in table.to_pylist()
+        row
+        for key in sorted(store.objects)
+        for table in label_rows(key, store.objects[key])
+        for row in table.to_pylist()
     ]
     assert all(row["reason"] is None and row["item_kind"] == "post" for row in rows)
     return [(row["annotator"], row["item_id"], row["is_member"]) for row in rows]

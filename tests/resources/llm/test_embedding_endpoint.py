@@ -28,8 +28,7 @@ from resources.llm.endpoint import (
     RequestTooLargeError,
     TransientEndpointError,
 )
-from resources.models.minilm_graph import MAX_POSITIONS
-from resources.models.model_files import weights_folder
+from resources.models.embedder import MiniLmModel
 from resources.models.tokenizer import WordPieceTokenizer
 
 KEY = "sk-a-secret-key"
@@ -117,7 +116,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def tokenizer() -> WordPieceTokenizer:
-    return WordPieceTokenizer(weights_folder(), MAX_POSITIONS)
+    return MiniLmModel.open_tokenizer()
 
 
 def model(

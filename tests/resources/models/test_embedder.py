@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from resources.cpu import available_cores
 from resources.llm.embedder import EmbedderResource
-from resources.models import model_files, tokenizer
+from resources.models import tokenizer
+from resources.models.bert_graph import arrange_weights, bert_model
 from resources.models.embedder import EmbeddingModel, MiniLmModel, execution_providers
-from resources.models.minilm_graph import arrange_weights, minilm_model
-from resources.models.model_files import ModelFilesError, weights_folder
+from resources.models.minilm import ARCHITECTURE
+from resources.models.model_files import ModelFiles, ModelFilesError
 from resources.models.tokenizer import length_batches
 from tests.fakes.embedder import CountingEmbedder, counting_embedder
 
@@ -29,7 +30,7 @@ BATCH_TOLERANCE = 1e-6  # measured: 1.2e-7
 
 @pytest.fixture(scope="module")
 def model() -> MiniLmModel:
-    return MiniLmModel(weights_folder(), threads=1)
+    return MiniLmModel(threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,7 @@ def test_vectors_are_those_of_sentence_transformers(
 ) -> None:
     texts, expected = reference
     assert len(texts) == 24
-    assert max(model.tokenizer.token_counts(texts)) > model.max_tokens, (
+    assert max(model.tokenizer.token_counts(texts)) > model.tokenizer.max_tokens, (
         "the reference should hold a text that is cut off"
     )
     vectors = embed_all(model, texts)
@@ -65,7 +66,7 @@ def test_a_vector_does_not_depend_on_its_batch(
     texts, _ = reference
     together = embed_all(model, texts)
     alone = np.concatenate([embed_all(model, [text]) for text in texts])
-    one_padded_batch = MiniLmModel(weights_folder(), threads=1, batch_tokens=256 * len(texts))
+    one_padded_batch = MiniLmModel(threads=1, batch_tokens=256 * len(texts))
     np.testing.assert_allclose(alone, together, rtol=0, atol=BATCH_TOLERANCE)
     np.testing.assert_allclose(embed_all(one_padded_batch, texts), together, rtol=0, atol=BATCH_TOLERANCE)
 
@@ -146,16 +147,15 @@ def test_batches_hold_every_text_once_within_the_budget(
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelFilesError, match=r"model\.safetensors is missing"):
-        MiniLmModel(tmp_path, threads=1)
+        MiniLmModel(threads=1, folder=tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"other weights")
     with pytest.raises(ModelFilesError, match=hashlib.sha256(b"other weights").hexdigest()):
-        MiniLmModel(tmp_path, threads=1)
+        MiniLmModel(threads=1, folder=tmp_path)
 
 
-def test_missing_weights_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model_files, "WEIGHTS_PACKAGE", "a-package-that-is-not-installed")
+def test_missing_weights_say_what_to_install() -> None:
     with pytest.raises(ModelFilesError, match="install a-package-that-is-not-installed"):
-        weights_folder()
+        ModelFiles("a-package-that-is-not-installed", "model", {}).installed()
 
 
 @pytest.mark.parametrize(
@@ -204,8 +204,8 @@ def test_the_graph_holds_no_weights() -> None:
         ]
     }
     with pytest.raises(KeyError, match=r"embeddings\.LayerNorm\.bias"):
-        arrange_weights(checkpoint)
-    assert len(minilm_model({"words": checkpoint["embeddings.word_embeddings.weight"]})) < 30_000
+        arrange_weights(checkpoint, ARCHITECTURE, 256)
+    assert len(bert_model(ARCHITECTURE, {"words": checkpoint["embeddings.word_embeddings.weight"]})) < 30_000
 
 
 def test_neither_the_weights_package_nor_torch_is_imported() -> None:

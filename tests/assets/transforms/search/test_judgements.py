@@ -2,15 +2,15 @@
 
 import polars as pl
 
-from assets.transforms.labels import GOLD_SCHEMA
+from assets.labels.gold import GOLD
 from assets.transforms.search.judgements import judged_accounts
 
 Label = tuple[str, str, bool]
 
 
 def judged(labels: list[Label], posts: dict[str, str]) -> dict[str, dict[str, int]]:
-    rows = [(kind, item, "sports", is_member, 1, 1.0) for kind, item, is_member in labels]
-    gold = pl.DataFrame(rows, schema=GOLD_SCHEMA, orient="row")
+    rows = [(kind, item, "own", "sports", is_member, 1, 1.0, False, "v") for kind, item, is_member in labels]
+    gold = pl.DataFrame(rows, schema=GOLD.polars_schema, orient="row")
     names = dict.fromkeys(("post_id", "account_id"), pl.String)
     held = pl.DataFrame(list(posts.items()), schema=names, orient="row")
     return judged_accounts(gold, held)

@@ -186,7 +186,7 @@ def test_blank_texts_have_no_chunk_and_others_have_one(model: MiniLmModel) -> No
 
 def test_the_models_own_limit_loses_nothing_to_its_truncation(model: MiniLmModel) -> None:
     chunks = chunked(model, "supercalifragilistic journey " * 300, max_tokens=model.max_content_tokens).chunks
-    assert max(model.tokenizer.token_counts([chunk.text for chunk in chunks])) <= model.max_tokens - 2
+    assert max(model.tokenizer.token_counts([chunk.text for chunk in chunks])) <= model.tokenizer.max_tokens - 2
 
 
 def test_too_small_a_limit_is_refused() -> None:

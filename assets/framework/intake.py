@@ -1,0 +1,94 @@
+"""Take dropped files into a table: each version of a file is read once, and its rows go with the file."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+from dagster import AssetExecutionContext
+
+from assets.framework.incremental import RunMetrics, record_intake
+from assets.transforms.source.arrivals import digest, outstanding
+from resources.delta.state import LedgerResource
+from resources.delta.table import Changes, LakeResource, TableSpec, fingerprint
+from resources.s3.client import S3Object, S3Resource
+
+_BATCH_ROWS, _BATCH_FILES = 250_000, 500
+
+
+@dataclass(frozen=True)
+class Intake:
+    """A table of dropped files, which has the columns ``source_file`` and ``source_etag``.
+
+    ``listed``: the files that are there now. ``rule``: the version of the rules that files are read by; with another
+    version every file is read again. ``read`` returns the rows of a file, None if it changed since the listing.
+    ``accept`` gets the rows of a batch of files, and returns those to store.
+    """
+
+    spec: TableSpec
+    listed: Sequence[S3Object]
+    rule: str
+    read: Callable[[S3Object], pl.DataFrame | None]
+    accept: Callable[[pl.DataFrame], pl.DataFrame] = lambda rows: rows
+
+
+def take_in(
+    context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource, intake: Intake, tally: RunMetrics
+) -> RunMetrics:
+    """Replace the rows of new and overwritten files, and delete the rows of deleted files.
+
+    A file is recorded after its rows are committed. After a crash in between, the next run reads it again and replaces
+    its rows. Memory: one file, the rows of a batch of files, and the list of all files, 200 bytes each.
+    """
+    spec, listed = intake.spec, intake.listed
+    fresh, gone = outstanding(listed, ledger.taken(spec.name), intake.rule)
+    before = {ledger.taken_key(spec.name, identity) for identity in gone}
+    _delete_rows(lake, spec, before - {item.key for item in listed} - {""})
+    missed: set[str] = set()
+
+    def files() -> Iterator[tuple[str, pl.DataFrame]]:
+        for identity, item in fresh.items():
+            rows = intake.read(item)
+            if rows is None:
+                missed.add(item.key)
+            else:
+                yield identity, rows
+
+    for batch in _batches(files()):
+        _delete_rows(lake, spec, {fresh[identity].key for identity in batch})
+        rows = intake.accept(pl.concat(batch.values())).select(spec.schema.names)
+        if rows.height:
+            lake.append(spec, rows)
+        for identity in batch:
+            ledger.take(spec.name, identity, fresh[identity].key)
+        tally.changes += Changes(inserted=rows.height)
+        context.log.info("%s files read, %s rows", len(batch), f"{rows.height:,}")
+    ledger.forget_taken(spec.name, gone)
+    record_intake(context, ledger, spec.name, digest((i for i in listed if i.key not in missed), intake.rule))
+    held = [found for _, found in sorted(lake.contents(spec).items())]
+    tally.rows, tally.size_bytes = sum(found.rows for found in held), sum(found.size_bytes for found in held)
+    tally.fingerprint = fingerprint(found.fingerprint for found in held)
+    tally.counts.update(files=len(listed), files_taken=len(fresh) - len(missed), files_gone=len(gone))
+    return tally
+
+
+def files_under(s3: S3Resource, prefix: str, takes: Callable[[S3Object], bool]) -> list[S3Object]:
+    """Return the dropped files under a prefix that a stage reads."""
+    return list(filter(takes, s3.list_objects(prefix)))
+
+
+def _delete_rows(lake: LakeResource, spec: TableSpec, keys: Iterable[str]) -> None:
+    """Delete the rows of files: of an earlier version, or of an attempt that did not end."""
+    quoted = ", ".join("'" + key.replace("'", "''") + "'" for key in sorted(keys))
+    if quoted:
+        lake.delete_where(spec, f"source_file IN ({quoted})")
+
+
+def _batches(files: Iterable[tuple[str, pl.DataFrame]]) -> Iterator[dict[str, pl.DataFrame]]:
+    batch: dict[str, pl.DataFrame] = {}
+    for identity, rows in files:
+        batch[identity] = rows
+        if len(batch) >= _BATCH_FILES or sum(held.height for held in batch.values()) >= _BATCH_ROWS:
+            yield batch
+            batch = {}
+    if batch:
+        yield batch

@@ -1,0 +1,1 @@
+"""Labels, purely: files, votes, agreement, doubtful labels, queues, pairs."""

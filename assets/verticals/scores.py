@@ -1,0 +1,98 @@
+"""vertical/scores: how probable it is that posts and accounts belong to the verticals."""
+
+from threading import Lock
+
+import polars as pl
+import pyarrow as pa
+from dagster import AssetExecutionContext
+
+from assets.corpus import CHUNKS
+from assets.embeddings import VECTORS, with_vectors
+from assets.framework.asset import asset
+from assets.framework.incremental import RunMetrics, Stage, refresh_table
+from assets.transforms.verticals.scoring import POST, score, score_accounts
+from assets.transforms.verticals.taggers.features import Vectors, features
+from assets.transforms.verticals.taggers.interface import Tagger
+from assets.verticals.examples import describe
+from assets.verticals.taggers import TAGGERS, fitted_taggers
+from resources.catalogues import catalogue_hash, load_verticals
+from resources.delta.state import LedgerResource
+from resources.delta.table import Column, LakeResource, TableSpec, fingerprint
+from resources.llm.embedder import EmbedderResource
+
+_SCORING = "6"
+_MADE_OF = CHUNKS.sources("text") + VECTORS.sources("vector") + TAGGERS.sources("parameters")
+SCORES = TableSpec.of(
+    "vertical/scores",
+    {
+        "account_bucket": CHUNKS.copied("account_bucket"),
+        "item_kind": Column(pa.string(), "What is scored: post or account."),
+        "item_id": Column(pa.string(), "Id of the post or account.", CHUNKS.sources("post_id", "account_id"), "id"),
+        "account_id": CHUNKS.copied("account_id"),
+        "method": TAGGERS.copied("method", "Method that gives the scores."),
+        "scores": Column(
+            pa.list_(pa.float64()),
+            "Calibrated probability per vertical, in the catalogue's order; null where the method abstains.",
+            _MADE_OF,
+            "attribute",
+        ),
+        "text_hash": CHUNKS.copied("text_hash"),
+        "recipe": Column(
+            pa.string(),
+            "Rules and models. A post with an unchanged recipe and text keeps its scores.",
+            CHUNKS.sources("recipe"),
+        ),
+    },
+    ("item_id", "item_kind", "method"),
+)
+"""``by_vertical`` names the scores."""
+
+
+@asset(
+    table=SCORES,
+    code_version=_SCORING,
+    deps=[["corpus", "cippus_text"], ["embedding", "cippus_text"], ["vertical", "taggers"]],
+    description="How probable it is that posts and accounts belong to the verticals. One row per post or account and "
+    "method: a probability per vertical of the catalogue, from the vectors of its text. No labels are needed.",
+    owners=["team:data-science"],
+    kinds={"delta", "numpy"},
+)
+def scores(
+    context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource, embedder: EmbedderResource
+) -> RunMetrics:
+    """Score the posts and accounts of a stale bucket. Only the vectors of new and changed texts are read."""
+    verticals, model = load_verticals(), embedder.model()
+    rules = fingerprint([_SCORING, catalogue_hash(verticals), model.name])
+    lock, described, taggers = Lock(), dict[str, Vectors](), dict[str, tuple[Tagger, str]]()
+
+    def of_bucket(bucket: int | None, current: pl.DataFrame, tally: RunMetrics) -> pl.DataFrame:
+        with lock:
+            if not taggers:
+                taggers.update(fitted_taggers(lake))
+        recipe = fingerprint([rules, *(version for _, version in taggers.values())])
+        own = ["account_bucket", "account_id", "post_id", "text_hash"]
+        columns = [*own, "chunk_no", "content_hash", "text_language"]
+        recipes = pl.concat_str(pl.lit(recipe), "recipe", separator="/")
+        chunks = lake.scan_cached(CHUNKS, bucket).select(*columns, recipe=recipes).collect()
+        posts = chunks.rename({"post_id": "item_id"}).unique("item_id")
+        stored = current.select(SCORES.schema.names).filter(pl.col("item_kind") == POST)
+        unchanged = ["account_bucket", "account_id", "item_id", "text_hash", "recipe"]
+        kept = stored.join(posts, on=unchanged, how="semi").drop("recipe")
+        fresh = chunks.join(kept, left_on="post_id", right_on="item_id", how="anti")
+        tally.counts["posts_scored"] += fresh["post_id"].n_unique()
+        scored = kept
+        if fresh.height:
+            with lock:  # embedded once a run, and only if a post has to be scored
+                if not described:
+                    described.update(describe(verticals, model))
+            rows, vectors = with_vectors(lake, bucket or 0, fresh, model)
+            is_read = vectors.any(axis=1)
+            found, posts_read = features(rows.filter(pl.Series(is_read, dtype=pl.Boolean)), vectors[is_read], described)
+            made = score(found, posts_read, {name: tagger for name, (tagger, _) in taggers.items()})
+            scored = pl.concat([kept, made.select(kept.columns)])
+        return pl.concat([scored, score_accounts(scored)]).join(
+            posts.select("item_id", "recipe"), on="item_id", how="left"
+        )
+
+    stage = Stage(SCORES.name, (CHUNKS, VECTORS, TAGGERS), rules, awaits=(TAGGERS,))
+    return refresh_table(context, lake, ledger, stage, SCORES, of_bucket)

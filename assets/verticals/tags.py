@@ -1,0 +1,44 @@
+"""vertical/tags: the verticals that posts and accounts belong to."""
+
+import polars as pl
+import pyarrow as pa
+from dagster import AssetExecutionContext
+
+from assets.framework.asset import asset
+from assets.framework.incremental import RunMetrics, Stage, refresh_table
+from assets.transforms.verticals.thresholds import tag
+from assets.verticals.scores import SCORES
+from assets.verticals.thresholds import THRESHOLDS
+from resources.catalogues import load_verticals
+from resources.delta.state import LedgerResource
+from resources.delta.table import Column, LakeResource, TableSpec
+
+TAGS = TableSpec.of(
+    "vertical/tags",
+    {
+        **{name: SCORES.copied(name) for name in ("account_bucket", "item_kind", "item_id", "account_id")},
+        "vertical": THRESHOLDS.copied("vertical"),
+        "score": Column(pa.float64(), "Score for the vertical.", SCORES.sources("scores"), "attribute"),
+        "threshold": THRESHOLDS.copied("threshold", "Threshold that the score reaches."),
+    },
+    ("item_id", "item_kind", "vertical"),
+)
+
+
+@asset(
+    table=TAGS,
+    deps=[["vertical", "scores"], ["vertical", "thresholds"]],
+    description="The verticals that posts and accounts belong to. One row per post or account and vertical whose score "
+    "reaches the threshold.",
+    owners=["team:data-science"],
+    kinds={"delta", "polars"},
+)
+def tags(context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource) -> RunMetrics:
+    """Tag the posts and accounts of a stale bucket."""
+
+    def of_bucket(bucket: int | None, _current: pl.DataFrame, _tally: RunMetrics) -> pl.DataFrame:
+        names = [vertical.name for vertical in load_verticals()]
+        return tag(lake.scan_cached(SCORES, bucket).collect(), lake.scan(THRESHOLDS).collect(), names)
+
+    stage = Stage(TAGS.name, (SCORES, THRESHOLDS), awaits=(THRESHOLDS,))
+    return refresh_table(context, lake, ledger, stage, TAGS, of_bucket)
