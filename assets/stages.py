@@ -17,7 +17,11 @@ from assets import (
     summaries,
 )
 from assets.labels import tables as labels
+<<<<<<< HEAD
 from assets.lake import merging
+=======
+from assets.labels.issues import REVIEW
+>>>>>>> main
 from assets.marts import tables as marts
 from assets.qdrant import collection
 from assets.raw import windows
@@ -54,6 +58,7 @@ WRITTEN = (
     "spend/",
     "llm/",
     "quicksight/",
+    REVIEW,
     STAGING,
     *(f"{spec.name}/" for spec in TABLES),
 )

@@ -9,7 +9,11 @@ from assets.audience import DEMOGRAPHICS, REPORTS
 from assets.audience import LANDING as AUDIENCE_LANDING
 from assets.corpus import CHUNKS, DECISION_COUNTS, DECISIONS, TERMS
 from assets.embeddings import VECTORS
+from assets.labels.agreement import AGREEMENT, ANNOTATORS
 from assets.labels.gold import GOLD
+from assets.labels.issues import ISSUES
+from assets.labels.pairs import HARD_NEGATIVES, LEARNING_CURVE, TRAINING_PAIRS
+from assets.labels.queue import NEXT_TO_LABEL
 from assets.labels.votes import LANDING, VOTES
 from assets.lake import LAKE_TABLES
 from assets.marts.content import POSTS_BY_DAY, TESTIMONIALS, VERTICAL_COVERAGE
@@ -260,6 +264,50 @@ def _dropped() -> Iterator[FaultRow]:
         label_lost=lost(GOLD),
         label_turned=changed(GOLD, "is_member", "NOT is_member"),
         vote_lost=lost(VOTES),
+    )
+    yield from _rows(
+        "label/agreement:agreement_matches_votes",
+        figures_lost=lost(AGREEMENT),
+        votes_wrong=changed(AGREEMENT, "votes", "votes + 1"),
+        alpha_impossible=changed(AGREEMENT, "alpha", "1.5"),
+    )
+    yield from _rows(
+        "label/annotators:annotators_match_votes",
+        annotator_foreign=added(ANNOTATORS, voter="nobody"),
+        labels_wrong=changed(ANNOTATORS, "labels", "labels + 1"),
+        shares_impossible=changed(ANNOTATORS, "agreeing", "compared + 1"),
+    )
+    yield from _rows(
+        "label/issues:issues_are_of_labels",
+        issue_foreign=added(ISSUES, item_id="foreign"),
+        issue_of_another_version=changed(ISSUES, "label_version", "'other'"),
+        ranks_shifted=changed(ISSUES, "rank", "rank + 1"),
+        quality_wrong=changed(ISSUES, "quality", "1 - quality"),
+    )
+    yield from _rows(
+        "label/next_to_label:queue_is_of_scores",
+        post_foreign=added(NEXT_TO_LABEL, item_id="foreign"),
+        post_repeated=added(NEXT_TO_LABEL),
+        distance_wrong=changed(NEXT_TO_LABEL, "distance", "distance + 1"),
+        labelled_post_as_open=changed(NEXT_TO_LABEL, "reason", "'uncertain'"),
+    )
+    yield from _rows(
+        "label/hard_negatives:negatives_are_no_members",
+        post_foreign=added(HARD_NEGATIVES, item_id="foreign"),
+        anchor_foreign=added(HARD_NEGATIVES, anchor_id="foreign"),
+        negative_repeated=added(HARD_NEGATIVES),
+        member_as_negative=changed(HARD_NEGATIVES, "item_id", "anchor_id"),
+    )
+    yield from _rows(
+        "label/training_pairs:pairs_are_of_labels",
+        pair_lost=lost(TRAINING_PAIRS),
+        pair_untrue=changed(TRAINING_PAIRS, "is_same", "NOT is_same"),
+        post_foreign=added(TRAINING_PAIRS, other_id="foreign"),
+    )
+    yield from _rows(
+        "label/learning_curve:curve_is_possible",
+        quality_impossible=changed(LEARNING_CURVE, "quality", "1.5"),
+        size_repeated=added(LEARNING_CURVE),
     )
     yield from _rows(
         "label/votes:files_taken_once",
