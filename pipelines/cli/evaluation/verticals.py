@@ -101,7 +101,9 @@ def evaluate_verticals(
         raise InputError(f"The method {method} learns from labels; give a labelled folder with --train.")
     described = describe(verticals, model)
     judged_on = _Fold.of(read_labelled(folder, model, names), described)
-    kinds = [kind for kind in (POST, ACCOUNT) if kind in set(judged_on.folder.gold["item_kind"])]
+    kinds = [kind for kind in (POST, ACCOUNT) if kind in set(judged_on.folder.gold.filter("is_member")["item_kind"])]
+    if not kinds:
+        raise InputError(f"No item of {folder / 'labels.parquet'} is a member of a vertical; expected some.")
     if train is None:
         fitted_on, calls = None, None
         chosen = dict.fromkeys(kinds, ZERO_SHOT)
@@ -116,10 +118,7 @@ def evaluate_verticals(
     for kind in kinds:
         decided = _decided(scored, chosen[kind], kind, judged_on.folder.gold, calls)
         per_vertical[kind] = measured.quality(decided, names).filter(pl.col("members") > 0).sort("vertical")
-        found = measured.methods(decided, names)
-        if found.is_empty():
-            raise InputError(f"No {kind} of {folder / 'labels.parquet'} is a member of a vertical; expected some.")
-        overall[kind] = found.row(0, named=True)
+        overall[kind] = measured.methods(decided, names).row(0, named=True)
     return VerticalEvaluation(per_vertical, overall, chosen, model.name, _notes(judged_on, fitted_on))
 
 

@@ -93,7 +93,7 @@ def test_what_cannot_be_used_is_said(tmp_path: Path) -> None:
     ("labels", "method", "train", "message"),
     [
         ([("post", "gone", "food", True)], None, False, "no label of a post or account"),
-        ([("post", "a", "food", False)], None, False, "No post of .* is a member"),
+        ([("post", "a", "food", False)], None, False, "No item of .* is a member"),
         ([("post", "a", "food", True)], "guess", False, "must be one of zero_shot, probe"),
         ([("post", "a", "food", True)], "probe", False, "give a labelled folder with --train"),
     ],

@@ -104,7 +104,9 @@ class _Fit:
         """Return slopes and intercepts, each (languages, verticals)."""
         start = np.zeros(len(self._penalty))
         start[0] = 1.0
-        found = minimize(self._loss, start, jac=True, method="L-BFGS-B", options={"maxiter": _MOST_STEPS, "ftol": _TOLERANCE})
+        found = minimize(
+            self._loss, start, jac=True, method="L-BFGS-B", options={"maxiter": _MOST_STEPS, "ftol": _TOLERANCE}
+        )
         return self._curves(found.x)
 
     def _curves(self, values: Floats) -> tuple[Floats, Floats]:

@@ -99,7 +99,11 @@ class _Solved:
     def of(cls, vectors: Floats, targets: Floats) -> "_Solved":
         mean = vectors.mean(axis=0)
         centred = vectors - mean
-        variances, directions = np.linalg.eigh(centred.T @ centred)
+        if len(centred) < centred.shape[1]:
+            _, lengths, rows = np.linalg.svd(centred, full_matrices=False)
+            variances, directions = lengths**2, rows.T
+        else:
+            variances, directions = np.linalg.eigh(centred.T @ centred)
         size = np.maximum(variances.sum() / len(vectors), _LEAST_VARIANCE)  # mean squared length
         return cls(mean, directions, np.maximum(variances, 0.0) / size, directions.T @ (centred.T @ targets) / size)
 
