@@ -111,7 +111,10 @@ def _lake(name: str) -> Iterator[FaultRow]:
         f"lake/{name}:reconciles_with_raw",
         row_lost=lost(spec),
         row_foreign=added(spec, **{key: "foreign"}),
+        row_repeated_by_another_writer=added(spec),
+        row_in_two_buckets=added(spec, account_bucket=2),
         rows_stale=changed(spec, "updated_at", "updated_at - INTERVAL '1 day'"),
+        rows_changed_by_another_writer=changed(spec, text, "'never written'"),
         partition_dropped=m.partition_dropped(spec),
         manifest_lost=m.manifest_lost(name),
         log_tampered=m.log_tampered(spec),
@@ -147,7 +150,6 @@ def _written() -> Iterator[FaultRow]:
     for name, spec in LAKE_TABLES.items():
         yield from _rows(
             f"lake/{name}:rows_as_written",
-            changed_by_another_writer=changed(spec, "updated_at", "updated_at"),
             changed_in_place=f.object_rewritten(f"{spec.name}/account_bucket=", f.changed_in_place(spec.key[0])),
         )
 
