@@ -11,7 +11,6 @@ from assets import (
     audience,
     corpus,
     embeddings,
-    lake,
     quarantine,
     quicksight,
     rds,
@@ -19,6 +18,7 @@ from assets import (
 )
 from assets.labels import tables as labels
 from assets.labels.issues import REVIEW
+from assets.lake import merging
 from assets.marts import tables as marts
 from assets.qdrant import collection
 from assets.raw import windows
@@ -31,7 +31,7 @@ from resources.sources.redshift import STAGING
 STAGES = (
     rds,
     windows,
-    lake,
+    merging,
     corpus,
     embeddings,
     labels,
