@@ -9,6 +9,7 @@ from assets.search.candidates import Keep, Question, fetched, find, most_windows
 from assets.search.filters import ANY_NUMBER, Followers, as_in_points
 from assets.search.similar import profile, resolve
 from assets.search.terms import Terms, weights_of
+from assets.transforms.search.cosines import scale_of
 from assets.transforms.search.facets import accounts_of, count_facets
 from assets.transforms.search.names import NameMatch, match_names
 from assets.transforms.search.query_language import Query, acceptance, accepted_by, parse
@@ -124,9 +125,9 @@ class Searcher:
             found = _Found(rank_accounts(Candidates([], []), page.stop, evidence, names)[page])
         named = self._accounts.attributes([account_id for account_id, _ in names])
         total = len(accounts_of(found.candidates, named))
-        described = self._accounts.described(found.page)
+        described, scale = self._accounts.described(found.page), scale_of(self.embedder.model().name)
         return Answer(
-            with_relevance(described, found.weights, self._terms.of, found.cosine_of),
+            with_relevance(described, found.weights, self._terms.of, found.cosine_of, scale),
             parsed,
             found.mended,
             count_facets(found.candidates, named),
