@@ -1,6 +1,6 @@
 """Which resource each environment uses. Secrets stay `dagster.EnvVar`, so that definitions load without one."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from dagster import EnvVar
 
@@ -39,6 +39,8 @@ from resources.sources.rds_export import RdsExportResource
 from resources.sources.redshift import RedshiftResource
 from resources.spend.resource import SpendResource
 from resources.vectors.resource import QdrantResource
+
+R = TypeVar("R")
 
 
 class Resources(NamedTuple):
@@ -149,3 +151,15 @@ def _stack_file() -> str:
 def _secret(name: str) -> Any:
     """Return a secret as EnvVar, which Dagster reads when it is used and never shows; blank where it is not set."""
     return EnvVar(name) if EnvVar(name).get_value() else ""
+
+
+def with_secrets(resource: R) -> R:
+    """Return a resource whose EnvVars are read, for use outside of Dagster.
+
+    Dagster's own way opens an instance, whose imports take two seconds of CPU, and which is bound to a thread.
+    """
+    kind: Any = type(resource)
+    given = {name: getattr(resource, name) for name in kind.model_fields}
+    read = {name: value.get_value() or "" if isinstance(value, EnvVar) else value for name, value in given.items()}
+    made: R = kind(**read)
+    return made

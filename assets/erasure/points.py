@@ -7,15 +7,17 @@ from assets.corpus import CHUNKS
 from assets.qdrant.points import PointWriter
 from resources.erasure.tombstones import POST, Subject
 from resources.vectors.bm25 import SPARSE_ENCODING
-from resources.vectors.generations import Generation, Generations
+from resources.vectors.generations import READERS, Generation, Generations
 from resources.vectors.values import IndexPoint, VectorIndexError
 
 
 def every_point(generations: Generations) -> Iterator[tuple[str, IndexPoint]]:
-    """Yield (generation, point) of every generation."""
+    """Yield (generation, point) of every generation, and of the copy that readers have."""
     for generation in generations.all():
         for point in generations.open(generation).scroll_points():
             yield generation.name, point
+    for point in generations.readers_points():
+        yield READERS, point
 
 
 def delete_points(generations: Generations, subject: Subject) -> int:

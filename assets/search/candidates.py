@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assets.transforms.search.ranking import CANDIDATES, FETCHED, Candidates, cosines, near_ties
-from resources.vectors.index import VectorIndex
+from resources.vectors.index import SearchIndex
 from resources.vectors.values import Candidate, SearchFilter, SparseVector
 
 DEEPEST = 10_000
@@ -35,7 +35,7 @@ class Question:
 
 
 def find(
-    shards: Sequence[VectorIndex], question: Question, where: SearchFilter, keep: Keep | None = None, windows: int = 1
+    shards: Sequence[SearchIndex], question: Question, where: SearchFilter, keep: Keep | None = None, windows: int = 1
 ) -> Candidates:
     """Fetch the candidates for a ranking of ``windows`` from every shard, to a fixed depth.
 
@@ -54,10 +54,10 @@ def find(
     dense = [candidate for found in by_shard for candidate in found]
     tied = set(near_ties(dense, wanted))
     vectors = {
-        point.id: point.dense
+        id_: vector
         for shard, found in zip(shards, by_shard, strict=True)
         if (ids := [candidate.id for candidate in found if candidate.id in tied])
-        for point in shard.retrieve(ids)
+        for id_, vector in shard.vectors(ids).items()
     }
     return Candidates(dense, bm25, cosines(question.dense, vectors))
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from assets.corpus import CHUNKS
+from assets.search.memory import Memory
 from assets.transforms.search.attributes import tiers_between
 from assets.transforms.search.codes import (
     country_code,
@@ -16,7 +17,6 @@ from assets.transforms.search.codes import (
     nearest_languages,
 )
 from resources.catalogues import load_verticals
-from resources.delta.table import LakeResource
 from resources.vectors.values import SearchFilter, Wanted
 
 
@@ -50,7 +50,7 @@ class Followers:
 ANY_NUMBER = Followers()
 
 
-def as_in_points(where: SearchFilter, lake: LakeResource, followers: Followers = ANY_NUMBER) -> SearchFilter:
+def as_in_points(where: SearchFilter, memory: Memory, followers: Followers = ANY_NUMBER) -> SearchFilter:
     """Return a filter with every value as points have it, and a language with all that belong to it.
 
     Raises ValueError for a value that names nothing, with the nearest that do, and for a range of days without a day.
@@ -59,8 +59,12 @@ def as_in_points(where: SearchFilter, lake: LakeResource, followers: Followers =
     if after is not None and before is not None and after >= before:
         raise ValueError(f"No post is from {after:%Y-%m-%d} or later and from before {before:%Y-%m-%d}.")
 
+    def read_networks() -> list[str]:
+        found = memory.lake.scan(CHUNKS).select(pl.col("network").unique().drop_nulls()).collect()
+        return found["network"].to_list()
+
     def networks() -> list[str]:
-        return lake.scan(CHUNKS).select(pl.col("network").unique().drop_nulls()).collect()["network"].to_list()
+        return memory.of(CHUNKS, "networks", read_networks)
 
     def known_network(value: str) -> Iterable[str]:
         return [value.strip().lower()] if value.strip().lower() in networks() else []

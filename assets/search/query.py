@@ -7,6 +7,7 @@ from functools import cached_property
 from assets.search.accounts import Accounts
 from assets.search.candidates import Keep, Question, fetched, find, most_windows, unit
 from assets.search.filters import ANY_NUMBER, Followers, as_in_points
+from assets.search.memory import FRESH_SECONDS, Memory
 from assets.search.similar import profile, resolve
 from assets.search.terms import Terms, weights_of
 from assets.transforms.search.cosines import scale_of
@@ -19,10 +20,10 @@ from assets.transforms.text.cleaning import clean
 from assets.transforms.text.corpus import point_id
 from resources.delta.table import LakeResource
 from resources.llm.embedder import EmbedderResource
-from resources.vectors.index import VectorIndex
+from resources.vectors.index import SearchIndex
 from resources.vectors.resource import QdrantResource
 from resources.vectors.values import Candidate, SearchFilter
-from resources.wiring import resources
+from resources.wiring import resources, with_secrets
 
 __all__ = ["ANY_NUMBER", "Answer", "Followers", "Question", "SearchFilter", "Searcher", "find", "open_search"]
 _ANYONE = SearchFilter()
@@ -63,22 +64,25 @@ class _Found:
 def open_search() -> "Searcher":
     """Return a searcher of the stack that the environment variables name, as `cippus search` uses it.
 
-    It can be kept: each search asks for the newest commits and the generation that is served. The embedded stack must
+    It can be kept, and used by several threads. Each search asks for the generation that is served; names and numbers
+    are at most FRESH_SECONDS old. A search while a run writes answers from what is promoted. The embedded stack must
     be up (`cippus up`).
     """
     made = resources()
-    # Until they are initialized, their secrets are EnvVars.
-    qdrant, embedder = made.qdrant.process_config_and_initialize(), made.embedder.process_config_and_initialize()
-    return Searcher(made.lake, embedder, qdrant)
+    return Searcher(made.lake, with_secrets(made.embedder), with_secrets(made.qdrant), FRESH_SECONDS)
 
 
 @dataclass(frozen=True)
 class Searcher:
-    """Searches with the lake's accounts and corpus-wide term counts, the encoder and the index."""
+    """Searches with the lake's accounts and corpus-wide term counts, the encoder and the index.
+
+    The lake is asked for new commits at most every ``fresh_seconds``.
+    """
 
     lake: LakeResource
     embedder: EmbedderResource
     qdrant: QdrantResource
+    fresh_seconds: float = 0.0
 
     def accounts(
         self,
@@ -104,17 +108,19 @@ class Searcher:
         evidence: int = 3,
         followers: Followers = ANY_NUMBER,
         retriever: Retriever = Retriever.HYBRID,
+        media: bool = True,
     ) -> Answer:
         """Return accounts ``offset`` to ``offset + limit`` of the ranking for a query in the query language.
 
         ``where`` may have names and aliases: "English", "UK". ``like`` is an account id or handle: its posts are
-        searched with, and it is left out. The k best accounts are the first k of any longer answer. Raises ValueError
-        for a query without text, for an unknown account or value of a filter, and for a limit or offset below 0;
-        CollectionMissingError before the first promotion.
+        searched with, and it is left out. Without ``media``, evidence lacks the address of its media, which costs a
+        scan. The k best accounts are the first k of any longer answer. Raises ValueError for a query without text, for
+        an unknown account or value of a filter, and for a limit or offset below 0; CollectionMissingError before the
+        first promotion.
         """
         if limit < 0 or offset < 0:
             raise ValueError(f"limit is {limit} and offset {offset}, expected 0 or more.")
-        parsed, where = parse(query), as_in_points(where, self.lake, followers)
+        parsed, where = parse(query), as_in_points(where, self._memory, followers)
         own_account, page = resolve(self._accounts, like) if like else None, slice(offset, offset + limit)
         is_by_name = retriever is Retriever.HYBRID and own_account is None
         names = self._names(parsed, where, followers) if is_by_name or parsed.name is not None else []
@@ -124,15 +130,16 @@ class Searcher:
         else:
             found = _Found(rank_accounts(Candidates([], []), page.stop, evidence, names)[page])
         named = self._accounts.attributes([account_id for account_id, _ in names])
-        total = len(accounts_of(found.candidates, named))
-        described, scale = self._accounts.described(found.page), scale_of(self.embedder.model().name)
+        accounts = accounts_of(found.candidates, named)
+        described = self._accounts.described(found.page, media=media)
+        scale = scale_of(self.embedder.model().name)
         return Answer(
             with_relevance(described, found.weights, self._terms.of, found.cosine_of, scale),
             parsed,
             found.mended,
-            count_facets(found.candidates, named),
-            total,
-            found.is_complete and total <= page.stop,
+            count_facets(accounts),
+            len(accounts),
+            found.is_complete and len(accounts) <= page.stop,
             found.is_read,
         )
 
@@ -150,7 +157,7 @@ class Searcher:
         """Rank the accounts of the posts that a query finds, and those found by name."""
         words, mended = self._terms.mended(query.words)
         windows = 1
-        with self.qdrant.open(self.embedder.model().name) as index:
+        with self.qdrant.reader(self.embedder.model().name) as index:
             question = self._question(index, replace(query, words=words), own_account)
             while True:
                 found = find([index], question, where, keep, windows).of(retriever)
@@ -180,7 +187,7 @@ class Searcher:
         vectors = self.embedder.model().embed_queries(texts)
         return [Question(dense, sparse) for dense, sparse in zip(vectors, self._terms.weighed(texts), strict=True)]
 
-    def _question(self, index: VectorIndex, query: Query, own_account: str | None) -> Question:
+    def _question(self, index: SearchIndex, query: Query, own_account: str | None) -> Question:
         """Return what the index is asked: the query's text, an account's posts, or the mean of both."""
         if own_account is None:
             if not query.text and not query.is_plain:
@@ -229,14 +236,18 @@ class Searcher:
 
     @cached_property
     def _accounts(self) -> Accounts:
-        return Accounts(self.lake)
+        return Accounts(self._memory)
 
     @cached_property
     def _terms(self) -> Terms:
-        return Terms(self.lake)
+        return Terms(self._memory)
+
+    @cached_property
+    def _memory(self) -> Memory:
+        return Memory(self.lake, self.fresh_seconds)
 
 
-def _unknown_cosines(index: VectorIndex, question: Question, ranked: Sequence[RankedAccount]) -> dict[str, float]:
+def _unknown_cosines(index: SearchIndex, question: Question, ranked: Sequence[RankedAccount]) -> dict[str, float]:
     """Return post id → cosine of the evidence that only BM25 found."""
     if not question.is_read:
         return {}
@@ -246,5 +257,4 @@ def _unknown_cosines(index: VectorIndex, question: Question, ranked: Sequence[Ra
         for post in account.evidence
         if post.dense_score is None
     }
-    vectors = {point.id: point.dense for point in index.retrieve([*post_of]) if point.dense.size}
-    return {post_of[id_]: cosine for id_, cosine in cosines(question.dense, vectors).items()}
+    return {post_of[id_]: cosine for id_, cosine in cosines(question.dense, index.vectors([*post_of])).items()}

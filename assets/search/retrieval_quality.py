@@ -23,9 +23,9 @@ from resources.delta.state import LedgerResource
 from resources.delta.table import Column, LakeResource, TableSpec, fingerprint
 from resources.llm.embedder import EmbedderResource
 from resources.vectors.bm25 import SPARSE_ENCODING
-from resources.vectors.index import VectorIndex
+from resources.vectors.index import SearchIndex
 from resources.vectors.resource import QdrantResource
-from resources.vectors.values import SearchFilter
+from resources.vectors.values import Candidate, SearchFilter
 
 LIMIT_TIMED = 10  # accounts of a timed search: the default of `cippus search`
 QUESTIONS_TIMED = 20  # about so many complete searches are timed; each reads the counts of its terms
@@ -86,7 +86,7 @@ def retrieval_quality(
         rows: list[dict[str, Any]] = []
         asked = [(v.name, text) for v in verticals if v.name in grades for text in v.descriptions]
         questions = searcher.questions([text for _, text in asked])
-        with qdrant.open(embedder.model().name) as index:
+        with qdrant.reader(embedder.model().name) as index:
             for _, text in asked[:: max(1, len(asked) // QUESTIONS_TIMED)]:
                 started = time.perf_counter()
                 rank_accounts(find([index], searcher.question(text), SearchFilter()), LIMIT_TIMED)
@@ -108,9 +108,9 @@ def retrieval_quality(
     return metrics
 
 
-def _answered(index: VectorIndex, question: Question, grades: Mapping[str, int]) -> dict[str, float]:
+def _answered(index: SearchIndex, question: Question, grades: Mapping[str, int]) -> dict[str, float]:
     """Return the figures of one question, for every retriever."""
-    found = find([index], question, SearchFilter(account_ids=frozenset(grades)))
+    found = find([index], question, SearchFilter(), lambda found: _judged(found, grades))
     figures: dict[str, float] = {}
     for retriever in Retriever:
         ranked = [account.account_id for account in rank_accounts(found.of(retriever), RECALL_AT)]
@@ -118,6 +118,10 @@ def _answered(index: VectorIndex, question: Question, grades: Mapping[str, int])
         figures[f"{retriever}_ndcg_at_10"] = round(quality.ndcg_at_10, 6)
         figures[f"{retriever}_recall_at_100"] = round(quality.recall_at_100, 6)
     return figures
+
+
+def _judged(found: Sequence[Candidate], grades: Mapping[str, int]) -> list[Candidate]:
+    return [candidate for candidate in found if candidate.payload.get("account_id") in grades]
 
 
 def summary(rows: pl.DataFrame, seconds: Sequence[float]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from assets.search.accounts import Accounts
 from assets.search.candidates import Question, unit
 from assets.search.terms import Terms
 from assets.transforms.search.names import match_names
-from resources.vectors.index import VectorIndex
+from resources.vectors.index import SearchIndex
 
 _POSTS_READ = 200
 """The newest chunks of an account that stand for it."""
@@ -37,7 +37,7 @@ def resolve(accounts: Accounts, name: str) -> str:
     raise ValueError(f"{'Several accounts are' if len(exact) > 1 else 'No account is'} called {name!r}{hint}")
 
 
-def profile(index: VectorIndex, terms: Terms, account_id: str, dimension: int) -> Question:
+def profile(index: SearchIndex, terms: Terms, account_id: str, dimension: int) -> Question:
     """Return an account's newest posts as a question: their mean vector, and the terms that set them apart.
 
     Raises ValueError for an account without posts in the index.
@@ -45,11 +45,10 @@ def profile(index: VectorIndex, terms: Terms, account_id: str, dimension: int) -
     chunks = terms.lake.scan(CHUNKS).filter(pl.col("account_id") == account_id)
     newest = chunks.sort("posted_at", "point_id", descending=True, nulls_last=True).head(_POSTS_READ)
     rows = newest.select("point_id", "terms").collect()
-    points = index.retrieve(rows["point_id"].to_list())
-    if not points:
+    vectors = index.vectors(rows["point_id"].to_list())
+    if rows.is_empty():
         raise ValueError(f"Account {account_id!r} has no post in the index, so nothing is like it.")
-    read = [point.dense for point in points if point.dense.size]
-    mean = np.mean(read, axis=0) if read else np.zeros(dimension, np.float32)
+    mean = np.mean([*vectors.values()], axis=0) if vectors else np.zeros(dimension, np.float32)
     counts = Counter(term for of_chunk in rows["terms"].to_list() for term in of_chunk or [])
     [weighed] = terms.weigh([np.array(sorted(counts), np.uint32)])
     strength = weighed.values * np.array([counts[int(term)] for term in weighed.indices], np.float32)

@@ -1,14 +1,15 @@
 """The BM25 terms of queries: their corpus-wide weights, and words that nobody uses."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from assets.corpus import CHUNKS, TERMS
+from assets.search.memory import Memory
 from assets.transforms.search.bm25 import weigh_query
 from assets.transforms.search.spelling import count_words, mended, words_in
 from resources.delta.table import LakeResource
@@ -16,21 +17,35 @@ from resources.vectors.bm25 import SparseEncoder
 from resources.vectors.values import SparseVector
 
 _READ_FOR_WORDS = 100_000
-"""Chunks whose words a misspelt one is compared with."""
-_MOST_KEPT = 100_000
-"""Terms whose counts are kept for the next search."""
+"""Chunks whose words a misspelt one is compared with: up to 200,000 words, about 30 MB."""
+_MOST_KEPT = 2_000_000
+"""Distinct terms of a corpus up to which their counts are kept for the next search: 12 bytes each."""
+
+_LONGEST_KEPT, _MOST_TEXTS = 400, 20_000
+"""Characters and number of texts, such as names and bios, whose terms are kept for the next search: about 30 MB."""
 
 
 @dataclass(frozen=True)
 class Terms:
     """The terms of a lake's corpus."""
 
-    lake: LakeResource
-    _counted: dict[int, dict[int, int]] = field(default_factory=dict)
+    memory: Memory
+
+    @property
+    def lake(self) -> LakeResource:
+        """The lake."""
+        return self.memory.lake
 
     def of(self, text: str) -> frozenset[int]:
         """Return the terms of a text, as the corpus counts them."""
+        return self._of_short(text) if len(text) <= _LONGEST_KEPT else self._count(text)
+
+    def _count(self, text: str) -> frozenset[int]:
         return frozenset(self._encoder.count_terms(text).indices.tolist())
+
+    @cached_property
+    def _of_short(self) -> Callable[[str], frozenset[int]]:
+        return lru_cache(_MOST_TEXTS)(self._count)
 
     def weighed(self, texts: Sequence[str]) -> list[SparseVector]:
         """Return the terms of queries with corpus-wide IDF weights; read the counts of those terms only."""
@@ -38,7 +53,7 @@ class Terms:
 
     def weigh(self, terms_of: Sequence[NDArray[np.uint32]]) -> list[SparseVector]:
         """Return terms with corpus-wide IDF weights."""
-        documents = sum(contents.rows for contents in self.lake.contents(CHUNKS).values())
+        documents = self.memory.of(CHUNKS, "documents", self._count_documents)
         if not documents:
             return [SparseVector.of([], []) for _ in terms_of]
         frequencies = self._documents_with({int(term) for terms in terms_of for term in terms})
@@ -47,38 +62,48 @@ class Terms:
     def mended(self, text: str) -> tuple[str, dict[str, str]]:
         """Return a text with each word that no post has replaced by the most similar one, if any, and those words.
 
-        The words of up to _READ_FOR_WORDS chunks are read, and only if a word is unknown.
+        Words are counted only if one is unknown.
         """
         terms_of = {word: self._encoder.encode_query(word).indices.tolist() for word in words_in(text)}
         known = self._documents_with({term for terms in terms_of.values() for term in terms})
         unknown = [word for word, terms in terms_of.items() if terms and not any(known.get(term) for term in terms)]
         if not unknown:
             return text, {}
-        texts = self.lake.scan(CHUNKS).select("text").head(_READ_FOR_WORDS).collect()["text"]
-        documents = dict(count_words(texts).iter_rows())
+        documents = self.memory.of(CHUNKS, "words", self._count_words)
         changed = {word: right for word in unknown if (right := mended(word.casefold(), documents))}
         for word, right in changed.items():
             text = text.replace(word, right)
         return text, changed
 
     def _documents_with(self, terms: Iterable[int]) -> dict[int, int]:
-        """Return term → number of chunks with it; those of one version of the table are read once."""
-        wanted, snapshot = set(terms), self.lake.snapshot(TERMS)
-        version = -1 if snapshot is None else snapshot.version
-        known = self._counted.get(version, {})
-        if unread := sorted(wanted - known.keys()):
-            counted = self.lake.scan(TERMS).filter(pl.col("term").is_in(unread)).group_by("term")
-            found = dict(counted.agg(pl.col("documents").sum()).collect().iter_rows())
-            kept = known if len(known) < _MOST_KEPT else {}
-            known = {
-                **kept,
-                **dict.fromkeys(wanted, 0),
-                **{term: known[term] for term in wanted & known.keys()},
-                **found,
-            }
-            self._counted.clear()
-            self._counted[version] = known
-        return {term: known[term] for term in wanted if known[term]}
+        """Return term → number of chunks with it."""
+        wanted = np.array(sorted(set(terms)), np.uint32)
+        kept = self.memory.of(TERMS, "terms", self._count_terms)
+        if kept is None:
+            counted = self.lake.scan(TERMS).filter(pl.col("term").is_in(wanted)).group_by("term")
+            return dict(counted.agg(pl.col("documents").sum()).collect().iter_rows())
+        known, documents = kept
+        if not len(known):
+            return {}
+        places = np.searchsorted(known, wanted).clip(max=len(known) - 1)
+        is_known = known[places] == wanted
+        return dict(zip(wanted[is_known].tolist(), documents[places[is_known]].tolist(), strict=True))
+
+    def _count_terms(self) -> tuple[NDArray[np.uint32], NDArray[np.int64]] | None:
+        """Return the terms of all chunks, ascending, and the number of chunks with each; None if they are too many."""
+        by_term = self.lake.scan(TERMS).group_by("term").agg(pl.col("documents").sum())
+        counted = by_term.head(_MOST_KEPT + 1).collect(engine="streaming").sort("term")
+        if counted.height > _MOST_KEPT:
+            return None
+        return counted["term"].to_numpy().astype(np.uint32), counted["documents"].to_numpy().astype(np.int64)
+
+    def _count_documents(self) -> int:
+        return sum(contents.rows for contents in self.lake.contents(CHUNKS).values())
+
+    def _count_words(self) -> dict[str, int]:
+        """Return word → number of chunks with it, of up to _READ_FOR_WORDS chunks."""
+        texts = self.lake.scan(CHUNKS).select("text").head(_READ_FOR_WORDS).collect()["text"]
+        return dict(count_words(texts).iter_rows())
 
     @cached_property
     def _encoder(self) -> SparseEncoder:

@@ -24,9 +24,9 @@ def evaluate_search(
 ) -> None:
     """Measure nDCG@10 and recall@100 of dense, BM25 and hybrid search on a judged collection. Stores nothing."""
     from pipelines.cli.evaluation import search
-    from resources.wiring import resources
+    from resources.wiring import resources, with_secrets
 
-    embedder = resources().embedder.process_config_and_initialize()  # until then, its key is an EnvVar
+    embedder = with_secrets(resources().embedder)
     with search.evaluation_progress(err) as on_progress:
         found = search.evaluate_search(directory, embedder.model(), on_progress)
     if as_json:
@@ -47,9 +47,9 @@ def evaluate_summaries(
 ) -> None:
     """Compare summaries with those that people wrote: ROUGE, citations, unsupported sentences. Stores nothing."""
     from pipelines.cli.evaluation import summaries
-    from resources.wiring import resources
+    from resources.wiring import resources, with_secrets
 
-    embedder = resources().embedder.process_config_and_initialize()  # until then, its key is an EnvVar
+    embedder = with_secrets(resources().embedder)
     found = summaries.evaluate_summaries(directory, embedder.model())
     if as_json:
         print_json(found.to_json())

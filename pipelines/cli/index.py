@@ -82,10 +82,8 @@ def rollback(as_json: Json = False) -> None:
 def _index_and_writer() -> "tuple[QdrantResource, PointWriter]":
     """Return the index and its writer. Raise InputError when the stack is not up."""
     from assets.qdrant.points import PointWriter
-    from resources.wiring import resources
+    from resources.wiring import resources, with_secrets
 
     require_stack()
     made = resources()
-    # Until they are initialized, their secrets are EnvVars.
-    qdrant, embedder = made.qdrant.process_config_and_initialize(), made.embedder.process_config_and_initialize()
-    return qdrant, PointWriter(made.lake, embedder.model())
+    return with_secrets(made.qdrant), PointWriter(made.lake, with_secrets(made.embedder).model())

@@ -65,6 +65,7 @@ def search(  # noqa: PLR0913  # options of a command
                 like=like,
                 followers=Followers(min_followers, max_followers),
                 retriever=Retriever(retriever),
+                media=as_json,
             )
         except ValueError as error:
             raise InputError(str(error)) from None

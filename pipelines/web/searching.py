@@ -17,6 +17,7 @@ def find_accounts(searcher: Searcher, asked: Asked) -> Answer:
             offset=(asked.page - 1) * PAGE_SIZE,
             like=asked.like or None,
             followers=asked.followers(),
+            media=False,
         )
     except ValueError as error:
         raise InputError(str(error)) from None

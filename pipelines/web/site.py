@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from dagster import DagsterInstance
 
@@ -15,9 +15,6 @@ from resources.llm.resource import LlmResource
 from resources.spend.resource import SpendResource
 from resources.spend.store import S3Store
 from resources.wiring import resources
-
-_INDEX_PATIENCE_SECONDS = 5.0
-"""The embedded index belongs to one process at a time; a reader of the page does not wait for a run."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +47,10 @@ def open_site(
 ) -> Iterator[Site]:
     """Yield the page of the stack that the environment variables name. ``hosts`` are names besides loopback's."""
     made, searcher = resources(), open_search()
-    patient = searcher.qdrant.model_copy(update={"lock_timeout_seconds": _INDEX_PATIENCE_SECONDS})
     with made.llm.process_config_and_initialize_cm() as llm:
         yield Site(
             searcher.lake,
-            replace(searcher, qdrant=patient),
+            searcher,
             Labelling(searcher.lake, S3Store(made.s3)),
             made.spend,
             llm if llm.url else None,

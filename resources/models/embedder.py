@@ -119,9 +119,12 @@ class LocalModel(EmbeddingModel):
         return found
 
     def _embed(self, texts: Sequence[str], prefix: str) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
-        """Yield batches of the model's own vectors."""
         for indices, inputs in self.batches(texts, prefix):
-            yield indices, self.session.run(["vectors"], inputs)[0]
+            yield indices, self.finished(self.session.run(["vectors"], inputs)[0], prefix)
+
+    def finished(self, vectors: NDArray[np.float32], prefix: str) -> NDArray[np.float32]:
+        """Return what is stored of the graph's unit vectors of texts that had a prefix."""
+        return vectors
 
     def batches(self, texts: Sequence[str], prefix: str) -> Iterator[tuple[list[int], dict[str, NDArray[np.int32]]]]:
         """Yield (indices into ``texts``, the graph's inputs)."""
@@ -195,14 +198,14 @@ class E5Model(LocalModel):
     def whole_vectors(self, texts: Sequence[str], prefix: str) -> NDArray[np.float32]:
         """Return the model's own unit vectors, float32 (texts, 384), with the mean in them."""
         found = np.empty((len(texts), self.dimension), np.float32)
-        for indices, vectors in super()._embed(texts, prefix):
-            found[indices] = vectors
+        for indices, inputs in self.batches(texts, prefix):
+            found[indices] = self.session.run(["vectors"], inputs)[0]
         return found
 
-    def _embed(self, texts: Sequence[str], prefix: str) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
-        for indices, vectors in super()._embed(texts, prefix):
-            centred = vectors - self._means[prefix]
-            yield indices, centred / np.linalg.norm(centred, axis=1, keepdims=True)
+    def finished(self, vectors: NDArray[np.float32], prefix: str) -> NDArray[np.float32]:
+        """Return the vectors without their mean, of unit length."""
+        centred: NDArray[np.float32] = vectors - self._means[prefix]
+        return centred / np.linalg.norm(centred, axis=1, keepdims=True)
 
 
 def padded_batch(token_ids: Sequence[NDArray[np.int32]]) -> dict[str, NDArray[np.int32]]:

@@ -1,15 +1,18 @@
 """Generations of the collection: `cippus_text_v1`, `_v2`, …, and the two aliases that say which one is served."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from resources.vectors.index import VectorIndex
-from resources.vectors.values import CollectionMissingError, NoPreviousError, VectorIndexError
+from resources.vectors.values import CollectionMissingError, IndexPoint, NoPreviousError, VectorIndexError
 
 SERVING = "cippus_text"
 PREVIOUS = f"{SERVING}_previous"
 """Aliases of the generation that is served, and of the one served before it. Both change in one step."""
+READERS = "readers"
+"""Folder of the copy that readers of an embedded engine have."""
 QUANTIZATIONS = ("none", "scalar", "turbo")
 
 
@@ -84,6 +87,10 @@ class Generations(ABC):
 
     def require_rights(self) -> None:  # noqa: B027 -- an engine of this process grants every right
         """Raise VectorIndexError unless collections and aliases may be changed. Changes nothing."""
+
+    def readers_points(self) -> Iterator[IndexPoint]:
+        """Yield the points of the readers' copy, without vectors; an engine that readers ask themselves has none."""
+        return iter(())
 
     def serving(self) -> Generation | None:
         """Return the generation that is served; None before the first promotion, or when it is lost."""

@@ -49,7 +49,23 @@ _WIDENING = 4
 _HASHES = ["content_hash", "payload_digest"]
 
 
-class VectorIndex(ABC):
+class SearchIndex(ABC):
+    """What a search asks of a collection. Every failure is a VectorIndexError."""
+
+    @abstractmethod
+    def search_dense(self, vector: NDArray[np.float32], where: SearchFilter, limit: int) -> list[Candidate]:
+        """Return the best points by cosine, in order (-score, id)."""
+
+    @abstractmethod
+    def search_sparse(self, query: SparseVector, where: SearchFilter, limit: int) -> list[Candidate]:
+        """Return the best points that share a term with ``query`` by dot product, in order (-score, id); exact."""
+
+    @abstractmethod
+    def vectors(self, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """Return id → dense vector, without unknown ids and points without one."""
+
+
+class VectorIndex(SearchIndex):
     """One collection in one engine. Every call is idempotent. Every failure is a VectorIndexError."""
 
     @abstractmethod
@@ -91,18 +107,22 @@ class VectorIndex(ABC):
             yield IndexPoint.of(record.id, record.vector, record.payload)
 
     def search_dense(self, vector: NDArray[np.float32], where: SearchFilter, limit: int) -> list[Candidate]:
-        """Return the best points by cosine, in order (-score, id).
-
-        Exact up to EXACT_UP_TO_POINTS points, unless the vectors are quantized.
-        """
+        """See SearchIndex. Exact up to EXACT_UP_TO_POINTS points, unless the vectors are quantized."""
         return self._search(vector.tolist(), DENSE, where, limit, self._dense_parameters())
 
     def search_sparse(self, query: SparseVector, where: SearchFilter, limit: int) -> list[Candidate]:
-        """Return the best points that share a term with ``query`` by dot product, in order (-score, id); exact."""
+        """See SearchIndex."""
         if not len(query):
             self.health()  # raises when the collection is missing
             return []
         return self._search(query.checked(), SPARSE, where, limit, None)
+
+    def vectors(self, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """See SearchIndex."""
+        found = (
+            IndexPoint.of(record.id, record.vector, None) for record in self._records(ids, payload=False, vectors=True)
+        )
+        return {point.id: point.dense for point in found if point.dense.size}
 
     def count(self, account_bucket: int | None = None) -> int:
         """Return the exact number of points in the collection (or bucket)."""
@@ -205,10 +225,8 @@ def best_candidates(
     wanted, with_payload = limit + 1, True
     while True:
         answer = fetch(wanted, with_payload)
-        found = sorted((candidate for candidate in answer if math.isfinite(candidate.score)), key=_candidate_order)
-        if len(answer) < wanted or (
-            len(found) > limit and _candidate_order(found[limit - 1])[0] != _candidate_order(found[-1])[0]
-        ):
+        found = sorted((candidate for candidate in answer if math.isfinite(candidate.score)), key=_order)
+        if len(answer) < wanted or (len(found) > limit and _order(found[limit - 1])[0] != _order(found[-1])[0]):
             break
         wanted, with_payload = wanted * _WIDENING, False
     best = found[:limit]
@@ -225,5 +243,10 @@ def in_batches(items: Iterable[T], size: int = BATCH_POINTS) -> Iterator[list[T]
         yield batch
 
 
-def _candidate_order(candidate: Candidate) -> tuple[float, str]:
-    return -round(candidate.score, SCORE_DECIMALS), candidate.id
+def candidate_order(score: float, id_: str) -> tuple[float, str]:
+    """Return the key by which candidates are ordered."""
+    return -round(score, SCORE_DECIMALS), id_
+
+
+def _order(candidate: Candidate) -> tuple[float, str]:
+    return candidate_order(candidate.score, candidate.id)

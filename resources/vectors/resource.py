@@ -9,8 +9,8 @@ from dagster import ConfigurableResource
 from pydantic import Field
 
 from resources.vectors.bm25 import SPARSE_ENCODING
-from resources.vectors.generations import SERVING, Generations
-from resources.vectors.index import VectorIndex
+from resources.vectors.generations import SERVING, Generation, Generations
+from resources.vectors.index import SearchIndex, VectorIndex
 from resources.vectors.values import CollectionMismatchError, CollectionMissingError, IndexUnavailableError
 
 if TYPE_CHECKING:
@@ -57,19 +57,34 @@ class QdrantResource(ConfigurableResource):  # type: ignore[type-arg]
         the generation has vectors of another model, or terms of another sparse encoding.
         """
         with self.generations() as generations:
-            serving = generations.serving()
-            if serving is None:
-                raise CollectionMissingError(
-                    "No collection is served: run the lineage (`cippus run`). If it has run, its collection is lost "
-                    "and a run builds it again, or the gate refused it and qdrant/promotion says why."
-                )
-            built_with, used = (serving.index_config.model, serving.index_config.sparse), (model, SPARSE_ENCODING)
-            if model is not None and built_with != used:
-                raise CollectionMismatchError(
-                    f"{serving.name} is served and was built with {' and '.join(built_with)}; searches use {model} and "
-                    f"{SPARSE_ENCODING}. Run the lineage, which builds a generation for them, or set the encoder back."
-                )
-            yield generations.open(serving)
+            yield generations.open(_fitting(generations.serving(), model))
+
+    @contextmanager
+    def reader(self, model: str | None = None) -> Iterator[SearchIndex]:
+        """Yield what is served, to search in; raise as ``open`` does.
+
+        Any number of processes read at a time, also while a run writes. Edge's readers have a copy of what was promoted
+        (resources/vectors/published/), and wait for no lock. Of a collection that has no copy yet, made by an older
+        version, the first reader makes it.
+        """
+        if self.url or not self.edge_path:
+            with self.open(model) as index:
+                yield index
+            return
+        from resources.vectors.edge.generations import EdgeGenerations
+        from resources.vectors.published.copy import readers_copy
+
+        folder = Path(self.edge_path)
+        copy = readers_copy(folder)
+        opened = copy.open()
+        if opened is None and EdgeGenerations(folder).serving() is not None:
+            with self.generations():
+                pass
+            opened = copy.open()
+        generation, published = opened or (None, None)
+        _fitting(generation, model)
+        if published is not None:
+            yield published
 
     @contextmanager
     def generations(self) -> Iterator[Generations]:
@@ -87,3 +102,19 @@ class QdrantResource(ConfigurableResource):  # type: ignore[type-arg]
                 yield edge
         else:
             raise IndexUnavailableError("There is no vector index: set QDRANT_URL.")
+
+
+def _fitting(serving: Generation | None, model: str | None) -> Generation:
+    """Return the generation that is served, if there is one and searches with ``model`` can use it."""
+    if serving is None:
+        raise CollectionMissingError(
+            "No collection is served: run the lineage (`cippus run`). If it has run, its collection is lost "
+            "and a run builds it again, or the gate refused it and qdrant/promotion says why."
+        )
+    built_with, used = (serving.index_config.model, serving.index_config.sparse), (model, SPARSE_ENCODING)
+    if model is not None and built_with != used:
+        raise CollectionMismatchError(
+            f"{serving.name} is served and was built with {' and '.join(built_with)}; searches use {model} and "
+            f"{SPARSE_ENCODING}. Run the lineage, which builds a generation for them, or set the encoder back."
+        )
+    return serving

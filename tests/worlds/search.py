@@ -15,10 +15,12 @@ from qdrant_client import QdrantClient
 
 from assets.search.query import Question
 from assets.transforms.search.bm25 import weigh_query
+from resources.settings import bucket_count
 from resources.vectors.bm25 import SparseEncoder
 from resources.vectors.edge.generations import EdgeGenerations
-from resources.vectors.generations import IndexConfig
-from resources.vectors.index import VectorIndex
+from resources.vectors.generations import Generation, IndexConfig
+from resources.vectors.index import SearchIndex, VectorIndex
+from resources.vectors.published.copy import ReadersCopy, publish
 from resources.vectors.server.generations import ServerGenerations
 from resources.vectors.values import IndexPoint, SparseVector
 
@@ -57,7 +59,12 @@ class Corpus:
                 str(uuid.UUID(bytes=random.bytes(16))),
                 dense[number],
                 sparse[number],
-                {"account_id": f"a{accounts[number]}", "post_id": f"p{number}", "text": texts[number]},
+                {
+                    "account_id": f"a{accounts[number]}",
+                    "account_bucket": int(accounts[number] % bucket_count()),
+                    "post_id": f"p{number}",
+                    "text": texts[number],
+                },
             )
             for number in range(self.size)
         ]
@@ -106,6 +113,19 @@ def edge_shards(corpus: Corpus, folder: Path, count: int) -> Iterator[list[Vecto
             shard.upsert(corpus.points[number::count])
             shards.append(shard)
         yield shards
+
+
+def published(shards: Sequence[VectorIndex], folder: Path, dimension: int) -> list[SearchIndex]:
+    """The readers' copies of shards."""
+    generation = Generation(1, "published", index_config(dimension))
+    copies: list[SearchIndex] = []
+    for number, shard in enumerate(shards):
+        place = folder / f"published-{number}"
+        publish(place, generation, (), range(bucket_count()), shard.scroll_points)
+        opened = ReadersCopy(place).open()
+        assert opened is not None
+        copies.append(opened[1])
+    return copies
 
 
 def in_memory(corpus: Corpus) -> list[VectorIndex]:

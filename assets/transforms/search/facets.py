@@ -10,13 +10,10 @@ FACETS = {"network": "network", "country": "country", "language": "language", "v
 """Facet → field of the payload."""
 
 
-def count_facets(found: Candidates, named: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, int]]:
-    """Return facet → value → number of accounts, most first. An account counts once for each of its values.
-
-    ``named`` are the attributes of accounts that were found by name, under the names of the payload's fields.
-    """
+def count_facets(accounts: Mapping[str, Mapping[str, set[str]]]) -> dict[str, dict[str, int]]:
+    """Return facet → value → number of ``accounts_of`` a search, most first. An account counts for each value."""
     counts: dict[str, Counter[str]] = {facet: Counter() for facet in FACETS}
-    for attributes in accounts_of(found, named).values():
+    for attributes in accounts.values():
         for facet, name in FACETS.items():
             counts[facet].update(attributes[name])
     return {
@@ -25,14 +22,21 @@ def count_facets(found: Candidates, named: Iterable[Mapping[str, Any]]) -> dict[
 
 
 def accounts_of(found: Candidates, named: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, set[str]]]:
-    """Return account id → field → values, of the accounts of candidates and of those that were found by name."""
+    """Return account id → field → values, of the accounts of candidates and of those that were found by name.
+
+    ``named`` are the attributes of accounts that were found by name, under the names of the payload's fields.
+    """
     accounts: dict[str, dict[str, set[str]]] = {}
-    for attributes in [*(candidate.payload for candidate in (*found.dense, *found.bm25)), *named]:
+    both = {candidate.id: candidate.payload for candidate in (*found.dense, *found.bm25)}
+    for attributes in (*both.values(), *named):
         if isinstance(account_id := attributes.get("account_id"), str):
-            values = accounts.setdefault(account_id, {name: set() for name in FACETS.values()})
-            for name in values:
+            values = accounts.get(account_id)
+            if values is None:
+                values = accounts[account_id] = {name: set() for name in FACETS.values()}
+            for name, known in values.items():
                 held = attributes.get(name)
-                values[name].update(
-                    value for value in (held if isinstance(held, list) else [held]) if isinstance(value, str)
-                )
+                if isinstance(held, str):
+                    known.add(held)
+                elif isinstance(held, list):
+                    known.update(value for value in held if isinstance(value, str))
     return accounts

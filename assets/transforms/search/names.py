@@ -1,7 +1,8 @@
 """Find creators by handle, display name and bio."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from heapq import nsmallest
 from typing import Literal
 
 import numpy as np
@@ -22,6 +23,7 @@ MOST_COMPARED, MOST_FOUND = 2_000, 100
 _LONGEST_NAME, _LEAST_CONTAINED = 60, 4
 _NOT_OF_NAMES = r"[^\p{L}\p{N}\p{M}]+"
 _ACCENTS = "[\u0300-\u036f]"
+_NAMES = ("_handle", "_name")
 _STEM = 3
 """Letters at the end of a word that its forms may differ by, for the first and coarse selection."""
 
@@ -59,24 +61,24 @@ def match_names(
     """
     if not text or accounts.is_empty():
         return []
-    exact = accounts.select(
-        "account_id",
-        "_words",
-        level=_level(text),
-        similarity=pl.Series(_similarities(text, accounts, in_parts=in_parts)),
+    key, folded = pl.select(_key_of(pl.lit(text)).alias("key"), _folded(pl.lit(text)).alias("folded")).row(0)
+    words = folded.split()
+    compared = accounts.select(
+        _level(text, key).alias("level"),
+        pl.col("_words").str.len_chars().fill_null(0).alias("length"),
+        _hits(words).alias("hits"),
+        *(pl.col(name).str.len_chars().fill_null(0).alias(f"{name}_length") for name in _NAMES),
+        *(pl.col(name).str.contains(key, literal=True).fill_null(value=False).alias(f"{name}_part") for name in _NAMES),
     )
-    exact = exact.with_columns(pl.Series("coverage", _coverages(text, accounts, weights, terms_of)))
-    found = exact.filter(
-        (pl.col("level") > 0) | (pl.col("similarity") >= LEAST_SIMILARITY) | (pl.col("coverage") >= LEAST_COVERAGE)
-    )
-    near = pl.when(pl.col("similarity") >= LEAST_SIMILARITY).then("similarity").otherwise(0.0)
-    length = pl.col("_words").str.len_chars()
-    ranked = found.sort(
-        pl.col("level"), near, pl.col("coverage"), -length.cast(pl.Int64), "account_id",
-        descending=[True, True, True, True, False],
+    level, near = compared["level"].to_numpy(), _similarities(key, accounts, compared, in_parts=in_parts)
+    near = np.where(near >= LEAST_SIMILARITY, near, 0.0)
+    coverage = _coverages(accounts["_words"], compared["hits"].to_numpy(), weights, terms_of)
+    rows = np.flatnonzero((level > 0) | (near > 0) | (coverage >= LEAST_COVERAGE))
+    found = zip(
+        (-level[rows]).tolist(), (-near[rows]).tolist(), (-coverage[rows]).tolist(),
+        compared["length"].to_numpy()[rows].tolist(), accounts["account_id"].gather(rows).to_list(), strict=True,
     )  # fmt: skip
-    columns = ranked.head(MOST_FOUND).select("account_id", "level", near.alias("near"), "coverage")
-    return [(account_id, _match(*values)) for account_id, *values in columns.iter_rows()]
+    return [(account_id, _match(-up, -by, -of)) for up, by, of, _, account_id in nsmallest(MOST_FOUND, found)]
 
 
 def _match(level: int, near: float, coverage: float) -> NameMatch:
@@ -90,10 +92,9 @@ def _match(level: int, near: float, coverage: float) -> NameMatch:
 _OF_DISPLAY_NAME = 3
 
 
-def _level(text: str) -> pl.Expr:
+def _level(text: str, key: str) -> pl.Expr:
     """Return how exactly a name is the text: 6, 5 and 4 for the handle, 3, 2 and 1 for the display name, else 0."""
-    key = pl.select(_key_of(pl.lit(text))).item()
-    level = pl.lit(0)
+    level = pl.lit(0, pl.Int64)
     for base, name, stored in ((0, "display_name", "_name"), (_OF_DISPLAY_NAME, "handle", "_handle")):
         written = pl.col(name).str.strip_chars().str.strip_prefix("@")
         is_key = (pl.col(stored) == key) & pl.lit(bool(key))
@@ -103,50 +104,46 @@ def _level(text: str) -> pl.Expr:
     return level
 
 
-def _similarities(text: str, accounts: pl.DataFrame, *, in_parts: bool) -> NDArray[np.float64]:
-    key = pl.select(_key_of(pl.lit(text))).item() or ""
-    if not key or len(key) > _LONGEST_NAME:
-        return np.zeros(accounts.height)
+def _similarities(key: str, accounts: pl.DataFrame, compared: pl.DataFrame, *, in_parts: bool) -> NDArray[np.float64]:
     best = np.zeros(accounts.height)
-    for column in ("_handle", "_name"):
-        names = accounts[column].fill_null("")
-        close = process.cdist([key], names.to_list(), scorer=fuzz.ratio, score_cutoff=100 * LEAST_SIMILARITY)[0] / 100
+    if not key or len(key) > _LONGEST_NAME:
+        return best
+    for column in _NAMES:
+        names = accounts[column].to_list()
+        close = process.cdist([key], names, scorer=fuzz.ratio, score_cutoff=100 * LEAST_SIMILARITY)[0] / 100
         best = np.maximum(best, close)
         if len(key) >= _LEAST_CONTAINED:
-            share = (len(key) / names.str.len_chars().clip(len(key))).to_numpy()
-            part = _in_part(key, names, in_parts=in_parts) * (LEAST_SIMILARITY + (1 - LEAST_SIMILARITY) * share)
-            best = np.maximum(best, part)
+            share = len(key) / np.maximum(compared[f"{column}_length"].to_numpy(), len(key))
+            contained = compared[f"{column}_part"].to_numpy().astype(np.float64)
+            part = np.maximum(contained, _near_part(key, names)) if in_parts else contained
+            best = np.maximum(best, part * (LEAST_SIMILARITY + (1 - LEAST_SIMILARITY) * share))
     return best
 
 
-def _in_part(key: str, names: pl.Series, *, in_parts: bool) -> NDArray[np.float64]:
-    """Return 1 for a name that contains the key, and less for one that contains it nearly, if wanted; else 0."""
-    contained = names.str.contains(key, literal=True).to_numpy().astype(np.float64)
-    if not in_parts:
-        return contained
-    near = process.cdist([key], names.to_list(), scorer=fuzz.partial_ratio, score_cutoff=100 * LEAST_PARTIAL)[0] / 100
-    return np.where(near > contained, near, contained)
+def _near_part(key: str, names: list[str | None]) -> NDArray[np.float64]:
+    """Return how nearly a part of each name is the key; 0 below LEAST_PARTIAL."""
+    near = process.cdist([key], names, scorer=fuzz.partial_ratio, score_cutoff=100 * LEAST_PARTIAL)[0]
+    return np.asarray(near / 100, np.float64)
 
 
-def _coverages(text: str, accounts: pl.DataFrame, weights: Mapping[int, float], terms_of: Terms) -> NDArray[np.float64]:
+def _hits(words: Sequence[str]) -> pl.Expr:
+    """Return how many of the parts of words the words of an account contain."""
+    starts = sorted({start for word in words for start in _starts(word)})
+    known = pl.col("_words").fill_null("")
+    contained = [known.str.contains(start, literal=True).cast(pl.Int64) for start in starts]
+    return pl.sum_horizontal(pl.lit(0, pl.Int64), *contained)
+
+
+def _coverages(
+    of_accounts: pl.Series, hits: NDArray[np.int64], weights: Mapping[int, float], terms_of: Terms
+) -> NDArray[np.float64]:
     """Return the share of the query's weights that each account's words have. The best MOST_COMPARED are compared."""
-    coverages, total = np.zeros(accounts.height), sum(weights.values())
-    words = pl.select(_folded(pl.lit(text))).item().split()
-    if not words or not total:
-        return coverages
-    starts = {start for word in words for start in _starts(word)}
-    hits = accounts.select(
-        pl.sum_horizontal(pl.col("_words").fill_null("").str.contains(start, literal=True) for start in sorted(starts))
-    ).to_series()
-    best = (
-        hits.to_frame("hits")
-        .with_row_index("row")
-        .filter(pl.col("hits") > 0)
-        .sort("hits", "row", descending=[True, False])
-    )
-    for row in best.head(MOST_COMPARED)["row"].to_list():
-        found = terms_of(accounts["_words"][row])
-        coverages[row] = sum(weight for term, weight in weights.items() if term in found) / total
+    coverages, total = np.zeros(len(of_accounts)), sum(weights.values())
+    rows = np.flatnonzero(hits > 0)
+    if total:
+        for row in rows[np.argsort(-hits[rows], kind="stable")][:MOST_COMPARED].tolist():
+            found = terms_of(of_accounts[row])
+            coverages[row] = sum(weight for term, weight in weights.items() if term in found) / total
     return coverages
 
 

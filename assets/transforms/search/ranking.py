@@ -1,7 +1,7 @@
 """Fuse two candidate lists and rank accounts with their evidence."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import islice, pairwise
 from typing import Any, NamedTuple, Protocol
@@ -17,8 +17,7 @@ RANKING = "rrf-5-400-posts-2"  # names the rule below in fingerprints of tables 
 # .450, .455, .462, .457 on tweets by vertical, .763, .780, .787, .794, .797 on videos by their title, and .627, .611,
 # .609, .621, .614 on videos by vertical (39 queries only): a small k trusts the best of either list more.
 RRF_K = 5
-# The depth of both searches. Fixed, and independent of the number of accounts to return, so that the best k accounts
-# are the first k of the best k + 1.
+# The depth of both searches. Fixed, so that the best k accounts are the first k of the best k + 1.
 CANDIDATES = 400
 # Fetched from every shard, so that the cut is made here: an engine cuts by scores with its own rounding.
 FETCHED = CANDIDATES + 50
@@ -71,13 +70,13 @@ class Candidates:
         return Candidates(dense, [] if retriever is Retriever.DENSE else self.bm25, self.cosines)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Fused:
-    """A fused score, ``dense_part + bm25_part``, and the score and rank (from 1) in each list.
+class FusedChunk(NamedTuple):
+    """A chunk with its fused score, ``dense_part + bm25_part``, and its score and rank (from 1) in each list.
 
     If a list lacks the chunk, its score and rank there are None, and its part is 0.
     """
 
+    candidate: Candidate
     score: float
     dense_part: float
     dense_score: float | None
@@ -87,20 +86,23 @@ class _Fused:
     bm25_rank: int | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class FusedChunk(_Fused):
-    """A chunk with its fused score."""
-
-    candidate: Candidate
+_SCORES = ("score", "dense_part", "dense_score", "dense_rank", "bm25_part", "bm25_score", "bm25_rank")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evidence(_Fused):
-    """One post of an account, represented by its best chunk, and the reason that it was found.
+class Evidence:
+    """One post of an account, represented by its best chunk, with the scores and ranks of that chunk.
 
     ``weight`` is its weight in the account's score. A search adds ``relevance``, which is 0 to 1, and ``media_url``.
     """
 
+    score: float
+    dense_part: float
+    dense_score: float | None
+    dense_rank: int | None
+    bm25_part: float
+    bm25_score: float | None
+    bm25_rank: int | None
     post_id: str
     chunk_no: int | None
     weight: float
@@ -175,14 +177,14 @@ def fuse(found: Candidates, k: int = RRF_K, skip: int = 0) -> list[FusedChunk]:
         bm25_part = 1 / (k + bm25_rank) if bm25_rank else 0.0
         fused.append(
             FusedChunk(
-                candidate=(in_dense.get(id_) or in_bm25[id_])[2],
-                score=dense_part + bm25_part,
-                dense_part=dense_part,
-                dense_score=dense_score,
-                dense_rank=dense_rank,
-                bm25_part=bm25_part,
-                bm25_score=bm25_score,
-                bm25_rank=bm25_rank,
+                (in_dense.get(id_) or in_bm25[id_])[2],
+                dense_part + bm25_part,
+                dense_part,
+                dense_score,
+                dense_rank,
+                bm25_part,
+                bm25_score,
+                bm25_rank,
             )
         )
     return sorted(fused, key=lambda chunk: (-chunk.score, chunk.candidate.id))
@@ -271,7 +273,8 @@ def _name_weight(match: NameMatch) -> float:
 
 
 def _is_of_a_post(candidate: Candidate) -> bool:
-    return all(isinstance(candidate.payload.get(name), str) for name in ("account_id", "post_id"))
+    payload = candidate.payload
+    return isinstance(payload.get("account_id"), str) and isinstance(payload.get("post_id"), str)
 
 
 def _ranked(
@@ -293,5 +296,5 @@ def _evidence(chunk: FusedChunk, number: int) -> Evidence:
         text=text if isinstance(text, str) else "",
         posted_at=posted_at if isinstance(posted_at, str) else None,
         language=language if isinstance(language, str) else None,
-        **{field.name: getattr(chunk, field.name) for field in fields(_Fused)},
+        **{name: getattr(chunk, name) for name in _SCORES},
     )

@@ -9,9 +9,6 @@ from enum import StrEnum
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import Any
-
-from dagster import EnvVar
 
 from pipelines.cli import diagnosis as package
 from resources.delta.table import LakeResource
@@ -21,7 +18,7 @@ from resources.raw.store import RawStoreResource
 from resources.s3.client import S3Resource
 from resources.settings import home
 from resources.sources.postgres import PostgresResource
-from resources.wiring import Resources, resources
+from resources.wiring import Resources, resources, with_secrets
 
 LIMIT_SECONDS = 4.0
 STATEMENT_SECONDS = 3
@@ -73,10 +70,10 @@ class Parts:
         made = resources()
         return cls(
             made._replace(
-                source=_with_secrets(made.source),
-                embedder=_with_secrets(made.embedder),
-                qdrant=_with_secrets(made.qdrant),
-                erasures=_with_secrets(made.erasures),
+                source=with_secrets(made.source),
+                embedder=with_secrets(made.embedder),
+                qdrant=with_secrets(made.qdrant),
+                erasures=with_secrets(made.erasures),
             ),
             home(),
         )
@@ -111,13 +108,6 @@ class Parts:
             return None
         given = {name: getattr(source, name) for name in PostgresResource.model_fields}
         return PostgresResource(**{**given, "statement_timeout_seconds": STATEMENT_SECONDS})
-
-
-def _with_secrets(resource: Any) -> Any:
-    """Return a resource whose EnvVars are read. Dagster would open an instance for it, which is bound to a thread."""
-    given = {name: getattr(resource, name) for name in type(resource).model_fields}
-    read = {name: value.get_value() or "" if isinstance(value, EnvVar) else value for name, value in given.items()}
-    return type(resource)(**read)
 
 
 Check = Callable[[Parts], Iterable[Finding]]

@@ -12,10 +12,13 @@ from pathlib import Path
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from resources.disk import require_space
+from resources.settings import bucket_count
+from resources.vectors.edge.changes import ChangedBuckets
 from resources.vectors.edge.index import EdgeIndex
 from resources.vectors.edge.shard import create_shard, read_metadata, write_metadata
 from resources.vectors.generations import PREVIOUS, SERVING, Generation, Generations, IndexConfig, generation_number
-from resources.vectors.values import IndexUnavailableError, VectorIndexError
+from resources.vectors.published.copy import ReadersCopy, publish, read_manifest, withdraw
+from resources.vectors.values import IndexPoint, IndexUnavailableError, VectorIndexError
 
 ALIASES_FILE = "aliases.json"
 _LOCK_POLL_SECONDS = 0.05
@@ -32,12 +35,17 @@ class EdgeGenerations(Generations):
     @classmethod
     @contextmanager
     def lock(cls, folder: Path, timeout_seconds: float) -> Iterator["EdgeGenerations"]:
-        """Yield the folder's generations under its lock. Raise IndexUnavailableError after ``timeout_seconds``."""
+        """Yield the folder's generations under its lock. Raise IndexUnavailableError after ``timeout_seconds``.
+
+        What changed meanwhile in the generation that is served is then published for readers, who need no lock. After
+        an error nothing is published: the next holder of the lock does it.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         with _exclusive(folder / f"{SERVING}.lock", timeout_seconds):
             found = cls(folder)
             try:
                 yield found
+                found._publish()
             finally:
                 for index in found._opened.values():
                     index.close()
@@ -58,8 +66,42 @@ class EdgeGenerations(Generations):
 
     def open(self, generation: Generation) -> EdgeIndex:
         """See Generations. The index is closed with the lock."""
-        self._read(generation.name)
-        return self._opened.setdefault(generation.name, EdgeIndex(self._folder / generation.name))
+        place = self._folder / self._read(generation.name).name
+        if generation.name not in self._opened:
+            # A generation that is not published yet is published whole.
+            self._opened[generation.name] = EdgeIndex(
+                place, ChangedBuckets(place) if self._is_published(place) else None
+            )
+        return self._opened[generation.name]
+
+    def readers_points(self) -> Iterator[IndexPoint]:
+        """See Generations."""
+        opened = ReadersCopy(self._folder).open()
+        return iter(()) if opened is None else opened[1].points()
+
+    def _is_published(self, place: Path) -> bool:
+        manifest = read_manifest(self._folder)
+        return manifest is not None and manifest.generation.id == read_metadata(place).id
+
+    def _publish(self) -> None:
+        try:
+            serving = self.serving()
+        except VectorIndexError:  # the aliases cannot be read, which says whoever needs them
+            return
+        if serving is None:
+            withdraw(self._folder)
+            return
+        index = self.open(serving)
+        changes = index.changes
+        publish(
+            self._folder,
+            serving,
+            changes.all() if changes is not None else (),
+            range(bucket_count()),
+            index.scroll_points,
+        )
+        if changes is not None:
+            changes.clear()
 
     def _delete(self, generation: Generation) -> None:
         """Rename first, so that a killed process leaves no half-deleted collection."""

@@ -1,15 +1,15 @@
 """One ranking, whatever engine and however many shards; and a longer answer begins with the shorter one."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 
 import pytest
 
 from assets.search.query import Question, find
 from assets.transforms.search.ranking import SCORE_DECIMALS, Candidates, RankedAccount, rank_accounts
-from resources.vectors.index import VectorIndex
+from resources.vectors.index import SearchIndex
 from resources.vectors.values import SearchFilter
-from tests.worlds.search import Corpus, edge_shards, in_memory
+from tests.worlds.search import Corpus, edge_shards, in_memory, published
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Payload indexes have no effect in the local Qdrant"),
@@ -17,7 +17,7 @@ pytestmark = [
 ]
 CORPUS, QUESTIONS = Corpus(size=1_200, dimension=48), 12
 LIMIT = 20
-Engines = Mapping[str, list[VectorIndex]]
+Engines = Mapping[str, Sequence[SearchIndex]]
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,10 @@ def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engines]:
     folder = tmp_path_factory.mktemp("shards")
     with ExitStack() as stack:
         opened = {f"{count} shards": stack.enter_context(edge_shards(CORPUS, folder, count)) for count in (1, 2, 4, 8)}
-        yield {**opened, "memory": in_memory(CORPUS)}
+        copies = {
+            f"{name}, published": published(shards, folder / name, CORPUS.dimension) for name, shards in opened.items()
+        }
+        yield {**opened, **copies, "memory": in_memory(CORPUS)}
 
 
 def why(accounts: list[RankedAccount]) -> list[object]:
