@@ -17,6 +17,8 @@ from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS
 from assets.transforms.labels import page as labelling
 from assets.transforms.labels.page import FILE_SCHEMA
 from assets.transforms.search.codes import language_code, languages_of
+from assets.transforms.verticals.taggers.zero_shot import ZERO_SHOT
+from assets.transforms.verticals.thresholds import EVEN
 from assets.verticals.scores import SCORES
 from assets.verticals.thresholds import THRESHOLDS
 from resources.catalogues import Vertical, load_verticals
@@ -115,20 +117,20 @@ class Labelling:
 
     def _least_certain(self, vertical: Vertical, language: str | None) -> pl.DataFrame:
         number = [found.name for found in load_verticals()].index(vertical.name)
+        is_of = (pl.col("item_kind") == "post") & (pl.col("vertical") == vertical.name)
+        fitted = self.lake.scan(THRESHOLDS).filter(is_of).select("threshold", "method").collect()
+        threshold, method = fitted.row(0) if fitted.height else (EVEN, ZERO_SHOT)
         of_posts = (pl.col("item_kind") == "post") & (pl.col("scores").list.len() > number)
-        scores = self.lake.scan(SCORES).filter(of_posts).select(
+        scores = self.lake.scan(SCORES).filter(of_posts, pl.col("method") == method).select(
             "account_bucket", "item_id", score=pl.col("scores").list.get(number)
         )  # fmt: skip
-        is_of = (pl.col("item_kind") == "post") & (pl.col("vertical") == vertical.name)
-        fitted = self.lake.scan(THRESHOLDS).filter(is_of).select("threshold").collect()["threshold"]
         labelled = self.lake.scan(GOLD).filter(is_of).select("item_id")
         open_posts = scores.join(labelled, on="item_id", how="anti")
         if language is not None:
             kinds = sorted(languages_of(language_code(language) or language))
             spoken = self.lake.scan(CHUNKS).filter(pl.col("language").is_in(kinds)).select(item_id="post_id").unique()
             open_posts = open_posts.join(spoken, on="item_id", how="semi")
-        threshold = fitted[0] if len(fitted) else vertical.default_threshold
-        return labelling.nearest_to(threshold, open_posts.collect(), _QUEUE)
+        return labelling.nearest_to(threshold, open_posts.drop_nulls("score").collect(), _QUEUE)
 
     def _change(self, annotator: str, at: dt.datetime, change: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
         key = f"{FOLDER}{annotator}/{at:%Y-%m-%d}.parquet"

@@ -1,4 +1,4 @@
-"""vertical/scores: how near posts and accounts are to the verticals."""
+"""vertical/scores: how probable it is that posts and accounts belong to the verticals."""
 
 from threading import Lock
 
@@ -10,14 +10,18 @@ from assets.corpus import CHUNKS
 from assets.embeddings import VECTORS, with_vectors
 from assets.framework.asset import asset
 from assets.framework.incremental import RunMetrics, Stage, refresh_table
-from assets.transforms.verticals.scoring import POST, Vectors, score, score_accounts
+from assets.transforms.verticals.scoring import POST, score, score_accounts
+from assets.transforms.verticals.taggers.features import Vectors, features
+from assets.transforms.verticals.taggers.interface import Tagger
+from assets.verticals.examples import describe
+from assets.verticals.taggers import TAGGERS, fitted_taggers
 from resources.catalogues import catalogue_hash, load_verticals
 from resources.delta.state import LedgerResource
 from resources.delta.table import Column, LakeResource, TableSpec, fingerprint
 from resources.llm.embedder import EmbedderResource
 
-_SCORING = "5"
-_MADE_OF = CHUNKS.sources("text") + VECTORS.sources("vector")
+_SCORING = "6"
+_MADE_OF = CHUNKS.sources("text") + VECTORS.sources("vector") + TAGGERS.sources("parameters")
 SCORES = TableSpec.of(
     "vertical/scores",
     {
@@ -25,8 +29,12 @@ SCORES = TableSpec.of(
         "item_kind": Column(pa.string(), "What is scored: post or account."),
         "item_id": Column(pa.string(), "Id of the post or account.", CHUNKS.sources("post_id", "account_id"), "id"),
         "account_id": CHUNKS.copied("account_id"),
+        "method": TAGGERS.copied("method", "Method that gives the scores."),
         "scores": Column(
-            pa.list_(pa.float64()), "A score per vertical, in the catalogue's order.", _MADE_OF, "attribute"
+            pa.list_(pa.float64()),
+            "Calibrated probability per vertical, in the catalogue's order; null where the method abstains.",
+            _MADE_OF,
+            "attribute",
         ),
         "text_hash": CHUNKS.copied("text_hash"),
         "recipe": Column(
@@ -35,7 +43,7 @@ SCORES = TableSpec.of(
             CHUNKS.sources("recipe"),
         ),
     },
-    ("item_id", "item_kind"),
+    ("item_id", "item_kind", "method"),
 )
 """``by_vertical`` names the scores."""
 
@@ -43,9 +51,9 @@ SCORES = TableSpec.of(
 @asset(
     table=SCORES,
     code_version=_SCORING,
-    deps=[["corpus", "cippus_text"], ["embedding", "cippus_text"]],
-    description="How near posts and accounts are to the verticals. One row per post or account: a score per vertical "
-    "of the catalogue, from the vectors of its text and of the vertical's descriptions. No labels are needed.",
+    deps=[["corpus", "cippus_text"], ["embedding", "cippus_text"], ["vertical", "taggers"]],
+    description="How probable it is that posts and accounts belong to the verticals. One row per post or account and "
+    "method: a probability per vertical of the catalogue, from the vectors of its text. No labels are needed.",
     owners=["team:data-science"],
     kinds={"delta", "numpy"},
 )
@@ -54,11 +62,16 @@ def scores(
 ) -> RunMetrics:
     """Score the posts and accounts of a stale bucket. Only the vectors of new and changed texts are read."""
     verticals, model = load_verticals(), embedder.model()
-    recipe = fingerprint([_SCORING, catalogue_hash(verticals), model.name])
-    lock, described = Lock(), dict[str, Vectors]()
+    rules = fingerprint([_SCORING, catalogue_hash(verticals), model.name])
+    lock, described, taggers = Lock(), dict[str, Vectors](), dict[str, tuple[Tagger, str]]()
 
     def of_bucket(bucket: int | None, current: pl.DataFrame, tally: RunMetrics) -> pl.DataFrame:
-        columns = ["account_bucket", "account_id", "post_id", "text_hash", "content_hash"]
+        with lock:
+            if not taggers:
+                taggers.update(fitted_taggers(lake))
+        recipe = fingerprint([rules, *(version for _, version in taggers.values())])
+        own = ["account_bucket", "account_id", "post_id", "text_hash"]
+        columns = [*own, "chunk_no", "content_hash", "text_language"]
         recipes = pl.concat_str(pl.lit(recipe), "recipe", separator="/")
         chunks = lake.scan_cached(CHUNKS, bucket).select(*columns, recipe=recipes).collect()
         posts = chunks.rename({"post_id": "item_id"}).unique("item_id")
@@ -71,13 +84,15 @@ def scores(
         if fresh.height:
             with lock:  # embedded once a run, and only if a post has to be scored
                 if not described:
-                    described.update({found.name: model.embed_queries(found.descriptions) for found in verticals})
+                    described.update(describe(verticals, model))
             rows, vectors = with_vectors(lake, bucket or 0, fresh, model)
-            is_read = pl.Series(vectors.any(axis=1), dtype=pl.Boolean)
-            scored = pl.concat([kept, score(rows.filter(is_read), vectors[is_read], described).select(kept.columns)])
+            is_read = vectors.any(axis=1)
+            found, posts_read = features(rows.filter(pl.Series(is_read, dtype=pl.Boolean)), vectors[is_read], described)
+            made = score(found, posts_read, {name: tagger for name, (tagger, _) in taggers.items()})
+            scored = pl.concat([kept, made.select(kept.columns)])
         return pl.concat([scored, score_accounts(scored)]).join(
             posts.select("item_id", "recipe"), on="item_id", how="left"
         )
 
-    stage = Stage(SCORES.name, (CHUNKS, VECTORS), recipe)
+    stage = Stage(SCORES.name, (CHUNKS, VECTORS, TAGGERS), rules, awaits=(TAGGERS,))
     return refresh_table(context, lake, ledger, stage, SCORES, of_bucket)

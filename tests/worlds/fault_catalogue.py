@@ -19,6 +19,7 @@ from assets.search.retrieval_quality import QUALITY
 from assets.stages import TABLES
 from assets.summaries import SUMMARIES
 from assets.verticals.scores import SCORES
+from assets.verticals.taggers import HELD_OUT, TAGGERS
 from assets.verticals.tags import TAGS
 from assets.verticals.thresholds import THRESHOLDS
 from tests.worlds import faults as f
@@ -204,6 +205,17 @@ def _verticals() -> Iterator[FaultRow]:
         score_repeated=added(SCORES),
         scores_impossible=changed(SCORES, "scores", "make_array(1000.0)"),
         partition_dropped=m.partition_dropped(SCORES),
+    )
+    yield from _rows(
+        "vertical/taggers:taggers_usable",
+        zero_shot_lost=changed(TAGGERS, "method", "'other'"),
+        parameters_cut=changed(TAGGERS, "parameters", "CAST('PK' AS BYTEA)"),
+    )
+    yield from _rows(
+        "vertical/held_out:held_out_are_labels",
+        label_turned=changed(HELD_OUT, "is_member", "NOT is_member"),
+        row_repeated=added(HELD_OUT),
+        probability_impossible=changed(HELD_OUT, "probability", "CAST(2 AS DOUBLE)"),
     )
     yield from _rows(
         "vertical/thresholds:every_vertical_has_threshold",

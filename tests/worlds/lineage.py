@@ -43,6 +43,7 @@ from assets.summaries import SUMMARIES
 from assets.transforms.search.ranking import RankedAccount
 from assets.transforms.source.schema import SOURCE_TABLES, account_bucket
 from assets.verticals.scores import SCORES
+from assets.verticals.taggers import HELD_OUT, TAGGERS
 from assets.verticals.tags import TAGS
 from assets.verticals.thresholds import THRESHOLDS
 from pipelines.definitions import defs
@@ -77,6 +78,8 @@ TABLES = (
     TERMS,
     VECTORS,
     GOLD,
+    TAGGERS,
+    HELD_OUT,
     REPORTS,
     DEMOGRAPHICS,
     SCORES,

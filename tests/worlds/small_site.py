@@ -110,7 +110,7 @@ def small_site(lake: LakeResource) -> SmallSite:
     _write(lake, SUMMARIES, summaries)
     _write(lake, DEMOGRAPHICS, [_share(id_, value) for id_ in ("anna", HOSTILE) for value in ("18-24", HOSTILE)])
     _write(lake, SCORES, [_scores(post, number) for number, post in enumerate(posts)])
-    thresholds = [{"item_kind": "post", "vertical": VERTICAL, "threshold": 1.0}]
+    thresholds = [{"item_kind": "post", "vertical": VERTICAL, "method": "zero_shot", "threshold": 0.5}]
     lake.sync(THRESHOLDS, _frame(THRESHOLDS, thresholds))
     return SmallSite(lake, _searcher(lake, posts))
 
@@ -204,9 +204,15 @@ def _share(account_id: str, value: str) -> dict[str, Any]:
 
 
 def _scores(post: dict[str, Any], number: int) -> dict[str, Any]:
-    """The n-th post is n tenths away from the threshold."""
-    scores = [1.0 + number / 10] + [0.0] * (len(load_verticals()) - 1)
-    return {"item_kind": "post", "item_id": post["post_id"], "account_id": post["account_id"], "scores": scores}
+    """The n-th post is n hundredths away from the threshold."""
+    scores = [0.5 + number / 100] + [0.0] * (len(load_verticals()) - 1)
+    return {
+        "item_kind": "post",
+        "item_id": post["post_id"],
+        "account_id": post["account_id"],
+        "method": "zero_shot",
+        "scores": scores,
+    }
 
 
 def _write(lake: LakeResource, spec: TableSpec, rows: list[dict[str, Any]]) -> None:

@@ -3,7 +3,7 @@
 import polars as pl
 
 from assets.transforms.verticals.scoring import ACCOUNT, POST
-from assets.transforms.verticals.thresholds import MIN_PER_CLASS
+from assets.transforms.verticals.taggers.calibration import MIN_PER_CLASS
 
 
 def judged_accounts(gold: pl.DataFrame, posts: pl.DataFrame) -> dict[str, dict[str, int]]:

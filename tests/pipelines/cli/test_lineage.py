@@ -196,10 +196,14 @@ def test_tags_follow_the_edited_texts(changed: Changed) -> None:
     )
     assert before["item_id"].equals(after["item_id"])
     assert all(was != now for was, now in zip(before["scores"].to_list(), after["scores"].to_list(), strict=True))
-    thresholds = {(kind, name): at for kind, name, at, *_ in changed.after.tables["vertical/thresholds"].iter_rows()}
-    every = by_vertical(changed.after.tables["vertical/scores"].lazy(), names).collect().iter_rows(named=True)
-    due = {(row["item_kind"], row["item_id"], row["vertical"]) for row in every
-           if row["score"] >= thresholds[row["item_kind"], row["vertical"]]}  # fmt: skip
+    rows = changed.after.tables["vertical/thresholds"].iter_rows()
+    thresholds = {(kind, name, method): at for kind, name, method, at, *_ in rows}
+    every = by_vertical(changed.after.tables["vertical/scores"].lazy(), names).drop_nulls("score").collect()
+    due = {
+        (row["item_kind"], row["item_id"], row["vertical"])
+        for row in every.iter_rows(named=True)
+        if row["score"] >= thresholds.get((row["item_kind"], row["vertical"], row["method"]), 2)
+    }
     assert {tag[1:3] + tag[4:5] for tag in changed.after.tables["vertical/tags"].iter_rows()} == due != set()
 
 

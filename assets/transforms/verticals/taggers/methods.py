@@ -1,0 +1,32 @@
+"""The methods by name, and their fitted parameters as bytes."""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from assets.transforms.verticals.taggers.interface import Method, Tagger
+from assets.transforms.verticals.taggers.probe import Probe
+from assets.transforms.verticals.taggers.zero_shot import ZeroShot
+
+
+def methods(default_thresholds: Sequence[float]) -> dict[str, Method]:
+    """Return the methods that a machine fits and runs by itself, by name. The first needs no labels."""
+    known: list[Method] = [ZeroShot(default_thresholds), Probe()]
+    return {method.name: method for method in known}
+
+
+def packed(tagger: Tagger) -> bytes:
+    """Return a tagger's parameters; equal parameters give equal bytes."""
+    arrays: dict[str, Any] = dict(sorted(tagger.parameters().items()))
+    out = io.BytesIO()
+    np.savez(out, **arrays)
+    return out.getvalue()
+
+
+def unpacked(method: Method, parameters: bytes) -> Tagger:
+    """Return the tagger of ``packed`` parameters."""
+    with np.load(io.BytesIO(parameters), allow_pickle=False) as arrays:
+        found: Mapping[str, Any] = dict(arrays)
+    return method.restore(found)

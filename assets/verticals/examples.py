@@ -1,0 +1,90 @@
+"""The labelled posts that taggers are fitted on: their features, labels and accounts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from assets.corpus import CHUNKS
+from assets.embeddings import embedded, with_vectors
+from assets.labels.gold import GOLD
+from assets.transforms.verticals.scoring import ACCOUNT, POST
+from assets.transforms.verticals.taggers.features import Vectors, features
+from assets.transforms.verticals.taggers.interface import Floats, Posts, Texts
+from assets.transforms.verticals.taggers.labels import label_matrix
+from resources.catalogues import Vertical, catalogue_hash
+from resources.delta.table import LakeResource, fingerprint
+from resources.models.embedder import EmbeddingModel
+
+POSTS_PER_ACCOUNT = 50
+"""The newest posts of a labelled account that are read beside its labelled posts."""
+_OF_CHUNKS = ("account_bucket", "account_id", "post_id", "chunk_no", "text_hash", "content_hash", "text_language")
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Rows (account_bucket, account_id, post_id, text_hash) with their features and labels, sorted by post_id.
+
+    ``gold``: the labels of posts and of accounts, (item_kind, item_id, account_id, vertical, is_member).
+    """
+
+    rows: pl.DataFrame
+    posts: Posts
+    labels: Floats
+    gold: pl.DataFrame
+
+    @property
+    def accounts(self) -> Texts:
+        """The account of each row."""
+        return self.rows["account_id"].to_numpy().astype(np.str_)
+
+
+class LabelledPosts:
+    """The posts with labels, and those of labelled accounts, at the current version of the tables."""
+
+    def __init__(self, lake: LakeResource, verticals: Sequence[Vertical], model: EmbeddingModel) -> None:
+        """Read the labels and the hashes of the texts; no vector yet."""
+        self._lake, self._verticals, self._model = lake, verticals, model
+        columns = ["item_kind", "item_id", "account_id", "vertical", "is_member"]
+        self._gold = lake.scan(GOLD).select(columns).collect().sort(columns[:4])
+        posts = self._gold.filter(item_kind=POST)["item_id"].unique()
+        accounts = self._gold.filter(item_kind=ACCOUNT)["account_id"].unique()
+        place = pl.col("posted_at").rank("dense", descending=True).over("account_id")
+        is_of_account = pl.col("account_id").is_in(accounts.implode())
+        is_labelled = pl.col("post_id").is_in(posts.implode())
+        self._chunks = (
+            lake.scan(CHUNKS)
+            .filter(is_of_account | is_labelled)
+            .filter(is_labelled | (place <= POSTS_PER_ACCOUNT))
+            .select(_OF_CHUNKS)
+            .collect()
+            .sort("post_id", "chunk_no")
+        )
+
+    @property
+    def version(self) -> str:
+        """Hash of all that a fit depends on: labels, texts, catalogue, encoder."""
+        texts = self._chunks.select("account_id", "post_id", "content_hash", "text_language")
+        rows = [str(part) for frame in (self._gold, texts) for row in frame.iter_rows() for part in row]
+        return fingerprint([catalogue_hash(self._verticals), self._model.name, *rows])
+
+    def read(self) -> Examples:
+        """Read the vectors. Memory: 1.5 kB a chunk."""
+        parts, read = [], []
+        for (bucket,), rows in self._chunks.group_by("account_bucket", maintain_order=True):
+            found, vectors = with_vectors(self._lake, bucket, rows, self._model)
+            parts.append(found)
+            read.append(vectors)
+        chunks = pl.concat(parts) if parts else self._chunks
+        vectors = np.concatenate(read) if read else np.empty((0, self._model.dimension), np.float32)
+        is_read = vectors.any(axis=1)
+        is_kept = pl.Series(is_read, dtype=pl.Boolean)
+        posts, of_posts = features(chunks.filter(is_kept), vectors[is_read], describe(self._verticals, self._model))
+        labels = label_matrix(posts, self._gold, [vertical.name for vertical in self._verticals])
+        return Examples(posts, of_posts, labels, self._gold)
+
+
+def describe(verticals: Sequence[Vertical], model: EmbeddingModel) -> dict[str, Vectors]:
+    """Return vertical → vectors of its descriptions, embedded as posts are: they are texts of a post's kind."""
+    return {found.name: embedded(model, found.descriptions) for found in verticals}
