@@ -204,8 +204,8 @@ class E5Model(LocalModel):
 
     def finished(self, vectors: NDArray[np.float32], prefix: str) -> NDArray[np.float32]:
         """Return the vectors without their mean, of unit length."""
-        centred: NDArray[np.float32] = vectors - self._means[prefix]
-        return centred / np.linalg.norm(centred, axis=1, keepdims=True)
+        centred = vectors - self._means[prefix]
+        return np.asarray(centred / np.linalg.norm(centred, axis=1, keepdims=True), np.float32)
 
 
 def padded_batch(token_ids: Sequence[NDArray[np.int32]]) -> dict[str, NDArray[np.int32]]:

@@ -39,7 +39,7 @@ def reference() -> tuple[list[str], NDArray[np.float32]]:
         return arrays["texts"].tolist(), arrays["vectors"]
 
 
-def embed_all(model: MiniLmModel, texts: list[str]) -> NDArray[np.float32]:
+def embed_all(model: EmbeddingModel, texts: list[str]) -> NDArray[np.float32]:
     vectors = np.full((len(texts), model.dimension), np.nan, dtype=np.float32)
     for indices, batch in model.embed(texts):
         assert np.isnan(vectors[indices]).all(), "an index came twice"
