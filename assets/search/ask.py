@@ -77,7 +77,9 @@ class Asker:
 
     def _retrieve(self, question: str, where: SearchFilter, followers: Followers) -> Retrieved:
         about = topic(question)
-        ranked = self.searcher.accounts(about, where, _ACCOUNTS, evidence=_POSTS_EACH, followers=followers)
+        ranked = self.searcher.answer(
+            about, where, _ACCOUNTS, evidence=_POSTS_EACH, followers=followers, media=False
+        ).accounts
         passages = tuple(
             Passage(post.post_id, account.account_id, account.handle, post.text)
             for account in ranked

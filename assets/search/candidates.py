@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assets.transforms.search.ranking import CANDIDATES, FETCHED, Candidates, cosines, near_ties
+from assets.transforms.search.trust import fit, sureness
 from resources.vectors.index import SearchIndex
 from resources.vectors.values import Candidate, SearchFilter, SparseVector
 
@@ -22,11 +23,13 @@ Keep = Callable[[Sequence[Candidate]], list[Candidate]]
 class Question:
     """A query for the index: its unit vector (dimension,), and its terms with corpus-wide IDF weights.
 
-    The vector is 0 when the model cannot read the query: BM25 alone answers it.
+    The vector is 0 when the model cannot read the query: BM25 alone answers it. ``trust`` is the weight of the list by
+    cosine beside words that nobody is sure of.
     """
 
     dense: NDArray[np.float32]
     sparse: SparseVector
+    trust: float = 1.0
 
     @property
     def is_read(self) -> bool:
@@ -59,7 +62,9 @@ def find(
         if (ids := [candidate.id for candidate in found if candidate.id in tied])
         for id_, vector in shard.vectors(ids).items()
     }
-    return Candidates(dense, bm25, cosines(question.dense, vectors))
+    sure = sureness((candidate.score for candidate in bm25), float(question.sparse.values.sum(dtype=np.float64)))
+    found = fit((candidate.score for candidate in dense), question.trust, sure)
+    return Candidates(dense, bm25, cosines(question.dense, vectors), question.trust * (1 - sure), found)
 
 
 def unit(vector: NDArray[np.float32]) -> NDArray[np.float32]:

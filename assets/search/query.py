@@ -16,6 +16,7 @@ from assets.transforms.search.names import NameMatch, match_names
 from assets.transforms.search.query_language import Query, acceptance, accepted_by, parse
 from assets.transforms.search.ranking import Candidates, RankedAccount, Retriever, cosines, rank_accounts
 from assets.transforms.search.relevance import with_relevance
+from assets.transforms.search.trust import trust_of
 from assets.transforms.text.cleaning import clean
 from assets.transforms.text.corpus import point_id
 from resources.delta.table import LakeResource
@@ -36,7 +37,7 @@ class Answer:
     ``found`` is the number of accounts that were found so far; more may follow unless ``is_complete``. ``mended`` are
     the words that no post has, with those that were searched for instead. ``facets`` count the accounts that were found
     by network, country, language and vertical. Without ``is_read`` the model could not read the query, and BM25 alone
-    answered it.
+    answered it. Without ``fits_well`` the accounts are only the nearest.
     """
 
     accounts: list[RankedAccount]
@@ -46,6 +47,7 @@ class Answer:
     found: int = 0
     is_complete: bool = True
     is_read: bool = True
+    fits_well: bool = True
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,8 @@ class _Found:
     mended: Mapping[str, str] = field(default_factory=dict)
     is_complete: bool = True
     is_read: bool = True
+    fits_well: bool = True
+    trust: float = 1.0
 
 
 def open_search() -> "Searcher":
@@ -134,13 +138,14 @@ class Searcher:
         described = self._accounts.described(found.page, media=media)
         scale = scale_of(self.embedder.model().name)
         return Answer(
-            with_relevance(described, found.weights, self._terms.of, found.cosine_of, scale),
+            with_relevance(described, found.weights, self._terms.of, found.cosine_of, scale, trust=found.trust),
             parsed,
             found.mended,
             count_facets(accounts),
             len(accounts),
             found.is_complete and len(accounts) <= page.stop,
             found.is_read,
+            found.fits_well or any(match.field != "words" for _, match in names),
         )
 
     def _posts(  # noqa: PLR0913  # each is a part of one request
@@ -168,7 +173,15 @@ class Searcher:
                 windows += 1
             cosine_of = _unknown_cosines(index, question, ranked[page])
         return _Found(
-            ranked[page], found, weights_of(question.sparse), cosine_of, mended, is_complete, question.is_read
+            ranked[page],
+            found,
+            weights_of(question.sparse),
+            cosine_of,
+            mended,
+            is_complete,
+            question.is_read,
+            found.fit >= trust_of(self.embedder.model().name).least_fit or retriever is not Retriever.HYBRID,
+            question.trust,
         )
 
     def can_read(self, query: str) -> bool:
@@ -184,8 +197,9 @@ class Searcher:
         texts = [clean(query) for query in queries]
         if not all(texts):
             raise ValueError("The query is empty, expected words to search for.")
-        vectors = self.embedder.model().embed_queries(texts)
-        return [Question(dense, sparse) for dense, sparse in zip(vectors, self._terms.weighed(texts), strict=True)]
+        model = self.embedder.model()
+        trust, asked = trust_of(model.name), zip(model.embed_queries(texts), self._terms.weighed(texts), strict=True)
+        return [Question(*each, trust.of(text)) for text, each in zip(texts, asked, strict=True)]
 
     def _question(self, index: SearchIndex, query: Query, own_account: str | None) -> Question:
         """Return what the index is asked: the query's text, an account's posts, or the mean of both."""
@@ -197,7 +211,7 @@ class Searcher:
         if not query.text:
             return like
         asked = self.question(query.text)
-        return Question(unit(asked.dense + like.dense), asked.sparse)
+        return replace(asked, dense=unit(asked.dense + like.dense))
 
     def _names(self, query: Query, where: SearchFilter, followers: Followers) -> list[tuple[str, NameMatch]]:
         """Return the accounts whose names or bios fit a query and that the filters allow, best first."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from assets.transforms.search.ranking import RankedAccount
 
 Retrievers = Literal["dense", "bm25", "hybrid"]
+NOTHING_FITS = "Nothing fits this query well: these accounts are only the nearest."
 UNREADABLE = "The embedding model cannot read this query: these accounts were found by their words alone (BM25)."
 
 
@@ -71,6 +72,8 @@ def search(  # noqa: PLR0913  # options of a command
             raise InputError(str(error)) from None
     if not answer.is_read:
         err.print(UNREADABLE)
+    if answer.accounts and not answer.fits_well:
+        err.print(NOTHING_FITS)
     if as_json:
         print_json(as_values(query, answer, page))
     else:
@@ -85,6 +88,7 @@ def as_values(query: str, answer: "Answer", page: int) -> dict[str, Any]:
         "page": page,
         "found": answer.found,
         "complete": answer.is_complete,
+        "fits_well": answer.fits_well,
         "facets": answer.facets,
         "accounts": [_account(account) for account in answer.accounts],
     }

@@ -8,8 +8,6 @@ import json
 import secrets
 from pathlib import Path
 
-import trustme
-
 from resources.local_stack import write_private
 
 FOLDER = "s3.keys"
@@ -20,6 +18,8 @@ def write_keys(home: Path, server_folder: Path) -> None:
     """Write new keys to the home, and `security.toml`, which SeaweedFS looks for in its working folder."""
     folder = home / FOLDER
     folder.mkdir(mode=0o700, exist_ok=True)
+    import trustme  # takes .2 s of CPU, which only the first start of a stack should pay
+
     authority = trustme.CA()
     certificate = authority.issue_cert("127.0.0.1")
     write_private(folder / "authority.pem", authority.cert_pem.bytes().decode())

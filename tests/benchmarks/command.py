@@ -19,6 +19,7 @@ BENCHES = {
     "governor": "tests.benchmarks.governor",
     "merge": "tests.benchmarks.merge",
     "index": "tests.benchmarks.index",
+    "search": "tests.benchmarks.search",
     "embed": "tests.benchmarks.embed",
     "extract": "tests.benchmarks.extract",
     "erase": "tests.benchmarks.erase",
@@ -32,7 +33,7 @@ BENCHES = {
     "faults": "tests.benchmarks.faults",
 }
 """Name → module with a function `measure(home, console, **options)`."""
-_ON_THE_STACK = {"overhead", "governor", "embed", "extract"}
+_ON_THE_STACK = {"overhead", "governor", "embed", "extract", "search"}
 _SEEDED = {"chaos": 60, "fuzz": 1_000, "interleavings": 1_000, "signals": 40, "faults": 50}
 """Name → number of runs, for fuzz of each format, for faults of clean runs."""
 _BAD_INPUT, _FAILED = 2, 1

@@ -55,6 +55,9 @@ class CountingEmbedder(EmbeddingModel):
             self.embedded.update(texts[index] for index in indices)
             yield indices, np.stack([self.vector(texts[index]) for index in indices])
 
+    def _embed_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        return self.embed_all(texts)
+
     def legible(self, texts: Sequence[str]) -> list[str]:
         return list(texts)
 

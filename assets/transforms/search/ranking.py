@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from assets.transforms.search.attributes import AboutAccount
 from assets.transforms.search.names import NameMatch
 
-RANKING = "rrf-5-400-posts-2"  # names the rule below in fingerprints of tables that depend on it
-# 1 / (k + rank), ranks from 1: Cormack, Clarke, Büttcher 2009, who took 60. nDCG@10 with 60, 20, 10, 5, 2 was .444,
-# .450, .455, .462, .457 on tweets by vertical, .763, .780, .787, .794, .797 on videos by their title, and .627, .611,
-# .609, .621, .614 on videos by vertical (39 queries only): a small k trusts the best of either list more.
+RANKING = "rrf-5-400-posts-2-trust-1"  # names the rule below in fingerprints of tables that depend on it
+# 1 / (k + rank), ranks from 1 (Cormack, Clarke, Büttcher 2009, who took 60): a small k trusts the best of either list
+# more. docs/design.md has the measurements.
 RRF_K = 5
 # The depth of both searches. Fixed, so that the best k accounts are the first k of the best k + 1.
 CANDIDATES = 400
@@ -24,9 +23,7 @@ FETCHED = CANDIDATES + 50
 SCORE_DECIMALS = 5  # equal texts embedded in other batches differ by 1e-6; scores that round to the same are tied
 # Engines add in different orders and differ by 1e-6. Closer scores could change places, or round apart.
 NEAR_TIE = 2e-5
-# The weight of words in a name or bio beside those of a post: they say what an account is about, not what it posts. A
-# name that is nearly the query counts like a post.
-WORDS_OF_NAME_WEIGHT = 0.5
+WORDS_OF_NAME_WEIGHT = 0.5  # they say what an account is about, not what it posts; a name that is the query counts 1
 # Weights of an account's best, second and third post. On 650 YouTube titles precision@10 of the accounts' vertical was
 # .260 with a factor of 0.1 from post to post (0: .258; 0.25: .258; 0.5: .243; 1: .209).
 POST_WEIGHTS = (1.0, 0.1, 0.01)
@@ -58,16 +55,19 @@ class Retriever(StrEnum):
 
 @dataclass(frozen=True)
 class Candidates:
-    """Candidates of all shards, in any order: by cosine, by BM25, and our own cosines of near ties."""
+    """Candidates of all shards in any order, cosines of near ties, weight of the list by cosine, ``fit`` of both."""
 
     dense: Sequence[Candidate]
     bm25: Sequence[Candidate]
     cosines: Mapping[str, float] = field(default_factory=dict)
+    dense_weight: float = 1.0
+    fit: float = 0.0
 
     def of(self, retriever: Retriever) -> "Candidates":
         """Return the candidates that a retriever uses."""
-        dense = [] if retriever is Retriever.BM25 else self.dense
-        return Candidates(dense, [] if retriever is Retriever.DENSE else self.bm25, self.cosines)
+        if retriever is Retriever.HYBRID:
+            return self
+        return Candidates(self.dense, [], self.cosines) if retriever is Retriever.DENSE else Candidates([], self.bm25)
 
 
 class FusedChunk(NamedTuple):
@@ -161,7 +161,7 @@ def cosines(query: NDArray[np.float32], vectors: Mapping[str, NDArray[np.float32
 
 
 def fuse(found: Candidates, k: int = RRF_K, skip: int = 0) -> list[FusedChunk]:
-    """Fuse by reciprocal rank, Σ 1 / (k + rank) over the lists that have the chunk; return in order (-score, id).
+    """Fuse by reciprocal rank, Σ weight / (k + rank) over the lists that have the chunk; return in order (-score, id).
 
     Takes CANDIDATES of each list, after those at its first ``skip`` ranks. Ranks follow (-score, id), whatever order
     the lists have. Leaves out BM25 scores of 0 or less, which share no term with the query, and foreign points without
@@ -173,7 +173,7 @@ def fuse(found: Candidates, k: int = RRF_K, skip: int = 0) -> list[FusedChunk]:
     for id_ in in_dense.keys() | in_bm25.keys():
         dense_rank, dense_score, _ = in_dense.get(id_, (None, None, None))
         bm25_rank, bm25_score, _ = in_bm25.get(id_, (None, None, None))
-        dense_part = 1 / (k + dense_rank) if dense_rank else 0.0
+        dense_part = found.dense_weight / (k + dense_rank) if dense_rank else 0.0
         bm25_part = 1 / (k + bm25_rank) if bm25_rank else 0.0
         fused.append(
             FusedChunk(

@@ -20,16 +20,18 @@ def with_relevance(
     terms_of: Callable[[str], frozenset[int]],
     cosine_of: Mapping[str, float],
     scale: CosineScale,
+    *,
+    trust: float = 1.0,
 ) -> list[RankedAccount]:
     """Return accounts with their relevance and that of their posts: an account's is its best post's, or its name's.
 
-    ``cosine_of`` has the cosines, by post, of evidence that only BM25 found.
+    ``cosine_of`` has the cosines, by post, of evidence that only BM25 found. Cosines count as far as they are trusted.
     """
     scored = []
     for account in ranked:
         posts = []
         for post in account.evidence:
-            cosine = cosine_of.get(post.post_id) if post.dense_score is None else post.dense_score
+            cosine = min(1.0, trust) * ((post.dense_score or cosine_of.get(post.post_id)) or 0.0)
             posts.append(replace(post, relevance=scale.relevance(cosine, coverage(weights, terms_of(post.text)))))
         best = max([_of_name(account.name, scale), *(post.relevance or 0.0 for post in posts)])
         scored.append(replace(account, evidence=posts, relevance=best))

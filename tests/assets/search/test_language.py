@@ -10,6 +10,7 @@ import pytest
 from assets.search import query
 from assets.search.query import Answer, Followers
 from assets.transforms.search.ranking import Retriever
+from assets.transforms.search.trust import TRUST, Trust
 from resources.vectors.values import SearchFilter
 from tests.docs.texts import ROOT
 from tests.worlds.small_collection import CREATORS, small_search
@@ -239,6 +240,15 @@ def test_relevance_does_not_depend_on_the_retriever() -> None:
     [by_words] = ask("castle", retriever=Retriever.BM25).accounts
     assert by_words.evidence[0].dense_score is None
     assert by_words.relevance == ask("castle").accounts[0].relevance
+
+
+def test_an_answer_says_when_nothing_fits_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TRUST, "fake", Trust(least_fit=0.6))
+    assert ask("telescope distant galaxies").fits_well
+    nothing = ask("walrus harmonica")
+    assert nothing.accounts
+    assert not nothing.fits_well
+    assert ask("@ghostwriter").fits_well
 
 
 def test_an_account_that_only_its_name_found_has_no_evidence() -> None:
