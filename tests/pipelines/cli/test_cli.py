@@ -70,8 +70,9 @@ class Cippus:
     @property
     def variables(self) -> dict[str, str]:
         """Its environment, with a proxy that does not answer: all its servers and clients are on loopback."""
-        home = {"CIPPUS_HOME": str(self.home), "CIPPUS_BUCKETS": "2", **dict.fromkeys(PROXIES, "http://127.0.0.1:9")}
-        return {**home, "PATH": os.environ["PATH"], "COLUMNS": "200", "LANG": "C.UTF-8"}
+        home = {"CIPPUS_HOME": str(self.home), "CIPPUS_BUCKETS": "2", "CIPPUS_ENCODER": "english"}
+        proxies = dict.fromkeys(PROXIES, "http://127.0.0.1:9")
+        return {**home, **proxies, "PATH": os.environ["PATH"], "COLUMNS": "200", "LANG": "C.UTF-8"}
 
     def process(self, *arguments: str, code: int = 0) -> Printed:
         """Run it as a process, as users do."""
