@@ -10,24 +10,19 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from assets.corpus import CHUNKS
-from assets.labels.gold import GOLD
+from assets.labels.queue import NEXT_TO_LABEL
 from assets.labels.votes import LANDING
 from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS
 from assets.transforms.labels import page as labelling
 from assets.transforms.labels.page import FILE_SCHEMA
+from assets.transforms.labels.queue import in_order
 from assets.transforms.search.codes import language_code, languages_of
-from assets.transforms.verticals.taggers.zero_shot import ZERO_SHOT
-from assets.transforms.verticals.thresholds import EVEN
-from assets.verticals.scores import SCORES
-from assets.verticals.thresholds import THRESHOLDS
-from resources.catalogues import Vertical, load_verticals
 from resources.delta.table import LakeResource
 from resources.errors import TransientFailure
 from resources.spend.store import Store, UncertainWriteError
 
 FOLDER = f"{LANDING}page/"
-_QUEUE, _ATTEMPTS = 1_000, 20
+_ATTEMPTS = 20
 
 
 class LabelNotKeptError(TransientFailure):
@@ -88,12 +83,23 @@ class Labelling:
 
         Deleted posts and posts of deleted accounts are left out.
         """
-        done = self.labels(annotator).filter(pl.col("vertical") == vertical)["item_id"]
-        left = self._queue(vertical, language).filter(~pl.col("item_id").is_in(done.implode()))
-        for bucket, item_id in left.slice(skipped).select("account_bucket", "item_id").iter_rows():
-            if (found := self.item(item_id, bucket)) is not None:
+        is_of = pl.col("vertical") == vertical
+        done = set(self.labels(annotator).filter(is_of)["item_id"])
+        taken = set(self._labels_of_others(annotator).filter(is_of)["item_id"])
+        queue = self._queue(vertical, language)
+        buckets = dict(queue.select("item_id", "account_bucket").iter_rows())
+        for item_id in in_order(queue, annotator, done, taken)[skipped:]:
+            if (found := self.item(item_id, buckets[item_id])) is not None:
                 return found
         return None
+
+    def _labels_of_others(self, annotator: str) -> pl.DataFrame:
+        """Return today's labels of the page that other people gave; earlier ones are in the queue's table."""
+        day = f"/{self.now():%Y-%m-%d}.parquet"
+        keys = [key for key in sorted(self.store.keys(FOLDER)) if key.endswith(day)]
+        others = [key for key in keys if key != f"{FOLDER}{annotator}{day}"]
+        found = [stored.body for key in others if (stored := self.store.get(key)) is not None]
+        return pl.concat([pl.DataFrame(schema=FILE_SCHEMA), *map(_rows, found)])
 
     def item(self, item_id: str, bucket: int | None = None) -> Item | None:
         """Return a live post with its text; None if there is none."""
@@ -107,30 +113,16 @@ class Labelling:
         return Item(item_id, text, handles[0], network) if len(handles) else None
 
     def _queue(self, vertical: str, language: str | None) -> pl.DataFrame:
-        """Return the least certain posts without a label of anybody; computed once for each version of its tables."""
-        snapshots = [self.lake.snapshot(spec) for spec in (SCORES, THRESHOLDS, GOLD, CHUNKS)]
-        key = (vertical, language, *(None if found is None else found.version for found in snapshots))
+        """Return the rows of label/next_to_label; read once for each version of the table."""
+        snapshot = self.lake.snapshot(NEXT_TO_LABEL)
+        key = (vertical, language, None if snapshot is None else snapshot.version)
         if key not in self._queues:
             self._queues.clear()
-            self._queues[key] = self._least_certain(_known(vertical), language)
+            rows = self.lake.scan(NEXT_TO_LABEL).filter(pl.col("vertical") == vertical)
+            if language is not None:
+                rows = rows.filter(pl.col("language").is_in(sorted(languages_of(language_code(language) or language))))
+            self._queues[key] = rows.collect()
         return self._queues[key]
-
-    def _least_certain(self, vertical: Vertical, language: str | None) -> pl.DataFrame:
-        number = [found.name for found in load_verticals()].index(vertical.name)
-        is_of = (pl.col("item_kind") == "post") & (pl.col("vertical") == vertical.name)
-        fitted = self.lake.scan(THRESHOLDS).filter(is_of).select("threshold", "method").collect()
-        threshold, method = fitted.row(0) if fitted.height else (EVEN, ZERO_SHOT)
-        of_posts = (pl.col("item_kind") == "post") & (pl.col("scores").list.len() > number)
-        scores = self.lake.scan(SCORES).filter(of_posts, pl.col("method") == method).select(
-            "account_bucket", "item_id", score=pl.col("scores").list.get(number)
-        )  # fmt: skip
-        labelled = self.lake.scan(GOLD).filter(is_of).select("item_id")
-        open_posts = scores.join(labelled, on="item_id", how="anti")
-        if language is not None:
-            kinds = sorted(languages_of(language_code(language) or language))
-            spoken = self.lake.scan(CHUNKS).filter(pl.col("language").is_in(kinds)).select(item_id="post_id").unique()
-            open_posts = open_posts.join(spoken, on="item_id", how="semi")
-        return labelling.nearest_to(threshold, open_posts.drop_nulls("score").collect(), _QUEUE)
 
     def _change(self, annotator: str, at: dt.datetime, change: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
         key = f"{FOLDER}{annotator}/{at:%Y-%m-%d}.parquet"
@@ -149,10 +141,6 @@ class Labelling:
             if written is not None:
                 return
         raise LabelNotKeptError("The label was not kept: other windows of this person write too; send it again.")
-
-
-def _known(vertical: str) -> Vertical:
-    return next(found for found in load_verticals() if found.name == vertical)
 
 
 def _rows(body: bytes) -> pl.DataFrame:

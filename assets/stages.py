@@ -18,6 +18,7 @@ from assets import (
     summaries,
 )
 from assets.labels import tables as labels
+from assets.labels.issues import REVIEW
 from assets.marts import tables as marts
 from assets.qdrant import collection
 from assets.raw import windows
@@ -54,6 +55,7 @@ WRITTEN = (
     "spend/",
     "llm/",
     "quicksight/",
+    REVIEW,
     STAGING,
     *(f"{spec.name}/" for spec in TABLES),
 )

@@ -2,9 +2,13 @@
 
 from dagster import AssetsDefinition
 
-from assets.labels import gold, votes
+from assets.labels import agreement, gold, issues, queue, votes
+from assets.labels.agreement import AGREEMENT, ANNOTATORS
 from assets.labels.gold import GOLD
+from assets.labels.issues import ISSUES
+from assets.labels.queue import NEXT_TO_LABEL
 from assets.labels.votes import VOTES
 
-__all__ = ["ASSETS", "GOLD", "VOTES"]
-ASSETS: list[AssetsDefinition] = [*votes.ASSETS, *gold.ASSETS]
+__all__ = ["AGREEMENT", "ANNOTATORS", "ASSETS", "GOLD", "ISSUES", "NEXT_TO_LABEL", "VOTES"]
+
+ASSETS: list[AssetsDefinition] = [*votes.ASSETS, *gold.ASSETS, *agreement.ASSETS, *issues.ASSETS, *queue.ASSETS]

@@ -71,6 +71,9 @@ def votes(
     def accept(rows: pl.DataFrame) -> pl.DataFrame:
         kept = without_labels_of_erased(rows, erasures)
         tally.counts["erased"] += rows.height - kept.height
+        is_open = pl.col("is_review") & pl.col("is_member").is_null() & pl.col("row_json").is_null()
+        tally.counts["not_reviewed"] += kept.filter(is_open).height  # rows that a reviewer has not filled in
+        kept = kept.filter(~is_open)
         rejects = kept.filter(pl.col("reason").is_not_null()).drop("voter", "source_etag")
         is_cast = pl.col("row_json").is_null()
         for odd in (rejects.filter(is_cast).drop("row_json"), rejects.filter(~is_cast)):

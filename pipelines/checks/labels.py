@@ -3,10 +3,17 @@
 import polars as pl
 
 from assets.framework.intake import files_under
+from assets.labels.agreement import AGREEMENT, ANNOTATORS
 from assets.labels.gold import GOLD, owners
+from assets.labels.issues import ISSUES
+from assets.labels.queue import NEXT_TO_LABEL
 from assets.labels.votes import LANDING, RULE, VOTES, is_label_file
 from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS
-from assets.transforms.labels.votes import agree, judge
+from assets.transforms.labels.queue import UNCERTAIN
+from assets.transforms.labels.votes import agree, judge, newest
+from assets.transforms.verticals.scoring import POST, by_vertical
+from assets.verticals.scores import SCORES
+from assets.verticals.thresholds import THRESHOLDS
 from pipelines.checks.declaration import check, count, differences
 from pipelines.checks.drops import not_taken_once
 from resources.catalogues import catalogue_hash, load_verticals
@@ -56,3 +63,63 @@ def judgements_match_votes(lake: LakeResource) -> int:
     votes = lake.scan(VOTES).collect()
     judged = judge(votes, {vertical.name for vertical in load_verticals()}, owners(lake, votes["item_id"]))
     return differences(agree(judged.filter(pl.col("reason").is_null())).lazy(), lake.scan(GOLD))
+
+
+@check("label/agreement", "figures that the votes do not give", reads=(VOTES, AGREEMENT))
+def agreement_matches_votes(lake: LakeResource) -> int:
+    """Items and votes are counted as label/votes has them, and no alpha is above 1."""
+    found = lake.scan(AGREEMENT)
+    latest = newest(lake.scan(VOTES).collect()).lazy()
+    counted = latest.group_by("item_kind", "vertical").agg(
+        items=pl.col("item_id").n_unique().cast(pl.Int64), votes=pl.len().cast(pl.Int64)
+    )
+    return differences(counted, found) + count(found.filter(pl.col("alpha") > 1))
+
+
+@check("label/annotators", "figures that the votes do not give", reads=(VOTES, ANNOTATORS))
+def annotators_match_votes(lake: LakeResource) -> int:
+    """Every annotator's labels are counted as label/votes has them, and no share is above 1."""
+    found = lake.scan(ANNOTATORS)
+    latest = newest(lake.scan(VOTES).collect()).lazy()
+    counted = latest.group_by("voter").agg(labels=pl.len().cast(pl.Int64))
+    is_odd = (pl.col("agreeing") > pl.col("compared")) | (pl.col("controls_right") > pl.col("controls"))
+    return differences(counted, found) + count(found.filter(is_odd))
+
+
+@check("label/issues", "labels foreign, outdated, or out of order", reads=(GOLD, ISSUES))
+def issues_are_of_labels(lake: LakeResource) -> int:
+    """Every doubtful label is a current one that no reviewer settled, and the ranks order all by their quality."""
+    found = lake.scan(ISSUES)
+    open_labels = lake.scan(GOLD).filter(~pl.col("is_reviewed"))
+    labels = found.join(open_labels, on=[*ISSUES.key, "account_id", "is_member", "label_version"], how="anti")
+    due = pl.when("is_member").then("probability").otherwise(1 - pl.col("probability"))
+    is_odd = ((pl.col("quality") - due).abs() > 1e-5) | ~pl.col("probability").is_between(0, 1)
+    ordered = found.sort("rank").with_row_index("number", offset=1)
+    out_of_order = (pl.col("rank") != pl.col("number")) | (pl.col("quality") < pl.col("quality").shift(1))
+    return count(labels) + count(found.filter(is_odd.fill_null(value=True))) + count(ordered.filter(out_of_order))
+
+
+@check(
+    "label/next_to_label",
+    "posts foreign, repeated, labelled already, or with another distance",
+    reads=(NEXT_TO_LABEL, SCORES, THRESHOLDS, VOTES),
+    version=lambda: catalogue_hash(load_verticals()),
+    by_bucket=True,
+)
+def queue_is_of_scores(bucket: int, lake: LakeResource) -> int:
+    """Every post to label has a score, as far from the threshold as stated. Nobody labelled an uncertain one."""
+    queue = lake.scan_cached(NEXT_TO_LABEL, bucket)
+    place = ["item_id", "vertical"]
+    of_posts = pl.col("item_kind") == POST
+    posts = lake.scan_cached(SCORES, bucket).filter(of_posts)
+    scored = by_vertical(posts, [vertical.name for vertical in load_verticals()])
+    limits = lake.scan(THRESHOLDS).filter(of_posts).select("vertical", "method", "threshold")
+    due = scored.join(limits, on=["vertical", "method"]).select(
+        *place, "account_id", due=(pl.col("score") - pl.col("threshold")).abs()
+    )
+    odd = queue.join(due, on=[*place, "account_id"], how="left").filter(
+        ((pl.col("due") - pl.col("distance")).abs() > 1e-5).fill_null(value=True)
+    )
+    votes = lake.scan(VOTES).filter(of_posts).select(place)
+    voted = queue.filter(pl.col("reason") == UNCERTAIN).join(votes, on=place, how="semi")
+    return count(odd) + count(voted) + count(queue.filter(pl.struct(place).is_duplicated()))

@@ -4,6 +4,8 @@ import argparse
 import json
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -31,11 +33,14 @@ BENCHES = {
     "spend": "tests.benchmarks.spend",
     "signals": "tests.benchmarks.signals",
     "faults": "tests.benchmarks.faults",
+    "labels": "tests.benchmarks.labels",
 }
 """Name → module with a function `measure(home, console, **options)`."""
 _ON_THE_STACK = {"overhead", "governor", "embed", "extract", "search"}
-_SEEDED = {"chaos": 60, "fuzz": 1_000, "interleavings": 1_000, "signals": 40, "faults": 50}
+_SEEDED = {"chaos": 60, "fuzz": 1_000, "interleavings": 1_000, "signals": 40, "faults": 50, "labels": 5}
 """Name → number of runs, for fuzz of each format, for faults of clean runs."""
+_ON_FOLDERS = {"labels"}
+"""Benches that measure labelled folders."""
 _BAD_INPUT, _FAILED = 2, 1
 
 
@@ -43,10 +48,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the bench that the arguments name and print its result. Return the exit code."""
     parser = _parser()
     given = parser.parse_args(arguments)
-    options = {name: value for name in ("runs", "seed") if (value := getattr(given, name)) is not None}
+    options: dict[str, Any] = {name: value for name in ("runs", "seed") if (value := getattr(given, name)) is not None}
     if options and given.name not in _SEEDED:
         seeded = ", ".join(_SEEDED)
         parser.error(f"--{next(iter(options))} is an option of {seeded} alone, not of `{given.name}`.")
+    if given.data:
+        if given.name not in _ON_FOLDERS:
+            parser.error(f"--data is an option of {', '.join(sorted(_ON_FOLDERS))} alone, not of `{given.name}`.")
+        options["data"] = tuple(given.data)
     try:
         if given.name in _ON_THE_STACK:
             require_stack()
@@ -69,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--runs", type=_at_least(1), help=f"number of seeded runs: {defaults}")
     parser.add_argument("--seed", type=_at_least(0), help="seed of the first run (0)")
+    parser.add_argument("--data", type=Path, action="append", help="a labelled folder to measure; repeat it for more")
     return parser
 
 

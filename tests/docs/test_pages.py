@@ -8,6 +8,7 @@ from itertools import pairwise
 
 from assets.audience import LANDING as AUDIENCE_LANDING
 from assets.framework.reporting import s3_metadata
+from assets.labels.issues import SHEET
 from assets.labels.votes import LANDING
 from assets.raw.windows import RawConfig
 from assets.stages import TABLES
@@ -159,6 +160,7 @@ def test_every_name_in_code_font_exists() -> None:
         PREVIOUS,
         *(Generation(number, "", IndexConfig("", 0, "")).name for number in (1, 2)),
         LANDING,
+        SHEET,
         AUDIENCE_LANDING,
         *CODE_NAMES,
         *(field.name for kind in (RankedAccount, AboutAccount, Evidence, NameMatch) for field in fields(kind)),

@@ -140,7 +140,15 @@ def test_one_run_at_a_time_writes_a_table_without_buckets(graph) -> None:  # typ
     pools = {key: assets.op.pool for assets in defs.assets or [] for key in getattr(assets, "keys", ())}  # type: ignore[union-attr]
     shared = {key for key, pool in pools.items() if pool is None}
     assert {key for key in shared if not graph.get(key).is_partitioned} == set()
-    assert {key.path[0] for key in shared} == {"corpus", "embedding", "vertical", "summary", "audience", "mart"}
+    assert {key.path[0] for key in shared} == {
+        "corpus",
+        "embedding",
+        "label",
+        "vertical",
+        "summary",
+        "audience",
+        "mart",
+    }
     own = {key: pool for key, pool in pools.items() if pool not in (None, "qdrant")}
     assert own == {key: key.to_user_string() for key in own}
 

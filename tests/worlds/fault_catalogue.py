@@ -9,7 +9,10 @@ from assets.audience import DEMOGRAPHICS, REPORTS
 from assets.audience import LANDING as AUDIENCE_LANDING
 from assets.corpus import CHUNKS, DECISION_COUNTS, DECISIONS, TERMS
 from assets.embeddings import VECTORS
+from assets.labels.agreement import AGREEMENT, ANNOTATORS
 from assets.labels.gold import GOLD
+from assets.labels.issues import ISSUES
+from assets.labels.queue import NEXT_TO_LABEL
 from assets.labels.votes import LANDING, VOTES
 from assets.lake import LAKE_TABLES
 from assets.marts.content import POSTS_BY_DAY, TESTIMONIALS, VERTICAL_COVERAGE
@@ -258,6 +261,32 @@ def _dropped() -> Iterator[FaultRow]:
         label_lost=lost(GOLD),
         label_turned=changed(GOLD, "is_member", "NOT is_member"),
         vote_lost=lost(VOTES),
+    )
+    yield from _rows(
+        "label/agreement:agreement_matches_votes",
+        figures_lost=lost(AGREEMENT),
+        votes_wrong=changed(AGREEMENT, "votes", "votes + 1"),
+        alpha_impossible=changed(AGREEMENT, "alpha", "1.5"),
+    )
+    yield from _rows(
+        "label/annotators:annotators_match_votes",
+        annotator_foreign=added(ANNOTATORS, voter="nobody"),
+        labels_wrong=changed(ANNOTATORS, "labels", "labels + 1"),
+        shares_impossible=changed(ANNOTATORS, "agreeing", "compared + 1"),
+    )
+    yield from _rows(
+        "label/issues:issues_are_of_labels",
+        issue_foreign=added(ISSUES, item_id="foreign"),
+        issue_of_another_version=changed(ISSUES, "label_version", "'other'"),
+        ranks_shifted=changed(ISSUES, "rank", "rank + 1"),
+        quality_wrong=changed(ISSUES, "quality", "1 - quality"),
+    )
+    yield from _rows(
+        "label/next_to_label:queue_is_of_scores",
+        post_foreign=added(NEXT_TO_LABEL, item_id="foreign"),
+        post_repeated=added(NEXT_TO_LABEL),
+        distance_wrong=changed(NEXT_TO_LABEL, "distance", "distance + 1"),
+        labelled_post_as_open=changed(NEXT_TO_LABEL, "reason", "'uncertain'"),
     )
     yield from _rows(
         "label/votes:files_taken_once",

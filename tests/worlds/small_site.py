@@ -19,14 +19,13 @@ from qdrant_client import QdrantClient
 
 from assets.audience import DEMOGRAPHICS
 from assets.corpus import CHUNKS, TERMS
+from assets.labels.queue import NEXT_TO_LABEL
 from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS
 from assets.marts.creators import CREATORS
 from assets.search.query import Searcher
 from assets.summaries import SUMMARIES
 from assets.transforms.source.schema import account_bucket
-from assets.verticals.scores import SCORES
 from assets.verticals.tags import TAGS
-from assets.verticals.thresholds import THRESHOLDS
 from resources.catalogues import load_verticals
 from resources.delta.table import LakeResource, TableSpec
 from resources.local_stack import EmbeddedStack
@@ -109,9 +108,7 @@ def small_site(lake: LakeResource) -> SmallSite:
     ]
     _write(lake, SUMMARIES, summaries)
     _write(lake, DEMOGRAPHICS, [_share(id_, value) for id_ in ("anna", HOSTILE) for value in ("18-24", HOSTILE)])
-    _write(lake, SCORES, [_scores(post, number) for number, post in enumerate(posts)])
-    thresholds = [{"item_kind": "post", "vertical": VERTICAL, "method": "zero_shot", "threshold": 0.5}]
-    lake.sync(THRESHOLDS, _frame(THRESHOLDS, thresholds))
+    _write(lake, NEXT_TO_LABEL, [_to_label(post, number) for number, post in enumerate(posts)])
     return SmallSite(lake, _searcher(lake, posts))
 
 
@@ -203,16 +200,10 @@ def _share(account_id: str, value: str) -> dict[str, Any]:
             "as_of": THEN.date(), "source_file": "landing/audience/x.csv"}  # fmt: skip
 
 
-def _scores(post: dict[str, Any], number: int) -> dict[str, Any]:
-    """The n-th post is n hundredths away from the threshold."""
-    scores = [0.5 + number / 100] + [0.0] * (len(load_verticals()) - 1)
-    return {
-        "item_kind": "post",
-        "item_id": post["post_id"],
-        "account_id": post["account_id"],
-        "method": "zero_shot",
-        "scores": scores,
-    }
+def _to_label(post: dict[str, Any], number: int) -> dict[str, Any]:
+    """The n-th post is n tenths away from the threshold."""
+    return {"item_id": post["post_id"], "account_id": post["account_id"], "vertical": VERTICAL, "language": "en",
+            "reason": "uncertain", "distance": number / 10, "voters": []}  # fmt: skip
 
 
 def _write(lake: LakeResource, spec: TableSpec, rows: list[dict[str, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""Labels of one person and day as a table, and the posts to label next."""
+"""Labels of one person and day as a table."""
 
 import datetime as dt
 import re
@@ -39,12 +39,3 @@ def with_label(
 def without_label(labels: pl.DataFrame, item_id: str, vertical: str) -> pl.DataFrame:
     """Return a day's labels without that of a post and vertical."""
     return labels.filter(~((pl.col("item_id") == item_id) & (pl.col("vertical") == vertical)))
-
-
-def nearest_to(threshold: float, scores: pl.DataFrame, most: int) -> pl.DataFrame:
-    """Return the posts whose tag is least certain first: (account_bucket, item_id, score), ``most`` at most.
-
-    Their labels move the threshold most. Ties go to the smaller id.
-    """
-    distance = (pl.col("score") - threshold).abs().round(6)
-    return scores.with_columns(_distance=distance).sort("_distance", "item_id").head(most).drop("_distance")
