@@ -16,13 +16,12 @@ from resources.s3.client import S3Resource
 from tests.worlds.governor_launcher import governor_config, stop_governors
 from tests.worlds.service_descriptions import parse_service_descriptions_once
 
-# The English encoder takes less than half the time. It is the tests' and that of the processes they start.
-os.environ["CIPPUS_ENCODER"] = "english"
-
 # Benchmarks measure how long an example takes. 50 examples keep the tests short.
 settings.register_profile("cippus", deadline=None, max_examples=50)
 settings.load_profile("cippus")
 parse_service_descriptions_once()
+# The English encoder takes less than half the time. It is the tests' and that of the processes they start.
+os.environ["CIPPUS_ENCODER"] = "english"
 _SLOW_FIXTURES = {"stack", "demo"}
 _SLOW_PATHS = (
     *("benchmarks/", "chaos/", "pipelines/deploy/", "pipelines/local/"),
