@@ -11,14 +11,17 @@ from assets import (
     audience,
     corpus,
     embeddings,
-    lake,
     quarantine,
     quicksight,
     rds,
     summaries,
 )
 from assets.labels import tables as labels
+<<<<<<< HEAD
+from assets.lake import merging
+=======
 from assets.labels.issues import REVIEW
+>>>>>>> main
 from assets.marts import tables as marts
 from assets.qdrant import collection
 from assets.raw import windows
@@ -31,7 +34,7 @@ from resources.sources.redshift import STAGING
 STAGES = (
     rds,
     windows,
-    lake,
+    merging,
     corpus,
     embeddings,
     labels,

@@ -173,6 +173,32 @@ def serve_if_ready(
     return waiting, verdict
 
 
+def rebuild(
+    generations: Generations,
+    index_config: IndexConfig,
+    writer: PointWriter,
+    fill: Callable[[Generation], None],
+    replica_problems: Callable[[str], Sequence[str]] = lambda _collection: (),
+) -> tuple[Generation, GateVerdict]:
+    """Fill a new generation from the lake, serve it if it passes the gate, and drop the one that it replaces.
+
+    For a collection that has lost a shard: nothing of the old generation is read. A refused one is dropped.
+    """
+    broken = generations.serving()
+    made = generations.create(index_config)
+    fill(made)
+    index = generations.open(made)
+    index.optimize()
+    verdict = gate(index, writer, replica_problems(made.name))
+    if not verdict.passed:
+        generations.drop(made)
+        return made, verdict
+    generations.promote(made)
+    if broken is not None:
+        generations.drop(broken)
+    return made, verdict
+
+
 def _inputs(index: VectorIndex, writer: PointWriter) -> str:
     """Return a fingerprint of everything that the recall depends on: collection, segments, lake vectors, queries."""
     lake = [

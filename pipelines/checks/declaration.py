@@ -85,9 +85,14 @@ def check(asset: str, problem: str = "", *, name: str = "", **how: Any) -> Calla
 
 
 def check_tables(
-    group: str, problem: str = "", *, specs: Mapping[str, TableSpec] | None = None, **how: Any
+    group: str,
+    problem: str = "",
+    *,
+    specs: Mapping[str, TableSpec] | None = None,
+    version: Callable[..., str] | None = None,
+    **how: Any,
 ) -> Callable[[Promise], list[Check]]:
-    """Declare a check of the asset of each source table in a group. The promise takes the table first.
+    """Declare a check of the asset of each source table in a group. The promise and ``version`` take the table first.
 
     ``specs``: source table → the table that the check reads.
     """
@@ -96,7 +101,8 @@ def check_tables(
         def of(table: SourceTable) -> Check:
             bound = update_wrapper(partial(promise, table), promise)
             reads = (specs[table.name],) if specs else ()
-            return Check(f"{group}/{table.name}", promise.__name__, bound, problem, reads, **how)
+            of_table = None if version is None else partial(version, table)
+            return Check(f"{group}/{table.name}", promise.__name__, bound, problem, reads, of_table, **how)
 
         return [of(table) for table in SOURCE_TABLES.values()]
 

@@ -2,10 +2,12 @@
 
 import polars as pl
 
+from assets.corpus import CHUNKS
 from assets.framework.intake import files_under
 from assets.labels.agreement import AGREEMENT, ANNOTATORS
 from assets.labels.gold import GOLD, owners
 from assets.labels.issues import ISSUES
+from assets.labels.pairs import HARD_NEGATIVES, LEARNING_CURVE, TRAINING_PAIRS
 from assets.labels.queue import NEXT_TO_LABEL
 from assets.labels.votes import LANDING, RULE, VOTES, is_label_file
 from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS
@@ -123,3 +125,42 @@ def queue_is_of_scores(bucket: int, lake: LakeResource) -> int:
     votes = lake.scan(VOTES).filter(of_posts).select(place)
     voted = queue.filter(pl.col("reason") == UNCERTAIN).join(votes, on=place, how="semi")
     return count(odd) + count(voted) + count(queue.filter(pl.struct(place).is_duplicated()))
+
+
+@check(
+    "label/hard_negatives", "posts foreign, repeated, or members", reads=(GOLD, CHUNKS, HARD_NEGATIVES), by_bucket=True
+)
+def negatives_are_no_members(bucket: int, lake: LakeResource) -> int:
+    """Every hard negative is a post of the corpus that nobody labelled as a member; its anchor is a labelled member."""
+    found = lake.scan_cached(HARD_NEGATIVES, bucket)
+    chunks = lake.scan_cached(CHUNKS, bucket).select(item_id="post_id", account_id="account_id")
+    members = lake.scan(GOLD).filter(pl.col("is_member"), pl.col("item_kind") == POST).select("vertical", "item_id")
+    foreign = found.join(chunks, on=["item_id", "account_id"], how="anti")
+    anchors = members.rename({"item_id": "anchor_id"})
+    odd = found.join(anchors, on=["vertical", "anchor_id"], how="anti")
+    wrong = found.join(members, on=["vertical", "item_id"], how="semi")
+    return (
+        count(foreign) + count(odd) + count(wrong) + count(found.filter(pl.struct(HARD_NEGATIVES.key).is_duplicated()))
+    )
+
+
+@check("label/training_pairs", "pairs foreign, untrue or out of order", reads=(GOLD, HARD_NEGATIVES, TRAINING_PAIRS))
+def pairs_are_of_labels(lake: LakeResource) -> int:
+    """Every pair is of a member and of a post that is one or is none, as the labels and hard negatives say."""
+    found = lake.scan(TRAINING_PAIRS)
+    labels = lake.scan(GOLD).filter(pl.col("item_kind") == POST).select("vertical", "item_id", "is_member")
+    anchors = labels.filter("is_member").select("vertical", anchor_id="item_id")
+    mined = lake.scan(HARD_NEGATIVES).select("vertical", other_id="item_id", is_same=pl.lit(value=False))
+    others = pl.concat([labels.select("vertical", other_id="item_id", is_same="is_member"), mined]).unique()
+    untrue = found.join(others, on=["vertical", "other_id", "is_same"], how="anti")
+    ordered = found.sort("rank").with_row_index("number", offset=1).filter(pl.col("rank") != pl.col("number"))
+    return count(untrue) + count(found.join(anchors, on=["vertical", "anchor_id"], how="anti")) + count(ordered)
+
+
+@check("label/learning_curve", "figures impossible or repeated", reads=(LEARNING_CURVE,))
+def curve_is_possible(lake: LakeResource) -> int:
+    """Every number of labels has one quality from 0 to 1, within its limits."""
+    found = lake.scan(LEARNING_CURVE)
+    is_possible = pl.col("quality").is_between(0, 1) & pl.col("quality").is_between("low", "high")
+    odd = ~is_possible.fill_null(value=False) | pl.col("labels").is_duplicated() | (pl.col("labels") < 1)
+    return count(found.filter(odd))

@@ -6,10 +6,11 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 
 from assets.lake import LAKE_TABLES
-from assets.transforms.source.schema import SourceTable, account_bucket, newest_usable
+from assets.lake.comparison import COMMAND, LakeComparison
+from assets.transforms.source.schema import SourceTable, account_bucket
 from pipelines.checks.declaration import check_tables, count
-from resources.delta.table import BUCKET, LakeResource
-from resources.raw.store import KEYS, Manifest, RawStoreResource, parse_timestamp
+from resources.delta.table import BUCKET, LakeResource, fingerprint
+from resources.raw.store import RawStoreResource
 from resources.settings import bucket_count
 
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
@@ -80,35 +81,21 @@ def texts_readable(table: SourceTable, bucket: int, lake: LakeResource) -> int:
     return _above_share(*rows.select(is_misread.sum(), pl.len().alias("rows")).collect().row(0))
 
 
-@check_tables("lake", "rows missing, stale or foreign", daily=True)
-def reconciles_with_raw(table: SourceTable, raw_store: RawStoreResource, lake: LakeResource) -> int:
-    """The lake has exactly the newest usable version of every key that was ever extracted.
+def _windows(table: SourceTable, raw_store: RawStoreResource) -> str:
+    """Return the fingerprint of the windows of a table."""
+    sources = raw_store.sources(table.name)
+    return fingerprint(f"{source} {raw_store.numbers(source, table.name)}" for source in sources)
 
-    Reads every version. Memory grows with the number of keys.
+
+@check_tables(
+    "lake", f"rows that differ from raw/*; `{COMMAND}` mends them", specs=LAKE_TABLES, version=_windows, daily=True
+)
+def reconciles_with_raw(
+    table: SourceTable, raw_store: RawStoreResource, lake: LakeResource
+) -> tuple[int, dict[str, int | str]]:
+    """The lake has exactly the newest usable version of every key that was ever extracted, in all its columns.
+
+    Reads every version after a new window or a change of the table. Memory: the versions of one bucket.
     """
-    judged = ["rating"] if "rating" in table.schema.names else []
-    columns = [*dict.fromkeys([table.key, "updated_at", BUCKET, *table.required, *judged])]
-    versions: list[pl.DataFrame] = []
-    for source in raw_store.sources(table.name):
-        for manifest in raw_store.manifests(source, table.name):
-            if manifest.files:
-                rows = newest_usable(table, raw_store.read(manifest.files, columns))[0]
-                found = rows.select(table.key, "updated_at")
-                versions = [_without_overruled(old, found, manifest) for old in versions]
-                versions.append(found)
-    stored = lake.scan(LAKE_TABLES[table.name]).select(table.key, "updated_at").collect()
-    extracted = pl.concat([stored.clear(), *versions]).group_by(table.key).agg(pl.col("updated_at").max())
-    missing = extracted.join(stored, on=[table.key, "updated_at"], how="anti").height
-    return missing + stored.join(extracted, on=table.key, how="anti").height
-
-
-def _without_overruled(earlier: pl.DataFrame, found: pl.DataFrame, manifest: Manifest) -> pl.DataFrame:
-    """Return the versions without those that a key reconciliation replaced with an older version of the key."""
-    if manifest.kind != KEYS:
-        return earlier
-    [key, updated_at] = found.columns
-    newer = earlier.join(found, on=key, suffix="_found").filter(
-        (pl.col(updated_at) > pl.col(f"{updated_at}_found"))
-        & (pl.col(updated_at) < pl.lit(parse_timestamp(manifest.judged_below)))
-    )
-    return earlier.join(newer, on=[key, updated_at], how="anti")
+    found = LakeComparison(table, raw_store, lake).differences()
+    return found.found, {**found.problems, **({"what": found.said(), "mend": COMMAND} if found.found else {})}

@@ -9,6 +9,7 @@ from assets.stages import ASSETS
 from pipelines.checks.catalogue import keys
 from pipelines.checks.evaluation import READ_EVERYTHING
 from pipelines.jobs.lake_maintenance import lake_maintenance
+from pipelines.jobs.lake_repair import lake_repair
 from pipelines.jobs.raw_key_reconciliation import raw_key_reconciliation
 
 WRITES_TAG = "cippus/writes"
@@ -86,7 +87,7 @@ JOBS = [
     *(LINEAGE, EXTRACTION, BUCKET, ACROSS_BUCKETS, AUDIENCE, QUARANTINED, TABLES_AFTER_LAKE, INDEX),
     *(CHECKS, DAILY_CHECKS),
 ]
-OP_JOBS = [raw_key_reconciliation, lake_maintenance]
+OP_JOBS = [raw_key_reconciliation, lake_maintenance, lake_repair]
 
 
 def all_buckets() -> Mapping[str, str]:

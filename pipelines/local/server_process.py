@@ -1,6 +1,7 @@
 """A server of the embedded stack as its own process: started detached, identified by its pid file, stopped."""
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -22,6 +23,7 @@ _KILL_SECONDS = 20.0
 _REAP_SECONDS = 2.0
 _POLL_SECONDS = 0.05
 _LOG_LINES_SHOWN = 8
+_SERVER_PORTS = range(10_240, 32_768)
 
 
 class ServerError(PermanentFailure):
@@ -144,10 +146,20 @@ def end_titled(title: str) -> None:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return free loopback ports."""
+    """Return free loopback ports, below those that the system gives to outgoing connections (from 32768 on Linux).
+
+    Among those, a client's connection may take the port before the server listens, or while it is stopped.
+    """
     with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [found.getsockname()[1] for found in sockets]
+        found: list[int] = []
+        for port in secrets.SystemRandom().sample(_SERVER_PORTS, k=len(_SERVER_PORTS)):
+            if len(found) == count:
+                return found
+            with suppress(OSError):  # taken
+                stack.enter_context(socket.create_server(("127.0.0.1", port)))
+                found.append(port)
+    message = f"No {count} ports of {_SERVER_PORTS.start} to {_SERVER_PORTS.stop - 1} are free on 127.0.0.1."
+    raise ServerError(message)
 
 
 def becomes_free(port: int, patience_seconds: float = 5.0) -> bool:

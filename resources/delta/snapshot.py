@@ -157,12 +157,17 @@ class Lookup:
         )
         return rows.with_columns(pl.lit(bucket, pl.Int32).alias(BUCKET)).select(self.snapshot.schema.names)
 
-    def altered_files(self, buckets: Iterable[int] | None = None) -> int:
-        """Return how many files of some buckets are unreadable, or differ from the sum of rows in their names."""
+    def altered_files(self, buckets: Iterable[int] | None = None, *, of_others: bool = True) -> int:
+        """Return how many files of some buckets are unreadable, or differ from the sum of rows in their names.
+
+        The names of other writers' files have no sum: such files count, unless ``of_others`` is false.
+        """
         uncached = replace(self.folder, cache=FileCache(0))
 
         def is_altered(number: int) -> bool:
             file = self.snapshot.file(number)
+            if not of_others and named_sum(file.path) is None:
+                return False
             try:
                 return named_sum(file.path) != add_up(content_sum(rows) for rows in uncached.open(file).batches())
             except (pa.ArrowException, FileNotFoundError):

@@ -20,7 +20,10 @@ class QdrantSettings(Settings):
         "none",
         must_be="none, scalar or turbo",
     )
-    nodes: str = variable("CIPPUS_QDRANT_NODES", "Addresses of all nodes of the cluster, separated by commas.")
+    nodes: str = variable(
+        "CIPPUS_QDRANT_NODES",
+        "Addresses of all nodes of the cluster, separated by commas. Calls that one does not answer go to another.",
+    )
 
 
 class EmbeddingSettings(Settings):

@@ -21,8 +21,9 @@ class QdrantResource(ConfigurableResource):  # type: ignore[type-arg]
     """The vector index: a Qdrant server at ``url``, or else Edge in the folder ``edge_path``.
 
     ``url`` without a port means 6333, as in Qdrant's own clients. Edge belongs to one process at a time: a call
-    waits up to ``lock_timeout_seconds`` for it. ``quantization`` applies to new generations. Every call raises
-    QdrantAddressError when ``url``, or one of the ``nodes``, is not an address.
+    waits up to ``lock_timeout_seconds`` for it. ``quantization`` applies to new generations. Calls that ``url`` does
+    not answer go to the other ``nodes``. Every call raises QdrantAddressError when ``url``, or one of the ``nodes``,
+    is not an address.
     """
 
     url: str = ""
@@ -46,8 +47,10 @@ class QdrantResource(ConfigurableResource):  # type: ignore[type-arg]
             return None
         from resources.vectors.server.health import read_cluster
 
-        expected = [address.strip() for address in self.nodes.split(",") if address.strip()]
-        return read_cluster(self.url, self.api_key, expected, collection)
+        return read_cluster(self.url, self.api_key, self._named_nodes(), collection)
+
+    def _named_nodes(self) -> list[str]:
+        return [address.strip() for address in self.nodes.split(",") if address.strip()]
 
     @contextmanager
     def open(self, model: str | None = None) -> Iterator[VectorIndex]:
@@ -93,7 +96,7 @@ class QdrantResource(ConfigurableResource):  # type: ignore[type-arg]
         if self.url:
             from resources.vectors.server.generations import ServerGenerations
 
-            with ServerGenerations.connect(self.url, self.api_key) as server:
+            with ServerGenerations.connect(self.url, self.api_key, nodes=self._named_nodes()) as server:
                 yield server
         elif self.edge_path:
             from resources.vectors.edge.generations import EdgeGenerations

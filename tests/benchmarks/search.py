@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 from rich.console import Console
 
 from assets.corpus import CHUNKS
@@ -151,11 +152,10 @@ def beside_runs() -> Iterator[list[int]]:
         runner.join()
 
 
-def memory_mib(process: int | str) -> float:
-    """Return the most memory that a process had in RAM."""
-    status = Path(f"/proc/{process}/status").read_text()
-    [line] = [line for line in status.splitlines() if line.startswith("VmHWM")]
-    return int(line.split()[1]) / 1024
+def memory_mib(process: int) -> float:
+    """Return the memory of a process and of those that it started."""
+    first = psutil.Process(process)
+    return sum(found.memory_info().rss for found in (first, *first.children(recursive=True))) / 2**20
 
 
 def command(query: str) -> tuple[float, float]:
@@ -184,7 +184,7 @@ def measure(home: Path, console: Console) -> BenchResult:
             found = timed(search, many, clients)
             figures |= found.of(f"search_{clients}_clients")
             figures[f"search_{clients}_clients_cpu_milliseconds"] = found.cpu_milliseconds
-        figures["process_mib"] = memory_mib("self")
+        figures["process_mib"] = memory_mib(os.getpid())
     with console.status("running the command"):
         walls, cpus = zip(*(command(query) for query in asked[:COMMANDS]), strict=True)
         figures |= {"command_seconds": min(walls), "command_cpu_seconds": min(cpus)}

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import pyarrow as pa
 
-from assets import lake
+from assets.lake import merging as lake
 from assets.raw.extraction import Extraction
 from assets.raw.key_reconciliation import KeyReconciliation
 from assets.raw.reading import Rejects

@@ -60,7 +60,7 @@ CODE_NAMES = {
     "LAKE_TABLES": "assets.lake",
     "TableSpec": "resources.delta.table",
     "STAGES": "assets.stages",
-    "ASSETS": "assets.lake",
+    "ASSETS": "assets.lake.merging",
     "WRITTEN": "assets.stages",
     "Stage": "assets.framework.incremental",
     "refresh_table": "assets.framework.incremental",

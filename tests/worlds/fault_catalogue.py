@@ -12,6 +12,7 @@ from assets.embeddings import VECTORS
 from assets.labels.agreement import AGREEMENT, ANNOTATORS
 from assets.labels.gold import GOLD
 from assets.labels.issues import ISSUES
+from assets.labels.pairs import HARD_NEGATIVES, LEARNING_CURVE, TRAINING_PAIRS
 from assets.labels.queue import NEXT_TO_LABEL
 from assets.labels.votes import LANDING, VOTES
 from assets.lake import LAKE_TABLES
@@ -107,7 +108,10 @@ def _lake(name: str) -> Iterator[FaultRow]:
         f"lake/{name}:reconciles_with_raw",
         row_lost=lost(spec),
         row_foreign=added(spec, **{key: "foreign"}),
+        row_repeated_by_another_writer=added(spec),
+        row_in_two_buckets=added(spec, account_bucket=2),
         rows_stale=changed(spec, "updated_at", "updated_at - INTERVAL '1 day'"),
+        rows_changed_by_another_writer=changed(spec, text, "'never written'"),
         partition_dropped=m.partition_dropped(spec),
         manifest_lost=m.manifest_lost(name),
         log_tampered=m.log_tampered(spec),
@@ -143,7 +147,6 @@ def _written() -> Iterator[FaultRow]:
     for name, spec in LAKE_TABLES.items():
         yield from _rows(
             f"lake/{name}:rows_as_written",
-            changed_by_another_writer=changed(spec, "updated_at", "updated_at"),
             changed_in_place=f.object_rewritten(f"{spec.name}/account_bucket=", f.changed_in_place(spec.key[0])),
         )
 
@@ -287,6 +290,24 @@ def _dropped() -> Iterator[FaultRow]:
         post_repeated=added(NEXT_TO_LABEL),
         distance_wrong=changed(NEXT_TO_LABEL, "distance", "distance + 1"),
         labelled_post_as_open=changed(NEXT_TO_LABEL, "reason", "'uncertain'"),
+    )
+    yield from _rows(
+        "label/hard_negatives:negatives_are_no_members",
+        post_foreign=added(HARD_NEGATIVES, item_id="foreign"),
+        anchor_foreign=added(HARD_NEGATIVES, anchor_id="foreign"),
+        negative_repeated=added(HARD_NEGATIVES),
+        member_as_negative=changed(HARD_NEGATIVES, "item_id", "anchor_id"),
+    )
+    yield from _rows(
+        "label/training_pairs:pairs_are_of_labels",
+        pair_lost=lost(TRAINING_PAIRS),
+        pair_untrue=changed(TRAINING_PAIRS, "is_same", "NOT is_same"),
+        post_foreign=added(TRAINING_PAIRS, other_id="foreign"),
+    )
+    yield from _rows(
+        "label/learning_curve:curve_is_possible",
+        quality_impossible=changed(LEARNING_CURVE, "quality", "1.5"),
+        size_repeated=added(LEARNING_CURVE),
     )
     yield from _rows(
         "label/votes:files_taken_once",

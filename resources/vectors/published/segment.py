@@ -99,7 +99,8 @@ class Segment:
 
     def dense(self, vector: NDArray[np.float32], where: SearchFilter) -> Hits:
         """Return every row that matches and has a vector, with its cosine."""
-        scores = self._dense @ vector
+        # Not by BLAS, whose threads spin while they wait: 10 ms of CPU a search.
+        scores = np.einsum("ij,j->i", self._dense, vector)
         mask = self._mask(where)
         if mask is None:
             return Hits(self._dense_rows.astype(np.int64), scores)

@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -13,6 +13,7 @@ from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
+from resources.vectors.server.nodes import NodeTransport
 from resources.vectors.values import (
     CollectionMissingError,
     IndexAccessError,
@@ -80,9 +81,12 @@ class QdrantCalls:
             return VectorIndexError(
                 f"{server}: the disk is full ({_server_message(error)}). Enlarge the volume, then run again."
             )
+        message = _server_message(error)
+        if "replica" in message.lower() or "shard" in message.lower():
+            message += " If a node is gone for good, `cippus reconcile --rebuild` fills a new generation from the lake."
         kind = IndexUnavailableError if _is_transient(error) else VectorIndexError
         tried = f" after {attempts} attempts" if attempts > 1 else ""
-        return kind(f"{server} answered {error.status_code}{tried}: {_server_message(error)}")
+        return kind(f"{server} answered {error.status_code}{tried}: {message}")
 
 
 def _without_answer(source: Exception, attempts: int) -> str:
@@ -121,6 +125,12 @@ def shown_address(setting: str, url: str) -> str:
     ) from None
 
 
-def client_of(url: str, api_key: str, timeout_seconds: int) -> QdrantClient:
-    """Return a client that has sent nothing: its own version check runs in a thread and only warns."""
-    return QdrantClient(url=url, api_key=api_key or None, timeout=timeout_seconds, check_compatibility=False)
+def client_of(url: str, api_key: str, timeout_seconds: int, nodes: Sequence[str] = ()) -> QdrantClient:
+    """Return a client that has sent nothing: its own version check runs in a thread and only warns.
+
+    ``nodes``: other nodes of the cluster at ``url``, which get the requests that it does not answer.
+    """
+    failover: dict[str, Any] = {"transport": NodeTransport([url, *nodes])} if nodes else {}
+    return QdrantClient(
+        url=url, api_key=api_key or None, timeout=timeout_seconds, check_compatibility=False, **failover
+    )

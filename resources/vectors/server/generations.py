@@ -1,7 +1,7 @@
 """Generations of the collection in a Qdrant server: a collection each, and two aliases."""
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from qdrant_client import QdrantClient, models
@@ -29,14 +29,18 @@ class ServerGenerations(Generations):
 
     @classmethod
     @contextmanager
-    def connect(cls, url: str, api_key: str = "", retry: Retrying = RETRY) -> Iterator["ServerGenerations"]:
-        """Yield the generations at ``url``.
+    def connect(
+        cls, url: str, api_key: str = "", retry: Retrying = RETRY, nodes: Sequence[str] = ()
+    ) -> Iterator["ServerGenerations"]:
+        """Yield the generations at ``url``, or at one of the ``nodes`` of its cluster when it does not answer.
 
         Raises IndexUnavailableError if the server does not answer, IndexAccessError if it refuses the key, and
         QdrantAddressError for a bad ``url``.
         """
         place = shown_address("QDRANT_URL", url)
-        client = client_of(url, api_key, REQUEST_TIMEOUT_SECONDS)
+        for node in nodes:
+            shown_address("CIPPUS_QDRANT_NODES", node)
+        client = client_of(url, api_key, REQUEST_TIMEOUT_SECONDS, nodes)
         try:
             found = cls(client, place, retry, STREAMS)
             found._call(client.get_collections)

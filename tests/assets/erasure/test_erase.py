@@ -88,6 +88,10 @@ def test_every_canary_is_found_before_and_nothing_after(erased: Erased) -> None:
     assert erased.receipt.is_clean
 
 
+OF_LABELS = ("label/issues", "label/next_to_label", "label/hard_negatives", "label/training_pairs")
+"""They have rows of the account where its vertical has labels enough."""
+
+
 def test_the_receipt_says_what_went_where(erased: Erased) -> None:
     removed = erased.receipt.to_json()["removed"]
     posts = 5  # five of its own, less one that moved out, and one that moved in
@@ -110,6 +114,7 @@ def test_the_receipt_says_what_went_where(erased: Erased) -> None:
         "embedding/cippus_text": removed["embedding/cippus_text"]["rows"],
         "label/gold": 2,
         "label/votes": 2,
+        **{name: removed[name]["rows"] for name in OF_LABELS if name in removed},
         "quarantine/rows": 1,
         "vertical/scores": removed["vertical/scores"]["rows"],
         "vertical/tags": removed["vertical/tags"]["rows"],

@@ -25,6 +25,7 @@ from resources.vectors.edge.generations import ALIASES_FILE, EdgeGenerations
 from resources.vectors.edge.index import EdgeIndex
 from resources.vectors.generations import Generations
 from resources.vectors.index import VectorIndex
+from resources.vectors.resource import QdrantResource
 from resources.vectors.server.generations import ServerGenerations
 from resources.vectors.server.index import ServerIndex
 from resources.vectors.values import DENSE, IndexPoint, SparseVector
@@ -376,3 +377,58 @@ def test_the_commands(whole: World, monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert told.exit_code == 0, told.output
     assert "cippus_text_v1 is served instead of cippus_text_v2, in line with the lake" in told.stdout
     assert dump(whole) == expected
+
+
+@pytest.fixture
+def commanded(whole: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
+    """The world that `cippus` works on, configured for another quantization than that of its served generation."""
+    from pipelines.cli import index as indexing
+    from resources import wiring
+
+    other = QdrantResource(edge_path=str(whole.folder), quantization="scalar")
+    made = wiring.resources()._replace(lake=whole.lake, qdrant=other, embedder=whole.embedding[0])
+    monkeypatch.setenv("CIPPUS_HOME", str(tmp_path))
+    monkeypatch.setattr(indexing, "require_stack", lambda: None)
+    monkeypatch.setattr(wiring, "resources", lambda: made)
+    return whole
+
+
+def test_what_is_served_is_compared_and_nothing_else_changes(commanded: World) -> None:
+    from pipelines.cli.main import app
+
+    expected = dump(commanded)
+    with commanded.qdrant.open() as index:
+        index.delete(sorted(expected)[:3])
+    found = CliRunner().invoke(app, ["reconcile"])
+    assert found.exit_code == 0, found.output
+    assert "3 missing" in found.stdout
+    assert "has quantization none; scalar is configured" in found.stderr
+    assert dump(commanded) == expected
+    with commanded.qdrant.generations() as generations:
+        assert [made.number for made in generations.all()] == [1]
+
+
+def test_a_lost_collection_is_rebuilt_from_the_lake(commanded: World) -> None:
+    from pipelines.cli.main import app
+
+    expected = dump(commanded)
+    with commanded.qdrant.open() as index:
+        index.delete(sorted(expected))
+    found = CliRunner().invoke(app, ["reconcile", "--rebuild"])
+    assert found.exit_code == 0, found.output
+    assert (
+        f"cippus_text_v2 is served instead of cippus_text_v1, which is deleted: {len(expected)} points" in found.stdout
+    )
+    assert dump(commanded).keys() == expected.keys()
+    assert commanded.embedded_texts == {}
+    with commanded.qdrant.generations() as generations:
+        assert [made.number for made in generations.all()] == [2]
+
+
+@pytest.mark.parametrize("arguments", [["lake", "--deep"], ["--rebuild", "--deep"], ["lake", "--rebuild"]])
+def test_options_that_do_not_go_together_are_refused(arguments: list[str]) -> None:
+    from pipelines.cli.main import app
+    from resources.errors import InputError
+
+    refused = CliRunner().invoke(app, ["reconcile", *arguments], standalone_mode=False)
+    assert isinstance(refused.exception, InputError)

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from datetime import datetime
 
 import polars as pl
+import pyarrow as pa
 from dagster import AssetExecutionContext, AssetsDefinition
 
 from assets.framework.asset import asset
@@ -140,20 +141,23 @@ def _fitted(lake: LakeResource, spec: TableSpec, rows: pl.DataFrame) -> tuple[pl
     fit is stored as null, and its row goes to quarantine with a REASON.
     """
     snapshot = lake.snapshot(spec) if set(rows.columns) - set(spec.schema.names) else None
-    types = {} if snapshot is None else {field.name: field.type for field in snapshot.schema}
-    casts = {
-        name: recast(rows[name], types[name]).alias(name)
-        for name in rows.columns
-        if name in types.keys() - spec.schema.names
-    }
+    fitted = in_stored_types(spec, rows, None if snapshot is None else snapshot.schema)
     reasons = [
-        pl.when(pl.lit(rows[name].is_not_null() & cast.is_null())).then(
-            pl.lit(f"Value of {name} does not fit its column type {types[name]}; stored as null.")
+        pl.when(pl.lit(rows[name].is_not_null() & fitted[name].is_null())).then(
+            pl.lit(f"Value of {name} does not fit its column type in the lake, {fitted[name].dtype}; stored as null.")
         )
-        for name, cast in casts.items()
+        for name in rows.columns
+        if name not in spec.schema.names
     ]
     reason = pl.coalesce(*reasons, pl.lit(None, pl.String)).alias(REASON)
-    return rows.with_columns(casts.values()), rows.with_columns(reason).filter(pl.col(REASON).is_not_null())
+    return fitted, rows.with_columns(reason).filter(pl.col(REASON).is_not_null())
+
+
+def in_stored_types(spec: TableSpec, rows: pl.DataFrame, stored: pa.Schema | None) -> pl.DataFrame:
+    """Return rows with their undeclared columns cast to the types of the stored table; what does not fit is null."""
+    types = {} if stored is None else {field.name: field.type for field in stored}
+    undeclared = [name for name in rows.columns if name in types.keys() - set(spec.schema.names)]
+    return rows.with_columns(recast(rows[name], types[name]).alias(name) for name in undeclared)
 
 
 def _rule(raw_store: RawStoreResource, window: Manifest) -> MergeRule:
