@@ -17,11 +17,8 @@ from assets import (
     summaries,
 )
 from assets.labels import tables as labels
-<<<<<<< HEAD
-from assets.lake import merging
-=======
 from assets.labels.issues import REVIEW
->>>>>>> main
+from assets.lake import merging
 from assets.marts import tables as marts
 from assets.qdrant import collection
 from assets.raw import windows
