@@ -15,7 +15,9 @@ from resources.local_stack import EmbeddedStack
 from resources.s3.client import S3Resource
 from tests.worlds.governor_launcher import governor_config, stop_governors
 from tests.worlds.service_descriptions import parse_service_descriptions_once
+from tests.worlds.shipping_catalogue import ship_every_vertical
 
+ship_every_vertical()
 # Benchmarks measure how long an example takes. 50 examples keep the tests short.
 settings.register_profile("cippus", deadline=None, max_examples=50)
 settings.load_profile("cippus")

@@ -137,6 +137,18 @@ VERTICAL_COVERAGE = TableSpec.of(
         "vertical": metric(TEXT, "Name of the vertical", sources=("vertical/thresholds.vertical",)),
         "title": metric(TEXT, "Title of the vertical in the catalogue", null="no longer in the catalogue"),
         "item_kind": metric(TEXT, "Kind of item: post or account", sources=("vertical/thresholds.item_kind",)),
+        "status": metric(
+            TEXT,
+            "Whether the vertical ships: ship, drop or needs labels. Only what ships is tagged",
+            null="not decided yet",
+            sources=("vertical/roster.status",),
+        ),
+        "reason": metric(
+            TEXT,
+            "Why, with the figures, and what a person decided instead",
+            null="not decided yet",
+            sources=("vertical/roster.reason",),
+        ),
         "tagged": metric(LONG, "Number of tagged items", unit="posts or accounts", sources=("vertical/tags.item_id",)),
         "threshold": metric(REAL, "Score from which the tag is given", sources=("vertical/thresholds.threshold",)),
         "fitted": metric(

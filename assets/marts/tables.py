@@ -28,6 +28,7 @@ from assets.transforms.marts.spend import spend_rows
 from assets.transforms.marts.values import as_of, live_posts
 from assets.transforms.source.schema import ACCOUNTS, POSTS, account_bucket
 from assets.transforms.source.schema import TESTIMONIALS as TESTIMONIALS_SOURCE
+from assets.verticals.roster import ROSTER
 from assets.verticals.tags import TAGS
 from assets.verticals.thresholds import THRESHOLDS
 from resources.catalogues import catalogue_hash, load_verticals
@@ -103,7 +104,8 @@ def _content_by_bucket(lake: LakeResource, bucket: int, _current: pl.DataFrame) 
 
 def _vertical_coverage(lake: LakeResource, _bucket: int, _current: pl.DataFrame) -> pl.DataFrame:
     titles = {vertical.name: vertical.title for vertical in load_verticals()}
-    thresholds = lake.scan(THRESHOLDS).collect()
+    decided = lake.scan(ROSTER).select("item_kind", "vertical", "status", "reason")
+    thresholds = lake.scan(THRESHOLDS).join(decided, on=["item_kind", "vertical"], how="left").collect()
     return content.vertical_coverage(lake.scan(TAGS), thresholds, titles, lake.scan(CONTENT_BY_BUCKET))
 
 
@@ -143,6 +145,7 @@ def _mart(spec: TableSpec, stage: Stage, rows: Rows, description: str) -> Assets
     return mart
 
 
+_OF_VERTICALS = (TAGS, THRESHOLDS, ROSTER, CONTENT_BY_BUCKET)
 _OF_CREATORS = (LAKE_ACCOUNTS, LAKE_POSTS, CREATOR_DAYS, TAGS, CHUNKS, AUDIENCES, SUMMARIES)
 
 
@@ -216,10 +219,12 @@ ASSETS = [
     ),
     _mart(
         VERTICAL_COVERAGE,
-        _stage(VERTICAL_COVERAGE, TAGS, THRESHOLDS, CONTENT_BY_BUCKET, version=catalogue_hash(load_verticals())),
+        _stage(
+            VERTICAL_COVERAGE, TAGS, THRESHOLDS, ROSTER, CONTENT_BY_BUCKET, version=catalogue_hash(load_verticals())
+        ),
         _vertical_coverage,
-        "How far tags reach and how good they are. One row per vertical and item kind (post or account): tagged items, "
-        "threshold, labelled members and F1.",
+        "How far tags reach and how good they are. One row per vertical and item kind (post or account): whether it "
+        "ships and why, tagged items, threshold, labelled members and F1.",
     ),
     _mart(
         TESTIMONIALS,

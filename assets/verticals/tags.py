@@ -7,6 +7,7 @@ from dagster import AssetExecutionContext
 from assets.framework.asset import asset
 from assets.framework.incremental import RunMetrics, Stage, refresh_table
 from assets.transforms.verticals.thresholds import tag
+from assets.verticals.roster import ROSTER
 from assets.verticals.scores import SCORES
 from assets.verticals.thresholds import THRESHOLDS
 from resources.catalogues import load_verticals
@@ -27,9 +28,9 @@ TAGS = TableSpec.of(
 
 @asset(
     table=TAGS,
-    deps=[["vertical", "scores"], ["vertical", "thresholds"]],
-    description="The verticals that posts and accounts belong to. One row per post or account and vertical whose score "
-    "reaches the threshold.",
+    deps=[["vertical", "scores"], ["vertical", "thresholds"], ["vertical", "roster"]],
+    description="The verticals that posts and accounts belong to. One row per post or account and vertical that ships "
+    "and whose score reaches the threshold.",
     owners=["team:data-science"],
     kinds={"delta", "polars"},
 )
@@ -38,7 +39,8 @@ def tags(context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResou
 
     def of_bucket(bucket: int | None, _current: pl.DataFrame, _tally: RunMetrics) -> pl.DataFrame:
         names = [vertical.name for vertical in load_verticals()]
-        return tag(lake.scan_cached(SCORES, bucket).collect(), lake.scan(THRESHOLDS).collect(), names)
+        scored, limits = lake.scan_cached(SCORES, bucket).collect(), lake.scan(THRESHOLDS).collect()
+        return tag(scored, limits, names, lake.scan(ROSTER).collect())
 
-    stage = Stage(TAGS.name, (SCORES, THRESHOLDS), awaits=(THRESHOLDS,))
+    stage = Stage(TAGS.name, (SCORES, THRESHOLDS, ROSTER), awaits=(THRESHOLDS, ROSTER))
     return refresh_table(context, lake, ledger, stage, TAGS, of_bucket)

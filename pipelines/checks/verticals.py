@@ -7,21 +7,31 @@ import polars as pl
 from assets.corpus import CHUNKS
 from assets.embeddings import VECTORS, has_vector
 from assets.labels.gold import GOLD
+from assets.transforms.verticals.roster import SHIP
+from assets.transforms.verticals.rosters import KINDS
 from assets.transforms.verticals.scoring import ACCOUNT, POST, by_vertical
 from assets.transforms.verticals.taggers.zero_shot import ZERO_SHOT
+from assets.verticals.quality import METHODS, MISTAKES, QUALITY
+from assets.verticals.roster import HISTORY, ROSTER
 from assets.verticals.scores import SCORES
 from assets.verticals.taggers import HELD_OUT, TAGGERS, fitted_taggers
 from assets.verticals.tags import TAGS
 from assets.verticals.thresholds import THRESHOLDS
 from pipelines.checks.declaration import check, count, differences
-from resources.catalogues import catalogue_hash, load_verticals
+from resources.catalogues import catalogue_hash, load_verticals, roster_hash
 from resources.delta.table import LakeResource
 from resources.errors import InputError
 from resources.llm.embedder import EmbedderResource
 
+_ROUNDING = 1e-9
+
 
 def _catalogue() -> str:
     return catalogue_hash(load_verticals())
+
+
+def _roster() -> str:
+    return roster_hash(load_verticals())
 
 
 def _scoring(embedder: EmbedderResource) -> str:
@@ -97,16 +107,85 @@ def every_vertical_has_threshold(lake: LakeResource) -> int:
 
 
 @check(
+    "vertical/quality",
+    "figures that their counts do not give, or outside their interval",
+    reads=(QUALITY,),
+)
+def figures_match_counts(lake: LakeResource) -> int:
+    """Precision and recall are the shares of their counts, F1 is their harmonic mean, and intervals hold them."""
+    right, called, members = (pl.col(name) for name in ("right", "called", "members"))
+    due = {"precision": right / called, "recall": right / members, "f1": 2 * right / (called + members)}
+    wrong = [
+        ((pl.col(name) - value).abs() > _ROUNDING)
+        | ~pl.col(name).is_between(pl.col(f"{name}_low") - _ROUNDING, pl.col(f"{name}_high") + _ROUNDING)
+        for name, value in due.items()
+        if name != "f1"  # the middle of a bootstrap may lie beside the estimate
+    ]
+    wrong.append((pl.col("f1") - due["f1"]).abs() > _ROUNDING)
+    impossible = (right < 0) | (right > pl.min_horizontal(called, members))
+    return count(lake.scan(QUALITY).filter(pl.any_horizontal(*wrong, impossible)))
+
+
+@check("vertical/methods", "impossible figures", reads=(METHODS,))
+def method_figures_possible(lake: LakeResource) -> int:
+    """F1 and its interval lie from 0 to 1, in order."""
+    names = ("macro_f1", "micro_f1")
+    possible = [
+        pl.col(f"{name}_low").is_between(0, 1)
+        & pl.col(f"{name}_high").is_between(pl.col(f"{name}_low"), 1)
+        & pl.col(name).is_between(0, 1)
+        for name in names
+    ]
+    return count(lake.scan(METHODS).filter(~pl.all_horizontal(possible)))
+
+
+@check("vertical/mistakes", "rows that are not in label/gold, or have another label", reads=(GOLD, MISTAKES))
+def mistakes_are_labelled(lake: LakeResource) -> int:
+    """Every mistake is an item of label/gold, with its label."""
+    key = ["item_kind", "item_id", "vertical", "is_member"]
+    return count(lake.scan(MISTAKES).join(lake.scan(GOLD), on=key, how="anti"))
+
+
+@check(
+    "vertical/roster",
+    "verticals not decided, decided twice, or shipped without being earned or overridden",
+    reads=(ROSTER,),
+    version=_roster,
+    guards=True,
+)
+def every_vertical_decided(lake: LakeResource) -> int:
+    """Every vertical has one decision per kind of item: a person's in the catalogue, else what its labels earned."""
+    said = {found.name: found.override.decision for found in load_verticals() if found.override is not None}
+    expected = [(kind, found.name, said.get(found.name)) for kind in KINDS for found in load_verticals()]
+    schema = {"item_kind": pl.String, "vertical": pl.String, "_said": pl.String}
+    due = pl.LazyFrame(expected, schema=schema, orient="row")
+    rows = lake.scan(ROSTER).join(due, on=["item_kind", "vertical"], how="left")
+    wrong = rows.filter(~pl.col("status").eq_missing(pl.coalesce("_said", "earned")))
+    return count(wrong) + differences(due.drop("_said"), lake.scan(ROSTER))
+
+
+@check("vertical/roster_history", "verticals whose last row is not the roster's", reads=(ROSTER, HISTORY))
+def history_ends_with_the_roster(lake: LakeResource) -> int:
+    """The last row of every vertical of the roster says what the roster says."""
+    key = ["item_kind", "vertical"]
+    last = lake.scan(HISTORY).filter(pl.col("decided_at") == pl.col("decided_at").max().over(key))
+    same = [*key, "status", "earned", "label_version"]
+    return count(lake.scan(ROSTER).join(last, on=same, how="anti"))
+
+
+@check(
     "vertical/tags",
-    "tags missing or below the threshold",
-    reads=(SCORES, THRESHOLDS, TAGS),
+    "tags missing, below the threshold, or of a vertical that does not ship",
+    reads=(SCORES, THRESHOLDS, ROSTER, TAGS),
     version=_catalogue,
     by_bucket=True,
     guards=True,
 )
 def tags_reach_thresholds(bucket: int, lake: LakeResource) -> int:
-    """An item is tagged if and only if its score reaches the current threshold."""
+    """An item is tagged if and only if its vertical ships and its score reaches the current threshold."""
     scores = by_vertical(lake.scan_cached(SCORES, bucket), [vertical.name for vertical in load_verticals()])
+    shipped = lake.scan(ROSTER).filter(status=SHIP).select("vertical", "item_kind")
     joined = scores.join(lake.scan(THRESHOLDS), on=["vertical", "item_kind", "method"])
+    joined = joined.join(shipped, on=["vertical", "item_kind"], how="semi")
     due = joined.filter(pl.col("score") >= pl.col("threshold"))
     return differences(due.select("item_kind", "item_id", "vertical", "score"), lake.scan_cached(TAGS, bucket))

@@ -24,6 +24,7 @@ from pipelines.cli import (
     readmit,
     search,
     spend,
+    verticals,
     web,
 )
 from pipelines.cli.terminal import Json, err, out, print_json, require_stack, shown
@@ -202,6 +203,7 @@ def checks(as_json: Json = False) -> None:
 app.command()(doctor.doctor)
 app.command()(search.search)
 app.command()(ask.ask)
+app.command()(verticals.verticals)
 app.command()(web.web)
 app.command()(index.reconcile)
 app.command()(index.rollback)

@@ -17,7 +17,7 @@ from starlette.staticfiles import StaticFiles
 from pipelines.web.pages import STATIC, render
 from pipelines.web.security import Guard
 from pipelines.web.site import Site
-from pipelines.web.views import ask, creator, health, label, pipeline, search, spend
+from pipelines.web.views import ask, creator, health, label, pipeline, search, spend, verticals
 from resources.errors import InputError, TransientFailure, as_cippus_error
 from resources.vectors.values import CollectionMissingError
 
@@ -38,6 +38,7 @@ def make_app(site: Site) -> Starlette:
         Route("/label", _get(site, "label", label.show)),
         Route("/label", _post(site, "label", label.keep), methods=["POST"]),
         Route("/spend", _get(site, "spend", spend.show)),
+        Route("/verticals", _get(site, "verticals", verticals.show)),
         Route("/pipeline", _get(site, "pipeline", pipeline.show)),
         Route("/healthz", _get(site, "healthz", health.healthz)),
         Route("/metrics", _get(site, "metrics", health.metrics)),

@@ -47,3 +47,54 @@ def bar_chart(points: Sequence[tuple[str, float]], unit: str) -> BarChart | None
             )
         )
     return BarChart(tuple(bars), points[0][0], points[-1][0], f"{most:,.10g}")
+
+
+@dataclass(frozen=True)
+class IntervalMark:
+    """One row of an interval chart: its place, the ends of the interval, the estimate and the bar, in its units."""
+
+    y: int
+    low: float
+    high: float
+    value: float
+    bar: float
+    label: str
+    title: str
+    is_above: bool
+
+
+@dataclass(frozen=True)
+class IntervalChart:
+    """Intervals of shares below each other, from 0 to 1, with the bar that each is measured against."""
+
+    marks: tuple[IntervalMark, ...]
+    height: int
+    left: int
+    right: int
+
+
+_ROW, _NAMES = 18, 150
+
+
+def interval_chart(rows: Sequence[tuple[str, float, float, float, float]]) -> IntervalChart | None:
+    """Return a chart of (label, low, estimate, high, bar) rows; None without any. Shares lie from 0 to 1."""
+    if not rows:
+        return None
+
+    def x(share: float) -> float:
+        return round(_NAMES + (WIDTH - _NAMES - _LEFT) * share, 1)
+
+    marks = tuple(
+        IntervalMark(
+            _TOP + _ROW * place,
+            x(low),
+            x(high),
+            x(value),
+            x(bar),
+            label,
+            f"{label}: {value:.2f}, from {low:.2f} to {high:.2f}; the bar is {bar:.2f}",
+            low >= bar,
+        )
+        for place, (label, low, value, high, bar) in enumerate(rows)
+    )
+    return IntervalChart(marks, _TOP + _ROW * len(rows), _NAMES, WIDTH - _LEFT)

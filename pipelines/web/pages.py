@@ -15,7 +15,10 @@ from resources.vectors.bm25 import SparseEncoder
 
 _FOLDER = Path(__file__).with_name("templates")
 STATIC = Path(__file__).with_name("static")
-NAVIGATION = (("Search", "/"), ("Ask", "/ask"), ("Label", "/label"), ("Spend", "/spend"), ("Pipeline", "/pipeline"))
+NAVIGATION = (
+    *(("Search", "/"), ("Ask", "/ask"), ("Label", "/label"), ("Verticals", "/verticals")),
+    *(("Spend", "/spend"), ("Pipeline", "/pipeline")),
+)
 
 
 def render(template: str, status: int = 200, **values: Any) -> HTMLResponse:

@@ -4,18 +4,20 @@ Belongs here: reading and validating `verticals.yaml`, `audience_columns.yaml` a
 Not here: scoring against verticals, thresholds fitted on labels, reading audience reports.
 """
 
+import datetime as dt
 import hashlib
 import json
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from resources.errors import InputError
+from resources.settings.general import GeneralSettings
 
 VERTICALS_PATH = Path(__file__).with_name("verticals.yaml")
 Text = Annotated[str, StringConstraints(pattern=r"\S")]
@@ -29,6 +31,31 @@ def _different(texts: tuple[str, ...]) -> tuple[str, ...]:
     if len(set(texts)) != len(texts):
         raise ValueError(texts)
     return texts
+
+
+_Part = Annotated[float, Field(gt=0, lt=1)]
+
+
+@dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
+class Bar:
+    """The precision and the recall that labels must prove before a vertical ships."""
+
+    precision: _Part = 0.7
+    recall: _Part = 0.5
+
+
+@dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
+class Override:
+    """What a person decided about a vertical instead of the labels: `ship` or `drop`, when and why."""
+
+    decision: Literal["ship", "drop"]
+    date: dt.date
+    reason: Text
+
+
+def _part_of(kind: type, value: Any) -> Any:
+    """Return a mapping of the file as a dataclass. Strict dataclasses are read from JSON only."""
+    return TypeAdapter(kind).validate_json(json.dumps(value, default=str)) if isinstance(value, dict) else value
 
 
 @dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
@@ -49,16 +76,34 @@ class Vertical:
     ]
     default_threshold: Annotated[float, Field(gt=0, lt=10, description="in (0, 10)")]
     iab: Annotated[str | None, Field(description="a quoted id or null")]
+    bar: Annotated[
+        Bar,
+        BeforeValidator(partial(_part_of, Bar)),
+        Field(description="a precision and a recall, both in (0, 1)"),
+    ] = Bar()
+    override: Annotated[
+        Override | None,
+        BeforeValidator(partial(_part_of, Override)),
+        Field(description="a decision (ship or drop), a date such as 2026-11-23, and a reason"),
+    ] = None
 
 
 _RULES = {name: key["description"] for name, key in TypeAdapter(Vertical).json_schema()["properties"].items()}
 """Key of an entry → what its value must be."""
+_REQUIRED = _RULES.keys() - {"override"}
+
+
+def load_verticals() -> tuple[Vertical, ...]:
+    """Return the verticals of this project, in the file's order. Raise CatalogueError if the file is invalid.
+
+    The file is the packaged one, or that of `CIPPUS_VERTICALS`. It is read once.
+    """
+    return _loaded(GeneralSettings.read().verticals or VERTICALS_PATH)
 
 
 @cache
-def load_verticals() -> tuple[Vertical, ...]:
-    """Return the verticals of this project, in the file's order. Raise CatalogueError if the file is invalid."""
-    return read_verticals(VERTICALS_PATH)
+def _loaded(path: Path) -> tuple[Vertical, ...]:
+    return read_verticals(path)
 
 
 def read_verticals(path: Path) -> tuple[Vertical, ...]:
@@ -80,6 +125,8 @@ def read_yaml(path: Path) -> Any:
     """Return the content of a catalogue file. Raise CatalogueError if it is not YAML."""
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CatalogueError(f"{path} cannot be read: {error.strerror}. Name an existing YAML file.") from error
     except yaml.YAMLError as error:
         raise CatalogueError(f"{path.name} is not YAML. Correct its syntax: {error}") from error
 
@@ -95,9 +142,18 @@ def catalogue_hash(verticals: Sequence[Vertical]) -> str:
     return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()
 
 
+def roster_hash(verticals: Sequence[Vertical]) -> str:
+    """Return a hash, 64 hex digits, of what decides the roster beside labels: names, bars and overrides."""
+    content = [[v.name, v.bar.precision, v.bar.recall, repr(v.override)] for v in verticals]
+    return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()
+
+
 def _vertical(entry: Any) -> Vertical:
-    if not isinstance(entry, dict) or entry.keys() != _RULES.keys():
-        raise CatalogueError(f"A vertical is {entry!r}; it must have exactly the keys {', '.join(sorted(_RULES))}.")
+    if not isinstance(entry, dict) or not _REQUIRED <= entry.keys() <= _RULES.keys():
+        raise CatalogueError(
+            f"A vertical is {entry!r}; it must have exactly the keys {', '.join(sorted(_REQUIRED))}, and may have "
+            "override."
+        )
     try:
         return Vertical(**entry)
     except ValidationError as error:

@@ -47,6 +47,12 @@ class GeneralSettings(Settings):
     home: Path = variable(
         "CIPPUS_HOME", "Folder of the embedded stack's data and of the local Dagster instance.", Path(".cippus")
     )
+    verticals: Path | None = variable(
+        "CIPPUS_VERTICALS",
+        "Catalogue of verticals, a YAML file: descriptions, bars, overrides of the roster.",
+        None,
+        shown="the packaged one",
+    )
     dagster_home: Path | None = variable(
         "DAGSTER_HOME",
         "Folder of the deployed Dagster instance's `dagster.yaml`, which `cippus doctor` reads in production.",

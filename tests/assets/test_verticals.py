@@ -174,7 +174,10 @@ def test_an_item_is_tagged_at_its_threshold_by_the_method_of_its_vertical() -> N
         }
     )
     limits = {"item_kind": ["post", "account"], "vertical": "food", "method": "zero_shot", "threshold": [0.3, 0.95]}
-    found = tag(scores, pl.DataFrame(limits), ["cars", "food"])
+    thresholds = pl.DataFrame(limits)
+    roster = thresholds.select("item_kind", "vertical", status=pl.lit("ship"))
+    assert tag(scores, thresholds, ["cars", "food"], roster.with_columns(status=pl.lit("drop"))).is_empty()
+    found = tag(scores, thresholds, ["cars", "food"], roster)
     assert found.select("item_id", "vertical", "score", "threshold").rows() == [("p", "food", 0.3, 0.3)]
 
 

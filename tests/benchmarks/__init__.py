@@ -25,6 +25,11 @@ class Target:
         """Return a target that is met by a figure up to ``target``."""
         return cls(target, got, got <= target)
 
+    @classmethod
+    def at_least(cls, target: float, got: float) -> "Target":
+        """Return a target that is met by a figure from ``target`` on."""
+        return cls(target, got, got >= target)
+
 
 @dataclass(frozen=True)
 class BenchResult:

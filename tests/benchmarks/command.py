@@ -34,11 +34,20 @@ BENCHES = {
     "signals": "tests.benchmarks.signals",
     "faults": "tests.benchmarks.faults",
     "labels": "tests.benchmarks.labels",
+    "roster": "tests.benchmarks.roster",
 }
 """Name → module with a function `measure(home, console, **options)`."""
 _ON_THE_STACK = {"overhead", "governor", "embed", "extract", "search"}
-_SEEDED = {"chaos": 60, "fuzz": 1_000, "interleavings": 1_000, "signals": 40, "faults": 50, "labels": 5}
-"""Name → number of runs, for fuzz of each format, for faults of clean runs."""
+_SEEDED = {
+    "chaos": 60,
+    "fuzz": 1_000,
+    "interleavings": 1_000,
+    "signals": 40,
+    "faults": 50,
+    "labels": 5,
+    "roster": 1_000,
+}
+"""Name → number of runs, for fuzz of each format, for faults of clean runs, for roster of sets."""
 _ON_FOLDERS = {"labels"}
 """Benches that measure labelled folders."""
 _BAD_INPUT, _FAILED = 2, 1

@@ -22,6 +22,9 @@ from assets.quarantine import QUARANTINE
 from assets.search.retrieval_quality import QUALITY
 from assets.stages import TABLES
 from assets.summaries import SUMMARIES
+from assets.verticals.quality import METHODS, MISTAKES
+from assets.verticals.quality import QUALITY as TAG_QUALITY
+from assets.verticals.roster import HISTORY, ROSTER
 from assets.verticals.scores import SCORES
 from assets.verticals.taggers import HELD_OUT, TAGGERS
 from assets.verticals.tags import TAGS
@@ -228,6 +231,26 @@ def _verticals() -> Iterator[FaultRow]:
         threshold_lost=lost(THRESHOLDS),
         threshold_repeated=added(THRESHOLDS),
         threshold_not_a_number=changed(THRESHOLDS, "threshold", "CAST('NaN' AS DOUBLE)"),
+    )
+    yield from _rows(
+        "vertical/quality:figures_match_counts",
+        precision_wrong=changed(TAG_QUALITY, "recall", "recall + 0.1"),
+        more_right_than_members=changed(TAG_QUALITY, "right", "members + 1"),
+    )
+    yield from _rows("vertical/methods:method_figures_possible", f1_wrong=changed(METHODS, "macro_f1", "2.0"))
+    yield from _rows(
+        "vertical/mistakes:mistakes_are_labelled", label_turned=changed(MISTAKES, "is_member", "NOT is_member")
+    )
+    yield from _rows(
+        "vertical/roster:every_vertical_decided",
+        vertical_lost=lost(ROSTER),
+        vertical_repeated=added(ROSTER),
+        shipped_unearned=changed(ROSTER, "status", "'drop'"),
+    )
+    yield from _rows(
+        "vertical/roster_history:history_ends_with_the_roster",
+        history_lost=lost(HISTORY),
+        history_stale=changed(HISTORY, "status", "'other'"),
     )
     yield from _rows(
         "vertical/tags:tags_reach_thresholds",

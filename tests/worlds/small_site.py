@@ -25,6 +25,9 @@ from assets.marts.creators import CREATORS
 from assets.search.query import Searcher
 from assets.summaries import SUMMARIES
 from assets.transforms.source.schema import account_bucket
+from assets.verticals.quality import METHODS, MISTAKES
+from assets.verticals.quality import QUALITY as TAG_QUALITY
+from assets.verticals.roster import HISTORY, ROSTER
 from assets.verticals.tags import TAGS
 from resources.catalogues import load_verticals
 from resources.delta.table import LakeResource, TableSpec
@@ -102,6 +105,13 @@ def small_site(lake: LakeResource) -> SmallSite:
     posts = [_post(id_, number, text) for id_, texts in POSTS.items() for number, text in enumerate(texts)]
     _write(lake, LAKE_POSTS, posts)
     _write(lake, CREATORS, [_creator(id_, place) for place, id_ in enumerate(POSTS)])
+    lake.sync(ROSTER, _frame(ROSTER, [_decision(kind) for kind in ("post", "account")]))
+    lake.sync(
+        TAG_QUALITY, _frame(TAG_QUALITY, [{**_METHOD, **_FIGURES, "confused_with": HOSTILE, "confused_items": 1}])
+    )
+    lake.sync(METHODS, _frame(METHODS, [{**_METHOD, **_FIGURES}]))
+    lake.sync(HISTORY, _frame(HISTORY, [{**_decision("post"), "decided_at": THEN}]))
+    lake.sync(MISTAKES, _frame(MISTAKES, [_mistake(id_) for id_ in ("anna", HOSTILE)]))
     _write(lake, TAGS, [_tag(id_) for id_ in ("anna", HOSTILE)])
     summaries = [
         {"account_id": id_, "summary": texts[0], "post_ids": [post_id(id_, 0)]} for id_, texts in POSTS.items()
@@ -192,6 +202,28 @@ def _tag(account_id: str) -> dict[str, Any]:
     vertical = HOSTILE if account_id == HOSTILE else VERTICAL
     return {"item_kind": "account", "item_id": account_id, "account_id": account_id, "vertical": vertical,
             "score": 1.5, "threshold": 1.0}  # fmt: skip
+
+
+_METHOD = {"method": HOSTILE, "item_kind": "post", "vertical": VERTICAL}
+_FIGURES: dict[str, Any] = {
+    "members": 40,
+    "items": 70,
+    **dict.fromkeys(("precision", "recall", "f1", "macro_f1", "micro_f1"), 0.8),
+    **dict.fromkeys(("precision_low", "recall_low", "f1_low", "macro_f1_low", "micro_f1_low"), 0.7),
+    **dict.fromkeys(("precision_high", "recall_high", "f1_high", "macro_f1_high", "micro_f1_high"), 0.9),
+    "bar_precision": 0.7,
+    "bar_recall": 0.75,
+}
+
+
+def _decision(kind: str) -> dict[str, Any]:
+    return {**_METHOD, **_FIGURES, "item_kind": kind, "status": "needs labels", "earned": "needs labels",
+            "reason": HOSTILE, "more_positives": 1_200, "label_version": "l1", "catalogue_version": "c1"}  # fmt: skip
+
+
+def _mistake(account_id: str) -> dict[str, Any]:
+    return {**_METHOD, "item_id": post_id(account_id, 0), "account_id": account_id, "is_member": account_id == "anna",
+            "probability": 0.9, "rank": 1}  # fmt: skip
 
 
 def _share(account_id: str, value: str) -> dict[str, Any]:

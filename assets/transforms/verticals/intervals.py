@@ -11,6 +11,7 @@ LEVEL = 0.95
 _PRIOR_ACCOUNTS = 30.0
 """A vertical with this many accounts has half of its own and half of all verticals' correlation within an account."""
 DRAWS = 1_000
+_AT_ONCE = 100
 _SEED = 20_261_129
 
 
@@ -113,10 +114,16 @@ def f1(true: Counts, called: Counts, members: Counts) -> Counts:
 
 
 def resampled(counts: Counts, draws: int = DRAWS) -> Counts:
-    """Return sums over accounts drawn with replacement, shape (draws, …). ``counts``: (accounts, …). Seeded."""
-    accounts = counts.shape[0]
-    weights = np.random.default_rng(_SEED).multinomial(accounts, np.full(accounts, 1 / accounts), size=draws)
-    return np.tensordot(weights.astype(np.float64), counts, axes=1)
+    """Return sums over accounts drawn with replacement, shape (draws, …). ``counts``: (accounts, …). Seeded.
+
+    Memory: _AT_ONCE × accounts × 8 bytes beside the result.
+    """
+    accounts, chance = counts.shape[0], np.random.default_rng(_SEED)
+    even, parts = np.full(accounts, 1 / max(accounts, 1)), []
+    for first in range(0, draws, _AT_ONCE):
+        weights = chance.multinomial(accounts, even, size=min(_AT_ONCE, draws - first))
+        parts.append(np.tensordot(weights.astype(np.float64), counts, axes=1))
+    return np.concatenate(parts)
 
 
 def percentiles(values: Counts, level: float = LEVEL) -> tuple[float, float]:

@@ -12,8 +12,8 @@ from assets.transforms.verticals.intervals import Counts, Share
 SHIP, DROP, NEEDS_LABELS = "ship", "drop", "needs labels"
 ERROR = 0.05
 """Probability, for all verticals together, that one is shipped though it is below its bar."""
-_HOPELESS = 0.5
-"""A vertical with less evidence than this is no candidate. It is most likely below its bar, where no test is needed."""
+_CANDIDATE = 0.8
+"""A vertical with a larger P value is no candidate: it is most likely below its bar."""
 POWER = 0.8
 MOST_POSITIVES = 5_000
 """More labels than this are not asked for: the vertical is too near its bar to tell."""
@@ -97,17 +97,17 @@ def evidence(measured: Measured, bar: Bar) -> float:
 def levels_of(values: Mapping[str, float], error: float = ERROR) -> dict[str, float]:
     """Return the level that each P value is tested at, so that a false one is accepted with probability ``error``.
 
-    Hochberg's step-up procedure on the candidates: P values of at most _HOPELESS, doubled. Verticals far below their
-    bar have P values near 1 and cost the others nothing (Zhao, Small and Su, JASA 2019): a P value of such a one,
-    given that it is a candidate, is at least uniform.
+    Hochberg's step-up procedure on the candidates: P values of at most _CANDIDATE, divided by it. Verticals far below
+    their bar have P values near 1 and cost the others nothing (Zhao, Small and Su, JASA 2019): a P value of such a
+    one, given that it is a candidate, is at least uniform.
     """
-    ranked = sorted((value, name) for name, value in values.items() if value <= _HOPELESS)
+    ranked = sorted((value, name) for name, value in values.items() if value <= _CANDIDATE)
     level = 0.0
     for rank, (value, _) in enumerate(ranked):
-        step = error * _HOPELESS / (len(ranked) - rank)
+        step = error * _CANDIDATE / (len(ranked) - rank)
         if value <= step:
             level = step
-    least = error * _HOPELESS / max(len(ranked), 1)
+    least = error * _CANDIDATE / max(len(ranked), 1)
     return dict.fromkeys(values, max(level, least))
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from assets.transforms.verticals.roster import SHIP
 from assets.transforms.verticals.scoring import by_vertical
 from assets.transforms.verticals.taggers.calibration import MIN_PER_CLASS
 
@@ -110,9 +111,13 @@ THRESHOLDS_SCHEMA = {
 }
 
 
-def tag(scores: pl.DataFrame, thresholds: pl.DataFrame, verticals: Sequence[str]) -> pl.DataFrame:
-    """Return the scores that reach their vertical's threshold: the columns of ``by_vertical``, and the threshold."""
+def tag(scores: pl.DataFrame, thresholds: pl.DataFrame, verticals: Sequence[str], roster: pl.DataFrame) -> pl.DataFrame:
+    """Return the scores that reach their vertical's threshold: the columns of ``by_vertical``, and the threshold.
+
+    Of a vertical that ``roster`` (item_kind, vertical, status) does not ship, there is none.
+    """
     limits = thresholds.lazy().select("item_kind", "vertical", "method", "threshold")
+    limits = limits.join(roster.lazy().filter(status=SHIP), on=["item_kind", "vertical"], how="semi")
     named = by_vertical(scores.lazy(), verticals).join(limits, on=["item_kind", "vertical", "method"])
     # Streamed, because a bucket has a row per item and vertical here.
     reached = named.filter(pl.col("score") >= pl.col("threshold")).collect(engine="streaming")

@@ -19,7 +19,7 @@ from pipelines.samples.rows import creator_rows
 from pipelines.samples.texts import load_phrasebook
 from resources.catalogues import load_verticals
 
-NAMES = {vertical.name for vertical in load_verticals()}
+NAMES = {vertical.name for vertical in load_verticals()} - {"offensive_language"}
 KEYS = {"accounts": "account_id", "posts": "post_id", "testimonials": "testimonial_id"}
 # Of creators 0 to 39 with seed 7, from their JSON. Edited phrases change it; another Python or machine must not.
 GOLDEN = "f88a41c338f92ebda1707210c3e00e1084b8706905faff09dcce7b6cf6d21fb1"

@@ -34,6 +34,7 @@ ADDRESSES = (
     *("/ask", "/ask?q=sustainable+fashion", "/ask?q=sourdough", f"/ask?q={WHO}"),
     *(f"/creator?id={WHO}", "/creator?id=anna", f"/creator?id={WHO}&page=9", f"/creator?id=no{WHO}"),
     *("/label", f"/label?annotator=ann&vertical={VERTICAL}&item={WHO}%2F1", f"/label?annotator={WHO}&vertical={WHO}"),
+    *("/verticals", f"/verticals?vertical={VERTICAL}", f"/verticals?vertical={WHO}"),
     *("/spend", "/pipeline", f"/no/{WHO}"),
 )
 
@@ -67,7 +68,9 @@ def test_no_text_of_data_becomes_markup_and_nothing_is_asked_of_others(page: Ope
     assert [attributes["src"] for tag, attributes in tags if tag == "script"] in ([], ["/static/label.js"])
 
 
-@pytest.mark.parametrize("address", ["/", "/?q=sourdough", "/ask?q=sourdough", "/creator?id=anna", "/label", "/spend"])
+@pytest.mark.parametrize(
+    "address", ["/", "/?q=sourdough", "/ask?q=sourdough", "/creator?id=anna", "/label", "/spend", "/verticals"]
+)
 def test_a_page_can_be_read_by_keyboard_and_screen_reader(page: Open, address: str) -> None:
     tags = Seen(page().get(address).text).tags
     names = [tag for tag, _ in tags]
@@ -127,6 +130,20 @@ def test_bad_input_is_a_sentence(page: Open, address: str, sentence: str) -> Non
     assert answer.status_code == 400
     assert sentence in answer.text
     assert "Traceback" not in answer.text
+
+
+def test_the_roster_shows_status_reason_and_intervals_and_the_mistakes_behind_them(page: Open) -> None:
+    text = page().get("/verticals").text
+    assert "needs labels" in text
+    assert "0.80, from 0.70 to 0.90; the bar is 0.70" in text
+    assert "1,200" in text
+    assert text.count('class="range above"') == 2  # precision of posts and accounts reaches its bar, recall does not
+    mistakes = page().get(f"/verticals?vertical={VERTICAL}&kind=post").text
+    assert "Missed: people say that it belongs here" in mistakes
+    assert "Tagged: people say that it does not belong here" in mistakes
+    assert "I mend my clothes every winter" in mistakes
+    assert "No labelled account" in page().get(f"/verticals?vertical={VERTICAL}&kind=account").text
+    assert "must be post or account" in page().get("/verticals?kind=video").text
 
 
 def test_an_unknown_creator_and_page_are_not_found(page: Open) -> None:

@@ -1,5 +1,6 @@
 """The verticals' catalogue: the packaged file holds what others rely on, and an invalid one is refused by name."""
 
+import datetime as dt
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,14 @@ from hypothesis import strategies as st
 
 from resources.catalogues import (
     VERTICALS_PATH,
+    Bar,
     CatalogueError,
+    Override,
     Vertical,
     catalogue_hash,
     load_verticals,
     read_verticals,
+    roster_hash,
 )
 
 LABELLED_ELSEWHERE = {
@@ -47,6 +51,7 @@ FOOD: dict[str, Any] = {
     "title": "Food",
     "iab": "210",
     "default_threshold": 0.25,
+    "bar": {"precision": 0.8, "recall": 0.6},
     "descriptions": ["A post about food.", "Cooking at home."],
 }
 
@@ -77,7 +82,7 @@ def test_packaged_catalogue_says_its_date_source_and_licence() -> None:
 
 def test_reads_an_entry(tmp_path: Path) -> None:
     assert read_verticals(catalogue(tmp_path, FOOD)) == (
-        Vertical("food", "Food", ("A post about food.", "Cooking at home."), 0.25, "210"),
+        Vertical("food", "Food", ("A post about food.", "Cooking at home."), 0.25, "210", Bar(0.8, 0.6)),
     )
 
 
@@ -98,11 +103,41 @@ def test_reads_an_entry(tmp_path: Path) -> None:
         ({"default_threshold": True}, r"\(0, 10\)"),
         ({"default_threshold": float("nan")}, r"\(0, 10\)"),
         ({"treshold": 0.3}, "exactly the keys"),
+        ({"bar": {"precision": 1.0, "recall": 0.5}}, r"bar of food .*\(0, 1\)"),
+        ({"bar": {"precision": "0.5", "recall": 0.5}}, r"bar of food .*\(0, 1\)"),
+        ({"bar": {1: 2}}, "bar of food"),
+        ({"bar": None}, "bar of food"),
+        ({"override": {"decision": "drop", "reason": "weak"}}, "override of food .*a date"),
+        ({"override": {"decision": "maybe", "date": dt.date(2026, 1, 2), "reason": "weak"}}, "ship or drop"),
+        ({"override": {"decision": "drop", "date": "soon", "reason": "weak"}}, "override of food"),
+        ({"override": {"decision": "drop", "date": dt.date(2026, 1, 2), "reason": " "}}, "a reason"),
     ],
 )
 def test_refuses_an_invalid_entry(tmp_path: Path, change: dict[str, Any], message: str) -> None:
     with pytest.raises(CatalogueError, match=message):
         read_verticals(catalogue(tmp_path, FOOD | change))
+
+
+def test_an_override_has_its_day_and_its_reason(tmp_path: Path) -> None:
+    said = {"decision": "drop", "date": dt.date(2026, 1, 2), "reason": "Weak."}
+    (found,) = read_verticals(catalogue(tmp_path, FOOD | {"override": said}))
+    assert found.override == Override("drop", dt.date(2026, 1, 2), "Weak.")
+    bare = replace(found, override=None)
+    assert roster_hash([found]) != roster_hash([bare]) != roster_hash([replace(bare, bar=Bar(0.8, 0.61))])
+    assert catalogue_hash([found]) == catalogue_hash([bare])
+
+
+def test_the_verticals_that_the_team_dropped_are_dropped_by_a_person() -> None:
+    dropped = {found.name for found in read_verticals(VERTICALS_PATH) if found.override is not None}
+    assert dropped == {"offensive_language", "travel", "fashion"}
+
+
+def test_another_catalogue_is_read_or_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CIPPUS_VERTICALS", str(catalogue(tmp_path, FOOD)))
+    assert [found.name for found in load_verticals()] == ["food"]
+    monkeypatch.setenv("CIPPUS_VERTICALS", str(tmp_path / "none.yaml"))
+    with pytest.raises(CatalogueError, match=r"none.yaml cannot be read: No such file"):
+        load_verticals()
 
 
 @pytest.mark.parametrize("count", [2, 4])

@@ -1,0 +1,143 @@
+"""vertical/quality, vertical/methods, vertical/mistakes: how good the tags of each method are, on labelled items."""
+
+from collections.abc import Callable, Sequence
+
+import polars as pl
+import pyarrow as pa
+from dagster import AssetExecutionContext, AssetsDefinition
+
+from assets.framework.asset import asset
+from assets.framework.incremental import RunMetrics, Stage, refresh_table
+from assets.transforms.verticals import quality as measuring
+from assets.transforms.verticals.thresholds import fit_each
+from assets.verticals.taggers import HELD_OUT
+from assets.verticals.thresholds import THRESHOLDS
+from resources.catalogues import catalogue_hash, load_verticals
+from resources.delta.state import LedgerResource
+from resources.delta.table import Column, LakeResource, TableSpec
+
+_RULE = "1"
+_SOURCES = HELD_OUT.sources("probability", "is_member")
+_METHOD = {name: HELD_OUT.copied(name) for name in ("method", "item_kind")}
+
+
+def _figure(description: str, null: str = "null if it cannot be measured") -> Column:
+    return Column(pa.float64(), f"{description}; {null}.", _SOURCES)
+
+
+def _count(description: str) -> Column:
+    return Column(pa.int64(), description, _SOURCES)
+
+
+def _with_interval(name: str, description: str, interval: str) -> dict[str, Column]:
+    return {
+        name: _figure(description),
+        f"{name}_low": _figure(f"Lower end of the 95 % interval of {name}: {interval}"),
+        f"{name}_high": _figure(f"Upper end of the 95 % interval of {name}: {interval}"),
+    }
+
+
+_WILSON = "Wilson's, on as many independent items as the posts of its accounts are worth"
+_BOOTSTRAP = "of 1,000 draws of whole accounts"
+QUALITY = TableSpec.of(
+    "vertical/quality",
+    {
+        **_METHOD,
+        "vertical": THRESHOLDS.copied("vertical"),
+        "members": _count("Labelled members."),
+        "non_members": _count("Labelled items that do not belong."),
+        "called": _count("Labelled items that the method tags, by a rule fitted without their account."),
+        "right": _count("Labelled members that the method tags."),
+        "accounts": _count("Accounts of the labelled items."),
+        **_with_interval("precision", "Share of tagged items that are members", _WILSON),
+        **_with_interval("recall", "Share of members that are tagged", _WILSON),
+        **_with_interval("f1", "F1 of the tag", _BOOTSTRAP),
+        "effective_called": _figure("Independent items that the tagged items are worth"),
+        "effective_members": _figure("Independent items that the members are worth"),
+        "calibration_error": _figure("Mean distance of probabilities, by tenths, from the share of members"),
+        "confused_with": Column(
+            pa.string(), "Vertical that wrongly tagged items are most often members of; null without one.", _SOURCES
+        ),
+        "confused_items": _count("Number of those items."),
+    },
+    ("method", "item_kind", "vertical"),
+    partitioned=False,
+)
+METHODS = TableSpec.of(
+    "vertical/methods",
+    {
+        **_METHOD,
+        "verticals": _count("Verticals with a labelled member."),
+        "items": _count("Labelled items."),
+        "accounts": _count("Accounts of the labelled items."),
+        **_with_interval("macro_f1", "Mean of the F1 of these verticals", _BOOTSTRAP),
+        **_with_interval("micro_f1", "F1 of all tags of these verticals together", _BOOTSTRAP),
+        "calibration_error": _figure("Mean distance of probabilities, by tenths, from the share of members"),
+    },
+    ("method", "item_kind"),
+    partitioned=False,
+)
+MISTAKES = TableSpec.of(
+    "vertical/mistakes",
+    {
+        **_METHOD,
+        "vertical": THRESHOLDS.copied("vertical"),
+        **{name: HELD_OUT.copied(name) for name in ("item_id", "account_id", "is_member", "probability")},
+        "threshold": THRESHOLDS.copied("threshold", "What a tag needs, fitted on all labels; null with too few."),
+        "rank": _count("1 for the item farthest on the wrong side, among those of its label."),
+    },
+    ("method", "item_kind", "vertical", "item_id"),
+    partitioned=False,
+)
+
+
+def labelled_calls(lake: LakeResource) -> pl.DataFrame:
+    """Return what each method says of labelled items: the ``calls`` of `assets.transforms.verticals.quality`."""
+    return fit_each(lake.scan(HELD_OUT).drop_nulls("probability").collect())
+
+
+Rows = Callable[[pl.DataFrame, Sequence[str]], pl.DataFrame]
+
+
+def _measured(spec: TableSpec, rows: Rows, description: str) -> AssetsDefinition:
+    @asset(
+        table=spec,
+        code_version=_RULE,
+        deps=[["vertical", "held_out"]],
+        description=description,
+        owners=["team:data-science"],
+        kinds={"delta", "numpy"},
+    )
+    def measured(context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource) -> RunMetrics:
+        def compute(_bucket: int | None, _current: pl.DataFrame, _tally: RunMetrics) -> pl.DataFrame:
+            names = [vertical.name for vertical in load_verticals()]
+            return rows(labelled_calls(lake), names).select(spec.schema.names)
+
+        version = f"{_RULE}/{catalogue_hash(load_verticals())}"
+        stage = Stage(spec.name, (HELD_OUT,), version, partitioned=False)
+        return refresh_table(context, lake, ledger, stage, spec, compute)
+
+    return measured
+
+
+ASSETS = [
+    _measured(
+        QUALITY,
+        measuring.quality,
+        "How good the tags are. One row per method, item kind and vertical with labels: precision, recall and F1 with "
+        "intervals, calibration, and what the vertical is confused with. Every item is called by a rule that was "
+        "fitted without its account.",
+    ),
+    _measured(
+        METHODS,
+        measuring.methods,
+        "How good each method is over all verticals. One row per method and item kind: macro and micro F1 with "
+        "intervals, calibration.",
+    ),
+    _measured(
+        MISTAKES,
+        lambda found, _: measuring.mistakes(found),
+        "The worst mistakes, to look at. Up to 20 rows per method, item kind, vertical and label: labelled items that "
+        "the method is most sure of, and wrong.",
+    ),
+]

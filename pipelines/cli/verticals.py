@@ -1,0 +1,58 @@
+"""`cippus verticals`: which verticals ship, and why."""
+
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from pipelines.cli.terminal import Json, err, out, print_json, require_stack, shown
+
+_STYLES = {"ship": "green", "drop": "red", "needs labels": "yellow"}
+
+
+def verticals(
+    kind: Annotated[str | None, typer.Option(help="Only the roster of this kind of item: post or account.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Print the roster: each vertical's status, precision and recall with intervals and bars, and the reason."""
+    from assets.transforms.verticals.rosters import KINDS
+    from resources.errors import InputError
+
+    if kind is not None and kind not in KINDS:
+        message = f"The kind is {kind}; it must be post or account."
+        raise InputError(message)
+    require_stack()
+    rows = [row for row in _roster() if kind in (None, row["item_kind"])]
+    if as_json:
+        print_json({"verticals": rows})
+        return
+    for each in KINDS if kind is None else (kind,):
+        _show(each, [row for row in rows if row["item_kind"] == each])
+    ships = sum(row["status"] == "ship" for row in rows)
+    out.print(f"{ships} of {len(rows)} ship. Overrides and bars are in the catalogue of verticals.", highlight=False)
+    if not rows:
+        err.print("cippus: vertical/roster does not exist yet; run `cippus run`.", style="yellow", soft_wrap=True)
+
+
+def _show(kind: str, rows: list[dict[str, Any]]) -> None:
+    table = Table("vertical", "status", "precision", "recall", "members", "why", title=f"verticals of {kind}s")
+    for row in rows:
+        figures = (_with_interval(row, name) for name in ("precision", "recall"))
+        status = f"[{_STYLES[row['status']]}]{row['status']}[/]"
+        members = "" if row["members"] is None else f"{row['members']:,}"
+        table.add_row(shown(row["vertical"]), status, *figures, members, shown(row["reason"]))
+    out.print(table)
+
+
+def _with_interval(row: dict[str, Any], name: str) -> str:
+    bar = f"bar {row[f'bar_{name}']:.2f}"
+    if row[name] is None:
+        return f"– ({bar})"
+    return f"{row[name]:.2f} ({row[f'{name}_low']:.2f}–{row[f'{name}_high']:.2f}, {bar})"
+
+
+def _roster() -> list[dict[str, Any]]:
+    from assets.verticals.roster import roster_rows
+    from resources.wiring import resources
+
+    return roster_rows(resources().lake)

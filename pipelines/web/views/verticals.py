@@ -1,0 +1,65 @@
+"""Verticals: which of them ship and why, how their tags did on labels, and the worst mistakes of one."""
+
+from typing import Any
+
+import polars as pl
+from starlette.requests import Request
+from starlette.responses import Response
+
+from assets.lake import LAKE_POSTS
+from assets.transforms.verticals.rosters import KINDS
+from assets.verticals.quality import METHODS, MISTAKES
+from assets.verticals.roster import HISTORY, roster_rows
+from pipelines.web.charts import IntervalChart, interval_chart
+from pipelines.web.pages import render
+from pipelines.web.site import Site
+from resources.catalogues import load_verticals
+from resources.errors import InputError
+
+_CHANGES = 30
+
+
+def show(site: Site, request: Request) -> Response:
+    """Return the roster; with a vertical and a kind of item, that one's worst mistakes."""
+    name, kind = request.query_params.get("vertical", ""), request.query_params.get("kind", KINDS[0])
+    if kind not in KINDS:
+        raise InputError(f"The kind is {kind[:20]!r}; it must be post or account.")
+    if name and name not in {found.name for found in load_verticals()}:
+        raise InputError(f"The vertical is {name[:64]!r}; choose one of the list.")
+    rows = roster_rows(site.lake)
+    if name:
+        row = next((row for row in rows if (row["vertical"], row["item_kind"]) == (name, kind)), None)
+        return render("vertical.html", title="Mistakes", name=name, kind=kind, row=row, items=_mistakes(site, row))
+    by_kind = {each: [row for row in rows if row["item_kind"] == each] for each in reversed(KINDS)}
+    return render(
+        "verticals.html",
+        title="Verticals",
+        by_kind={each: found for each, found in by_kind.items() if found},
+        charts={each: _charts(found) for each, found in by_kind.items()},
+        methods=site.lake.scan(METHODS).sort("item_kind", "macro_f1", descending=[False, True]).collect().to_dicts(),
+        changes=site.lake.scan(HISTORY).sort("decided_at", "vertical", descending=[True, False]).head(_CHANGES)
+        .collect().to_dicts(),
+    )  # fmt: skip
+
+
+def _charts(rows: list[dict[str, Any]]) -> list[tuple[str, IntervalChart]]:
+    """Return the intervals of precision and of recall, each against its bar."""
+    found = []
+    for name in ("precision", "recall"):
+        ends = (f"{name}_low", name, f"{name}_high", f"bar_{name}")
+        marks = [(row["vertical"], *(row[end] for end in ends)) for row in rows if row[name] is not None]
+        chart = interval_chart(marks)
+        if chart is not None:
+            found.append((name.capitalize(), chart))
+    return found
+
+
+def _mistakes(site: Site, row: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """Return the worst mistakes of the method that tags, with the texts of posts."""
+    if row is None or row["method"] is None:
+        return []
+    of_row = [pl.col(name) == row[name] for name in ("method", "item_kind", "vertical")]
+    items = site.lake.scan(MISTAKES).filter(*of_row).sort("rank", "is_member").collect()
+    posts = site.lake.scan(LAKE_POSTS).filter(pl.col("post_id").is_in(items["item_id"].implode()))
+    texts = posts.select(item_id="post_id", text="text").collect()
+    return items.join(texts, on="item_id", how="left", maintain_order="left").to_dicts()
