@@ -1,6 +1,7 @@
 """Fixtures that tests share. Each test process has its own embedded stack, started as users start it."""
 
 import hashlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,8 @@ ship_every_vertical()
 settings.register_profile("cippus", deadline=None, max_examples=50)
 settings.load_profile("cippus")
 parse_service_descriptions_once()
+# The English encoder takes less than half the time. It is the tests' and that of the processes they start.
+os.environ["CIPPUS_ENCODER"] = "english"
 _SLOW_FIXTURES = {"stack", "demo"}
 _SLOW_PATHS = (
     *("benchmarks/", "chaos/", "pipelines/deploy/", "pipelines/local/"),

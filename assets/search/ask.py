@@ -22,7 +22,8 @@ from assets.transforms.search.answers import (
     quote,
     renumbered,
 )
-from assets.transforms.search.questions import fits, topic
+from assets.transforms.search.cosines import CosineScale, scale_of
+from assets.transforms.search.questions import topic
 from assets.transforms.search.relevance import coverage
 from resources.errors import CippusError
 from resources.llm.request import Answer, Message, Request
@@ -62,10 +63,17 @@ class Asker:
         started = time.monotonic()
         found = self._retrieve(question, where, followers)
         if self.llm is None or not self.llm.url or quotes_only or not found.passages:
-            answer = quote(question, found.sentences)
+            answer = quote(question, found.sentences, self._scale)
         else:
             answer = self._answered(self.llm, found)
         return replace(answer, seconds=round(time.monotonic() - started, 3))
+
+    def _quoted(self, found: Retrieved) -> AskAnswer:
+        return quote(found.question, found.sentences, self._scale)
+
+    @property
+    def _scale(self) -> CosineScale:
+        return scale_of(self.searcher.embedder.model().name)
 
     def _retrieve(self, question: str, where: SearchFilter, followers: Followers) -> Retrieved:
         about = topic(question)
@@ -114,12 +122,12 @@ class Asker:
                 if isinstance(answer, Answer):
                     model.answers.forget([request_id])  # an erased account must not stay in stored answers
         except CippusError as error:
-            return replace(quote(found.question, found.sentences), note=str(error))
+            return replace(self._quoted(found), note=str(error))
         if not isinstance(answer, Answer):
-            return replace(quote(found.question, found.sentences), note=f"The model has no answer: {answer.reason}")
+            return replace(self._quoted(found), note=f"The model has no answer: {answer.reason}")
         if answer.value is None:
             note = f"The model's answer is not JSON (it ended by {answer.finish_reason or 'itself'})."
-            return replace(quote(found.question, found.sentences), note=note, model=answer.model, usd=answer.usd)
+            return replace(self._quoted(found), note=note, model=answer.model, usd=answer.usd)
         return replace(self._verified(found, answer), model=answer.model, usd=answer.usd)
 
     def _verified(self, found: Retrieved, answer: Answer) -> AskAnswer:
@@ -154,14 +162,14 @@ class Asker:
                 for post_id in claim.post_ids
             }
             supported = Claim(
-                claim.text, tuple(id_ for id_, (near, _) in support.items() if near >= model_claims.SUPPORTED)
+                claim.text, tuple(id_ for id_, (near, _) in support.items() if near >= self._scale.supported)
             )
             cited = [each for each in found.passages if each.post_id in supported.post_ids]
             words = [*(each.text for each in cited), *(each.handle or "" for each in cited)]
             terms = frozenset(encoder.count_terms(claim.text).indices.tolist())
             if not supported.post_ids:
                 reason: str | None = "Its posts do not say so."
-            elif not fits(float(np.dot(vector, asked.dense)), coverage(weights, terms)):
+            elif not self._scale.fits(float(np.dot(vector, asked.dense)), coverage(weights, terms)):
                 reason = "It does not answer the question."
             else:
                 reason = model_claims.contradiction(claim.text, words, max(support.values())[1])

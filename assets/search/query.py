@@ -10,6 +10,7 @@ from assets.search.filters import ANY_NUMBER, Followers, as_in_points
 from assets.search.memory import FRESH_SECONDS, Memory
 from assets.search.similar import profile, resolve
 from assets.search.terms import Terms, weights_of
+from assets.transforms.search.cosines import scale_of
 from assets.transforms.search.facets import accounts_of, count_facets
 from assets.transforms.search.names import NameMatch, match_names
 from assets.transforms.search.query_language import Query, acceptance, accepted_by, parse
@@ -138,8 +139,9 @@ class Searcher:
         named = self._accounts.attributes([account_id for account_id, _ in names])
         accounts = accounts_of(found.candidates, named)
         described = self._accounts.described(found.page, media=media)
+        scale = scale_of(self.embedder.model().name)
         return Answer(
-            with_relevance(described, found.weights, self._terms.of, found.cosine_of, trust=found.trust),
+            with_relevance(described, found.weights, self._terms.of, found.cosine_of, scale, trust=found.trust),
             parsed,
             found.mended,
             count_facets(accounts),

@@ -25,7 +25,7 @@ class EmbedderResource(dg.ConfigurableResource["EmbedderResource"]):
     """
 
     encoder: str = Field(
-        default="english",
+        default="multilingual",
         pattern="^(english|multilingual)$",
         description="The local encoder. Its tokenizer measures and cuts the texts of an endpoint too.",
     )

@@ -1,5 +1,6 @@
 """The interface of embedding models, and the local encoders on onnxruntime, without torch."""
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,6 +23,10 @@ _GPU_BATCH_TOKENS = 65_536  # 256 texts of maximum length; a GPU loses time star
 LEAST_KNOWN = 0.5
 """The part of a text's letters and digits that must be in tokens which the model knows."""
 _CUDA = "CUDAExecutionProvider"
+
+
+MEANS = Path(__file__).with_name("e5_means.json")
+"""Prefix → mean of the multilingual encoder's vectors, as tests/resources/models/e5_means.py computes them."""
 
 
 class EmbeddingModel(ABC):
@@ -115,7 +120,11 @@ class LocalModel(EmbeddingModel):
 
     def _embed(self, texts: Sequence[str], prefix: str) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
         for indices, inputs in self.batches(texts, prefix):
-            yield indices, self.session.run(["vectors"], inputs)[0]
+            yield indices, self.finished(self.session.run(["vectors"], inputs)[0], prefix)
+
+    def finished(self, vectors: NDArray[np.float32], prefix: str) -> NDArray[np.float32]:
+        """Return what is stored of the graph's unit vectors of texts that had a prefix."""
+        return vectors
 
     def batches(self, texts: Sequence[str], prefix: str) -> Iterator[tuple[list[int], dict[str, NDArray[np.int32]]]]:
         """Yield (indices into ``texts``, the graph's inputs)."""
@@ -160,12 +169,13 @@ class MiniLmModel(LocalModel):
 
 
 class E5Model(LocalModel):
-    """multilingual-e5-small in 4 bits, for a hundred languages: about @@ MB, @@ s to open.
+    """multilingual-e5-small in 4 bits, for a hundred languages: about 450 MB, 1 s to open.
 
-    Within 1e-5 (maximum, absolute) of the same weights in numpy's products.
+    Its own vectors all lie in one direction: unrelated texts have a cosine of .78. A constant mean is subtracted, one
+    of queries and one of posts, and what is left is scaled to unit length. docs/encoders.md says what that gains.
     """
 
-    name: str = "multilingual-e5-small@1571fc98"
+    name: str = "multilingual-e5-small@1571fc98/centred-1"
     files: ClassVar = E5
     architecture: ClassVar = e5.ARCHITECTURE
     query_prefix: str = "query:"
@@ -176,12 +186,26 @@ class E5Model(LocalModel):
         packed = e5.PackedE5(self.files.verified("e5-small-q4.bin", folder))
         tokenizer = UnigramTokenizer(packed.vocabulary, e5.MAX_POSITIONS)
         self._open(packed.weights(), tokenizer, threads, batch_tokens)
+        means = json.loads(MEANS.read_text(encoding="utf-8"))
+        self._means = {prefix: np.array(mean, np.float32) for prefix, mean in means.items()}
 
     @classmethod
     def open_tokenizer(cls, folder: Path | None = None) -> UnigramTokenizer:
         """Open the tokenizer alone."""
         packed = e5.PackedE5(cls.files.verified("e5-small-q4.bin", folder))
         return UnigramTokenizer(packed.vocabulary, e5.MAX_POSITIONS)
+
+    def whole_vectors(self, texts: Sequence[str], prefix: str) -> NDArray[np.float32]:
+        """Return the model's own unit vectors, float32 (texts, 384), with the mean in them."""
+        found = np.empty((len(texts), self.dimension), np.float32)
+        for indices, inputs in self.batches(texts, prefix):
+            found[indices] = self.session.run(["vectors"], inputs)[0]
+        return found
+
+    def finished(self, vectors: NDArray[np.float32], prefix: str) -> NDArray[np.float32]:
+        """Return the vectors without their mean, of unit length."""
+        centred = vectors - self._means[prefix]
+        return np.asarray(centred / np.linalg.norm(centred, axis=1, keepdims=True), np.float32)
 
 
 def padded_batch(token_ids: Sequence[NDArray[np.int32]]) -> dict[str, NDArray[np.int32]]:

@@ -195,7 +195,7 @@ def measure_encoder(encoder: str, texts: Sequence[str], home: Path, console: Con
                     rounds["sentence_transformers"].append(peer.seconds())
                 rounds["gemm"].append(gemm_gflops(available_cores()))
         if theirs.exists():
-            require_alike(texts, ours, np.load(theirs))
+            require_alike(texts, ours, model.finished(np.load(theirs), model.passage_prefix))
     return _result(rounds, bare.floating_point_operations, len(texts))
 
 

@@ -94,7 +94,7 @@ def _creators_world(stack: EmbeddedStack, folder: Path, seed: int) -> World:
     """Return a world whose source and dropped labels are those of invented creators."""
     data = folder / f"data-{seed}"
     generate(data, accounts=CREATORS, seed=seed)
-    real: tuple[EmbedderResource, CountingEmbedder] = (EmbedderResource(), CountingEmbedder())
+    real: tuple[EmbedderResource, CountingEmbedder] = (EmbedderResource(encoder="english"), CountingEmbedder())
     made = replace(empty_world(stack, f"clean_{seed}", folder / f"clean-{seed}"), embedding=real)  # type: ignore[arg-type]
     with made.source() as connection:
         connection.execute("TRUNCATE accounts, posts, testimonials")

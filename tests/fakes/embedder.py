@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resources.llm.embedder import EmbedderResource
-from resources.models.embedder import MiniLmModel
+from resources.models.embedder import EmbeddingModel
 from resources.models.minilm import MAX_POSITIONS
 from resources.models.tokenizer import WordPieceTokenizer
 
@@ -33,11 +33,12 @@ class FakeTokenizer(WordPieceTokenizer):
             yield [match.span() for match in _TOKEN.finditer(text)]
 
 
-class CountingEmbedder(MiniLmModel):
+class CountingEmbedder(EmbeddingModel):
     """``embedded`` counts every text that was embedded, ``calls`` the calls of ``embed`` that were read. It cannot read
     the texts in ``unreadable``."""
 
     name = "fake@1"
+    dimension = 384
 
     def __init__(self, batch_size: int = 100) -> None:
         self.embedded: Counter[str] = Counter()

@@ -6,12 +6,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from assets.transforms.search.questions import fits
+from assets.transforms.search.cosines import CosineScale
 from assets.transforms.text.sentences import sentences
 
-_SAME = 0.95
-"""Sentences of an account with this cosine say the same; one is quoted."""
-_WEIGHT_OF_WORDS = 0.3
 NO_FIT = "No post that was found answers this question."
 
 
@@ -75,11 +72,6 @@ class Sentence:
     cosine: float
     covered: float
 
-    @property
-    def score(self) -> float:
-        """Higher is better."""
-        return round(self.cosine + _WEIGHT_OF_WORDS * self.covered, 5)
-
 
 def candidates(passages: Iterable[Passage], most: int) -> list[tuple[Passage, str]]:
     """Return sentences with their passages, the first ones of every passage before the others, ``most`` at most."""
@@ -92,13 +84,19 @@ def candidates(passages: Iterable[Passage], most: int) -> list[tuple[Passage, st
     return [(passage, text) for _, _, passage, text in numbered[:most]]
 
 
-def quote(question: str, found: Iterable[Sentence], accounts: int = 6, per_account: int = 2) -> AskAnswer:
+def quote(
+    question: str, found: Iterable[Sentence], scale: CosineScale, accounts: int = 6, per_account: int = 2
+) -> AskAnswer:
     """Return an answer of quoted sentences that fit, grouped by account, best first; it abstains if none fits."""
-    fitting = [sentence for sentence in found if fits(sentence.cosine, sentence.covered)]
+    fitting = [sentence for sentence in found if scale.fits(sentence.cosine, sentence.covered)]
     by_account: dict[str, list[Sentence]] = {}
-    for sentence in sorted(fitting, key=lambda each: (-each.score, each.passage.post_id, each.text)):
+
+    def place(found: Sentence) -> tuple[float, str, str]:
+        return -scale.score(found.cosine, found.covered), found.passage.post_id, found.text
+
+    for sentence in sorted(fitting, key=place):
         chosen = by_account.setdefault(sentence.passage.account_id, [])
-        is_new = all(float(sentence.vector @ other.vector) < _SAME for other in chosen)
+        is_new = all(float(sentence.vector @ other.vector) < scale.same for other in chosen)
         if is_new and len(chosen) < per_account:
             chosen.append(sentence)
     claims = [

@@ -16,8 +16,6 @@ SYSTEM = (
     "the language of the question, with the post_ids that say so. Return an empty list of claims if the posts do not "
     "answer the question."
 )
-SUPPORTED = 0.5
-"""Least cosine of a claim with a sentence of its posts. It finds missing evidence; it does not prove a claim."""
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 _NAME = re.compile(r"(?<![.!?:]\s)(?<!^)\b[A-Z][\w’'-]+")
 _NEGATION = re.compile(

@@ -1,17 +1,11 @@
 """How well a found post fits a query, as a number that means the same for every query."""
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
+from assets.transforms.search.cosines import CosineScale
 from assets.transforms.search.names import NameMatch
 from assets.transforms.search.ranking import RankedAccount
-
-# CEILING / (1 + exp(-(intercept + meaning · cosine + words · share of the query's IDF weights that the post has))).
-# Fitted on 12,108 judged results (36% relevant) for the descriptions of 22 verticals on YouTube videos, with MiniLM's
-# cosines: in each tenth of the estimates, the judged share is within .06 of it (AUC .72 on verticals left out of the
-# fit). Labels disagree even on the best results, hence the ceiling. Another encoder has other cosines: fit again.
-_CEILING, _INTERCEPT, _MEANING, _WORDS = 0.84, -3.3, 11.3, 4.2
 
 
 def coverage(weights: Mapping[int, float], terms: frozenset[int]) -> float:
@@ -20,17 +14,12 @@ def coverage(weights: Mapping[int, float], terms: frozenset[int]) -> float:
     return sum(weight for term, weight in weights.items() if term in terms) / total if total else 0.0
 
 
-def relevance(cosine: float | None, covered: float) -> float:
-    """Return the estimated share of such posts that readers would call relevant, 0 to 1."""
-    odds = _INTERCEPT + _MEANING * (cosine or 0.0) + _WORDS * covered
-    return round(_CEILING / (1 + math.exp(-odds)), 4)
-
-
 def with_relevance(
     ranked: Iterable[RankedAccount],
     weights: Mapping[int, float],
     terms_of: Callable[[str], frozenset[int]],
     cosine_of: Mapping[str, float],
+    scale: CosineScale,
     *,
     trust: float = 1.0,
 ) -> list[RankedAccount]:
@@ -43,14 +32,14 @@ def with_relevance(
         posts = []
         for post in account.evidence:
             cosine = min(1.0, trust) * ((post.dense_score or cosine_of.get(post.post_id)) or 0.0)
-            posts.append(replace(post, relevance=relevance(cosine, coverage(weights, terms_of(post.text)))))
-        best = max([_of_name(account.name), *(post.relevance or 0.0 for post in posts)])
+            posts.append(replace(post, relevance=scale.relevance(cosine, coverage(weights, terms_of(post.text)))))
+        best = max([_of_name(account.name, scale), *(post.relevance or 0.0 for post in posts)])
         scored.append(replace(account, evidence=posts, relevance=best))
     return scored
 
 
-def _of_name(name: NameMatch | None) -> float:
+def _of_name(name: NameMatch | None, scale: CosineScale) -> float:
     """Return the similarity of a name. Words of a bio count like those of a post of which nothing else is known."""
     if name is None:
         return 0.0
-    return relevance(None, name.similarity) if name.field == "words" else name.similarity
+    return scale.relevance(None, name.similarity) if name.field == "words" else name.similarity

@@ -51,7 +51,7 @@ def refused(parts: Erasing) -> str:
 
 
 def test_another_encoder_than_the_served_generation_has(parts: Erasing) -> None:
-    said = refused(replace(parts, embedder=EmbedderResource()))
+    said = refused(replace(parts, embedder=EmbedderResource(encoder="english")))
     assert "cippus_text_v1 is served and its vectors are of fake@1, but the encoder is all-MiniLM-L6-v2" in said
     assert "set the encoder back, or run the lineage first" in said
 
@@ -99,6 +99,6 @@ def test_a_disk_without_room_for_another_index(parts: Erasing, tmp_path: Path, m
 
 def test_every_missing_need_is_in_the_sentence(parts: Erasing) -> None:
     with refusing(parts.s3.client, "DeleteObject"):
-        said = refused(replace(parts, embedder=EmbedderResource()))
+        said = refused(replace(parts, embedder=EmbedderResource(encoder="english")))
     assert "delete (AccessDenied)" in said
     assert "the encoder is" in said

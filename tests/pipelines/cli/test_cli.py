@@ -14,10 +14,12 @@ from typing import Any, get_args
 
 import boto3
 import httpx
+import nbformat
 import psycopg
 import pytest
 from botocore.config import Config
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter, job
+from nbclient import NotebookClient
 from tenacity import stop_after_attempt
 
 from assets.transforms.search.ranking import Retriever
@@ -68,8 +70,9 @@ class Cippus:
     @property
     def variables(self) -> dict[str, str]:
         """Its environment, with a proxy that does not answer: all its servers and clients are on loopback."""
-        home = {"CIPPUS_HOME": str(self.home), "CIPPUS_BUCKETS": "2", **dict.fromkeys(PROXIES, "http://127.0.0.1:9")}
-        return {**home, "PATH": os.environ["PATH"], "COLUMNS": "200", "LANG": "C.UTF-8"}
+        home = {"CIPPUS_HOME": str(self.home), "CIPPUS_BUCKETS": "2", "CIPPUS_ENCODER": "english"}
+        proxies = dict.fromkeys(PROXIES, "http://127.0.0.1:9")
+        return {**home, **proxies, "PATH": os.environ["PATH"], "COLUMNS": "200", "LANG": "C.UTF-8"}
 
     def process(self, *arguments: str, code: int = 0) -> Printed:
         """Run it as a process, as users do."""
@@ -411,6 +414,24 @@ def test_an_endpoint_that_gives_no_vectors_is_one_sentence(
     assert sentence in done.stderr
     assert done.stderr.strip().count("\n") == 0
     assert "sk-of-the-test" not in done.stderr
+
+
+def test_the_notebook_of_the_guide_runs(demo: tuple[Cippus, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in demo[0].variables.items():
+        monkeypatch.setenv(name, value)
+    notebook = nbformat.reads((ROOT / "docs" / "guides" / "search.ipynb").read_text(encoding="utf-8"), as_version=4)  # type: ignore[no-untyped-call]
+    assert not any(cell.outputs for cell in notebook.cells if cell.cell_type == "code"), "it is stored without results"
+    done = NotebookClient(
+        notebook, kernel_name="python3", timeout=120, resources={"metadata": {"path": str(ROOT)}}
+    ).execute()
+    printed = "".join(
+        output.get("text", "") + output.get("data", {}).get("text/plain", "")
+        for cell in done.cells
+        if cell.cell_type == "code"
+        for output in cell.outputs
+    )
+    assert "vegan" in printed.casefold()
+    assert "followers" in printed
 
 
 def test_missing_weights_are_one_sentence(

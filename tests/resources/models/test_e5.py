@@ -1,5 +1,6 @@
 """The multilingual encoder against its own weights in numpy, and its tokenizer."""
 
+import json
 import math
 from functools import cache
 from pathlib import Path
@@ -12,9 +13,10 @@ from numpy.typing import NDArray
 
 from assets.transforms.text.chunking import chunk_text
 from resources.models.e5 import PackedE5, dequantized
-from resources.models.embedder import E5Model
+from resources.models.embedder import MEANS, E5Model
 from resources.models.model_files import E5, ModelFilesError
 from resources.models.unigram import UnigramTokenizer
+from tests.resources.models.e5_means import computed
 
 Floats = NDArray[np.float64]
 EVERY = slice(None)
@@ -87,9 +89,19 @@ def encoded(ids: NDArray[np.int32]) -> Floats:
 
 def test_vectors_are_those_of_the_dequantized_weights(model: E5Model) -> None:
     opening = [packed().vocabulary.pieces.index(piece) for piece in ("▁passage", ":")]
-    for text, vector in zip(TEXTS[1:4], model.embed_all(TEXTS[1:4]), strict=True):
+    some, mean = TEXTS[1:4], np.array(json.loads(MEANS.read_text())["passage:"])
+    for text, whole, vector in zip(some, model.whole_vectors(some, "passage:"), model.embed_all(some), strict=True):
         [ids] = model.tokenizer.token_ids([text], opening)
-        np.testing.assert_allclose(vector, encoded(ids), rtol=0, atol=1e-5)
+        expected = encoded(ids)
+        np.testing.assert_allclose(whole, expected, rtol=0, atol=1e-5)
+        centred = expected - mean
+        np.testing.assert_allclose(vector, centred / np.linalg.norm(centred), rtol=0, atol=1e-5)
+
+
+def test_the_means_are_those_of_everyday_posts(model: E5Model) -> None:
+    stored = json.loads(MEANS.read_text())
+    for prefix, mean in computed(model).items():
+        np.testing.assert_allclose(stored[prefix], mean, rtol=0, atol=2e-5)
 
 
 def test_matrices_are_in_the_order_of_the_format() -> None:
@@ -115,8 +127,9 @@ def test_queries_and_posts_have_the_prefixes_of_e5(model: E5Model) -> None:
     [query], [post] = model.embed_queries(["bread"]), model.embed_all(["bread"])
     for vector, prefix in ((query, "query: "), (post, "passage: ")):
         [ids] = model.tokenizer.token_ids([f"{prefix}bread"])
-        [expected] = model.session.run(["vectors"], {"token_ids": ids[None], "lengths": np.array([len(ids)], np.int32)})
-        np.testing.assert_allclose(vector, expected[0], rtol=0, atol=1e-6)
+        [[whole]] = model.session.run(["vectors"], {"token_ids": ids[None], "lengths": np.array([len(ids)], np.int32)})
+        centred = whole - json.loads(MEANS.read_text())[prefix.strip()]
+        np.testing.assert_allclose(vector, centred / np.linalg.norm(centred), rtol=0, atol=1e-6)
 
 
 def test_only_a_text_without_letters_is_not_read(model: E5Model) -> None:

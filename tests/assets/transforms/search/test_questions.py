@@ -2,7 +2,7 @@
 
 import pytest
 
-from assets.transforms.search.questions import ALIKE, COVERED, NEAR, fits, topic
+from assets.transforms.search.questions import topic
 
 
 @pytest.mark.parametrize(
@@ -19,12 +19,3 @@ from assets.transforms.search.questions import ALIKE, COVERED, NEAR, fits, topic
 )
 def test_a_topic_is_what_a_question_does_not_ask_with(question: str, expected: str) -> None:
     assert topic(question) == expected
-
-
-@pytest.mark.parametrize(
-    ("cosine", "covered", "expected"),
-    [(NEAR, 0.0, True), (NEAR - 0.01, 0.0, False), (ALIKE, COVERED, True), (ALIKE - 0.01, 1.0, False),
-     (NEAR - 0.01, COVERED - 0.01, False)],
-)  # fmt: skip
-def test_a_text_fits_by_meaning_or_by_words_of_a_similar_meaning(cosine: float, covered: float, expected: bool) -> None:
-    assert fits(cosine, covered) is expected

@@ -37,7 +37,7 @@ texts = st.one_of(st.lists(st.one_of(pieces, repeats), max_size=30).map("".join)
 
 @pytest.fixture(scope="module")
 def model() -> MiniLmModel:
-    model = EmbedderResource(threads=1).model()
+    model = EmbedderResource(encoder="english", threads=1).model()
     assert isinstance(model, MiniLmModel)
     return model
 
