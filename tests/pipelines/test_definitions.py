@@ -20,6 +20,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from assets.landing import DROP_FOLDERS
+from assets.stages import TABLES
 from pipelines.automation.freshness import POLICIES
 from pipelines.automation.sensors.drops import LABELS, REPORTS
 from pipelines.cli.main import app
@@ -157,6 +158,12 @@ def test_every_landing_prefix_has_a_sensor() -> None:
     prefixes = {LABELS.prefix: "label_drops", REPORTS.prefix: "audience_drops", PREFIX: "quarantine_drops"}
     assert {folder.prefix for folder in DROP_FOLDERS} == prefixes.keys()
     assert {sensor.name for sensor in defs.sensors or []} >= {*prefixes.values(), "rds_exports"}
+
+
+def test_every_delta_table_is_known_to_maintenance_and_erasure(graph) -> None:  # type: ignore[no-untyped-def]
+    declared = {key.to_user_string() for key in graph.materializable_asset_keys
+                if graph.get(key).metadata.get("dagster/storage_kind") == "delta"}  # fmt: skip
+    assert declared == {spec.name for spec in TABLES}
 
 
 if __name__ == "__main__":
