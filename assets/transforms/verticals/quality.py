@@ -91,7 +91,7 @@ def _row(name: str, precision: Share, recall: Share, draws: Counts) -> dict[str,
 def _counts(items: pl.DataFrame, verticals: Sequence[str]) -> Counts:
     """Return right calls, calls and members, shape (accounts, verticals, 3)."""
     named = pl.DataFrame(
-        {"vertical": verticals, "_place": range(len(verticals))}, schema_overrides={"_place": pl.Int64}
+        {"vertical": verticals, "_place": range(len(verticals))}, schema={"vertical": pl.String, "_place": pl.Int64}
     )
     placed = items.join(named, on="vertical").with_columns(_account=pl.col("account_id").rank("dense") - 1)
     accounts = items["account_id"].n_unique()
