@@ -42,16 +42,19 @@ HARD_NEGATIVES = TableSpec.of(
     },
     ("vertical", "anchor_id", "item_id"),
 )
+_PAIRED = GOLD.sources("is_member") + HARD_NEGATIVES.sources("similarity", "is_labelled")
 TRAINING_PAIRS = TableSpec.of(
     "label/training_pairs",
     {
-        "rank": Column(pa.int64(), "Number of the pair from 1. The first n pairs are a set of their own.", _MADE_OF),
+        "rank": Column(pa.int64(), "Number of the pair from 1. The first n pairs are a set of their own.", _PAIRED),
         "vertical": GOLD.copied("vertical"),
         "anchor_id": GOLD.copied("item_id", "Id of a post that belongs to the vertical."),
-        "other_id": GOLD.copied("item_id", "Id of the other post."),
-        "is_same": Column(pa.bool_(), "Whether the other post belongs to the vertical too.", _MADE_OF),
-        "kind": Column(pa.string(), f"Where the pair is from: {_KINDS}.", _MADE_OF),
-        "smallest_set": Column(pa.int64(), "Smallest set that has the pair: 1,000, 10,000 or 15,000.", _MADE_OF),
+        "other_id": Column(
+            pa.string(), "Id of the other post.", GOLD.sources("item_id") + HARD_NEGATIVES.sources("item_id"), "id"
+        ),
+        "is_same": Column(pa.bool_(), "Whether the other post belongs to the vertical too.", _PAIRED),
+        "kind": Column(pa.string(), f"Where the pair is from: {_KINDS}.", _PAIRED),
+        "smallest_set": Column(pa.int64(), "Smallest set that has the pair: 1,000, 10,000 or 15,000.", _PAIRED),
     },
     ("rank",),
     partitioned=False,

@@ -32,8 +32,9 @@ NEXT_TO_LABEL = TableSpec.of(
         "language": CHUNKS.copied("language", "Language of the post."),
         "reason": Column(
             pa.string(),
-            "uncertain: nobody labelled it, and its score is near the threshold; disputed: the votes are split evenly; "
-            "overlap: a second annotator should label it too; control: its label is sure, and tests the annotator.",
+            "One of: uncertain (nobody labelled it, its score is near the threshold), disputed (the votes are split "
+            "evenly), overlap (a second annotator should label it too), control (its label is sure, and tests the "
+            "annotator).",
             _OF_VOTES,
         ),
         "distance": Column(

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import polars as pl
@@ -87,4 +88,10 @@ class LabelledPosts:
 
 def describe(verticals: Sequence[Vertical], model: EmbeddingModel) -> dict[str, Vectors]:
     """Return vertical → vectors of its descriptions, embedded as posts are: they are texts of a post's kind."""
-    return {found.name: embedded(model, found.descriptions) for found in verticals}
+    described = tuple(found.descriptions for found in verticals)
+    return dict(zip((found.name for found in verticals), _described(described, model), strict=True))
+
+
+@lru_cache(maxsize=1)  # three assets of a run want the same vectors
+def _described(descriptions: tuple[tuple[str, ...], ...], model: EmbeddingModel) -> list[Vectors]:
+    return [embedded(model, texts) for texts in descriptions]

@@ -11,7 +11,6 @@ from assets.framework.incremental import RunMetrics, Stage, refresh_table
 from assets.transforms.verticals import quality as measuring
 from assets.transforms.verticals.thresholds import fit_each
 from assets.verticals.taggers import HELD_OUT
-from assets.verticals.thresholds import THRESHOLDS
 from resources.catalogues import catalogue_hash, load_verticals
 from resources.delta.state import LedgerResource
 from resources.delta.table import Column, LakeResource, TableSpec
@@ -43,7 +42,7 @@ QUALITY = TableSpec.of(
     "vertical/quality",
     {
         **_METHOD,
-        "vertical": THRESHOLDS.copied("vertical"),
+        "vertical": HELD_OUT.copied("vertical"),
         "members": _count("Labelled members."),
         "non_members": _count("Labelled items that do not belong."),
         "called": _count("Labelled items that the method tags, by a rule fitted without their account."),
@@ -81,9 +80,9 @@ MISTAKES = TableSpec.of(
     "vertical/mistakes",
     {
         **_METHOD,
-        "vertical": THRESHOLDS.copied("vertical"),
+        "vertical": HELD_OUT.copied("vertical"),
         **{name: HELD_OUT.copied(name) for name in ("item_id", "account_id", "is_member", "probability")},
-        "threshold": THRESHOLDS.copied("threshold", "What a tag needs, fitted on all labels; null with too few."),
+        "threshold": _figure("What a tag needs, fitted on all labels", "null with too few"),
         "rank": _count("1 for the item farthest on the wrong side, among those of its label."),
     },
     ("method", "item_kind", "vertical", "item_id"),

@@ -36,7 +36,7 @@ TAGGERS = TableSpec.of(
 HELD_OUT = TableSpec.of(
     "vertical/held_out",
     {
-        "method": TAGGERS.copied("method"),
+        "method": Column(pa.string(), "Name of the method."),
         "item_kind": GOLD.copied("item_kind"),
         "item_id": GOLD.copied("item_id"),
         "account_id": GOLD.copied("account_id"),
@@ -48,7 +48,7 @@ HELD_OUT = TableSpec.of(
             _MADE_OF,
             "attribute",
         ),
-        "version": TAGGERS.copied("version"),
+        "version": Column(pa.string(), "Hash of labels, texts, catalogue, encoder and method.", _MADE_OF),
     },
     ("method", "item_kind", "item_id", "vertical"),
     partitioned=False,

@@ -10,7 +10,6 @@ from pipelines.cli.terminal import Json, err, out, print_json, require_stack, sh
 from pipelines.local.run_lock import only_run
 from resources.errors import InputError
 from resources.settings import home
-from resources.vectors.values import VectorIndexError
 
 if TYPE_CHECKING:
     from assets.qdrant.points import PointWriter
@@ -112,6 +111,7 @@ def _reconcile_index(*, deep: bool, previous: bool, as_json: bool) -> None:
 def _rebuild_index(as_json: bool) -> None:
     from assets.partitions import BUCKETS
     from assets.qdrant import points, promotion, reconciliation
+    from resources.vectors.values import VectorIndexError
 
     qdrant, writer = _index_and_writer()
     buckets = [int(key) for key in BUCKETS.get_partition_keys()]

@@ -8,6 +8,8 @@ from rich.table import Table
 from pipelines.cli.terminal import Json, err, out, print_json, require_stack, shown
 
 _STYLES = {"ship": "green", "drop": "red", "needs labels": "yellow"}
+_NAME_WIDTH = 21
+"""Characters of a name in a line: with them the table has 80 columns."""
 
 
 def verticals(
@@ -35,20 +37,28 @@ def verticals(
 
 
 def _show(kind: str, rows: list[dict[str, Any]]) -> None:
-    table = Table("vertical", "status", "precision", "recall", "members", "why", title=f"verticals of {kind}s")
+    table = Table(title=f"verticals of {kind}s")
+    longest = max((len(row["vertical"]) for row in rows), default=0)
+    table.add_column("vertical", width=min(max(longest, len("vertical")), _NAME_WIDTH), overflow="fold")
+    table.add_column("status")
+    for name in ("precision", "recall", "members"):
+        table.add_column(name, no_wrap=True)  # at 80 columns the status is wrapped, and no figure
     for row in rows:
         figures = (_with_interval(row, name) for name in ("precision", "recall"))
         status = f"[{_STYLES[row['status']]}]{row['status']}[/]"
         members = "" if row["members"] is None else f"{row['members']:,}"
-        table.add_row(shown(row["vertical"]), status, *figures, members, shown(row["reason"]))
+        table.add_row(shown(row["vertical"]), status, *figures, members)
     out.print(table)
+    for row in rows:
+        out.print(f"{shown(row['vertical'])}: {shown(row['reason'])}", highlight=False, soft_wrap=True)
 
 
 def _with_interval(row: dict[str, Any], name: str) -> str:
+    """Return a share and its bar, and its interval in a second line."""
     bar = f"bar {row[f'bar_{name}']:.2f}"
     if row[name] is None:
         return f"– ({bar})"
-    return f"{row[name]:.2f} ({row[f'{name}_low']:.2f}–{row[f'{name}_high']:.2f}, {bar})"
+    return f"{row[name]:.2f} ({bar})\n{row[f'{name}_low']:.2f}–{row[f'{name}_high']:.2f}"
 
 
 def _roster() -> list[dict[str, Any]]:

@@ -203,7 +203,7 @@ def test_only_a_run_that_a_sensor_asked_for_is_recorded_when_it_found_nothing_ne
 
 
 def test_files_are_committed_in_batches(stage: Stage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(audience, "_BATCH_FILES", 2)
+    monkeypatch.setattr("assets.framework.intake._BATCH_FILES", 2)
     for number in range(5):
         stage.drop(f"{number}-2026-03-01.csv", f"account_id,female\na,{number}\n")
     stage.run(audience.reports)

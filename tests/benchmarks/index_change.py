@@ -163,7 +163,8 @@ class EmbeddedLineage:
     def __init__(self, folder: Path, console: Console) -> None:
         self.home, self._console = folder / "home", console
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("CIPPUS_", "QDRANT_"))}
-        self._environment = {**kept, "CIPPUS_HOME": str(self.home)}
+        # The encoder of the figures so far, and of the loop that the filling is compared with.
+        self._environment = {**kept, "CIPPUS_HOME": str(self.home), "CIPPUS_ENCODER": "english"}
 
     def command(self, *arguments: str, also: tuple[int, ...] = ()) -> str:
         """Run one command. Raises FailedRunError unless its exit code is 0 or in ``also``."""

@@ -85,4 +85,7 @@ def test_other_benches_have_no_seeds(capsys: pytest.CaptureFixture[str]) -> None
     with pytest.raises(SystemExit) as refused:
         main(["overhead", "--seed", "3"])
     assert refused.value.code == 2
-    assert "--seed is an option of chaos, fuzz, interleavings, signals, faults alone" in capsys.readouterr().err
+    assert (
+        "--seed is an option of chaos, fuzz, interleavings, signals, faults, labels, roster alone"
+        in capsys.readouterr().err
+    )

@@ -1,6 +1,7 @@
 """Run a world's lineage in a child process, and kill it at a chosen event."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -26,8 +27,10 @@ def crash_runner(stack: EmbeddedStack) -> Iterator[Child]:
     """Start the process, and end it afterwards."""
     command = [sys.executable, str(Path(__file__).with_name("crashing_child.py"))]
     root = Path(__file__).parents[2]
+    environment = {name: os.environ[name] for name in ("CIPPUS_VERTICALS", "CIPPUS_ENCODER")}
+    environment["PYTHONPATH"] = str(root)
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={"PYTHONPATH": str(root)}
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None

@@ -117,6 +117,7 @@ def test_the_receipt_says_what_went_where(erased: Erased) -> None:
         **{name: removed[name]["rows"] for name in OF_LABELS if name in removed},
         "quarantine/rows": 1,
         "vertical/held_out": removed["vertical/held_out"]["rows"],
+        "vertical/mistakes": removed["vertical/mistakes"]["rows"],
         "vertical/scores": removed["vertical/scores"]["rows"],
         "vertical/tags": removed["vertical/tags"]["rows"],
         "summary/account_summaries": 1,

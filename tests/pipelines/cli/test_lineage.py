@@ -9,6 +9,7 @@ import polars as pl
 import psycopg
 import pyarrow as pa
 import pytest
+from polars.testing import assert_frame_equal
 
 from assets.lake import LAKE_POSTS, LAKE_TESTIMONIALS
 from assets.marts.creators import CREATORS
@@ -20,6 +21,8 @@ from assets.transforms.source.schema import POSTS, with_bucket
 from assets.transforms.text.corpus import point_id
 from assets.transforms.verticals.scoring import by_vertical
 from assets.verticals.scores import SCORES
+from assets.verticals.taggers import current_methods
+from assets.verticals.tags import TAGS
 from resources.catalogues import load_verticals
 from resources.local_stack import EmbeddedStack
 from resources.raw.quarantine import QuarantineResource
@@ -31,6 +34,7 @@ from tests.worlds.lineage import (
     ACCOUNTS,
     ALSO_LABELLED,
     BRANDS,
+    DESCRIPTIONS,
     FIRST,
     LABELLED,
     LAST,
@@ -41,6 +45,7 @@ from tests.worlds.lineage import (
     assert_same_tables,
     first_labels,
     loaded_world,
+    owners,
     world_name,
 )
 
@@ -208,15 +213,48 @@ def test_tags_follow_the_edited_texts(changed: Changed) -> None:
 
 
 def test_scores_and_summaries_that_stand_are_those_that_would_be_made(changed: Changed, tmp_path: Path) -> None:
-    assert changed.report.counts("vertical/scores")["posts_scored"] == len(EDITED) + 2, "and the copy and the moved one"
+    posts = changed.after.tables["corpus/cippus_text"]["post_id"].n_unique()
+    assert changed.report.counts("vertical/taggers")["methods_fitted"] == len(current_methods())
+    assert changed.report.counts("vertical/scores")["posts_scored"] == posts, "taggers of other texts score all anew"
     touched = {post.split("/")[0] for post in (*EDITED, *DELETED, COPY)} | {FIRST, LAST}
     assert changed.report.counts("summary/account_summaries")["accounts_summarised"] <= len(touched)
     world = changed.world.clone(world_name("made anew"), tmp_path)
     for spec in (SCORES, SUMMARIES):
         world.lake.delete_where(spec, "account_bucket >= 0")
     report = world.run_well("vertical", "summary")
-    assert report.counts("vertical/scores")["posts_scored"] > len(EDITED) + 2
+    assert report.counts("vertical/scores")["posts_scored"] == posts
     assert_same_tables(world.tables([SCORES.name, SUMMARIES.name]), changed.after.tables)
+
+
+def test_while_the_taggers_stand_only_new_texts_are_scored(world: World) -> None:
+    """Every account of the world has labels, so the taggers are fitted on all its posts: this one has none."""
+    [newcomer] = owners("newcomer-", 0, 1)
+    with world.source() as connection:
+        account = "INSERT INTO accounts (account_id, network, updated_at) VALUES (%s, 'youtube', clock_timestamp())"
+        connection.execute(account.encode(), (newcomer,))
+        post = "INSERT INTO posts (post_id, account_id, network, posted_at, text, updated_at) VALUES "
+        for number in range(3):
+            values = "(%s, %s, 'youtube', '2024-02-20', %s, clock_timestamp())"
+            text = f"{newcomer} shows part {number} of a kiln"
+            connection.execute((post + values).encode(), (f"{newcomer}/{number}", newcomer, text))
+    before = world.table(SCORES)
+    assert fitted_and_scored(world.run_well()) == (0, 3)
+    after = world.table(SCORES)
+    of_newcomer = pl.col("account_id") == newcomer
+    assert after.filter(of_newcomer)["item_id"].n_unique() == 4, "three posts and the account"
+    assert_frame_equal(after.filter(~of_newcomer), before)
+    world.execute(f"UPDATE posts SET text = 'Now about marmalade', {NOW} WHERE post_id = %s", f"{newcomer}/1")
+    assert fitted_and_scored(world.run_well()) == (0, 1)
+    stood = world.tables([SCORES.name])
+    world.lake.delete_where(SCORES, "account_bucket >= 0")
+    assert fitted_and_scored(world.run_well("vertical"))[1] > 3
+    assert_same_tables(world.tables([SCORES.name]), stood)
+
+
+def fitted_and_scored(report: Report) -> tuple[int, int]:
+    """How many methods a run fitted, and how many posts it scored."""
+    fitted = report.counts("vertical/taggers").get("methods_fitted", 0)
+    return fitted, report.counts("vertical/scores")["posts_scored"]
 
 
 def test_a_text_that_another_bucket_embedded_is_copied(changed: Changed) -> None:
@@ -260,7 +298,11 @@ def test_an_account_that_is_undeleted_comes_back_without_embedding(changed: Chan
         for rows in (changed.before.tables["mart/creators"], world.table(CREATORS))
     )
     moving = [name for name in was.columns if name in {"as_of", "posts_per_week"} or re.search(r"_\d+d", name)]
-    assert is_now.drop(moving).equals(was.drop(moving)), "all but windows of days"
+    refitted = "top_vertical_score"  # the taggers are fitted on the texts that were edited since
+    left_out = [*moving, refitted]
+    assert is_now.drop(left_out).equals(was.drop(left_out)), "all but windows of days, and the score"
+    tags = world.table(TAGS).filter(item_kind="account", item_id=DELETED_ACCOUNT)
+    assert is_now[refitted].to_list() == [tags["score"].max()] != was[refitted].to_list()
 
 
 def test_a_row_of_a_transaction_that_commits_late_is_not_lost(world: World) -> None:
@@ -318,7 +360,7 @@ def test_new_labels_change_thresholds_and_tags_and_embed_nothing(world: World) -
     world.drop_labels("second", [*first_labels(ALSO_LABELLED), *unusable])
     report = world.run_well("label", "quarantine", "vertical", "qdrant")
     after = world.snapshot()
-    assert not world.embedder.embedded
+    assert world.embedder.embedded == dict.fromkeys(DESCRIPTIONS, 1), "no post; and descriptions once a run"
     fitted = [shown.tables["vertical/thresholds"].filter("fitted")["vertical"].to_list() for shown in (before, after)]
     assert fitted == [[LABELLED] * 2, sorted([LABELLED, ALSO_LABELLED] * 2)]
     of_accounts = (pl.col("vertical") == ALSO_LABELLED) & (pl.col("item_kind") == "account")

@@ -3,18 +3,21 @@
 import json
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from pipelines.cli import verticals
 from pipelines.cli.main import app
+from resources.catalogues import load_verticals
 from resources.errors import InputError
 
 _FIGURES = {
     "precision": 0.8, "precision_low": 0.7, "precision_high": 0.9, "bar_precision": 0.7,
     "recall": None, "recall_low": None, "recall_high": None, "bar_recall": 0.5,
 }  # fmt: skip
+LONGEST = max((vertical.name for vertical in load_verticals()), key=len)
 ROWS = [
-    {**_FIGURES, "item_kind": "post", "vertical": "food", "status": "ship", "members": 40, "reason": "Proved."},
+    {**_FIGURES, "item_kind": "post", "vertical": LONGEST, "status": "ship", "members": 40, "reason": "Proved."},
     {**_FIGURES, "item_kind": "account", "vertical": "travel", "status": "drop", "members": None, "reason": "[red]No"},
 ]
 
@@ -23,19 +26,31 @@ ROWS = [
 def roster(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verticals, "_roster", lambda: ROWS)
     monkeypatch.setattr(verticals, "require_stack", lambda: None)
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(verticals, "out", Console(width=80, emoji=False))
 
 
-def test_the_roster_says_status_figures_and_why() -> None:
+def test_the_roster_says_status_figures_and_why_in_80_columns() -> None:
     shown = CliRunner().invoke(app, ["verticals"]).output
-    assert "0.80 (0.70–0.90, bar 0.70)" in shown
+    assert max(map(len, shown.splitlines())) <= 80
+    assert f"│ {LONGEST} │ ship " in shown
+    assert "│ 0.80 (bar 0.70) │" in shown
+    assert "│ 0.70–0.90 " in shown
     assert "– (bar 0.50)" in shown
-    assert "[red]No" in shown
+    assert f"{LONGEST}: Proved." in shown
+    assert "travel: [red]No" in shown
     assert "1 of 2 ship." in shown
+
+
+def test_needs_labels_is_wrapped_where_it_is_narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = {**ROWS[0], "status": "needs labels", "recall": 0.5, "recall_low": 0.4, "recall_high": 0.6, "members": 1234}
+    monkeypatch.setattr(verticals, "_roster", lambda: [row])
+    lines = CliRunner().invoke(app, ["verticals", "--kind", "post"]).output.splitlines()
+    assert f"│ {LONGEST} │ needs  │ 0.80 (bar 0.70) │ 0.50 (bar 0.50) │ 1,234   │" in lines
+    assert f"│ {' ' * len(LONGEST)} │ labels │ 0.70–0.90       │ 0.40–0.60       │         │" in lines
 
 
 def test_one_kind_alone_and_json() -> None:
     found = json.loads(CliRunner().invoke(app, ["verticals", "--kind", "post", "--json"]).output)
-    assert [row["vertical"] for row in found["verticals"]] == ["food"]
+    assert [row["vertical"] for row in found["verticals"]] == [LONGEST]
     with pytest.raises(InputError, match="The kind is video; it must be post or account"):
         CliRunner().invoke(app, ["verticals", "--kind", "video"], catch_exceptions=False)

@@ -20,8 +20,9 @@ ROWS: dict[str, dict[str, Any]] = {
     "accounts": {"account_id": "a", "network": "x", "followers": 5, "created_at": NOON, "updated_at": NOON},
     "posts": {"post_id": "p", "account_id": "a", "network": "x", "hashtags": ["one", None], "updated_at": NOON},
     "testimonials": {"testimonial_id": "t", "brand": "Acme", "rating": 3, "updated_at": NOON},
-    "labels": {"item_kind": "post", "item_id": "p", "vertical": "food", "is_member": True, "annotator": "me"},
-}
+    "labels": {"item_kind": "post", "item_id": "p", "vertical": "food", "is_member": True, "annotator": "me",
+               "labelled_at": NOON, "is_review": True},
+}  # fmt: skip
 SCHEMAS = {**{name: table.schema for name, table in SOURCE_TABLES.items()}, "labels": LABELS_SCHEMA}
 
 
@@ -100,8 +101,8 @@ def test_a_file_with_damaged_pages(tmp_path: Path, column: str) -> None:
 def test_a_missing_column(tmp_path: Path, name: str) -> None:
     for field in SCHEMAS[name]:
         folder = write(tmp_path, **{name: whole(name).drop_columns(field.name)})
-        if (name, field.name) == ("labels", "annotator"):
-            assert read(open_folder(folder)["labels"])["annotator"].to_pylist() == [None]
+        if name == "labels" and field.name in {"annotator", "labelled_at", "is_review"}:
+            assert read(open_folder(folder)["labels"])[field.name].to_pylist() == [None]
         else:
             expected = f"{tmp_path}/{name}.parquet has no column {field.name}; expected it with type {field.type}."
             assert refusal(folder) == expected
