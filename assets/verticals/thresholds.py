@@ -9,7 +9,7 @@ from assets.framework.incremental import RunMetrics, Stage, refresh_table
 from assets.transforms.verticals.scoring import ACCOUNT, POST
 from assets.transforms.verticals.taggers.choice import choose
 from assets.transforms.verticals.thresholds import fit_each, thresholds_of
-from assets.verticals.taggers import HELD_OUT, current_methods
+from assets.verticals.taggers import HELD_OUT, TAGGERS, current_methods
 from resources.catalogues import catalogue_hash, load_verticals
 from resources.delta.state import LedgerResource
 from resources.delta.table import Column, LakeResource, TableSpec
@@ -58,5 +58,5 @@ def thresholds(context: AssetExecutionContext, lake: LakeResource, ledger: Ledge
         tally.counts["fitted"] = int(fitted["fitted"].sum())
         return fitted
 
-    stage = Stage(THRESHOLDS.name, (HELD_OUT,), catalogue_hash(verticals), partitioned=False, awaits=(HELD_OUT,))
+    stage = Stage(THRESHOLDS.name, (HELD_OUT,), catalogue_hash(verticals), partitioned=False, awaits=(TAGGERS,))
     return refresh_table(context, lake, ledger, stage, THRESHOLDS, of_all)
