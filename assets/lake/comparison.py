@@ -89,10 +89,11 @@ class LakeComparison:
         """Yield each bucket, its rows, and what differs. Raise InputError before the first merge."""
         count = bucket_count()
         self.raw_store.require_bucket_count(self.table.name, count)
-        if self.lake.open(self._spec) is None:
+        snapshot = self.lake.snapshot(self._spec)
+        if snapshot is None:
             message = f"{self._spec.name} does not exist yet: run `cippus run` first."
             raise InputError(message)
-        moved = self._moved()
+        moved = self._moved(snapshot.schema)
         for bucket in range(count):
             stored = self.lake.bucket_rows(self._spec, bucket)
             if stored is not None:
@@ -137,10 +138,8 @@ class LakeComparison:
         stayed = due.join(moved.select(key), on=key, how="anti", maintain_order="left")
         return pl.concat([stayed, typed(moved.filter(pl.col(BUCKET) == bucket), schema)])
 
-    def _moved(self) -> pl.DataFrame:
-        """Return the newest versions of the keys that were in several buckets."""
-        snapshot = self.lake.snapshot(self._spec)
-        schema = self._spec.schema if snapshot is None else snapshot.schema
+    def _moved(self, schema: pa.Schema) -> pl.DataFrame:
+        """Return the newest versions of the keys that were in several buckets, in the columns of the table."""
         none = typed(self._spec.empty(), schema)
         hashes = self._hashes_in_several_buckets() if self._spec.moves else pl.Series(_HASH, [], pl.UInt64)
         if hashes.is_empty():

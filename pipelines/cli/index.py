@@ -73,11 +73,9 @@ def _reconcile_lake(as_json: bool) -> None:
 
 
 def _reconcile_index(*, deep: bool, previous: bool, as_json: bool) -> None:
-    from assets.partitions import BUCKETS
     from assets.qdrant import points, reconciliation
 
-    qdrant, writer = _index_and_writer()
-    buckets = [int(key) for key in BUCKETS.get_partition_keys()]
+    (qdrant, writer), buckets = _index_and_writer(), _buckets()
     index_config, reports = points.index_config_of(writer.model, qdrant.quantization), []
     with only_run(home()), qdrant.generations() as generations, Progress(console=err, transient=True) as progress:
         serving = generations.serving()
@@ -109,12 +107,10 @@ def _reconcile_index(*, deep: bool, previous: bool, as_json: bool) -> None:
 
 
 def _rebuild_index(as_json: bool) -> None:
-    from assets.partitions import BUCKETS
     from assets.qdrant import points, promotion, reconciliation
     from resources.vectors.values import VectorIndexError
 
-    qdrant, writer = _index_and_writer()
-    buckets = [int(key) for key in BUCKETS.get_partition_keys()]
+    (qdrant, writer), buckets = _index_and_writer(), _buckets()
     index_config = points.index_config_of(writer.model, qdrant.quantization)
     with only_run(home()), qdrant.generations() as generations, Progress(console=err, transient=True) as progress:
         broken = generations.serving()
@@ -138,11 +134,9 @@ def _rebuild_index(as_json: bool) -> None:
 
 def rollback(as_json: Json = False) -> None:
     """Serve the previous generation, updated to the lake. Run it again to return."""
-    from assets.partitions import BUCKETS
     from assets.qdrant import points, reconciliation
 
-    qdrant, writer = _index_and_writer()
-    buckets = [int(key) for key in BUCKETS.get_partition_keys()]
+    (qdrant, writer), buckets = _index_and_writer(), _buckets()
     with only_run(home()), qdrant.generations() as generations:
         before, previous = generations.serving(), generations.previous()
         # Runs update only the served generation: the previous one still has points that were deleted since.
@@ -159,6 +153,12 @@ def rollback(as_json: Json = False) -> None:
     state = "in line with the lake" if is_current else "as it was when it was last served"
     text = f"{serving.name} is served instead of {replaced}, {state}; its vectors are of {model}."
     out.print(shown(text), highlight=False, soft_wrap=True)
+
+
+def _buckets() -> list[int]:
+    from assets.partitions import BUCKETS
+
+    return [int(key) for key in BUCKETS.get_partition_keys()]
 
 
 def _index_and_writer() -> "tuple[QdrantResource, PointWriter]":
