@@ -22,14 +22,17 @@ def serve(command: Sequence[str], port: int, variables: Mapping[str, str]) -> in
     Raise ServerError when another program listens there first: Dagster's webserver would stay without serving anything.
     """
     process = subprocess.Popen(command, env=dict(variables))
+    strangers = False
     try:
         while (code := process.poll()) is None:
             listening = _listeners(port)
-            if listening and not listening & _family(process):
+            if listening & _family(process):
+                return process.wait()
+            # Once proves nothing: a socket that is opened or closed during the look has no owner yet, or none any more.
+            if listening and strangers:
                 message = f"Another program took port {port} of 127.0.0.1 meanwhile. Choose another: --port {port + 1}"
                 raise ServerError(message)
-            if listening:
-                return process.wait()
+            strangers = bool(listening)
             time.sleep(_POLL_SECONDS)
         return code
     finally:

@@ -50,6 +50,15 @@ def test_the_exit_code_is_the_program_s(program: str) -> None:
     assert serve([sys.executable, "-c", program, str(port)], port, os.environ) == 3
 
 
+def test_a_listener_without_an_owner_is_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Opened between the look at processes and the look at sockets, it belongs to nobody that can be seen."""
+    looks = iter([{None}, set(), {None}, {None}])
+    monkeypatch.setattr(user_interface, "_listeners", lambda _port: next(looks))
+    with pytest.raises(ServerError, match="^Another program took port 1 "):
+        serve([sys.executable, "-c", DEAF], 1, os.environ)
+    assert next(looks, None) is None
+
+
 def test_dagster_s_command_prints_no_warning_of_its_own(tmp_path: Path) -> None:
     """The warning comes before the instance is opened, which has no folder."""
     given = {**os.environ, "DAGSTER_HOME": str(tmp_path / "none")}
