@@ -87,7 +87,12 @@ def resources() -> Resources:
             key_file=str(home_folder / "erasure.key") if home_folder else "",
         ),
         spend=spend,
-        llm=LlmResource(spend=spend, **llm.model_dump(), api_key=_secret("CIPPUS_LLM_API_KEY")),
+        llm=LlmResource(
+            spend=spend,
+            **llm.model_dump(),
+            api_key=_secret("CIPPUS_LLM_API_KEY"),
+            batch_folder=str(home() / "batches"),
+        ),
         alerts=AlertsResource(
             webhook_url=_secret("CIPPUS_ALERTS_WEBHOOK"),
             sns_topic=AlertSettings.read().sns_topic,

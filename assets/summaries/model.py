@@ -100,7 +100,7 @@ def _asked(asking: Asking, lane: Lane, bucket: int, tally: RunMetrics, report: C
     outcomes = _outcomes(lane, [requests[id_] for id_ in rows["request_id"] if id_], report)
     result = pl.concat([kept, asking.verified(rows, outcomes, chunks)])
     changes = changes + lake.sync(MODEL_SUMMARIES, result, bucket)
-    lane.forget([id_ for id_, found in (known | outcomes).items() if isinstance(found, Answer)])
+    lane.forget([id_ for id_, found in (known | outcomes).items() if isinstance(found, Answer) or found.is_final])
     tally.counts["accounts_answered"] += sum(isinstance(found, Answer) for found in (known | outcomes).values())
     tally.counts["accounts_waiting"] += result.filter(state=WAITING).height
     tally.counts["claims_dropped"] += int(result["claims_dropped"].sum())

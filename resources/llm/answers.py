@@ -88,6 +88,10 @@ class Answers:
         """Delete answers that a table has taken in, and claims of calls that were not sent."""
         self._store.delete([self._key(request_id) for request_id in request_ids])
 
+    def ids(self) -> Iterator[str]:
+        """Yield the ids of the requests that have an answer or a claim. Reads none of them."""
+        return (key.rpartition("/")[2].removesuffix(".json") for key in self._store.keys(f"{self._folder}/"))
+
     def all(self) -> Iterable[Answer]:
         """Yield every stored answer."""
         for key in self._store.keys(f"{self._folder}/"):

@@ -26,6 +26,9 @@ from resources.spend.ledger import settled
 from resources.spend.log import ABSENT, Record
 from resources.spend.spender import Spender
 
+BATCH_CALL = "batch-"
+"""How calls of batches begin in the ledger."""
+
 
 class SpendingStoppedError(PermanentFailure):
     """A ceiling was reached. What was answered is kept; ``left`` requests were not sent."""
@@ -234,7 +237,7 @@ class Llm:
             return Unanswered(claim.id, fate)
         answer, record = found
         self.answers.put(answer)
-        spender.ledger.settle_late(claim.lease, record)
+        spender.ledger.settle_late(claim.lease, [record])
         return answer
 
     def _keep(self, claim: Claim, request: Request, kept: Kept) -> Answer:
@@ -260,6 +263,8 @@ class Llm:
         ``absent``: a call that the provider does not have was not billed. Say so only when no call can be on its way.
         """
         request_id, _, attempt = call.rpartition(".")
+        if request_id.startswith(BATCH_CALL):
+            return None  # the run that takes the batch in settles it
         claim = self.answers.find(request_id)
         account_ids = claim.account_ids if claim is not None else ()
         found = self._completions.look_up(Claim(request_id, "", int(attempt), account_ids=account_ids))

@@ -2,7 +2,7 @@
 
 import datetime as dt
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -32,11 +32,12 @@ class CallFailedError(CippusError):
 
 @dataclass(frozen=True)
 class Prices:
-    """Where a model's price comes from: the book, and the provider's and the model's name in it."""
+    """Where a model's price comes from: the book, the provider's and the model's name in it, and the lane."""
 
     book: PriceBook
     provider: str
     model: str
+    lane: Lane = Lane.LIVE
 
     @property
     def is_free(self) -> bool:
@@ -45,11 +46,11 @@ class Prices:
 
     def bound(self, request: Request, at: dt.datetime) -> Decimal:
         """Return the most USD that a request can cost. Raises UnknownPriceError."""
-        return self.book.bound(self.provider, self.model, Lane.LIVE, at, request.most())
+        return self.book.bound(self.provider, self.model, self.lane, at, request.most())
 
     def charge(self, usage: Usage, at: dt.datetime) -> Decimal:
         """Return the USD of a billed call."""
-        return Decimal(0) if self.is_free else self.book.charge(self.provider, self.model, Lane.LIVE, at, usage)
+        return Decimal(0) if self.is_free else self.book.charge(self.provider, self.model, self.lane, at, usage)
 
 
 class Completions:
@@ -70,11 +71,13 @@ class Completions:
         """Return the answer to a request. Raises CallFailedError."""
         try:
             response = self._client.chat.completions.with_raw_response.create(**self._body(claim, request))
-            return self._priced(claim, _completion(json.loads(response.content)), has_schema=request.schema is not None)
+            return self._priced(
+                claim, completion_of(json.loads(response.content)), has_schema=request.schema is not None
+            )
         except openai.OpenAIError as error:
             raise CallFailedError(*self.endpoint.failure("chat/completions", error)) from None
         except ValueError as error:
-            raise self._no_completion(error) from None
+            raise self._nocompletion_of(error) from None
 
     def stream(self, claim: Claim, request: Request) -> Iterator[str | Kept]:
         """Yield the parts of the text as they come, then the whole answer. Raises CallFailedError."""
@@ -90,11 +93,11 @@ class Completions:
                             text += part
                             yield part
             message = {"message": {"content": text}, "finish_reason": reason}
-            whole = _completion({**last, "choices": [message]})
+            whole = completion_of({**last, "choices": [message]})
         except openai.OpenAIError as error:
             raise CallFailedError(*self.endpoint.failure("chat/completions", error)) from None
         except ValueError as error:
-            raise self._no_completion(error) from None
+            raise self._nocompletion_of(error) from None
         yield self._priced(claim, whole, has_schema=request.schema is not None)
 
     def look_up(self, claim: Claim) -> Kept | None:
@@ -106,7 +109,7 @@ class Completions:
                 metadata={METADATA: claim.call}, model=self.endpoint.model, limit=1
             )
             found = json.loads(response.content)["data"]
-            return self._priced(claim, _completion(found[0]), has_schema=True) if found else None
+            return self._priced(claim, completion_of(found[0]), has_schema=True) if found else None
         except (openai.OpenAIError, ValueError, KeyError, TypeError):
             return None  # the next reconciliation asks again
 
@@ -114,18 +117,16 @@ class Completions:
         marks = {"store": True, "metadata": {METADATA: claim.call}} if self._stored else {}
         return {**request.body(self.endpoint.model), **marks}
 
-    def _no_completion(self, error: ValueError) -> CallFailedError:
+    def _nocompletion_of(self, error: ValueError) -> CallFailedError:
         message = f"{self.endpoint.url} answered something else than a completion: {error}."
         return CallFailedError(TransientEndpointError(message), Billing.UNKNOWN)
 
     def _priced(self, claim: Claim, found: dict[str, Any], *, has_schema: bool) -> Kept:
-        usage = found["usage"]
-        cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
-        tokens = Usage(usage["prompt_tokens"], usage["completion_tokens"], cached)
+        tokens = tokens_of(found)
         usd = self.prices.charge(tokens, dt.datetime.fromtimestamp(found["created"], dt.UTC))
         choice = found["choices"][0]
         text, model = choice["message"]["content"] or "", found.get("model") or self.endpoint.model
-        value = _parsed(text) if has_schema else None
+        value = parsed_text(text) if has_schema else None
         answer = Answer(
             *(claim.id, text, choice["finish_reason"] or "", model, tokens, str(usd)),
             value=value,
@@ -137,7 +138,7 @@ class Completions:
         return answer, record
 
 
-def _completion(found: Any) -> dict[str, Any]:
+def completion_of(found: Any) -> dict[str, Any]:
     """Return a completion. Raises ValueError unless it has choices, a time and the billed tokens."""
     try:
         is_complete = bool(found["choices"]) and {"prompt_tokens", "completion_tokens"} <= set(found["usage"])
@@ -150,7 +151,15 @@ def _completion(found: Any) -> dict[str, Any]:
     return result
 
 
-def _parsed(text: str) -> Any:
+def tokens_of(completion: Mapping[str, Any]) -> Usage:
+    """Return the billed tokens of a completion."""
+    usage = completion["usage"]
+    cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
+    return Usage(usage["prompt_tokens"], usage["completion_tokens"], cached)
+
+
+def parsed_text(text: str) -> Any:
+    """Return the value of a text in JSON; None for any other text."""
     try:
         return json.loads(text)
     except ValueError:

@@ -1,8 +1,11 @@
 """The Dagster resource of the language model."""
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dagster import ConfigurableResource
@@ -10,13 +13,18 @@ from pydantic import Field
 
 from resources.errors import InputError
 from resources.llm.answers import Answers
-from resources.llm.lane import OFF, Lane
+from resources.llm.lane import BATCH, LIVE, OFF, Lane
 from resources.llm.rate_limit import RateLimit
+from resources.spend.prices import Lane as SpendLane
 from resources.spend.resource import SpendResource
 
 if TYPE_CHECKING:  # importing the endpoints' client takes a second, which only those who have one should pay
+    from resources.llm.batches.book import Book
+    from resources.llm.batches.jobs import Jobs
+    from resources.llm.batches.provider import BatchProvider
     from resources.llm.client import Llm
     from resources.llm.completions import Prices
+    from resources.llm.endpoint import Endpoint
 
 
 class NoLlmError(InputError):
@@ -37,6 +45,8 @@ class LlmResource(ConfigurableResource["LlmResource"]):
     stored: str = Field(default="off", description="`on` if the endpoint keeps completions.")
 
     summaries: str = Field(default=OFF, description="How accounts are summarised: `off`, `live` or `batch`.")
+    batch_command: str = Field(default="", description="Command that answers a file, such as `vllm run-batch`.")
+    batch_folder: str = Field(default="", description="Folder of that command's files.")
     summary_language: str = Field(default="", description="ISO 639-1 code; blank means the language of the posts.")
     summary_tokens: int = Field(default=3_000, ge=1, description="Most tokens of posts that are sent for an account.")
 
@@ -51,10 +61,47 @@ class LlmResource(ConfigurableResource["LlmResource"]):
     def lane(self, run: str, asset: str, scope: str) -> Iterator[Lane]:
         """Yield the lane that an asset's requests take. Raises the errors of ``open``.
 
-        ``scope`` names a part of the asset that only one run at a time works on, such as a bucket.
+        ``scope`` names a part of the asset, such as a bucket. A request that is still in a batch is awaited, also by
+        single calls.
         """
-        with self.open(run, asset) as opened:
-            yield opened
+        from resources.llm.batches.book import Book, is_empty
+        from resources.llm.batches.lane import BatchLane, SingleCalls
+
+        book = Book(self.spend.store, asset, scope)
+        if self.summaries == LIVE and is_empty(self.spend.store, book):
+            with self.open(run, asset) as opened:
+                yield opened
+            return
+        with BatchLane(self.jobs(book, run, asset), Answers(self.spend.store, asset), self.model) as batches:
+            if self.summaries == BATCH:
+                yield batches
+                return
+            with self.open(run, asset) as opened:
+                yield SingleCalls(opened, batches)
+
+    def jobs(self, book: "Book", run: str, asset: str) -> "Jobs":
+        """Return the batches of a book, to bring forward or to cancel. Raises the errors of ``open``."""
+        from resources.llm.batches.jobs import Jobs
+
+        prices = replace(self.prices(), lane=SpendLane.BATCH)
+        spender = None if prices.is_free else self.spend.spender(run, asset, self.model)
+        return Jobs(book, self.batch_provider(), prices, spender)
+
+    def batch_provider(self) -> "BatchProvider":
+        """Return the batch API: the endpoint's own, or the command of CIPPUS_LLM_BATCH_COMMAND."""
+        from resources.llm.batches.openai_api import DIALECTS, OpenAiBatches
+        from resources.llm.batches.run_batch import RunBatch
+
+        if self.batch_command:
+            return RunBatch(shlex.split(self.batch_command), self.model, Path(self.batch_folder))
+        return OpenAiBatches(self._endpoint(), DIALECTS.get(self.prices().provider))
+
+    def _endpoint(self) -> "Endpoint":
+        from resources.llm.endpoint import Endpoint
+
+        if not self.url:
+            raise NoLlmError("CIPPUS_LLM_URL is not set; set it and CIPPUS_LLM_MODEL to ask a language model.")
+        return Endpoint(self.url, self.model, self.api_key, kind="LLM")
 
     def open(self, run: str, asset: str) -> "Llm":
         """Return the model for a run of an asset, a context manager.
@@ -63,11 +110,8 @@ class LlmResource(ConfigurableResource["LlmResource"]):
         """
         from resources.llm.client import Llm
         from resources.llm.completions import Completions
-        from resources.llm.endpoint import Endpoint
 
-        if not self.url:
-            raise NoLlmError("CIPPUS_LLM_URL is not set; set it and CIPPUS_LLM_MODEL to ask a language model.")
-        endpoint = Endpoint(self.url, self.model, self.api_key, kind="LLM")
+        endpoint = self._endpoint()
         prices = self.prices()
         spender = None if prices.is_free else self.spend.spender(run, asset, self.model)
         return Llm(

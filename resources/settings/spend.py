@@ -70,6 +70,11 @@ class LlmSettings(Settings):
         "off",
         must_be="off, live or batch",
     )
+    batch_command: str = variable(
+        "CIPPUS_LLM_BATCH_COMMAND",
+        "Command that answers a file of requests, such as `vllm run-batch`, for batches on your own machine.",
+        shown="none; batches go to the endpoint's batch API",
+    )
     summary_language: Annotated[str, Field(pattern="^([a-z]{2})?$")] = variable(
         "CIPPUS_LLM_SUMMARY_LANGUAGE",
         "Language of summaries by the language model, an ISO 639-1 code such as `en`.",

@@ -9,7 +9,7 @@ import socket
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
@@ -20,7 +20,7 @@ from resources.spend.log import BILLED, SETTLED, ZERO, Calls, Record
 from resources.spend.store import Store, UncertainWriteError
 
 ACCOUNT, HISTORY = "spend/account.json", "spend/history"
-_ATTEMPTS, _MOST_DONE_LEASES = 200, 500
+_ATTEMPTS, _MOST_DONE_LEASES, _RECORDS_AN_OBJECT = 200, 500, 5_000
 _STALE = dt.timedelta(minutes=2)
 Fates = Callable[[str], Record | None]
 """Return how a call ended, as a settled record, or None while nobody knows."""
@@ -139,11 +139,12 @@ class Ledger:
                 left += len(log.calls.sent)
         return left
 
-    def settle_late(self, name: str, record: Record) -> None:
-        """Settle one call of a sealed lease."""
+    def settle_late(self, name: str, records: Sequence[Record]) -> None:
+        """Settle calls of a sealed lease, in their order. Doing it again changes nothing."""
         log = LeaseLog(self.store, name)
         log.catch_up()
-        log.append([record])
+        for start in range(0, len(records), _RECORDS_AN_OBJECT):
+            log.append(records[start : start + _RECORDS_AN_OBJECT])
         log.catch_up()
         self.fold(log)
 
