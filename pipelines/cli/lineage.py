@@ -45,8 +45,9 @@ INSTANCE_SETTINGS: dict[str, Any] = {
     "telemetry": {"enabled": False},
     "nux": {"enabled": False},
     "concurrency": {"runs": {"max_concurrent_runs": 1}, "pools": {"default_limit": 1, "granularity": "op"}},
+    "code_servers": {"local_startup_timeout": 900},
 }
-"""Settings of the local instance: no telemetry, and one run at a time."""
+"""Settings of the local instance: no telemetry, one run at a time, and patience while a busy machine loads the code."""
 _ONE_DATABASE = {"module": "dagster.core.storage.event_log", "class": "ConsolidatedSqliteEventLogStorage"}
 """The event log that Dagster documents for one machine: an event of an asset is written once, not also per run. It
 takes a fifth less time than the default."""
