@@ -66,14 +66,15 @@ class TextWorld:
     ids: list[str]
     texts: list[str]
 
-    def outputs(self, checks: Iterable[str] = tuple(BY_NAME)) -> Iterator[Output]:
-        """Yield every output; the last ones are those of an erasure."""
+    def outputs(self, checks: Iterable[str] = tuple(BY_NAME), *, erases: bool = True) -> Iterator[Output]:
+        """Yield every output; the last ones are those of an erasure, which takes long."""
         yield from self._run()
         yield from self._checks(checks)
         yield from self._files()
         yield from self._answers()
         yield from self._pages()
-        yield from self._erasure()
+        if erases:
+            yield from self._erasure()
 
     def _run(self) -> Iterator[Output]:
         for run in self.instance.get_runs():
@@ -163,8 +164,10 @@ class TextWorld:
             yield Output(item.key, "json", (self.world.s3.get(item.key) or b"").decode())
 
 
-def text_world(stack: EmbeddedStack, name: str, folder: Path, seed: int, accounts: int, size: int) -> TextWorld:
-    """Run the lineage on hostile accounts, each with two posts of about ``size`` characters, beside usual ones."""
+def text_world(
+    stack: EmbeddedStack, name: str, folder: Path, seed: int, accounts: int, size: int, groups: Iterable[str] = ()
+) -> TextWorld:
+    """Run the lineage, or some groups, on hostile accounts with two posts of about ``size`` characters each."""
     draw, world = random.Random(seed), empty_world(stack, name, folder)  # noqa: S311
     odd = [draw.choice((*MARKUP, *CONTROLS)) for _ in range(accounts)]
     ids = [owners(f"{text}-{number}-", number % 2, 1)[0] for number, text in enumerate(odd)]
@@ -195,7 +198,7 @@ def text_world(stack: EmbeddedStack, name: str, folder: Path, seed: int, account
         )
         world.s3.put(f"landing/{text.replace('/', '')}{number}.txt", b"x")
     instance = DagsterInstance.ephemeral()
-    report = world.run(instance=instance)
+    report = world.run(*groups, instance=instance)
     assert report.success, report.errors
     return TextWorld(world, instance, ids, texts)
 

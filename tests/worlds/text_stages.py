@@ -8,9 +8,9 @@ import pyarrow as pa
 
 from assets.dropped_files import label_rows
 from assets.transforms.audience import read_report
+from assets.transforms.claims import contradiction
 from assets.transforms.markdown import as_markdown
 from assets.transforms.marts.csv_files import as_csv
-from assets.transforms.search.claims import contradiction
 from assets.transforms.search.marking import marked
 from assets.transforms.search.query_language import folded, parse
 from assets.transforms.search.questions import topic

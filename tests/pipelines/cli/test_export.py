@@ -1,5 +1,6 @@
 """`cippus export`: every kind of file reads back as the mart's values; a bad request is one sentence."""
 
+import os
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -93,6 +94,18 @@ def test_xlsx_keeps_every_character_of_the_plane(tmp_path: Path) -> None:
     assert [row[0] for row in found] == [
         "".join(c for c in text if c not in "\ufffe\uffff") for text in rows.select(in_one_line(pl.col("text")))["text"]
     ]
+
+
+def test_a_device_or_a_pipe_is_refused_and_a_link_stays(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    for special in (tmp_path / "pipe.csv", Path("/dev/null")):
+        with pytest.raises(InputError, match="is a device or a pipe; expected a file to write"):
+            export.export("mart/creators", special, export.Format.CSV, "")
+    (tmp_path / "real.parquet").touch()
+    (tmp_path / "a.parquet").symlink_to("real.parquet")
+    table_file.parquet(tmp_path / "a.parquet", LAZY, SPEC)
+    assert (tmp_path / "a.parquet").is_symlink()
+    assert pl.read_parquet(tmp_path / "real.parquet").equals(ROWS)
 
 
 def test_too_many_rows_for_a_sheet_are_refused(tmp_path: Path) -> None:
