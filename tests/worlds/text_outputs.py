@@ -82,7 +82,9 @@ class TextWorld:
                 yield Output("log", "lines", entry.user_message)
                 found = entry.dagster_event.event_specific_data if entry.dagster_event else None
                 event = getattr(found, "materialization", None) or getattr(found, "asset_observation", None)
-                for name, value in event.metadata.items() if event else ():
+                if event is None:
+                    continue
+                for name, value in event.metadata.items():
                     yield from _metadata(f"metadata {event.asset_key.to_user_string()}: {name}", value)
 
     def _checks(self, names: Iterable[str]) -> Iterator[Output]:
@@ -116,11 +118,11 @@ class TextWorld:
             answer = searcher.answer(query[:500], where, limit=20)
             yield printed(
                 f"search {asked!r}", lambda to, a=answer, q=query: presentation.show_answer(to, q, a, facets=True)
-            )  # type: ignore[misc]
+            )
         for question in ("Who bakes sourdough bread?", *self.texts[:3]):
             said = Asker(searcher, None).ask(question[:500], where)
-            yield printed("ask", lambda to, a=said: ask.show(to, a))  # type: ignore[misc]
-            yield printed("ask --json", lambda _to, a=said: print_json(ask.as_values(a)))  # type: ignore[misc]
+            yield printed("ask", lambda to, a=said: ask.show(to, a))
+            yield printed("ask --json", lambda _to, a=said: print_json(ask.as_values(a)))
 
     def _pages(self) -> Iterator[Output]:
         lake, s3 = self.world.lake, self.world.s3

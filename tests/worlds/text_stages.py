@@ -38,16 +38,16 @@ from resources.models.languages import identify
 from resources.plain_text import as_code, plain, without_controls
 from resources.vectors.bm25 import SparseEncoder
 
-_TERMS = SearchTerms(Subject("creator-0-12345", KeyedHash(b"k" * 40), {}), ("canary-text", "ümlaut-canary"))
+_TERMS = SearchTerms(Subject("creator-0-12345", KeyedHash(b"k" * 40)), ("canary-text", "ümlaut-canary"))
 _COLUMNS = load_audience_columns()
 
 
 def _searched(text: str) -> None:
-    for search in (lambda m: search_json(text.encode(), m), lambda m: search_csv("a.csv", text.encode(), m)):
-        matches = Matches(_TERMS, CanarySearch(_TERMS))
-        search(matches)
-        matches.search_values("text", [text])
-        matches.search.flush()
+    matches = Matches(_TERMS, CanarySearch(_TERMS))
+    search_json(text.encode(), matches)
+    search_csv("a.csv", text.encode(), matches)
+    matches.search_values("text", [text])
+    matches.search.flush()
 
 
 def _corpus(text: str) -> None:

@@ -16,7 +16,8 @@ from rich.console import Console
 from rich.text import Text
 
 from assets.search.query import Answer
-from assets.transforms.search.answers import AskAnswer, Claim, DroppedClaim, Passage
+from assets.transforms.claims import Claim, DroppedClaim
+from assets.transforms.search.answers import AskAnswer, Passage
 from assets.transforms.search.attributes import AboutAccount
 from assets.transforms.search.names import NameMatch
 from assets.transforms.search.query_language import Query

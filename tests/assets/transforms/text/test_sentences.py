@@ -37,10 +37,13 @@ def test_a_longer_line_takes_work_in_proportion(monkeypatch: pytest.MonkeyPatch,
     """The library's time is quadratic in the quotes of a line, so it may get no long one."""
 
     def work(size: int) -> int:
-        given_out = []
-        monkeypatch.setattr(
-            module, "segment", lambda language, line: given_out.append(len(line)) or segment(language, line)
-        )
+        given_out = list[int]()
+
+        def counted(language: str, line: str) -> list[str]:
+            given_out.append(len(line))
+            return list(segment(language, line))
+
+        monkeypatch.setattr(module, "segment", counted)
         text = repeated * (size // len(repeated))
         assert "".join("".join(sentences(text)).split()) == "".join(text.split())
         return sum(length**2 for length in given_out)
