@@ -9,7 +9,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -221,10 +221,12 @@ class World:
         buckets: tuple[int, int] = (0, BUCKETS_RUN - 1),
         job_name: str = "lineage",
         export_id: str = "",
+        instance: DagsterInstance | None = None,
     ) -> Report:
         """A job's assets, or those of some groups, on an ephemeral instance; what is embedded is counted anew.
 
         ``buckets`` are the first and the last account bucket of the run; with ``export_id`` it lands that export.
+        ``instance`` keeps the run for whoever looks at it afterwards.
         """
         self.embedder.embedded.clear()
         names = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
@@ -236,7 +238,8 @@ class World:
         mine = Definitions(
             assets=defs.assets, jobs=jobs, resources=self.unused_resources(), executor=in_process_executor
         )
-        with DagsterInstance.ephemeral() as instance, warnings.catch_warnings():
+        kept = nullcontext(instance) if instance else DagsterInstance.ephemeral()
+        with kept as instance, warnings.catch_warnings():
             # Dagster 1.13.27 calls its own deprecated property for nested resources.
             warnings.filterwarnings("ignore", "InitResourceContext.dagster_run is deprecated", DeprecationWarning)
             resolved = mine.resolve_job_def(job_name)
