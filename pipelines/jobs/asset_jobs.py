@@ -43,6 +43,7 @@ ACROSS_BUCKETS = define_asset_job(
     "across_buckets",
     selection=AssetSelection.assets(
         ["label", "votes"],
+        ["search", "judgements"],
         *(["mart", name] for name in ("posts_by_day", "content", "testimonials_by_brand", "spend")),
     ).downstream()
     - _DAILY,
