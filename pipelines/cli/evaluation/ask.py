@@ -19,7 +19,7 @@ from resources.errors import InputError
 from resources.vectors.values import SearchFilter
 
 FILE = "questions.parquet"
-_COLUMNS = {"question": pl.String, "answerable": pl.Boolean, "post_ids": pl.List(pl.String)}
+_COLUMNS: dict[str, Any] = {"question": pl.String, "answerable": pl.Boolean, "post_ids": pl.List(pl.String)}
 _EXPECTED = "expected question (text), answerable (truth value) and post_ids (list of texts)"
 
 

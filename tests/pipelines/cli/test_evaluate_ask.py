@@ -24,7 +24,7 @@ def folder_of(folder: Path, questions: list[tuple[Any, ...]]) -> Path:
     for name in ("accounts", "posts"):
         rows = pl.DataFrame(pl.from_arrow(SOURCE_TABLES[name].schema.empty_table()))
         rows.write_parquet(folder / f"{name}.parquet")
-    schema = {"question": pl.String, "answerable": pl.Boolean, "post_ids": pl.List(pl.String)}
+    schema: dict[str, Any] = {"question": pl.String, "answerable": pl.Boolean, "post_ids": pl.List(pl.String)}
     pl.DataFrame(questions, schema=schema, orient="row").write_parquet(folder / "questions.parquet")
     return folder
 
