@@ -16,7 +16,6 @@ from assets import (
     quicksight,
     rds,
     shortlists,
-    summaries,
 )
 from assets.labels import tables as labels
 from assets.labels.issues import REVIEW
@@ -25,6 +24,7 @@ from assets.marts import tables as marts
 from assets.qdrant import collection
 from assets.raw import windows
 from assets.search import tables as search
+from assets.summaries import tables as summaries
 from assets.verticals import tables as verticals
 from resources.delta.table import TableSpec
 from resources.erasure import tombstones

@@ -40,7 +40,7 @@ from assets.marts.tables import MARTS
 from assets.quarantine import QUARANTINE
 from assets.search.judgements import LANDING as JUDGEMENTS_LANDING
 from assets.search.query import Searcher
-from assets.summaries import SUMMARIES
+from assets.summaries.accounts import SUMMARIES
 from assets.transforms.search.ranking import RankedAccount
 from assets.transforms.source.schema import SOURCE_TABLES, account_bucket
 from assets.verticals.scores import SCORES
