@@ -145,10 +145,12 @@ class Post(Shape):
 
 
 class Tag(Shape):
-    """A vertical of an account."""
+    """A vertical of an account, with the interval of its score."""
 
     vertical: str
     score: float
+    score_low: float | None
+    score_high: float | None
     threshold: float
 
 
