@@ -11,6 +11,8 @@ import pyarrow as pa
 from assets.transforms.audience import ColumnMap, read_report
 from assets.transforms.delimited import UnusableReportError
 from assets.transforms.labels.files import READERS, UnusableLabelsError, as_labels, require_label_columns
+from assets.transforms.search.votes import FILE_SCHEMA as JUDGEMENTS_SCHEMA
+from assets.transforms.source.contract import recast_table
 from assets.transforms.source.schema import LABELS_SCHEMA
 from resources.isolation import parquet
 from resources.isolation.process import Limits
@@ -41,6 +43,16 @@ def _label_rows_of_parquet(body: bytes) -> Iterator[pa.Table]:
         require_label_columns(table.column_names)
         table.validate(full=True)  # Parquet text may be invalid UTF-8, which polars does not check
         yield as_labels(table)
+
+
+def judgement_rows(body: bytes) -> Iterator[pa.Table]:
+    """Yield the judgements of a Parquet file in JUDGEMENTS_SCHEMA. A value that cannot be cast is null."""
+    limits = {"most_rows": _MOST_LABELS, "most_bytes": _MOST_DECODED_BYTES}
+    for table in parquet.rows(body, JUDGEMENTS_SCHEMA.names, **limits):
+        if missing := [name for name in JUDGEMENTS_SCHEMA.names if name not in table.column_names]:
+            raise RefusedFileError(f"the file has no column {missing[0]}")
+        table.validate(full=True)
+        yield recast_table(JUDGEMENTS_SCHEMA, table)
 
 
 def _at_most(tables: Iterator[pa.Table], most_rows: int) -> Iterator[pa.Table]:

@@ -19,10 +19,10 @@ from assets.transforms.labels.queue import in_order
 from assets.transforms.search.codes import language_code, languages_of
 from resources.delta.table import LakeResource
 from resources.errors import TransientFailure
-from resources.spend.store import Store, UncertainWriteError
+from resources.spend import store
+from resources.spend.store import Store
 
 FOLDER = f"{LANDING}page/"
-_ATTEMPTS = 20
 
 
 class LabelNotKeptError(TransientFailure):
@@ -126,21 +126,17 @@ class Labelling:
 
     def _change(self, annotator: str, at: dt.datetime, change: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
         key = f"{FOLDER}{annotator}/{at:%Y-%m-%d}.parquet"
-        for _ in range(_ATTEMPTS):
-            found = self.store.get(key)
-            before = pl.DataFrame(schema=FILE_SCHEMA) if found is None else _rows(found.body)
+
+        def changed(body: bytes | None) -> bytes | None:
+            before = pl.DataFrame(schema=FILE_SCHEMA) if body is None else _rows(body)
             after = change(before)
-            if after.equals(before):
-                return
-            try:
-                written = self.store.create(key, _file(after)) if found is None else self.store.replace(
-                    key, _file(after), found.etag
-                )  # fmt: skip
-            except UncertainWriteError:
-                written = None  # read it again: it may have been written
-            if written is not None:
-                return
-        raise LabelNotKeptError("The label was not kept: other windows of this person write too; send it again.")
+            return None if after.equals(before) else _file(after)
+
+        try:
+            store.change(self.store, key, changed)
+        except store.ContendedObjectError:
+            message = "The label was not kept: other windows of this person write too; send it again."
+            raise LabelNotKeptError(message) from None
 
 
 def _rows(body: bytes) -> pl.DataFrame:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from assets import audience
 from assets.labels import votes as labels
+from assets.search import judgements
 from resources.raw import quarantine
 from resources.s3.client import S3Object, S3Resource
 from resources.sources.rds_export import RdsExportResource
@@ -33,6 +34,7 @@ class FileNotTaken:
 
 DROP_FOLDERS = (
     DropFolder(labels.LANDING, labels.is_label_file, "files named *.parquet, *.csv or *.jsonl"),
+    DropFolder(judgements.LANDING, judgements.is_judgement_file, "files named *.parquet"),
     DropFolder(audience.LANDING, audience.is_report, "CSV files"),
     DropFolder(quarantine.PREFIX, lambda _: True, "rejected rows, which Cippus writes"),
 )

@@ -9,11 +9,13 @@ from dagster import AssetsDefinition, AssetSpec
 
 from assets import (
     audience,
+    audit,
     corpus,
     embeddings,
     quarantine,
     quicksight,
     rds,
+    shortlists,
 )
 from assets.labels import tables as labels
 from assets.labels.issues import REVIEW
@@ -21,7 +23,7 @@ from assets.lake import merging
 from assets.marts import tables as marts
 from assets.qdrant import collection
 from assets.raw import windows
-from assets.search import retrieval_quality
+from assets.search import tables as search
 from assets.summaries import tables as summaries
 from assets.verticals import tables as verticals
 from resources.delta.table import TableSpec
@@ -40,7 +42,7 @@ STAGES = (
     verticals,
     summaries,
     collection,
-    retrieval_quality,
+    search,
     marts,
     quicksight,
 )
@@ -55,11 +57,13 @@ WRITTEN = (
     "spend/",
     "llm/",
     "quicksight/",
+    shortlists.FOLDER,
+    audit.FOLDER,
     REVIEW,
     STAGING,
     *(f"{spec.name}/" for spec in TABLES),
 )
-"""Prefixes that the lineage writes to, without tombstones."""
+"""Prefixes that the lineage and the page write to, without tombstones."""
 
 
 def is_own(key: str) -> bool:

@@ -153,6 +153,11 @@ def _stack_file() -> str:
     return "" if environment() is Environment.PRODUCTION else str(home() / "stack.json")
 
 
+def web_api_key() -> str:
+    """Return the key that requests to the web page need; "" if none is set."""
+    return EnvVar("CIPPUS_WEB_API_KEY").get_value() or ""
+
+
 def _secret(name: str) -> Any:
     """Return a secret as EnvVar, which Dagster reads when it is used and never shows; blank where it is not set."""
     return EnvVar(name) if EnvVar(name).get_value() else ""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
+from assets import audit, shortlists
 from assets.corpus import CHUNKS
 from assets.embeddings import PLACE, VECTORS, slices
 from assets.erasure.needs import require_needs
@@ -189,6 +190,9 @@ def _remove(parts: Erasing, subject: Subject, receipt: Receipt) -> None:
         parts.update_tables()
     with receipt.step("answers"):  # after the tables have taken in those of other accounts
         receipt.add(ANSWERS, answers=forget_account(S3Store(parts.s3), subject.account_id))
+    with receipt.step("shortlists"):
+        receipt.add(shortlists.FOLDER, lists=shortlists.forget_account(S3Store(parts.s3), subject.account_id))
+        receipt.add(audit.FOLDER, events=audit.forget_account(S3Store(parts.s3), subject.account_id))
     with receipt.step("points"):
         _erase_points(parts, subject, receipt)
         parts.update_index()

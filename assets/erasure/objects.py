@@ -18,14 +18,14 @@ import pyarrow.parquet as pq
 from assets.transforms.erasure import files_named, with_files_replaced
 from resources.catalogues import audience
 from resources.erasure.delimited import read_delimited
-from resources.erasure.tombstones import FIELD_KINDS, HANDLE, KIND_COLUMN_OF, KIND_COLUMNS, Subject
+from resources.erasure.tombstones import ACCOUNT, FIELD_KINDS, HANDLE, KIND_COLUMN_OF, KIND_COLUMNS, Subject
 from resources.s3.client import S3Resource
 
 Removed = dict[str, Counter[str]]
 """Layer → what was removed: rows, files, bytes."""
 _MANIFEST = re.compile(r"(raw/[^/]+/source=[^/]+)/manifests/(\d+)\.json")
 _PLAN = re.compile(r"(raw/[^/]+/source=[^/]+)/window=(\d+)/plan-.*")
-_JSON_COLUMN, _PARQUET = "row_json", b"PAR1"
+_JSON_COLUMN, _QUERY, _PARQUET = "row_json", "query", b"PAR1"
 
 
 def erase_windows(s3: S3Resource, subject: Subject, keys: Sequence[str]) -> Removed:
@@ -155,7 +155,7 @@ def _without(rows: pa.Table, subject: Subject) -> tuple[pa.Table, int]:
 
 def owned_rows(rows: pa.Table, subject: Subject) -> npt.NDArray[np.bool_]:
     """Return for each row whether it names the account or one of its items. Read the columns of ids only."""
-    columns = [name for name in rows.column_names if name in {*FIELD_KINDS, *KIND_COLUMNS, _JSON_COLUMN}]
+    columns = [name for name in rows.column_names if name in {*FIELD_KINDS, *KIND_COLUMNS, _JSON_COLUMN, _QUERY}]
     owned = [
         _is_owned(row, subject) or _is_owned_document(row.get(_JSON_COLUMN), subject)
         for row in rows.select(columns).to_pylist()
@@ -165,6 +165,8 @@ def owned_rows(rows: pa.Table, subject: Subject) -> npt.NDArray[np.bool_]:
 
 def _is_owned(row: Mapping[str, Any], subject: Subject) -> bool:
     """Return whether a row, name → value, names the account or one of its items. Ids are compared as texts.
+
+    A judged query that names it counts too.
 
     A post of the account may have been another's before, so its rows count whoever they name. Another account may
     have taken over the handle since, so a handle counts only in rows of no other account.
@@ -177,7 +179,7 @@ def _is_owned(row: Mapping[str, Any], subject: Subject) -> bool:
             kinds = KIND_COLUMNS.get(kind_column, {}).get(_as_text(row.get(kind_column)), FIELD_KINDS[name])
             if subject.owns(kinds, _as_text(value)):
                 return True
-    return False
+    return any(subject.owns((ACCOUNT, HANDLE), word.strip("@")) for word in _as_text(row.get(_QUERY)).split())
 
 
 def _as_text(value: Any) -> str:

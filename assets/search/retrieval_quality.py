@@ -1,4 +1,4 @@
-"""search/*: the quality of search on gold labels, and its latency."""
+"""search/retrieval_quality: the quality of search on gold labels and on readers' judgements, and its latency."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -13,12 +13,15 @@ from assets.embeddings import VECTORS
 from assets.framework.asset import asset
 from assets.framework.incremental import RunMetrics, Stage, refresh_table
 from assets.labels.gold import GOLD
+from assets.search.judgements import JUDGEMENTS
 from assets.search.query import Question, Searcher, find
 from assets.transforms.markdown import markdown_table
 from assets.transforms.search.judgements import judged_accounts
 from assets.transforms.search.ranking import RANKING, Retriever, rank_accounts
 from assets.transforms.search.retrieval_metrics import RECALL_AT, Quality, better_retriever, percentiles
-from resources.catalogues import catalogue_hash, load_verticals
+from assets.transforms.search.votes import graded_accounts
+from assets.transforms.text.cleaning import clean
+from resources.catalogues import Vertical, catalogue_hash, load_verticals
 from resources.delta.state import LedgerResource
 from resources.delta.table import Column, LakeResource, TableSpec, fingerprint
 from resources.llm.embedder import EmbedderResource
@@ -37,14 +40,15 @@ def _meaning(figure: str) -> str:
     return f"{'nDCG@10' if name == 'ndcg_at_10' else 'Recall@100'} of {retriever} search."
 
 
-_JUDGED = GOLD.sources("item_id", "is_member")
+_OF = (*GOLD.sources("vertical"), *JUDGEMENTS.sources("query"))
+_JUDGED = (*GOLD.sources("item_id", "is_member"), *JUDGEMENTS.sources("item_id", "grade"))
 QUALITY = TableSpec.of(
     "search/retrieval_quality",
     {
-        "vertical": GOLD.copied("vertical"),
-        "query": Column(pa.string(), "Description of the vertical that was searched for."),
+        "vertical": Column(pa.string(), "Vertical that is searched for; empty for a query of readers.", _OF),
+        "query": Column(pa.string(), "Description of the vertical, or a query that readers judged.", _OF),
         "judged": Column(pa.int64(), "Number of judged accounts.", _JUDGED),
-        "relevant": Column(pa.int64(), "Number of accounts that belong to the vertical.", _JUDGED),
+        "relevant": Column(pa.int64(), "Number of accounts that belong to the vertical or answer it.", _JUDGED),
         **{name: Column(pa.float64(), _meaning(name), _JUDGED) for name in FIGURES},
     },
     ("vertical", "query"),
@@ -55,10 +59,10 @@ QUALITY = TableSpec.of(
 @asset(
     table=QUALITY,
     code_version=RANKING,
-    deps=[["qdrant", "promotion"], ["corpus", "terms"], ["label", "gold"]],
+    deps=[["qdrant", "promotion"], ["corpus", "terms"], ["label", "gold"], ["search", "judgements"]],
     pool="qdrant",
-    description="Quality of dense, BM25 and hybrid search on gold labels: one row per description of a vertical, with "
-    "nDCG@10 and recall@100.",
+    description="Quality of dense, BM25 and hybrid search: one row per description of a vertical with gold labels, and "
+    "per query that readers judged on the page, with nDCG@10 and recall@100.",
     owners=["team:search"],
     kinds={"qdrant", "delta"},
 )
@@ -69,32 +73,30 @@ def retrieval_quality(
     embedder: EmbedderResource,
     qdrant: QdrantResource,
 ) -> RunMetrics:
-    """Search for every description of every vertical that has gold labels.
+    """Search for every description of every vertical that has gold labels, and for every query that readers judged.
 
-    Relevant accounts are those that gold assigns to the vertical; an account without its own judgement is relevant
-    when one of its judged posts is. Only judged accounts are ranked (Sakai 2007, condensed lists): gold covers a small
-    part of the corpus, and an unjudged account is not wrong. The figures compare retrievers and releases on one
-    corpus, not across corpora. Latencies cover complete hybrid searches in this process, embedding included; they are
-    metadata of the run, not rows of the table.
+    Relevant accounts are those that gold assigns to the vertical, or that readers call an answer to the query; an
+    account without its own judgement is relevant when one of its judged posts is. Only judged accounts are ranked
+    (Sakai 2007, condensed lists): judgements cover a small part of the corpus, and an unjudged account is not wrong.
+    The figures compare retrievers and releases on one corpus, not across corpora. Latencies cover complete hybrid
+    searches in this process, embedding included; they are metadata of the run, not rows of the table.
     """
     verticals, searcher = load_verticals(), Searcher(lake, embedder, qdrant)
     seconds: list[float] = []
 
     def ask(_bucket: int | None, _current: pl.DataFrame, tally: RunMetrics) -> pl.DataFrame:
         posts = lake.scan(CHUNKS).select("post_id", "account_id").unique().collect()
-        grades = judged_accounts(lake.scan(GOLD).collect(), posts)
+        asked = judged_queries(lake.scan(GOLD).collect(), lake.scan(JUDGEMENTS).collect(), posts, verticals)
         rows: list[dict[str, Any]] = []
-        asked = [(v.name, text) for v in verticals if v.name in grades for text in v.descriptions]
-        questions = searcher.questions([text for _, text in asked])
+        questions = searcher.questions([text for _, text, _ in asked])
         with qdrant.reader(embedder.model().name) as index:
-            for _, text in asked[:: max(1, len(asked) // QUESTIONS_TIMED)]:
+            for _, text, _ in asked[:: max(1, len(asked) // QUESTIONS_TIMED)]:
                 started = time.perf_counter()
                 rank_accounts(find([index], searcher.question(text), SearchFilter()), LIMIT_TIMED)
                 seconds.append(time.perf_counter() - started)
-            for (name, text), question in zip(asked, questions, strict=True):
-                of_vertical = grades[name]
-                counts = {"judged": len(of_vertical), "relevant": sum(of_vertical.values())}
-                rows.append({"vertical": name, "query": text, **counts, **_answered(index, question, of_vertical)})
+            for (name, text, grades), question in zip(asked, questions, strict=True):
+                counts = {"judged": len(grades), "relevant": sum(grades.values())}
+                rows.append({"vertical": name, "query": text, **counts, **_answered(index, question, grades)})
         tally.counts["questions"] = len(rows)
         return pl.DataFrame(rows, schema=QUALITY.polars_schema, orient="row")
 
@@ -102,10 +104,23 @@ def retrieval_quality(
         serving = generations.serving()
     served = serving.id if serving else "none"  # another generation may find other posts
     version = fingerprint([RANKING, SPARSE_ENCODING, embedder.model().name, catalogue_hash(verticals), served])
-    stage = Stage(QUALITY.name, (CHUNKS, VECTORS, TERMS, GOLD), version, partitioned=False)
+    stage = Stage(QUALITY.name, (CHUNKS, VECTORS, TERMS, GOLD, JUDGEMENTS), version, partitioned=False)
     metrics = refresh_table(context, lake, ledger, stage, QUALITY, ask)
     metrics.notes |= summary(lake.scan(QUALITY).collect(), seconds)
     return metrics
+
+
+Judged = tuple[str, str, Mapping[str, int]]
+"""A vertical, or "", the query, and account id → grade."""
+
+
+def judged_queries(
+    gold: pl.DataFrame, judgements: pl.DataFrame, posts: pl.DataFrame, verticals: Sequence[Vertical]
+) -> list[Judged]:
+    """Return the queries to measure: the descriptions of verticals with enough labels, then those of readers."""
+    of_labels, of_readers = judged_accounts(gold, posts), graded_accounts(judgements, posts)
+    described = [(v.name, text, of_labels[v.name]) for v in verticals if v.name in of_labels for text in v.descriptions]
+    return [*described, *(("", query, grades) for query, grades in of_readers.items() if clean(query))]
 
 
 def _answered(index: SearchIndex, question: Question, grades: Mapping[str, int]) -> dict[str, float]:

@@ -4,35 +4,40 @@ import polars as pl
 from dagster import AssetCheckResult, AssetCheckSeverity
 
 from assets.corpus import CHUNKS
+from assets.framework.intake import files_under
 from assets.labels.gold import GOLD
-from assets.search.retrieval_quality import FIGURES, QUALITY
-from assets.transforms.search.judgements import judged_accounts
+from assets.search.judgements import JUDGEMENTS, LANDING, RULE, is_judgement_file
+from assets.search.retrieval_quality import FIGURES, QUALITY, judged_queries
 from assets.transforms.search.ranking import Retriever
 from assets.transforms.search.retrieval_metrics import better_retriever
 from pipelines.checks.declaration import check, count, differences
+from pipelines.checks.drops import not_taken_once
 from resources.catalogues import catalogue_hash, load_verticals
+from resources.delta.state import LedgerResource
 from resources.delta.table import LakeResource
+from resources.s3.client import S3Resource
 
 _STANDARD_ERRORS = 3
+
+
+@check("search/judgements", "files not taken in, or rows repeated or of no file", daily=True)
+def judgements_taken_once(lake: LakeResource, ledger: LedgerResource, s3: S3Resource) -> int:
+    """The current version of every file of judgements is read exactly once, and no other file has rows."""
+    return not_taken_once(lake, ledger, JUDGEMENTS, files_under(s3, LANDING, is_judgement_file), RULE)
 
 
 @check(
     "search/retrieval_quality",
     "questions not measured, foreign, repeated or with impossible figures",
-    reads=(CHUNKS, GOLD, QUALITY),
+    reads=(CHUNKS, GOLD, JUDGEMENTS, QUALITY),
     version=lambda: catalogue_hash(load_verticals()),
     daily=True,
 )
 def every_question_measured(lake: LakeResource) -> int:
-    """Every description of a vertical with enough gold labels has one row, with figures from 0 to 1."""
+    """Every description of a vertical with enough gold labels, and every judged query, has one row of figures."""
     posts = lake.scan(CHUNKS).select("post_id", "account_id").unique().collect()
-    grades = judged_accounts(lake.scan(GOLD).collect(), posts)
-    expected = [
-        (vertical.name, text, len(grades[vertical.name]), sum(grades[vertical.name].values()))
-        for vertical in load_verticals()
-        if vertical.name in grades
-        for text in vertical.descriptions
-    ]
+    asked = judged_queries(lake.scan(GOLD).collect(), lake.scan(JUDGEMENTS).collect(), posts, load_verticals())
+    expected = [(vertical, query, len(grades), sum(grades.values())) for vertical, query, grades in asked]
     schema = {name: QUALITY.polars_schema[name] for name in ("vertical", "query", "judged", "relevant")}
     is_possible = pl.all_horizontal(pl.col(name).is_between(0, 1).fill_null(value=False) for name in FIGURES)
     impossible = count(lake.scan(QUALITY).filter(~is_possible))

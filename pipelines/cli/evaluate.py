@@ -1,4 +1,4 @@
-"""`cippus evaluate`: measure search, summaries and verticals on judged sets."""
+"""`cippus evaluate`: measure search, answers, summaries and verticals on judged sets."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.terminal import Json, err, out, print_json
+from pipelines.cli.terminal import Json, err, out, print_json, require_stack
 
-evaluation = typer.Typer(help="Measure search, summaries and verticals on judged sets.", no_args_is_help=True)
+evaluation = typer.Typer(help="Measure search, answers, summaries and verticals on judged sets.", no_args_is_help=True)
 
 
 class Encoder(StrEnum):
@@ -20,7 +20,7 @@ class Encoder(StrEnum):
 
 @evaluation.callback()
 def evaluate() -> None:
-    """Measure search, summaries and verticals on judged sets."""
+    """Measure search, answers, summaries and verticals on judged sets."""
 
 
 @evaluation.command("search")
@@ -41,6 +41,40 @@ def evaluate_search(
         print_json(found.to_json())
     else:
         search.show_evaluation(out, found)
+
+
+@evaluation.command("ask")
+def evaluate_ask(
+    directory: Annotated[
+        Path,
+        typer.Argument(help="Folder that was loaded, with questions.parquet (question, answerable, post_ids)."),
+    ],
+    with_model: Annotated[
+        bool, typer.Option("--model", help="Ask the language model, which may cost money; without it posts are quoted.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Ask questions of the stack: citation precision and recall, abstention, latency. Stores nothing."""
+    require_stack()
+    from assets.search.ask import Asker
+    from assets.search.query import open_search
+    from pipelines.cli.evaluation import ask
+    from pipelines.cli.evaluation.search import evaluation_progress
+    from resources.wiring import resources
+
+    searcher = open_search()
+    with resources().llm.process_config_and_initialize_cm() as llm, evaluation_progress(err) as on_progress:
+        found = ask.evaluate_ask(
+            directory,
+            searcher.lake,
+            Asker(searcher, llm),
+            lambda done, total: on_progress("asking questions", done, total),
+            quotes_only=not with_model,
+        )
+    if as_json:
+        print_json(found.to_json())
+    else:
+        ask.show_evaluation(out, found)
 
 
 @evaluation.command("summaries")

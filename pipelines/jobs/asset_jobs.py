@@ -44,6 +44,7 @@ ACROSS_BUCKETS = define_asset_job(
     selection=AssetSelection.assets(
         ["label", "votes"],
         ["audience", "reports"],
+        ["search", "judgements"],
         *(["mart", name] for name in ("posts_by_day", "content", "testimonials_by_brand", "spend")),
     ).downstream()
     - _DAILY,

@@ -18,8 +18,8 @@ from resources.vectors.bm25 import SparseEncoder
 _FOLDER = Path(__file__).with_name("templates")
 STATIC = Path(__file__).with_name("static")
 NAVIGATION = (
-    *(("Search", "/"), ("Ask", "/ask"), ("Label", "/label"), ("Verticals", "/verticals")),
-    *(("Spend", "/spend"), ("Pipeline", "/pipeline")),
+    *(("Search", "/"), ("Ask", "/ask"), ("Label", "/label"), ("Shortlists", "/shortlists")),
+    *(("Verticals", "/verticals"), ("Spend", "/spend"), ("Pipeline", "/pipeline")),
 )
 
 

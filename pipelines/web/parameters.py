@@ -1,6 +1,6 @@
 """What a search or a question asks for: the parameters of its address, in which everything is."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import urlencode
@@ -20,6 +20,18 @@ FILTERS = (
     "max_followers",
 )
 _LONGEST_QUERY, _LONGEST_VALUE, _LAST_PAGE = 500, 100, 50
+
+
+class Form(dict[str, str]):
+    """The fields of a form: the last of each name, and all of them under ``of``."""
+
+    def __init__(self, pairs: Sequence[tuple[str, str]]) -> None:
+        super().__init__(pairs)
+        self._pairs = pairs
+
+    def of(self, name: str) -> list[str]:
+        """Return every value of a name."""
+        return [value for key, value in self._pairs if key == name]
 
 
 @dataclass(frozen=True)
@@ -66,6 +78,11 @@ class Asked:
             return Followers(self._count("min_followers"), self._count("max_followers"))
         except ValueError as error:
             raise InputError(str(error)) from None
+
+    def fields(self) -> dict[str, str]:
+        """Return what is asked for as the fields of a form."""
+        values = {"q": self.q, "like": self.like, **self.filters, "page": str(self.page) if self.page > 1 else ""}
+        return {name: value for name, value in values.items() if value}
 
     def address(self, path: str, **changes: str | int | None) -> str:
         """Return a link with these parameters; a changed parameter that is None is left out, and page 1 too."""

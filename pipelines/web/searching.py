@@ -1,6 +1,8 @@
-"""A page of search results. The only module of the page that calls the searcher."""
+"""A page of search results, and an answer. The only module of the page that calls the searcher."""
 
+from assets.search.ask import Asker
 from assets.search.query import Answer, Searcher
+from assets.transforms.search.answers import AskAnswer
 from pipelines.web.parameters import Asked
 from resources.errors import InputError
 
@@ -19,5 +21,13 @@ def find_accounts(searcher: Searcher, asked: Asked) -> Answer:
             followers=asked.followers(),
             media=False,
         )
+    except ValueError as error:
+        raise InputError(str(error)) from None
+
+
+def answer_question(asker: Asker, asked: Asked, *, quotes_only: bool) -> AskAnswer:
+    """Return the answer to a question. Raises InputError."""
+    try:
+        return asker.ask(asked.q, asked.where(), asked.followers(), quotes_only=quotes_only)
     except ValueError as error:
         raise InputError(str(error)) from None

@@ -30,6 +30,7 @@ from resources.settings.source import (
 )
 from resources.settings.spend import LlmSettings, SpendSettings, ceiling_usd
 from resources.settings.vectors import EmbeddingSettings, QdrantSettings
+from resources.settings.web import WebSettings
 
 __all__ = [
     "AREAS",
@@ -48,6 +49,7 @@ __all__ = [
     "S3Settings",
     "SourceSettings",
     "SpendSettings",
+    "WebSettings",
     "bucket_count",
     "ceiling_usd",
     "clock_skew_seconds",
@@ -66,7 +68,7 @@ __all__ = [
 
 AREAS: tuple[type[Settings], ...] = (
     *(GeneralSettings, LogSettings, SourceSettings, RdsExportSettings, RedshiftSettings, S3Settings, LakeSettings),
-    *(QdrantSettings, EmbeddingSettings, SpendSettings, LlmSettings, ErasureSettings, AlertSettings),
+    *(QdrantSettings, EmbeddingSettings, SpendSettings, LlmSettings, ErasureSettings, AlertSettings, WebSettings),
 )
 
 

@@ -5,7 +5,7 @@ clock of the ledger is S3's too: a host's clock may jump.
 """
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple, Protocol
 
@@ -16,6 +16,7 @@ from resources.s3.client import S3Resource
 
 _LOST = {"PreconditionFailed", "412", "ConditionalRequestConflict", "409"}
 _ABSENT = {"NoSuchKey", "404"}
+_ATTEMPTS = 20
 
 
 class Stored(NamedTuple):
@@ -50,6 +51,30 @@ class Store(Protocol):
 
     def keys(self, prefix: str) -> Iterator[str]:
         """Yield the keys under a prefix, in no order."""
+
+
+class ContendedObjectError(TransientFailure):
+    """Others changed an object again and again before this change could be written."""
+
+
+def change(store: Store, key: str, changed: Callable[[bytes | None], bytes | None]) -> None:
+    """Change an object by conditional writes, so that two writers lose nothing. When this returns it is written.
+
+    ``changed`` gets the object's bytes, None if there is none, and returns the new bytes, None to leave it. It is
+    called again if another writer was faster. Raises ContendedObjectError.
+    """
+    for _ in range(_ATTEMPTS):
+        found = store.get(key)
+        after = changed(None if found is None else found.body)
+        if after is None or (found is not None and after == found.body):
+            return
+        try:
+            written = store.create(key, after) if found is None else store.replace(key, after, found.etag)
+        except UncertainWriteError:
+            written = None  # read it again: it may have been written
+        if written is not None:
+            return
+    raise ContendedObjectError(f"{key} was changed by others {_ATTEMPTS} times meanwhile; try again.")
 
 
 class S3Store:

@@ -24,6 +24,7 @@ from tests.worlds.lineage import (
     ERASURE_KEY,
     FIRST,
     FIRST_AUDIENCE,
+    FIRST_JUDGEMENTS,
     LABELLED,
     LAST,
     Snapshot,
@@ -133,6 +134,7 @@ def without_the_account(stack: EmbeddedStack, folder: Path) -> Snapshot:
         connection.execute(b"DELETE FROM testimonials WHERE account_id = %s", (ERASED,))
     gone = {ERASED, MOVED_IN, *(f"{ERASED}/{number}" for number in range(5) if f"{ERASED}/{number}" != MOVED_OUT)}
     world.drop_labels("first", [label for label in first_labels(LABELLED) if label[1] not in gone])
+    world.drop_judgements("first", [row for row in FIRST_JUDGEMENTS if row[2] not in gone and ERASED not in row[0]])
     world.s3.put(AUDIENCE, _audience(with_erased=False))
     others = [line for line in FIRST_AUDIENCE.splitlines() if not line.startswith(f"{ERASED};")]
     world.drop_audience("first-2026-03-01", "".join(f"{line}\n" for line in others))

@@ -20,6 +20,8 @@ from assets.marts.content import POSTS_BY_DAY, TESTIMONIALS, VERTICAL_COVERAGE
 from assets.marts.creators import CREATORS
 from assets.marts.operations import SPEND
 from assets.quarantine import QUARANTINE
+from assets.search.judgements import JUDGEMENTS
+from assets.search.judgements import LANDING as JUDGEMENTS_LANDING
 from assets.search.retrieval_quality import QUALITY
 from assets.stages import TABLES
 from assets.summaries.accounts import SUMMARIES
@@ -428,6 +430,13 @@ def _qdrant() -> Iterator[FaultRow]:
 
 
 def _served() -> Iterator[FaultRow]:
+    yield from _rows(
+        "search/judgements:judgements_taken_once",
+        row_repeated=added(JUDGEMENTS),
+        row_of_no_file=added(JUDGEMENTS, source_file="landing/judgements/foreign.parquet"),
+        record_lost=f.object_lost("ledger/search/judgements/taken/"),
+        file_gone=f.object_lost(JUDGEMENTS_LANDING),
+    )
     yield from _rows(
         "search/retrieval_quality:every_question_measured",
         question_lost=lost(QUALITY),

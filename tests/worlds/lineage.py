@@ -38,6 +38,7 @@ from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS, LAKE_TESTIMONIALS
 from assets.marts.content import CONTENT_BY_BUCKET
 from assets.marts.tables import MARTS
 from assets.quarantine import QUARANTINE
+from assets.search.judgements import LANDING as JUDGEMENTS_LANDING
 from assets.search.query import Searcher
 from assets.summaries.accounts import SUMMARIES
 from assets.transforms.search.ranking import RankedAccount
@@ -111,6 +112,12 @@ TOPICS = ("sourdough", "gravel", "telescope", "ukulele", "origami")
 SHARED_TEXT = "Two creators post the very same words"
 LONG_TEXT = " ".join(f"word{number}" for number in range(300))
 FIRST_AUDIENCE = "account_id;Gender: Female;country_DE\n" + "".join(f"{account};51,5;40 %\n" for account in ACCOUNTS)
+FIRST_JUDGEMENTS = [
+    *((TOPICS[1], "account", account, int(account != LAST)) for account in ACCOUNTS[-3:]),
+    (TOPICS[1], "post", f"{FIRST}/0", 0),
+    (f"@{FIRST} {TOPICS[2]}", "account", LAST, 1),
+]
+"""One query with good and bad results, and one that names an account and has no bad ones."""
 LABELLED, ALSO_LABELLED = load_verticals()[0].name, load_verticals()[1].name
 
 
@@ -273,6 +280,14 @@ class World:
         pl.DataFrame(rows, schema=schema, orient="row").write_parquet(buffer)
         self.s3.put(f"{LANDING}{name}.parquet", buffer.getvalue())
 
+    def drop_judgements(self, name: str, rows: Sequence[tuple[str, str, str, int]]) -> None:
+        """Drop a file of (query, item_kind, item_id, grade) rows of one person."""
+        named = pl.DataFrame(rows, schema=["query", "item_kind", "item_id", "grade"], orient="row")
+        judged = named.with_columns(judge=pl.lit("eva"), judged_at=pl.lit(None, pl.Datetime("us", "UTC")))
+        buffer = io.BytesIO()
+        judged.write_parquet(buffer)
+        self.s3.put(f"{JUDGEMENTS_LANDING}{name}.parquet", buffer.getvalue())
+
     def drop_audience(self, name: str, text: str) -> None:
         """Drop an audience report."""
         self.s3.put(f"{AUDIENCE_LANDING}{name}.csv", text.encode())
@@ -376,6 +391,7 @@ def empty_world(stack: EmbeddedStack, name: str, folder: Path) -> World:
         connection.execute("TRUNCATE accounts, posts, testimonials")
         _seed(connection)
     world.drop_labels("first", first_labels(LABELLED))
+    world.drop_judgements("first", FIRST_JUDGEMENTS)
     world.drop_audience("first-2026-03-01", FIRST_AUDIENCE)
     return world
 

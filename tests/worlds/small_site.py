@@ -201,7 +201,7 @@ def _creator(account_id: str, place: int) -> dict[str, Any]:
 def _tag(account_id: str) -> dict[str, Any]:
     vertical = HOSTILE if account_id == HOSTILE else VERTICAL
     return {"item_kind": "account", "item_id": account_id, "account_id": account_id, "vertical": vertical,
-            "score": 1.5, "threshold": 1.0}  # fmt: skip
+            "score": 1.5, "score_low": 1.2, "score_high": 1.8, "threshold": 1.0}  # fmt: skip
 
 
 _METHOD = {"method": HOSTILE, "item_kind": "post", "vertical": VERTICAL}

@@ -10,6 +10,7 @@ from assets.transforms.claims import Claim, DroppedClaim
 from assets.transforms.search.cosines import CosineScale
 from assets.transforms.text.sentences import sentences
 
+_SHARE_OF_BEST = 0.6
 NO_FIT = "No post that was found answers this question."
 
 
@@ -71,8 +72,14 @@ def candidates(passages: Iterable[Passage], most: int) -> list[tuple[Passage, st
 def quote(
     question: str, found: Iterable[Sentence], scale: CosineScale, accounts: int = 6, per_account: int = 2
 ) -> AskAnswer:
-    """Return an answer of quoted sentences that fit, grouped by account, best first; it abstains if none fits."""
+    """Return an answer of quoted sentences that fit, grouped by account, best first; it abstains if none fits.
+
+    A sentence with some words of the topic and far fewer than the best one lacks what sets the topic apart: of "vegan
+    food" it has "food". One without any of the words says the same in other words, or in another language.
+    """
     fitting = [sentence for sentence in found if scale.fits(sentence.cosine, sentence.covered)]
+    most = max((sentence.covered for sentence in fitting), default=0.0)
+    fitting = [each for each in fitting if not 0 < each.covered < _SHARE_OF_BEST * most]
     by_account: dict[str, list[Sentence]] = {}
 
     def place(found: Sentence) -> tuple[float, str, str]:

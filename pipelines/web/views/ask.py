@@ -19,15 +19,15 @@ EXAMPLES = (
 
 def show(site: Site, request: Request) -> Response:
     """Return the form, and the answer made of quotes."""
-    return _answered(site, Asked.of(request.query_params), quotes_only=True)
+    return _answered(site, request, Asked.of(request.query_params), quotes_only=True)
 
 
-def answer(site: Site, _request: Request, form: Mapping[str, str]) -> Response:
+def answer(site: Site, request: Request, form: Mapping[str, str]) -> Response:
     """Return the answer of the language model."""
-    return _answered(site, Asked.of(form), quotes_only=False)
+    return _answered(site, request, Asked.of(form), quotes_only=False)
 
 
-def _answered(site: Site, asked: Asked, *, quotes_only: bool) -> Response:
+def _answered(site: Site, request: Request, asked: Asked, *, quotes_only: bool) -> Response:
     found = None
     if asked.q:
         try:

@@ -20,9 +20,10 @@ _MOST_SKIPPED = 100_000
 def show(site: Site, request: Request) -> Response:
     """Return the next post with its buttons; without a name and a vertical, the form that asks for them."""
     query = request.query_params
-    user = request.headers.get(site.user_header, "") if site.user_header else query.get("annotator", "")
+    known = site.user(request)
+    user = known or query.get("annotator", "")
     if not query.get("vertical") or not user.strip():
-        return render("label_start.html", title="Label", user=user if site.user_header else "")
+        return render("label_start.html", title="Label", user=known)
     annotator, vertical, language, skipped = _chosen(user, query)
     labels = site.labelling.labels(annotator).filter(pl.col("vertical") == vertical.name)
     wanted = query.get("item", "")
@@ -39,19 +40,21 @@ def show(site: Site, request: Request) -> Response:
         item=item,
         given=labels.height,
         members=int(labels["is_member"].sum()),
-        has_header=bool(site.user_header),
+        has_header=bool(known),
     )
 
 
 def keep(site: Site, request: Request, form: Mapping[str, str]) -> Response:
     """Keep a label, skip a post or take the last label back; then go to the next post."""
-    user = request.headers.get(site.user_header, "") if site.user_header else form.get("annotator", "")
+    known = site.user(request)
+    user = known or form.get("annotator", "")
     annotator, vertical, language, skipped = _chosen(user, form)
     action, item_id, shown = form.get("action", ""), unquote(form.get("item_id", "")), ""
     if action in ("yes", "no"):
         if site.labelling.item(item_id) is None:
             raise InputError(f"The post {item_id[:100]!r} is not in the lake any more; go back to the next one.")
         site.labelling.label(annotator, item_id, vertical.name, is_member=action == "yes")
+        site.audit.record_day(annotator, "label", f"labelled posts for {vertical.name} and perhaps others")
     elif action == "skip":
         skipped += 1
     elif action == "undo":
@@ -59,7 +62,7 @@ def keep(site: Site, request: Request, form: Mapping[str, str]) -> Response:
     else:
         raise InputError(f"The action is {action[:20]!r}; it must be yes, no, skip or undo.")
     values = {"vertical": vertical.name, "language": language, "skipped": skipped or "", "item": shown}
-    if not site.user_header:
+    if not known:
         values["annotator"] = annotator
     address = urlencode({name: value for name, value in values.items() if value})
     return RedirectResponse(f"/label?{address}", 303)

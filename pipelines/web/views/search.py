@@ -21,5 +21,6 @@ def show(site: Site, request: Request) -> Response:
         title=f"{asked.q or 'More like this'} – search",
         asked=asked,
         answer=find_accounts(site.searcher, asked),
+        judged=site.judging.given(site.who(request), asked.q) if asked.q else {},
         first=(asked.page - 1) * PAGE_SIZE + 1,
     )

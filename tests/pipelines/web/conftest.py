@@ -6,7 +6,6 @@ import pytest
 from dagster import DagsterInstance
 from starlette.testclient import TestClient
 
-from assets.labelling import Labelling
 from pipelines.web.app import make_app
 from pipelines.web.site import Site
 from resources.local_stack import EmbeddedStack
@@ -35,7 +34,7 @@ def page(small: SmallSite, store: MemoryStore) -> Open:
 
     def opened(**parts: object) -> TestClient:
         spend = SpendResource(s3=small.lake.s3, ceiling_usd="5")
-        site = Site(small.lake, small.searcher, Labelling(small.lake, store), spend)
+        site = Site(small.lake, small.searcher, store, spend)
         for name, value in parts.items():
             object.__setattr__(site, name, value)
         return TestClient(make_app(site), ORIGIN, headers={"Origin": ORIGIN}, follow_redirects=False)

@@ -14,7 +14,6 @@ import uvicorn
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from assets.labelling import Labelling
 from pipelines.local.server_process import wait_until
 from pipelines.web.app import make_app
 from pipelines.web.site import Site
@@ -25,7 +24,8 @@ from tests.worlds.small_site import HOSTILE, VERTICAL, SmallSite
 CHROMIUM = shutil.which("chromium")
 VIEWS = (
     *("/", "/?q=sustainable+fashion&country=DE", "/ask?q=sustainable+fashion", "/creator?id=anna", "/label"),
-    *(f"/?{urlencode({'q': 'sourdough'})}", f"/creator?{urlencode({'id': HOSTILE})}", "/spend", "/pipeline"),
+    *(f"/?{urlencode({'q': 'sourdough'})}", f"/creator?{urlencode({'id': HOSTILE})}", "/spend", "/pipeline", "/audit"),
+    *("/verticals", "/shortlists", "/shortlists?name=Spring"),
     f"/label?{urlencode({'annotator': 'ann', 'vertical': VERTICAL})}",
 )
 pytestmark = [
@@ -61,7 +61,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def site(small: SmallSite, store: MemoryStore) -> Site:
     spend = SpendResource(s3=small.lake.s3, ceiling_usd="5")
-    return Site(small.lake, small.searcher, Labelling(small.lake, store), spend)
+    return Site(small.lake, small.searcher, store, spend)
 
 
 def watched(browser: Browser, said: list[str], *, dark: bool) -> Page:
@@ -78,6 +78,8 @@ def watched(browser: Browser, said: list[str], *, dark: bool) -> Page:
 @pytest.mark.parametrize("dark", [False, True])
 def test_every_view_fits_a_phone_and_axe_finds_nothing(browser: Browser, site: Site, dark: bool) -> None:
     said: list[str] = []
+    site.shortlists.add("Spring", ["anna", HOSTILE], "ann")
+    site.audit.record("ann", "export", "exported the shortlist 'Spring' as CSV")
     with served(site) as address:
         page = watched(browser, said, dark=dark)
         for view in VIEWS[1:6] if dark else VIEWS:  # those with every colour
@@ -100,7 +102,7 @@ def test_posts_are_labelled_by_keyboard_and_a_new_server_goes_on(
             with page.expect_navigation():
                 page.keyboard.press(key)
     port = int(address.rpartition(":")[2])
-    with served(Site(site.lake, site.searcher, Labelling(site.lake, store), site.spend), port):
+    with served(Site(site.lake, site.searcher, store, site.spend), port):
         with page.expect_navigation():
             page.keyboard.press("y")
         assert "4 labels" in page.inner_text("main")

@@ -1,0 +1,32 @@
+// Thumbs without a new page, and answers of a model as they are written. Without this script both work as whole pages.
+"use strict";
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (form.matches(".thumbs")) {
+    event.preventDefault();
+    judge(form, event.submitter);
+  } else if (event.submitter?.matches(".paid")) {
+    event.preventDefault();
+    ask(form);
+  }
+});
+
+async function judge(form, pressed) {
+  const fields = new URLSearchParams(new FormData(form));
+  fields.set("grade", pressed.value);
+  fields.set("view", "");
+  const answer = await fetch("/judge", { method: "POST", body: fields }).catch(() => null);
+  if (!answer?.ok) return say("The judgement was not kept; try again.");
+  const given = pressed.value;
+  for (const button of form.querySelectorAll("button")) {
+    const isPressed = button.dataset.grade === given;
+    button.setAttribute("aria-pressed", String(isPressed));
+    button.value = isPressed ? "none" : button.dataset.grade;
+  }
+  say(given === "none" ? "Taken back." : "Kept.");
+}
+
+function say(sentence) {
+  const place = document.querySelector("#said");
+  if (place) place.textContent = sentence;
+}
