@@ -87,8 +87,9 @@ def run_directly(
             missing.add(key)
             errors.append("".join(traceback.format_exception(error)))
         else:
-            told = context.observations or [AssetMaterialization(key, metadata=made.metadata)]
-            totals[key.to_user_string()] = told[-1].metadata
+            of_buckets = context.observations[-1:]
+            event = of_buckets[0] if of_buckets else AssetMaterialization(key, metadata=made.metadata)
+            totals[key.to_user_string()] = event.metadata
     return DirectRun(totals, errors)
 
 
