@@ -1,8 +1,7 @@
 """kill -9 anywhere, and a rerun: the same tables, points and marts as if nothing had happened.
 
 A run is killed at one moment after another, each time a little further on, until the last one gets through. After
-each kill the stages before the one that was hit must already hold what an undisturbed run leaves. A run takes up the
-stage that the one before was killed in, and the last one looks at all stages.
+each kill the stages before the one that was hit must already hold what an undisturbed run leaves.
 """
 
 import signal
@@ -61,25 +60,6 @@ CHANGE: Moments = {
 }  # fmt: skip
 
 
-STAGES = {
-    "raw": ["raw"],
-    "lake": ["lake"],
-    "corpus": ["corpus"],
-    "embedding": ["embedding"],
-    "tags": ["label", "audience", "quarantine", "vertical", "summary"],
-    "qdrant": ["qdrant"],
-    "marts": ["mart", "quicksight"],
-}
-"""Stage → its groups, in lineage order."""
-
-
-def stages_between(first: str, last: str) -> list[str]:
-    """The groups of these stages, and of all between them."""
-    names = [*STAGES]
-    between = names[names.index(first) : names.index(last) + 1]
-    return [group for stage in between for group in STAGES[stage]]
-
-
 @pytest.fixture(scope="module")
 def child(stack: EmbeddedStack) -> Iterator[Child]:
     with crash_runner(stack) as run:
@@ -88,11 +68,8 @@ def child(stack: EmbeddedStack) -> Iterator[Child]:
 
 def kill_in_turn(child: Child, world: World, moments: Moments, expected: Snapshot) -> None:
     """A run for each moment, killed there, and one that gets through; then nothing is left to do."""
-    killed_in = "raw"
     for what, (pattern, nth, standing) in moments.items():
-        stage = what.split(":")[0]
-        assert child(world, pattern, nth, groups=stages_between(killed_in, stage)) == -signal.SIGKILL, what
-        killed_in = stage
+        assert child(world, pattern, nth) == -signal.SIGKILL, what
         try:
             assert_same_tables(world.tables(standing), expected.tables)
         except AssertionError as error:
