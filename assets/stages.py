@@ -14,7 +14,6 @@ from assets import (
     quarantine,
     quicksight,
     rds,
-    summaries,
 )
 from assets.labels import tables as labels
 from assets.labels.issues import REVIEW
@@ -23,6 +22,7 @@ from assets.marts import tables as marts
 from assets.qdrant import collection
 from assets.raw import windows
 from assets.search import retrieval_quality
+from assets.summaries import tables as summaries
 from assets.verticals import tables as verticals
 from resources.delta.table import TableSpec
 from resources.erasure import tombstones

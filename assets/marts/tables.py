@@ -22,7 +22,7 @@ from assets.marts.content import (
 from assets.marts.creators import AUDIENCES, CREATOR_DAYS, CREATORS
 from assets.marts.operations import DATA_QUALITY, SPEND
 from assets.quarantine import QUARANTINE
-from assets.summaries import SUMMARIES
+from assets.summaries.accounts import SUMMARIES
 from assets.transforms.marts import content, creators, quality, testimonials
 from assets.transforms.marts.spend import spend_rows
 from assets.transforms.marts.values import as_of, live_posts

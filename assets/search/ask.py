@@ -10,18 +10,9 @@ import numpy as np
 from assets.embeddings import embedded
 from assets.search.query import ANY_NUMBER, Followers, Searcher
 from assets.search.terms import weights_of
-from assets.transforms.search import claims as model_claims
-from assets.transforms.search.answers import (
-    NO_FIT,
-    AskAnswer,
-    Claim,
-    DroppedClaim,
-    Passage,
-    Sentence,
-    candidates,
-    quote,
-    renumbered,
-)
+from assets.transforms.claims import NOT_SAID, Claim, DroppedClaim, Said, contradiction, parsed, schema, supported
+from assets.transforms.search import prompt
+from assets.transforms.search.answers import NO_FIT, AskAnswer, Passage, Sentence, candidates, quote, renumbered
 from assets.transforms.search.cosines import CosineScale, scale_of
 from assets.transforms.search.questions import topic
 from assets.transforms.search.relevance import coverage
@@ -108,12 +99,12 @@ class Asker:
         """Return the model's answer; the quoted one, with a note, if it has none."""
         request = Request(
             [
-                Message("system", model_claims.SYSTEM),
-                Message("user", model_claims.content(found.question, found.passages)),
+                Message("system", prompt.SYSTEM),
+                Message("user", prompt.content(found.question, found.passages)),
             ],
             _MAX_TOKENS,
-            model_claims.schema(sorted({passage.post_id for passage in found.passages})),
-            prompt_version=model_claims.PROMPT_VERSION,
+            schema(sorted({passage.post_id for passage in found.passages})),
+            prompt_version=prompt.PROMPT_VERSION,
         )
         try:
             with llm.open(f"ask-{uuid.uuid4().hex[:12]}", ASSET) as model:
@@ -131,9 +122,7 @@ class Asker:
         return replace(self._verified(found, answer), model=answer.model, usd=answer.usd)
 
     def _verified(self, found: Retrieved, answer: Answer) -> AskAnswer:
-        known = {passage.post_id: passage for passage in found.passages}
-        claims, foreign = model_claims.parsed(answer.value, known)
-        dropped = [DroppedClaim(*each) for each in foreign]
+        claims, dropped = parsed(answer.value, {passage.post_id for passage in found.passages})
         kept = []
         for claim, reason in self._judged(found, claims):
             if reason is None:
@@ -152,26 +141,18 @@ class Asker:
         vectors = embedded(model, [claim.text for claim in claims])
         asked, encoder = self.searcher.question(about), SparseEncoder()
         weights = weights_of(asked.sparse)
+        said = [Said(sentence.passage.post_id, sentence.text, sentence.vector) for sentence in found.sentences]
         judged: list[tuple[Claim, str | None]] = []
         for claim, vector in zip(claims, vectors, strict=True):
-            support = {
-                post_id: max(
-                    ((float(s.vector @ vector), s.text) for s in found.sentences if s.passage.post_id == post_id),
-                    default=(0.0, ""),
-                )
-                for post_id in claim.post_ids
-            }
-            supported = Claim(
-                claim.text, tuple(id_ for id_, (near, _) in support.items() if near >= self._scale.supported)
-            )
-            cited = [each for each in found.passages if each.post_id in supported.post_ids]
+            carried, best = supported(claim, vector, said, self._scale.supported)
+            cited = [each for each in found.passages if each.post_id in carried.post_ids]
             words = [*(each.text for each in cited), *(each.handle or "" for each in cited)]
             terms = frozenset(encoder.count_terms(claim.text).indices.tolist())
-            if not supported.post_ids:
-                reason: str | None = "Its posts do not say so."
+            if not carried.post_ids:
+                reason: str | None = NOT_SAID
             elif not self._scale.fits(float(np.dot(vector, asked.dense)), coverage(weights, terms)):
                 reason = "It does not answer the question."
             else:
-                reason = model_claims.contradiction(claim.text, words, max(support.values())[1])
-            judged.append((supported if supported.post_ids else claim, reason))
+                reason = contradiction(claim.text, words, best)
+            judged.append((carried if carried.post_ids else claim, reason))
         return judged

@@ -1,5 +1,6 @@
 """Checks of mart/spend and of the ledger that it is made of."""
 
+from collections.abc import Iterable
 from decimal import Decimal
 
 import polars as pl
@@ -29,13 +30,17 @@ def ledger_matches_answers(spend: SpendResource) -> int:
 
 
 def unmatched_answers(ledger: Ledger) -> int:
-    """Return the number of answers without exactly one charge of the same tokens and USD."""
+    """Return the number of stored answers without exactly one charge of the same tokens and USD."""
+    answers = stored_answers(ledger.store)
+    return unpaid(ledger, ((it.id, it.usage.input_tokens, it.usage.output_tokens, it.usd) for it in answers))
+
+
+def unpaid(ledger: Ledger, answers: Iterable[tuple[str, int, int, str]]) -> int:
+    """Return how many answers (request id, input and output tokens, USD) have no charge of exactly that."""
     charges: dict[str, list[tuple[int, int, Decimal]]] = {}
     for record in ledger.charges():
         tokens = (int(record.details.get(name, 0)) for name in ("input_tokens", "output_tokens"))
         charges.setdefault(record.call.rpartition(".")[0], []).append((*tokens, record.usd))  # type: ignore[arg-type]
     return sum(
-        charges.get(answer.id, []) != [(answer.usage.input_tokens, answer.usage.output_tokens, Decimal(answer.usd))]
-        for answer in stored_answers(ledger.store)
-        if Decimal(answer.usd)
+        charges.get(id_, []) != [(read, written, Decimal(usd))] for id_, read, written, usd in answers if Decimal(usd)
     )

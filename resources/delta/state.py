@@ -87,6 +87,9 @@ class LedgerResource(ConfigurableResource):  # type: ignore[type-arg]
         """Delete the record of files whose rows were deleted."""
         self.s3.delete([f"ledger/{asset}/taken/{identity}" for identity in sorted(identities)])
 
-    def forget(self, asset: str) -> None:
-        """Delete every entry of an asset that no longer exists."""
-        self.s3.delete([item.key for item in self.s3.list_objects(f"ledger/{asset}/")])
+    def forget(self, asset: str, buckets: Iterable[int] | None = None) -> None:
+        """Delete the entries of some buckets, which are then stale, or every entry of an asset that is gone."""
+        if buckets is None:
+            self.s3.delete([item.key for item in self.s3.list_objects(f"ledger/{asset}/")])
+        else:
+            self.s3.delete([self._key(asset, bucket) for bucket in buckets])

@@ -76,6 +76,14 @@ class Llm:
         finally:
             self._completions.close()
 
+    def find(self, request_ids: Sequence[str]) -> Iterator[Answer | Unanswered]:
+        """Yield the stored answers of requests. Nothing else is awaited: an unanswered request may be sent now."""
+        yield from (found for id_ in request_ids if isinstance(found := self.answers.find(id_), Answer))
+
+    def forget(self, request_ids: Sequence[str]) -> None:
+        """Delete answers that a table has taken in."""
+        self.answers.forget(request_ids)
+
     def ask(self, requests: Sequence[Request]) -> Iterator[Answer | Unanswered]:
         """Yield an answer to each different request, as they come.
 
@@ -114,7 +122,7 @@ class Llm:
         try:
             return retry(self._attempt, request_id, request)
         except BadRequestError as error:
-            return Unanswered(request_id, str(error))
+            return Unanswered(request_id, str(error), is_final=True)
         except TransientEndpointError as error:
             attempts = retry.statistics["attempt_number"]
             raise TransientEndpointError(f"{error} It was tried {attempts} times.") from None

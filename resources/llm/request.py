@@ -86,7 +86,8 @@ class Answer:
 
 @dataclass(frozen=True)
 class Unanswered:
-    """A request that has no answer now, and why. Ask again later."""
+    """A request that has no answer now, and why. Ask again later, unless ``is_final``: it is refused each time."""
 
     id: str
     reason: str
+    is_final: bool = False

@@ -1,5 +1,7 @@
 """The Dagster resource of the language model."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -8,6 +10,7 @@ from pydantic import Field
 
 from resources.errors import InputError
 from resources.llm.answers import Answers
+from resources.llm.lane import OFF, Lane
 from resources.llm.rate_limit import RateLimit
 from resources.spend.resource import SpendResource
 
@@ -33,12 +36,25 @@ class LlmResource(ConfigurableResource["LlmResource"]):
     tokens_per_minute: int = Field(default=0, ge=0, description="0 means no limit.")
     stored: str = Field(default="off", description="`on` if the endpoint keeps completions.")
 
+    summaries: str = Field(default=OFF, description="How accounts are summarised: `off`, `live` or `batch`.")
+    summary_language: str = Field(default="", description="ISO 639-1 code; blank means the language of the posts.")
+    summary_tokens: int = Field(default=3_000, ge=1, description="Most tokens of posts that are sent for an account.")
+
     def prices(self) -> "Prices":
         """Return where the model's price comes from. Raises UnknownPriceError."""
         from resources.llm.completions import Prices
 
         book = self.spend.price_book()
         return Prices(book, self.provider or book.provider_of(self.url), self.model)
+
+    @contextmanager
+    def lane(self, run: str, asset: str, scope: str) -> Iterator[Lane]:
+        """Yield the lane that an asset's requests take. Raises the errors of ``open``.
+
+        ``scope`` names a part of the asset that only one run at a time works on, such as a bucket.
+        """
+        with self.open(run, asset) as opened:
+            yield opened
 
     def open(self, run: str, asset: str) -> "Llm":
         """Return the model for a run of an asset, a context manager.

@@ -63,6 +63,26 @@ class LlmSettings(Settings):
         "off",
         must_be="on or off",
     )
+    summaries: Literal["off", "live", "batch"] = variable(
+        "CIPPUS_LLM_SUMMARIES",
+        "Whether the language model summarises accounts: `off`, `live` (one call an account) or `batch` (a provider's "
+        "batch, at half price with most).",
+        "off",
+        must_be="off, live or batch",
+    )
+    summary_language: Annotated[str, Field(pattern="^([a-z]{2})?$")] = variable(
+        "CIPPUS_LLM_SUMMARY_LANGUAGE",
+        "Language of summaries by the language model, an ISO 639-1 code such as `en`.",
+        "",
+        must_be="a code of two lower-case letters, such as en",
+        shown="the language of most of the posts",
+    )
+    summary_tokens: Annotated[int, Field(ge=200, le=100_000)] = variable(
+        "CIPPUS_LLM_SUMMARY_TOKENS",
+        "Most tokens of posts that are sent for an account. Its posts are sampled to fit.",
+        3_000,
+        must_be="a number of tokens from 200 to 100000",
+    )
 
 
 def ceiling_usd() -> Decimal | None:

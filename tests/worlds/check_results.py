@@ -9,6 +9,7 @@ from pipelines.checks.evaluation import evaluation, judge
 from resources.delta.state import LedgerResource
 from resources.delta.table import LakeResource
 from resources.erasure.tombstones import ErasureResource
+from resources.llm.resource import LlmResource
 from resources.raw.quarantine import QuarantineResource
 from resources.raw.store import RawStoreResource
 from resources.settings import bucket_count
@@ -42,5 +43,6 @@ def resources_of(world: World, instance: DagsterInstance | None = None) -> dict[
         "rds_exports": RdsExportResource(s3=world.s3),
         "erasures": ErasureResource(s3=world.s3, key=ERASURE_KEY),
         "spend": SpendResource(s3=world.s3),
+        "llm": LlmResource(spend=SpendResource(s3=world.s3)),
         "instance": instance,
     }

@@ -41,7 +41,7 @@ from assets.marts.content import CONTENT_BY_BUCKET
 from assets.marts.tables import MARTS
 from assets.quarantine import QUARANTINE
 from assets.search.query import Searcher
-from assets.summaries import SUMMARIES
+from assets.summaries.accounts import SUMMARIES
 from assets.transforms.search.ranking import RankedAccount
 from assets.transforms.source.schema import SOURCE_TABLES, account_bucket
 from assets.verticals.scores import SCORES

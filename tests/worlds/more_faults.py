@@ -10,6 +10,8 @@ import numpy as np
 import polars as pl
 from deltalake import DeltaTable, write_deltalake
 
+from assets.corpus import CHUNKS
+from assets.summaries.model_table import MODEL_SUMMARIES
 from resources.delta.table import LakeResource, TableSpec
 from resources.raw.store import Manifest, RawStoreResource
 from tests.worlds.faults import Fault, damage, object_rewritten, world_points
@@ -24,6 +26,29 @@ def edited(spec: TableSpec, change: Callable[[pl.DataFrame], pl.DataFrame]) -> F
         write_deltalake(table, written, mode="overwrite")
 
     return damage(spec, write)
+
+
+def model_summary(say: Callable[[str], str] = str, **changes: object) -> Fault:
+    """A language model's summary of the first account stands there: its first post, word by word, with other values."""
+
+    @contextmanager
+    def fault(world: World) -> Iterator[None]:
+        first = world.table(CHUNKS).row(0, named=True)
+        values = {
+            "account_bucket": first["account_bucket"],
+            "account_id": first["account_id"],
+            "claims": [say(first["text"])],
+            "post_ids": [[first["post_id"]]],
+            "state": "done",
+            "request_id": "0",
+            **changes,
+        }
+        row = pl.DataFrame([values], schema_overrides={k: MODEL_SUMMARIES.polars_schema[k] for k in values})
+        world.lake.append(MODEL_SUMMARIES, pl.concat([MODEL_SUMMARIES.empty(), row], how="diagonal_relaxed"))
+        yield
+        world.lake.delete_where(MODEL_SUMMARIES, "request_id = '0'")
+
+    return fault
 
 
 def partition_dropped(spec: TableSpec, bucket: int = 0) -> Fault:

@@ -23,7 +23,7 @@ from assets.labels.queue import NEXT_TO_LABEL
 from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS
 from assets.marts.creators import CREATORS
 from assets.search.query import Searcher
-from assets.summaries import SUMMARIES
+from assets.summaries.accounts import SUMMARIES
 from assets.transforms.source.schema import account_bucket
 from assets.verticals.quality import METHODS, MISTAKES
 from assets.verticals.quality import QUALITY as TAG_QUALITY

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from assets.transforms.claims import Claim, DroppedClaim
 from assets.transforms.search.cosines import CosineScale
 from assets.transforms.text.sentences import sentences
 
@@ -20,23 +21,6 @@ class Passage:
     account_id: str
     handle: str | None
     text: str
-
-
-@dataclass(frozen=True)
-class Claim:
-    """One statement and the ids of the posts that it rests on. A quote has the account that said it."""
-
-    text: str
-    post_ids: tuple[str, ...]
-    account_id: str | None = None
-
-
-@dataclass(frozen=True)
-class DroppedClaim:
-    """A claim of a model that is not shown, and why."""
-
-    text: str
-    reason: str
 
 
 @dataclass(frozen=True)

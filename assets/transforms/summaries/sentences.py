@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
+from assets.transforms.text.orders import gives_orders
 from assets.transforms.text.sentences import sentences as split
 
 SHORTEST_LETTERS, LONGEST_CHARACTERS = 12, 300
@@ -61,7 +62,7 @@ def says_something(text: str) -> bool:
     """Return whether a sentence may stand in a summary."""
     if len(text) > LONGEST_CHARACTERS or _ADDRESS.search(text) or _LABEL.search(text) or _CALL.search(text):
         return False
-    if _CREDIT.search(text):
+    if _CREDIT.search(text) or gives_orders(text):
         return False
     letters = sum(unicodedata.category(character)[0] in "LM" for character in text)
     wide = len(_WIDE.findall(text))

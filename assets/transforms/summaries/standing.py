@@ -29,6 +29,6 @@ def current_summaries(summaries: pl.DataFrame, texts: pl.DataFrame) -> pl.DataFr
         pl.col("both") >= LEAST_ALIKE * (pl.col("then") + pl.col("now") - pl.col("both"))
     )
     unchanged = marked.group_by("account_id", "post_id").agg(pl.col("both").is_not_null().all()).filter("both")
-    cited = summaries.select("account_id", post_id="post_ids").explode("post_id")
+    cited = summaries.select("account_id", post_id="post_ids").explode("post_id").drop_nulls()
     broken = cited.join(unchanged, on=["account_id", "post_id"], how="anti")
     return alike.join(broken, on="account_id", how="anti").select("account_id")

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from assets.audience import DEMOGRAPHICS
 from assets.lake import LAKE_POSTS
 from assets.marts.creators import CREATORS
-from assets.summaries import SUMMARIES
+from assets.summaries.accounts import SUMMARIES
 from assets.transforms.source.schema import account_bucket
 from assets.verticals.tags import TAGS
 from pipelines.web.charts import bar_chart

@@ -4,7 +4,8 @@ import io
 
 from rich.console import Console
 
-from assets.transforms.search.answers import NO_FIT, AskAnswer, Claim, DroppedClaim, Passage
+from assets.transforms.claims import Claim, DroppedClaim
+from assets.transforms.search.answers import NO_FIT, AskAnswer, Passage
 from pipelines.cli.ask import as_values, show
 
 HOSTILE = "[red]x[/red] \x1b]0;t\x07 \u202e"

@@ -16,7 +16,7 @@ from assets.marts.creators import CREATORS
 from assets.marts.operations import SPEND
 from assets.marts.tables import MARTS
 from assets.quarantine import QUARANTINE
-from assets.summaries import SUMMARIES
+from assets.summaries.accounts import SUMMARIES
 from assets.transforms.source.schema import POSTS, with_bucket
 from assets.transforms.text.corpus import point_id
 from assets.transforms.verticals.scoring import by_vertical

@@ -54,7 +54,7 @@ def test_a_listener_without_an_owner_is_looked_at_again(monkeypatch: pytest.Monk
     """Opened between the look at processes and the look at sockets, it belongs to nobody that can be seen."""
     looks = iter([{None}, set(), {None}, {None}])
     monkeypatch.setattr(user_interface, "_listeners", lambda _port: next(looks))
-    with pytest.raises(ServerError, match="^Another program took port 1 "):
+    with pytest.raises(ServerError, match=r"^Another program took port 1 "):
         serve([sys.executable, "-c", DEAF], 1, os.environ)
     assert next(looks, None) is None
 
