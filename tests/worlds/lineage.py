@@ -54,6 +54,7 @@ from resources.catalogues import load_verticals
 from resources.delta.state import LedgerResource
 from resources.delta.table import LakeResource, TableSpec
 from resources.erasure.tombstones import ErasureResource
+from resources.llm.resource import LlmResource
 from resources.local_stack import EmbeddedStack
 from resources.raw.quarantine import QuarantineResource
 from resources.raw.store import RawStoreResource
@@ -203,6 +204,7 @@ class World:
             "qdrant": self.qdrant,
             "erasures": ErasureResource(s3=s3, key=ERASURE_KEY),
             "spend": SpendResource(s3=s3),
+            "llm": LlmResource(spend=SpendResource(s3=s3)),
         }
 
     @cached_property
