@@ -9,7 +9,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -227,16 +227,18 @@ class World:
         buckets: tuple[int, int] = (0, BUCKETS_RUN - 1),
         job_name: str = "lineage",
         export_id: str = "",
+        instance: DagsterInstance | None = None,
     ) -> Report:
         """A job's assets, or those of some groups; what is embedded is counted anew.
 
         ``buckets`` are the first and the last account bucket of the run; with ``export_id`` it lands that export.
+        ``instance`` keeps the run for whoever looks at it afterwards.
         """
         self.embedder.embedded.clear()
         chosen = AssetSelection.groups(*groups) if groups else AssetSelection.assets(*ASSETS_OF_JOBS[job_name])
         configs = {f"raw__{name}": {"export_id": export_id} for name in SOURCE_TABLES if export_id}
-        if self.governor:
-            return self._run_in_dagster(chosen, buckets, job_name, configs)
+        if self.governor or instance:
+            return self._run_in_dagster(chosen, buckets, job_name, configs, instance)
         keys = [str(bucket) for bucket in range(buckets[0], buckets[1] + 1)]
         found = run_directly(chosen.resolve(GRAPH), self._resources(self.s3), keys, configs)
         return Report(not found.errors, _values(found.totals), found.errors)
@@ -247,8 +249,8 @@ class World:
         buckets: tuple[int, int],
         job_name: str,
         configs: Mapping[str, Mapping[str, str]],
+        instance: DagsterInstance | None,
     ) -> Report:
-        """A run on an ephemeral instance."""
         names = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
         tags = {name: str(bucket) for name, bucket in zip(names, buckets, strict=True)}
         quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -257,7 +259,8 @@ class World:
         mine = Definitions(
             assets=defs.assets, jobs=jobs, resources=self.unused_resources(), executor=in_process_executor
         )
-        with DagsterInstance.ephemeral() as instance, warnings.catch_warnings():
+        kept = nullcontext(instance) if instance else DagsterInstance.ephemeral()
+        with kept as instance, warnings.catch_warnings():
             # Dagster 1.13.27 calls its own deprecated property for nested resources.
             warnings.filterwarnings("ignore", "InitResourceContext.dagster_run is deprecated", DeprecationWarning)
             resolved = mine.resolve_job_def(job_name)
