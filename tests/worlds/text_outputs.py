@@ -19,7 +19,6 @@ from rich.console import Console
 from starlette.testclient import TestClient
 
 from assets.erasure.erase import erase
-from assets.labelling import Labelling
 from assets.labels.votes import LANDING as LABELS
 from assets.landing import files_not_taken
 from assets.marts.tables import MARTS
@@ -127,9 +126,7 @@ class TextWorld:
     def _pages(self) -> Iterator[Output]:
         lake, s3 = self.world.lake, self.world.s3
         searcher = Searcher(lake, self.world.embedding[0], self.world.qdrant)
-        site = Site(
-            lake, searcher, Labelling(lake, S3Store(s3)), SpendResource(s3=s3, ceiling_usd="5"), dagster=self.instance
-        )
+        site = Site(lake, searcher, S3Store(s3), SpendResource(s3=s3, ceiling_usd="5"), dagster=self.instance)
         page = TestClient(make_app(site), _ORIGIN, headers={"Origin": _ORIGIN}, follow_redirects=False)
         vertical = load_verticals()[0].name
         ids = [quote(id_, safe="") for id_ in self.ids]
