@@ -65,14 +65,14 @@ class TextWorld:
     ids: list[str]
     texts: list[str]
 
-    def outputs(self, checks: Iterable[str] = tuple(BY_NAME), *, erases: bool = True) -> Iterator[Output]:
-        """Yield every output; the last ones are those of an erasure, which takes long."""
+    def outputs(self, checks: Iterable[str] = tuple(BY_NAME), *, served: bool = True) -> Iterator[Output]:
+        """Yield every output. Those of search, ask, the page and an erasure need a run of the whole lineage."""
         yield from self._run()
         yield from self._checks(checks)
         yield from self._files()
-        yield from self._answers()
-        yield from self._pages()
-        if erases:
+        if served:
+            yield from self._answers()
+            yield from self._pages()
             yield from self._erasure()
 
     def _run(self) -> Iterator[Output]:
