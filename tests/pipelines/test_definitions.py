@@ -22,7 +22,7 @@ from typer.main import get_command
 from assets.landing import DROP_FOLDERS
 from assets.stages import TABLES
 from pipelines.automation.freshness import POLICIES
-from pipelines.automation.sensors.drops import LABELS, REPORTS
+from pipelines.automation.sensors.drops import JUDGEMENTS, LABELS, REPORTS
 from pipelines.cli.main import app
 from pipelines.definitions import defs
 from pipelines.jobs.asset_jobs import ACROSS_BUCKETS, AUDIENCE, BUCKET, EXTRACTION
@@ -155,7 +155,12 @@ def test_one_run_at_a_time_writes_a_table_without_buckets(graph) -> None:  # typ
 
 
 def test_every_landing_prefix_has_a_sensor() -> None:
-    prefixes = {LABELS.prefix: "label_drops", REPORTS.prefix: "audience_drops", PREFIX: "quarantine_drops"}
+    prefixes = {
+        LABELS.prefix: "label_drops",
+        JUDGEMENTS.prefix: "judgement_drops",
+        REPORTS.prefix: "audience_drops",
+        PREFIX: "quarantine_drops",
+    }
     assert {folder.prefix for folder in DROP_FOLDERS} == prefixes.keys()
     assert {sensor.name for sensor in defs.sensors or []} >= {*prefixes.values(), "rds_exports"}
 

@@ -9,6 +9,7 @@ from assets import audience
 from assets.labels import votes as labels
 from assets.marts.tables import TOTALLING
 from assets.quarantine import QUARANTINE, collecting
+from assets.search import judgements
 from assets.transforms.source.arrivals import Sweep, request_key
 from pipelines.automation.sensors.reachability import skipped_while_unreachable
 from pipelines.jobs.asset_jobs import ACROSS_BUCKETS, AUDIENCE, QUARANTINED, all_buckets
@@ -66,6 +67,9 @@ def _skip(sweep: Sweep, reason: str) -> SensorResult:
 
 
 LABELS = Landing(labels.LANDING, labels.is_label_file, labels.label_rule, labels.VOTES.name)
+JUDGEMENTS = Landing(
+    judgements.LANDING, judgements.is_judgement_file, judgements.judgement_rule, judgements.JUDGEMENTS.name
+)
 REPORTS = Landing(audience.LANDING, audience.is_report, audience.report_rule, audience.REPORTS.name)
 
 label_drops = _sensor(
@@ -73,6 +77,12 @@ label_drops = _sensor(
     LABELS,
     ACROSS_BUCKETS.name,
     "Starts a run when label files are added, changed or deleted: updates labels and thresholds.",
+)
+judgement_drops = _sensor(
+    "judgement_drops",
+    JUDGEMENTS,
+    ACROSS_BUCKETS.name,
+    "Starts a run when files of judgements are added, changed or deleted: measures search on them.",
 )
 audience_drops = _sensor(
     "audience_drops", REPORTS, AUDIENCE.name, "Starts a run when audience reports are added, changed or deleted."
