@@ -10,6 +10,7 @@ from assets.landing import files_not_taken
 from assets.transforms.source.schema import SOURCE_TABLES
 from resources.delta.state import LedgerResource
 from resources.delta.table import Changes, Column, LakeResource, TableSpec
+from resources.plain_text import plain
 from resources.raw.quarantine import QuarantineResource
 from resources.s3.client import S3Resource
 from resources.sources.rds_export import RdsExportResource
@@ -63,7 +64,7 @@ def rows(
     unread = files_not_taken(s3, rds_exports)
     tally.counts["files_not_taken"] = len(unread)
     if unread:
-        shown = [TableRecord({"file": one.key, "reason": one.reason}) for one in unread[:_FILES_SHOWN]]
+        shown = [TableRecord({"file": plain(one.key), "reason": plain(one.reason)}) for one in unread[:_FILES_SHOWN]]
         tally.notes["unread_files"] = MetadataValue.table(shown)
     return tally
 

@@ -10,6 +10,8 @@ _INVISIBLE = (
 # scripts.
 _CONTROL = re.compile(f"[\u0000-\u001f{_INVISIBLE}]")
 _CONTROL_IN_LINES = re.compile(f"[\u0000-\u0008\u000b-\u001f{_INVISIBLE}]")
+_LINE_ENDS = re.compile("\r\n?|[\u000b\u000c\u0085\u2028\u2029]")
+_HARMFUL = re.compile("[\u0000-\u0008\u000e-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _FENCES = re.compile("`+")
 
 
@@ -21,6 +23,14 @@ def plain(text: object) -> str:
 def plain_lines(text: str) -> str:
     """Return a text of several lines of our own, without other control characters."""
     return _CONTROL_IN_LINES.sub(_written_out, text)
+
+
+def without_controls(text: str) -> str:
+    """Return a text as a page shows it: control and direction characters are left out, line ends are line feeds.
+
+    Marks of right-to-left scripts, joiners and soft hyphens stay, because people write with them.
+    """
+    return _HARMFUL.sub("", _LINE_ENDS.sub("\n", text))
 
 
 def as_code(text: object) -> str:

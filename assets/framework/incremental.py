@@ -179,7 +179,8 @@ def refresh(
         for number, (bucket, metrics) in enumerate(zip(buckets, done, strict=True), 1):
             total += metrics
             total.buckets[bucket] = metrics
-            if number == len(buckets) or time.monotonic() - logged > _SECONDS_BETWEEN_LINES:
+            is_news = number == len(buckets) and total.buckets_skipped < number
+            if is_news or time.monotonic() - logged > _SECONDS_BETWEEN_LINES:
                 logged = time.monotonic()
                 message = "%s: %s of %s buckets are up to date, with %s rows"
                 context.log.info(message, stage.name, number, len(buckets), f"{total.rows:,}")

@@ -33,6 +33,7 @@ GOLD = TableSpec.of(
         "votes": Column(pa.int64(), "Number of votes: one per annotator; a reviewer's settles the label.", _VOTED),
         "agreement": Column(pa.float64(), "Share of the votes that agree with is_member, above a half.", _VOTED),
         "is_reviewed": Column(pa.bool_(), "Whether a reviewer settled the label.", VOTES.sources("is_review")),
+        "labelled_at": VOTES.copied("labelled_at", "When the newest of the votes was given; null if no file says."),
         "label_version": Column(pa.string(), "Hash of the votes. Another vote gives another version.", _VOTED),
     },
     ("item_id", "item_kind", "vertical"),

@@ -72,7 +72,7 @@ def read_report(name: str, body: bytes, columns: ColumnMap) -> Report:
         cells = pl.DataFrame([(line, *found) for line, found in fitted.items()],
                              schema={"line": pl.Int64, **dict.fromkeys(map(str, range(len(header))), pl.String)},
                              orient="row")  # fmt: skip
-        filled = [before + cells.filter(pl.col(str(at)) != "").height for at, before in enumerate(filled)]
+        filled = [before + some for before, some in zip(filled, _filled(cells), strict=True)]
         read = layout.readings(cells, columns, signs)
         count += read.height
         if count > MOST_SHARES:
@@ -147,14 +147,14 @@ class _Layout:
         )
         usable = rows.filter(pl.col("reason").is_null())
         wide = [
-            usable.filter(~pl.col(str(at)).str.to_lowercase().is_in(_ABSENT)).select(
+            usable.select(
                 *of_row,
                 dimension=pl.lit(dimension),
                 value=pl.lit(value),
                 share=str(at),
                 at=pl.lit(at),
                 where=pl.lit(f"the share of {dimension} {value}"),
-            )
+            ).filter(~pl.col("share").str.to_lowercase().is_in(_ABSENT))
             for at, (dimension, value) in self.shares.items()
         ]
         pieces = [rows.filter(pl.col("reason").is_not_null()).select(of_row), *self._long(usable, columns), *wide]
@@ -197,6 +197,11 @@ class _Layout:
                 at=pl.lit(self.long[2]),
                 where=pl.lit("share_percent"),
             )
+
+
+def _filled(cells: pl.DataFrame) -> tuple[int, ...]:
+    """Return how many cells of each column are not blank."""
+    return cells.select((pl.exclude("line") != "").sum()).row(0)
 
 
 def _shares(readings: pl.DataFrame, signs: Mapping[int, frozenset[str]]) -> pl.DataFrame:

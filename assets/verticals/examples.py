@@ -20,12 +20,15 @@ from resources.models.embedder import EmbeddingModel
 
 POSTS_PER_ACCOUNT = 50
 """The newest posts of a labelled account that are read beside its labelled posts."""
-_OF_CHUNKS = ("account_bucket", "account_id", "post_id", "chunk_no", "text_hash", "content_hash", "text_language")
+_OF_CHUNKS = (
+    *("account_bucket", "account_id", "post_id", "posted_at", "text_hash"),
+    *("chunk_no", "content_hash", "text_language"),
+)
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Rows (account_bucket, account_id, post_id, text_hash) with their features and labels, sorted by post_id.
+    """Rows (account_bucket, account_id, post_id, posted_at, text_hash) with features and labels, sorted by post_id.
 
     ``gold``: the labels of posts and of accounts, (item_kind, item_id, account_id, vertical, is_member).
     """
@@ -48,15 +51,18 @@ class LabelledPosts:
         """Read the labels and the hashes of the texts; no vector yet."""
         self._lake, self._verticals, self._model = lake, verticals, model
         columns = ["item_kind", "item_id", "account_id", "vertical", "is_member"]
-        self._gold = lake.scan(GOLD).select(columns).collect().sort(columns[:4])
+        labels = lake.scan(GOLD).select(*columns, "labelled_at").collect()
+        self._gold = labels.select(columns).sort(columns[:4])
         posts = self._gold.filter(item_kind=POST)["item_id"].unique()
-        accounts = self._gold.filter(item_kind=ACCOUNT)["account_id"].unique()
-        place = pl.col("posted_at").rank("dense", descending=True).over("account_id")
-        is_of_account = pl.col("account_id").is_in(accounts.implode())
+        seen = labels.filter(item_kind=ACCOUNT).group_by("account_id").agg(_until=pl.col("labelled_at").max())
         is_labelled = pl.col("post_id").is_in(posts.implode())
+        # Who labelled the account did not see what it posted later, and a new post is no reason to fit again.
+        was_seen = (pl.col("posted_at") <= pl.col("_until")).fill_null(value=True)
+        place = pl.col("posted_at").rank("dense", descending=True).over("account_id")
         self._chunks = (
             lake.scan(CHUNKS)
-            .filter(is_of_account | is_labelled)
+            .join(seen.with_columns(_is_of_account=True).lazy(), on="account_id", how="left")
+            .filter(is_labelled | (pl.col("_is_of_account").fill_null(value=False) & was_seen))
             .filter(is_labelled | (place <= POSTS_PER_ACCOUNT))
             .select(_OF_CHUNKS)
             .collect()
@@ -66,7 +72,7 @@ class LabelledPosts:
     @property
     def version(self) -> str:
         """Hash of all that a fit depends on: labels, texts, catalogue, encoder."""
-        texts = self._chunks.select("account_id", "post_id", "content_hash", "text_language")
+        texts = self._chunks.select("account_id", "post_id", "posted_at", "content_hash", "text_language")
         rows = [str(part) for frame in (self._gold, texts) for row in frame.iter_rows() for part in row]
         return fingerprint([catalogue_hash(self._verticals), self._model.name, *rows])
 

@@ -10,7 +10,8 @@ from assets.corpus import CHUNKS
 from assets.embeddings import VECTORS, with_vectors
 from assets.framework.asset import asset
 from assets.framework.incremental import RunMetrics, Stage, refresh_table
-from assets.transforms.verticals.scoring import POST, score, score_accounts
+from assets.transforms.verticals.accounts import score_accounts
+from assets.transforms.verticals.scoring import POST, score
 from assets.transforms.verticals.taggers.features import Vectors, features
 from assets.transforms.verticals.taggers.interface import Tagger
 from assets.verticals.examples import describe
@@ -20,7 +21,7 @@ from resources.delta.state import LedgerResource
 from resources.delta.table import Column, LakeResource, TableSpec, fingerprint
 from resources.llm.embedder import EmbedderResource
 
-_SCORING = "6"
+_SCORING = "7"
 _MADE_OF = CHUNKS.sources("text") + VECTORS.sources("vector") + TAGGERS.sources("parameters")
 SCORES = TableSpec.of(
     "vertical/scores",
@@ -36,6 +37,15 @@ SCORES = TableSpec.of(
             _MADE_OF,
             "attribute",
         ),
+        **{
+            f"scores_{bound}": Column(
+                pa.list_(pa.float64()),
+                f"{bound.title()} end of the 95 % interval of each probability of an account; null for a post.",
+                _MADE_OF + CHUNKS.sources("posted_at"),
+                "attribute",
+            )
+            for bound in ("low", "high")
+        },
         "text_hash": CHUNKS.copied("text_hash"),
         "recipe": Column(
             pa.string(),
@@ -71,7 +81,7 @@ def scores(
                 taggers.update(fitted_taggers(lake))
         recipe = fingerprint([rules, *(version for _, version in taggers.values())])
         own = ["account_bucket", "account_id", "post_id", "text_hash"]
-        columns = [*own, "chunk_no", "content_hash", "text_language"]
+        columns = [*own, "posted_at", "chunk_no", "content_hash", "text_language"]
         recipes = pl.concat_str(pl.lit(recipe), "recipe", separator="/")
         chunks = lake.scan_cached(CHUNKS, bucket).select(*columns, recipe=recipes).collect()
         posts = chunks.rename({"post_id": "item_id"}).unique("item_id")
@@ -90,7 +100,7 @@ def scores(
             found, posts_read = features(rows.filter(pl.Series(is_read, dtype=pl.Boolean)), vectors[is_read], described)
             made = score(found, posts_read, {name: tagger for name, (tagger, _) in taggers.items()})
             scored = pl.concat([kept, made.select(kept.columns)])
-        return pl.concat([scored, score_accounts(scored)]).join(
+        return pl.concat([scored, score_accounts(scored, posts)]).join(
             posts.select("item_id", "recipe"), on="item_id", how="left"
         )
 

@@ -20,6 +20,15 @@ TAGS = TableSpec.of(
         **{name: SCORES.copied(name) for name in ("account_bucket", "item_kind", "item_id", "account_id")},
         "vertical": THRESHOLDS.copied("vertical"),
         "score": Column(pa.float64(), "Score for the vertical.", SCORES.sources("scores"), "attribute"),
+        **{
+            f"score_{bound}": Column(
+                pa.float64(),
+                f"{bound.title()} end of the 95 % interval of an account's score; null for a post.",
+                SCORES.sources(f"scores_{bound}"),
+                "attribute",
+            )
+            for bound in ("low", "high")
+        },
         "threshold": THRESHOLDS.copied("threshold", "Threshold that the score reaches."),
     },
     ("item_id", "item_kind", "vertical"),

@@ -6,6 +6,7 @@ from types import ModuleType
 from dagster import AssetCheckKey, AssetChecksDefinition
 
 from pipelines.checks import (
+    amounts,
     audience,
     corpus,
     embeddings,
@@ -27,7 +28,21 @@ from pipelines.checks.declaration import Check
 from pipelines.checks.evaluation import definition
 
 _MODULES = (
-    *(raw, lake, corpus, embeddings, labels, audience, quarantine, verticals, summaries, qdrant, search, marts),
+    *(
+        raw,
+        lake,
+        corpus,
+        embeddings,
+        labels,
+        audience,
+        quarantine,
+        verticals,
+        summaries,
+        qdrant,
+        search,
+        marts,
+        amounts,
+    ),
     *(spend, quicksight, files, freshness),
 )
 

@@ -14,16 +14,16 @@ from assets.marts.content import (
 )
 from assets.marts.creators import AUDIENCES, CREATOR_DAYS, CREATORS
 from assets.marts.operations import DATA_QUALITY
-from assets.marts.tables import MARTS
 from assets.quarantine import QUARANTINE
 from assets.transforms.marts.content import ALL, DAY, WEEK
-from assets.transforms.marts.quality import findings
+from assets.transforms.marts.quality import findings, owned_rejects
 from assets.transforms.marts.values import COUNTS, counts, live, measured_posts, short
-from assets.transforms.source.schema import SOURCE_TABLES, SourceTable
+from assets.transforms.source.schema import SOURCE_TABLES, SourceTable, account_bucket
 from assets.verticals.tags import TAGS
 from assets.verticals.thresholds import THRESHOLDS
-from pipelines.checks.declaration import Check, check, count, deviation, differences
-from resources.delta.table import LakeResource, TableSpec
+from pipelines.checks.declaration import check, count, deviation, differences
+from resources.delta.table import LakeResource
+from resources.settings import bucket_count
 
 _ROUNDING = 1e-9
 
@@ -247,49 +247,28 @@ def ratings_match_lake(lake: LakeResource) -> int:
 @check(
     "mart/data_quality",
     "missing or impossible values or rejected rows more or fewer than the mart lists",
+    reads=(*LAKE_TABLES.values(), QUARANTINE, DATA_QUALITY),
+    by_bucket=True,
 )
-def findings_match_lake(lake: LakeResource) -> int:
+def findings_match_lake(bucket: int, lake: LakeResource) -> int:
     """The mart lists every missing or impossible value of live rows, and every rejected row."""
-    listed, place = lake.scan(DATA_QUALITY), ("source_table", "column", "reason")
+    listed, place = lake.scan_cached(DATA_QUALITY, bucket), ("source_table", "column", "reason")
     of_values = listed.filter(pl.col("source_table").is_in(list(SOURCE_TABLES)) & pl.col("column").is_not_null())
     rejected = listed.filter(pl.col("column").is_null()).select(pl.sum("rows"))
+    buckets = bucket_count()
+    rejects = owned_rejects(lake.scan(QUARANTINE).collect(), lambda owner: account_bucket(owner, buckets), bucket)
     return differences(
-        pl.concat(_findings(lake, table) for table in SOURCE_TABLES.values()).filter(pl.col("rows") > 0),
+        pl.concat(_findings(lake, table, bucket) for table in SOURCE_TABLES.values()).filter(pl.col("rows") > 0),
         of_values.group_by(place).agg(pl.sum("rows")),
-    ) + deviation(lake.scan(QUARANTINE).select(pl.sum("copies")), rejected)
+    ) + deviation(rejects.lazy().select(pl.sum("copies")), rejected)
 
 
-def _findings(lake: LakeResource, table: SourceTable) -> pl.LazyFrame:
+def _findings(lake: LakeResource, table: SourceTable, bucket: int) -> pl.LazyFrame:
     found = findings(table)
-    rows = live(lake.scan(LAKE_TABLES[table.name]))
+    rows = live(lake.scan_cached(LAKE_TABLES[table.name], bucket))
     counted = rows.select(expr.sum().cast(pl.Int64).alias("/".join(at)) for at, expr in found.items()).collect()
     return pl.LazyFrame(
         [(table.name, *at, counted["/".join(at)][0]) for at in found],
         schema={**dict.fromkeys(("source_table", "column", "reason"), pl.String), "rows": pl.Int64},
         orient="row",
     )
-
-
-def _impossible(spec: TableSpec) -> pl.Expr:
-    """Return whether a row has a negative number where there is none, or a number that is none."""
-    types = {name: column.type for name, column in spec.columns.items()}
-    signed = {
-        name for name in types if "growth" in name or "change" in name or name in ("top_vertical_score", "threshold")
-    }
-    reals = [name for name, dtype in spec.polars_schema.items() if dtype == pl.Float64]
-    amounts = [name for name, dtype in spec.polars_schema.items() if dtype.is_numeric() and name not in signed]
-    odd = [~pl.col(name).is_finite() for name in reals] + [pl.col(name) < 0 for name in amounts]
-    return pl.any_horizontal(expr.fill_null(value=False) for expr in odd)
-
-
-def _possible_values(spec: TableSpec) -> Check:
-    problem = "rows with a negative amount, or with a number that is infinite or no number"
-
-    def values_possible(lake: LakeResource) -> int:
-        """No amount is negative, and every number is finite: what was never measured is null."""
-        return count(lake.scan(spec).filter(_impossible(spec)))
-
-    return Check(spec.name, values_possible.__name__, values_possible, problem)
-
-
-POSSIBLE_VALUES = [_possible_values(spec) for spec in MARTS]

@@ -1,14 +1,27 @@
 """The entry point of the `cippus` command, and of `python -m pipelines.cli`."""
 
+import os
+
 from pipelines.cli.supervisor import supervise
+
+_NO_WRITE_FOR_OTHERS = 0o022
 
 
 def main() -> None:
     """Run the command under a supervisor, which is there before any import that takes time."""
+    keep_others_from_writing()
     supervise("cippus")
     from pipelines.cli import main as command
 
     command.main()
+
+
+def keep_others_from_writing() -> None:
+    """Let no other user write to new files, or connect to new sockets, of this process and its children.
+
+    Dagster's servers have sockets without a password in the temporary folder.
+    """
+    os.umask(os.umask(0) | _NO_WRITE_FOR_OTHERS)
 
 
 if __name__ == "__main__":

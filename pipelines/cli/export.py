@@ -88,6 +88,9 @@ def _require_place(file: Path) -> None:
     if file.is_dir():
         message = f"{file} is a folder; expected a file to write."
         raise InputError(message)
+    if file.exists() and not file.is_file():  # it would be replaced, and root may replace a device
+        message = f"{file} is a device or a pipe; expected a file to write."
+        raise InputError(message)
     if not file.resolve().parent.is_dir():
         message = f"{file.resolve().parent} is not a folder; expected one to write {file.name} into."
         raise InputError(message)

@@ -43,10 +43,11 @@ ACROSS_BUCKETS = define_asset_job(
     "across_buckets",
     selection=AssetSelection.assets(
         ["label", "votes"],
+        ["audience", "reports"],
         *(["mart", name] for name in ("posts_by_day", "content", "testimonials_by_brand", "spend")),
     ).downstream()
     - _DAILY,
-    description="Materializes the assets that read all buckets (labels, thresholds, totals), and those downstream.",
+    description="Materializes the assets that read dropped files or all buckets, and those downstream.",
     tags={WRITES_TAG: "all buckets"},
 )
 AUDIENCE = define_asset_job(

@@ -1,4 +1,4 @@
-"""Templates of the page, with every text of data escaped."""
+"""Templates of the page, with every text of data escaped and without control characters."""
 
 import datetime as dt
 from functools import lru_cache
@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 from starlette.responses import HTMLResponse
 
 from assets.transforms.search.marking import marked
 from assets.transforms.summaries.accounts import excerpt
 from resources.catalogues import load_verticals
+from resources.plain_text import without_controls
 from resources.vectors.bm25 import SparseEncoder
 
 _FOLDER = Path(__file__).with_name("templates")
@@ -32,12 +34,17 @@ def _environment() -> Environment:
         loader=FileSystemLoader(_FOLDER),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     made.filters.update(number=_number, day=_day, vertical=_vertical, excerpt=excerpt, percent="{:.1f} %".format)
     made.globals.update(navigation=NAVIGATION, verticals=load_verticals(), marked=_marked)
     return made
+
+
+def _shown(value: object) -> object:
+    return without_controls(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _marked(text: str, query: str) -> list[tuple[str, bool]]:

@@ -72,6 +72,12 @@ def test_zero_and_one_are_truth_values(held: pa.DataType) -> None:
     assert [row["reason"] for row in found] == ["is_member cannot be read as bool"] * 3
 
 
+def test_ids_that_pandas_wrote_as_doubles_are_the_same_ids() -> None:
+    ids = pa.array([1.0, 12345678.0, float("nan"), 2.5, None])
+    rows = pa.table({"item_kind": ["post"] * 5, "item_id": ids, "vertical": ["a"] * 5, "is_member": [True] * 5})
+    assert as_labels(rows)["item_id"].to_pylist() == ["1", "12345678", None, "2.5", None]
+
+
 def test_a_file_with_millions_of_rows_in_a_few_kilobytes_is_refused() -> None:
     """Twenty million rows of one value take 58 kB."""
     one = pa.array(["a"] * 1_000_001).dictionary_encode()

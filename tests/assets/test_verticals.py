@@ -1,5 +1,6 @@
 """Features, scores, thresholds and tags."""
 
+from datetime import UTC, datetime, timedelta
 from random import Random
 
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assets.transforms.verticals.scoring import by_vertical, score, score_accounts
+from assets.transforms.verticals.accounts import score_accounts
+from assets.transforms.verticals.scoring import score
 from assets.transforms.verticals.taggers.features import features, similarity, standardise
 from assets.transforms.verticals.taggers.zero_shot import ZeroShot
 from assets.transforms.verticals.thresholds import best_threshold, fit, fit_each, tag, thresholds_of
@@ -36,25 +38,6 @@ def test_a_post_is_its_best_chunk_and_the_mean_of_their_vectors() -> None:
     assert found.languages.tolist() == ["", "en"]
 
 
-def test_an_account_is_the_mean_of_its_posts_and_abstains_where_they_do() -> None:
-    posts = pl.DataFrame(
-        {
-            "account_bucket": 0,
-            "item_kind": "post",
-            "item_id": ["p", "q"],
-            "account_id": "a",
-            "method": "m",
-            "scores": [[0.2, None, None], [0.4, 0.5, None]],
-            "text_hash": "",
-        }
-    )
-    found = score_accounts(posts)
-    assert found.columns == posts.columns
-    assert found.select("item_kind", "item_id", "method", "scores").rows() == [("account", "a", "m", [0.3, 0.5, None])]
-    named = by_vertical(found.lazy(), ["x", "y", "z"]).collect()
-    assert named.select("vertical", "score").rows() == [("x", 0.3), ("y", 0.5), ("z", None)]
-
-
 def test_standardising_keeps_the_order_and_forgets_level_and_scale() -> None:
     cosines = np.array([[0.1, 0.2, 0.6], [0.3, 0.4, 0.8], [0.05, 0.1, 0.3], [0.5, 0.5, 0.5]])
     found = standardise(cosines)
@@ -76,7 +59,9 @@ def test_no_chunks_no_scores() -> None:
     chunks = pl.DataFrame(schema={"account_bucket": pl.Int32, "chunk_no": pl.Int32, **texts})
     found = scored(chunks, np.empty((0, 2), np.float32), CATALOGUE)
     assert found.is_empty()
-    assert score_accounts(found).is_empty()
+    assert score_accounts(
+        found, pl.DataFrame(schema={"item_id": pl.String, "posted_at": pl.Datetime("us", "UTC")})
+    ).is_empty()
 
 
 def f1_of(threshold: float, scores: np.ndarray, member: np.ndarray) -> float:
@@ -171,6 +156,8 @@ def test_an_item_is_tagged_at_its_threshold_by_the_method_of_its_vertical() -> N
             "account_id": "a",
             "method": ["zero_shot", "zero_shot", "zero_shot", "probe"],
             "scores": [[1.0, 0.3], [0.0, 0.29], [0.0, 0.9], [0.0, 0.8]],
+            "scores_low": [None, None, [0.0, 0.4], None],
+            "scores_high": [None, None, [0.2, 0.98], None],
         }
     )
     limits = {"item_kind": ["post", "account"], "vertical": "food", "method": "zero_shot", "threshold": [0.3, 0.95]}
@@ -178,7 +165,11 @@ def test_an_item_is_tagged_at_its_threshold_by_the_method_of_its_vertical() -> N
     roster = thresholds.select("item_kind", "vertical", status=pl.lit("ship"))
     assert tag(scores, thresholds, ["cars", "food"], roster.with_columns(status=pl.lit("drop"))).is_empty()
     found = tag(scores, thresholds, ["cars", "food"], roster)
-    assert found.select("item_id", "vertical", "score", "threshold").rows() == [("p", "food", 0.3, 0.3)]
+    columns = ["item_id", "vertical", "score", "score_low", "score_high", "threshold"]
+    assert found.select(columns).rows() == [("p", "food", 0.3, None, None, 0.3)]
+    lower = thresholds.with_columns(threshold=pl.lit(0.5))
+    found = tag(scores, lower, ["cars", "food"], roster)
+    assert found.select(columns).rows() == [("a", "food", 0.9, 0.4, 0.98, 0.5)]
 
 
 def test_scores_do_not_depend_on_the_order_or_number_of_rows() -> None:
@@ -192,6 +183,7 @@ def test_scores_do_not_depend_on_the_order_or_number_of_rows() -> None:
             "account_id": [f"a{n % 7}" for n in range(900)],
             "post_id": [f"a{n % 7}p{n % 311}" for n in range(900)],
             "text_hash": [f"{n % 7}{n % 311}" for n in range(900)],
+            "posted_at": [datetime(2024, 1, 1, tzinfo=UTC) + timedelta(days=n % 311) for n in range(900)],
             "chunk_no": range(900),
             "text_language": "en",
         }
@@ -199,7 +191,8 @@ def test_scores_do_not_depend_on_the_order_or_number_of_rows() -> None:
 
     def both(chunks: pl.DataFrame, vectors: np.ndarray) -> pl.DataFrame:
         posts = scored(chunks, vectors, catalogue)
-        return pl.concat([posts, score_accounts(posts[draw.permutation(posts.height)])]).sort(order)
+        posted = chunks.select("posted_at", item_id="post_id").unique("item_id")
+        return pl.concat([posts, score_accounts(posts[draw.permutation(posts.height)], posted)]).sort(order)
 
     order = ["item_kind", "item_id", "account_id"]
     expected = both(chunks, vectors)

@@ -35,6 +35,7 @@ BENCHES = {
     "faults": "tests.benchmarks.faults",
     "labels": "tests.benchmarks.labels",
     "roster": "tests.benchmarks.roster",
+    "text": "tests.benchmarks.text",
 }
 """Name → module with a function `measure(home, console, **options)`."""
 _ON_THE_STACK = {"overhead", "governor", "embed", "extract", "search"}
@@ -46,8 +47,9 @@ _SEEDED = {
     "faults": 50,
     "labels": 5,
     "roster": 1_000,
+    "text": 300,
 }
-"""Name → number of runs, for fuzz of each format, for faults of clean runs, for roster of sets."""
+"""Name → number of runs: for fuzz of each format, faults of clean runs, roster of sets, text of accounts."""
 _ON_FOLDERS = {"labels"}
 """Benches that measure labelled folders."""
 _BAD_INPUT, _FAILED = 2, 1

@@ -1,4 +1,4 @@
-"""Start the request governor for a bench: by its command, on a free port, without history."""
+"""Start the request governor for a bench: as a process, on a free port, without history or token."""
 
 import http.client
 import socket
@@ -48,7 +48,7 @@ def governor(upstream: str, depth: int) -> Iterator[GovernorProcess]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     options = ["--port", str(port), "--upstream", upstream, "--depth", str(depth)]
-    command = [sys.executable, "-m", "resources.s3.governor", *options]
+    command = [sys.executable, "-m", "tests.worlds.open_governor", *options]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             until = time.monotonic() + _START_SECONDS

@@ -59,7 +59,8 @@ def _loaded(folder: Path) -> tuple[pl.DataFrame, pl.DataFrame, np.ndarray]:
     texts = [clean(text)[:_CHARACTERS] for text in posts["text"].fill_null("")]
     vectors = embedded(EmbedderResource().model(), texts)
     whole = labels.unique(["item_id", "vertical"]).join(items, on="item_id").with_columns(
-        votes=pl.lit(1), agreement=pl.lit(1.0), is_reviewed=pl.lit(value=False), label_version=pl.lit("v")
+        votes=pl.lit(1), agreement=pl.lit(1.0), is_reviewed=pl.lit(value=False),
+        labelled_at=pl.lit(None, pl.Datetime("us", "UTC")), label_version=pl.lit("v"),
     )  # fmt: skip
     return whole.select(GOLD_COLUMNS), items, vectors
 

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -15,9 +15,9 @@ from tests.worlds.lineage import World
 
 
 class Child(Protocol):
-    """Run the lineage, or erase an account, and kill it at the n-th matching event."""
+    """Run the lineage or some groups of it, or erase an account, and kill it at the n-th matching event."""
 
-    def __call__(self, world: World, pattern: str, nth: int, erase: str = "") -> int:
+    def __call__(self, world: World, pattern: str, nth: int, erase: str = "", groups: Sequence[str] = ()) -> int:
         """Return the exit code."""
         ...
 
@@ -36,10 +36,10 @@ def crash_runner(stack: EmbeddedStack) -> Iterator[Child]:
         assert process.stdout is not None
         jobs, answers = process.stdin, process.stdout
 
-        def run(world: World, pattern: str, nth: int, erase: str = "") -> int:
+        def run(world: World, pattern: str, nth: int, erase: str = "", groups: Sequence[str] = ()) -> int:
             job = {"name": world.name, "folder": str(world.folder), "stack": asdict(stack)}
             killed = {"pattern": pattern, "nth": nth, "quantization": world.quantization, "erase": erase}
-            jobs.write(json.dumps({**job, **killed}) + "\n")
+            jobs.write(json.dumps({**job, **killed, "groups": groups}) + "\n")
             jobs.flush()
             return int(answers.readline())
 

@@ -135,7 +135,7 @@ def run(job: dict[str, Any]) -> None:
     if job["erase"]:
         receipt = erase(erasing(world), job["erase"])
         os._exit(0 if receipt.is_clean else 1)
-    report = world.run()
+    report = world.run(*job["groups"])
     if not report.success:
         sys.stderr.write("\n".join(report.errors))
     os._exit(0 if report.success else 1)

@@ -92,7 +92,7 @@ class Reply:
 
 def command(upstream: str, *options: str) -> list[str]:
     """Return the command line of a governor."""
-    return [sys.executable, "-m", "resources.s3.governor", "--upstream", upstream, *options]
+    return [sys.executable, "-m", "tests.worlds.open_governor", "--upstream", upstream, *options]
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from assets.lake import LAKE_POSTS, LAKE_TESTIMONIALS
 from assets.marts.content import (
     CONTENT,
     CONTENT_BY_BUCKET,
@@ -18,6 +19,7 @@ from assets.marts.creators import AUDIENCES, CREATOR_DAYS, CREATORS
 from assets.marts.operations import DATA_QUALITY, SPEND
 from tests.worlds.faults import Fault, changed, lost, object_dropped, object_lost, object_rewritten
 from tests.worlds.lineage import World
+from tests.worlds.more_faults import late
 
 
 def object_made(key: str, content: dict[str, Any]) -> Fault:
@@ -106,6 +108,8 @@ MART_FAULTS: dict[str, dict[str, Fault]] = {
             (DATA_QUALITY, "rows", "-1"),
         )
     },
+    "mart/creators:buckets_fresh": {"bucket_stuck": late(LAKE_POSTS)},
+    "mart/testimonials:buckets_fresh": {"bucket_stuck": late(LAKE_TESTIMONIALS)},
     "mart/spend:values_possible": {"usd_impossible": spent_below_zero},
     "quicksight/exports:manifests_name_files": {
         "manifest_lost": object_lost("quicksight/creators/manifest.json"),

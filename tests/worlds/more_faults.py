@@ -5,16 +5,19 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 
 import numpy as np
 import polars as pl
+import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from assets.corpus import CHUNKS
 from assets.summaries.model_table import MODEL_SUMMARIES
+from pipelines.checks import freshness
 from resources.delta.table import LakeResource, TableSpec
 from resources.raw.store import Manifest, RawStoreResource
-from tests.worlds.faults import Fault, damage, object_rewritten, world_points
+from tests.worlds.faults import Fault, damage, lost, object_rewritten, world_points
 from tests.worlds.lineage import World
 
 
@@ -54,6 +57,29 @@ def model_summary(say: Callable[[str], str] = str, **changes: object) -> Fault:
 def partition_dropped(spec: TableSpec, bucket: int = 0) -> Fault:
     """A bucket of a table is gone."""
     return damage(spec, lambda table, _: table.delete(f"account_bucket = {bucket}"))
+
+
+def late(spec: TableSpec) -> Fault:
+    """A table that buckets are computed from has changed, and the time in which they must follow is over."""
+
+    @contextmanager
+    def fault(world: World) -> Iterator[None]:
+        with lost(spec)(world), pytest.MonkeyPatch.context() as patch:
+            patch.setattr(freshness, "LATE", timedelta(seconds=-1))
+            yield
+
+    return fault
+
+
+def both(first: Fault, then: Fault) -> Fault:
+    """A fault of data that another fault makes first."""
+
+    @contextmanager
+    def fault(world: World) -> Iterator[None]:
+        with first(world), then(world):
+            yield
+
+    return fault
 
 
 def _first_file(world: World, spec: TableSpec) -> str:

@@ -62,9 +62,12 @@ def as_labels(rows: pa.Table) -> pa.Table:
     """Return rows of any types in LABELS_SCHEMA, with the columns ``reason`` and ``row``, null unless it is a reject.
 
     A row with a value that cannot be cast, such as a time out of range, is a reject, with all of its values as JSON in
-    ``row``. Where a truth value is due, 0 and 1, and texts such as yes and no, are truth values.
+    ``row``. Where a truth value is due, 0 and 1, and texts such as yes and no, are truth values. Ids may be numbers,
+    also whole ones that pandas wrote as doubles.
     """
     given = rows
+    if "item_id" in rows.column_names and pa.types.is_floating(rows["item_id"].type):
+        given = given.set_column(given.column_names.index("item_id"), "item_id", _as_whole(rows["item_id"]))
     for name in _TRUTH_COLUMNS:
         if name in rows.column_names:  # sources that know no booleans write numbers or texts
             given = given.set_column(given.column_names.index(name), name, _as_truth(rows[name]))
@@ -78,6 +81,14 @@ def as_labels(rows: pa.Table) -> pa.Table:
         shown = values.select(row=pl.struct(pl.all()).struct.json_encode())
         frames.append(bare.with_columns(rejects[REASON].alias("reason"), shown["row"]))
     return pl.concat(frames).to_arrow(compat_level=pl.CompatLevel.oldest())
+
+
+def _as_whole(column: pa.ChunkedArray) -> pa.Array:
+    """Return numbers as texts: whole ones without a decimal point, and NaN, which is a missing value, as null."""
+    numbers = pl.Series(pl.from_arrow(column)).cast(pl.Float64).fill_nan(None)
+    whole = numbers.cast(pl.Int64, strict=False)
+    is_whole = (whole.cast(pl.Float64) == numbers) & (numbers.abs() < 2**53)
+    return whole.cast(pl.String).zip_with(is_whole.fill_null(value=False), numbers.cast(pl.String)).to_arrow()
 
 
 def require_label_columns(names: list[str]) -> None:

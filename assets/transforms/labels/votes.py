@@ -9,7 +9,7 @@ ITEM = ["item_kind", "item_id", "vertical"]
 """What a label is about: an item, and a vertical."""
 GOLD_COLUMNS = [
     *("item_kind", "item_id", "account_id", "vertical", "is_member"),
-    *("votes", "agreement", "is_reviewed", "label_version"),
+    *("votes", "agreement", "is_reviewed", "labelled_at", "label_version"),
 ]
 
 
@@ -77,6 +77,7 @@ def agree(votes: pl.DataFrame) -> pl.DataFrame:
             votes=pl.len().cast(pl.Int64),
             agreement=pl.max_horizontal(share, 1 - share).round(6),
             is_reviewed=pl.col("is_review").any(),
+            labelled_at=pl.col("labelled_at").max(),
             _votes=pl.col("_vote").sort(),
         )
         .filter(pl.col("agreement") > 0.5)

@@ -94,17 +94,23 @@ def _named_sum(name: str) -> pl.Expr:
     return wide_sum(pl.col(name)).alias(name)
 
 
+def owned_rejects(rejects: pl.DataFrame, bucket_of: Callable[[str], int], bucket: int) -> pl.DataFrame:
+    """Return the rejected rows of a bucket's owners. A row without an owner is in bucket 0."""
+    owners = rejects.select(pl.coalesce(_stated("account_id"), "row_key")).to_series()
+    buckets = [0 if owner is None else bucket_of(owner) for owner in owners]
+    return rejects.filter(pl.Series(buckets, dtype=pl.Int64) == bucket)
+
+
+def _stated(name: str) -> pl.Expr:
+    return pl.col("row_json").str.json_path_match(f"$.{name}")
+
+
 def _of_rejects(rejects: pl.DataFrame, bucket_of: Callable[[str], int], bucket: int) -> pl.DataFrame:
     """Return the rejected rows of a bucket's owners, by table, reason and the day that the row states."""
-    stated = pl.col("row_json").str.json_path_match
-    owned = rejects.with_columns(
-        _owner=pl.coalesce(stated("$.account_id"), "row_key"), _updated=stated("$.updated_at").str.slice(0, 10)
-    )
-    buckets = [0 if owner is None else bucket_of(owner) for owner in owned["_owner"]]
-    own = owned.filter(pl.Series(buckets, dtype=pl.Int64) == bucket)
     return (
-        own.group_by(
-            day=pl.col("_updated").str.to_date(_UPDATED, strict=False),
+        owned_rejects(rejects, bucket_of, bucket)
+        .group_by(
+            day=_stated("updated_at").str.slice(0, 10).str.to_date(_UPDATED, strict=False),
             source_table=pl.col("source_table"),
             column=pl.lit(None, pl.String),
             reason=pl.col("reason"),

@@ -30,8 +30,11 @@ _WORDS: Mapping[str, pa.DataType] = {
     **dict.fromkeys(("json", "jsonb", "super", "numeric", "decimal", "date"), pa.string()),
 }
 """Type name in Postgres, its catalogue, Redshift or MySQL → Arrow type."""
-_PLAIN_WORDS = frozenset(_WORDS) - {"uuid", "user-defined", "json", "jsonb", "numeric", "decimal", "date"}
-"""Types that every source gives as the same Arrow type."""
+_PADDED_WORDS = {"character", "char", "bpchar"}
+_PLAIN_WORDS = (
+    frozenset(_WORDS) - {"uuid", "user-defined", "json", "jsonb", "numeric", "decimal", "date"} - _PADDED_WORDS
+)
+"""Types that every source gives as the same Arrow type. A padded text is read without its padding, as keys are."""
 _LIST_WORDS = frozenset({"super", "varchar"})
 """Types that hold lists as JSON in Redshift, which has no arrays."""
 _WIDENS = {pa.int64(): (pa.int16(), pa.int32()), pa.float64(): (pa.float32(),)}
@@ -39,6 +42,9 @@ _WIDENS = {pa.int64(): (pa.int16(), pa.int32()), pa.float64(): (pa.float32(),)}
 
 _REFUSED_CHARACTERS = re.compile(r"[ ,;{}()=\x00-\x1f\x7f]")
 """Characters that Spark and Athena refuse in a column name without column mapping, and control characters."""
+
+_CUT_BY = "updated_at"
+"""A day is too coarse for windows, and texts and numbers have another order."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +67,9 @@ class Difference:
 
     @property
     def is_refused(self) -> bool:
-        """Return whether no row may be read: the policy is freeze, or a required column was dropped."""
+        """Return whether no row may be read: frozen, without a required column, or without times to cut windows by."""
         frozen = self.table.policy is Policy.FREEZE and not self.is_empty
-        return frozen or not set(self.dropped).isdisjoint(self.table.required)
+        return frozen or not set(self.dropped).isdisjoint(self.table.required) or _CUT_BY in self.retyped
 
     def describe(self) -> str:
         """Return the exact difference as one sentence."""

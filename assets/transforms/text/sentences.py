@@ -1,9 +1,11 @@
 """Cut a text into sentences, for quoting."""
 
 import re
+from collections.abc import Iterator
 
 from sentencex import segment
 
+_WINDOW = 4_000
 _LINE_END = re.compile(r"[\r\n\u2028\u2029]+|(?<=…)\s+")
 
 
@@ -13,4 +15,18 @@ def sentences(text: str, language: str = "en") -> list[str]:
     ``language`` (ISO 639-1) decides which abbreviations end none; that of an unknown language is English.
     """
     lines = _LINE_END.split(text)
-    return [piece for line in lines for part in segment(language or "en", line) if (piece := part.strip())]
+    return [piece for line in lines for part in _segmented(line, language or "en") if (piece := part.strip())]
+
+
+def _segmented(line: str, language: str) -> Iterator[str]:
+    """Yield the sentences of a line. Longer ones than _WINDOW are cut.
+
+    The library's time is quadratic in the quotes of a line, so it gets a part of it at a time.
+    """
+    start = 0
+    while len(line) - start > _WINDOW:
+        *whole, last = segment(language, line[start : start + _WINDOW]) or [""]
+        yield from whole or [last]
+        end = start + _WINDOW
+        start = line.rindex(last, start, end) if whole else end
+    yield from segment(language, line[start:])

@@ -31,7 +31,8 @@ class Share:
     @property
     def interval(self) -> tuple[float, float]:
         """Return Wilson's interval at LEVEL, on the effective trials; (0, 1) without trials."""
-        return wilson(self.hits * self._scale, self.effective)
+        low, high = wilson(self.hits * self._scale, self.effective)
+        return float(low), float(high)
 
     @property
     def _scale(self) -> float:
@@ -58,15 +59,16 @@ def _upper_tail(hits: float, trials: float, bar: float) -> float:
     return (reaches(hits) + reaches(hits + 1)) / 2
 
 
-def wilson(hits: float, trials: float, level: float = LEVEL) -> tuple[float, float]:
-    """Return Wilson's score interval; (0, 1) without trials. Counts may be fractions."""
-    if trials <= 0:
-        return 0.0, 1.0
+def wilson(hits: npt.ArrayLike, trials: npt.ArrayLike, level: float = LEVEL) -> tuple[Counts, Counts]:
+    """Return the bounds of Wilson's score interval; (0, 1) without trials. Counts may be fractions."""
+    counted = np.asarray(trials, dtype=np.float64)
+    known = np.where(counted > 0, counted, 1.0)
     z = float(ndtri((1 + level) / 2))
-    share, spread = hits / trials, z * z / trials
+    share, spread = np.asarray(hits, dtype=np.float64) / known, z * z / known
     middle = (share + spread / 2) / (1 + spread)
-    half = z / (1 + spread) * np.sqrt(share * (1 - share) / trials + spread / (4 * trials))
-    return max(0.0, float(middle - half)), min(1.0, float(middle + half))
+    half = z / (1 + spread) * np.sqrt(share * (1 - share) / known + spread / (4 * known))
+    low, high = np.where(counted > 0, middle - half, 0.0), np.where(counted > 0, middle + half, 1.0)
+    return np.clip(low, 0.0, 1.0), np.clip(high, 0.0, 1.0)
 
 
 def correlation(hits: Counts, trials: Counts) -> float:

@@ -1,4 +1,4 @@
-"""Score posts and accounts for verticals by fitted taggers."""
+"""Score posts for verticals by fitted taggers."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,63 +8,44 @@ import polars as pl
 from assets.transforms.verticals.taggers.interface import Floats, Posts, Tagger
 
 POST, ACCOUNT = "post", "account"
-_DECIMALS = 4
+DECIMALS = 4
+"""Of a score that is kept."""
+_NO_INTERVAL = pl.lit(None, pl.List(pl.Float64))
 
 
 def score(posts: pl.DataFrame, features: Posts, taggers: Mapping[str, Tagger]) -> pl.DataFrame:
-    """Score posts: (account_bucket, item_kind, item_id, account_id, method, scores, text_hash), a row per method.
+    """Score posts: (account_bucket, item_kind, item_id, account_id, method, scores, scores_low, scores_high,
+    text_hash), a row per post and method. Only accounts have the bounds of an interval.
 
     ``posts`` has (account_bucket, account_id, post_id, text_hash). ``scores`` are probabilities, one per vertical, to
     four decimals; null where the method abstains.
     """
-    return pl.concat(
-        [
-            posts.select(
-                "account_bucket",
-                item_kind=pl.lit(POST),
-                item_id="post_id",
-                account_id="account_id",
-                method=pl.lit(method),
-                scores=as_lists(tagger.probabilities(features)),
-                text_hash="text_hash",
-            )
-            for method, tagger in taggers.items()
-        ]
+    parts = [scored(posts, tagger.probabilities(features), method) for method, tagger in taggers.items()]
+    return pl.concat(parts)
+
+
+def scored(posts: pl.DataFrame, probabilities: Floats, method: str) -> pl.DataFrame:
+    """Return the probabilities of posts, shape (posts, verticals), as rows of ``score``."""
+    return posts.select(
+        "account_bucket",
+        item_kind=pl.lit(POST),
+        item_id="post_id",
+        account_id="account_id",
+        method=pl.lit(method),
+        scores=_as_lists(probabilities),
+        scores_low=_NO_INTERVAL,
+        scores_high=_NO_INTERVAL,
+        text_hash="text_hash",
     )
 
 
-def as_lists(probabilities: Floats) -> pl.Series:
+def _as_lists(probabilities: Floats) -> pl.Series:
     """Return each row as a list, to four decimals, with null for NaN."""
     verticals = probabilities.shape[1]
     # Single precision cuts off the last bits, which depend on how many rows are computed at once.
-    exact = probabilities.astype(np.float32).astype(np.float64).round(_DECIMALS)
+    exact = probabilities.astype(np.float32).astype(np.float64).round(DECIMALS)
     flat = pl.Series("scores", exact.ravel()).fill_nan(None)
     return flat.reshape((-1, verticals)).arr.to_list() if len(flat) else pl.Series("scores", [], pl.List(pl.Float64))
-
-
-def score_accounts(posts: pl.DataFrame) -> pl.DataFrame:
-    """Score accounts, in the columns of ``score``: the mean of their posts' rounded scores.
-
-    Rounded scores give the same mean for posts that were scored in different runs.
-    """
-    of_account = ["account_bucket", "account_id", "method"]
-    means = (
-        posts.sort("item_id")  # the last bits of a mean depend on the order of its terms
-        .select(*of_account, "scores", _vertical=pl.int_ranges(pl.col("scores").list.len()))
-        .explode("scores", "_vertical")
-        .group_by(*of_account, "_vertical", maintain_order=True)
-        .agg(pl.col("scores").mean().round(_DECIMALS))
-    )
-    accounts = means.group_by(of_account, maintain_order=True).agg("scores")
-    return accounts.select(
-        "account_bucket",
-        item_kind=pl.lit(ACCOUNT),
-        item_id="account_id",
-        account_id="account_id",
-        method="method",
-        scores="scores",
-        text_hash=pl.lit(None, pl.String),
-    )
 
 
 def by_vertical(scores: pl.LazyFrame, verticals: Sequence[str]) -> pl.LazyFrame:

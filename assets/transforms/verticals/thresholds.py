@@ -9,12 +9,13 @@ import numpy.typing as npt
 import polars as pl
 
 from assets.transforms.verticals.roster import SHIP
-from assets.transforms.verticals.scoring import by_vertical
+from assets.transforms.verticals.scoring import ACCOUNT, by_vertical
 from assets.transforms.verticals.taggers.calibration import MIN_PER_CLASS
 
 EVEN = 0.5
 """The threshold of a vertical with too few labels: more probable than not."""
 _COMMON_MEMBERS = 5
+_BOUNDS = {"score_low": "scores_low", "score_high": "scores_high"}
 
 
 def best_threshold(scores: npt.NDArray[np.float64], member: npt.NDArray[np.bool_]) -> float:
@@ -112,7 +113,8 @@ THRESHOLDS_SCHEMA = {
 
 
 def tag(scores: pl.DataFrame, thresholds: pl.DataFrame, verticals: Sequence[str], roster: pl.DataFrame) -> pl.DataFrame:
-    """Return the scores that reach their vertical's threshold: the columns of ``by_vertical``, and the threshold.
+    """Return the scores that reach their vertical's threshold: the columns of ``by_vertical``, ``threshold``, and the
+    bounds ``score_low`` and ``score_high`` of an account's score.
 
     Of a vertical that ``roster`` (item_kind, vertical, status) does not ship, there is none.
     """
@@ -121,4 +123,13 @@ def tag(scores: pl.DataFrame, thresholds: pl.DataFrame, verticals: Sequence[str]
     named = by_vertical(scores.lazy(), verticals).join(limits, on=["item_kind", "vertical", "method"])
     # Streamed, because a bucket has a row per item and vertical here.
     reached = named.filter(pl.col("score") >= pl.col("threshold")).collect(engine="streaming")
-    return reached.sort("item_kind", "item_id", "vertical")
+    intervals = scores.filter(item_kind=ACCOUNT).select("item_kind", "item_id", "method", *_BOUNDS.values())
+    place = pl.col("vertical").replace_strict(
+        {name: place for place, name in enumerate(verticals)}, return_dtype=pl.Int64
+    )
+    return (
+        reached.join(intervals, on=["item_kind", "item_id", "method"], how="left")
+        .with_columns(pl.col(lists).list.get(place).alias(name) for name, lists in _BOUNDS.items())
+        .drop(_BOUNDS.values())
+        .sort("item_kind", "item_id", "vertical")
+    )

@@ -7,6 +7,7 @@ from dagster import RunRequest, SensorDefinition, SensorEvaluationContext, Senso
 
 from assets import audience
 from assets.labels import votes as labels
+from assets.marts.tables import TOTALLING
 from assets.quarantine import QUARANTINE, collecting
 from assets.transforms.source.arrivals import Sweep, request_key
 from pipelines.automation.sensors.reachability import skipped_while_unreachable
@@ -18,6 +19,8 @@ from resources.s3.client import ListingMarkError, S3Object, S3Resource
 
 PAGE_KEYS = 1_000
 _INTERVAL_SECONDS = 30
+_WAITING = "The first load is not complete: its runs of buckets, and the one across buckets, read these files too."
+"""Before it, a run of its own would write marts that the first load writes again."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,8 @@ def _sensor(name: str, landing: Landing, job_name: str, description: str) -> Sen
     @sensor(name=name, job_name=job_name, minimum_interval_seconds=_INTERVAL_SECONDS, description=description)
     @skipped_while_unreachable
     def drops(context: SensorEvaluationContext, s3: S3Resource, ledger: LedgerResource) -> SensorResult | SkipReason:
+        if not ledger.entries(TOTALLING.name, [WHOLE]):
+            return SkipReason(_WAITING)
         return look(context.cursor, landing, s3, ledger)
 
     return drops

@@ -17,10 +17,11 @@ from resources.errors import InputError
 from resources.models.embedder import EmbeddingModel
 from resources.models.languages import identify
 
-_CHUNK = {
+_CHUNK: dict[str, pl.DataType | type[pl.DataType]] = {
     "account_bucket": pl.Int32,
     "account_id": pl.String,
     "post_id": pl.String,
+    "posted_at": pl.Datetime("us", "UTC"),
     "text_hash": pl.String,
     "chunk_no": pl.Int32,
     "text_language": pl.String,
@@ -45,7 +46,7 @@ def read_labelled(folder: Path, model: EmbeddingModel, verticals: Sequence[str])
     files = open_folder(folder)
     if "labels" not in files:
         raise InputError(f"{folder} has no labels.parquet; expected labels of its posts or accounts.")
-    posts = _columns(files["posts"], ["post_id", "account_id", "text", "hashtags"])
+    posts = _columns(files["posts"], ["post_id", "account_id", "posted_at", "text", "hashtags"])
     accounts = _columns(files["accounts"], ["account_id"])
     owners = pl.concat(
         [
@@ -91,9 +92,9 @@ def _chunks(posts: pl.DataFrame, model: EmbeddingModel) -> pl.DataFrame:
     texts = post_texts(posts)
     offsets = model.tokenizer.token_offsets(model.legible(texts))
     rows = [
-        (0, account, post, "", chunk.chunk_no, language, chunk.text)
-        for account, post, text, language, of_text in zip(
-            posts["account_id"], posts["post_id"], texts, identify(texts), offsets, strict=True
+        (0, account, post, posted_at, "", chunk.chunk_no, language, chunk.text)
+        for account, post, posted_at, text, language, of_text in zip(
+            posts["account_id"], posts["post_id"], posts["posted_at"], texts, identify(texts), offsets, strict=True
         )
         for chunk in chunk_text(text, of_text, model.max_content_tokens).chunks
     ]

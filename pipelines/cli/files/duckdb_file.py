@@ -13,8 +13,9 @@ from resources.delta.table import WHOLE, LakeResource, TableSpec
 def write(file: Path, marts: Sequence[TableSpec], lake: LakeResource) -> int:
     """Write a table per mart and return the number of rows. Memory: the largest bucket of a mart.
 
-    Times are naive and in UTC: programs show a time with a zone in their own. Each column has its description as a
-    comment, and the table ``columns`` lists them all.
+    Times are naive and in UTC: programs show a time with a zone in their own. Texts have no control characters but line
+    feeds and tabs: DuckDB's shell shows them. Each column has its description as a comment, and the table ``columns``
+    lists them all.
     """
     with replacing(file) as path, duckdb.connect(str(path)) as connection:
         rows = sum(_write_mart(connection, spec, lake) for spec in marts)
@@ -42,14 +43,15 @@ def _write_mart(connection: duckdb.DuckDBPyConnection, spec: TableSpec, lake: La
 
 def _parts(spec: TableSpec, lake: LakeResource) -> Iterable[pl.DataFrame]:
     """Yield no rows, for the columns, and then the rows of each bucket in the order of the key."""
-    yield _naive(spec.empty())
+    yield _shown(spec.empty())
     for bucket in sorted(lake.contents(spec)):
         rows = lake.scan(spec, None if bucket == WHOLE else bucket).select(spec.schema.names)
-        yield _naive(rows.sort(spec.key, nulls_last=True).collect())
+        yield _shown(rows.sort(spec.key, nulls_last=True).collect())
 
 
-def _naive(rows: pl.DataFrame) -> pl.DataFrame:
-    return rows.with_columns(pl.col(pl.Datetime("us", "UTC")).dt.replace_time_zone(None))
+def _shown(rows: pl.DataFrame) -> pl.DataFrame:
+    plain = pl.col(pl.String).str.replace_all(r"[\p{Cc}--[\n\t]]", "")
+    return rows.with_columns(plain, pl.col(pl.Datetime("us", "UTC")).dt.replace_time_zone(None))
 
 
 def _name(spec: TableSpec) -> str:

@@ -14,11 +14,15 @@ from resources.delta.table import TableSpec
 
 @contextmanager
 def replacing(file: Path) -> Iterator[Path]:
-    """Yield a path beside a file to write to, and move it to the file's place at the end; not after an error."""
-    with tempfile.TemporaryDirectory(prefix=".cippus-", dir=file.resolve().parent) as folder:
+    """Yield a path beside a file to write to, and move it to the file's place at the end; not after an error.
+
+    A link stays, and its target is replaced.
+    """
+    target = file.resolve()
+    with tempfile.TemporaryDirectory(prefix=".cippus-", dir=target.parent) as folder:
         path = Path(folder, file.name)
         yield path
-        os.replace(path, file)  # noqa: PTH105 -- Path.replace would return a path
+        os.replace(path, target)  # noqa: PTH105 -- Path.replace would return a path
 
 
 def csv(file: Path, rows: pl.LazyFrame, _spec: TableSpec) -> int:

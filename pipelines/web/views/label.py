@@ -1,7 +1,7 @@
 """Label: one post at a time, for people who never saw a terminal."""
 
 from collections.abc import Mapping
-from urllib.parse import urlencode
+from urllib.parse import unquote, urlencode
 
 import polars as pl
 from starlette.requests import Request
@@ -47,7 +47,7 @@ def keep(site: Site, request: Request, form: Mapping[str, str]) -> Response:
     """Keep a label, skip a post or take the last label back; then go to the next post."""
     user = request.headers.get(site.user_header, "") if site.user_header else form.get("annotator", "")
     annotator, vertical, language, skipped = _chosen(user, form)
-    action, item_id, shown = form.get("action", ""), form.get("item_id", ""), ""
+    action, item_id, shown = form.get("action", ""), unquote(form.get("item_id", "")), ""
     if action in ("yes", "no"):
         if site.labelling.item(item_id) is None:
             raise InputError(f"The post {item_id[:100]!r} is not in the lake any more; go back to the next one.")

@@ -27,7 +27,7 @@ from resources.s3.governor.metrics import RequestMetrics
 from resources.s3.governor.rate_control import RateSettings
 from resources.s3.governor.request_scheduler import RequestScheduler
 from resources.s3.governor.s3_request import HostRefusedError, bucket_of_host, interpret
-from resources.s3.governor.settings import ADDRESS_FILE, GovernorSettings
+from resources.s3.governor.settings import ADDRESS_FILE, GovernorSettingError, GovernorSettings
 from resources.s3.governor.uncertain_writes import UncertainWrites
 from resources.s3.governor.upstream import UpstreamPool
 
@@ -148,14 +148,13 @@ class Governor:
             self._forwarding -= 1
 
     def _caller(self, request: Message, header: bytes) -> tuple[str, bool]:
-        """Return the scope, which is the caller's user name, and whether it knows the token (or none is needed)."""
+        """Return the scope, which is the caller's user name, and whether the caller knows the token."""
         given = request.fields.get(header, b"")
         scope, token = "", ""
         if given[:6].lower() == b"basic ":
             with contextlib.suppress(ValueError):
                 scope, _, token = base64.b64decode(given[6:], validate=True).decode().partition(":")
-        expected = self._settings.token
-        return scope, not expected or hmac.compare_digest(token.encode(), expected.encode())
+        return scope, hmac.compare_digest(token.encode(), self._settings.token.encode())
 
 
 def _stranger(request: Message) -> str:
@@ -187,9 +186,16 @@ def _path(target: bytes) -> bytes:
 def serve(settings: GovernorSettings, say: Callable[[str], None]) -> None:
     """Run a governor until it ends; call ``say`` with one line when it listens.
 
-    While it listens, its folder holds its address, readable by its owner only. Raises GovernorSettingError for a
-    folder that cannot be used, OSError if the port is taken.
+    While it listens, its folder holds its address, readable by its owner only. Raises GovernorSettingError without a
+    token and for a folder that cannot be used, OSError if the port is taken.
     """
+    if not settings.token:
+        raise GovernorSettingError("--token-file is missing, expected a file with the token that clients must send.")
+    run(settings, say)
+
+
+def run(settings: GovernorSettings, say: Callable[[str], None]) -> None:
+    """Run a governor with these settings, as `serve` does once it has checked them."""
 
     def on_listening(port: int) -> None:
         if settings.folder:

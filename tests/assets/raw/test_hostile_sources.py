@@ -137,6 +137,16 @@ def fill(accounts: Accounts, rows: int) -> None:
     accounts.merge()
 
 
+def test_padded_keys_are_the_same_whoever_reads_them(accounts: Accounts) -> None:
+    accounts.sql("ALTER TABLE accounts ALTER account_id TYPE char(12), ALTER network TYPE char(8)")
+    for key in ("a", "bb"):
+        accounts.put(key, key)
+    found = accounts.bring_up_to_date()
+    assert (found.vanished, found.missing) == (0, 0)
+    assert set(accounts.standing()) == {"a", "bb"}
+    assert set(accounts.world.table(LAKE_ACCOUNTS)["network"]) == {"x"}
+
+
 @pytest.mark.parametrize("emptied", [
     "TRUNCATE accounts",
     "DELETE FROM accounts WHERE account_id::int > 300",

@@ -1,5 +1,7 @@
 """Taggers: calibration, the probe, cross-validation, and the choice of a method."""
 
+from datetime import UTC, datetime
+
 import numpy as np
 import polars as pl
 import pytest
@@ -127,7 +129,10 @@ def test_a_post_takes_its_accounts_label_unless_it_has_its_own() -> None:
 
 
 def test_labelled_items_are_judged_where_they_have_labels() -> None:
-    posts = pl.DataFrame({"account_bucket": 0, "account_id": "a", "post_id": ["p", "q"], "text_hash": ""})
+    now = datetime(2026, 3, 1, tzinfo=UTC)
+    posts = pl.DataFrame(
+        {"account_bucket": 0, "account_id": "a", "post_id": ["p", "q"], "posted_at": now, "text_hash": ""}
+    )
     gold = pl.DataFrame(
         [("account", "a", "cars", True), ("post", "q", "pets", False), ("post", "gone", "pets", True)],
         schema=["item_kind", "item_id", "vertical", "is_member"],

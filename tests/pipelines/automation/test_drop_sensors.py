@@ -14,6 +14,7 @@ from dagster import AssetsDefinition, DagsterInstance, SkipReason, materialize
 from assets import audience
 from assets.audience import REPORTS
 from assets.labels import votes
+from assets.marts.tables import TOTALLING
 from assets.quarantine import collecting
 from pipelines.automation.sensors import SENSORS, drops
 from pipelines.automation.sensors.drops import REPORTS as REPORTS_LANDING
@@ -40,6 +41,7 @@ def instance() -> Iterator[DagsterInstance]:
 
 @pytest.fixture
 def resources(s3: S3Resource) -> dict[str, Any]:
+    LedgerResource(s3=s3).record(TOTALLING.name, WHOLE, Entry("inputs", "output"))  # a first load is complete
     unused = S3Resource(**s3.model_dump())  # Dagster takes no resource that has connected
     kinds = {
         "lake": LakeResource,
@@ -56,6 +58,18 @@ def run(asset: AssetsDefinition, resources: dict[str, Any], instance: DagsterIns
         done = materialize([asset], resources=resources, instance=instance, tags={RUN_KEY: "asked for"})
     [event] = done.get_asset_materialization_events()
     return {name: value.value for name, value in event.materialization.metadata.items()}
+
+
+def test_files_wait_for_the_first_load_which_reads_them(
+    s3: S3Resource, resources: dict[str, Any], instance: DagsterInstance
+) -> None:
+    s3.put(f"{votes.LANDING}early.parquet", b"labels")
+    sensing, ledger = Sensing(label_drops, instance, resources), LedgerResource(s3=s3)
+    s3.delete([item.key for item in s3.list_objects(f"ledger/{TOTALLING.name}/")])
+    assert sensing.tick() == []
+    assert sensing.said[0].startswith("The first load is not complete")
+    ledger.record(TOTALLING.name, WHOLE, Entry("inputs", "output"))
+    assert len(sensing.tick()) == 1
 
 
 def report(shares: int) -> bytes:

@@ -47,7 +47,8 @@ def empty_instance(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def folder(empty_instance: Path, home: Path) -> Path:
     """The folder of an instance of this test alone."""
-    return Path(shutil.copytree(empty_instance / "dagster", home / "dagster"))
+    shutil.copytree(empty_instance / "dagster", home / "dagster")
+    return instance_folder(home)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """`cippus export`: every kind of file reads back as the mart's values; a bad request is one sentence."""
 
+import os
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -95,6 +96,18 @@ def test_xlsx_keeps_every_character_of_the_plane(tmp_path: Path) -> None:
     ]
 
 
+def test_a_device_or_a_pipe_is_refused_and_a_link_stays(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    for special in (tmp_path / "pipe.csv", Path("/dev/null")):
+        with pytest.raises(InputError, match="is a device or a pipe; expected a file to write"):
+            export.export("mart/creators", special, export.Format.CSV, "")
+    (tmp_path / "real.parquet").touch()
+    (tmp_path / "a.parquet").symlink_to("real.parquet")
+    table_file.parquet(tmp_path / "a.parquet", LAZY, SPEC)
+    assert (tmp_path / "a.parquet").is_symlink()
+    assert pl.read_parquet(tmp_path / "real.parquet").equals(ROWS)
+
+
 def test_too_many_rows_for_a_sheet_are_refused(tmp_path: Path) -> None:
     many = pl.LazyFrame({"id": range(spreadsheet_rows.MOST_ROWS + 1)})
     with pytest.raises(InputError, match="1,048,576 rows are more than a sheet holds"):
@@ -110,7 +123,8 @@ def test_duckdb_has_the_values_and_what_they_mean(tmp_path: Path) -> None:
         found = connection.execute('SELECT id, text, yes, "at", day FROM odd ORDER BY id').fetchall()
         meaning = connection.execute("SELECT meaning FROM columns WHERE \"column\" = 'text'").fetchall()
         comments = connection.execute("SELECT comment FROM duckdb_columns() WHERE column_name = 'text'").fetchall()
-    assert [row[1] for row in found] == ROWS.sort("id")["text"].to_list()
+    plain = ROWS.sort("id")["text"].str.replace_all(r"[\x00-\x08\x0B-\x1F\x7F-\x{9F}]", "").to_list()
+    assert [row[1] for row in found] == plain
     assert found[-1] == (2**62, "=1+1", True, MOMENT.replace(tzinfo=None), date(2026, 7, 1))
     assert meaning == [("It's a text.",)]
     assert ("It's a text.",) in comments

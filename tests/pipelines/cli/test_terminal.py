@@ -16,11 +16,13 @@ from rich.console import Console
 from rich.text import Text
 
 from assets.search.query import Answer
+from assets.transforms.claims import Claim, DroppedClaim
+from assets.transforms.search.answers import AskAnswer, Passage
 from assets.transforms.search.attributes import AboutAccount
 from assets.transforms.search.names import NameMatch
 from assets.transforms.search.query_language import Query
 from assets.transforms.search.ranking import Evidence, RankedAccount
-from pipelines.cli import doctor, erase, governor, presentation
+from pipelines.cli import ask, doctor, erase, governor, presentation
 from pipelines.cli.diagnosis.registry import Finding, Status
 from pipelines.cli.lineage import CheckOutcome, LineageReport
 from pipelines.cli.terminal import print_json, shown
@@ -84,9 +86,17 @@ def answer(text: str) -> Answer:
     return Answer(accounts, Query(text), {text: text}, {"network": {text: 1}}, 2, is_complete=False)
 
 
+def asked(text: str) -> AskAnswer:
+    claims = Claim(text, (text,), text), Claim(text, (text,))
+    passages = (Passage(text, text, text or None, text),)
+    return AskAnswer(text, "quotes", claims, passages, text, text, (DroppedClaim(text, text),), text, text)
+
+
 RENDERERS: dict[str, Callable[[Console, str], None]] = {
     "search": lambda to, text: presentation.show_answer(to, text, answer(text), facets=True),
     "search without a result": lambda to, text: presentation.show_answer(to, text, Answer([], Query())),
+    "ask": lambda to, text: ask.show(to, asked(text)),
+    "ask as JSON": lambda to, text: print_json(ask.as_values(asked(text))),
     "load": lambda to, text: presentation.show_load(
         to, Path(text), LoadReport({"posts": TableReport(rejected=Counter([text]), ignored_columns=(text,))}, 1)
     ),
@@ -103,6 +113,7 @@ RENDERERS: dict[str, Callable[[Console, str], None]] = {
     ),
     "json": lambda to, text: print_json({text: [text]}),
 }
+OF_TABLES = [name for name in RENDERERS if "json" not in name.lower()]
 
 
 def printed(render: Callable[[Console, str], None], text: str) -> str:
@@ -135,7 +146,7 @@ def test_no_output_has_controls_and_none_fails(name: str) -> None:
     check()
 
 
-@pytest.mark.parametrize("name", [name for name in RENDERERS if name != "json"])
+@pytest.mark.parametrize("name", OF_TABLES)
 def test_what_looks_like_markup_or_an_emoji_code_is_shown_as_it_is(name: str) -> None:
     for text in ("[/x]", "[bold]a[/bold]", ":smile:"):
         assert text in printed(RENDERERS[name], text)
@@ -155,7 +166,7 @@ def test_json_keeps_the_text() -> None:
     assert json.loads(printed(RENDERERS["json"], "\x1b\u202eé\ud800")) == {"\x1b\u202eé\ud800": ["\x1b\u202eé\ud800"]}
 
 
-@pytest.mark.parametrize("name", [name for name in RENDERERS if name != "json"])
+@pytest.mark.parametrize("name", OF_TABLES)
 def test_no_text_of_data_begins_a_line(name: str) -> None:
     """Such a line would look like one of the command's own."""
     for text in ("a\ncippus: done", "a\r\ncippus: done", "a\x0bcippus: done", "a\u2028cippus: done"):

@@ -18,6 +18,8 @@ from pipelines.web.charts import bar_chart
 from pipelines.web.views.pipeline import stage_states
 from tests.pipelines.web.conftest import Open
 from tests.worlds.small_site import HOSTILE, THEN, VERTICAL
+from tests.worlds.text_outputs import Output
+from tests.worlds.text_verdict import faults
 
 WHO = quote(HOSTILE, safe="")
 ADDRESSES = (
@@ -58,6 +60,7 @@ def test_no_text_of_data_becomes_markup_and_nothing_is_asked_of_others(page: Ope
     assert "default-src 'none'" in answer.headers["content-security-policy"]
     assert "unsafe" not in answer.headers["content-security-policy"]
     assert HOSTILE not in answer.text
+    assert faults(Output(address, "html", answer.text)) == []
     assert "{{7*7}}" in answer.text or "49" not in answer.text
     tags = Seen(answer.text).tags
     for tag, attributes in tags:

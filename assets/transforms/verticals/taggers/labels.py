@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from assets.transforms.verticals.scoring import ACCOUNT, POST, as_lists, by_vertical, score_accounts
+from assets.transforms.verticals.accounts import score_accounts
+from assets.transforms.verticals.scoring import ACCOUNT, POST, by_vertical, scored
 from assets.transforms.verticals.taggers.interface import Floats
 
 
@@ -31,18 +32,11 @@ def judged(
     """Return the labelled posts and accounts with their probabilities, null where the method abstained.
 
     Columns: (method, item_kind, item_id, account_id, vertical, is_member, probability). ``posts`` has (account_bucket,
-    account_id, post_id, text_hash).
+    account_id, post_id, posted_at, text_hash).
     """
-    scored = posts.select(
-        "account_bucket",
-        item_kind=pl.lit(POST),
-        item_id="post_id",
-        account_id="account_id",
-        method=pl.lit(method),
-        scores=as_lists(probabilities),
-        text_hash="text_hash",
-    )
-    every = pl.concat([scored, score_accounts(scored)]).lazy()
+    of_posts = scored(posts, probabilities, method)
+    posted = posts.select("posted_at", item_id="post_id")
+    every = pl.concat([of_posts, score_accounts(of_posts, posted)]).lazy()
     labels = gold.drop_nulls("is_member").lazy().select("item_kind", "item_id", "vertical", "is_member")
     found = by_vertical(every, verticals).join(labels, on=["item_kind", "item_id", "vertical"])
     columns = ["method", "item_kind", "item_id", "account_id", "vertical", "is_member"]

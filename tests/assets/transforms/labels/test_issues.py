@@ -34,7 +34,7 @@ def gold(items: pl.DataFrame, members: np.ndarray, reviewed: np.ndarray | None =
             item_kind=pl.lit("post"), item_id="item_id", account_id="account_id", vertical=pl.lit(name),
             is_member=pl.Series(members[:, column]), votes=pl.lit(1, pl.Int64), agreement=pl.lit(1.0),
             is_reviewed=pl.Series(np.zeros(items.height, bool) if reviewed is None else reviewed[:, column]),
-            label_version=pl.lit("v"),
+            labelled_at=pl.lit(None, pl.Datetime("us", "UTC")), label_version=pl.lit("v"),
         )
         for column, name in enumerate(VERTICALS)
     ]  # fmt: skip

@@ -9,7 +9,7 @@ Label = tuple[str, str, bool]
 
 
 def judged(labels: list[Label], posts: dict[str, str]) -> dict[str, dict[str, int]]:
-    rows = [(kind, item, "own", "sports", is_member, 1, 1.0, False, "v") for kind, item, is_member in labels]
+    rows = [(kind, item, "own", "sports", is_member, 1, 1.0, False, None, "v") for kind, item, is_member in labels]
     gold = pl.DataFrame(rows, schema=GOLD.polars_schema, orient="row")
     names = dict.fromkeys(("post_id", "account_id"), pl.String)
     held = pl.DataFrame(list(posts.items()), schema=names, orient="row")

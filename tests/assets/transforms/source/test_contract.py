@@ -110,6 +110,14 @@ def test_without_a_column_that_every_row_needs_nothing_is_read(policy: Policy) -
     assert compare(table, declared(table, bio=None)).is_refused == (policy is Policy.FREEZE)
 
 
+@pytest.mark.parametrize("kind", ["date", "text", "bigint", "double precision", "time without time zone"])
+def test_without_times_to_cut_windows_by_nothing_is_read(kind: str) -> None:
+    difference = compare(POSTS, declared(POSTS, updated_at=kind))
+    assert difference.is_refused
+    assert f"updated_at is {kind}, declared timestamp[us, tz=UTC]." in difference.describe()
+    assert not compare(POSTS, declared(POSTS, updated_at="timestamp without time zone")).is_refused
+
+
 def test_each_table_has_the_policy_that_was_decided() -> None:
     assert {name: table.policy for name, table in SOURCE_TABLES.items()} == {
         "accounts": Policy.DISCARD,

@@ -3,7 +3,9 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sentencex import segment
 
+from assets.transforms.text import sentences as module
 from assets.transforms.text.sentences import sentences
 
 
@@ -28,3 +30,22 @@ def test_a_text_is_cut_at_the_ends_of_sentences(text: str, expected: list[str]) 
 @given(st.text(alphabet='ab.!?。 \n"””', max_size=40))
 def test_nothing_but_space_is_lost(text: str) -> None:
     assert "".join("".join(sentences(text)).split()) == "".join(text.split())
+
+
+@pytest.mark.parametrize("repeated", ["'", "“a ", "One. ", "x"])
+def test_a_longer_line_takes_work_in_proportion(monkeypatch: pytest.MonkeyPatch, repeated: str) -> None:
+    """The library's time is quadratic in the quotes of a line, so it may get no long one."""
+
+    def work(size: int) -> int:
+        given_out = list[int]()
+
+        def counted(language: str, line: str) -> list[str]:
+            given_out.append(len(line))
+            return list(segment(language, line))
+
+        monkeypatch.setattr(module, "segment", counted)
+        text = repeated * (size // len(repeated))
+        assert "".join("".join(sentences(text)).split()) == "".join(text.split())
+        return sum(length**2 for length in given_out)
+
+    assert work(80_000) <= 5 * work(20_000)

@@ -5,6 +5,7 @@ import os
 import socket
 import stat
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -97,6 +98,17 @@ def test_a_port_that_is_taken_ends_it_with_a_sentence(tmp_path: Path) -> None:
         status, said = _refused("--port", str(taken.getsockname()[1]), "--folder", str(tmp_path))
     assert (status, said.count("\n")) == (1, 1)
     assert "address already in use" in said
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("upstream_url", [S3, "http://127.0.0.1:9"])
+def test_without_a_token_it_does_not_start(tmp_path: Path, upstream_url: str) -> None:
+    arguments = [sys.executable, "-m", "resources.s3.governor", "--upstream", upstream_url, "--folder", str(tmp_path)]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=SECONDS, check=False)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "s3-governor: --token-file is missing, expected a file with the token that clients must send.\n"
+    )
     assert list(tmp_path.iterdir()) == []
 
 
