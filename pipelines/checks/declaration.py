@@ -34,6 +34,8 @@ class Check:
     ``advises``: problems are a WARN, because the data is right as far as it goes.
     ``daily``: runs once a day, because it costs much or nothing downstream depends on it.
     ``ledger_name``: takes resources and returns the name of the asset's ledger entries; None: the asset's own.
+    ``via``: tables between those that the check reads and its asset. While a bucket of one of them lags behind its own
+    inputs, as one does that is held back, the asset rightly lacks what the check would look for.
     """
 
     asset: str
@@ -47,6 +49,7 @@ class Check:
     advises: bool = False
     daily: bool = False
     ledger_name: Callable[..., str] | None = None
+    via: Reads = ()
 
     @property
     def spec(self) -> AssetCheckSpec:

@@ -22,7 +22,7 @@ from assets.partitions import BUCKETS
 from assets.stages import TABLES
 from pipelines.checks.declaration import Answer, Check
 from resources.delta.state import Entry, LedgerResource
-from resources.delta.table import WHOLE, LakeResource, fingerprint
+from resources.delta.table import WHOLE, LakeResource, TableSpec, fingerprint
 from resources.plain_text import plain
 
 READ_EVERYTHING = "cippus/checks"
@@ -176,7 +176,14 @@ def _behind(check: Check, resources: Mapping[str, Any], buckets: Sequence[int]) 
     is_whole = not check.by_bucket or (own is not None and not own.partitioned)
     places = {bucket: WHOLE if is_whole else bucket for bucket in buckets}
     entries, rows = ledger.entries(name, sorted(set(places.values()))), lake.contents(own) if own is not None else {}
+    if any(_lags_somewhere(lake, ledger, spec) for spec in check.via):
+        return set(buckets)
     return {bucket for bucket, place in places.items() if _lags(lake, entries.get(place), place, place in rows)}
+
+
+def _lags_somewhere(lake: LakeResource, ledger: LedgerResource, spec: TableSpec) -> bool:
+    entries = ledger.entries(spec.name, sorted(lake.contents(spec)))
+    return any(is_outdated(lake, entry, bucket) for bucket, entry in entries.items())
 
 
 def _lags(lake: LakeResource, entry: Entry | None, place: int, has_rows: bool) -> bool:

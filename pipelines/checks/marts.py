@@ -165,6 +165,7 @@ def parts_match_lake(bucket: int, lake: LakeResource) -> int:
     "mart/content",
     "posts or counts more or fewer than in the lake, or in weeks than in days",
     reads=(LAKE_ACCOUNTS, LAKE_POSTS, TAGS, CONTENT),
+    via=(CONTENT_BY_BUCKET,),
     guards=True,
 )
 def periods_match_lake(lake: LakeResource) -> int:
@@ -178,6 +179,7 @@ def periods_match_lake(lake: LakeResource) -> int:
     "posts or counts more or fewer than in the lake",
     name="totals_match_lake",
     reads=(LAKE_ACCOUNTS, LAKE_POSTS, POSTS_BY_DAY),
+    via=(CONTENT_BY_BUCKET,),
     guards=True,
 )
 def days_match_lake(lake: LakeResource) -> int:

@@ -1,14 +1,10 @@
-// Thumbs without a new page, and answers of a model as they are written. Without this script both work as whole pages.
+// Thumbs without a new page. Without this script they work too, by a new page.
 "use strict";
 document.addEventListener("submit", (event) => {
   const form = event.target;
-  if (form.matches(".thumbs")) {
-    event.preventDefault();
-    judge(form, event.submitter);
-  } else if (event.submitter?.matches(".paid")) {
-    event.preventDefault();
-    ask(form);
-  }
+  if (!form.matches(".thumbs")) return;
+  event.preventDefault();
+  judge(form, event.submitter);
 });
 
 async function judge(form, pressed) {

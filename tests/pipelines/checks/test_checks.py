@@ -124,6 +124,8 @@ def test_a_bucket_behind_its_inputs_is_not_compared(world: World) -> None:
         entry = LedgerResource(s3=world.s3).entries(DECISIONS.name, [bad])[bad]
         assert is_outdated(world.lake, entry, bad)
         metadata = _judged(world, "corpus/decisions:every_post_decided", reads_everything=True)
+        for name in ("mart/content:periods_match_lake", "mart/posts_by_day:totals_match_lake"):
+            assert evaluate(world, name) is None, "totals of buckets rightly lack what one bucket was not computed from"
     assert metadata["buckets_behind"] == 1
     with lost(CHUNKS)(world):
         assert evaluate(world, "vertical/scores:every_item_scored", reads_everything=True) is not None
