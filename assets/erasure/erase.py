@@ -29,6 +29,10 @@ from resources.erasure.tombstones import ErasureResource, Subject, Tombstone
 from resources.errors import InputError
 from resources.llm.answers import FOLDER as ANSWERS
 from resources.llm.answers import forget_account
+from resources.llm.batches.book import FOLDER as BATCHES
+from resources.llm.batches.book import Job
+from resources.llm.batches.erasing import forget_account as forget_account_in_batches
+from resources.llm.batches.erasing import with_erased
 from resources.llm.embedder import EmbedderResource
 from resources.s3.client import S3Resource
 from resources.s3.versions import delete_leftovers
@@ -49,6 +53,7 @@ class Erasing:
     """The parts of an erasure.
 
     ``update_tables`` updates all stages from the corpus on, ``update_index`` the collection and its measurements.
+    ``end_batch`` takes in or cancels a batch at a provider, given its asset, scope and job.
     ``vacuum`` overwrites deleted objects in the embedded S3 server, and returns the freed bytes. ``home`` is the folder
     of the embedded engine and S3, if there are any.
     """
@@ -64,6 +69,7 @@ class Erasing:
     update_tables: Callable[[], None]
     update_index: Callable[[], None]
     vacuum: Callable[[], int] | None = None
+    end_batch: Callable[[str, str, Job], None] = lambda _asset, _scope, _job: None
     on_step: Callable[[str], None] = lambda _step: None
     home: Path | None = None
 
@@ -118,6 +124,10 @@ def erase(parts: Erasing, account_id: str, canaries: Sequence[str] = (), *, ahea
     _remove(parts, subject, receipt)
     with receipt.step("scan after"):
         receipt.found_after = look(parts, terms)
+        receipt.found_after.unsearched |= {
+            f"batch {job.batch or job.name}": "the provider has its files until it ends; erase again then"
+            for _, _, job in with_erased(S3Store(parts.s3))
+        }
     return _filed(parts, receipt, tombstone, terms)
 
 
@@ -190,6 +200,10 @@ def _remove(parts: Erasing, subject: Subject, receipt: Receipt) -> None:
         parts.update_tables()
     with receipt.step("answers"):  # after the tables have taken in those of other accounts
         receipt.add(ANSWERS, answers=forget_account(S3Store(parts.s3), subject.account_id))
+        receipt.add(BATCHES, lines=forget_account_in_batches(S3Store(parts.s3), subject.account_id))
+    with receipt.step("batches at the provider"):
+        for asset, scope, job in list(with_erased(S3Store(parts.s3))):
+            parts.end_batch(asset, scope, job)
     with receipt.step("shortlists"):
         receipt.add(shortlists.FOLDER, lists=shortlists.forget_account(S3Store(parts.s3), subject.account_id))
         receipt.add(audit.FOLDER, events=audit.forget_account(S3Store(parts.s3), subject.account_id))

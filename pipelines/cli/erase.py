@@ -15,6 +15,8 @@ from resources.settings import Environment, environment, home
 
 if TYPE_CHECKING:
     from assets.erasure.erase import Erasing
+    from resources.llm.batches.book import Job
+    from resources.llm.resource import LlmResource
 
 
 def erase(
@@ -59,7 +61,7 @@ def _parts() -> "Iterator[Erasing]":
     from pipelines.jobs.asset_jobs import INDEX, TABLES_AFTER_LAKE
     from pipelines.local.s3_volumes import vacuum
     from resources.erasure.scan import Scan
-    from resources.wiring import resources
+    from resources.wiring import resources, with_secrets
 
     parts = resources()
     qdrant = parts.qdrant.process_config_and_initialize()  # resolves the EnvVars of its secrets
@@ -88,9 +90,25 @@ def _parts() -> "Iterator[Erasing]":
             update_tables=lambda: _update(TABLES_AFTER_LAKE.name),
             update_index=lambda: _update(INDEX.name),
             vacuum=(lambda: vacuum(home())) if embedded and not parts.s3.endpoint_url else None,
+            end_batch=lambda asset, scope, job: _end_batch(with_secrets(parts.llm), asset, scope, job),
             home=home() if embedded else None,
             on_step=lambda step: err.print(f"cippus: {shown(step)}", style="dim", highlight=False),
         )
+
+
+def _end_batch(llm: "LlmResource", asset: str, scope: str, job: "Job") -> None:
+    """Take in or cancel a batch that has texts of the account. The receipt reports one that cannot be reached."""
+    from resources.llm.batches.book import Book
+    from resources.llm.batches.erasing import erase_at_provider
+    from resources.llm.completions import CallFailedError
+
+    jobs = llm.jobs(Book(llm.spend.store, asset, scope), "erase", asset)
+    try:
+        erase_at_provider(jobs, job)
+    except CallFailedError as failure:
+        err.print(shown(f"cippus: {failure.error}"), style="red", highlight=False, soft_wrap=True)
+    finally:
+        jobs.close()
 
 
 def _update(job_name: str) -> None:

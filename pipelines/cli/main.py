@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -11,6 +12,7 @@ import typer
 
 from pipelines.cli import (
     ask,
+    batches,
     doctor,
     erase,
     estimate,
@@ -59,7 +61,11 @@ def main() -> None:
         sys.exit(refused.exit_code)
     except typer.Abort:
         sys.exit(FAILED)
-    except (SystemExit, KeyboardInterrupt):
+    except SystemExit:
+        raise
+    except KeyboardInterrupt:
+        with suppress(Exception):  # the interrupt must end the command, whatever cannot be told
+            batches.say_what_goes_on()
         raise
     except BaseException as raised:  # panics of Rust libraries are no Exception
         error = as_cippus_error(raised)
@@ -236,6 +242,7 @@ def dev(port: Annotated[int, typer.Option(min=1, max=65535, help="Loopback port 
 app.add_typer(evaluate.evaluation, name="evaluate")
 app.add_typer(lake.lake, name="lake")
 app.add_typer(spend.spend, name="spend")
+app.add_typer(batches.batches, name="batches")
 app.add_typer(estimate.estimate, name="estimate")
 app.add_typer(measure.measure, name="measure")
 

@@ -33,6 +33,14 @@ class Jobs:
     prices: Prices
     spender: Spender | None
 
+    def close(self) -> None:
+        """Give back what was not spent, and close the connections."""
+        try:
+            if self.spender is not None:
+                self.spender.close()
+        finally:
+            self.provider.close()
+
     def look(self) -> Page:
         """Ask the provider about every job that has not ended, once. Return the page.
 

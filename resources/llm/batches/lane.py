@@ -62,11 +62,7 @@ class BatchLane:
         return self
 
     def __exit__(self, *_: object) -> None:
-        try:
-            if self._jobs.spender is not None:
-                self._jobs.spender.close()
-        finally:
-            self._jobs.provider.close()
+        self._jobs.close()
 
     def find(self, request_ids: Sequence[str]) -> Iterator[Answer | Unanswered]:
         """Yield the answers that came, single calls' too, and the requests that are still in a batch."""

