@@ -120,6 +120,7 @@ FIRST_JUDGEMENTS = [
     (f"@{FIRST} {TOPICS[2]}", "account", LAST, 1),
 ]
 """One query with good and bad results, and one that names an account and has no bad ones."""
+QUERIES = frozenset(query for query, *_ in FIRST_JUDGEMENTS)
 LABELLED, ALSO_LABELLED = load_verticals()[0].name, load_verticals()[1].name
 
 
@@ -291,8 +292,8 @@ class World:
 
     @property
     def embedded_texts(self) -> dict[str, int]:
-        """Text → how often the last run embedded it; the catalogue's descriptions are left out."""
-        return {text: count for text, count in self.embedder.embedded.items() if text not in DESCRIPTIONS}
+        """Text → how often the last run embedded it, without the catalogue's descriptions and readers' queries."""
+        return {text: count for text, count in self.embedder.embedded.items() if text not in DESCRIPTIONS | QUERIES}
 
     def drop_labels(self, name: str, rows: Sequence[tuple[str | None, str | None, str | None, bool | None]]) -> None:
         """Drop a file of (item_kind, item_id, vertical, is_member) rows."""

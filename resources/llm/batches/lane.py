@@ -6,13 +6,14 @@ import tempfile
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
 from resources.llm.answers import Answers
 from resources.llm.batches.book import ENDED, INTENT, UPLOADED, Job, Page, Wanted
 from resources.llm.batches.jobs import Jobs
+from resources.llm.batches.part import Part
 from resources.llm.completions import CallFailedError
 from resources.llm.endpoint import Billing, RequestTooLargeError
 from resources.llm.lane import Lane
@@ -22,31 +23,6 @@ from resources.spend.prices import Usage
 
 _ENDPOINT = "/v1/chat/completions"
 _OTHERS = "Another run is sending batches now."
-
-
-@dataclass(frozen=True)
-class Part:
-    """The requests of one batch: a file of lines, and what is wanted of each line."""
-
-    path: Path
-    wanted: tuple[Wanted, ...]
-
-    @property
-    def bound(self) -> Decimal:
-        """Return the most USD that they can cost."""
-        return sum((Decimal(each.usd) for each in self.wanted), Decimal(0))
-
-    def halves(self) -> "list[Part]":
-        """Return its first and its second half."""
-        middle = len(self.wanted) // 2
-        return [self.cut(0, middle), self.cut(middle, len(self.wanted))]
-
-    def cut(self, start: int, end: int) -> "Part":
-        """Return a range of it as a file of its own."""
-        path = self.path.with_name(uuid.uuid4().hex)
-        with self.path.open("rb") as lines, path.open("wb") as out:
-            out.writelines(line for number, line in enumerate(lines) if start <= number < end)
-        return Part(path, self.wanted[start:end])
 
 
 class BatchLane:
