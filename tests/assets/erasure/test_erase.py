@@ -100,6 +100,8 @@ def test_the_receipt_says_what_went_where(erased: Erased) -> None:
         "raw/posts": 8,
         "raw/testimonials": 2,
         "landing/labels": 2,
+        "landing/judgements": 2,
+        "search/judgements": 2,
         "landing/audience": 1,
         "landing/handed": 2,
         "audience/reports": 2,
