@@ -43,10 +43,10 @@ FIRST_LOAD: Moments = {
     ),
     "qdrant: the collection is half made": ("before index birth", 1, ["vertical/tags"]),
     "qdrant: a bucket's points are written, unrecorded": ("after index update", 1, []),
-    "qdrant: the first generation is judged, not served": ("before index swap", 1, ["vertical/tags"]),
     "marts: data files are written, no commit": (
         "before PUT .*/mart/creators/_delta_log/0*1.json", 1, ["vertical/tags"],
     ),
+    "qdrant: the first generation is judged, not served": ("before index swap", 1, ["vertical/tags", "mart/creators"]),
     "marts: some files are exported": ("after PUT .*/quicksight/creators/data/", 1, ["mart/creators"]),
 }  # fmt: skip
 """What happened → the event that the run is killed at, which of those, and the tables that stand by then."""

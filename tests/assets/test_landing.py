@@ -16,7 +16,7 @@ from resources.sources.rds_export import RdsExportResource
 
 LABELS, AUDIENCE = "landing/labels/", "landing/audience/"
 ONLY = "landing/labels/ takes only files named *.parquet, *.csv or *.jsonl"
-NOWHERE = "no stage reads this folder; files are read from landing/labels/, landing/audience/"
+NOWHERE = "no stage reads this folder; files are read from landing/labels/, landing/judgements/, landing/audience/"
 NOT_TAKEN = {
     f"{LABELS}more.txt": ONLY,
     f"{LABELS}more.json": ONLY,

@@ -23,10 +23,12 @@ from pipelines.automation.sensors.reachability import skipped_while_unreachable
 from resources.delta.state import Entry, LedgerResource
 from resources.delta.table import WHOLE, LakeResource
 from resources.erasure.tombstones import ErasureResource
+from resources.llm.resource import LlmResource
 from resources.raw.quarantine import QuarantineResource
 from resources.raw.store import RawStoreResource
 from resources.s3.client import ListingMarkError, S3Resource
 from resources.sources.rds_export import RdsExportResource
+from resources.spend.resource import SpendResource
 from tests.worlds.sensors import RUN_KEY, Sensing
 
 NAMES = ("a-2026-01-01", "a.b-2026-01-01", "a/b-2026-01-01", "a/b/c-2026-01-01", "é 2026-01-01", "z-2026-01-01")
@@ -221,6 +223,8 @@ def test_a_stack_that_is_not_up_is_said_in_one_sentence(sensor: Any, instance: D
         "raw_store": RawStoreResource(s3=s3),
         "quarantine": QuarantineResource(s3=s3),
         "rds_exports": RdsExportResource(s3=s3, location="exports"),
+        "spend": (spend := SpendResource(s3=s3)),
+        "llm": LlmResource(spend=spend),
     }
     needed = {name: found for name, found in resources.items() if name in sensor.required_resource_keys}
     sensing = Sensing(sensor, instance, needed, cursor="kept")
