@@ -314,7 +314,7 @@ def _dropped() -> Iterator[FaultRow]:
         "label/gold:judgements_match_votes",
         label_lost=lost(GOLD),
         label_turned=changed(GOLD, "is_member", "NOT is_member"),
-        vote_lost=lost(VOTES),
+        votes_counted_wrongly=changed(GOLD, "votes", "votes + 1"),
     )
     yield from _rows(
         "label/agreement:agreement_matches_votes",
