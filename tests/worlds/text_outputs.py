@@ -238,7 +238,7 @@ def _exported(path: Path) -> Iterator[Output]:
     else:
         with duckdb.connect(str(path), read_only=True) as connection:
             for spec in MARTS:
-                table = connection.table(spec.name.removeprefix("mart/")).fetch_arrow_table()
+                table = connection.table(spec.name.removeprefix("mart/")).to_arrow_table()
                 yield Output(f"{path.name}: {spec.name}", "values", _values(pl.DataFrame(table)))
 
 
