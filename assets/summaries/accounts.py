@@ -44,7 +44,9 @@ SUMMARIES = TableSpec.of(
         "language": Column(
             pa.string(), "Language of most posts, and so of the summary.", CHUNKS.sources("text_language")
         ),
-        "method": Column(pa.string(), "`extractive`, or the model that wrote it.", MODEL_SUMMARIES.sources("model")),
+        "method": Column(
+            pa.string(), "Method: `extractive`, or the model that wrote it.", MODEL_SUMMARIES.sources("model")
+        ),
         "posts": Column(pa.int64(), "Number of the account's posts in the corpus.", CHUNKS.sources("post_id")),
         "made_of_texts": Column(
             pa.list_(pa.int64()),

@@ -22,7 +22,7 @@ MODEL_SUMMARIES = TableSpec.of(
             "id",
         ),
         "language": Column(pa.string(), "Language of most posts.", CHUNKS.sources("text_language")),
-        "state": Column(pa.string(), "`waiting` for an answer, or `done`."),
+        "state": Column(pa.string(), "State: `waiting` for an answer, or `done`."),
         "reason": Column(pa.string(), "Why there is no claim; null if there is one."),
         "claims_dropped": Column(
             pa.int64(), "Number of claims that were removed, because their posts do not carry them."

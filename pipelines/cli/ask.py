@@ -94,4 +94,4 @@ def show(console: Console, answer: "AskAnswer") -> None:
     for left in answer.dropped:
         console.print(f"[dim]Not shown: {shown(left.text)} ({shown(left.reason)})", highlight=False)
     cost = f", ${answer.usd}" if answer.usd is not None else ""
-    console.print(f"[dim]{answer.method}{cost}, {answer.seconds:.1f} s", highlight=False)
+    console.print(f"[dim]{shown(answer.method)}{cost}, {answer.seconds:.1f} s", highlight=False)

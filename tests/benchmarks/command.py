@@ -34,6 +34,7 @@ BENCHES = {
     "signals": "tests.benchmarks.signals",
     "faults": "tests.benchmarks.faults",
     "labels": "tests.benchmarks.labels",
+    "batches": "tests.benchmarks.batches",
     "roster": "tests.benchmarks.roster",
     "text": "tests.benchmarks.text",
 }

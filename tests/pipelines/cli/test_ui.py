@@ -87,6 +87,7 @@ def test_a_text_can_be_followed_from_the_source_to_the_mart(answer: Any) -> None
     assert path == [
         ("mart/creators", "summary"),
         ("summary/account_summaries", "summary"),
+        ("summary/model_summaries", "claims"),
         ("lake/posts", "text"),
         ("raw/posts", "text"),
         ("rds/posts", "text"),
