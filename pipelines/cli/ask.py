@@ -93,5 +93,5 @@ def show(console: Console, answer: "AskAnswer") -> None:
         console.print(line, highlight=False)
     for left in answer.dropped:
         console.print(f"[dim]Not shown: {shown(left.text)} ({shown(left.reason)})", highlight=False)
-    cost = f", ${answer.usd}" if answer.usd is not None else ""
+    cost = f", ${shown(answer.usd)}" if answer.usd is not None else ""
     console.print(f"[dim]{shown(answer.method)}{cost}, {answer.seconds:.1f} s", highlight=False)

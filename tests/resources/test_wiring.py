@@ -143,7 +143,7 @@ def test_every_variable_is_documented_once() -> None:
     assert by_name["CIPPUS_ENV"].default == "local"
     assert {name for name, variable in by_name.items() if variable.description.startswith("Secret.")} == {
         "CIPPUS_POSTGRES_DSN", "QDRANT_API_KEY", "CIPPUS_EMBEDDINGS_API_KEY", "CIPPUS_ERASURE_KEY",
-        "CIPPUS_LLM_API_KEY", "CIPPUS_ALERTS_WEBHOOK",
+        "CIPPUS_LLM_API_KEY", "CIPPUS_ALERTS_WEBHOOK", "CIPPUS_WEB_API_KEY",
     }  # fmt: skip
 
 
