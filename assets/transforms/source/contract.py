@@ -180,10 +180,19 @@ def _is_in_range(values: pa.ChunkedArray) -> bool:
 
 
 def _series(values: pa.ChunkedArray) -> pl.Series:
-    """Convert a column to polars; an extension type (Postgres' numeric) becomes its storage type."""
+    """Convert a column to polars; an extension type (Postgres' numeric) becomes its storage type.
+
+    A time with a zone is an instant, so the zone is of no account; one that no database knows would be refused. A
+    column of another type that polars refuses becomes null.
+    """
     if isinstance(values.type, pa.BaseExtensionType):
         values = pa.chunked_array([chunk.storage for chunk in values.chunks], values.type.storage_type)
-    return pl.Series(pl.from_arrow(values))
+    if pa.types.is_timestamp(values.type) and values.type.tz not in (None, "UTC"):
+        values = values.cast(pa.timestamp(values.type.unit, "UTC"))
+    try:
+        return pl.Series(pl.from_arrow(values))
+    except pl.exceptions.PolarsError:
+        return pl.Series([None], dtype=pl.String).new_from_index(0, len(values))
 
 
 def _legible(values: pl.Series) -> pl.Series:

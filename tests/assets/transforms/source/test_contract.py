@@ -234,3 +234,17 @@ def test_no_rows_are_cast_to_none() -> None:
     cast, rejects = recast_rows(schema, empty)
     assert cast.schema == schema
     assert cast.num_rows == rejects.height == 0
+
+
+def test_a_damaged_time_zone_rejects_at_most_its_rows() -> None:
+    """One bit of a Parquet file's schema turns UTC into TTC, which no time zone database has."""
+    unknown = pa.timestamp("us", "TTC")
+    schema = pa.schema([("posted_at", pa.timestamp("us", "UTC")), ("hashtags", pa.list_(pa.string()))])
+    times = pa.array([1, None], pa.int64()).view(unknown)
+    kept, rejects = recast_rows(schema, pa.table({"posted_at": times}))
+    assert kept["posted_at"].cast(pa.int64()).to_pylist() == [1, None]
+    assert rejects.is_empty()
+    lists = pa.ListArray.from_arrays(pa.array([0, 1, 1]), times.slice(0, 1), mask=pa.array([False, True]))
+    kept, rejects = recast_rows(schema, pa.table({"hashtags": lists}))
+    assert kept["hashtags"].to_pylist() == [None]
+    assert rejects[REASON].to_list() == ["hashtags cannot be read as list<item: string>"]
