@@ -7,11 +7,11 @@ import pyarrow as pa
 from dagster import AssetExecutionContext
 
 from assets.dropped_files import report as read_in_process
-from assets.dropped_files import report_limits, too_large
+from assets.dropped_files import report_limits
 from assets.framework.asset import asset
 from assets.framework.columns import bucket_of
 from assets.framework.incremental import RunMetrics, Stage, refresh_table
-from assets.framework.intake import Intake, files_under, take_in
+from assets.framework.intake import Intake, body_of, files_under, take_in
 from assets.lake import LAKE_ACCOUNTS
 from assets.transforms.audience import Report, judge, without_accounts
 from assets.transforms.erasure import ErasedAccounts
@@ -108,9 +108,7 @@ class _Reading:
 
     def _read(self, item: S3Object) -> Report | None:
         """Read a file in a process of its own. Return None if it changed since the listing."""
-        if reason := too_large(item.size_bytes):
-            raise UnreadableFileError(reason)
-        body = self.s3.get(item.key, item.etag)
+        body = body_of(self.s3, item)
         if body is None:
             return None
         name, limits = item.key.removeprefix(LANDING), report_limits(item.size_bytes)

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 import polars as pl
 from dagster import AssetExecutionContext
 
+from assets.dropped_files import too_large
 from assets.framework.incremental import RunMetrics, record_intake
 from assets.transforms.source.arrivals import digest, outstanding
 from resources.delta.state import LedgerResource
 from resources.delta.table import Changes, LakeResource, TableSpec, fingerprint
+from resources.erasure.tombstones import ErasureResource
+from resources.isolation.process import UnreadableFileError
 from resources.s3.client import S3Object, S3Resource
 
 _BATCH_ROWS, _BATCH_FILES = 250_000, 500
@@ -74,6 +77,20 @@ def take_in(
 def files_under(s3: S3Resource, prefix: str, takes: Callable[[S3Object], bool]) -> list[S3Object]:
     """Return the dropped files under a prefix that a stage reads."""
     return list(filter(takes, s3.list_objects(prefix)))
+
+
+def body_of(s3: S3Resource, item: S3Object) -> bytes | None:
+    """Return the bytes of a dropped file; None if it changed since the listing. Raises UnreadableFileError if large."""
+    if reason := too_large(item.size_bytes):
+        raise UnreadableFileError(reason)
+    return s3.get(item.key, item.etag)
+
+
+def without_items_of_erased(rows: pl.DataFrame, erasures: ErasureResource) -> pl.DataFrame:
+    """Return the rows (item_kind, item_id, …) about items that no erased account owned."""
+    items = rows.select("item_kind", "item_id").drop_nulls().unique()
+    erased = pl.DataFrame(sorted(erasures.erased_items(items.iter_rows())), schema=items.schema, orient="row")
+    return rows.join(erased, on=["item_kind", "item_id"], how="anti", maintain_order="left")
 
 
 def _delete_rows(lake: LakeResource, spec: TableSpec, keys: Iterable[str]) -> None:

@@ -6,7 +6,8 @@ from dagster import AssetExecutionContext
 
 from assets.framework.asset import asset
 from assets.framework.incremental import RunMetrics, Stage, refresh_table
-from assets.labels.votes import VOTES, without_labels_of_erased
+from assets.framework.intake import without_items_of_erased
+from assets.labels.votes import VOTES
 from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS
 from assets.transforms.labels.votes import agree, disputed, judge
 from resources.catalogues import load_verticals
@@ -65,7 +66,7 @@ def gold(
         given = lake.scan(VOTES).collect()
         judged = judge(given, verticals, owners(lake, given["item_id"]))
         unknown = judged.filter(pl.col("reason").is_not_null())
-        rejects = without_labels_of_erased(unknown, erasures)
+        rejects = without_items_of_erased(unknown, erasures)
         tally.counts["erased"] += unknown.height - rejects.height
         shown = rejects.select("item_kind", "item_id", "vertical", "is_member", "source_file", "reason")
         tally.counts["quarantined"] += quarantine.land("labels", "labels", "item_id", shown)

@@ -4,10 +4,10 @@ import polars as pl
 import pyarrow as pa
 from dagster import AssetExecutionContext
 
-from assets.dropped_files import label_rows, too_large
+from assets.dropped_files import label_rows
 from assets.framework.asset import asset
 from assets.framework.incremental import RunMetrics
-from assets.framework.intake import Intake, files_under, take_in
+from assets.framework.intake import Intake, body_of, files_under, take_in, without_items_of_erased
 from assets.transforms.labels.files import FORMATS
 from assets.transforms.labels.votes import voters, with_reasons
 from resources.delta.state import LedgerResource
@@ -69,7 +69,7 @@ def votes(
         return rows
 
     def accept(rows: pl.DataFrame) -> pl.DataFrame:
-        kept = without_labels_of_erased(rows, erasures)
+        kept = without_items_of_erased(rows, erasures)
         tally.counts["erased"] += rows.height - kept.height
         is_open = pl.col("is_review") & pl.col("is_member").is_null() & pl.col("row_json").is_null()
         tally.counts["not_reviewed"] += kept.filter(is_open).height  # rows that a reviewer has not filled in
@@ -94,21 +94,12 @@ def label_rule() -> str:
     return RULE
 
 
-def without_labels_of_erased(labels: pl.DataFrame, erasures: ErasureResource) -> pl.DataFrame:
-    """Return the labels of items that no erased account owned."""
-    items = labels.select("item_kind", "item_id").drop_nulls().unique()
-    erased = pl.DataFrame(sorted(erasures.erased_items(items.iter_rows())), schema=items.schema, orient="row")
-    return labels.join(erased, on=["item_kind", "item_id"], how="anti", maintain_order="left")
-
-
 _READ = pl.Schema({**VOTES.polars_schema, "reason": pl.String(), "row_json": pl.String()})
 
 
 def _rows(s3: S3Resource, item: S3Object) -> pl.DataFrame | None:
     """Return the rows of a file, with the reasons of rejects; None if it changed since the listing."""
-    if reason := too_large(item.size_bytes):
-        raise UnreadableFileError(reason)
-    body = s3.get(item.key, item.etag)
+    body = body_of(s3, item)
     if body is None:
         return None
     name = item.key.rpartition("/")[2].lower()

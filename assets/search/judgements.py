@@ -4,10 +4,10 @@ import polars as pl
 import pyarrow as pa
 from dagster import AssetExecutionContext
 
-from assets.dropped_files import judgement_rows, too_large
+from assets.dropped_files import judgement_rows
 from assets.framework.asset import asset
 from assets.framework.incremental import RunMetrics
-from assets.framework.intake import Intake, files_under, take_in
+from assets.framework.intake import Intake, body_of, files_under, take_in, without_items_of_erased
 from assets.transforms.search.votes import FILE_SCHEMA, with_reasons
 from resources.delta.state import LedgerResource
 from resources.delta.table import Column, LakeResource, TableSpec
@@ -66,9 +66,7 @@ def judgements(  # resources
             return pl.DataFrame(schema={**JUDGEMENTS.polars_schema, "reason": pl.String()})
 
     def accept(rows: pl.DataFrame) -> pl.DataFrame:
-        items = rows.select("item_kind", "item_id").drop_nulls().unique()
-        erased = pl.DataFrame(sorted(erasures.erased_items(items.iter_rows())), schema=items.schema, orient="row")
-        kept = rows.join(erased, on=["item_kind", "item_id"], how="anti", maintain_order="left")
+        kept = without_items_of_erased(rows, erasures)
         tally.counts["erased"] += rows.height - kept.height
         rejects = kept.filter(pl.col("reason").is_not_null()).drop("source_etag")
         tally.counts["quarantined"] += quarantine.land("judgements", "judgements", "item_id", rejects)
@@ -90,9 +88,7 @@ def judgement_rule() -> str:
 
 def _rows(s3: S3Resource, item: S3Object) -> pl.DataFrame | None:
     """Return the rows of a file, with the reasons of rejects; None if it changed since the listing."""
-    if reason := too_large(item.size_bytes):
-        raise UnreadableFileError(reason)
-    body = s3.get(item.key, item.etag)
+    body = body_of(s3, item)
     if body is None:
         return None
     tables = [pl.DataFrame(pl.from_arrow(table)) for table in isolation.read(judgement_rows, body)]

@@ -12,7 +12,7 @@ import psycopg
 import pyarrow as pa
 from psycopg import sql
 
-from assets.labels.votes import without_labels_of_erased
+from assets.framework.intake import without_items_of_erased
 from assets.transforms.erasure import without_erased
 from assets.transforms.source.schema import SOURCE_TABLES, SourceTable
 from pipelines.samples.folder import SourceFile, open_folder
@@ -89,7 +89,7 @@ def _s3(stack: EmbeddedStack) -> S3Resource:
 def _drop_labels(s3: S3Resource, file: SourceFile, erasures: ErasureResource) -> None:
     """Drop a label file, without labels of erased accounts, under a hash of its content. Idempotent."""
     labels = pl.DataFrame(pl.from_arrow(pa.concat_tables([file.schema.empty_table(), *file.batches()])))
-    kept = without_labels_of_erased(labels, erasures)
+    kept = without_items_of_erased(labels, erasures)
     if kept.height == labels.height and file.path.is_file():
         body = file.path.read_bytes()
     else:
