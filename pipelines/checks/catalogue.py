@@ -28,22 +28,8 @@ from pipelines.checks.declaration import Check
 from pipelines.checks.evaluation import definition
 
 _MODULES = (
-    *(
-        raw,
-        lake,
-        corpus,
-        embeddings,
-        labels,
-        audience,
-        quarantine,
-        verticals,
-        summaries,
-        qdrant,
-        search,
-        marts,
-        amounts,
-    ),
-    *(spend, quicksight, files, freshness),
+    *(raw, lake, corpus, embeddings, labels, audience, quarantine, verticals, summaries, qdrant, search),
+    *(marts, amounts, spend, quicksight, files, freshness),
 )
 
 
