@@ -26,7 +26,7 @@ def changed(name: str) -> pl.Expr:
     text = pl.col(name).str.strip_chars()
     return (
         pl.when(text.str.contains(_ROUNDED) | _is_cut(text))
-        .then(pl.lit(f"{name} is a rounded number: {_MEND}"))
+        .then(pl.lit(f"{name} is a rounded number: a spreadsheet or a column of doubles did that, so keep ids as text"))
         .when(text.str.contains(_DATE))
         .then(pl.lit(f"{name} is a day of a calendar: {_MEND}"))
         .when(text.str.contains(_ERROR))
