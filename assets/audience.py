@@ -28,7 +28,7 @@ from resources.s3.client import S3Object, S3Resource
 from resources.settings import bucket_count
 
 LANDING = catalogue.LANDING
-_READING = "2"
+_READING = "3"
 """Change it to have every file read again. Another column map has the same effect by itself."""
 _KEY = ("account_id", "dimension", "value", "as_of", "source_file")
 REPORTS = TableSpec.of(

@@ -7,6 +7,7 @@ from assets import audience
 from assets.labels import votes as labels
 from assets.search import judgements
 from resources.raw import quarantine
+from resources.s3.access import PROBE
 from resources.s3.client import S3Object, S3Resource
 from resources.sources.rds_export import RdsExportResource
 
@@ -43,7 +44,8 @@ DROP_FOLDERS = (
 def files_not_taken(s3: S3Resource, rds_exports: RdsExportResource) -> list[FileNotTaken]:
     """Return the dropped files under landing/ that no stage reads, by key. Costs one listing.
 
-    Markers of tools, such as ``_SUCCESS``, are not files. A file that a stage cannot use is in quarantine/rows instead.
+    Markers of tools, such as ``_SUCCESS``, and probes of `cippus doctor` are not files. A file that a stage cannot use
+    is in quarantine/rows instead.
     """
     folders = list(DROP_FOLDERS)
     if exports := rds_exports.own_prefix:
@@ -58,9 +60,13 @@ def _key(item: S3Object) -> str:
 
 
 def _is_marker(item: S3Object) -> bool:
-    """Return whether an object is a tool's: the marker of a folder, an empty ``_SUCCESS``, or a checksum."""
+    """Return whether an object is a tool's: the marker of a folder, an empty ``_SUCCESS``, a checksum, or a probe."""
     name = item.key.rpartition("/")[2]
-    return not name or (name.startswith(_MARKERS) and (not item.size_bytes or name.endswith(".crc")))
+    return (
+        not name
+        or name.startswith(PROBE)
+        or (name.startswith(_MARKERS) and (not item.size_bytes or name.endswith(".crc")))
+    )
 
 
 def _reason(item: S3Object, folders: list[DropFolder]) -> str:

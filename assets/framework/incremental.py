@@ -18,6 +18,7 @@ from assets.transforms.markdown import markdown_table
 from resources.cpu import available_cores
 from resources.delta.state import Entry, Intake, LedgerResource
 from resources.delta.table import ABSENT, WHOLE, Changes, Contents, LakeResource, TableSpec, fingerprint, in_columns
+from resources.settings import bucket_count
 
 _RUN_KEY = "dagster/run_key"
 _MOST_AT_ONCE = 2
@@ -33,7 +34,8 @@ class RunMetrics:
     ``fingerprint`` is the data version of the result.
     ``buckets`` has the metrics of each bucket that the run looked at.
     ``counts_changes``: false for a bucket whose changes were counted for all buckets together. ``preview``: the first
-    rows of a bucket that was computed, as Markdown.
+    rows of a bucket that was computed, as Markdown. ``table_rows``: rows of the whole table, after a run of some of its
+    buckets.
     """
 
     rows: int = 0
@@ -47,6 +49,7 @@ class RunMetrics:
     buckets: dict[int, "RunMetrics"] = field(default_factory=dict)
     counts_changes: bool = True
     preview: str = ""
+    table_rows: int | None = None
     started: float = field(default_factory=time.monotonic)
     seconds: float | None = None
 
@@ -184,6 +187,8 @@ def refresh(
                 logged = time.monotonic()
                 message = "%s: %s of %s buckets are up to date, with %s rows"
                 context.log.info(message, stage.name, number, len(buckets), f"{total.rows:,}")
+        if stage.partitioned and len(buckets) < (count := bucket_count()):
+            total.table_rows = sum(found.rows for found in contents(range(count)).values())
     return total
 
 

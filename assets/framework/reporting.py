@@ -19,6 +19,7 @@ from resources.s3.usage import PrefixUsage, Usage
 
 DATA_VERSION = "data_version"
 """Metadata of each bucket: the fingerprint of its rows. Equal versions mean equal rows."""
+_BUCKET_ROWS = "dagster/partition_row_count"
 
 
 def reported(
@@ -29,23 +30,30 @@ def reported(
     In a run of several buckets each bucket's event has the bucket's own figures, and an observation of the asset has
     the run's totals, its S3 requests and its notes. In any other run the materialization has all.
 
+    ``dagster/row_count`` is the number of rows of the whole table, which the UI shows for the asset, whichever bucket's
+    event is the newest. ``dagster/partition_row_count`` is that of the bucket.
+
     Dagster keeps one data version per step. In a run of several buckets it is a hash of their versions, so it changes
     if any of them changes; the version of each is in its metadata.
     """
     if len(metrics.buckets) == 1:
         metrics.preview = next(iter(metrics.buckets.values())).preview
-    totals = {**_figures(metrics, table), **metrics.notes, **s3_metadata(usage)}
+    whole = metrics.rows if metrics.table_rows is None else metrics.table_rows
+    of_table = {"dagster/row_count": whole} if table else {}
+    totals = {**_figures(metrics), **of_table, **metrics.notes, **s3_metadata(usage)}
     versions = {bucket: found.fingerprint for bucket, found in sorted(metrics.buckets.items()) if found.fingerprint}
     of_buckets = [f"{bucket}:{version}" for bucket, version in versions.items()]
     own = next(iter(versions.values())) if len(versions) == 1 else fingerprint(of_buckets)
     version = DataVersion(metrics.fingerprint or own)
     keys = context.partition_keys if context.assets_def.partitions_def else []
     if len(keys) <= 1:
-        return MaterializeResult(metadata={**totals, DATA_VERSION: version.value}, data_version=version)
+        of_bucket = {_BUCKET_ROWS: metrics.rows} if keys and table else {}
+        return MaterializeResult(metadata={**totals, **of_bucket, DATA_VERSION: version.value}, data_version=version)
     counted = sorted({name for found in metrics.buckets.values() for name in found.counts})
     for key in keys:
         found = metrics.buckets.get(int(key)) or RunMetrics(fingerprint=ABSENT.fingerprint, counts_changes=False)
-        figures = {**dict.fromkeys(counted, 0), **_figures(found, table)}
+        of_bucket = {_BUCKET_ROWS: found.rows} if table else {}
+        figures = {**dict.fromkeys(counted, 0), **_figures(found), **of_table, **of_bucket}
         context.add_asset_metadata({**figures, DATA_VERSION: found.fingerprint}, partition_key=key)
     context.log_event(AssetObservation(context.asset_key, "Totals of all buckets of the run.", metadata=totals))
     return MaterializeResult(data_version=version)
@@ -62,9 +70,9 @@ def run_totals(result: ExecuteInProcessResult) -> dict[str, Mapping[str, Metadat
     return found
 
 
-def _figures(metrics: RunMetrics, table: TableSpec | None) -> dict[str, Any]:
+def _figures(metrics: RunMetrics) -> dict[str, Any]:
     shown = {"preview": MetadataValue.md(metrics.preview)} if metrics.preview else {}
-    return {**metrics.metadata(), **({"dagster/row_count": metrics.rows} if table else {}), **shown}
+    return {**metrics.metadata(), **shown}
 
 
 def s3_metadata(usage: Usage) -> dict[str, Any]:

@@ -110,7 +110,9 @@ def _merge_windows(table: SourceTable) -> AssetsDefinition:
                         metrics.changes += lake.merge_newer(spec, newest, within, applications, rule, window)
                     context.log.info("%s: window %s, %s rows merged", spec.name, manifest.number, f"{newest.height:,}")
                 metrics.counts["windows"] += 1
-        for bucket, found in lake.contents(spec, buckets).items():
+        whole = lake.contents(spec)
+        metrics.table_rows = sum(found.rows for found in whole.values())
+        for bucket, found in ((bucket, whole[bucket]) for bucket in buckets if bucket in whole):
             of_bucket = metrics.buckets[bucket] = RunMetrics(counts_changes=False)
             of_bucket.hold(found)
             of_bucket.counts["rows_added"] = found.rows - before.get(bucket, ABSENT).rows

@@ -14,6 +14,7 @@ import polars as pl
 from assets.transforms.delimited import Table, UnusableReportError, plain
 from assets.transforms.erasure import ErasedAccounts
 from assets.transforms.numbers import AMBIGUOUS, decimal_signs, number
+from assets.transforms.spreadsheets import changed
 
 ROWS_SCHEMA = {
     "account_id": pl.String,
@@ -142,6 +143,8 @@ class _Layout:
         ).with_columns(
             reason=pl.when(pl.col("account_id") == "")
             .then(pl.lit("account_id is missing"))
+            .when(changed("account_id").is_not_null())
+            .then(changed("account_id"))
             .when(pl.col("as_of").is_null())
             .then(pl.when(stated == "").then(pl.lit("as_of is missing")).otherwise(pl.lit("as_of is not a date")))
         )
@@ -167,6 +170,8 @@ class _Layout:
             .then(pl.lit("the dimension is not in audience_columns.yaml"))
             .when(pl.col("value") == "")
             .then(pl.lit("the value is missing"))
+            .when(changed("value").is_not_null() & pl.col("at").is_in(self.long[2:]))
+            .then(changed("value"))
             .when(shares["is_ambiguous"])
             .then(pl.col("where") + " has a separator that may be decimal or of thousands")
             .when(pl.col("share_percent").is_null())

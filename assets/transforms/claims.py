@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic_core import from_json
 
+from assets.transforms.text.marks import limit_marks
+
 MOST_CLAIMS, LONGEST_CLAIM = 8, 400
 NO_POST, NOT_SAID = "It cites no post that was found.", "Its posts do not say so."
 _NUMBER = re.compile(r"[$€£¥₹]?\s?\d+(?:[.,:]\d+)*(?:\s?[%€£¥₹$])?")
@@ -22,7 +24,7 @@ _NUMBER_WORDS = re.compile(
 _DIGITS = {"two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8", "nine": "9"}
 _WORD = re.compile(r"[^\W\d_][\w’'-]*")
 _DAY = re.compile(r"\s\d")
-_SENTENCE_START = re.compile(r"(?:^|[.!?:…]\s+|[\"“«(]\s?)$")
+_SENTENCE_START = re.compile(r"(?:^|[.!?:…]\s|[\"“«(])\s*")
 _NEGATION = re.compile(
     r"\b(?:no|not|never|none|nobody|nothing|without|cannot|neither|nor|hardly)\b|n['’]t\b|"
     r"\b(?:nicht|kein\w*|nie|niemals|ohne|pas|jamais|sans|nunca|sin|não|nunca|sem|jamás|ningun\w*|non|mai|senza|"
@@ -128,8 +130,8 @@ def contradiction(claim: str, cited: Sequence[str], best: str, language: str = "
     ``cited`` are texts and names of the posts' accounts, ``best`` is the sentence that the claim is nearest to.
     ``language`` is the claim's: German writes every noun as names are written.
     """
-    said = unicodedata.normalize("NFKC", " ".join(cited))
-    claim = unicodedata.normalize("NFKC", claim)
+    said = unicodedata.normalize("NFKC", limit_marks(" ".join(cited)))
+    claim = unicodedata.normalize("NFKC", limit_marks(claim))
     numbers = {_bare(number) for number in _NUMBER.findall(said)}
     numbers |= {number.strip("$€£¥₹% ") for number in numbers}
     if missing := [number for number in map(_bare, _NUMBER.findall(claim)) if number not in numbers]:
@@ -157,9 +159,9 @@ def _names(claim: str, language: str) -> Iterator[str]:
     word counts only beside another.
     """
     words = [(found, found.group()[0].isupper()) for found in _WORD.finditer(claim)]
+    starts = {found.end() for found in _SENTENCE_START.finditer(claim)}
     for place, (found, is_name) in enumerate(words):
         after = (place + 1 < len(words) and words[place + 1][1]) or bool(_DAY.match(claim, found.end()))
         before = place > 0 and words[place - 1][1]
-        is_first = bool(_SENTENCE_START.search(claim[: found.start()]))
-        if is_name and (after or not is_first) and (language != "de" or after or before):
+        if is_name and (after or found.start() not in starts) and (language != "de" or after or before):
             yield re.sub(r"['’]s$", "", found.group())

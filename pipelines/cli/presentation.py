@@ -100,7 +100,8 @@ def show_run(console: Console, report: "LineageReport") -> None:
 
 
 _SHOWN = {"rows", "skipped", "inserted", "updated", "deleted", "seconds", "bytes", "buckets_skipped",
-          "dagster/row_count", "s3_requests", "s3_wasted_percent", "s3_waited_seconds"}  # fmt: skip
+          "dagster/row_count", "dagster/partition_row_count", "s3_requests",
+          "s3_wasted_percent", "s3_waited_seconds"}  # fmt: skip
 
 
 def show_checks(console: Console, outcomes: "Sequence[CheckOutcome]", broken: Mapping[str, str]) -> None:

@@ -16,9 +16,12 @@ from contextlib import contextmanager, suppress
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """The exit code is 128 and the signal's number: 130, 143, 129."""
-_WORKER_SECONDS, _CHILDREN_SECONDS, _KILL_SECONDS = 2.0, 1.5, 1.0
-"""Patience with the command, with its own processes, and after SIGKILL: less than five seconds together."""
-_POLL_SECONDS = 0.02
+_WORKER_SECONDS, _KILLED_SECONDS, _CHILDREN_SECONDS, _END_SECONDS = 1.5, 2.0, 3.0, 4.0
+"""Seconds after the signal until which the command may end, may die of SIGKILL, until which its own processes may end,
+and die of SIGKILL. A busy machine takes the rest of five seconds."""
+_MOST_CHILDREN_SECONDS = 1.5
+_POLL_SECONDS = 0.05
+"""An ended child interrupts a wait; this is for what else a wait asks about."""
 GO_ON = "What was finished is kept; run the command again to go on."
 _PR_SET_CHILD_SUBREAPER = 36
 _SHOW_CURSOR = "\r\x1b[J\x1b[?25h"
@@ -103,9 +106,12 @@ class _Supervisor:
     def __init__(self, name: str, worker: int, heard: int, order: int) -> None:
         self._name, self._worker, self._heard, self._order = name, worker, heard, order
         self._status: int | None = None
+        self._signalled = 0.0
 
     def exit_code(self) -> int:
         """Wait for the command, or for a signal. Return this process' exit code."""
+        import psutil  # noqa: F401  # now, while there is time: a signal needs it
+
         while True:
             number = os.read(self._heard, 1)[0]
             if number in ENDING:
@@ -117,9 +123,10 @@ class _Supervisor:
                 return self._ended(os.waitstatus_to_exitcode(self._status))
 
     def _stop(self, received: signal.Signals) -> int:
+        self._signalled = time.monotonic()
         with suppress(OSError):
             os.write(self._order, b"\0")
-        self._wait(lambda: self._status is not None, _WORKER_SECONDS)
+        self._wait(self._has_ended, _WORKER_SECONDS)
         self._end_children()
         self._say(f"Stopped by {received.name}. {GO_ON}")
         return 128 + received
@@ -127,6 +134,7 @@ class _Supervisor:
     def _ended(self, code: int) -> int:
         if code >= 0:
             return code
+        self._signalled = time.monotonic()
         self._end_children()
         killed = signal.Signals(-code).name
         reason = "; the machine may be out of memory" if -code == signal.SIGKILL else ""
@@ -141,24 +149,24 @@ class _Supervisor:
         if self._status is None:
             with suppress(ProcessLookupError):
                 os.kill(self._worker, signal.SIGKILL)
-            self._wait(lambda: self._status is not None, _KILL_SECONDS)
+            self._wait(self._has_ended, _KILLED_SECONDS)
         for child in this.children():  # each ends its own children
             with suppress(psutil.Error):
                 # Dagster's watcher of orphans writes a stack trace on SIGINT. Postgres ends at once only on SIGINT.
                 is_watcher = any("watch_orphans" in argument for argument in child.cmdline())
                 child.send_signal(signal.SIGTERM if is_watcher else signal.SIGINT)
-        if self._wait(lambda: not this.children(), _CHILDREN_SECONDS):
+        since = time.monotonic() - self._signalled
+        if self._wait(self._is_alone, min(_CHILDREN_SECONDS, since + _MOST_CHILDREN_SECONDS)):
             return
         for child in this.children(recursive=True):
             with suppress(psutil.Error):
                 child.kill()
-        self._wait(lambda: not this.children(), _KILL_SECONDS)
+        self._wait(self._is_alone, _END_SECONDS)
 
     def _wait(self, is_done: Callable[[], bool], seconds: float) -> bool:
-        """Return whether it is done in time. Another signal ends the wait."""
-        deadline = time.monotonic() + seconds
+        """Return whether it is done so many seconds after the signal. Another signal ends the wait."""
+        deadline = self._signalled + seconds
         while True:
-            self._reap()
             if is_done():
                 return True
             if time.monotonic() > deadline:
@@ -166,11 +174,21 @@ class _Supervisor:
             if select.select([self._heard], [], [], _POLL_SECONDS)[0] and os.read(self._heard, 1)[0] in ENDING:
                 return False
 
-    def _reap(self) -> None:
+    def _has_ended(self) -> bool:
+        self._reap()
+        return self._status is not None
+
+    def _is_alone(self) -> bool:
+        return not self._reap()
+
+    def _reap(self) -> bool:
+        """Take the status of ended children. Return whether others are left."""
         with suppress(ChildProcessError):
             while (found := os.waitpid(-1, os.WNOHANG))[0]:
                 if found[0] == self._worker:
                     self._status = found[1]
+            return True
+        return False
 
     def _pause(self) -> None:
         """Stop as Ctrl-Z asks, with the command, and go on with it."""

@@ -21,6 +21,8 @@ _DEAD_N = re.compile("\u0928\u094d(?=[\u0915-\u0939])")
 """हिन्दी is also written हिंदी."""
 _LIGATURES = {"æ": "ae", "œ": "oe", "þ": "th", "ß": "ss", "ŋ": "ng"}
 _FIRST_DIGIT_BEYOND_LATIN, _LAST_DIGIT = 0x660, 0x1FBFA
+_MOST_MARKS = 30
+"""Marks after one character, as in the Stream-Safe Text Format (UAX #15). Clean text has no more of them."""
 _NEGATIVE = (0x1F150, 0x1F170)
 """The first of the 26 white letters in black circles, and in black squares."""
 
@@ -28,14 +30,22 @@ _NEGATIVE = (0x1F150, 0x1F170)
 def fold(text: str) -> str:
     """Return a text in lower case, in which characters that readers take for one another are the same.
 
-    Takes quadratic time in the length of a run of marks: pass text that ``clean`` has read, or of a name's length.
+    Normalization takes quadratic time in the length of a run of marks, so the marks after _MOST_MARKS are left out.
     """
     text = text.encode("utf-8", "replace").decode("utf-8")
     if text.isascii():
         return text.lower()
-    decomposed = unicodedata.normalize("NFKD", unstyled(text))
+    decomposed = unicodedata.normalize("NFKD", _long_runs().sub(r"\1", unstyled(text)))
     plain = _OPTIONAL.sub("", _ACCENTS.sub("", decomposed)).casefold()
     return _DEAD_N.sub("\u0902", unicodedata.normalize("NFC", plain).translate(_table()))
+
+
+@cache
+def _long_runs() -> re.Pattern[str]:
+    """Return a pattern of runs of marks that decomposition moves; its group 1 is the part to keep."""
+    codes = (code for code in range(0x300, 0x20000) if not 0xD800 <= code < 0xE000)
+    marks = "".join(chr(code) for code in codes if unicodedata.combining(unicodedata.normalize("NFKD", chr(code))[0]))
+    return re.compile(f"([{marks}]{{{_MOST_MARKS}}})[{marks}]+")
 
 
 def unstyled(text: str) -> str:

@@ -32,7 +32,7 @@ NOT_TAKEN = {
 TAKEN = (
     *(f"{LABELS}{name}" for name in ("a.parquet", "b.CSV", "c.jsonl", "spark.parquet/part-0.snappy.parquet")),
     *(f"{AUDIENCE}{name}" for name in ("a.csv", "a.txt", "deep/a.xlsx")),
-    *("landing/quarantine/labels-0.parquet", "raw/posts/0.csv", "elsewhere/labels.csv"),
+    *("landing/cippus-probe-0", "landing/quarantine/labels-0.parquet", "raw/posts/0.csv", "elsewhere/labels.csv"),
 )
 MARKERS = (f"{LABELS}", f"{LABELS}spark.parquet/_SUCCESS", f"{LABELS}.part-0.parquet.crc", "landing/.ready")
 

@@ -122,7 +122,20 @@ DECKS = {
     ]
     for step, places in PLACES.items()
 }
-"""Step → all its incidents. Runs take them in turn, so a series of runs has all of them."""
+"""Step → all its incidents. Runs take them in turn."""
+INCIDENTS = [incident for deck in DECKS.values() for incident in deck]
+DIRECTED = 1_000_000_000
+"""Seeds from here on direct a run to one incident."""
+
+
+def directed(incident: Incident, seed: int) -> int:
+    """Return a seed from a seed below DIRECTED: the run tries this incident until it happens, before any other."""
+    return DIRECTED * (1 + INCIDENTS.index(incident)) + seed
+
+
+def wanted_by(seed: int) -> Incident | None:
+    """Return the incident that a seed directs its run to; None for a seed below DIRECTED."""
+    return INCIDENTS[seed // DIRECTED - 1] if seed >= DIRECTED else None
 
 
 @dataclass

@@ -12,7 +12,7 @@ from assets.transforms.source.schema import SOURCE_TABLES, Policy, SourceTable
 from resources.sources.postgres import SOURCE
 from tests.chaos import verdict
 from tests.chaos.application import Application, Clocks
-from tests.chaos.incidents import DECKS, Bystanders, Incident, Late, What, finish_with, stop_for
+from tests.chaos.incidents import DECKS, Bystanders, Incident, Late, What, finish_with, stop_for, wanted_by
 from tests.chaos.oddities import Oddities
 from tests.chaos.steps import BUCKETS, STEPS
 from tests.chaos.worker import Outcome, Worker
@@ -49,6 +49,7 @@ class Run:
             worker.place = replace(worker.place, **self.settings)
         self.late = Late()
         self.taken = Counter[str]()
+        self.wanted = wanted_by(self.seed)
         self.history: dict[str, set[str]] = {}
 
     @property
@@ -102,21 +103,27 @@ class Run:
         for step in STEPS:
             # Comparing all keys corrects any rows that windows have missed, so half of the runs do it at the end only.
             # The other half has no maintenance before the end.
-            if step == ("tidy" if self.seed % 2 == 0 else "reconcile_keys") or (
+            is_wanted = self._is_wanted(step)
+            is_left_out = step == ("tidy" if self.seed % 2 == 0 else "reconcile_keys") or (
                 step == "reconcile_keys" and self.draw.random() < 0.3
-            ):
+            )
+            if is_left_out and not is_wanted:
                 continue
             self._act(self.draw.randint(1, 2))
             if step == "extract" and self.draw.random() < 0.6:
                 self._leave_something()
             if self.draw.random() < 0.3:
                 self.late.arrive()
-            incident = self._incident(step) if self.draw.random() < 0.8 else None
+            incident = self._incident(step) if is_wanted or self.draw.random() < 0.8 else None
             of_all = self.draw.random() < 0.6 and not (incident and incident.what is What.OTHER)
             buckets = ALL if of_all else tuple(sorted(self.draw.sample(ALL, 2)))
             self._step(step, buckets, incident)
             if self.draw.random() < 0.1:
                 self._step(step, buckets)  # a duplicate tick
+
+    def _is_wanted(self, step: str) -> bool:
+        """Return whether the seed directs the run to an incident of this step, which has not happened yet."""
+        return self.wanted is not None and self.wanted.step == step and not self.happened[self.wanted.name]
 
     def _leave_something(self) -> None:
         """Commit rows while no older transaction is open. In half of the cases, begin a newer one."""
@@ -128,6 +135,8 @@ class Run:
 
     def _incident(self, step: str) -> Incident:
         """Return the next incident of the deck. Each seed starts at another, and an unreached one is retried."""
+        if self.wanted and self._is_wanted(step):
+            return self.wanted
         deck = DECKS[step]
         return deck[(self.seed + _LEAP * self.taken[step]) % len(deck)]
 

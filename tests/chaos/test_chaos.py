@@ -14,7 +14,7 @@ from resources.local_stack import EmbeddedStack
 from tests.benchmarks.command import main
 from tests.chaos import bench
 from tests.chaos.bench import Series
-from tests.chaos.incidents import DECKS, PLACES, What
+from tests.chaos.incidents import DECKS, INCIDENTS, PLACES, What, directed, wanted_by
 
 RUNS, MORE_RUNS, WORLDS = 50, 10, 2
 COMMIT_STEPS = (
@@ -70,6 +70,12 @@ def test_decks_have_every_incident_once() -> None:
     for step, deck in DECKS.items():
         assert len({incident.name for incident in deck}) == len(deck)
         assert {incident.where for incident in deck} == set(PLACES[step])
+
+
+def test_a_seed_directs_its_run_to_an_incident() -> None:
+    assert [wanted_by(directed(incident, 7)) for incident in INCIDENTS] == INCIDENTS
+    assert len({directed(incident, 7) for incident in INCIDENTS}) == len(INCIDENTS)
+    assert wanted_by(first_seed() + 2 * RUNS) is None
 
 
 def test_a_series_is_held_to_its_targets() -> None:

@@ -1,5 +1,6 @@
 """Makefile, CI, changelog and pre-commit agree."""
 
+import os
 import re
 import subprocess
 import sys
@@ -35,16 +36,30 @@ def test_ci_runs_what_a_person_runs() -> None:
     assert "CI is `.ci/run`: `make check`, `make audit` and `make test`." in README
 
 
-@pytest.mark.parametrize(("code", "passes"), [(0, True), (1, False), (2, True), (101, False)])
-def test_an_audit_fails_on_what_it_finds_and_not_on_a_missing_network(code: int, passes: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("code", "where", "passes"),
+    [(0, "", True), (1, "", False), (2, "", True), (101, "", False), (0, "true", True), (2, "true", False)],
+)
+def test_an_audit_fails_on_what_it_finds_and_on_a_missing_network_only_on_github(
+    code: int, where: str, passes: bool, tmp_path: Path
+) -> None:
     uv = tmp_path / "uv"
     uv.write_text(f'#!/bin/sh\necho "$@"\nexit {code}\n')
     uv.chmod(0o755)
     make = ["make", "--no-print-directory", "-o", ".venv/.ready", "audit", f"bin={tmp_path}"]
-    done = subprocess.run(make, cwd=ROOT, capture_output=True, text=True, check=False)
+    variables = {**os.environ, "GITHUB_ACTIONS": where}
+    done = subprocess.run(make, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
     assert "audit --locked" in done.stdout
     assert (done.returncode == 0) is passes
     assert ("Not audited" in done.stdout.splitlines()[-1]) is (code == 2)
+
+
+def test_github_audits_the_lock_when_it_changes_and_every_day() -> None:
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "audit.yml").read_text())
+    when = workflow[True]  # YAML reads `on` as true
+    assert "uv.lock" in when["pull_request"]["paths"]
+    assert when["schedule"] == [{"cron": "40 5 * * *"}]
+    assert [step["run"] for step in workflow["jobs"]["audit"]["steps"] if "run" in step] == ["make audit"]
 
 
 def test_make_check_builds_the_docs_and_fails_on_a_warning() -> None:

@@ -4,9 +4,12 @@ import datetime as dt
 import hashlib
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 VERTICALS_PATH = Path(__file__).parents[2] / "resources" / "catalogues" / "verticals.yaml"
@@ -16,6 +19,14 @@ DATE, REASON = dt.date(2026, 1, 2), "Shipped for the tests."
 def ship_every_vertical() -> None:
     """Name the catalogue in `CIPPUS_VERTICALS`, for this process and its children. One file for all test processes."""
     os.environ["CIPPUS_VERTICALS"] = str(_written(_decided("ship")))
+
+
+@contextmanager
+def every_vertical_ships() -> Iterator[None]:
+    """Name the catalogue for a while."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CIPPUS_VERTICALS", str(_written(_decided("ship"))))
+        yield
 
 
 def catalogue_that_drops(name: str, folder: Path) -> Path:

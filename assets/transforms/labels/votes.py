@@ -5,6 +5,8 @@ from collections.abc import Iterable
 
 import polars as pl
 
+from assets.transforms.spreadsheets import changed
+
 ITEM = ["item_kind", "item_id", "vertical"]
 """What a label is about: an item, and a vertical."""
 GOLD_COLUMNS = [
@@ -27,6 +29,7 @@ def with_reasons(votes: pl.DataFrame) -> pl.DataFrame:
         .then(pl.lit("a label column is missing"))
         .when(~kind.is_in(["post", "account"]))
         .then(pl.lit("item_kind is neither post nor account"))
+        .otherwise(changed("item_id"))
     )
 
 

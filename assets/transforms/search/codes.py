@@ -10,6 +10,8 @@ from babel import Locale
 from babel.core import get_global
 from rapidfuzz import process
 
+from assets.transforms.text.marks import limit_marks
+
 if TYPE_CHECKING:
     from iso639 import Lang
 
@@ -147,5 +149,5 @@ def _names(kind: str, locale: str) -> dict[str, str]:
 
 def _folded(text: str) -> str:
     """Return a text as it is compared: without case, accents, full stops and spaces at its ends."""
-    decomposed = unicodedata.normalize("NFKD", text.casefold())
+    decomposed = unicodedata.normalize("NFKD", limit_marks(text.casefold()))
     return " ".join(re.sub("[\u0300-\u036f.]", "", decomposed).split())

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from assets.transforms.text.marks import limit_marks
+
 _PHRASE = re.compile(r'(?:(?<!\S)(-))?(?:"([^"]*)"|“([^“”]*)”|„([^„“”]*)[“”]|«([^«»]*)»|「([^「」]*)」|『([^『』]*)』)')
 _EXCLUDED = re.compile(r"(?<!\S)-(?=[^\s-])(\S+)")
 _QUOTATION_MARKS = re.compile('["“”„«»「」『』]')
@@ -85,7 +87,7 @@ def acceptance(query: Query, terms_of: Terms) -> Callable[[str], bool]:
 
 def folded(text: str) -> str:
     """Return a text as single-spaced words, without case, accents and punctuation. Emoji stay: they can be excluded."""
-    plain = _ACCENTS.sub("", unicodedata.normalize("NFKD", text.casefold()))
+    plain = _ACCENTS.sub("", unicodedata.normalize("NFKD", limit_marks(text.casefold())))
     plain = unicodedata.normalize("NFKC", plain)
     return " ".join("".join(character if _is_of_word(character) else " " for character in plain).split())
 

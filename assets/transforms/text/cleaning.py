@@ -4,15 +4,13 @@ import html
 import re
 import unicodedata
 from collections.abc import Iterable
-from functools import cache
 
 import ftfy
 
+from assets.transforms.text.marks import limit_marks
+
 MAX_CHARACTERS = 20_000
 """The part of a text that is read. The encoder's eight chunks hold about 9,000 characters of English."""
-MAX_MARKS = 30
-"""The most marks after one character, as in the Stream-Safe Text Format (UAX #15). No language needs more than a few.
-Normalization takes quadratic time in the length of a run of marks."""
 _MOST_ESCAPES = 3
 """How often a text is unescaped: &amp;amp;lt; is a < that was escaped three times."""
 _MOST_REPAIRS = 4
@@ -115,8 +113,8 @@ def _cleaned(text: str | None) -> str:
         text = _TAG.sub(" ", text)
     if not text.isascii():
         text = _repaired(text)
-        text = unicodedata.normalize("NFC", _plain(_limit_marks(text)))
-        text = _limit_marks(text)  # NFC writes some marks as two
+        text = unicodedata.normalize("NFC", _plain(limit_marks(text)))
+        text = limit_marks(text)  # NFC writes some marks as two
     return _URL.sub(" ", _INVISIBLE.sub(r"\1", text))
 
 
@@ -127,7 +125,7 @@ def _repaired(text: str) -> str:
     stands side by side may be another wrong byte.
     """
     for _ in range(_MOST_REPAIRS):
-        found = ftfy.fix_encoding(unicodedata.normalize("NFC", _limit_marks(text)), fix_c1_controls=False)
+        found = ftfy.fix_encoding(unicodedata.normalize("NFC", limit_marks(text)), fix_c1_controls=False)
         found = _HIDING.sub("", _INVISIBLE.sub(r"\1", found)).replace("\u200b", " ")
         if found == text:
             break
@@ -148,23 +146,3 @@ def _plain(text: str) -> str:
 
 def _letter_in_black(character: str) -> str:
     return chr(ord("A") + (ord(character) - 0x1F150) % 0x20)
-
-
-def _limit_marks(text: str) -> str:
-    """Return a text without the marks that follow MAX_MARKS others."""
-    return text if text.isascii() else long_runs_of_marks().sub(r"\1", text)
-
-
-@cache
-def long_runs_of_marks() -> re.Pattern[str]:
-    """Return a pattern of runs beyond MAX_MARKS; its group 1 is the part to keep.
-
-    A mark is a character that compatibility decomposition moves: one whose first decomposed character has a combining
-    class. All have code points below U+20000; the planes above hold ideographs, tags and private use.
-    """
-    marks = "".join(
-        chr(code)
-        for code in range(0x300, 0x20000)
-        if not 0xD800 <= code < 0xE000 and unicodedata.combining(unicodedata.normalize("NFKD", chr(code))[0])
-    )
-    return re.compile(f"([{marks}]{{{MAX_MARKS}}})[{marks}]+")

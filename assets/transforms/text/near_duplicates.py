@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from assets.transforms.text.marks import limit_marks
+
 # Jaccard similarity of the words and word pairs of two texts, the usual threshold of text corpora (Lee et al. 2022,
 # arXiv 2107.06499). A text of 14 or more words with one word changed is a near-duplicate; so is any text with a
 # changed emoji, capital or comma.
@@ -129,7 +131,7 @@ def near_duplicates(texts: Sequence[str | Parts], similarity: float = SIMILARITY
 
 
 def _words(text: str) -> list[str]:
-    folded = unicodedata.normalize("NFKC", text).casefold()
+    folded = unicodedata.normalize("NFKC", limit_marks(text)).casefold()
     return _word_pattern().findall(_UNSPACED.sub(r" \1 ", folded))
 
 

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binom
 
 from assets.transforms.verticals.intervals import Counts, Share
 
@@ -170,6 +169,8 @@ def _expected(share: Share, bar: float) -> float:
 
 def _power(trials: Counts, share: Counts, bar: Counts, level: float) -> Counts:
     """Return the probability that a share is proved above a bar."""
+    from scipy.stats import binom  # a second of imports that most commands and runs do without
+
     count = np.maximum(trials.round(), 1)
     found: Counts = binom.sf(binom.isf(level, count, bar), count, share)
     return found

@@ -77,6 +77,9 @@ def test_each_bucket_is_made_once_and_only_while_it_is_stale(
     assert (changed.rows, changed.skipped, changed.buckets_skipped) == (8, 6, 3)
     assert changed.changes == Changes(inserted=1, deleted=1, unchanged=1)
     assert lake.scan(OUTPUT).collect().sort("key").equals(lake.scan(INPUT).collect().sort("key"))
+    put(lake, OUTPUT, 7, "7a")
+    last = run()
+    assert (last.rows, last.table_rows) == (8, 9), "a bucket that the run did not look at has a row too"
 
 
 def test_two_buckets_are_made_at_a_time(world: tuple[LakeResource, LedgerResource]) -> None:

@@ -27,7 +27,7 @@ def things(rows: Mapping[int, int], *, partitioned: bool = True) -> dg.AssetsDef
 
     @asset(table=TABLE, code_version="7", **without)
     def made(context: AssetExecutionContext) -> RunMetrics:
-        metrics = RunMetrics(notes={"generation": 3})
+        metrics = RunMetrics(notes={"generation": 3}, table_rows=sum(rows.values()))
         for bucket in map(int, context.partition_keys) if partitioned else rows:
             of_bucket = RunMetrics(changes=Changes(inserted=rows[bucket]))
             of_bucket.counts["odd"] = bucket % 2
@@ -65,7 +65,8 @@ def test_each_bucket_of_a_run_has_its_own_figures_and_the_run_has_the_totals() -
     found = {bucket: metadata for bucket, (metadata, _) in events(result).items()}
     for name, values in {
         "rows": (5, 7, 0),
-        "dagster/row_count": (5, 7, 0),
+        "dagster/partition_row_count": (5, 7, 0),
+        "dagster/row_count": (12, 12, 12),
         "inserted": (5, 7, 0),
         "odd": (0, 1, 0),
         "data_version": ("5 rows", "7 rows", "0 rows"),
@@ -79,10 +80,11 @@ def test_each_bucket_of_a_run_has_its_own_figures_and_the_run_has_the_totals() -
 
 def test_a_run_of_one_bucket_has_everything_in_its_materialization() -> None:
     with DagsterInstance.ephemeral() as instance:
-        result = run(instance, {1: 7}, 1)
+        result = run(instance, {1: 7, 2: 5}, 1)
     assert result.get_asset_observation_events() == []
     [(metadata, version)] = events(result).values()
     assert (metadata["rows"], metadata["generation"], metadata["s3_requests"]) == (7, 3, 0)
+    assert (metadata["dagster/row_count"], metadata["dagster/partition_row_count"]) == (12, 7)
     assert version == metadata["data_version"] == "7 rows"
 
 

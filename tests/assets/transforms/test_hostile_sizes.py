@@ -9,8 +9,9 @@ from collections.abc import Sequence
 import pytest
 
 from assets.transforms.text import corpus, near_duplicates
-from assets.transforms.text.cleaning import MAX_CHARACTERS, clean, clean_lines, long_runs_of_marks
+from assets.transforms.text.cleaning import MAX_CHARACTERS, clean, clean_lines
 from assets.transforms.text.corpus import decide
+from assets.transforms.text.marks import long_runs_of_marks
 from assets.transforms.text.near_duplicates import Parts, shingles
 from resources.vectors.bm25 import SparseEncoder
 from tests.worlds.hostile_sizes import account_of, hashtags_of, landed, text_of

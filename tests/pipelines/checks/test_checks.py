@@ -13,7 +13,7 @@ from pipelines.checks.evaluation import is_outdated, judge
 from resources.delta.state import LedgerResource
 from resources.local_stack import EmbeddedStack
 from resources.settings import bucket_count
-from tests.worlds.check_results import BY_NAME, evaluate, resources_of
+from tests.worlds.check_results import BY_NAME, evaluate, evaluate_all, resources_of
 from tests.worlds.fault_catalogue import CATALOGUE, FaultRow
 from tests.worlds.faults import lost
 from tests.worlds.lineage import World, loaded_world, world_name
@@ -64,7 +64,7 @@ def test_every_check_has_faults_and_the_catalogue_is_large() -> None:
 
 
 def test_checks_pass_on_what_a_run_leaves(world: World, instance: DagsterInstance) -> None:
-    found = {name: evaluate(world, name, instance=instance) for name in BY_NAME}
+    found = evaluate_all(world, instance)
     assert {name for name, result in found.items() if result is None} == {*OF_A_CLUSTER, *WITHOUT_ROWS}, (
         "nothing to see"
     )

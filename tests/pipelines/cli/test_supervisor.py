@@ -73,7 +73,8 @@ def is_gone(pid: int) -> bool:
 
 
 def test_the_patience_is_less_than_five_seconds() -> None:
-    assert supervisor._WORKER_SECONDS + supervisor._CHILDREN_SECONDS + 0.5 * supervisor._KILL_SECONDS < 5
+    assert supervisor._WORKER_SECONDS < supervisor._KILLED_SECONDS < supervisor._CHILDREN_SECONDS
+    assert supervisor._CHILDREN_SECONDS < supervisor._END_SECONDS < 5
 
 
 @pytest.mark.parametrize("seed", range(len(MOMENTS) + 4))

@@ -6,7 +6,6 @@ from typing import Self
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize
 from scipy.special import expit, log_expit
 
 from assets.transforms.verticals.taggers.interface import Floats, Texts
@@ -102,6 +101,8 @@ class _Fit:
 
     def solve(self) -> tuple[Floats, Floats]:
         """Return slopes and intercepts, each (languages, verticals)."""
+        from scipy.optimize import minimize  # half a second of imports that most commands do without
+
         start = np.zeros(len(self._penalty))
         start[0] = 1.0
         found = minimize(

@@ -8,10 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from assets.transforms.claims import contradiction
+from assets.transforms.search.query_language import parse
 from assets.transforms.text import cleaning
 from assets.transforms.text.cleaning import clean, clean_lines, with_hashtags
 from assets.transforms.text.corpus import has_words
+from assets.transforms.text.marks import MAX_MARKS, long_runs_of_marks
 from assets.transforms.text.near_duplicates import shingles
+from resources.models.analyzer import document_terms
 from resources.vectors.bm25 import SparseEncoder
 
 
@@ -82,12 +86,17 @@ def test_no_text_that_is_normalized_has_a_long_run_of_marks(text: str, monkeypat
         longest.append(max([0, *(len(list(run)) for is_mark, run in runs if is_mark)]))
         return normalize(form, given)
 
-    cleaning.long_runs_of_marks()  # normalizes every mark by itself
+    long_runs_of_marks()  # normalizes every mark by itself
+    document_terms("é")
     monkeypatch.setattr(unicodedata, "normalize", measured)
     once = clean(text)
     shingles(once)
     SparseEncoder().encode_query(once)
-    assert max(longest) <= 2 * cleaning.MAX_MARKS + 2  # a mark decomposes into two, a letter brings two
+    for raw in (text[:40_000], text[:40_000].replace(" ", "")):
+        document_terms(raw)
+        parse(f'"{raw}"')
+        contradiction(raw, [raw], raw)
+    assert max(longest) <= 2 * MAX_MARKS + 2  # a mark decomposes into two, a letter brings two
     assert clean(once) == once
 
 
