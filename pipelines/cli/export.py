@@ -12,7 +12,7 @@ from resources.errors import InputError
 if TYPE_CHECKING:
     import polars as pl
 
-    from resources.delta.table import TableSpec
+    from resources.delta.table import LakeResource, TableSpec
 
 
 class Format(StrEnum):
@@ -52,22 +52,27 @@ def export(
         raise InputError(message)
     _require_place(file)
     require_stack()
+    from assets.audit import Audit
     from pipelines.cli.files import duckdb_file, spreadsheet_rows, table_file
+    from resources import person
+    from resources.spend.store import S3Store
     from resources.wiring import resources
 
     lake = resources().lake
+    found = (
+        None if what == "all" else selected(lake.scan(marts[what]).select(marts[what].schema.names), where, marts[what])
+    )
+    Audit(S3Store(lake.s3)).record(person.at_terminal(), "export", f"exported {what} as {kind.value}")
     with err.status(f"exporting {shown(what)}"):
-        if what == "all":
+        if found is None:
             rows = duckdb_file.write(file, MARTS, lake)
         else:
-            spec = marts[what]
-            found = selected(lake.scan(spec).select(spec.schema.names), where, spec)
             writers = {
                 Format.CSV: table_file.csv,
                 Format.PARQUET: table_file.parquet,
                 Format.XLSX: spreadsheet_rows.xlsx,
             }
-            rows = writers[kind](file, found, spec)
+            rows = writers[kind](file, found, marts[what])
     if as_json:
         print_json({"file": str(file), "rows": rows})
     else:
@@ -94,6 +99,10 @@ def _require_place(file: Path) -> None:
     if not file.resolve().parent.is_dir():
         message = f"{file.resolve().parent} is not a folder; expected one to write {file.name} into."
         raise InputError(message)
+
+
+def _selected(lake: "LakeResource", spec: "TableSpec", where: str) -> "pl.LazyFrame":
+    return selected(lake.scan(spec).select(spec.schema.names), where, spec)
 
 
 def selected(rows: "pl.LazyFrame", where: str, spec: "TableSpec") -> "pl.LazyFrame":

@@ -1,11 +1,8 @@
 """The ledger: one shared account on the store, changed by conditional writes only, and the leases of all runs."""
 
 import datetime as dt
-import getpass
 import json
-import os
 import random
-import socket
 import time
 import uuid
 from collections import defaultdict
@@ -14,6 +11,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
+from resources import person
 from resources.spend.account import Account, Change, Lease
 from resources.spend.lease_log import LeaseLog, LedgerUnavailableError
 from resources.spend.log import BILLED, SETTLED, ZERO, Calls, Record
@@ -80,7 +78,7 @@ class Ledger:
         def change(account: Account, now: str) -> Account:
             if made and made[-1].at in {kept.at for kept in account.changes if kept.scope == scope}:
                 return account
-            made.append(Change(scope, self.base.get(scope), usd, now, who or _who(), why))
+            made.append(Change(scope, self.base.get(scope), usd, now, who or person.at_terminal(), why))
             return account.with_ceiling(made[-1])
 
         return self.update(change).changes[-1]
@@ -186,10 +184,6 @@ def _summary(calls: Calls) -> Iterator[dict[str, Any]]:
         row["usd"] += bound
     for (lane, outcome), row in sorted(rows.items()):
         yield {"lane": lane, "outcome": outcome, **row}
-
-
-def _who() -> str:
-    return f"{os.environ.get('SUDO_USER') or getpass.getuser()}@{socket.gethostname()}"
 
 
 def settled(call: str, usd: Decimal, outcome: str = BILLED, **details: str | int) -> Record:

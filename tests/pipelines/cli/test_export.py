@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import duckdb
@@ -12,12 +13,14 @@ import pyarrow as pa
 import pytest
 from python_calamine import CalamineWorkbook
 
+from assets.audit import Audit
 from assets.marts.tables import MARTS
 from assets.transforms.marts.csv_files import escaped, in_one_line
 from pipelines.cli import export
 from pipelines.cli.files import duckdb_file, spreadsheet_rows, table_file
 from resources.delta.table import Column, Contents, LakeResource, TableSpec
 from resources.errors import InputError
+from resources.spend.store import S3Store
 from tests.assets.transforms.marts.test_csv_files import BMP
 
 MOMENT = datetime(2026, 7, 1, 12, 30, 5, tzinfo=UTC)
@@ -147,6 +150,22 @@ def test_a_bad_request_is_refused(tmp_path: Path, what: str, name: str, options:
     (tmp_path / "folder.csv").mkdir()
     with pytest.raises(InputError, match=said):
         export.export(what, tmp_path / name, **{"format_": None, "where": "", **options})
+
+
+def test_an_export_is_in_the_audit_log_and_a_refused_one_is_not(
+    lake: LakeResource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("resources.wiring.resources", lambda: SimpleNamespace(lake=lake))
+    monkeypatch.setattr("pipelines.cli.export.require_stack", lambda: None)
+    monkeypatch.setenv("SUDO_USER", "ann")
+    with pytest.raises(InputError):
+        export.export("mart/creators", tmp_path / "a.csv", None, "nothing = 1")
+    export.export("mart/creators", tmp_path / "a.csv", None, "account_id = 'secret'")
+    export.export("all", tmp_path / "a.duckdb", None, "")
+    events = Audit(S3Store(lake.s3)).events()
+    assert {event.what for event in events} == {"exported mart/creators as csv", "exported all as duckdb"}
+    assert {event.who.partition("@")[0] for event in events} == {"ann"}
+    assert (tmp_path / "a.csv").read_bytes().startswith(b'"account_id"')
 
 
 @pytest.mark.parametrize(
