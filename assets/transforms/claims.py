@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic_core import from_json
 
 from assets.transforms.text.marks import limit_marks
 
@@ -74,6 +75,16 @@ def schema(post_ids: Sequence[str]) -> dict[str, Any]:
         "required": ["claims"],
         "additionalProperties": False,
     }
+
+
+def complete_claims(text: str) -> list[Any]:
+    """Return the claims of an answer that is still being written: all but the last, which may lack words or ids."""
+    try:
+        value = from_json(text, allow_partial=True)
+    except ValueError:
+        return []
+    found = value.get("claims") if isinstance(value, dict) else None
+    return found[:-1] if isinstance(found, list) else []
 
 
 def parsed(value: Any, known: Collection[str]) -> tuple[list[Claim], list[DroppedClaim]]:

@@ -1,5 +1,6 @@
 """`cippus ask`: answer a question from the creators' posts, with citations."""
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -51,15 +52,24 @@ def ask(  # noqa: PLR0913  # options of a command
     try:
         where = search_filter(vertical, network, language, country, posted_after, posted_before)
         # Until it is initialized, the model's key is an EnvVar.
-        with err.status("reading posts"), resources().llm.process_config_and_initialize_cm() as llm:
-            asker = Asker(open_search(), llm)
-            answer = asker.ask(question, where, Followers(min_followers, max_followers), quotes_only=quotes)
+        with err.status("reading posts") as status, resources().llm.process_config_and_initialize_cm() as llm:
+            asker, followers = Asker(open_search(), llm), Followers(min_followers, max_followers)
+            if as_json:
+                print_json(as_values(asker.ask(question, where, followers, quotes_only=quotes)))
+            else:
+                growing = asker.stream(question, where, followers, quotes_only=quotes)
+                show(out, _then(growing, status.stop))
     except ValueError as error:
         raise InputError(str(error)) from None
-    if as_json:
-        print_json(as_values(answer))
-    else:
-        show(out, answer)
+
+
+def _then(growing: "Iterable[AskAnswer]", first_claim: Callable[[], None]) -> "Iterator[AskAnswer]":
+    """Yield the answer as it grows; call a function before the first claim, or at the end."""
+    for answer in growing:
+        if answer.claims:
+            first_claim()
+        yield answer
+    first_claim()
 
 
 def as_values(answer: "AskAnswer") -> dict[str, Any]:
@@ -72,21 +82,29 @@ def as_values(answer: "AskAnswer") -> dict[str, Any]:
     return values
 
 
-def show(console: Console, answer: "AskAnswer") -> None:
-    """Print an answer: quotes under the names of their accounts, or the claims of a model, then the cited posts."""
-    if answer.note:
-        console.print(f"[yellow]{shown(answer.note)} The answer is made of quotes.", highlight=False)
+def show(console: Console, growing: "Iterable[AskAnswer]") -> None:
+    """Print an answer as it grows: quotes under the names of their accounts, or claims, then the cited posts."""
+    printed = 0
+    account = None
+    for answer in growing:
+        if answer.note and answer.method == "quotes":
+            console.print(f"[yellow]{shown(answer.note)} The answer is made of quotes.", highlight=False)
+        for claim in answer.claims[printed:]:
+            if claim.account_id and claim.account_id != account:
+                account = claim.account_id
+                console.print(f"[bold]{shown(answer.handles[account])}", highlight=False)
+            numbers = "".join(f"[{answer.number(id_)}]" for id_ in claim.post_ids)
+            text = f"  “{shown(claim.text)}”" if claim.account_id else f"- {shown(claim.text)}"
+            console.print(Text.from_markup(text).append(f" {numbers}", style="cyan"), highlight=False)
+        printed = len(answer.claims)
+    _show_end(console, answer)
+
+
+def _show_end(console: Console, answer: "AskAnswer") -> None:
+    if answer.note and answer.method == "model":
+        console.print(f"[yellow]{shown(answer.note)}", highlight=False)
     if answer.abstained:
         console.print(shown(answer.abstained), highlight=False)
-    handles = {source.account_id: source.handle or source.account_id for source in answer.sources}
-    account = None
-    for claim in answer.claims:
-        if claim.account_id and claim.account_id != account:
-            account = claim.account_id
-            console.print(f"[bold]{shown(handles[account])}", highlight=False)
-        numbers = "".join(f"[{answer.number(id_)}]" for id_ in claim.post_ids)
-        text = f"  “{shown(claim.text)}”" if claim.account_id else f"- {shown(claim.text)}"
-        console.print(Text.from_markup(text).append(f" {numbers}", style="cyan"), highlight=False)
     for number, source in enumerate(answer.sources, start=1):
         excerpt = beginning(source.text)
         line = f"[cyan]\\[{number}][/cyan] [dim]{shown(source.post_id)}[/dim] {excerpt}"

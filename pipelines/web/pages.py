@@ -7,7 +7,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, StreamingResponse
 
 from assets.transforms.search.marking import marked
 from assets.transforms.summaries.accounts import excerpt
@@ -26,6 +26,12 @@ NAVIGATION = (
 def render(template: str, status: int = 200, **values: Any) -> HTMLResponse:
     """Return a page."""
     return HTMLResponse(_environment().get_template(template).render(**values), status)
+
+
+def stream(template: str, **values: Any) -> StreamingResponse:
+    """Return a page that is sent while its values come: one of them is an iterator."""
+    parts = _environment().get_template(template).generate(**values)
+    return StreamingResponse(parts, media_type="text/html")
 
 
 @lru_cache(maxsize=1)

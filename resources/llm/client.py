@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from decimal import Decimal
+from itertools import chain
 
 from tenacity import Retrying
 
@@ -20,7 +21,7 @@ from resources.llm.answers import Answers, Claim
 from resources.llm.completions import CallFailedError, Completions, Kept
 from resources.llm.endpoint import RETRY, BadRequestError, Billing, TransientEndpointError
 from resources.llm.rate_limit import RateLimit
-from resources.llm.request import Answer, Request, Unanswered
+from resources.llm.request import Answer, Request, Unanswered, UnansweredError
 from resources.spend.account import CeilingReachedError, LeaseSealedError
 from resources.spend.ledger import settled
 from resources.spend.log import ABSENT, Record
@@ -133,29 +134,45 @@ class Llm:
     def stream(self, request: Request) -> Iterator[str]:
         """Yield the text of one answer as it comes. An answer from before comes whole.
 
-        A reader that stops early leaves the call at its bound until it is reconciled. Raises UnansweredError.
+        It is sent again, as ``answer`` does, until its first part has come. A reader that stops early leaves the call
+        at its bound until it is reconciled. Raises UnansweredError, CeilingReachedError and EndpointError.
         """
-        claim = self._claimed(request.id(self.model), request)
-        if isinstance(claim, Answer):
-            yield claim.text
+        begun = self._retry.copy(sleep=self._stopped.wait)(self._begin, request)
+        if isinstance(begun, Answer):
+            yield begun.text
             return
-        if isinstance(claim, Unanswered):
-            raise UnansweredError(f"The request has no answer now: {claim.reason}.")
+        claim, parts = begun
         is_done = False
         try:
-            for part in self._completions.stream(claim, request):
+            for part in parts:
                 if isinstance(part, str):
                     yield part
                 else:
                     self._keep(claim, request, part)
                     is_done = True
         except CallFailedError as error:
-            self._fail(claim, error)
-            is_done = True
+            is_done = not self._fail(claim, error)
             raise error.error from None
         finally:
             if not is_done and self._spender is not None:
                 self._spender.unknown(claim.call)
+
+    def _begin(self, request: Request) -> Answer | tuple[Claim, Iterator[str | Kept]]:
+        """Return the answer of a request from before, or its parts from now on."""
+        claim = self._claimed(request.id(self.model), request)
+        if isinstance(claim, Answer):
+            return claim
+        if isinstance(claim, Unanswered):
+            raise UnansweredError(f"The request has no answer now: {claim.reason}.")
+        self._rate.wait(request.most().input_tokens + request.max_tokens)
+        parts = self._completions.stream(claim, request)
+        try:
+            return claim, chain([next(parts)], parts)
+        except CallFailedError as error:
+            if self._fail(claim, error) and self._spender is not None:
+                self._spender.unknown(claim.call)
+                raise UnansweredError(f"Nobody knows whether the call was billed: {error.error}") from None
+            raise error.error from None
 
     def _attempt(self, request_id: str, request: Request) -> Answer | Unanswered:
         claim = self._claimed(request_id, request)
@@ -279,7 +296,3 @@ class Llm:
         most = sum((self._completions.prices.bound(request, now) for request in left), Decimal(0))
         likely = self._paid / self._paid_calls * len(left) if self._paid_calls else most
         return SpendingStoppedError(error, len(left), likely, most)
-
-
-class UnansweredError(PermanentFailure):
-    """A request has no answer now; the message says why."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from resources.errors import PermanentFailure
 from resources.spend.prices import Usage
 
 _TOKENS_A_MESSAGE, _TOKENS_A_REQUEST = 32, 128
@@ -91,3 +92,7 @@ class Unanswered:
     id: str
     reason: str
     is_final: bool = False
+
+
+class UnansweredError(PermanentFailure):
+    """A request has no answer now; the message says why."""

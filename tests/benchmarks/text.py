@@ -57,8 +57,11 @@ def _seconds(work: Callable[[str], object], text: str) -> float:
 
 
 def _faults(accounts: int, seed: int, console: Console) -> tuple[int, int]:
-    with own_stack() as stack, tempfile.TemporaryDirectory(prefix="cippus-") as folder:
-        world = text_world(stack, "hostile_text", Path(folder), seed, accounts, _POST_CHARACTERS)
+    with (
+        own_stack() as stack,
+        tempfile.TemporaryDirectory(prefix="cippus-") as folder,
+        text_world(stack, "hostile_text", Path(folder), seed, accounts, _POST_CHARACTERS) as world,
+    ):
         found = outputs = 0
         for output in world.outputs():
             outputs += 1

@@ -21,6 +21,9 @@ from resources.llm.completions import METADATA
 DROP_REQUEST, DROP_ANSWER, DELAY, LIMIT, BROKEN, BROKEN_BILLED, GARBAGE = (
     *("drop request", "drop answer", "delay", "limit", "broken", "broken, billed", "garbage, billed"),
 )
+CUT = "cut after half of the answer, billed"
+"""A fault of streams alone."""
+_PIECE_CHARACTERS = 16
 FAULTS = (DROP_REQUEST, DROP_ANSWER, DELAY, LIMIT, BROKEN, BROKEN_BILLED, GARBAGE)
 
 
@@ -49,6 +52,7 @@ class Provider:
     text: Callable[[dict[str, Any]], str] | None = None
     bills: list[Billed] = field(default_factory=list)
     requests: int = 0
+    pieces_sent: int = 0
     bodies: list[dict[str, Any]] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -65,7 +69,7 @@ class Provider:
         """Finish what was slow."""
         self.bills = [Billed(**{**vars(bill), "is_visible": True}) for bill in self.bills]
 
-    def complete(self, body: dict[str, Any]) -> tuple[int, dict[str, Any] | bytes, dict[str, str]] | None:
+    def complete(self, body: dict[str, Any]) -> tuple[int, bytes | Iterator[bytes], dict[str, str]] | None:
         """Return status, body and headers; None when the connection breaks."""
         with self.lock:
             self.requests += 1
@@ -74,15 +78,31 @@ class Provider:
             if fault == DROP_REQUEST:
                 return None
             if fault == LIMIT:
-                return 429, {"error": {"message": "slow down"}}, {"Retry-After": "0"}
+                return 429, _error("slow down"), {"Retry-After": "0"}
             if fault == BROKEN:
-                return 500, {"error": {"message": "broken"}}, {}
+                return 500, _error("broken"), {}
             completion = self._bill(body, is_visible=fault != DELAY)
         if fault in (DROP_ANSWER, DELAY):
             return None
         if fault == BROKEN_BILLED:
-            return 502, {"error": {"message": "bad gateway"}}, {}
-        return 200, b'{"id": "x' if fault == GARBAGE else completion, {}
+            return 502, _error("bad gateway"), {}
+        if body.get("stream") and fault != GARBAGE:
+            return 200, self._events(completion, is_cut=fault == CUT), {}
+        return 200, b'{"id": "x' if fault == GARBAGE else json.dumps(completion).encode(), {}
+
+    def _events(self, completion: dict[str, Any], *, is_cut: bool) -> Iterator[bytes]:
+        """Yield a completion as server-sent events, piece by piece, and its usage at last."""
+        common = {name: completion[name] for name in ("id", "created", "model")}
+        text = completion["choices"][0]["message"]["content"]
+        pieces = [text[at : at + _PIECE_CHARACTERS] for at in range(0, len(text), _PIECE_CHARACTERS)]
+        for piece in pieces[: len(pieces) // 2] if is_cut else pieces:
+            self.pieces_sent += 1
+            yield _event({**common, "choices": [{"index": 0, "delta": {"content": piece}, "finish_reason": None}]})
+        if is_cut:
+            raise httpx2.ReadError("the connection was reset")
+        yield _event({**common, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+        yield _event({**common, "choices": [], "usage": completion["usage"]})
+        yield b"data: [DONE]\n\n"
 
     def _bill(self, body: dict[str, Any], *, is_visible: bool) -> dict[str, Any]:
         now = self.clock()
@@ -114,6 +134,14 @@ class Provider:
         return {"object": "list", "data": found, "has_more": False}
 
 
+def _event(value: dict[str, Any]) -> bytes:
+    return b"data: " + json.dumps(value).encode() + b"\n\n"
+
+
+def _error(message: str) -> bytes:
+    return json.dumps({"error": {"message": message}}).encode()
+
+
 def transport(provider: Provider) -> httpx2.MockTransport:
     """Return the provider as a transport inside this process."""
 
@@ -125,8 +153,8 @@ def transport(provider: Provider) -> httpx2.MockTransport:
         if found is None:
             raise httpx2.ReadTimeout("the answer did not come", request=request)
         status, body, headers = found
-        content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        return httpx2.Response(status, content=content, headers={**headers, "Content-Type": "application/json"})
+        kind = "application/json" if isinstance(body, bytes) else "text/event-stream"
+        return httpx2.Response(status, content=body, headers={**headers, "Content-Type": kind})
 
     return httpx2.MockTransport(handle)
 
@@ -148,7 +176,7 @@ def serve(provider: Provider) -> Iterator[str]:
                 self.close_connection = True
                 return
             status, body, headers = found
-            self._answer(status, body if isinstance(body, bytes) else json.dumps(body).encode(), headers)
+            self._answer(status, body if isinstance(body, bytes) else b"".join(body), headers)
 
         def _answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
             self.send_response(status)

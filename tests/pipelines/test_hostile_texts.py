@@ -16,7 +16,7 @@ GROUPS = ("raw", "lake", "corpus", "audience", "quarantine", "mart", "quicksight
 
 
 def test_no_output_has_a_control_character_or_markup_of_the_data(stack: EmbeddedStack, tmp_path: Path) -> None:
-    world = text_world(stack, "hostile_texts", tmp_path, seed=1, accounts=12, size=400, groups=GROUPS)
-    outputs = list(world.outputs(CHECKS, served=False))
+    with text_world(stack, "hostile_texts", tmp_path, seed=1, accounts=12, size=400, groups=GROUPS) as world:
+        outputs = list(world.outputs(CHECKS, served=False))
     assert {output.kind for output in outputs} == set(JUDGES) - {"html"}
     assert [fault for output in outputs for fault in faults(output)] == []

@@ -6,6 +6,7 @@ import re
 import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -163,9 +164,10 @@ class TextWorld:
             yield Output(item.key, "json", (self.world.s3.get(item.key) or b"").decode())
 
 
+@contextmanager
 def text_world(
     stack: EmbeddedStack, name: str, folder: Path, seed: int, accounts: int, size: int, groups: Iterable[str] = ()
-) -> TextWorld:
+) -> Iterator[TextWorld]:
     """Run the lineage, or some groups, on hostile accounts with two posts of about ``size`` characters each."""
     draw, world = random.Random(seed), empty_world(stack, name, folder)  # noqa: S311
     odd = [draw.choice((*MARKUP, *CONTROLS)) for _ in range(accounts)]
@@ -196,10 +198,10 @@ def text_world(
             f"odd{number}-2026-03-01", f'account_id;"{text}";country_DE\n"{ids[number]}";1;"{short()}"\n'
         )
         world.s3.put(f"landing/{text.replace('/', '')}{number}.txt", b"x")
-    instance = DagsterInstance.ephemeral()
-    report = world.run(*groups, instance=instance)
-    assert report.success, report.errors
-    return TextWorld(world, instance, ids, texts)
+    with DagsterInstance.ephemeral() as instance:
+        report = world.run(*groups, instance=instance)
+        assert report.success, report.errors
+        yield TextWorld(world, instance, ids, texts)
 
 
 def printed(place: str, show: Any) -> Output:

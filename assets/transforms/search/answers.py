@@ -28,7 +28,8 @@ class Passage:
 class AskAnswer:
     """Claims, and the posts that they cite in the order of their numbers, from 1.
 
-    ``method`` is "quotes" or "model". Without claims, ``abstained`` says why. ``note`` says why a model did not answer.
+    ``method`` is "quotes" or "model". Without claims, ``abstained`` says why. ``note`` says why a model did not answer,
+    or why its answer is not complete.
     """
 
     question: str
@@ -45,6 +46,11 @@ class AskAnswer:
     def number(self, post_id: str) -> int:
         """Return the number of a cited post."""
         return [source.post_id for source in self.sources].index(post_id) + 1
+
+    @property
+    def handles(self) -> dict[str, str]:
+        """Account of a source → its handle, or its id without one."""
+        return {source.account_id: source.handle or source.account_id for source in self.sources}
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,15 @@
 """Ask: a question, and its answer with citations. A model is asked by a form only: following a link costs nothing."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from pipelines.web.pages import render
+from assets.transforms.search.answers import AskAnswer
+from pipelines.web.errors import problem_of
+from pipelines.web.pages import render, stream
 from pipelines.web.parameters import Asked
 from pipelines.web.site import Site
 from resources.errors import InputError
@@ -19,22 +23,45 @@ EXAMPLES = (
 
 def show(site: Site, request: Request) -> Response:
     """Return the form, and the answer made of quotes."""
-    return _answered(site, request, Asked.of(request.query_params), quotes_only=True)
+    asked = Asked.of(request.query_params)
+    growing = [_first(_asked(site, asked, quotes_only=True))] if asked.q else None
+    return render("ask.html", **_values(site, request, asked), growing=growing)
 
 
 def answer(site: Site, request: Request, form: Mapping[str, str]) -> Response:
-    """Return the answer of the language model."""
-    return _answered(site, request, Asked.of(form), quotes_only=False)
+    """Return the answer of the language model, sent claim by claim."""
+    asked = Asked.of(form)
+    if not asked.q:
+        return render("ask.html", **_values(site, request, asked), growing=None)
+    growing = _asked(site, asked, quotes_only=False)
+    return stream("ask.html", **_values(site, request, asked), growing=_to_its_end(_first(growing), growing))
 
 
-def _answered(site: Site, request: Request, asked: Asked, *, quotes_only: bool) -> Response:
-    found = None
-    if asked.q:
-        try:
-            found = site.asker.ask(asked.q, asked.where(), asked.followers(), quotes_only=quotes_only)
-        except ValueError as error:
-            raise InputError(str(error)) from None
-    handles = {source.account_id: source.handle or source.account_id for source in found.sources} if found else {}
-    model = site.llm.model if site.llm is not None else None
+def _asked(site: Site, asked: Asked, *, quotes_only: bool) -> Iterator[AskAnswer]:
+    return site.asker.stream(asked.q, asked.where(), asked.followers(), quotes_only=quotes_only)
+
+
+def _first(growing: Iterator[AskAnswer]) -> AskAnswer:
+    """Return the answer after the posts were looked for, so that a wrong question is an error of its own."""
+    try:
+        return next(growing)
+    except ValueError as error:
+        raise InputError(str(error)) from None
+
+
+def _to_its_end(first: AskAnswer, growing: Iterator[AskAnswer]) -> Iterator[AskAnswer]:
+    """Yield the answer as it grows. The page is on its way, so that an error can only be a note below it."""
+    latest = first
+    yield latest
+    try:
+        for latest in growing:
+            yield latest
+    except Exception as raised:
+        yield replace(latest, note=problem_of(raised).sentence)
+
+
+def _values(site: Site, request: Request, asked: Asked) -> dict[str, Any]:
     title = f"{asked.q} – ask" if asked.q else "Ask"
-    return render("ask.html", title=title, asked=asked, answer=found, handles=handles, model=model, examples=EXAMPLES)
+    model = site.llm.model if site.llm is not None else None
+    judged = site.judging.given(site.who(request), asked.q) if asked.q else {}
+    return {"title": title, "asked": asked, "judged": judged, "model": model, "examples": EXAMPLES}

@@ -11,52 +11,24 @@ import pytest
 from assets.search.ask import Asker
 from assets.search.query import Followers
 from assets.transforms.search.answers import NO_FIT, AskAnswer
-from resources.llm.answers import Answers
-from resources.llm.client import Llm
-from resources.llm.completions import Completions, Prices
-from resources.llm.endpoint import Endpoint
-from resources.llm.resource import LlmResource
-from resources.s3.client import S3Resource
-from resources.spend.ledger import Ledger
-from resources.spend.resource import SpendResource
-from resources.spend.spender import Spender
 from resources.vectors.values import SearchFilter
 from tests.fakes import llm_server
-from tests.fakes.llm_server import Provider, transport
-from tests.fakes.spend_store import MemoryStore
+from tests.fakes.llm_server import Provider
+from tests.worlds.provider_llm import ADDRESS, WORLDS, llm_of, provider_at
 from tests.worlds.small_site import HOSTILE, ORDER, POSTS, SmallSite, post_id
-from tests.worlds.spend import AT_ONCE, BOOK, MODEL, PROVIDER, price_at
+from tests.worlds.spend import MODEL
 
 ANYONE = SearchFilter()
 QUESTION = "Which creators talk about sustainable fashion?"
 
 
-class ProviderLlm(LlmResource):
-    """The model of a provider inside this process."""
-
-    def open(self, run: str, asset: str) -> Llm:
-        store, provider = _WORLDS[self.url]
-        endpoint = Endpoint("http://provider.test/v1", MODEL, "", kind="LLM", transport=transport(provider))
-        spender = Spender(Ledger(store, {"project": Decimal(self.tokens_per_minute)}), run, asset, MODEL, 0)
-        completions = Completions(endpoint, Prices(BOOK, PROVIDER, MODEL), 2)
-        return Llm(completions, spender, Answers(store, asset), requests=1, retry=AT_ONCE)
-
-
-_WORLDS: dict[str, tuple[MemoryStore, Provider]] = {}
-
-
 @pytest.fixture
 def provider() -> Provider:
-    store = MemoryStore()
-    _WORLDS["http://provider.test/v1"] = store, Provider(price_at, lambda: store.now)
-    return _WORLDS["http://provider.test/v1"][1]
+    return provider_at(ADDRESS)
 
 
 def asker(site: SmallSite, ceiling: int = 1) -> Asker:
-    """An asker with a model; its ceiling in USD is handed over as another number."""
-    spend = SpendResource(s3=S3Resource(bucket="none"))
-    llm = ProviderLlm(spend=spend, url="http://provider.test/v1", model=MODEL, tokens_per_minute=ceiling)
-    return Asker(site.searcher, llm)
+    return Asker(site.searcher, llm_of(ADDRESS, ceiling))
 
 
 def says(provider: Provider, *claims: Mapping[str, Any]) -> None:
@@ -170,5 +142,45 @@ def test_quotes_cost_nothing_and_no_answer_stays_on_the_store(site: SmallSite, p
     assert asker(site).ask(QUESTION, ANYONE, quotes_only=True).method == "quotes"
     assert provider.requests == 0
     assert asker(site).ask(QUESTION, ANYONE).method == "model"
-    store, _ = _WORLDS["http://provider.test/v1"]
+    store, _ = WORLDS[ADDRESS]
     assert [key for key in store.objects if re.match("llm/answers/", key)] == []
+
+
+def test_claims_come_while_the_model_writes_and_the_whole_answer_at_last(site: SmallSite, provider: Provider) -> None:
+    fashion = {"text": "Sustainable fashion is expensive.", "post_ids": ["anna/2"]}
+    factories = {"text": "Sustainable fashion brands should publish their factories.", "post_ids": ["bela/0"]}
+    says(provider, {"text": "Penguins dance over frozen lakes.", "post_ids": ["anna/0"]}, fashion, factories, factories)
+    growing = asker(site).stream(QUESTION, ANYONE)
+    assert (next(growing).claims, provider.pieces_sent) == ((), 0)
+    first = next(growing)
+    assert [claim.text for claim in first.claims] == [fashion["text"]]
+    assert first.number("anna/2") == 1
+    sent = provider.pieces_sent
+    *_, whole = growing
+    assert sent < provider.pieces_sent
+    assert [claim.text for claim in whole.claims] == [fashion["text"], factories["text"]]
+    assert whole.claims[:1] == first.claims
+    assert [dropped.text for dropped in whole.dropped] == ["Penguins dance over frozen lakes."]
+    assert Decimal(whole.usd or 0) == provider.usd
+    assert asker(site).ask(QUESTION, ANYONE).claims == whole.claims
+
+
+def test_what_a_model_said_before_it_broke_off_is_kept_and_said_to_be_incomplete(
+    site: SmallSite, provider: Provider
+) -> None:
+    fashion = {"text": "Sustainable fashion is expensive.", "post_ids": ["anna/2"]}
+    says(provider, fashion, *({"text": f"Sustainable fashion {word}.", "post_ids": ["anna/2"]} for word in "abcdefg"))
+    provider.fault = lambda: llm_server.CUT
+    answer = asker(site).ask(QUESTION, ANYONE)
+    assert (answer.method, [claim.text for claim in answer.claims][:1]) == ("model", [fashion["text"]])
+    assert (answer.note or "").startswith("The answer is not complete. ")
+    assert provider.requests == 1
+
+
+def test_a_model_that_is_busy_is_asked_again_before_it_has_written(site: SmallSite, provider: Provider) -> None:
+    says(provider, {"text": "Sustainable fashion is expensive.", "post_ids": ["anna/2"]})
+    faults = iter([llm_server.LIMIT, llm_server.LIMIT, ""])
+    provider.fault = lambda: next(faults)
+    answer = asker(site).ask(QUESTION, ANYONE)
+    assert (answer.method, provider.requests) == ("model", 3)
+    assert provider.paid_twice() == []

@@ -1,6 +1,7 @@
 """`cippus ask`: an answer in the terminal and as JSON."""
 
 import io
+from collections.abc import Iterator
 
 from rich.console import Console
 
@@ -14,7 +15,7 @@ SOURCES = (Passage("p1", "a", HOSTILE, f"{HOSTILE} said"), Passage("p2", "b", No
 
 def printed(answer: AskAnswer) -> str:
     out = io.StringIO()
-    show(Console(file=out, width=200), answer)
+    show(Console(file=out, width=200), [answer])
     return out.getvalue()
 
 
@@ -42,6 +43,23 @@ def test_without_an_answer_it_says_so_and_why_no_model_answered() -> None:
     text = printed(AskAnswer("q", "quotes", (), (), NO_FIT, note="The ceiling is reached."))
     assert NO_FIT in text
     assert "The ceiling is reached. The answer is made of quotes." in text
+
+
+def test_claims_are_printed_as_they_come_and_once() -> None:
+    out = io.StringIO()
+    seen = []
+
+    def growing() -> Iterator[AskAnswer]:
+        claims = (Claim("First", ("p1",)), Claim("Second", ("p1", "p2")))
+        yield AskAnswer("q", "model", (), ())
+        yield AskAnswer("q", "model", claims[:1], SOURCES[:1])
+        seen.append(out.getvalue())
+        yield AskAnswer("q", "model", claims, SOURCES, note="The answer is not complete. It was cut off.")
+
+    show(Console(file=out, width=200), growing())
+    assert seen == ["- First [1]\n"]
+    assert out.getvalue().startswith("- First [1]\n- Second [1][2]\nThe answer is not complete. It was cut off.\n")
+    assert "made of quotes" not in out.getvalue()
 
 
 def test_json_has_the_numbers_of_the_sources() -> None:

@@ -95,7 +95,7 @@ def asked(text: str) -> AskAnswer:
 RENDERERS: dict[str, Callable[[Console, str], None]] = {
     "search": lambda to, text: presentation.show_answer(to, text, answer(text), facets=True),
     "search without a result": lambda to, text: presentation.show_answer(to, text, Answer([], Query())),
-    "ask": lambda to, text: ask.show(to, asked(text)),
+    "ask": lambda to, text: ask.show(to, [asked(text)]),
     "ask as JSON": lambda to, text: print_json(ask.as_values(asked(text))),
     "load": lambda to, text: presentation.show_load(
         to, Path(text), LoadReport({"posts": TableReport(rejected=Counter([text]), ignored_columns=(text,))}, 1)

@@ -1,7 +1,7 @@
 """The LLM client against a provider that keeps its own account: each request is paid once, and errors by kind."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from resources.catalogues.prices import PriceFile
-from resources.errors import InputError
+from resources.errors import CippusError, InputError
 from resources.llm.answers import Answers, Claim, forget_account
-from resources.llm.client import Llm, SpendingStoppedError, UnansweredError
+from resources.llm.client import Llm, SpendingStoppedError
 from resources.llm.completions import Completions, Prices
 from resources.llm.endpoint import Endpoint, PermanentEndpointError, TransientEndpointError
 from resources.llm.rate_limit import RateLimit
-from resources.llm.request import Answer, Message, Request, Unanswered
+from resources.llm.request import Answer, Message, Request, Unanswered, UnansweredError
 from resources.llm.resource import LlmResource
 from resources.spend.ledger import Ledger
 from resources.spend.prices import SELF_HOSTED, PriceBook, UnknownPriceError
@@ -257,6 +257,43 @@ def test_an_unanswered_stream_says_why(opened: Open, provider: Provider) -> None
         list(llm.stream(request))
 
 
+@pytest.mark.parametrize(
+    ("fault", "text", "is_settled"),
+    [
+        (llm_server.LIMIT, '{"echo": 7}', True),
+        (llm_server.DROP_ANSWER, None, False),
+        (llm_server.GARBAGE, None, False),
+        (llm_server.CUT, None, False),
+    ],
+)
+def test_a_stream_is_paid_once_and_charged_for_all_that_may_be_billed(
+    opened: Open, provider: Provider, store: MemoryStore, fault: str, text: str | None, *, is_settled: bool
+) -> None:
+    faults(provider, fault)
+    request = requests(1)[0]
+    with opened() as llm:
+        if text is None:
+            with pytest.raises(CippusError):
+                list(llm.stream(request))
+        else:
+            assert "".join(llm.stream(request)) == text
+    assert len(provider.bills) == 1
+    assert (charged(store) == provider.usd) is is_settled
+    assert charged(store) >= provider.usd
+
+
+def test_a_reader_that_stops_early_leaves_the_call_charged(
+    opened: Open, provider: Provider, store: MemoryStore
+) -> None:
+    provider.text = lambda _: "word " * 20
+    with opened() as llm:
+        parts = llm.stream(requests(1)[0])
+        assert isinstance(parts, Generator)
+        assert next(parts) == "word word word w"
+        parts.close()
+    assert charged(store) > provider.usd
+
+
 def test_structured_answers_are_parsed_and_ask_for_their_schema(opened: Open, provider: Provider) -> None:
     schema = {"type": "object", "properties": {"echo": {"type": "integer"}}}
     with opened() as llm:
@@ -277,7 +314,7 @@ def test_the_bound_counts_every_byte_of_every_text() -> None:
 def test_a_refusal_of_every_request_stops_at_once(
     opened: Open, provider: Provider, store: MemoryStore, status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(provider, "complete", lambda _body: (status, {"error": "no sk-secret"}, {}))
+    monkeypatch.setattr(provider, "complete", lambda _body: (status, b'{"error": "no sk-secret"}', {}))
     with opened() as llm, pytest.raises(PermanentEndpointError, match=f"answered {status}") as raised:
         list(llm.ask(requests(9)))
     assert "sk-secret" not in str(raised.value)
@@ -291,7 +328,7 @@ def test_a_request_that_is_refused_leaves_the_others(
     complete = provider.complete
 
     def refuse_one(body: dict[str, object]) -> object:
-        return (status, {"error": "too long"}, {}) if "post 1" in json.dumps(body) else complete(body)
+        return (status, b'{"error": "too long"}', {}) if "post 1" in json.dumps(body) else complete(body)
 
     monkeypatch.setattr(provider, "complete", refuse_one)
     with opened() as llm:
