@@ -199,7 +199,7 @@ ASSETS = [
     creator_table,
     _mart(
         CONTENT_BY_BUCKET,
-        _stage(CONTENT_BY_BUCKET, LAKE_ACCOUNTS, LAKE_POSTS, TAGS),
+        _stage(CONTENT_BY_BUCKET, LAKE_ACCOUNTS, LAKE_POSTS, TAGS, awaits=(THRESHOLDS,)),
         _content_by_bucket,
         "Internal: the sums that mart/content and mart/posts_by_day add up. One row per period, start, network, "
         "country, vertical and account bucket.",

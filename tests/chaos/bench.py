@@ -23,8 +23,9 @@ from tests.chaos.run import try_seed
 from tests.chaos.world import world
 
 RUNS = 60
-_MOST_DIRECTED = 8
+_MOST_DIRECTED = 24
 """Runs that are directed to an incident which happened in no other, one after the other until it happens."""
+_FEW = 5
 _RUNS_PER_LINE = 20
 """Runs per line of progress. A run takes one to three seconds."""
 
@@ -102,7 +103,8 @@ def measure(home: Path, console: Console, runs: int = RUNS, seed: int = 0) -> Be
         for attempt in range(_MOST_DIRECTED if runs > 1 else 0):
             if not (missing := found.never_happened):
                 break
-            console.print(f"{len(missing)} incidents happened in no run yet", highlight=False)
+            names = ": " + "; ".join(incident.name for incident in missing) if len(missing) <= _FEW else ""
+            console.print(f"{len(missing)} incidents happened in no run yet{names}", highlight=False, markup=False)
             seeds = [directed(incident, seed + runs + attempt) for incident in missing]
             found.add(run_series(stack, f"chaos_{attempt}", seeds, console, available_cores()))
         for incident in found.never_happened:
