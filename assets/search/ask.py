@@ -1,7 +1,7 @@
 """Ask: answer a question from posts, with a citation for every sentence."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 
 from assets.embeddings import embedded
@@ -36,7 +36,7 @@ class Asker:
 
     def stream(
         self, question: str, where: SearchFilter, followers: Followers = ANY_NUMBER, *, quotes_only: bool = False
-    ) -> Iterator[AskAnswer]:
+    ) -> Generator[AskAnswer]:
         """Yield the answer as it grows: without a claim when posts are found, then with one more, at last whole.
 
         Without a model, or if it has no answer, sentences of the posts are quoted. No more than _POSTS_EACH posts of

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -62,10 +63,11 @@ class Writing:
         text = ""
         with llm.open(f"ask-{uuid.uuid4().hex[:12]}", ASSET) as model:
             request_id = request.id(model.model)
-            for part in model.stream(request):
-                text += part
-                if self._take({"claims": complete_claims(text)}):
-                    yield self._answer()
+            with closing(model.stream(request)) as parts:  # a reader that goes away ends the call before the ledger
+                for part in parts:
+                    text += part
+                    if self._take({"claims": complete_claims(text)}):
+                        yield self._answer()
             [answer] = [found for found in model.find([request_id]) if isinstance(found, Answer)]
             model.forget([request_id])  # an erased account must not stay in stored answers
         self._take(answer.value)

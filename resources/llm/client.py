@@ -9,7 +9,7 @@ and a call that may have been billed is looked up at the provider, or stays char
 import datetime as dt
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from decimal import Decimal
 from itertools import chain
@@ -131,7 +131,7 @@ class Llm:
             attempts = retry.statistics["attempt_number"]
             raise TransientEndpointError(f"{error} It was tried {attempts} times.") from None
 
-    def stream(self, request: Request) -> Iterator[str]:
+    def stream(self, request: Request) -> Generator[str]:
         """Yield the text of one answer as it comes. An answer from before comes whole.
 
         It is sent again, as ``answer`` does, until its first part has come. A reader that stops early leaves the call

@@ -32,6 +32,11 @@ AT_ONCE = RETRY.copy(stop=stop_after_attempt(3), wait=wait_none())
 PER_TOKEN = (Decimal("0.000001"), Decimal("0.0000037"))
 
 
+def charged(store: MemoryStore) -> Decimal:
+    """USD that the ledger has charged, at the bound where the bill is unknown."""
+    return Ledger(store, {}).account().amount("project")
+
+
 def price_file(times: int = 1) -> PriceFile:
     """Prices that change at the first midnight."""
     old, new = (price * 1_000_000 * times for price in PER_TOKEN)

@@ -16,7 +16,7 @@ from tests.fakes import llm_server
 from tests.fakes.llm_server import Provider
 from tests.worlds.provider_llm import ADDRESS, WORLDS, llm_of, provider_at
 from tests.worlds.small_site import HOSTILE, ORDER, POSTS, SmallSite, post_id
-from tests.worlds.spend import MODEL
+from tests.worlds.spend import MODEL, charged
 
 ANYONE = SearchFilter()
 QUESTION = "Which creators talk about sustainable fashion?"
@@ -184,3 +184,12 @@ def test_a_model_that_is_busy_is_asked_again_before_it_has_written(site: SmallSi
     answer = asker(site).ask(QUESTION, ANYONE)
     assert (answer.method, provider.requests) == ("model", 3)
     assert provider.paid_twice() == []
+
+
+def test_an_answer_that_nobody_waits_for_stays_charged_at_its_bound(site: SmallSite, provider: Provider) -> None:
+    says(provider, *({"text": "Sustainable fashion is expensive.", "post_ids": ["anna/2"]} for _ in range(9)))
+    growing = asker(site).stream(QUESTION, ANYONE)
+    assert [len(next(growing).claims) for _ in range(2)] == [0, 1]
+    growing.close()
+    store, _ = WORLDS[ADDRESS]
+    assert charged(store) > provider.usd > 0

@@ -1,7 +1,7 @@
 """The LLM client against a provider that keeps its own account: each request is paid once, and errors by kind."""
 
 import json
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -24,7 +24,7 @@ from resources.spend.spender import Spender
 from tests.fakes import llm_server
 from tests.fakes.llm_server import Provider, transport
 from tests.fakes.spend_store import START, MemoryStore
-from tests.worlds.spend import ASSET, AT_ONCE, BOOK, MODEL, PROVIDER, price_at, price_file, requests
+from tests.worlds.spend import ASSET, AT_ONCE, BOOK, MODEL, PROVIDER, charged, price_at, price_file, requests
 
 Open = Callable[..., Llm]
 
@@ -66,10 +66,6 @@ def faults(provider: Provider, *planned: str) -> None:
 
 def texts(found: list[Answer | Unanswered]) -> list[str]:
     return [answer.text for answer in found if isinstance(answer, Answer)]
-
-
-def charged(store: MemoryStore) -> Decimal:
-    return Ledger(store, {}).account().amount("project")
 
 
 def test_an_account_is_forgotten_with_its_answers_and_claims(
@@ -288,7 +284,6 @@ def test_a_reader_that_stops_early_leaves_the_call_charged(
     provider.text = lambda _: "word " * 20
     with opened() as llm:
         parts = llm.stream(requests(1)[0])
-        assert isinstance(parts, Generator)
         assert next(parts) == "word word word w"
         parts.close()
     assert charged(store) > provider.usd
