@@ -22,7 +22,10 @@ async function judge(form, pressed) {
   say(given === "none" ? "Taken back." : "Kept.");
 }
 
+let told;
 function say(sentence) {
   const place = document.querySelector("#said");
-  if (place) place.textContent = sentence;
+  place.textContent = sentence;
+  clearTimeout(told);
+  told = setTimeout(() => { place.textContent = ""; }, 5000); // it covers what is below it
 }

@@ -19,6 +19,7 @@ from pipelines.web.app import make_app
 from pipelines.web.site import Site
 from resources.spend.resource import SpendResource
 from tests.fakes.spend_store import MemoryStore
+from tests.worlds.provider_llm import llm_of, provider_at
 from tests.worlds.small_site import HOSTILE, VERTICAL, SmallSite
 
 CHROMIUM = shutil.which("chromium")
@@ -132,4 +133,32 @@ def test_a_shared_link_filters_and_citations_work_with_a_mouse(browser: Browser,
         assert page.url.endswith("#post-1")
         for opened in (page, other):
             opened.context.close()
+    assert said == []
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_a_models_answer_comes_with_thumbs_that_leave_it_where_it_is(
+    browser: Browser, site: Site, store: MemoryStore, dark: bool
+) -> None:
+    said: list[str] = []
+    provider = provider_at(address := "http://browser-provider.test/v1")
+    claims = [{"text": "Sustainable fashion is expensive.", "post_ids": ["anna/2"]}]
+    provider.text = lambda _: json.dumps({"claims": claims * 2})
+    asking = Site(site.lake, site.searcher, store, site.spend, llm_of(address))
+    with served(asking) as served_at:
+        page = watched(browser, said, dark=dark)
+        page.goto(f"{served_at}/ask?q=sustainable+fashion")
+        with page.expect_navigation():
+            page.click("button.paid")
+        assert page.inner_text(".claim") == "Sustainable fashion is expensive. [1]"
+        assert page.evaluate("document.documentElement.scrollWidth") == 320
+        assert Axe().run(page).response["violations"] == []
+        thumb = page.locator(".sources .thumbs button").first
+        with page.expect_response("**/judge"):
+            thumb.click()
+        page.wait_for_selector(".sources .thumbs button[aria-pressed=true]")
+        assert page.inner_text(".claim").startswith("Sustainable fashion is expensive.")
+        page.context.close()
+    assert provider.requests == 1
+    assert asking.judging.given("local", "sustainable fashion") == {("post", "anna/2"): 1}
     assert said == []
