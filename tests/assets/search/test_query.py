@@ -193,6 +193,9 @@ def test_its_checks_find_what_they_promise(world: World) -> None:
     noise = {"dense_ndcg_at_10": dense, "bm25_ndcg_at_10": pl.lit(0.0), "hybrid_ndcg_at_10": hybrid_figure - 0.1}
     write(world, rows.with_columns(**noise))
     assert is_passed(hybrid_is_not_worse, lake), "so few questions that differ so much show nothing"
+    of_one = rows.with_columns(vertical=pl.lit("one"), dense_ndcg_at_10=pl.lit(0.9), hybrid_ndcg_at_10=pl.lit(0.1))
+    write(world, of_one)
+    assert is_passed(hybrid_is_not_worse, lake), "descriptions of one vertical are judged by the same labels"
     write(world, rows.clear())
     assert hybrid_is_not_worse.promise(lake) is None
 
