@@ -84,7 +84,7 @@ class Asker:
         weights = weights_of(asked.sparse)
         pairs = candidates(passages, _SENTENCES)
         if not pairs:
-            return Retrieved(question, (), ())
+            return Retrieved(question, asked, (), ())
         vectors = embedded(self.searcher.embedder.model(), [text for _, text in pairs])
         encoder = SparseEncoder()
         sentences = tuple(
@@ -97,4 +97,4 @@ class Asker:
             )
             for (passage, text), vector in zip(pairs, vectors, strict=True)
         )
-        return Retrieved(question, passages, sentences)
+        return Retrieved(question, asked, passages, sentences)

@@ -1,6 +1,7 @@
 """`cippus export`: a mart as a CSV, Parquet or Excel file, or all marts as a DuckDB file, for people without S3."""
 
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,7 @@ from resources.errors import InputError
 if TYPE_CHECKING:
     import polars as pl
 
-    from resources.delta.table import LakeResource, TableSpec
+    from resources.delta.table import TableSpec
 
 
 class Format(StrEnum):
@@ -58,21 +59,15 @@ def export(
     from resources.spend.store import S3Store
     from resources.wiring import resources
 
-    lake = resources().lake
-    found = (
-        None if what == "all" else selected(lake.scan(marts[what]).select(marts[what].schema.names), where, marts[what])
-    )
+    lake, spec = resources().lake, marts.get(what)
+    if spec is None:
+        write = partial(duckdb_file.write, file, MARTS, lake)
+    else:
+        writers = {Format.CSV: table_file.csv, Format.PARQUET: table_file.parquet, Format.XLSX: spreadsheet_rows.xlsx}
+        write = partial(writers[kind], file, selected(lake.scan(spec).select(spec.schema.names), where, spec), spec)
     Audit(S3Store(lake.s3)).record(person.at_terminal(), "export", f"exported {what} as {kind.value}")
     with err.status(f"exporting {shown(what)}"):
-        if found is None:
-            rows = duckdb_file.write(file, MARTS, lake)
-        else:
-            writers = {
-                Format.CSV: table_file.csv,
-                Format.PARQUET: table_file.parquet,
-                Format.XLSX: spreadsheet_rows.xlsx,
-            }
-            rows = writers[kind](file, found, marts[what])
+        rows = write()
     if as_json:
         print_json({"file": str(file), "rows": rows})
     else:
@@ -99,10 +94,6 @@ def _require_place(file: Path) -> None:
     if not file.resolve().parent.is_dir():
         message = f"{file.resolve().parent} is not a folder; expected one to write {file.name} into."
         raise InputError(message)
-
-
-def _selected(lake: "LakeResource", spec: "TableSpec", where: str) -> "pl.LazyFrame":
-    return selected(lake.scan(spec).select(spec.schema.names), where, spec)
 
 
 def selected(rows: "pl.LazyFrame", where: str, spec: "TableSpec") -> "pl.LazyFrame":

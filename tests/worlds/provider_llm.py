@@ -24,11 +24,15 @@ class ProviderLlm(LlmResource):
     """The model of a provider inside this process."""
 
     def open(self, run: str, asset: str) -> Llm:
-        store, provider = WORLDS[self.url]
-        endpoint = Endpoint(self.url, MODEL, "", kind="LLM", transport=transport(provider))
-        spender = Spender(Ledger(store, {"project": Decimal(self.tokens_per_minute)}), run, asset, MODEL, 0)
-        completions = Completions(endpoint, Prices(BOOK, PROVIDER, MODEL), 2)
-        return Llm(completions, spender, Answers(store, asset), requests=1, retry=AT_ONCE)
+        return opened(*WORLDS[self.url], Decimal(self.tokens_per_minute), run, asset)
+
+
+def opened(store: MemoryStore, provider: Provider, ceiling: Decimal, run: str, asset: str) -> Llm:
+    """Return the model of a provider, paid through the ledger on a store."""
+    endpoint = Endpoint(ADDRESS, MODEL, "", kind="LLM", transport=transport(provider))
+    spender = Spender(Ledger(store, {"project": ceiling}), run, asset, MODEL, 0)
+    completions = Completions(endpoint, Prices(BOOK, PROVIDER, MODEL), 2)
+    return Llm(completions, spender, Answers(store, asset), requests=1, retry=AT_ONCE)
 
 
 def provider_at(address: str) -> Provider:

@@ -22,22 +22,18 @@ from assets.summaries.model_table import MODEL_SUMMARIES
 from assets.transforms.text.corpus import content_hash
 from resources.delta.state import LedgerResource
 from resources.delta.table import LakeResource, TableSpec
-from resources.llm.answers import Answers
 from resources.llm.client import Llm
-from resources.llm.completions import Completions, Prices
-from resources.llm.endpoint import Endpoint
 from resources.llm.lane import Lane
 from resources.llm.resource import LlmResource
 from resources.s3.client import S3Resource
-from resources.spend.ledger import Ledger
 from resources.spend.resource import SpendResource
-from resources.spend.spender import Spender
 from resources.vectors.store import SLICE
 from tests.fakes import embedder as fakes
-from tests.fakes.llm_server import Provider, transport
+from tests.fakes.llm_server import Provider
 from tests.fakes.spend_store import START, MemoryStore
+from tests.worlds.provider_llm import opened
 from tests.worlds.small_site import WordEmbedder
-from tests.worlds.spend import AT_ONCE, BOOK, MODEL, PROVIDER, price_at
+from tests.worlds.spend import MODEL, price_at
 
 Posts = Mapping[str, Sequence[str]]
 """Account → its posts. A post's id is the account's and its number."""
@@ -82,10 +78,7 @@ class SummaryWorld:
         self.provider = Provider(price_at, lambda: self.store.now, text=lambda body: self.say(body))
 
     def open(self, run: str, asset: str) -> Llm:
-        endpoint = Endpoint("http://provider.test/v1", MODEL, "", kind="LLM", transport=transport(self.provider))
-        spender = Spender(Ledger(self.store, {"project": self.ceiling}), run, asset, MODEL, 0)
-        completions = Completions(endpoint, Prices(BOOK, PROVIDER, MODEL), 2)
-        return Llm(completions, spender, Answers(self.store, asset), requests=1, retry=AT_ONCE)
+        return opened(self.store, self.provider, self.ceiling, run, asset)
 
     def write(self, posts: Posts) -> None:
         """Make the lake hold these posts and no others, in bucket 0."""

@@ -19,7 +19,7 @@ from assets.quarantine import QUARANTINE
 from assets.transforms.text.corpus import content_hash
 from resources.delta.purge import LOG
 from resources.local_stack import EmbeddedStack
-from tests.worlds.check_results import BY_NAME, evaluate
+from tests.worlds.check_results import evaluate_all
 from tests.worlds.crash_runner import Child, crash_runner
 from tests.worlds.erasure import (
     AUDIENCE,
@@ -181,7 +181,7 @@ def test_tables_have_no_past(erased: Erased) -> None:
 def test_the_checks_pass(erased: Erased) -> None:
     """But for the one that warns of the file that this world dropped where no stage reads it."""
     with DagsterInstance.ephemeral() as instance:
-        found = {name: evaluate(erased.world, name, instance=instance) for name in BY_NAME}
+        found = evaluate_all(erased.world, instance)
     failed = [name for name, result in found.items() if result and not result.passed]
     assert failed == ["quarantine/rows:dropped_files_taken"]
 
