@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 
 import polars as pl
 import pyarrow as pa
@@ -97,7 +98,8 @@ def _merge_windows(table: SourceTable) -> AssetsDefinition:
             done = {bucket: applied.get(recorded_as[bucket], 0) for bucket in buckets}
             for manifest in raw_store.manifests(source, table.name, after=min(done.values())):
                 due = [bucket for bucket in buckets if done[bucket] < manifest.number]
-                rule, window = _rule(raw_store, manifest), BucketWindow(manifest.number, recorded_as)
+                rule = _rule(raw_store, manifest)
+                window = BucketWindow(manifest.number, recorded_as, partial(_later_rows, raw_store, table, manifest))
                 for step in plan_merges(manifest.files, due, _MERGE_ROWS):
                     with _naming(context, manifest):
                         newest, rejects = newest_usable(table, raw_store.read(step.files))
@@ -168,6 +170,24 @@ def _rule(raw_store: RawStoreResource, window: Manifest) -> MergeRule:
     newest = [found.upper for found in (raw_store.newest(name, window.table) for name in others) if found]
     is_latest = all(datetime.fromisoformat(window.upper) >= datetime.fromisoformat(upper) for upper in newest)
     return MergeRule(is_latest=is_latest, judged_below=parse_timestamp(window.judged_below or None))
+
+
+def _later_rows(
+    raw_store: RawStoreResource, table: SourceTable, window: Manifest, bucket: int, last: int, rows: pl.DataFrame
+) -> pl.DataFrame:
+    """Return which of these keys, with their ``updated_at``, later windows up to ``last`` have in a bucket.
+
+    Memory: one file. The lake asks only for keys that moved between buckets without a later ``updated_at``, while the
+    buckets were merged up to different windows; the files of those windows are read then.
+    """
+    found = [rows.select(table.key, "updated_at").clear()]
+    for later in raw_store.manifests(window.source, window.table, after=window.number):
+        for file in (file for file in later.files if file.bucket == bucket and later.number <= last):
+            held = raw_store.read([file], [table.key])
+            if held.join(rows, on=table.key, how="semi").height:
+                usable, _ = newest_usable(table, raw_store.read([file]).join(rows, on=table.key, how="semi"))
+                found.append(usable.select(table.key, "updated_at"))
+    return pl.concat(found)
 
 
 ASSETS = [_merge_windows(table) for table in SOURCE_TABLES.values()]

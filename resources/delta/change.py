@@ -109,11 +109,14 @@ def merge_edit(
     coming = typed(rows, schema, only_given=True)
     due = coming.filter(~pl.col(BUCKET).is_in(window.at_least(window.number, base.recorded))) if window else coming
     current = base.lookup.current(base.spec, due)
-    if window:
+    edit = newer(current, due, base.spec.key, rule)
+    if window and base.spec.moves:
         elsewhere = window.of({*current[BUCKET].unique()} - {*buckets})
         known = {**base.recorded, **(base.tables.applied(base.spec, elsewhere) if elsewhere else {})}
-        rule = replace(rule, ahead=window.at_least(window.number + 1, known))
-    edit = newer(current, due, base.spec.key, rule)
+        kept = window.kept(edit, base.spec.key, known)
+        if kept.height:
+            due = due.join(kept, on=list(base.spec.key), how="anti", nulls_equal=True)
+            edit = newer(current, due, base.spec.key, rule)
     changes = edit.changes + Changes(unchanged=coming.height - due.height)
     return replace(edit, after=typed(edit.after, schema), changes=changes)
 

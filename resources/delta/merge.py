@@ -1,6 +1,6 @@
 """Compute the edit that a table needs, from its current rows and the incoming rows. Pure functions."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -28,15 +28,22 @@ class MergeRule:
 
     ``is_latest``: on equal times an incoming row that differs wins, because an application may cut its times to
     seconds. It loses if its window is not the source's latest.
-    ``ahead``: buckets where later windows of the source may have been merged. There, only a later ``updated_at`` moves
-    a key to another bucket.
     ``judged_below``: set for rows that a key reconciliation read. They win over rows with an earlier ``updated_at``
     than this time.
     """
 
-    ahead: tuple[int, ...] = ()
     is_latest: bool = True
     judged_below: datetime | None = None
+
+
+LaterRows = Callable[[int, int, pl.DataFrame], pl.DataFrame]
+"""Takes a bucket, the number of a window, and rows. Returns which of these keys the windows after the one that is being
+merged, up to that number, have in the bucket: the key columns and ``updated_at``."""
+
+
+def no_later_rows(_bucket: int, _last: int, rows: pl.DataFrame) -> pl.DataFrame:
+    """Return no rows: for a source whose later windows have none of the keys."""
+    return rows.clear()
 
 
 @dataclass(frozen=True)
@@ -44,11 +51,13 @@ class BucketWindow:
     """A source's window, and the application id under which each of all buckets records its last window.
 
     Another run may merge this window and later ones at any time. So a bucket's last window must be read from the same
-    version that the edit is computed from; a row is never merged over a later window's row.
+    version that the edit is computed from; a row is never merged over a later window's row. Where a key moved between
+    buckets without a later ``updated_at``, only ``later_rows`` can tell which window its current row is from.
     """
 
     number: int
     applications: Mapping[int, str]
+    later_rows: LaterRows = no_later_rows
 
     def of(self, buckets: Iterable[int]) -> set[str]:
         """Return the applications of some buckets."""
@@ -57,6 +66,18 @@ class BucketWindow:
     def at_least(self, number: int, recorded: Mapping[str, int]) -> tuple[int, ...]:
         """Return the buckets that have window ``number`` or later. ``recorded``: application → its last window."""
         return tuple(bucket for bucket, app in self.applications.items() if recorded.get(app, 0) >= number)
+
+    def kept(self, edit: Edit, key: Sequence[str], recorded: Mapping[str, int]) -> pl.DataFrame:
+        """Return the keys that ``edit`` moves out of another bucket although a later window left them there."""
+        ahead, on = self.at_least(self.number + 1, recorded), list(key)
+        coming = edit.after.select(*key, "updated_at", pl.col(BUCKET).alias("_to"))
+        moved = edit.before.filter(pl.col(BUCKET).is_in(ahead)).join(coming, on=on, nulls_equal=True, suffix="_coming")
+        contested = moved.filter(pl.col(BUCKET) != pl.col("_to"), pl.col("updated_at") >= pl.col("updated_at_coming"))
+        found = [contested.select(key).clear()]
+        for (bucket,), rows in contested.group_by(BUCKET):
+            later = self.later_rows(bucket, recorded[self.applications[bucket]], rows)
+            found.append(rows.join(later, on=[*key, "updated_at"], how="semi", nulls_equal=True).select(key))
+        return pl.concat(found)
 
 
 def newer(current: pl.DataFrame, rows: pl.DataFrame, key: tuple[str, ...], rule: MergeRule | None = None) -> Edit:
@@ -73,10 +94,7 @@ def newer(current: pl.DataFrame, rows: pl.DataFrame, key: tuple[str, ...], rule:
     tie = (pl.col("updated_at") == was.field("updated_at")) & pl.lit(rule.is_latest)
     overruled = was.field("updated_at") < pl.lit(rule.judged_below, pl.Datetime("us", "UTC"))
     by_rule = (tie | overruled.fill_null(value=False)) & pl.struct(names).ne_missing(pl.col(_CURRENT))
-    moved = pl.lit(value=False)
-    if BUCKET in names:
-        moved = was.field(BUCKET).ne_missing(pl.col(BUCKET))
-        by_rule = by_rule & ~(moved & was.field(BUCKET).is_in(list(rule.ahead)))
+    moved = was.field(BUCKET).ne_missing(pl.col(BUCKET)) if BUCKET in names else pl.lit(value=False)
     judged = joined.with_columns(_new=is_new, _wins=(is_new | later | by_rule).fill_null(value=False), _moved=moved)
     after = judged.filter("_wins")
     before = current.join(after.select(key), on=on, how="semi", nulls_equal=True)

@@ -157,17 +157,26 @@ def test_a_late_writer_of_a_window_leaves_what_later_ones_said(
     assert lake.applied(SPEC, ["app/0"]) == {"app/0": 4}
 
 
-def test_a_row_that_a_later_window_left_in_another_bucket_is_not_moved_out_of_it(
-    lake: LakeResource, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("is_left_there", [True, False])
+def test_a_row_moves_out_of_another_bucket_unless_a_later_window_left_it_there(
+    lake: LakeResource, monkeypatch: pytest.MonkeyPatch, *, is_left_there: bool
 ) -> None:
-    """It moved here in window 3 and back in window 4, with equal timestamps; window 4 changes nothing there."""
-    third, fourth = BucketWindow(3, APPS), BucketWindow(4, APPS)
+    """All timestamps are equal. Window 3 moves the row here; window 4, merged there first, may have moved it back."""
+    asked: list[tuple[int, int]] = []
+
+    def later_rows(bucket: int, last: int, rows: pl.DataFrame) -> pl.DataFrame:
+        asked.append((bucket, last))
+        return rows.select("key", "updated_at") if is_left_there else rows.clear()
+
+    third, fourth = BucketWindow(3, APPS, later_rows), BucketWindow(4, APPS)
     lake.merge_newer(SPEC, said("x", 1, bucket=1), [0, 1], {"app/0": 2, "app/1": 2}, window=BucketWindow(2, {}))
-    back = said("x", 1, bucket=1)
-    attempts = rival(lake, monkeypatch, lambda rival: rival.merge_newer(SPEC, back, [1], {"app/1": 4}, window=fourth))
+    same = said("x", 1, bucket=1)
+    attempts = rival(lake, monkeypatch, lambda rival: rival.merge_newer(SPEC, same, [1], {"app/1": 4}, window=fourth))
     lake.merge_newer(SPEC, said("x", 1, bucket=0), [0], {"app/0": 3}, window=third)
     assert len(attempts) == 2
-    assert lake.scan(SPEC).select("account_bucket").collect().to_series().to_list() == [1]
+    assert asked == [(1, 4)], "not while the other bucket was behind"
+    found = lake.scan(SPEC).select("account_bucket").collect().to_series().to_list()
+    assert found == [1 if is_left_there else 0]
 
 
 def test_upkeep_gives_way_to_a_writer_of_its_bucket(lake: LakeResource, monkeypatch: pytest.MonkeyPatch) -> None:
