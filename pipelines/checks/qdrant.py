@@ -108,7 +108,11 @@ CHECKS = [
     _cluster_check(
         "nodes_present", "Every expected node answers, and all know each other.", lambda cluster: cluster.absent()
     ),
-    _cluster_check("shards_active", "Every replica of every shard is active.", lambda cluster: cluster.inactive()),
+    _cluster_check(
+        "shards_active",
+        "Every shard has as many replicas as it is meant to have, and they are active.",
+        lambda cluster: [*cluster.inactive(), *cluster.missing()],
+    ),
     _cluster_check("replicas_equal", "The replicas of a shard hold as many points.", lambda cluster: cluster.unequal()),
     _cluster_check("versions_equal", "All nodes run one version.", lambda cluster: cluster.skewed()),
 ]

@@ -13,6 +13,7 @@ import typer
 from pipelines.cli import (
     ask,
     batches,
+    cluster,
     doctor,
     erase,
     estimate,
@@ -213,6 +214,7 @@ app.command()(verticals.verticals)
 app.command()(web.web)
 app.command()(index.reconcile)
 app.command()(index.rollback)
+app.command()(cluster.cluster)
 app.command()(erase.erase)
 app.command()(export.export)
 app.command()(readmit.readmit)

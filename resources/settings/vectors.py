@@ -24,6 +24,27 @@ class QdrantSettings(Settings):
         "CIPPUS_QDRANT_NODES",
         "Addresses of all nodes of the cluster, separated by commas. Calls that one does not answer go to another.",
     )
+    shards: Count = variable(
+        "CIPPUS_QDRANT_SHARDS",
+        "Shards of a new generation.",
+        0,
+        must_be="a number of shards",
+        shown="one for each node",
+    )
+    replicas: Count = variable(
+        "CIPPUS_QDRANT_REPLICAS",
+        "Replicas of each shard. New generations have them; `cippus cluster --apply` gives them to those that exist.",
+        0,
+        must_be="a number of replicas",
+        shown="2 where there are several nodes",
+    )
+    write_consistency: Count = variable(
+        "CIPPUS_QDRANT_WRITE_CONSISTENCY",
+        "Replicas that must confirm a write to a new generation.",
+        0,
+        must_be="a number of replicas",
+        shown="1",
+    )
 
 
 class EmbeddingSettings(Settings):

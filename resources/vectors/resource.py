@@ -11,19 +11,26 @@ from pydantic import Field
 from resources.vectors.bm25 import SPARSE_ENCODING
 from resources.vectors.generations import SERVING, Generation, Generations
 from resources.vectors.index import SearchIndex, VectorIndex
-from resources.vectors.values import CollectionMismatchError, CollectionMissingError, IndexUnavailableError
+from resources.vectors.values import (
+    CollectionMismatchError,
+    CollectionMissingError,
+    IndexUnavailableError,
+    VectorIndexError,
+)
 
 if TYPE_CHECKING:
     from resources.vectors.server.health import Cluster
+    from resources.vectors.server.repair import ClusterRepair
 
 
 class QdrantResource(ConfigurableResource):  # type: ignore[type-arg]
     """The vector index: a Qdrant server at ``url``, or else Edge in the folder ``edge_path``.
 
     ``url`` without a port means 6333, as in Qdrant's own clients. Edge belongs to one process at a time: a call
-    waits up to ``lock_timeout_seconds`` for it. ``quantization`` applies to new generations. Calls that ``url`` does
-    not answer go to the other ``nodes``. Every call raises QdrantAddressError when ``url``, or one of the ``nodes``,
-    is not an address.
+    waits up to ``lock_timeout_seconds`` for it. ``quantization`` applies to new generations, and so do ``shards``,
+    ``replicas`` and ``write_consistency`` of a server, where 0 means the default of its number of nodes. Calls that
+    ``url`` does not answer go to the other ``nodes``. Every call raises QdrantAddressError when ``url``, or one of the
+    ``nodes``, is not an address.
     """
 
     url: str = ""
@@ -32,11 +39,14 @@ class QdrantResource(ConfigurableResource):  # type: ignore[type-arg]
     lock_timeout_seconds: float = 600.0
     quantization: str = "none"
     nodes: str = ""
+    shards: int = 0
+    replicas: int = 0
+    write_consistency: int = 0
 
     def replica_problems(self, collection: str) -> list[str]:
-        """Return a sentence for each replica that is not active, and for each shard whose replicas differ."""
+        """Return a sentence for each replica that is missing or not active, and each shard whose replicas differ."""
         cluster = self.cluster(collection)
-        return [*cluster.inactive(), *cluster.unequal()] if cluster else []
+        return [*cluster.inactive(), *cluster.missing(), *cluster.unequal()] if cluster else []
 
     def cluster(self, collection: str = SERVING) -> "Cluster | None":
         """Return the state of the cluster's nodes, or None for the embedded engine.
@@ -47,7 +57,18 @@ class QdrantResource(ConfigurableResource):  # type: ignore[type-arg]
             return None
         from resources.vectors.server.health import read_cluster
 
-        return read_cluster(self.url, self.api_key, self._named_nodes(), collection)
+        return read_cluster(self.url, self.api_key, self._named_nodes(), collection, self.replicas)
+
+    @contextmanager
+    def repair(self) -> Iterator["ClusterRepair"]:
+        """Yield what reads and repairs the replicas of a cluster. Raises VectorIndexError for the embedded engine."""
+        nodes = self.cluster()
+        if nodes is None:
+            raise VectorIndexError("The embedded engine is one process and has no nodes: set QDRANT_URL.")
+        from resources.vectors.server.repair import connect
+
+        with connect(self.url, self.api_key, self._named_nodes(), nodes) as found:
+            yield found
 
     def _named_nodes(self) -> list[str]:
         return [address.strip() for address in self.nodes.split(",") if address.strip()]
@@ -95,8 +116,10 @@ class QdrantResource(ConfigurableResource):  # type: ignore[type-arg]
         # Imported here: loading definitions must not pay 1.6 s for the engine that it does not use.
         if self.url:
             from resources.vectors.server.generations import ServerGenerations
+            from resources.vectors.server.layout import Layout
 
-            with ServerGenerations.connect(self.url, self.api_key, nodes=self._named_nodes()) as server:
+            layout = Layout(self.shards, self.replicas, self.write_consistency)
+            with ServerGenerations.connect(self.url, self.api_key, nodes=self._named_nodes(), layout=layout) as server:
                 yield server
         elif self.edge_path:
             from resources.vectors.edge.generations import EdgeGenerations

@@ -16,8 +16,9 @@ from urllib.parse import urlsplit
 from qdrant_client import QdrantClient, models
 
 FAULTS = (
-    "missing node", "dead replica", "unequal replicas", "version skew", "optimiser stuck", "optimiser failed", "401",
-    "503", "slow", "reset", "full disk", "internal error", "bad request", "proxy", "alias race", "half-applied upsert",
+    "missing node", "lost disk", "dead replica", "missing replica", "unequal replicas", "version skew",
+    "optimiser stuck", "optimiser failed", "401", "503", "slow", "reset", "full disk", "internal error", "bad request",
+    "proxy", "alias race", "half-applied upsert",
 )  # fmt: skip
 DISK_FULL = "Service internal error: No space left on device: WAL buffer size exceeds available disk space"
 PANIC = "Service internal error: task 12 panicked"
@@ -35,6 +36,7 @@ class Cluster:
     client: QdrantClient = field(default_factory=lambda: QdrantClient(":memory:"))
     lock: threading.Lock = field(default_factory=threading.Lock)
     bulk: dict[str, int] = field(default_factory=dict)
+    removed: set[int] = field(default_factory=set)
 
     @property
     def url(self) -> str:
@@ -86,7 +88,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         faults, is_last = self.cluster.faults, self.number == len(self.cluster.addresses) - 1
-        if "reset" in faults or ("missing node" in faults and is_last):
+        if "reset" in faults or (faults & {"missing node", "lost disk"} and is_last):
             self._reset()
             return
         if "slow" in faults:
@@ -144,6 +146,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def info(self, _: dict[str, Any], name: str) -> Any:
         found = _plain(self.cluster.client.get_collection(name))
+        found["config"]["params"]["replication_factor"] = len(self.cluster.addresses)
         found["config"]["optimizer_config"]["indexing_threshold"] = self.cluster.bulk.get(name, 10_000)
         if "optimiser stuck" in self.cluster.faults:
             found["status"] = "yellow"
@@ -231,17 +234,24 @@ class _Handler(BaseHTTPRequestHandler):
         return True
 
     def peers(self, _: dict[str, Any]) -> Any:
-        known = len(self.cluster.addresses) - ("missing node" in self.cluster.faults)
-        peers = {str(101 + number): {"uri": f"http://node-{number}:6335/"} for number in range(known)}
+        known = [number for number in range(len(self.cluster.addresses)) if 101 + number not in self.cluster.removed]
+        known = known[:-1] if "missing node" in self.cluster.faults else known
+        peers = {str(101 + number): {"uri": f"http://node-{number}:6335/"} for number in known}
         raft = {"term": 1, "commit": 1, "pending_operations": 0, "leader": 101, "role": "Leader", "is_voter": True}
         status = {"consensus_thread_status": "working", "last_update": "2024-01-01T00:00:00Z"}
         return {"status": "enabled", "peer_id": 101 + self.number, "peers": peers, "raft_info": raft,
-                "consensus_thread_status": status, "message_send_failures": {}}  # fmt: skip
+                "consensus_thread_status": status, "message_send_failures": self._failures()}  # fmt: skip
+
+    def _failures(self) -> Any:
+        if "lost disk" not in self.cluster.faults:
+            return {}
+        failure = {"count": 9, "latest_error": "tcp connect error", "latest_error_timestamp": "2024-01-01T00:00:00Z"}
+        return {f"http://node-{len(self.cluster.addresses) - 1}:6335/": failure}
 
     def shards(self, _: dict[str, Any], name: str) -> Any:
         points, last = self.cluster.client.count(name).count, len(self.cluster.addresses) - 1
         states = ["Active"] * (last + 1)
-        if "dead replica" in self.cluster.faults:
+        if self.cluster.faults & {"dead replica", "lost disk"}:
             states[last] = "Dead"
         fewer = int("unequal replicas" in self.cluster.faults and self.number == last)
         here = {"shard_id": 0, "points_count": points - fewer, "state": states[self.number]}
@@ -249,9 +259,25 @@ class _Handler(BaseHTTPRequestHandler):
             {"shard_id": 0, "peer_id": 101 + number, "state": state}
             for number, state in enumerate(states)
             if number != self.number
+            and not ("missing replica" in self.cluster.faults and number == last)
+            and 101 + number not in self.cluster.removed
         ]
-        return {"peer_id": 101 + self.number, "shard_count": 1, "local_shards": [here], "remote_shards": others,
+        local = [] if "missing replica" in self.cluster.faults and self.number == last else [here]
+        return {"peer_id": 101 + self.number, "shard_count": 1, "local_shards": local, "remote_shards": others,
                 "shard_transfers": []}  # fmt: skip
+
+    def place(self, body: dict[str, Any], name: str) -> Any:
+        """Copy a shard to another node, which has it at once."""
+        self.cluster.client.get_collection(name)
+        asked = models.ReplicateShardOperation(**body).replicate_shard
+        if asked.to_peer_id != 100 + len(self.cluster.addresses):
+            return 400, {"status": {"error": f"Peer {asked.to_peer_id} has shard {asked.shard_id} already"}}
+        self.cluster.faults.discard("missing replica")
+        return True
+
+    def remove(self, _: dict[str, Any], peer: str) -> Any:
+        self.cluster.removed.add(int(peer))
+        return True
 
 
 def _plain(value: Any) -> Any:
@@ -267,12 +293,14 @@ ROUTES: list[tuple[str, str, Callable[..., Any]]] = [
     ("GET", "/aliases", _Handler.aliases),
     ("POST", "/collections/aliases", _Handler.swap),
     ("GET", "/cluster", _Handler.peers),
+    ("DELETE", "/cluster/peer/([0-9]+)", _Handler.remove),
     ("GET", _COLLECTION, _Handler.info),
     ("PUT", _COLLECTION, _Handler.create),
     ("PATCH", _COLLECTION, _Handler.update),
     ("DELETE", _COLLECTION, _Handler.drop),
     ("GET", f"{_COLLECTION}/exists", _Handler.exists),
     ("GET", f"{_COLLECTION}/cluster", _Handler.shards),
+    ("POST", f"{_COLLECTION}/cluster", _Handler.place),
     ("PUT", f"{_COLLECTION}/index", _Handler.index),
     ("PUT", f"{_COLLECTION}/points", _Handler.upsert),
     ("POST", f"{_COLLECTION}/points", _Handler.retrieve),

@@ -422,9 +422,14 @@ def _qdrant() -> Iterator[FaultRow]:
     yield from _rows(
         "qdrant/promotion:nodes_present",
         node_missing=f.cluster_suffers("missing node"),
+        disk_lost=f.cluster_suffers("lost disk"),
         key_refused=f.cluster_suffers("401"),
     )
-    yield from _rows("qdrant/promotion:shards_active", replica_dead=f.cluster_suffers("dead replica"))
+    yield from _rows(
+        "qdrant/promotion:shards_active",
+        replica_dead=f.cluster_suffers("dead replica"),
+        replica_missing=f.cluster_suffers("missing replica"),
+    )
     yield from _rows("qdrant/promotion:replicas_equal", replicas_unequal=f.cluster_suffers("unequal replicas"))
     yield from _rows("qdrant/promotion:versions_equal", versions_differ=f.cluster_suffers("version skew"))
 

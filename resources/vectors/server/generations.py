@@ -10,6 +10,7 @@ from tenacity import Retrying
 from resources.vectors.generations import PREVIOUS, SERVING, Generation, Generations, IndexConfig
 from resources.vectors.server.calls import RETRY, QdrantCalls, client_of, shown_address
 from resources.vectors.server.index import ServerIndex, collection_settings
+from resources.vectors.server.layout import Layout
 from resources.vectors.values import AliasRaceError, VectorIndexError
 
 REQUEST_TIMEOUT_SECONDS = 60
@@ -18,10 +19,21 @@ STREAMS = 4
 
 
 class ServerGenerations(Generations):
-    """``Generations`` in the server behind ``client``. ``place`` names that server in errors."""
+    """``Generations`` in the server behind ``client``. ``place`` names that server in errors.
 
-    def __init__(self, client: QdrantClient, place: str, retry: Retrying = RETRY, streams: int = 1) -> None:
+    Without a ``layout``, new generations have the server's own.
+    """
+
+    def __init__(
+        self,
+        client: QdrantClient,
+        place: str,
+        retry: Retrying = RETRY,
+        streams: int = 1,
+        layout: Layout | None = None,
+    ) -> None:
         self.place = place
+        self._layout = layout
         self._client = client
         self._retry = retry
         self._streams = streams
@@ -30,7 +42,12 @@ class ServerGenerations(Generations):
     @classmethod
     @contextmanager
     def connect(
-        cls, url: str, api_key: str = "", retry: Retrying = RETRY, nodes: Sequence[str] = ()
+        cls,
+        url: str,
+        api_key: str = "",
+        retry: Retrying = RETRY,
+        nodes: Sequence[str] = (),
+        layout: Layout | None = None,
     ) -> Iterator["ServerGenerations"]:
         """Yield the generations at ``url``, or at one of the ``nodes`` of its cluster when it does not answer.
 
@@ -42,7 +59,7 @@ class ServerGenerations(Generations):
             shown_address("CIPPUS_QDRANT_NODES", node)
         client = client_of(url, api_key, REQUEST_TIMEOUT_SECONDS, nodes)
         try:
-            found = cls(client, place, retry, STREAMS)
+            found = cls(client, place, retry, STREAMS, layout or Layout())
             found._call(client.get_collections)
             yield found
         finally:
@@ -57,6 +74,7 @@ class ServerGenerations(Generations):
             )
         number = 1 + max((found.number for found in self.all()), default=0)
         made = Generation(number, str(uuid.uuid4()), index_config)
+        layout = self._layout.of_nodes(self._nodes()) if self._layout else {}
         call = self._calls(made.name)
         try:
             call(
@@ -64,6 +82,7 @@ class ServerGenerations(Generations):
                 made.name,
                 metadata=made.to_json(),
                 **collection_settings(index_config),
+                **layout,
             )
         except VectorIndexError:
             # Another process, or our own first attempt whose response was lost, may have created it.
@@ -89,6 +108,10 @@ class ServerGenerations(Generations):
         )
         index.create_payload_indexes()
         return index
+
+    def _nodes(self) -> int:
+        status = self._call(self._client.cluster_status)
+        return len(status.peers) if isinstance(status, models.ClusterStatusOneOf1) else 1
 
     def _calls(self, collection: str) -> QdrantCalls:
         return QdrantCalls(self.place, collection, self._retry)

@@ -1,10 +1,10 @@
 """The nodes of a Qdrant cluster: version, peers and replicas of each, and a sentence for every problem."""
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from qdrant_client import models
 from tenacity import stop_after_attempt
@@ -25,22 +25,35 @@ _ABSENT = (
 class Node:
     """The answer of one address: version, the peers that it knows, and the shards that it sees, if it has any.
 
-    ``error`` is a sentence when the request failed; the other fields are empty then.
+    ``peers``: id → address between nodes. ``unreachable``: the peers to which it could not send its last messages.
+    ``replicas``: how many the shards are meant to have. ``error`` is a sentence when the request failed; the other
+    fields are empty then.
     """
 
     address: str
     error: str = ""
     version: str = ""
-    peers: frozenset[int] = frozenset()
+    peers: Mapping[int, str] = field(default_factory=dict)
+    unreachable: frozenset[int] = frozenset()
     shards: models.CollectionClusterInfo | None = None
+    replicas: int = 1
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """The nodes that were asked; ``is_complete`` when they are all expected nodes."""
+    """The nodes that were asked; ``is_complete`` when they are all expected nodes.
+
+    ``configured_replicas``: how many the shards are to have, 0 for as many as when the collection was made.
+    """
 
     nodes: tuple[Node, ...]
     is_complete: bool
+    configured_replicas: int = 0
+
+    @property
+    def replicas(self) -> int:
+        """How many replicas every shard is meant to have."""
+        return self.configured_replicas or max((node.replicas for node in self.answering), default=1)
 
     @property
     def answering(self) -> list[Node]:
@@ -58,11 +71,36 @@ class Cluster:
             if len(node.peers) < len(self.nodes):
                 known = f"{node.address} knows {len(node.peers)} of {len(self.nodes)} expected nodes"
                 found.append(f"{known}. {_ABSENT}.")
-        return found
+        return [*found, *self._gone()]
+
+    def unreachable(self) -> set[int]:
+        """Return the peers that some node cannot reach."""
+        return {peer for node in self.answering for peer in node.unreachable}
+
+    def _gone(self) -> list[str]:
+        """Return a sentence for each peer that nobody reaches and that has a dead replica: its disk may be lost."""
+        addresses = {peer: address for node in self.answering for peer, address in node.peers.items()}
+        dead = {peer for _, peer, state in self._replicas() if state == models.ReplicaState.DEAD.value}
+        return [
+            f"Peer {peer} ({addresses[peer]}) is not reached, and its replicas are dead. If its disk is lost, its node "
+            f"cannot start again: it ends at once with “peer URI … already used”. First remove the peer by `cippus "
+            f"cluster --gone {peer} --apply`, then start the node again: it joins empty, and gets replicas by `cippus "
+            f"cluster --apply`."
+            for peer in sorted(self.unreachable() & dead & addresses.keys())
+        ]
 
     def inactive(self) -> list[str]:
         """Return a sentence for each replica that any node sees in another state than active."""
-        replicas = {
+        return [
+            f"Shard {shard} on peer {peer} is {state}. Look at that node's log and disk; a dead replica recovers from "
+            f"the others once its node is back."
+            for shard, peer, state in sorted(self._replicas())
+            if state != models.ReplicaState.ACTIVE.value
+        ]
+
+    def _replicas(self) -> set[tuple[int, int, str]]:
+        """Return (shard, peer, state) of each replica, as any node sees it."""
+        return {
             replica
             for shards in self._shards
             for replica in (
@@ -70,11 +108,15 @@ class Cluster:
                 *((shard.shard_id, shard.peer_id, shard.state.value) for shard in shards.remote_shards),
             )
         }
+
+    def missing(self) -> list[str]:
+        """Return a sentence for each shard that has fewer replicas, in any state, than it is meant to have."""
+        held = Counter(shard for shard, _ in {(shard, peer) for shard, peer, _ in self._replicas()})
         return [
-            f"Shard {shard} on peer {peer} is {state}. Look at that node's log and disk; a dead replica recovers from "
-            f"the others once its node is back."
-            for shard, peer, state in sorted(replicas)
-            if state != models.ReplicaState.ACTIVE.value
+            f"Shard {shard} has {count} of {self.replicas} replicas. `cippus cluster` shows the steps that restore the "
+            f"others, and takes them with --apply."
+            for shard, count in sorted(held.items())
+            if count < self.replicas
         ]
 
     def unequal(self) -> list[str]:
@@ -98,27 +140,32 @@ class Cluster:
         return [f"Versions differ: {versions}. Finish the rolling upgrade, one minor version at a time."]
 
 
-def read_cluster(url: str, api_key: str, expected: Sequence[str], collection: str) -> Cluster:
+def read_cluster(url: str, api_key: str, expected: Sequence[str], collection: str, replicas: int = 0) -> Cluster:
     """Ask every expected node, or ``url`` when none is named, for at most NODE_TIMEOUT_SECONDS a call."""
     addresses = list(expected) or [url]
     for address in addresses:
         shown_address("CIPPUS_QDRANT_NODES" if expected else "QDRANT_URL", address)
     with ThreadPoolExecutor(len(addresses)) as pool:
         nodes = pool.map(lambda address: _read(address, api_key, collection), addresses)
-        return Cluster(tuple(nodes), is_complete=bool(expected))
+        return Cluster(tuple(nodes), bool(expected), replicas)
 
 
 def _read(address: str, api_key: str, collection: str) -> Node:
     client = client_of(address, api_key, NODE_TIMEOUT_SECONDS)
     call = QdrantCalls(address, collection, _ONCE)
-    shards = None
+    shards, replicas = None, 1
     try:
         version, status = call(client.info).version, call(client.cluster_status)
         with suppress(CollectionMissingError):  # the node is up, and nothing is served yet
             shards = call(client.collection_cluster_info, collection)
+            replicas = call(client.get_collection, collection).config.params.replication_factor or 1
     except VectorIndexError as error:
         return Node(address, error=str(error).rstrip("."))
     finally:
         client.close()
-    peers = map(int, status.peers) if isinstance(status, models.ClusterStatusOneOf1) else [0]  # 0: a single node
-    return Node(address, "", version, frozenset(peers), shards)
+    if not isinstance(status, models.ClusterStatusOneOf1):
+        return Node(address, "", version, {0: address}, frozenset(), shards, replicas)
+    peers = {int(peer): found.uri for peer, found in status.peers.items()}
+    failed = {uri.rstrip("/") for uri in status.message_send_failures}
+    unreachable = frozenset(peer for peer, uri in peers.items() if uri.rstrip("/") in failed)
+    return Node(address, "", version, peers, unreachable, shards, replicas)

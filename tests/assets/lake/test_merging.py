@@ -97,13 +97,13 @@ def test_a_row_that_moved_with_an_equal_timestamp_moves_out_of_a_bucket_that_is_
 
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_in_whatever_order_buckets_are_merged_the_newest_version_wins(s3: S3Resource, seed: int) -> None:
-    draw, among = random.Random(seed), owners()
+    draw, among = random.Random(seed), owners()  # noqa: S311  # not a secret
     windows: list[Window] = []
     for number in range(1, 6):
         keys = draw.sample(KEYS, draw.randint(1, 3))
-        windows.append({
-            key: Version(draw.choice(among), draw.choice((0, 0, 0, 1)), draw.random() < 0.9) for key in keys
-        })
+        windows.append(
+            {key: Version(draw.choice(among), draw.choice((0, 0, 0, 1)), draw.random() < 0.9) for key in keys}
+        )
         land(s3, number, windows[-1])
         if draw.random() < 0.7:
             chosen = draw.sample(among, draw.randint(1, 2))

@@ -50,10 +50,13 @@ def resource(cluster: Cluster) -> QdrantResource:
     return QdrantResource(url=cluster.url, api_key=SECRET, nodes=",".join(cluster.addresses))
 
 
+KINDS = ("absent", "inactive", "missing", "unequal", "skewed")
+
+
 def found_wrong(cluster: Cluster) -> dict[str, list[str]]:
     state = resource(cluster).cluster()
     assert state is not None
-    return {name: told for name in ("absent", "inactive", "unequal", "skewed") if (told := getattr(state, name)())}
+    return {name: told for name in KINDS if (told := getattr(state, name)())}
 
 
 def test_a_healthy_cluster_has_nothing_wrong(cluster: Cluster) -> None:
@@ -81,6 +84,7 @@ def test_without_names_of_nodes_the_one_address_is_asked(cluster: Cluster) -> No
 CLUSTER_FAULTS = {
     "missing node": ("absent", ["does not answer", "knows 2 of 3 expected nodes", "outbound 443", "port 6335"]),
     "dead replica": ("inactive", ["Shard 0 on peer 103 is Dead"]),
+    "missing replica": ("missing", ["Shard 0 has 2 of 3 replicas", "cippus cluster"]),
     "unequal replicas": ("unequal", ["4 points on peer 101", "3 points on peer 103"]),
     "version skew": ("skewed", ["runs 1.15.4", "rolling upgrade"]),
     "401": ("absent", ["refuses the API key (401)"]),
@@ -97,6 +101,15 @@ def test_a_fault_of_the_cluster_is_told_and_what_to_look_at(cluster: Cluster, fa
     told = " ".join(wrong[kind])
     assert all(part in told for part in expected), told
     assert SECRET not in told
+
+
+def test_a_node_that_may_have_lost_its_disk_is_told_with_the_steps_out_of_it(cluster: Cluster) -> None:
+    with cluster.suffering("lost disk"):
+        wrong = found_wrong(cluster)
+    assert wrong.keys() == {"absent", "inactive"}
+    told = wrong["absent"][-1]
+    assert told.startswith("Peer 103 (http://node-2:6335/) is not reached, and its replicas are dead.")
+    assert told.index("cippus cluster --gone 103 --apply") < told.index("start the node again")
 
 
 def test_a_node_that_hangs_is_not_waited_for(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,4 +197,4 @@ def test_bulk_loading_ends_with_optimize(cluster: Cluster) -> None:
 
 
 def test_every_fault_is_tried() -> None:
-    assert {*CLUSTER_FAULTS, *INDEX_FAULTS, "alias race"} == set(FAULTS)
+    assert {*CLUSTER_FAULTS, *INDEX_FAULTS, "alias race", "lost disk"} == set(FAULTS)
