@@ -13,10 +13,10 @@ export UV_PYTHON_DOWNLOADS := never
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev peers test bench check audit docs down clean
+.PHONY: test-cluster help setup demo dev peers test bench check audit docs down clean
 
 help: ## List these commands.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: $(ready) ## Create or update the environment. The commands below do it themselves.
 
@@ -34,6 +34,9 @@ test: export POLARS_MAX_THREADS := 1
 test: export TOKIO_WORKER_THREADS := 1
 test: $(ready) ## Run the tests. ARGS="-k words" selects some.
 	$(bin)/pytest -n 3 --dist loadfile $(ARGS)
+
+test-cluster: $(ready) ## Run the scenarios on three Qdrant nodes of QDRANT_BINARY=/path/to/qdrant.
+	QDRANT_BINARY=$(QDRANT_BINARY) $(bin)/pytest tests/cluster $(ARGS)
 
 bench: $(ready) ## Run the benchmark that NAME=throttle names. ARGS=--json prints JSON.
 	$(bin)/python -m tests.benchmarks $(NAME) $(ARGS)

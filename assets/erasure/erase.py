@@ -12,7 +12,7 @@ from assets.corpus import CHUNKS
 from assets.embeddings import PLACE, VECTORS, slices
 from assets.erasure.needs import require_needs
 from assets.erasure.objects import Removed, erase_landed, erase_plans, erase_windows
-from assets.erasure.points import delete_points, rebuild
+from assets.erasure.points import erase_points
 from assets.erasure.receipt import Receipt, without_texts
 from assets.erasure.subject import subject_of
 from assets.lake import LAKE_TABLES
@@ -162,9 +162,12 @@ def _not_erased(parts: Erasing, terms: SearchTerms) -> Iterator[str]:
             "names, free text, logs and databases."
         )
     if parts.qdrant.url:
+        with parts.qdrant.generations() as generations:
+            whole = ", ".join(generations.whole_snapshots())
         yield (
-            "The Qdrant server keeps deleted points in its segments and log until its optimisers have rewritten them, "
-            "and in its snapshots."
+            "The segments and logs of the Qdrant server's nodes were rewritten without the account, or belonged to "
+            "generations that were deleted; its snapshots of the collection were deleted. Snapshots in object storage "
+            "and of volumes were not searched." + (f" Delete those of the whole server: {whole}." if whole else "")
         )
     else:
         yield (
@@ -208,7 +211,11 @@ def _remove(parts: Erasing, subject: Subject, receipt: Receipt) -> None:
         receipt.add(shortlists.FOLDER, lists=shortlists.forget_account(S3Store(parts.s3), subject.account_id))
         receipt.add(audit.FOLDER, events=audit.forget_account(S3Store(parts.s3), subject.account_id))
     with receipt.step("points"):
-        _erase_points(parts, subject, receipt)
+        writer = PointWriter(parts.lake, parts.embedder.model())
+        counts = erase_points(
+            parts.qdrant, subject, writer, parts.buckets, lambda gone: parts.ledger.forget(stage_of(gone))
+        )
+        receipt.add("qdrant", **counts)
         parts.update_index()
     with receipt.step("histories"):
         _delete_histories(parts, rows, receipt)
@@ -258,15 +265,6 @@ def _resliced(lake: LakeResource, own_slice: int, others: pl.LazyFrame) -> pl.Da
     firsts = needing.sort(PLACE).unique(place, keep="first", maintain_order=True)
     moved = firsts.select(*place, slices(firsts["account_id"])).filter(pl.col(SLICE) != own_slice)
     return stored.drop(SLICE).join(moved.lazy(), on=place).select(VECTORS.schema.names).collect()
-
-
-def _erase_points(parts: Erasing, subject: Subject, receipt: Receipt) -> None:
-    with parts.qdrant.generations() as generations:
-        receipt.add("qdrant", points=delete_points(generations, subject))
-        if not parts.qdrant.url:
-            writer = PointWriter(parts.lake, parts.embedder.model())
-            dropped = rebuild(generations, writer, parts.buckets, lambda gone: parts.ledger.forget(stage_of(gone)))
-            receipt.add("qdrant", generations=dropped)
 
 
 def _rows_of_tables(parts: Erasing) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Deletion of points: from every generation, and in the embedded engine from its log and segments too."""
+"""Deletion of points: from every generation, and from the logs and segments of the engine."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -8,6 +8,7 @@ from assets.qdrant.points import PointWriter
 from resources.erasure.tombstones import POST, Subject
 from resources.vectors.bm25 import SPARSE_ENCODING
 from resources.vectors.generations import READERS, Generation, Generations
+from resources.vectors.resource import QdrantResource
 from resources.vectors.values import IndexPoint, VectorIndexError
 
 
@@ -39,6 +40,25 @@ def _is_owned(point: IndexPoint, subject: Subject) -> bool:
     if owner:  # the post may have moved to another account since
         return bool(owner == subject.account_id)
     return isinstance(post, str) and subject.owns((POST,), post)
+
+
+def erase_points(
+    qdrant: QdrantResource,
+    subject: Subject,
+    writer: PointWriter,
+    buckets: Sequence[int],
+    forget: Callable[[Generation], None],
+) -> dict[str, int]:
+    """Delete the account's points, what they left in files, and snapshots. Return kind → number of what was deleted.
+
+    A server rewrites its segments and logs, which costs what changed; where it cannot, and in an embedded engine, a new
+    generation takes the place of all others. The folder of an embedded engine that a server replaced is deleted.
+    """
+    with qdrant.generations() as generations:
+        counts = {"points": delete_points(generations, subject), "snapshots": generations.delete_snapshots()}
+        if not all(generations.purge(generation) for generation in generations.all()):
+            counts["generations"] = rebuild(generations, writer, buckets, forget)
+    return {**counts, "unused_folders": int(qdrant.drop_unused_folder())}
 
 
 def rebuild(

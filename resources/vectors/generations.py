@@ -129,6 +129,21 @@ class Generations(ABC):
             raise VectorIndexError(f"{generation.name} is served and cannot be dropped.")
         self._delete(generation)
 
+    def purge(self, _generation: Generation) -> bool:
+        """Remove what deleted points left in the files of a generation. Return whether nothing of them is left.
+
+        An engine that cannot: only a new generation is free of them.
+        """
+        return False
+
+    def delete_snapshots(self) -> int:
+        """Delete all snapshots of generations. Return their number; an engine of this process has none."""
+        return 0
+
+    def whole_snapshots(self) -> list[str]:
+        """Return the names of snapshots of a whole server, which hold other collections too."""
+        return []
+
     @abstractmethod
     def _names(self) -> list[str]:
         """Return the names of all collections."""

@@ -1,5 +1,6 @@
 """The Dagster resource of the vector index: a Qdrant server, or Qdrant Edge in a folder."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,6 +59,18 @@ class QdrantResource(ConfigurableResource):  # type: ignore[type-arg]
         from resources.vectors.server.health import read_cluster
 
         return read_cluster(self.url, self.api_key, self._named_nodes(), collection, self.replicas)
+
+    def drop_unused_folder(self) -> bool:
+        """Delete the embedded engine's folder if a server is used instead. Return whether there was one."""
+        folder = Path(self.edge_path)
+        if not self.url or not self.edge_path or not folder.exists():
+            return False
+        from resources.vectors.edge.generations import EdgeGenerations
+
+        with EdgeGenerations.lock(folder, self.lock_timeout_seconds):
+            pass  # a process that still used it has ended
+        shutil.rmtree(folder)
+        return True
 
     @contextmanager
     def repair(self) -> Iterator["ClusterRepair"]:

@@ -37,6 +37,7 @@ BENCHES = {
     "batches": "tests.benchmarks.batches",
     "roster": "tests.benchmarks.roster",
     "text": "tests.benchmarks.text",
+    "cluster": "tests.benchmarks.cluster",
 }
 """Name → module with a function `measure(home, console, **options)`."""
 _ON_THE_STACK = {"overhead", "governor", "embed", "extract", "search"}
@@ -49,6 +50,7 @@ _SEEDED = {
     "labels": 5,
     "roster": 1_000,
     "text": 300,
+    "cluster": 200,
 }
 """Name → number of runs: for fuzz of each format, faults of clean runs, roster of sets, text of accounts."""
 _ON_FOLDERS = {"labels"}

@@ -11,6 +11,7 @@ from resources.vectors.generations import PREVIOUS, SERVING, Generation, Generat
 from resources.vectors.server.calls import RETRY, QdrantCalls, client_of, shown_address
 from resources.vectors.server.index import ServerIndex, collection_settings
 from resources.vectors.server.layout import Layout
+from resources.vectors.server.purge import Purge, Telemetry
 from resources.vectors.values import AliasRaceError, VectorIndexError
 
 REQUEST_TIMEOUT_SECONDS = 60
@@ -31,8 +32,10 @@ class ServerGenerations(Generations):
         retry: Retrying = RETRY,
         streams: int = 1,
         layout: Layout | None = None,
+        telemetry: Telemetry | None = None,
     ) -> None:
         self.place = place
+        self._telemetry = telemetry
         self._layout = layout
         self._client = client
         self._retry = retry
@@ -59,7 +62,7 @@ class ServerGenerations(Generations):
             shown_address("CIPPUS_QDRANT_NODES", node)
         client = client_of(url, api_key, REQUEST_TIMEOUT_SECONDS, nodes)
         try:
-            found = cls(client, place, retry, STREAMS, layout or Layout())
+            found = cls(client, place, retry, STREAMS, layout or Layout(), Telemetry([*nodes] or [url], api_key))
             found._call(client.get_collections)
             yield found
         finally:
@@ -95,6 +98,40 @@ class ServerGenerations(Generations):
     def require_rights(self) -> None:
         """See Generations. A change of no alias needs the same right as any change of aliases or collections."""
         self._call(self._client.update_collection_aliases, [])
+
+    def purge(self, generation: Generation) -> bool:
+        """See Generations. False too if not all nodes of the cluster are known, because each has its own files."""
+        if self._telemetry is None or len(self._telemetry.addresses) < self._nodes():
+            return False
+        call = self._calls(generation.name)
+        return Purge(self._client, call, generation.name, self.open(generation), self._telemetry).run()
+
+    def delete_snapshots(self) -> int:
+        """See Generations. Every node has its own snapshots."""
+        deleted = 0
+        for client in self._node_clients():
+            for generation in self.all():
+                call = self._calls(generation.name)
+                for snapshot in call(client.list_snapshots, generation.name):
+                    call(client.delete_snapshot, generation.name, snapshot.name)
+                    deleted += 1
+        return deleted
+
+    def whole_snapshots(self) -> list[str]:
+        """See Generations."""
+        return sorted(found.name for client in self._node_clients() for found in self._call(client.list_full_snapshots))
+
+    def _node_clients(self) -> Iterator[QdrantClient]:
+        """Yield a client of every node that is known, or the one client."""
+        if self._telemetry is None or len(self._telemetry.addresses) < 2:
+            yield self._client
+            return
+        for address in self._telemetry.addresses:
+            client = client_of(address, self._telemetry.api_key, REQUEST_TIMEOUT_SECONDS)
+            try:
+                yield client
+            finally:
+                client.close()
 
     def open(self, generation: Generation) -> ServerIndex:
         """See Generations. Creates payload indexes that a killed process left out."""

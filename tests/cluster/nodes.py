@@ -1,0 +1,166 @@
+"""Nodes of a Qdrant cluster as processes on loopback, each with a folder, which can be killed, paused and emptied."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+BINARY = os.environ.get("QDRANT_BINARY", "")
+_START_SECONDS = 60.0
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class QdrantNode:
+    """One node. ``bootstrap`` is another's address between nodes; the first node has none."""
+
+    folder: Path
+    bootstrap: str = ""
+    api_key: str = ""
+    http: int = field(default_factory=_free_port)
+    grpc: int = field(default_factory=_free_port)
+    peer: int = field(default_factory=_free_port)
+    process: "subprocess.Popen[bytes] | None" = None
+
+    @property
+    def url(self) -> str:
+        """Address for clients."""
+        return f"http://127.0.0.1:{self.http}"
+
+    @property
+    def uri(self) -> str:
+        """Address between nodes."""
+        return f"http://127.0.0.1:{self.peer}"
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process lives."""
+        return self.process is not None and self.process.poll() is None
+
+    def start(self, *, wait: bool = True) -> None:
+        """Start the process; wait until it is ready."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        variables = {
+            "QDRANT__SERVICE__HOST": "127.0.0.1", "QDRANT__SERVICE__HTTP_PORT": str(self.http),
+            "QDRANT__SERVICE__GRPC_PORT": str(self.grpc), "QDRANT__CLUSTER__ENABLED": "true",
+            "QDRANT__CLUSTER__P2P__PORT": str(self.peer), "QDRANT__TELEMETRY_DISABLED": "true",
+            "QDRANT__STORAGE__STORAGE_PATH": str(self.folder / "storage"),
+            "QDRANT__STORAGE__SNAPSHOTS_PATH": str(self.folder / "snapshots"), "QDRANT__LOG_LEVEL": "WARN",
+            "QDRANT__STORAGE__PERFORMANCE__MAX_SEARCH_THREADS": "1",
+            **({"QDRANT__SERVICE__API_KEY": self.api_key} if self.api_key else {}),
+        }  # fmt: skip
+        # One that has joined keeps its peers; a folder that was emptied has to join again.
+        joined = [] if self.bootstrap and self.bootstrap != self.uri else ["--uri", self.uri]
+        joined = joined or ["--bootstrap", self.bootstrap, "--uri", self.uri]
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [BINARY, *joined], cwd=self.folder, env={**os.environ, **variables}, stdout=log, stderr=log
+            )
+        if wait:
+            self.wait()
+
+    def wait(self) -> None:
+        """Wait until the node answers."""
+        deadline = time.monotonic() + _START_SECONDS
+        while time.monotonic() < deadline:
+            assert self.is_running, (self.folder / "log").read_text(errors="replace")[-2000:]
+            with suppress(httpx.TransportError):
+                if httpx.get(f"{self.url}/readyz", timeout=5).is_success:
+                    return
+            time.sleep(0.1)
+        raise TimeoutError((self.folder / "log").read_text(errors="replace")[-2000:])
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to the process, by its pid."""
+        if self.process is not None and self.is_running:
+            os.kill(self.process.pid, number)
+
+    def end(self, number: signal.Signals = signal.SIGKILL) -> None:
+        """Send a signal and wait for the end."""
+        self.send(signal.SIGCONT)
+        self.send(number)
+        if self.process is not None:
+            self.process.wait(30)
+
+    def lose_disk(self) -> None:
+        """End the process and delete its folder."""
+        self.end()
+        shutil.rmtree(self.folder / "storage", ignore_errors=True)
+
+    def holds(self, text: str) -> list[str]:
+        """Return the files of the folder that contain a text, as `grep` finds them."""
+        # -s: the server deletes and renames files meanwhile.
+        found = subprocess.run(
+            ["grep", "-rlasF", "--", text, "storage"], cwd=self.folder, capture_output=True, text=True, check=False
+        )
+        return sorted(found.stdout.splitlines())
+
+
+@dataclass
+class Nodes:
+    """The nodes of one cluster."""
+
+    folder: Path
+    nodes: list[QdrantNode] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        """The first node's address."""
+        return self.nodes[0].url
+
+    @property
+    def addresses(self) -> str:
+        """The value of CIPPUS_QDRANT_NODES."""
+        return ",".join(node.url for node in self.nodes)
+
+    def add(self) -> QdrantNode:
+        """Start another node, which joins the first that runs."""
+        running = [node for node in self.nodes if node.is_running]
+        node = QdrantNode(self.folder / f"node-{len(self.nodes)}", running[0].uri if running else "")
+        self.nodes.append(node)
+        node.start()
+        return node
+
+    def wait_for_consensus(self) -> None:
+        """Wait until all running nodes know the same peers and a leader."""
+        deadline = time.monotonic() + _START_SECONDS
+        while time.monotonic() < deadline:
+            with suppress(httpx.HTTPError, KeyError):
+                found = [
+                    httpx.get(f"{node.url}/cluster", timeout=5).json()["result"]
+                    for node in self.nodes
+                    if node.is_running
+                ]
+                peers = {tuple(sorted(one["peers"])) for one in found}
+                leaders = {one["raft_info"]["leader"] for one in found}
+                if len(peers) == 1 and len(leaders) == 1 and None not in leaders:
+                    return
+            time.sleep(0.2)
+        raise TimeoutError("The nodes do not agree on their peers.")
+
+
+@contextmanager
+def started(folder: Path, count: int) -> Iterator[Nodes]:
+    """Yield a cluster of some nodes. Its processes are killed afterwards, by their pids."""
+    cluster = Nodes(folder)
+    try:
+        for _ in range(count):
+            cluster.add()
+        cluster.wait_for_consensus()
+        yield cluster
+    finally:
+        for node in cluster.nodes:
+            node.end()
