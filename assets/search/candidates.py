@@ -24,12 +24,19 @@ class Question:
     """A query for the index: its unit vector (dimension,), and its terms with corpus-wide IDF weights.
 
     The vector is 0 when the model cannot read the query: BM25 alone answers it. ``trust`` is the weight of the list by
-    cosine beside words that nobody is sure of.
+    cosine beside words that nobody is sure of. ``forms`` are the terms to ask the index for, where posts also have
+    other forms of the query's words; how much of a query a post has is counted by ``sparse`` alone.
     """
 
     dense: NDArray[np.float32]
     sparse: SparseVector
     trust: float = 1.0
+    forms: SparseVector | None = None
+
+    @property
+    def asked(self) -> SparseVector:
+        """The terms to ask the index for."""
+        return self.sparse if self.forms is None else self.forms
 
     @property
     def is_read(self) -> bool:
@@ -50,9 +57,7 @@ def find(
     if question.is_read:
         by_shard = [_fetch(partial(shard.search_dense, question.dense, where), keep, wanted) for shard in shards]
     bm25 = [
-        found
-        for shard in shards
-        for found in _fetch(partial(shard.search_sparse, question.sparse, where), keep, wanted)
+        found for shard in shards for found in _fetch(partial(shard.search_sparse, question.asked, where), keep, wanted)
     ]
     dense = [candidate for found in by_shard for candidate in found]
     tied = set(near_ties(dense, wanted))

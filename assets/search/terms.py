@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from assets.corpus import CHUNKS, TERMS
 from assets.search.memory import Memory
-from assets.transforms.search.bm25 import weigh_query
-from assets.transforms.search.spelling import count_words, mended, words_in
+from assets.transforms.search.bm25 import weigh_forms, weigh_query
+from assets.transforms.search.spelling import count_words, mended, parted, words_in
 from resources.delta.table import LakeResource
 from resources.vectors.bm25 import SparseEncoder
 from resources.vectors.values import SparseVector
@@ -51,6 +51,15 @@ class Terms:
         """Return the terms of queries with corpus-wide IDF weights; read the counts of those terms only."""
         return self.weigh([self._encoder.encode_query(text).indices for text in texts])
 
+    def with_forms(self, texts: Sequence[str]) -> list[SparseVector]:
+        """Return the terms of queries and of other forms of their words that posts have, with IDF weights."""
+        documents = self.memory.of(CHUNKS, "documents", self._count_documents)
+        if not documents:
+            return [SparseVector.of([], []) for _ in texts]
+        asked = [(self._encoder.encode_query(text).indices, self._encoder.encode_forms(text)) for text in texts]
+        known = self._documents_with({int(term) for pair in asked for terms in pair for term in terms})
+        return [SparseVector(*weigh_forms(terms, forms, known, documents)) for terms, forms in asked]
+
     def weigh(self, terms_of: Sequence[NDArray[np.uint32]]) -> list[SparseVector]:
         """Return terms with corpus-wide IDF weights."""
         documents = self.memory.of(CHUNKS, "documents", self._count_documents)
@@ -60,8 +69,9 @@ class Terms:
         return [SparseVector(*weigh_query(terms, frequencies, documents)) for terms in terms_of]
 
     def mended(self, text: str) -> tuple[str, dict[str, str]]:
-        """Return a text with each word that no post has replaced by the most similar one, if any, and those words.
+        """Return a text with each word that no post has replaced, and those words.
 
+        A word is replaced by the two known words that it consists of, else by the most similar one, if any.
         Words are counted only if one is unknown.
         """
         terms_of = {word: self._encoder.encode_query(word).indices.tolist() for word in words_in(text)}
@@ -70,7 +80,10 @@ class Terms:
         if not unknown:
             return text, {}
         documents = self.memory.of(CHUNKS, "words", self._count_words)
-        changed = {word: right for word in unknown if (right := mended(word.casefold(), documents))}
+        lower = {word: word.casefold() for word in unknown}
+        changed = {
+            word: right for word, low in lower.items() if (right := parted(low, documents) or mended(low, documents))
+        }
         for word, right in changed.items():
             text = text.replace(word, right)
         return text, changed

@@ -10,6 +10,7 @@ from itertools import pairwise
 import Stemmer
 from icu4py.breakers import WordBreaker
 
+from resources.models import forms
 from resources.models.folding import fold
 
 Split = Callable[[str], list[str]]
@@ -70,6 +71,15 @@ def query_terms(text: str) -> list[str]:
     found = [pair for group in _groups(text) for pair in _of_group(group, _pairs)]
     chosen = [pair for pair in found if pair[0] not in _STOP_WORDS] or found
     return list(dict.fromkeys(term for _, term in chosen))
+
+
+def query_forms(text: str) -> list[tuple[str, list[str]]]:
+    """Return terms of other spellings of a query's words, each with the terms that it stands for."""
+    groups = _groups(text)
+    words = dict.fromkeys(pair for group in groups for pair in _of_group(group, _pairs))
+    whole = [*forms.joined(groups), *((form, [word]) for word, _ in words for form in forms.other_forms(word))]
+    stem_of = dict(words)
+    return [(_stem(form), [stem_of.get(part) or _stem(part) for part in parts]) for form, parts in whole]
 
 
 def _groups(text: str) -> list[str]:

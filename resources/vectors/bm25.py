@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 import qdrant_edge as edge
 
-from resources.models.analyzer import ANALYZER, document_terms, query_terms
+from resources.models.analyzer import ANALYZER, document_terms, query_forms, query_terms
 from resources.vectors.values import SparseVector
 
 # Part of content hashes: another value encodes every sparse vector again.
@@ -57,6 +57,17 @@ class SparseEncoder:
         """Return the distinct terms of a query, each of weight 1: weigh them by IDF before searching."""
         found = self._ids.embed_query(" ".join(query_terms(text)))
         return SparseVector.of(found.indices, found.values)
+
+    def encode_forms(self, text: str) -> dict[int, frozenset[int]]:
+        """Return the terms of other spellings of a query's words, each with the terms that it stands for."""
+        asked = set(self.encode_query(text).indices.tolist())
+        found: dict[int, frozenset[int]] = {}
+        for form, parts in query_forms(text):
+            [term] = self._ids.embed_query(form).indices
+            stands_for = frozenset(self._ids.embed_query(" ".join(parts)).indices)
+            if term not in asked:
+                found.setdefault(int(term), stands_for & asked)
+        return found
 
     def _weighed(self, counts: SparseVector) -> SparseVector:
         tf = counts.values.astype(np.float64)

@@ -39,3 +39,21 @@ def weigh_query(
     exact_step = 2.0 ** (math.ceil(math.log2(highest_score)) + DOCUMENT_WEIGHT_BITS - FLOAT32_BITS)
     step = min(exact_step, _LARGEST_STEP)
     return term_ids, (np.maximum(np.rint(exact / step), 1) * step).astype(np.float32)
+
+
+def weigh_forms(
+    term_ids: NDArray[np.uint32],
+    forms: Mapping[int, frozenset[int]],
+    document_frequency: Mapping[int, int],
+    documents: int,
+) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
+    """Return a query's terms and those of its other forms that a document holds, ascending, with their IDF weights.
+
+    ``forms`` has the terms that each form stands for. A form weighs no more than the rarest of them that is known.
+    """
+    frequency = dict(document_frequency)
+    held = [form for form in forms if document_frequency.get(form)]
+    for form in held:
+        known = [times for part in forms[form] if (times := document_frequency.get(part))]
+        frequency[form] = max(document_frequency[form], min(known, default=0))
+    return weigh_query(np.array(sorted({*term_ids.tolist(), *held}), np.uint32), frequency, documents)

@@ -42,3 +42,15 @@ def mended(word: str, documents: Mapping[str, int]) -> str | None:
     near = process.extract(word, list(documents), scorer=OSA.distance, score_cutoff=faults_in(word), limit=None)
     best = min(near, key=lambda found: (found[1], -documents[found[0]], found[0]), default=None)
     return best[0] if best else None
+
+
+def parted(word: str, documents: Mapping[str, int]) -> str | None:
+    """Return the two known words that a compound consists of, such as vegan recipes; of several pairs the commonest.
+
+    How common a pair is depends on its rarer word.
+    """
+    places = range(LEAST_LETTERS, len(word) - LEAST_LETTERS + 1)
+    pairs = [(word[:place], word[place:]) for place in places]
+    known = [pair for pair in pairs if all(part in documents for part in pair)]
+    best = max(known, key=lambda pair: (min(documents[part] for part in pair), pair), default=None)
+    return " ".join(best) if best else None

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from assets.embeddings import embedded
 from assets.search.query import Question, find
-from assets.transforms.search.bm25 import weigh_query
+from assets.transforms.search.bm25 import weigh_forms, weigh_query
 from assets.transforms.search.ranking import Retriever, rank_posts
 from assets.transforms.search.retrieval_metrics import TOLERANCE, Quality, better_retriever, percentiles
 from assets.transforms.text.cleaning import clean
@@ -118,7 +118,8 @@ def evaluate_search(folder: Path, model: EmbeddingModel, on_progress: OnProgress
         def question(text: str) -> Question:
             terms = encoder.encode_query(text).indices
             weighed = weigh_query(terms, statistics.frequencies, statistics.documents)
-            return Question(model.embed_queries([text])[0], SparseVector(*weighed))
+            asked = weigh_forms(terms, encoder.encode_forms(text), statistics.frequencies, statistics.documents)
+            return Question(model.embed_queries([text])[0], SparseVector(*weighed), forms=SparseVector(*asked))
 
         quality, seconds = _search_all(collection, index, question, on_progress)
     return SearchEvaluation(

@@ -63,6 +63,9 @@ def ids(answer: Answer) -> list[str]:
         # misspelt words
         ("minecarft", "gamer"), ("minecraf", "gamer"), ("minnecraft castle", "gamer"), ("telescpe lego", "nasafan"),
         ("marathn training", "runner"), ("redstne", "gamer"), ("brocnte", "jeanne"), ("speedrn", "gamer2"),
+        # compounds
+        ("veganrecipes", "anna"), ("#marathontraining", "runner"), ("minecraftcastle", "gamer"),
+        ("rocketlaunch", "nasa"),
         ("здоровьe", "ivan"), ("survivl tips", "gamer"),
     ],
 )  # fmt: skip

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assets.transforms.search.bm25 import idf, weigh_query
+from assets.transforms.search.bm25 import idf, weigh_forms, weigh_query
 from resources.vectors.bm25 import AVERAGE_TERMS, LENGTH_B, SATURATION_K, SparseEncoder
 from resources.vectors.values import SparseVector
 
@@ -159,3 +159,19 @@ def test_weights_of_a_very_long_query_are_not_rounded_away() -> None:
     _, weights = weigh_query(terms, held, 100_000)
     exact = np.array([idf(held[int(term)], 100_000) for term in terms])
     assert np.abs(weights - exact).max() <= 0.25
+
+
+def test_a_form_weighs_no_more_than_the_words_it_stands_for() -> None:
+    asked, forms = np.array([5, 7], np.uint32), {6: frozenset({5, 7}), 8: frozenset({5}), 9: frozenset({7})}
+    held = {5: 100, 7: 20, 6: 2, 9: 50}
+    found = dict(zip(*(values.tolist() for values in weigh_forms(asked, forms, held, 1_000)), strict=True))
+    assert list(found) == [5, 6, 7, 9], "no document has 8"
+    assert found[6] == found[7], "the rarer of its words"
+    assert found[9] < found[7]
+    assert found[5] == pytest.approx(idf(100, 1_000), abs=0.01)
+
+
+def test_no_forms_change_nothing() -> None:
+    asked = np.array([5, 7], np.uint32)
+    for ours, plain in zip(weigh_forms(asked, {}, {5: 3}, 10), weigh_query(asked, {5: 3}, 10), strict=True):
+        assert ours.tolist() == plain.tolist()

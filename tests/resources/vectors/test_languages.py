@@ -1,4 +1,4 @@
-"""Small sets of posts in nine languages: a query finds its post by BM25 alone, although it spells words otherwise."""
+"""Small sets of posts in ten languages: a query finds its post by BM25 alone, although it spells words otherwise."""
 
 from collections import Counter
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from assets.transforms.search.bm25 import weigh_query
+from assets.transforms.search.bm25 import weigh_forms
 from assets.transforms.text.cleaning import clean
 from resources.vectors.bm25 import SparseEncoder
 from resources.vectors.values import SparseVector
@@ -29,7 +29,8 @@ def test_the_right_post_is_first(of_language: str) -> None:
     held = Counter(term for document in documents for term in document.indices.tolist())
     missed = []
     for number, (query, _) in enumerate(rows):
-        weighed = SparseVector(*weigh_query(encoder.encode_query(clean(query)).indices, held, len(rows)))
+        asked, forms = encoder.encode_query(clean(query)).indices, encoder.encode_forms(clean(query))
+        weighed = SparseVector(*weigh_forms(asked, forms, held, len(rows)))
         scores = [dot(weighed, document) for document in documents]
         others = scores[:number] + scores[number + 1 :]
         if not scores[number] > max(others):

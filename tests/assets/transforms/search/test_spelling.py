@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from assets.transforms.search import spelling
-from assets.transforms.search.spelling import count_words, mended, words_in
+from assets.transforms.search.spelling import count_words, mended, parted, words_in
 
 KNOWN = {
     "minecraft": 40,
@@ -47,3 +47,16 @@ def test_words_are_counted_once_a_text(monkeypatch: pytest.MonkeyPatch) -> None:
     assert counted == {"vegan": 2, "food": 1, "cafés": 1, "मेला": 1}
     monkeypatch.setattr(spelling, "MOST_WORDS", 1)
     assert count_words(texts)["word"].to_list() == ["vegan"]
+
+
+@pytest.mark.parametrize(
+    ("word", "parts"),
+    [("veganrecipes", "vegan recipes"), ("berlinvegan", "berlin vegan"), ("köchinkulinaria", None),
+     ("minecraftrecipe", "minecraft recipe"), ("vegan", None), ("veganx", None), ("", None)],
+)  # fmt: skip
+def test_a_compound_is_parted(word: str, parts: str | None) -> None:
+    assert parted(word, KNOWN) == parts
+
+
+def test_of_two_ways_to_part_a_compound_the_commoner_is_taken() -> None:
+    assert parted("mineralwater", {"mineral": 9, "water": 9, "mine": 50, "ralwater": 1}) == "mineral water"
