@@ -61,6 +61,7 @@ class Scenario:
             self.said.append(str(error))
         finally:
             breaking.join()
+        self._require_told(node)
         self._mend(node)
         self._wait_until_healthy()
         self._run()
@@ -196,6 +197,13 @@ class Scenario:
         return [told for one in found if one for kind in _KINDS for told in getattr(one, kind)()]
 
     # What must hold.
+
+    def _require_told(self, node: QdrantNode) -> None:
+        """Require that the check of the nodes says exactly one sentence of a node that is away."""
+        found = self.world.qdrant.cluster()
+        told = [] if found is None else [text for text in found.absent() if f"127.0.0.1:{node.http} " in text]
+        if len(told) != (0 if node.is_running else 1):
+            raise ScenarioError(f"Of the node {node.url}, which is {self.fault}, it was said: {told}")
 
     def _verify(self) -> None:
         writer = self._writer()
