@@ -5,71 +5,33 @@ one run. Then 100,000 real-length posts go through the embedded lineage with the
 it runs again (index_change.py).
 """
 
+import os
 import statistics
 import tempfile
 import time
-import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import qdrant_edge as edge
-from numpy.typing import NDArray
 from rich.console import Console
 
-from assets.transforms.search.points import DIGEST, payload_digest
 from assets.transforms.search.recall import ExactNeighbours
 from resources.vectors.edge.generations import EdgeGenerations
 from resources.vectors.edge.shard import create_shard
 from resources.vectors.generations import IndexConfig
 from resources.vectors.index import BATCH_POINTS, VectorIndex
-from resources.vectors.values import DENSE, SPARSE, IndexPoint, SearchFilter, SparseVector
+from resources.vectors.values import DENSE, SPARSE, IndexPoint, SearchFilter
 from tests.benchmarks import BenchResult, Target
 from tests.benchmarks.index_change import measure_change
+from tests.benchmarks.index_points import DIMENSION, SEED, block_of_points, vectors
+from tests.benchmarks.index_server import measure_server
 
 POINTS, BLOCK, QUERIES = 200_000, 10_000, 100
-DIMENSION, CLUSTERS, K = 384, 2_000, 10
+K = 10
 CHANGED_POSTS = 100_000
 LEAST_OF_BARE_LOOP = 0.85
-_NOISE = 0.6
-"""Distance from a cluster's centre: neighbours within a cluster differ, and clusters touch."""
-_SEED = 20_260_702
-
-
-def block_of_points(number: int, count: int) -> list[IndexPoint]:
-    """Return points around seeded centres, with a dozen terms and the lineage's payload."""
-    random = np.random.default_rng((_SEED, number))
-    dense = _vectors(random, count)
-    points = []
-    for row in range(count):
-        post = f"post-{number}-{row}"
-        terms = np.unique(random.zipf(1.3, 12).astype(np.uint64) % 2**31).astype(np.uint32)
-        payload = {
-            "post_id": post,
-            "chunk_no": 0,
-            "account_id": f"account-{random.integers(0, 2_000)}",
-            "account_bucket": int(random.integers(0, 8)),
-            "handle": f"creator{random.integers(0, 2_000)}",
-            "network": "youtube",
-            "language": "en",
-            "country": "US",
-            "text": " ".join(f"word{term}" for term in terms),
-            "content_hash": uuid.uuid5(uuid.NAMESPACE_URL, post).hex,
-            "posted_at": "2024-05-01T12:00:00+00:00",
-            "verticals": ["food"],
-            "post_verticals": [],
-        }
-        sparse = SparseVector(terms, np.ones(len(terms), np.float32))
-        payload[DIGEST] = payload_digest(payload)
-        points.append(IndexPoint(str(uuid.uuid5(uuid.NAMESPACE_OID, post)), dense[row], sparse, payload))
-    return points
-
-
-def _vectors(random: np.random.Generator, count: int) -> NDArray[np.float32]:
-    centres = np.random.default_rng(_SEED).normal(size=(CLUSTERS, DIMENSION)).astype(np.float32)
-    noise = random.normal(size=(count, DIMENSION)).astype(np.float32) * _NOISE
-    near = centres[random.integers(0, CLUSTERS, count)] + noise
-    return np.asarray(near / np.linalg.norm(near, axis=1, keepdims=True), np.float32)
+MOST_OF_UPLOAD_POINTS = 1.15
 
 
 def bare_upsert(shard: edge.EdgeShard, points: Sequence[IndexPoint]) -> None:
@@ -115,7 +77,7 @@ def fill(
 
 def search(index: VectorIndex, points: int, block: int, queries: int) -> dict[str, float]:
     """Return milliseconds of a search (percentiles 50 and 95), and recall@10 against exact cosines."""
-    asked = _vectors(np.random.default_rng((_SEED, 1_000_000)), queries)
+    asked = vectors(np.random.default_rng((SEED, 1_000_000)), queries)
     found, seconds = [], []
     for query in asked:
         started = time.perf_counter()
@@ -161,8 +123,12 @@ def measure_filling(console: Console, points: int, block: int, queries: int) -> 
 
 
 def measure(home: Path, console: Console) -> BenchResult:
-    """Run both parts; the second uses a home folder of its own, not ``home``."""
+    """Run both parts; the second uses a home folder of its own, not ``home``. With QDRANT_URL measure that server."""
     del home
+    if url := os.environ.get("QDRANT_URL"):
+        of_server = {name: round(value, 4) for name, value in measure_server(url, console).items()}
+        share = Target.at_most(MOST_OF_UPLOAD_POINTS, of_server["fill_seconds_of_upload_points"])
+        return BenchResult("index", of_server, {"fill_seconds_of_upload_points": share})
     figures = measure_filling(console, POINTS, BLOCK, QUERIES)
     change = measure_change(console, CHANGED_POSTS)
     targets = {

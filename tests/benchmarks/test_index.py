@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from assets.transforms.search.points import DIGEST, payload_digest
-from tests.benchmarks import index, index_change
+from tests.benchmarks import index, index_change, index_points
 from tests.benchmarks.index_change import Run, result
 from tests.worlds.forked_commands import ForkedCommands, forked_commands
 
@@ -20,9 +20,9 @@ QUIET = Console(file=io.StringIO())
 
 
 def test_blocks_repeat_and_are_points_of_the_lineage() -> None:
-    first, again = index.block_of_points(3, 20), index.block_of_points(3, 20)
+    first, again = index_points.block_of_points(3, 20), index_points.block_of_points(3, 20)
     assert [point.id for point in first] == [point.id for point in again]
-    assert len({point.id for point in first + index.block_of_points(4, 20)}) == 40
+    assert len({point.id for point in first + index_points.block_of_points(4, 20)}) == 40
     for point in first:
         assert np.linalg.norm(point.dense) == pytest.approx(1, abs=1e-5)
         said = dict(point.payload)
