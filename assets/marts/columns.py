@@ -59,7 +59,7 @@ def sums(of: str, sources: Iterable[str] = ()) -> dict[str, Metric]:
     found = {
         name: metric(
             LONG,
-            f"Sum of the {name} of {of}",
+            f"Sum of the {name} of {of} that have them; not to be divided by another sum, which may be of other posts",
             unit=name,
             null=f"{name} never measured, or a sum beyond 64 bits",
             sources=(f"lake/posts.{name}", *sources),

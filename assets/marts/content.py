@@ -31,8 +31,8 @@ _PLACE = {
     ),
     "vertical": metric(
         TEXT,
-        "Vertical that the posts are tagged with, or `all` for all posts, tagged or not. Choose one or compare; a post "
-        "with several tags counts in each of them",
+        "Vertical that the posts are tagged with, by its name in mart/vertical_coverage, such as `food`; or `all` for "
+        "all posts, tagged or not. Choose one or compare; a post with several tags counts in each of them",
         sources=("vertical/tags.vertical",),
     ),
 }
@@ -41,7 +41,11 @@ _PLACE = {
 def _amounts() -> dict[str, Metric]:
     return {
         "posts": metric(LONG, "Number of live posts", unit="posts"),
-        "accounts": metric(LONG, "Number of creators who posted", unit="accounts"),
+        "accounts": metric(
+            LONG,
+            "Number of creators who posted; one may be in several rows, so do not add up periods, countries or verticals",
+            unit="accounts",
+        ),
         **sums("these posts"),
     }
 
@@ -149,7 +153,12 @@ VERTICAL_COVERAGE = TableSpec.of(
             null="not decided yet",
             sources=("vertical/roster.reason",),
         ),
-        "tagged": metric(LONG, "Number of tagged items", unit="posts or accounts", sources=("vertical/tags.item_id",)),
+        "tagged": metric(
+            LONG,
+            "Coverage: number of items with the tag. 0 also where the vertical does not ship, whatever people post",
+            unit="posts or accounts",
+            sources=("vertical/tags.item_id",),
+        ),
         "threshold": metric(REAL, "Score from which the tag is given", sources=("vertical/thresholds.threshold",)),
         "fitted": metric(
             pa.bool_(),
@@ -162,11 +171,11 @@ VERTICAL_COVERAGE = TableSpec.of(
         ),
         "f1": metric(
             REAL,
-            "F1 of the tag on labelled items: 1 is perfect",
+            "F1 of the tag on labelled items: 1 is perfect. It does not decide alone what ships: see reason",
             null="too few labels to measure it",
             sources=("vertical/thresholds.f1",),
         ),
-        "as_of": as_of("Latest change of a post with the tag", null="no post has the tag"),
+        "as_of": as_of("Latest change of a post with the tag, for accounts too", null="no post has the tag"),
     },
     ("vertical", "item_kind"),
     partitioned=False,
@@ -250,10 +259,10 @@ TESTIMONIALS_BY_BRAND = TableSpec.of(
         ),
         "rating_change_90d": metric(
             REAL,
-            "How much the mean rating changed; below 0 it got worse",
+            "How much the mean rating changed; below 0 it got worse. It may rest on one rating: see testimonials_90d",
             formula="average_rating_90d − average_rating_before",
             unit="points of the rating",
-            null="one of them is null",
+            null="one of them is null, which does not mean unchanged",
             sources=_QUOTED("rating", "created_at"),
         ),
         "creators": metric(LONG, "Number of accounts that they are about", sources=_QUOTED("account_id")),

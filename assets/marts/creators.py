@@ -92,7 +92,7 @@ def _rates() -> dict[str, Metric]:
         ),
         "posts_per_week": metric(
             REAL,
-            "Posts a week",
+            "Posts a week, of the posts that were extracted: it falls when the source stops delivering",
             formula=f"posts of the last {max(WINDOWS)} days up to as_of / ({max(WINDOWS)} / 7)",
             unit="posts a week",
             null="there are posts, and none has a possible date",
@@ -261,13 +261,13 @@ CREATORS = TableSpec.of(
         "brands": _listed(
             "Brands that the posts name: those of lake/testimonials, as words of the text or as a hashtag",
             "number of posts, then name",
-            "no brand named",
+            "no brand named in posts; mart/testimonials says which brands speak of the account",
             (*_OF_POSTS("text", "hashtags"), "lake/testimonials.brand"),
         ),
         "verticals": metric(
             TEXT,
-            "Verticals that the account is tagged with, separated by commas",
-            null="none",
+            "Verticals that the account is tagged with, by their names in mart/vertical_coverage, separated by commas",
+            null="no tag that ships; see status in mart/vertical_coverage",
             sources=("vertical/tags.vertical",),
             personal="attribute",
         ),

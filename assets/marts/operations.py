@@ -27,11 +27,16 @@ DATA_QUALITY = TableSpec.of(
             unit="rows; of a sum, accounts. Add it up over account_bucket",
             sources=("quarantine/rows.copies",),
         ),
-        "rows_checked": metric(LONG, "Number of live rows of that table, day and bucket", null="rejected rows"),
+        "rows_checked": metric(
+            LONG,
+            "Number of live rows of that table, day and bucket. Days and buckets without the finding have no row here",
+            null="rejected rows",
+        ),
         "percent": metric(
             REAL,
-            "Share of rows with the finding, in the bucket",
-            formula="100 × rows / rows_checked; over several rows, 100 × sum(rows) / sum(rows_checked)",
+            "Share of rows with the finding, in the day and bucket",
+            formula="100 × rows / rows_checked; of a whole table, 100 × sum(rows) / its live rows: the rows of "
+            "mart/creators, sum(posts) of mart/creators, or the rows of mart/testimonials",
             unit=PERCENT,
             null="rejected rows",
         ),
