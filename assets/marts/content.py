@@ -43,7 +43,7 @@ def _amounts() -> dict[str, Metric]:
         "posts": metric(LONG, "Number of live posts", unit="posts"),
         "accounts": metric(
             LONG,
-            "Number of creators who posted; one may be in several rows, so do not add up periods, countries or verticals",
+            "Number of creators who posted; one may be in several rows: do not add up periods, countries or verticals",
             unit="accounts",
         ),
         **sums("these posts"),
