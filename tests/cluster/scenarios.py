@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Thread
 
+from assets.erasure.erase import erase
 from assets.partitions import BUCKETS
 from assets.qdrant import promotion, reconciliation
 from assets.qdrant.points import PointWriter, index_config_of
@@ -17,9 +18,10 @@ from resources.vectors.generations import Generation, IndexConfig
 from resources.vectors.resource import QdrantResource
 from resources.vectors.server.replicas import plan
 from tests.cluster.nodes import Nodes, QdrantNode
+from tests.worlds.erasure import erasing
 from tests.worlds.lineage import ACCOUNTS, World
 
-OPERATIONS = ("fill", "update", "delete", "promote", "roll back", "reconcile")
+OPERATIONS = ("fill", "update", "delete", "promote", "roll back", "reconcile", "erase")
 FAULTS = ("killed", "stopped", "paused", "disk lost", "a fourth joins")
 _RECOVERY_SECONDS = 90.0
 _KINDS = ("absent", "inactive", "missing", "unequal", "skewed")
@@ -65,6 +67,8 @@ class Scenario:
         self._mend(node)
         self._wait_until_healthy()
         self._run()
+        if self.operation == "erase":
+            self._require_erased()
         self._verify()
 
     # What the operation is.
@@ -72,7 +76,7 @@ class Scenario:
     def _operate(self) -> None:
         operate: dict[str, Callable[[], None]] = {
             "fill": self._fill, "update": self._update, "delete": self._delete, "promote": self._promote,
-            "roll back": self._roll_back, "reconcile": self._reconcile,
+            "roll back": self._roll_back, "reconcile": self._reconcile, "erase": self._erase,
         }  # fmt: skip
         operate[self.operation]()
 
@@ -118,6 +122,37 @@ class Scenario:
             index.delete([hashes.id for hashes in index.scroll_hashes()][:: self.draw.randint(2, 5)])
             reconciliation.reconcile(index, self._writer(), _buckets(), found, deep=False)
 
+    @property
+    def _erased(self) -> tuple[str, str]:
+        """The account that is erased, and a text of it."""
+        return f"gone-{self.seed}", f"canary-of-{self.seed}"
+
+    def _erase(self) -> None:
+        """Extract a new account and erase it: the fault may be in the run or in the erasure."""
+        account, text = self._erased
+        self.world.execute(
+            "INSERT INTO accounts (account_id, network, handle, updated_at) VALUES (%s, 'x', %s, clock_timestamp())",
+            account, account,
+        )  # fmt: skip
+        self.world.execute(
+            "INSERT INTO posts (post_id, account_id, network, text, updated_at) "
+            "VALUES (%s, %s, 'x', %s, clock_timestamp())",
+            f"{account}/0", account, f"{text} cooks vegan food for friends",
+        )  # fmt: skip
+        self._run(may_fail=True)
+        try:
+            erase(erasing(self.world), account, [text], ahead=True)
+        except AssertionError as error:  # a run of the erasure failed
+            self.said.append(self._sentence(str(error)))
+
+    def _require_erased(self) -> None:
+        """Erase once more, as a person does after a failure, and look into the files of all nodes."""
+        account, text = self._erased
+        receipt = erase(erasing(self.world), account, [text], ahead=True)
+        left = {word: files for node in self.nodes.nodes for word in self._erased if (files := node.holds(word))}
+        if not receipt.is_clean or left:
+            raise ScenarioError(f"The account is left in {left or receipt.found_after}")
+
     def _run(self, *, may_fail: bool = False) -> None:
         report = self.world.run()
         self.embedded.update(self.world.embedded_texts)
@@ -125,10 +160,15 @@ class Scenario:
             return
         if not may_fail:
             raise ScenarioError(f"The run after the fault failed: {report.errors[0][-1500:]}")
-        last = [line for line in report.errors[0].splitlines() if re.match(r"[A-Za-z_.]+Error: ", line)]
+        self.said.append(self._sentence(report.errors[0]))
+
+    @staticmethod
+    def _sentence(traceback: str) -> str:
+        """Return the sentence that a person sees of a failed run; it must be one of ours."""
+        last = [line for line in re.split(r"\n|\\n", traceback) if re.match(r"[A-Za-z_.]+Error: ", line)]
         if not last or not last[-1].startswith("resources."):
-            raise ScenarioError(f"The run failed without a sentence: {report.errors[0][-1500:]}")
-        self.said.append(last[-1].partition(": ")[2])
+            raise ScenarioError(f"The run failed without a sentence: {traceback[-1500:]}")
+        return last[-1].partition(": ")[2]
 
     # What happens to the node, and how it is mended.
 
@@ -218,7 +258,7 @@ class Scenario:
             raise ScenarioError(f"{points} points instead of {found.points}; damage: {dict(found.damage)}")
         if twice := [text for text, count in self.embedded.items() if count > 1]:
             raise ScenarioError(f"Embedded more than once: {twice[:3]}")
-        if self.operation not in ("update", "delete") and self.embedded:
+        if self.operation not in ("update", "delete", "erase") and self.embedded:
             raise ScenarioError(f"Embedded: {list(self.embedded)[:3]}")
         if any("\n" in sentence for sentence in self.said):
             raise ScenarioError(f"More than a sentence: {self.said}")
