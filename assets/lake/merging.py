@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
+from itertools import takewhile
 
 import polars as pl
 import pyarrow as pa
@@ -181,11 +182,12 @@ def _later_rows(
     buckets were merged up to different windows; the files of those windows are read then.
     """
     found = [rows.select(table.key, "updated_at").clear()]
-    for later in raw_store.manifests(window.source, window.table, after=window.number):
-        for file in (file for file in later.files if file.bucket == bucket and later.number <= last):
-            held = raw_store.read([file], [table.key])
-            if held.join(rows, on=table.key, how="semi").height:
-                usable, _ = newest_usable(table, raw_store.read([file]).join(rows, on=table.key, how="semi"))
+    windows = raw_store.manifests(window.source, window.table, after=window.number)
+    for later in takewhile(lambda one: one.number <= last, windows):
+        for file in (file for file in later.files if file.bucket == bucket):
+            held = raw_store.rows_of(file, table.key, rows)
+            if held is not None:
+                usable, _ = newest_usable(table, held)
                 found.append(usable.select(table.key, "updated_at"))
     return pl.concat(found)
 

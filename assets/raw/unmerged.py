@@ -56,8 +56,6 @@ class Unmerged:
             )
 
     def rows_of(self, keys: pl.DataFrame) -> Iterator[pl.DataFrame]:
-        """Yield the rows of some keys, given as a frame. Of files without these keys, read the key column only."""
-        for file in self.files:
-            held = self.raw_store.read([file], [self.table.key])
-            if held.join(keys, on=self.table.key, how="semi").height:
-                yield self.raw_store.read([file]).join(keys, on=self.table.key, how="semi")
+        """Yield the rows of some keys, file by file; see RawStoreResource.rows_of."""
+        found = (self.raw_store.rows_of(file, self.table.key, keys) for file in self.files)
+        return (rows for rows in found if rows is not None)

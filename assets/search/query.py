@@ -201,9 +201,11 @@ class Searcher:
         if not all(texts):
             raise ValueError("The query is empty, expected words to search for.")
         model = self.embedder.model()
-        trust, terms = trust_of(model.name), self._terms
-        asked = zip(texts, model.embed_queries(texts), terms.weighed(texts), terms.with_forms(texts), strict=True)
-        return [Question(dense, sparse, trust.of(text), forms) for text, dense, sparse, forms in asked]
+        trust, asked = trust_of(model.name), zip(model.embed_queries(texts), self._terms.with_forms(texts), strict=True)
+        return [
+            Question(dense, sparse, trust.of(text), forms)
+            for text, (dense, (sparse, forms)) in zip(texts, asked, strict=True)
+        ]
 
     def _question(self, index: SearchIndex, query: Query, own_account: str | None) -> Question:
         """Return what the index is asked: the query's text, an account's posts, or the mean of both."""

@@ -51,14 +51,20 @@ class Terms:
         """Return the terms of queries with corpus-wide IDF weights; read the counts of those terms only."""
         return self.weigh([self._encoder.encode_query(text).indices for text in texts])
 
-    def with_forms(self, texts: Sequence[str]) -> list[SparseVector]:
-        """Return the terms of queries and of other forms of their words that posts have, with IDF weights."""
+    def with_forms(self, texts: Sequence[str]) -> list[tuple[SparseVector, SparseVector]]:
+        """Return what ``weighed`` returns, and the same with other forms of the queries' words that posts have."""
         documents = self.memory.of(CHUNKS, "documents", self._count_documents)
         if not documents:
-            return [SparseVector.of([], []) for _ in texts]
+            return [(SparseVector.of([], []), SparseVector.of([], [])) for _ in texts]
         asked = [(self._encoder.encode_query(text).indices, self._encoder.encode_forms(text)) for text in texts]
         known = self._documents_with({int(term) for pair in asked for terms in pair for term in terms})
-        return [SparseVector(*weigh_forms(terms, forms, known, documents)) for terms, forms in asked]
+        return [
+            (
+                SparseVector(*weigh_query(terms, known, documents)),
+                SparseVector(*weigh_forms(terms, forms, known, documents)),
+            )
+            for terms, forms in asked
+        ]
 
     def weigh(self, terms_of: Sequence[NDArray[np.uint32]]) -> list[SparseVector]:
         """Return terms with corpus-wide IDF weights."""

@@ -187,6 +187,15 @@ class RawStoreResource(ConfigurableResource):  # type: ignore[type-arg]
         tables = [pq.ParquetFile(f"{at}/{file.key}", filesystem=filesystem).read(columns) for file in files]
         return pl.DataFrame(pl.from_arrow(pa.concat_tables(tables)))
 
+    def rows_of(self, file: WindowFile, key: str, keys: pl.DataFrame) -> pl.DataFrame | None:
+        """Return the rows of a file that have some keys, given as a frame; None if there are none.
+
+        Of a file without these keys, only the key column is read. Memory: the file.
+        """
+        if not self.read([file], [key]).join(keys, on=key, how="semi").height:
+            return None
+        return self.read([file]).join(keys, on=key, how="semi")
+
 
 def _stop(source: str, table: str) -> str:
     return f"{_STOPS}{source}/{table}.json"

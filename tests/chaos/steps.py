@@ -61,6 +61,16 @@ class Place:
         return cls(**{**received, "dead_proxies": tuple(received["dead_proxies"])})
 
 
+def merge(
+    table: str, buckets: Sequence[int], raw_store: RawStoreResource, lake_: LakeResource, quarantine: QuarantineResource
+) -> None:
+    """Call the asset's function directly: Dagster around it takes longer than the merge."""
+    [asset] = [asset for asset in lake.ASSETS if asset.key.path[1] == table]
+    function: Callable[..., object] = asset.op.compute_fn.decorated_fn.__wrapped__  # type: ignore[union-attr]
+    context = SimpleNamespace(log=logging.getLogger("cippus.chaos"), partition_keys=[str(bucket) for bucket in buckets])
+    function(context, raw_store, lake_, quarantine)
+
+
 class RawStoreInPieces(RawStoreResource):
     """A raw store whose files have a few hundred bytes."""
 
@@ -166,16 +176,10 @@ class Steps:
         return lambda rejects: self.quarantine.land("source-postgres", table, key, rejects, REASON)
 
     def _merge(self, table: str, buckets: Sequence[int]) -> None:
-        """Call the asset's function directly: Dagster around it takes longer than the merge."""
+        """Merge some buckets of a table; in pieces, a row at a time."""
         if self.place.in_pieces:
             lake._MERGE_ROWS = 1
-        [asset] = [asset for asset in lake.ASSETS if asset.key.path[1] == table]
-        merge: Callable[..., object] = asset.op.compute_fn.decorated_fn.__wrapped__  # type: ignore[union-attr]
-        context = SimpleNamespace(
-            log=logging.getLogger("cippus.chaos"),
-            partition_keys=[str(bucket) for bucket in buckets],
-        )
-        merge(context, self.raw_store, self.lake, self.quarantine)
+        merge(table, buckets, self.raw_store, self.lake, self.quarantine)
 
     def _tidy(self, table: str) -> None:
         """Compact at two small files of a bucket, because a run never writes sixteen."""

@@ -6,12 +6,15 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+
+from resources.vectors.resource import QdrantResource
+from resources.vectors.server.replicas import plan
 
 BINARY = os.environ.get("QDRANT_BINARY", "")
 _START_SECONDS = 60.0
@@ -29,7 +32,6 @@ class QdrantNode:
 
     folder: Path
     bootstrap: str = ""
-    api_key: str = ""
     http: int = field(default_factory=_free_port)
     grpc: int = field(default_factory=_free_port)
     peer: int = field(default_factory=_free_port)
@@ -60,7 +62,6 @@ class QdrantNode:
             "QDRANT__STORAGE__STORAGE_PATH": str(self.folder / "storage"),
             "QDRANT__STORAGE__SNAPSHOTS_PATH": str(self.folder / "snapshots"), "QDRANT__LOG_LEVEL": "WARN",
             "QDRANT__STORAGE__PERFORMANCE__MAX_SEARCH_THREADS": "1",
-            **({"QDRANT__SERVICE__API_KEY": self.api_key} if self.api_key else {}),
         }  # fmt: skip
         # One that has joined keeps its peers; a folder that was emptied has to join again.
         joined = [] if self.bootstrap and self.bootstrap != self.uri else ["--uri", self.uri]
@@ -150,6 +151,13 @@ class Nodes:
                     return
             time.sleep(0.2)
         raise TimeoutError("The nodes do not agree on their peers.")
+
+
+def restore(qdrant: QdrantResource, gone: Sequence[int] = ()) -> None:
+    """Take the steps that `cippus cluster --apply` takes, with a ``--gone`` for each peer that is gone."""
+    with qdrant.repair() as repair:
+        for step in plan(repair.state(), gone):
+            repair.take(step)
 
 
 @contextmanager

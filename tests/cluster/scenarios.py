@@ -10,21 +10,19 @@ from dataclasses import dataclass, field
 from threading import Thread
 
 from assets.erasure.erase import erase
-from assets.partitions import BUCKETS
 from assets.qdrant import promotion, reconciliation
 from assets.qdrant.points import PointWriter, index_config_of
 from resources.errors import CippusError
+from resources.settings import bucket_count
 from resources.vectors.generations import Generation, IndexConfig
 from resources.vectors.resource import QdrantResource
-from resources.vectors.server.replicas import plan
-from tests.cluster.nodes import Nodes, QdrantNode
+from tests.cluster.nodes import Nodes, QdrantNode, restore
 from tests.worlds.erasure import erasing
 from tests.worlds.lineage import ACCOUNTS, World
 
 OPERATIONS = ("fill", "update", "delete", "promote", "roll back", "reconcile", "erase")
 FAULTS = ("killed", "stopped", "paused", "disk lost", "a fourth joins")
 _RECOVERY_SECONDS = 90.0
-_KINDS = ("absent", "inactive", "missing", "unequal", "skewed")
 
 
 class ScenarioError(AssertionError):
@@ -86,7 +84,7 @@ class Scenario:
 
             def fill(made: Generation) -> None:
                 found = reconciliation.Reconciled(made.name)
-                reconciliation.reconcile(generations.open(made), writer, _buckets(), found, deep=False)
+                reconciliation.reconcile(generations.open(made), writer, range(bucket_count()), found, deep=False)
 
             promotion.rebuild(generations, config, writer, fill, self.world.qdrant.replica_problems)
 
@@ -120,7 +118,7 @@ class Scenario:
                 return
             index, found = generations.open(serving), reconciliation.Reconciled(serving.name)
             index.delete([hashes.id for hashes in index.scroll_hashes()][:: self.draw.randint(2, 5)])
-            reconciliation.reconcile(index, self._writer(), _buckets(), found, deep=False)
+            reconciliation.reconcile(index, self._writer(), range(bucket_count()), found, deep=False)
 
     @property
     def _erased(self) -> tuple[str, str]:
@@ -210,18 +208,15 @@ class Scenario:
             with self.world.qdrant.repair() as repair:
                 state = repair.state()
                 gone = [peer for peer in state.unreachable if state.peers[peer].rstrip("/") == node.uri]
-                if gone:
-                    for step in plan(state, gone):
-                        repair.take(step)
-                    return
+            if gone:
+                restore(self.world.qdrant, gone)
+                return
             if time.monotonic() > deadline:
                 raise ScenarioError(f"The others still reach {node.uri}.")
             time.sleep(0.5)
 
     def _restore(self) -> None:
-        with self.world.qdrant.repair() as repair:
-            for step in plan(repair.state()):
-                repair.take(step)
+        restore(self.world.qdrant)
 
     def _wait_until_healthy(self) -> None:
         deadline = time.monotonic() + _RECOVERY_SECONDS
@@ -234,7 +229,7 @@ class Scenario:
         with self.world.qdrant.generations() as generations:
             names = [generation.name for generation in generations.all()]
         found = [self.world.qdrant.cluster(name) for name in names]
-        return [told for one in found if one for kind in _KINDS for told in getattr(one, kind)()]
+        return [told for one in found if one for told in one.problems()]
 
     # What must hold.
 
@@ -252,7 +247,7 @@ class Scenario:
             if serving is None:
                 raise ScenarioError("Nothing is served.")
             found = reconciliation.Reconciled(serving.name)
-            reconciliation.reconcile(generations.open(serving), writer, _buckets(), found, deep=True)
+            reconciliation.reconcile(generations.open(serving), writer, range(bucket_count()), found, deep=True)
             points = generations.open(serving).count()
         if found.damage or points != found.points or not points:
             raise ScenarioError(f"{points} points instead of {found.points}; damage: {dict(found.damage)}")
@@ -268,10 +263,6 @@ class Scenario:
 
     def _config(self) -> IndexConfig:
         return index_config_of(self.world.embedding[0].model(), self.world.qdrant.quantization)
-
-
-def _buckets() -> list[int]:
-    return [int(key) for key in BUCKETS.get_partition_keys()]
 
 
 def serve_from(world: World, nodes: Nodes) -> None:

@@ -10,7 +10,7 @@ import pytest
 from resources.vectors.resource import QdrantResource
 from resources.vectors.server.replicas import plan
 from resources.vectors.values import IndexPoint, SparseVector
-from tests.cluster.nodes import BINARY, Nodes, started
+from tests.cluster.nodes import BINARY, Nodes, restore, started
 from tests.worlds.search import index_config
 
 pytestmark = pytest.mark.skipif(not BINARY, reason="needs QDRANT_BINARY, the path of a Qdrant server")
@@ -62,7 +62,7 @@ def count_of(qdrant: QdrantResource) -> int:
 def problems(qdrant: QdrantResource) -> list[str]:
     found = qdrant.cluster()
     assert found is not None
-    return [*found.absent(), *found.inactive(), *found.missing(), *found.unequal(), *found.skewed()]
+    return found.problems()
 
 
 def test_a_new_generation_has_two_replicas_and_outlives_a_node(nodes: Nodes) -> None:
@@ -91,13 +91,11 @@ def test_a_node_that_lost_its_disk_is_removed_joins_again_and_gets_its_replicas(
     assert "already used" in told
     with qdrant.repair() as repair:
         [gone] = repair.state().unreachable
-        for step in plan(repair.state(), [gone]):
-            repair.take(step)
+    restore(qdrant, [gone])
     lost.start()
     nodes.wait_for_consensus()
+    restore(qdrant)
     with qdrant.repair() as repair:
-        for step in plan(repair.state()):
-            repair.take(step)
         assert plan(repair.state()) == []
         assert len(repair.state().peers) == 3
     assert problems(qdrant) == []

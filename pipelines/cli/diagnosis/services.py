@@ -30,7 +30,7 @@ def nodes(parts: Parts) -> Iterator[Finding]:
         else:
             text = f"Qdrant at {node.address} is {node.version}, and the client is {client}."
             yield Finding.error(text, "Bring both to the same minor version; see docs/qdrant.md.")
-    for problem in (*cluster.absent(), *cluster.inactive(), *cluster.unequal(), *cluster.skewed()):
+    for problem in cluster.problems():
         sentence, _, fix = problem.partition(". ")
         status = Status.ERROR if problem in cluster.absent() else Status.WARNING
         yield Finding(status, f"{sentence.rstrip('.')}.", fix or _FIX)

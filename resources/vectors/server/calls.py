@@ -25,6 +25,7 @@ from resources.vectors.values import (
 # A key without TLS is usual in a cluster's own network; the client would warn at every command.
 warnings.filterwarnings("ignore", message="Api key is used with an insecure connection")
 
+REQUEST_TIMEOUT_SECONDS = 60
 T = TypeVar("T")
 _RETRIED_STATUS = frozenset({408, 429, 500, 502, 503, 504})
 _DISK_FULL = "no space left", "available disk space"

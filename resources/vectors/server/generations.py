@@ -8,13 +8,13 @@ from qdrant_client import QdrantClient, models
 from tenacity import Retrying
 
 from resources.vectors.generations import PREVIOUS, SERVING, Generation, Generations, IndexConfig
-from resources.vectors.server.calls import RETRY, QdrantCalls, client_of, shown_address
+from resources.vectors.server.calls import REQUEST_TIMEOUT_SECONDS, RETRY, QdrantCalls, client_of, shown_address
 from resources.vectors.server.index import ServerIndex, collection_settings
 from resources.vectors.server.layout import Layout
 from resources.vectors.server.purge import Purge, Telemetry
+from resources.vectors.server.replicas import peers_of
 from resources.vectors.values import AliasRaceError, VectorIndexError
 
-REQUEST_TIMEOUT_SECONDS = 60
 STREAMS = 4
 """Batches that are sent to a server at a time; Qdrant's documentation advises two to four."""
 
@@ -147,8 +147,7 @@ class ServerGenerations(Generations):
         return index
 
     def _nodes(self) -> int:
-        status = self._call(self._client.cluster_status)
-        return len(status.peers) if isinstance(status, models.ClusterStatusOneOf1) else 1
+        return len(peers_of(self._call(self._client.cluster_status))) or 1
 
     def _calls(self, collection: str) -> QdrantCalls:
         return QdrantCalls(self.place, collection, self._retry)

@@ -10,6 +10,7 @@ from qdrant_client import models
 from tenacity import stop_after_attempt
 
 from resources.vectors.server.calls import RETRY, QdrantCalls, client_of, shown_address
+from resources.vectors.server.replicas import peers_of, states_of
 from resources.vectors.values import CollectionMissingError, VectorIndexError
 
 NODE_TIMEOUT_SECONDS = 5
@@ -64,6 +65,10 @@ class Cluster:
     def _shards(self) -> list[models.CollectionClusterInfo]:
         return [node.shards for node in self.answering if node.shards]
 
+    def problems(self) -> list[str]:
+        """Return a sentence for every problem of every kind."""
+        return [*self.absent(), *self.inactive(), *self.missing(), *self.unequal(), *self.skewed()]
+
     def absent(self) -> list[str]:
         """Return a sentence for each expected node that failed or that another node does not know as a peer."""
         found = [f"{node.error}. {_ABSENT}." for node in self.nodes if node.error]
@@ -101,12 +106,10 @@ class Cluster:
     def _replicas(self) -> set[tuple[int, int, str]]:
         """Return (shard, peer, state) of each replica, as any node sees it."""
         return {
-            replica
-            for shards in self._shards
-            for replica in (
-                *((shard.shard_id, shards.peer_id, shard.state.value) for shard in shards.local_shards),
-                *((shard.shard_id, shard.peer_id, shard.state.value) for shard in shards.remote_shards),
-            )
+            (shard, peer, state)
+            for found in self._shards
+            for shard, states in states_of(found).items()
+            for peer, state in states.items()
         }
 
     def missing(self) -> list[str]:
@@ -163,9 +166,9 @@ def _read(address: str, api_key: str, collection: str) -> Node:
         return Node(address, error=str(error).rstrip("."))
     finally:
         client.close()
+    peers = peers_of(status)
     if not isinstance(status, models.ClusterStatusOneOf1):
         return Node(address, "", version, {0: address}, frozenset(), shards, replicas)
-    peers = {int(peer): found.uri for peer, found in status.peers.items()}
     failed = {uri.rstrip("/") for uri in status.message_send_failures}
     unreachable = frozenset(peer for peer, uri in peers.items() if uri.rstrip("/") in failed)
     return Node(address, "", version, peers, unreachable, shards, replicas)

@@ -8,7 +8,7 @@ when no segment has a deleted point.
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -16,7 +16,7 @@ import httpx
 from qdrant_client import QdrantClient, models
 
 from resources.vectors.index import VectorIndex
-from resources.vectors.server.calls import QdrantCalls
+from resources.vectors.server.calls import REQUEST_TIMEOUT_SECONDS, QdrantCalls
 from resources.vectors.values import VectorIndexError
 
 LEAST_VACUUMED_POINTS = 100
@@ -30,6 +30,8 @@ _TOUCHED_POINTS = 64
 """Points of a shard that are written over themselves: a log is cut up to the last entry that changed a segment."""
 _PURGE_SECONDS = 600.0
 _POLL_SECONDS = 0.5
+_CLEAN_ANSWERS = 6
+"""Answers in a row without deleted points: three seconds, in which a log is flushed twice."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Telemetry:
     """The telemetry of nodes, which has every segment. ``addresses`` must be all nodes of the cluster."""
 
     addresses: Sequence[str]
-    api_key: str
+    api_key: str = field(repr=False)
 
     def segments(self, collection: str) -> list[Segment]:
         """Return the segments of a collection on all nodes. Raises VectorIndexError if a node does not tell."""
@@ -57,7 +59,7 @@ class Telemetry:
                     f"{address.rstrip('/')}/telemetry",
                     params={"details_level": 4, "anonymize": "false"},
                     headers=headers,
-                    timeout=60,
+                    timeout=REQUEST_TIMEOUT_SECONDS,
                 ).raise_for_status()
                 found += list(_segments(answer.json()["result"], collection))
             except (httpx.HTTPError, KeyError, TypeError, ValueError) as error:
@@ -96,9 +98,9 @@ class Purge:
         info = self.call(self.client.get_collection, self.collection)
         log_bytes = info.config.wal_config.wal_capacity_mb * (1 << 20) if info.config.wal_config else 32 << 20
         shards = info.config.params.shard_number or 1
+        if self._is_small(info, _LOG_FILES * log_bytes * shards):
+            return False
         with self._eager_optimisers(info):
-            if self._is_small(info, _LOG_FILES * log_bytes * shards):
-                return False
             self._write_past(_LOG_FILES * log_bytes, shards)
             return self._wait()
 
@@ -134,7 +136,7 @@ class Purge:
     def _wait(self) -> bool:
         """Wait until no segment that a server rewrites has deleted points, and the logs were flushed."""
         deadline, clean = time.monotonic() + self.seconds, 0
-        while clean < 2 + int(2 / _POLL_SECONDS):
+        while clean < _CLEAN_ANSWERS:
             segments = self.telemetry.segments(self.collection)
             littered = [found for found in segments if found.deleted]
             if littered and all(found.points < LEAST_VACUUMED_POINTS for found in littered):

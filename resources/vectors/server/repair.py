@@ -7,12 +7,21 @@ from contextlib import contextmanager
 from qdrant_client import QdrantClient, models
 
 from resources.vectors.generations import SERVING, generation_number
-from resources.vectors.server.calls import RETRY, QdrantCalls, client_of, shown_address
+from resources.vectors.server.calls import REQUEST_TIMEOUT_SECONDS, RETRY, QdrantCalls, client_of, shown_address
 from resources.vectors.server.health import Cluster
-from resources.vectors.server.replicas import ACTIVE, ClusterState, Copy, Factor, Removal, Shards, Step
+from resources.vectors.server.replicas import (
+    ACTIVE,
+    ClusterState,
+    Copy,
+    Factor,
+    Removal,
+    Shards,
+    Step,
+    peers_of,
+    states_of,
+)
 from resources.vectors.values import CollectionMissingError, VectorIndexError
 
-_REQUEST_SECONDS = 60
 _TRANSFER_SECONDS = 3600.0
 _POLL_SECONDS = 0.5
 
@@ -20,7 +29,7 @@ _POLL_SECONDS = 0.5
 @contextmanager
 def connect(url: str, api_key: str, nodes: Sequence[str], cluster: Cluster) -> Iterator["ClusterRepair"]:
     """Yield the repair of the cluster at ``url``, or at one of its other ``nodes`` when that does not answer."""
-    client = client_of(url, api_key, _REQUEST_SECONDS, nodes)
+    client = client_of(url, api_key, REQUEST_TIMEOUT_SECONDS, nodes)
     try:
         yield ClusterRepair(client, QdrantCalls(shown_address("QDRANT_URL", url), SERVING, RETRY), cluster)
     finally:
@@ -40,10 +49,9 @@ class ClusterRepair:
 
     def state(self) -> ClusterState:
         """Return the peers, and the replicas of every generation. Raises VectorIndexError for a single server."""
-        status = self._call(self._client.cluster_status)
-        if not isinstance(status, models.ClusterStatusOneOf1):
+        peers = peers_of(self._call(self._client.cluster_status))
+        if not peers:
             raise VectorIndexError(f"Qdrant at {self._call.name} is a single server: it has no other nodes.")
-        peers = {int(peer): found.uri for peer, found in status.peers.items()}
         names = [found.name for found in self._call(self._client.get_collections).collections]
         shards = [self._shards(name) for name in sorted(names) if generation_number(name) is not None]
         unreachable = self._nodes.unreachable() & peers.keys()
@@ -55,12 +63,7 @@ class ClusterRepair:
             found = self._call(self._client.collection_cluster_info, collection)
         except CollectionMissingError:  # dropped by another process since it was listed
             return None
-        states: dict[int, dict[int, str]] = {}
-        for here in found.local_shards:
-            states.setdefault(here.shard_id, {})[found.peer_id] = here.state.value
-        for there in found.remote_shards:
-            states.setdefault(there.shard_id, {})[there.peer_id] = there.state.value
-        return Shards(collection, wanted, states)
+        return Shards(collection, wanted, states_of(found))
 
     def require_gone(self, state: ClusterState, peers: Collection[int]) -> None:
         """Raise VectorIndexError for a peer that the cluster does not know, or that it still reaches."""

@@ -2,20 +2,39 @@
 
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from qdrant_client import models
 
 ACTIVE = models.ReplicaState.ACTIVE.value
+States = Mapping[int, Mapping[int, str]]
+"""Shard → peer → state of its replica, such as Active or Dead."""
+
+
+def states_of(found: models.CollectionClusterInfo) -> States:
+    """Return the replicas of a collection, as one node sees them."""
+    states: dict[int, dict[int, str]] = {}
+    for here in found.local_shards:
+        states.setdefault(here.shard_id, {})[found.peer_id] = here.state.value
+    for there in found.remote_shards:
+        states.setdefault(there.shard_id, {})[there.peer_id] = there.state.value
+    return states
+
+
+def peers_of(status: models.ClusterStatus) -> dict[int, str]:
+    """Return id → address between nodes of the peers that a node knows; none for a single server."""
+    if not isinstance(status, models.ClusterStatusOneOf1):
+        return {}
+    return {int(peer): found.uri for peer, found in status.peers.items()}
 
 
 @dataclass(frozen=True)
 class Shards:
-    """The replicas of one collection. ``states``: shard → peer → state of its replica, such as Active or Dead."""
+    """The replicas of one collection, of which each shard is meant to have ``wanted``."""
 
     collection: str
     wanted: int
-    states: Mapping[int, Mapping[int, str]]
+    states: States
 
     def active(self, shard: int) -> list[int]:
         """Return the peers whose replica of a shard is active, sorted."""
@@ -31,7 +50,7 @@ class Shards:
             shard: {peer: state for peer, state in replicas.items() if peer not in peers}
             for shard, replicas in self.states.items()
         }
-        return Shards(self.collection, self.wanted, left)
+        return replace(self, states=left)
 
 
 @dataclass(frozen=True)
@@ -160,8 +179,7 @@ def plan(state: ClusterState, gone: Collection[int] = (), replicas: int = 0) -> 
         wanted = replicas or found.wanted
         if wanted != found.wanted:
             steps.append(Factor(found.collection, wanted))
-        left = Shards(found.collection, wanted, found.without(gone).states)
-        placing = _Placing(left, peers)
+        placing = _Placing(replace(found.without(gone), wanted=wanted), peers)
         placing.replicate()
         placing.level()
         steps += placing.steps

@@ -1,22 +1,21 @@
 """Windows are merged bucket by bucket, in any order: the newest version of a row wins, wherever it moved."""
 
-import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pytest
 
-from assets.lake import LAKE_POSTS, merging
+from assets.lake import LAKE_POSTS
 from assets.transforms.source.schema import POSTS, account_bucket, with_bucket
 from resources.delta.table import LakeResource
 from resources.raw.quarantine import QuarantineResource
 from resources.raw.store import Manifest, RawStoreResource
 from resources.s3.client import S3Resource
 from resources.settings import bucket_count
+from tests.chaos import steps
 
 SEEDS = 12
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -59,11 +58,8 @@ def land(s3: S3Resource, number: int, versions: Window) -> None:
 
 
 def merge(s3: S3Resource, buckets: Sequence[int]) -> None:
-    """Call the asset's function, as a run of these partitions does."""
-    [asset] = [asset for asset in merging.ASSETS if asset.key.path[1] == "posts"]
-    function: Callable[..., object] = asset.op.compute_fn.decorated_fn.__wrapped__  # type: ignore[union-attr]
-    context = SimpleNamespace(log=logging.getLogger(__name__), partition_keys=[str(bucket) for bucket in buckets])
-    function(context, RawStoreResource(s3=s3), LakeResource(s3=s3), QuarantineResource(s3=s3))
+    """Merge the windows of these buckets, as a run of their partitions does."""
+    steps.merge("posts", buckets, RawStoreResource(s3=s3), LakeResource(s3=s3), QuarantineResource(s3=s3))
 
 
 def lake(s3: S3Resource) -> dict[str, tuple[str, str]]:
