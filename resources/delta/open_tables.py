@@ -172,6 +172,11 @@ class OpenTables(ConfigurableResource):  # type: ignore[type-arg]
                     if not left:
                         raise
                     table.update_incremental()
+                except OSError:  # the answer of this commit may be lost
+                    table.update_incremental()
+                    if {field.name for field in absent} - {field.name for field in table.schema().fields}:
+                        raise
+                    break
         return table
 
     def checkpoint(self, spec: TableSpec) -> None:

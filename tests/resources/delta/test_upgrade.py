@@ -1,10 +1,14 @@
 """A table of an older release is read and written by a release with more columns."""
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from threading import Barrier
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
+import pytest
+from deltalake.table import TableAlterer
 
 from resources.delta.table import LakeResource, TableSpec, in_columns
 
@@ -53,3 +57,24 @@ def test_two_processes_add_columns_to_an_older_table_at_a_time(lake: LakeResourc
     wider = NEW.schema.append(pa.field("more", pa.string()))
     assert [field.name for field in lake.with_columns(stale, wider).schema().fields] == wider.names
     assert sorted(lake.scan(NEW).select("key", "added").collect().rows()) == [("a", None), ("b", "y")]
+
+
+@pytest.mark.parametrize("is_committed", [True, False])
+def test_columns_whose_commit_has_no_answer_are_added_once(
+    lake: LakeResource, monkeypatch: pytest.MonkeyPatch, *, is_committed: bool
+) -> None:
+    lake.append(OLD, pl.DataFrame({"account_bucket": [0], "key": ["a"]}))
+    add, calls = TableAlterer.add_columns, list[int]()
+
+    def unanswered(self: TableAlterer, *arguments: Any) -> None:
+        calls.append(1)
+        if is_committed:
+            add(self, *arguments)
+        message = "Generic S3 error: connection reset by peer"
+        raise OSError(message)
+
+    monkeypatch.setattr(TableAlterer, "add_columns", unanswered)
+    with nullcontext() if is_committed else pytest.raises(OSError, match="reset by peer"):
+        table = lake.with_columns(lake.create(OLD), NEW.schema)
+        assert [field.name for field in table.schema().fields] == NEW.schema.names
+    assert len(calls) == 1
