@@ -278,12 +278,6 @@ CREATORS = TableSpec.of(
             sources=("vertical/tags.vertical", "vertical/tags.score"),
             personal="attribute",
         ),
-        "top_vertical_score": metric(
-            REAL,
-            "Score of top_vertical; comparable within a vertical only",
-            null="none",
-            sources=("vertical/tags.score",),
-        ),
         **_audience(),
         "summary": metric(
             TEXT,

@@ -17,9 +17,7 @@ def values_possible(spec: TableSpec, bucket: int, lake: LakeResource) -> int:
 def _impossible(spec: TableSpec) -> pl.Expr:
     """Return whether a row has a negative number where there is none, or a number that is none."""
     types = {name: column.type for name, column in spec.columns.items()}
-    signed = {
-        name for name in types if "growth" in name or "change" in name or name in ("top_vertical_score", "threshold")
-    }
+    signed = {name for name in types if "growth" in name or "change" in name or name == "threshold"}
     reals = [name for name, dtype in spec.polars_schema.items() if dtype == pl.Float64]
     amounts = [name for name, dtype in spec.polars_schema.items() if dtype.is_numeric() and name not in signed]
     odd = [~pl.col(name).is_finite() for name in reals] + [pl.col(name) < 0 for name in amounts]

@@ -64,7 +64,7 @@ class Llm:
         self._completions, self._spender, self._requests = completions, spender, requests
         self._rate, self._retry = rate_limit or RateLimit(), retry
         self._stopped = threading.Event()
-        self._paid, self._paid_calls = Decimal(0), 0
+        self._paid, self._likely = Decimal(0), Decimal(0)
 
     def __enter__(self) -> "Llm":
         return self
@@ -263,8 +263,10 @@ class Llm:
         if self._spender is None:
             return answer
         self._spender.settle(claim.call, record)
-        self._paid, self._paid_calls = self._paid + record.usd, self._paid_calls + 1
-        bound = self._completions.prices.bound(request, self._spender.now())
+        now = self._spender.now()
+        self._paid += record.usd
+        self._likely += self._completions.prices.charge(request.likely(), now)
+        bound = self._completions.prices.bound(request, now)
         if record.usd > bound:
             message = (
                 f"{self.model} billed ${record.usd} for a call of at most ${bound}: check its tokens and its price."
@@ -292,7 +294,10 @@ class Llm:
         return settled(call, Decimal(0), ABSENT) if absent else None
 
     def _stop(self, error: CeilingReachedError, left: Sequence[Request]) -> SpendingStoppedError:
-        now = self._spender.now() if self._spender is not None else dt.datetime.now(dt.UTC)
-        most = sum((self._completions.prices.bound(request, now) for request in left), Decimal(0))
-        likely = self._paid / self._paid_calls * len(left) if self._paid_calls else most
-        return SpendingStoppedError(error, len(left), likely, most)
+        """Say what is left and its cost: by the sizes of the requests, corrected by what this run paid for others."""
+        prices, now = self._completions.prices, self._spender.now() if self._spender else dt.datetime.now(dt.UTC)
+        most = sum((prices.bound(request, now) for request in left), Decimal(0))
+        likely = sum((prices.charge(request.likely(), now) for request in left), Decimal(0))
+        if self._likely:
+            likely *= self._paid / self._likely
+        return SpendingStoppedError(error, len(left), min(likely, most), most)

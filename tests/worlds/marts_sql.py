@@ -72,13 +72,15 @@ def _top(value: str, source: str) -> str:
         WHERE place <= 10 GROUP BY account_id"""
 
 
+# A capital sigma at the end of a word has a lower case of its own, which DuckDB does not know.
+_LOWER_TAG = r"lower(regexp_replace(ltrim(trim(tag), '#'), '(\p{L})Σ($|[^\p{L}])', '\1ς\2', 'g'))"
 CREATORS = f"""
 WITH activity AS (SELECT account_id, count(*) AS posts, max(posted_at) AS last_posted_at, {_SUMS}, {_RATES}, {
     _BY_VIEWS
 },
     CASE WHEN count(posted_at) > 0 THEN count(*) FILTER ({_window(90)}) / (90 / 7.0)::DOUBLE END AS posts_per_week,
     {_of_window(30)}, {_of_window(90)} FROM live GROUP BY account_id),
-tags AS ({_top("lower(ltrim(trim(tag), '#'))", "(SELECT account_id, post_id, unnest(hashtags) AS tag FROM live)")}),
+tags AS ({_top(_LOWER_TAG, "(SELECT account_id, post_id, unnest(hashtags) AS tag FROM live)")}),
 named AS ({
     _top(
         "brand",

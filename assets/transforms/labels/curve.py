@@ -25,7 +25,8 @@ def learning_curve(
     """Return CURVE_SCHEMA: the mean average precision of probes on accounts that they did not see, by number of items.
 
     ``quality`` is the mean over several draws of accounts, ``low`` and ``high`` two standard errors below and above.
-    The last row is what twice the labels would give, if the gain of a doubling shrinks as it did before.
+    The last row is what twice the labels would give, if the gain of a doubling shrinks as it did before. No figure
+    is beyond 0 to 1.
     """
     rows, means = [], []
     for share in SHARES:
@@ -46,7 +47,7 @@ def learning_curve(
         gain = last * float(np.clip(last / before, 0, 1)) if before > 0 else max(last, 0.0)
         rows.append((2 * len(labels), means[-1] + gain, means[-1], means[-1] + max(last, gain), False))
     table = pl.DataFrame(rows, schema=CURVE_SCHEMA, orient="row")
-    return table.with_columns(pl.col("quality", "low", "high").round(4))
+    return table.with_columns(pl.col("quality", "low", "high").clip(0, 1).round(4))
 
 
 def verdict(curve: pl.DataFrame) -> str:

@@ -166,7 +166,6 @@ def verticals(tags: pl.DataFrame) -> pl.DataFrame:
     return of_accounts.group_by("account_id").agg(
         verticals=pl.col("vertical").sort().str.join(", "),
         top_vertical=pl.col("vertical").first(),
-        top_vertical_score=pl.col("score").first(),
     )
 
 

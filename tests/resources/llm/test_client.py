@@ -236,6 +236,25 @@ def test_a_dollar_stops_a_corpus_of_ten_and_goes_on_when_raised(
     assert abs(stop.value.likely_usd - (provider.usd - provider.usd * len(answered) / 700)) < provider.usd / 5
 
 
+def test_a_run_that_sends_nothing_says_about_what_the_rest_costs(opened: Open, provider: Provider) -> None:
+    provider.price = lambda at: price_at(START) * 400
+    prices = Prices(PriceBook(PriceFile(models=price_file(400).models[:1])), PROVIDER, MODEL)
+    words = "The oven must be hot before the bread goes in; wait an hour. "
+    wanted = [Request([Message("user", f"{number}: {words * 20}")], 64) for number in range(40)]
+    stops = []
+    for ceiling in ("0", "0.5"):
+        with opened(ceiling, prices=prices) as llm, pytest.raises(SpendingStoppedError) as stop:
+            list(llm.ask(wanted))
+        stops.append(stop.value)
+    assert [stop.left for stop in stops] == [40, 40 - provider.requests]
+    with opened("1000", prices=prices) as llm:
+        paid = provider.usd
+        list(llm.ask(wanted))
+    true = provider.usd - paid
+    assert true / 2 < stops[0].likely_usd < 2 * true < stops[0].most_usd
+    assert abs(stops[1].likely_usd - true) < true / 10
+
+
 def test_streaming_yields_the_text_and_settles(opened: Open, provider: Provider, store: MemoryStore) -> None:
     request = requests(1)[0]
     with opened() as llm:

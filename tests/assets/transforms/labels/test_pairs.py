@@ -86,3 +86,18 @@ def test_the_curve_says_whether_more_labels_help() -> None:
         "mean average precision would go from 0.400 to about 0.500."
     )
     assert verdict(rising.clear()).startswith("There are too few labels")
+
+
+def test_no_figure_of_a_curve_is_beyond_its_range() -> None:
+    """A forecast and two standard errors reach over 1 where a few labels more help much."""
+    chance = np.random.default_rng(11)
+    found = []
+    for _ in range(12):
+        few = 60 + int(chance.integers(60))
+        vectors = VECTORS[:few] + chance.normal(0, 0.1, (few, 16)).astype(np.float32)
+        accounts = ITEMS["account_id"][:few]
+        labels = np.column_stack([VECTORS[:few, 0] > 0.25, VECTORS[:few, 1] > 0.25]).astype(float)
+        found.append(learning_curve(vectors, labels, folds_of(accounts), accounts.to_list()))
+    figures = pl.concat(found).select("quality", "low", "high")
+    assert figures.max().max_horizontal().item() == 1.0
+    assert figures.min().min_horizontal().item() >= 0

@@ -16,6 +16,7 @@ from tests.worlds import marts_sql
 from tests.worlds.marts_sql import COUNTS, answer, assert_equal
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
+GREEK = ["#ΛΌΓΟΣ", "ΣΟΦΌΣ", "σοφόσ"]
 IDS = ("a", "b", "c")
 BRANDS = ("Green Cup", "Volta", "Öko")
 QUARANTINE = {"source_table": pl.String, "row_key": pl.String, "reason": pl.String, "row_json": pl.String}
@@ -55,7 +56,7 @@ posts = st.lists(
     st.fixed_dictionaries(
         {"account_id": st.sampled_from((*IDS, "nobody")), "network": st.sampled_from("xy"), "posted_at": times(),
          "text": st.sampled_from([None, "", "I love green cup!", "greencups volta", "VOLTA"]), "deleted_at": deleted,
-         "hashtags": st.sampled_from([None, [], ["#Fun", "fun", None], ["b", "a", "GreenCup", ""]]),
+         "hashtags": st.sampled_from([None, [], ["#Fun", "fun", None], ["b", "a", "GreenCup", ""], GREEK]),
          "updated_at": changed, "media_type": st.sampled_from([None, "video", "Video", "image"]),
          **dict.fromkeys(COUNTS, amounts)}
     ), max_size=12,
