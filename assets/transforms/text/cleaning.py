@@ -23,26 +23,36 @@ _TAG = re.compile(
     "style|sub|sup|table|tbody|td|th|thead|tr|u|ul|video)(?:\\s[^<>]*)?/?>|<!--[^<>]*-->",
     re.IGNORECASE,
 )
-# A person's own words may follow a URL directly: of 3,112 videos 60 have Cyrillic words there, as a line end was lost.
-# So a URL takes Latin letters alone, unless its host has others, and ends at a comma or full stop before a word. In
-# scripts without spaces, and in Korean, words may follow a host of the same script.
+# A person's own words may follow a URL directly: of 3,112 videos 60 have Cyrillic words there and 170 Latin ones, as a
+# line end was lost. So a URL takes Latin letters alone, unless its host has others, and ends at a comma or full stop
+# before a word, and at a capitalised word if another one follows: bit.ly/3gZJaNySubscribe NOW. In scripts without
+# spaces, and in Korean, words may follow a host of the same script.
 _NO_SPACES = (
     "\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u3040-\u30ff\u3130-\u318f\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff"
     "\ua960-\ua97f\uac00-\ud7ff\U00020000-\U0003ffff"
 )
-_URL_END = r"[-~:/?#\[\]@$&(+*=%'_]|\.(?![A-Z][a-z]+ [a-z])|[,;!)](?![A-Za-z]+(?:[,!?;:)]|\.?(?:\s|$)))"
+_APOSTROPHE = "['\u2019]"
+_WORD_BEHIND = rf"[^\W\d_]+(?:(?:{_APOSTROPHE}|-)[^\W\d_]+)*"
+_GLUED_WORD = (
+    rf"(?<=[a-z0-9/_=?-])[A-Z\u00c0-\u00de][a-z\u00df-\u00ff]{{2,}}(?:{_APOSTROPHE}[a-z]+)? [A-Za-z\u00c0-\u024f]"
+)
+_URL_END = (
+    r"[-~/?#\[\]@$&+*=%'_]|\.(?![A-Z\u00c0-\u00de][^\W\d_]+ [^\W\d_])|(?<=_)\(|"
+    rf"[,;:!()](?!{_WORD_BEHIND}(?:[,!?;:)]|\.?(?:\s|$)))"
+)
+_LATIN = rf"(?!{_GLUED_WORD})[0-9A-Za-z\u00c0-\u024f]"
 _URL = re.compile(
     r"(?:(?i:https?://)|(?i:www\.))(?:"
     rf"(?=[\w.-]*[^\W\x00-\u024f][\w-]*\.)(?:[\w-]+\.)+(?:[^\W{_NO_SPACES}]|{_URL_END})*|"
-    rf"[0-9A-Za-z\u00c0-\u024f.-]*(?:[0-9A-Za-z\u00c0-\u024f]|{_URL_END})*)"
+    rf"(?:{_LATIN}|[.-])*(?:{_LATIN}|{_URL_END})*)"
 )
 # Includes blanks that Unicode counts as letters or symbols, which people space out captions with: Hangul fillers and
 # the empty Braille pattern.
 _SPACE = re.compile("[\\s\u115f\u1160\u2800\u3164\uffa0]+")
 _LINE_END = re.compile("[\n\r\v\f\u0085\u2028\u2029]+")
 # A zero-width space is a space between words, and nothing before a mark or beside a single letter: v|e|g|a|n is a word
-# that is hidden from filters.
-_HIDING = re.compile("(?<=\\b\\w)\u200b+|\u200b+(?=\\w\\b|[\u0300-\u036f\u0591-\u05c7\u064b-\u0652])")
+# that is hidden from filters. A capital before a space is a word: end|I say.
+_HIDING = re.compile("(?<=\\b\\w)\\u200b+|\\u200b+(?![A-Z] )(?=\\w\\b|[\\u0300-\\u036f\\u0591-\\u05c7\\u064b-\\u0652])")
 # Characters without a shape: controls, soft hyphens, direction marks and overrides, byte order marks, the replacement
 # character, operators and fillers; and tags, which carry hidden text, except in a flag. Zero-width joiners are kept:
 # emoji sequences and several scripts need them.
@@ -58,7 +68,7 @@ _STYLED = re.compile(
     "[\u24b6-\u24e9]{2,}|[\uff10-\uff19\uff21-\uff3a\uff41-\uff5a\uff66-\uffdc\U0001d400-\U0001d7ff\U0001f130-\U0001f149]+"
 )
 _SMALL_CAPITALS = "ᴀʙᴄᴅᴇꜰɢʜɪᴊᴋʟᴍɴᴏᴘǫꞯʀꜱᴛᴜᴠᴡʏᴢ", "abcdefghijklmnopqqrstuvwyz"
-_SMALL = re.compile(f"\\b[{_SMALL_CAPITALS[0]}sx]{{3,}}\\b")
+_SMALL = re.compile(f"\\b[{_SMALL_CAPITALS[0]}sx][{_SMALL_CAPITALS[0]}sx\\u0300-\\u036f]{{2,}}(?!\\w)")
 _NEGATIVE = re.compile("[\U0001f150-\U0001f169\U0001f170-\U0001f189]{2,}")
 """White letters in black circles and squares. A single one is an emoji, such as a blood group."""
 _OF_TEXT = re.compile("[^\\s#＃.,;:!?…()\\[\\]{}\"'|/]+")
