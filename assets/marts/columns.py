@@ -9,7 +9,7 @@ from assets.transforms.marts.values import COUNTS
 from assets.transforms.source.schema import TIMESTAMP
 from resources.delta.table import BUCKET, Column
 
-TEXT, LONG, REAL, DAY = pa.string(), pa.int64(), pa.float64(), pa.date32()
+TEXT, LONG, REAL, DAY, FLAG = pa.string(), pa.int64(), pa.float64(), pa.date32(), pa.bool_()
 PERCENT = "percent; 5 means 5 %"
 NEVER_MEASURED = "never measured"
 

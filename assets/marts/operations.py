@@ -1,6 +1,6 @@
-"""The columns of mart/data_quality and mart/spend."""
+"""The columns of mart/data_quality, mart/spend and mart/estimates."""
 
-from assets.marts.columns import BUCKET_LAST, DAY, LONG, PERCENT, REAL, TEXT, as_of, metric
+from assets.marts.columns import BUCKET_LAST, DAY, FLAG, LONG, PERCENT, REAL, TEXT, as_of, metric
 from resources.delta.table import TableSpec
 
 DATA_QUALITY = TableSpec.of(
@@ -63,5 +63,57 @@ SPEND = TableSpec.of(
         "as_of": as_of("Start of the latest day with an ended lease of a run; running calls are not in the table"),
     },
     ("day", "asset", "model", "lane", "outcome"),
+    partitioned=False,
+)
+_OF_TOKENS = ("corpus/cippus_text.tokens", "summary/model_summaries.input_tokens")
+ESTIMATES = TableSpec.of(
+    "mart/estimates",
+    {
+        "workload": metric(TEXT, "What is sent: the posts that a run sends, or every text of the corpus"),
+        "provider": metric(TEXT, "Provider, or self-hosted for a machine that you rent"),
+        "model": metric(TEXT, "Model, and the machine if it is self-hosted"),
+        "lane": metric(TEXT, "How it is asked: live, batch, or self-hosted"),
+        "size": metric(TEXT, "Parameters of the model", null="not published"),
+        "mmlu": metric(
+            REAL,
+            "Published score of the model in the same test for all; higher is better",
+            unit="percent",
+            null="no score",
+        ),
+        "usd": metric(
+            REAL,
+            "Estimated cost of a summary of every account",
+            formula="(input_tokens × usd_in_per_million + output_tokens × usd_out_per_million) / 1,000,000",
+            unit="USD",
+            sources=_OF_TOKENS,
+        ),
+        "usd_low": metric(REAL, "Lower end of the 90 % interval of usd", unit="USD", sources=_OF_TOKENS),
+        "usd_high": metric(REAL, "Upper end of the 90 % interval of usd", unit="USD", sources=_OF_TOKENS),
+        "hours": metric(
+            REAL,
+            "How long it takes: what the provider promises for a batch, else by your rate limit (2 million tokens a "
+            "minute where none is set), else by the speed of one machine",
+            unit="hours",
+        ),
+        "context_fits": metric(
+            FLAG, "Whether the largest account is within the model's context", null="its context is not known"
+        ),
+        "is_offered": metric(FLAG, "Whether the provider still serves the model"),
+        "accounts": metric(
+            LONG,
+            "Number of accounts, each with one request",
+            unit="accounts",
+            sources=("corpus/cippus_text.account_id",),
+        ),
+        "input_tokens": metric(REAL, "Tokens that are read: texts and instructions", unit="tokens", sources=_OF_TOKENS),
+        "output_tokens": metric(REAL, "Tokens that are written", unit="tokens"),
+        "tokens_known_by": metric(TEXT, "How the tokens were counted"),
+        "usd_in_per_million": metric(REAL, "Price of tokens that are read", unit="USD per million tokens"),
+        "usd_out_per_million": metric(REAL, "Price of tokens that are written", unit="USD per million tokens"),
+        "other_prices": metric(TEXT, "What other sources state, in / out", null="no other source, or the same price"),
+        "price_source": metric(TEXT, "Where the price is from, and when it was read"),
+        "as_of": as_of("Latest change of any account or post in the corpus", null="no creator in mart/creators"),
+    },
+    ("workload", "provider", "model", "lane"),
     partitioned=False,
 )

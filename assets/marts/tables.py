@@ -20,9 +20,12 @@ from assets.marts.content import (
     VERTICAL_COVERAGE,
 )
 from assets.marts.creators import AUDIENCES, CREATOR_DAYS, CREATORS
-from assets.marts.operations import DATA_QUALITY, SPEND
+from assets.marts.estimates import SAMPLE_TOKENS, TOKENS_PER_MINUTE, as_row, corpus_workloads, offers
+from assets.marts.operations import DATA_QUALITY, ESTIMATES, SPEND
 from assets.quarantine import QUARANTINE
 from assets.summaries.accounts import SUMMARIES
+from assets.summaries.model_table import MODEL_SUMMARIES
+from assets.transforms.estimates import options
 from assets.transforms.marts import content, creators, quality, testimonials
 from assets.transforms.marts.spend import spend_rows
 from assets.transforms.marts.values import as_of, live_posts
@@ -34,13 +37,14 @@ from assets.verticals.thresholds import THRESHOLDS
 from resources.catalogues import catalogue_hash, load_verticals
 from resources.delta.state import LedgerResource
 from resources.delta.table import LakeResource, TableSpec, fingerprint
+from resources.llm.resource import LlmResource
 from resources.settings import bucket_count
 from resources.spend.ledger import HISTORY
 from resources.spend.resource import SpendResource
 
 MARTS = (
     *(CREATORS, CREATOR_DAYS, AUDIENCES, CONTENT, POSTS_BY_DAY, VERTICAL_COVERAGE, TESTIMONIALS),
-    *(TESTIMONIALS_BY_BRAND, DATA_QUALITY, SPEND),
+    *(TESTIMONIALS_BY_BRAND, DATA_QUALITY, SPEND, ESTIMATES),
 )
 """The tables that analysts see, in the order of their page. mart/content_by_bucket is a step towards two of them."""
 _RULES = "2"
@@ -181,6 +185,34 @@ def spend_table(
     return refresh_table(context, lake, ledger, stage, SPEND, lambda *_: spend_rows(spend.ledger.history()))
 
 
+_OF_ESTIMATES = (CHUNKS, MODEL_SUMMARIES, CREATORS)
+
+
+@asset(
+    **_settings(
+        ESTIMATES,
+        _OF_ESTIMATES,
+        "What summaries by a language model would cost. One row per workload (what is sent), provider, model and lane: "
+        "USD with a 90 % interval, hours, whether the context fits. Nothing is sent to estimate it.",
+    )
+)
+def estimate_table(
+    context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource, spend: SpendResource, llm: LlmResource
+) -> RunMetrics:
+    """Estimate again when texts, reported usage or prices change. Reads a number of each chunk, and sampled texts."""
+    book, budget, rate = spend.price_book(), llm.summary_tokens, llm.tokens_per_minute or TOKENS_PER_MINUTE
+    stage = _stage(ESTIMATES, *_OF_ESTIMATES, version=fingerprint([book.fingerprint, str(budget), str(rate)]))
+
+    def estimated(*_given: object) -> pl.DataFrame:
+        found, _ratio, _asked, how = corpus_workloads(lake, budget, SAMPLE_TOKENS)
+        latest = lake.scan(CREATORS).select(pl.col("as_of").max()).collect().item()
+        rows = [as_row(option) for workload in found for option in options(workload, offers(book), rate)]
+        shared = {"tokens_known_by": how, "as_of": latest}
+        return pl.DataFrame([row | shared for row in rows], schema=ESTIMATES.polars_schema)
+
+    return refresh_table(context, lake, ledger, stage, ESTIMATES, estimated)
+
+
 ASSETS = [
     _mart(
         CREATOR_DAYS,
@@ -246,4 +278,5 @@ ASSETS = [
         "value is missing or impossible, and rejected rows.",
     ),
     spend_table,
+    estimate_table,
 ]

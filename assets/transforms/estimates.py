@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 
 import numpy as np
@@ -73,7 +73,7 @@ def _student(freedom: float) -> float:
 class Workload:
     """What is sent: accounts, the tokens of their texts, and the tokens of instructions and answers per account.
 
-    ``largest``: tokens of the longest account.
+    ``largest``: tokens of the longest account. ``posts``: number of posts that are read.
     """
 
     name: str
@@ -82,6 +82,7 @@ class Workload:
     largest: float
     prompt_tokens: int = 350
     answer_tokens: int = 200
+    posts: int = 0
 
     @property
     def input_tokens(self) -> Interval:
@@ -96,7 +97,10 @@ class Workload:
 
 @dataclass(frozen=True)
 class Offer:
-    """A model at a provider in a lane, with USD per million tokens, and what other sources say."""
+    """A model at a provider in a lane, with USD per million tokens, and what other sources say.
+
+    ``hours``: how long a batch may take. ``prefill`` and ``decode``: tokens per second of a machine that you rent.
+    """
 
     provider: str
     model: str
@@ -111,6 +115,16 @@ class Offer:
     date: str = ""
     also: str = ""
     hours: float = 0.0
+    prefill: float = 0.0
+    decode: float = 0.0
+
+    def seconds(self, input_tokens: float, output_tokens: float, tokens_per_minute: float) -> float:
+        """Return how long it takes: by the batch's promise, the machine's speed, or the rate limit."""
+        if self.hours:
+            return self.hours * 3600
+        if self.prefill:
+            return input_tokens / self.prefill + output_tokens / self.decode
+        return (input_tokens + output_tokens) / tokens_per_minute * 60
 
 
 @dataclass(frozen=True)
@@ -130,18 +144,14 @@ def options(workload: Workload, offers: Sequence[Offer], tokens_per_minute: floa
     for offer in offers:
         output_usd = float(offer.output_usd) * workload.output_tokens / _MILLION
         usd = workload.input_tokens * (float(offer.input_usd) / _MILLION) + output_usd
-        total = workload.input_tokens.value + workload.output_tokens
-        hours = offer.hours or total / tokens_per_minute / 60
+        hours = offer.seconds(workload.input_tokens.value, workload.output_tokens, tokens_per_minute) / 3600
         needed = workload.largest + workload.prompt_tokens + workload.answer_tokens
         fits = None if offer.context is None else needed <= offer.context
         found.append(Option(workload, offer, usd, hours, fits))
     return sorted(found, key=lambda option: (bool(option.offer.retired), option.usd.value))
 
 
-def capped(workload: Workload, name: str, share: float, largest: float) -> Workload:
-    """Return a workload with a share of its texts, such as at most 20,000 posts an account."""
-    return replace(workload, name=name, text_tokens=workload.text_tokens * share, largest=largest)
-
-
-TEAMS_CASE = Workload("the team's case: every post of every account", 440_000, exact(193e9), 800_000, 0, 0)
-"""193 billion tokens. At $.88 a million they cost $170,000."""
+TEAMS_CASE = Workload(
+    "the team's case: every post of every account", 440_000, exact(193e9), 800_000, 0, 0, 4_825_000_000
+)
+"""193 billion tokens, in posts of 40. At $.88 a million they cost $170,000."""

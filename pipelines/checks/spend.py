@@ -1,12 +1,12 @@
-"""Checks of mart/spend and of the ledger that it is made of."""
+"""Checks of mart/spend, of the ledger that it is made of, and of mart/estimates."""
 
 from collections.abc import Iterable
 from decimal import Decimal
 
 import polars as pl
 
-from assets.marts.operations import SPEND
-from pipelines.checks.declaration import check, deviation
+from assets.marts.operations import ESTIMATES, SPEND
+from pipelines.checks.declaration import check, count, deviation
 from resources.delta.table import LakeResource
 from resources.llm.answers import stored_answers
 from resources.spend.ledger import Ledger
@@ -44,3 +44,14 @@ def unpaid(ledger: Ledger, answers: Iterable[tuple[str, int, int, str]]) -> int:
     return sum(
         charges.get(id_, []) != [(read, written, Decimal(usd))] for id_, read, written, usd in answers if Decimal(usd)
     )
+
+
+@check("mart/estimates", "costs that are not tokens × price, or outside of their interval", reads=(ESTIMATES,))
+def costs_match_tokens(lake: LakeResource) -> int:
+    """Every cost is what its tokens cost at its prices, and within its interval."""
+    read = pl.col("input_tokens") * pl.col("usd_in_per_million")
+    written = pl.col("output_tokens") * pl.col("usd_out_per_million")
+    due, cost = (read + written) / 1_000_000, pl.col("usd")
+    is_due = (cost - due).abs() <= due * 1e-9 + 1e-12
+    is_within = (pl.col("usd_low") <= cost * (1 + 1e-9)) & (cost <= pl.col("usd_high") * (1 + 1e-9))
+    return count(lake.scan(ESTIMATES).filter(~(is_due & is_within).fill_null(value=False)))

@@ -1,6 +1,5 @@
 """`cippus estimate summaries`: what every provider would cost, before a cent is spent."""
 
-import datetime as dt
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,17 +8,13 @@ import typer
 from rich.table import Table
 
 from pipelines.cli.presentation import dollars
-from pipelines.cli.terminal import Json, out, print_json, require_stack
+from pipelines.cli.terminal import Json, out, print_json, require_stack, shown
 from resources.errors import InputError
 
 if TYPE_CHECKING:
-    from assets.transforms.estimates import Offer, Option, Workload
-    from resources.delta.table import LakeResource
-    from resources.spend.prices import PriceBook
+    from assets.transforms.estimates import Option
 
 estimate = typer.Typer(help="What paid work would cost.", no_args_is_help=True)
-_EXACT_BYTES, _SAMPLE, _LEAST = 50_000_000, 0.01, 400
-_SEED = 20_261_129
 
 
 @estimate.callback()
@@ -39,121 +34,54 @@ def summaries(
         message = f"{xlsx.resolve().parent} is not a folder; expected one to write {xlsx.name} into."
         raise InputError(message)
     require_stack()
-    from assets.transforms.estimates import TEAMS_CASE, options
+    from assets.marts.estimates import as_row, corpus_workloads, offers
+    from assets.transforms.estimates import options
+    from assets.transforms.workloads import teams_case
     from resources.wiring import resources
 
     found = resources()
-    book = found.spend.price_book()
+    book, budget = found.spend.price_book(), found.llm.summary_tokens
     offered = offers(book, model or [])
-    workload, counted = corpus_workload(found.lake)
-    chosen = options(workload, offered, tokens_per_minute)
+    workloads, ratio, asked, counted = corpus_workloads(found.lake, budget)
+    if not workloads:
+        message = "The corpus has no text; run `cippus run` first."
+        raise InputError(message)
+    chosen = [option for workload in workloads for option in options(workload, offered, tokens_per_minute)]
     if xlsx is not None:
         from pipelines.cli.spreadsheet import write_estimate
 
-        write_estimate(xlsx, [workload, TEAMS_CASE], offered, tokens_per_minute, counted)
+        cases = [*workloads, *teams_case(ratio, asked, budget)]
+        write_estimate(xlsx, cases, offered, tokens_per_minute, counted, book.services())
     if as_json:
         print_json({"tokens": counted, "options": [as_row(option) for option in chosen]})
         return
-    table = Table("provider", "model", "lane", "USD", "90 %", "hours", "fits", title=f"{workload.name}: {counted}")
+    _print(chosen, counted)
+
+
+def _print(chosen: "Sequence[Option]", counted: str) -> None:
+    """Print the options of what a run sends, and the cheapest of whatever else could be sent."""
+    by_workload: dict[str, list[Any]] = {}
     for option in chosen:
-        row = as_row(option)
-        marks = " (retired)" if row["retired"] else ""
+        by_workload.setdefault(option.workload.name, []).append(option)
+    first, *others = by_workload.values()
+    table = Table("provider", "model", "lane", "USD", "90 %", "hours", "fits", title=f"{first[0].workload.name}")
+    for option in first:
+        offer, usd = option.offer, option.usd
         table.add_row(
-            row["provider"],
-            row["model"] + marks,
-            row["lane"],
-            dollars(row["usd"]),
-            f"{dollars(row['usd_low'])} to {dollars(row['usd_high'])}",
-            f"{row['hours']:,.2f}",
-            {True: "yes", False: "no", None: "unknown"}[row["fits"]],
+            offer.provider,
+            shown(offer.model) + (" (retired)" if offer.retired else ""),
+            offer.lane,
+            dollars(usd.value),
+            "exact" if usd.low == usd.high else f"{dollars(usd.low)} to {dollars(usd.high)}",
+            f"{option.hours:,.2f}",
+            {True: "yes", False: "no", None: "unknown"}[option.fits],
         )
     out.print(table)
-
-
-def corpus_workload(lake: "LakeResource") -> tuple["Workload", str]:
-    """Return the summaries of the corpus after sampling, and how their tokens were counted."""
-    import polars as pl
-
-    from assets.corpus import CHUNKS
-    from assets.transforms.estimates import Workload, exact, total_tokens
-    from resources.models.llm_tokenizers import has_tokenizer, llm_token_counts
-
-    sizes = pl.col("text").str.len_bytes().sum().alias("bytes")
-    accounts = lake.scan(CHUNKS).group_by("account_id").agg(sizes, pl.len().alias("texts")).collect()
-    total, texts = int(accounts["bytes"].sum()), int(accounts["texts"].sum())
-    if not texts:
-        message = "The corpus has no text; run `cippus run` first."
-        raise InputError(message)
-    largest = int(accounts.select(pl.col("bytes").max()).item())
-    family = "llama-3.1-70b"
-    if not has_tokenizer(family):
-        counted = total_tokens([], [], total, texts)
-        how = f"{total:,} bytes, tokens per byte assumed"
-    elif total <= _EXACT_BYTES:
-        read = lake.scan(CHUNKS).select("text").collect()["text"].to_list()
-        counted, how = exact(sum(llm_token_counts(family, read))), f"counted with the tokenizer of {family}"
-    else:
-        wanted = min(texts, max(_LEAST, round(texts * _SAMPLE)))
-        sample = lake.scan(CHUNKS).select("text").collect()["text"].sample(wanted, seed=_SEED).to_list()
-        size = [len(text.encode()) for text in sample]
-        counted = total_tokens(size, llm_token_counts(family, sample), total, texts)
-        how = f"estimated from {wanted:,} texts with the tokenizer of {family}"
-    ratio = counted.value / total
-    return Workload("summaries of the sampled corpus", accounts.height, counted, largest * ratio), how
-
-
-def offers(book: "PriceBook", models: Sequence[str]) -> list["Offer"]:
-    """Return what the price book offers, live and in batches, and the models asked for. Raises UnknownPriceError."""
-    from assets.transforms.estimates import Offer
-    from resources.spend.prices import Lane
-
-    now, families = dt.datetime.now(dt.UTC), book.families()
-    prices = list(book.offers(now))
-    for name in models:
-        provider, _, wanted = name.partition("/")
-        prices.append(book.price(provider, wanted, Lane.LIVE, now))
-        prices += book.prices(provider, wanted, Lane.BATCH, now)[:1]
-    found = {}
-    for price in prices:
-        size, score, _ = families.get(price.family, ("", None, ""))
-        others = book.prices(price.provider, price.model, price.lane, now)[1:]
-        also = ", ".join(
-            f"${other.input_usd.normalize():f}/${other.output_usd.normalize():f}"
-            for other in others
-            if (other.input_usd, other.output_usd) != (price.input_usd, price.output_usd)
-        )
-        found[price.provider, price.model, price.lane] = Offer(
-            price.provider, price.model, price.lane.value, price.input_usd, price.output_usd, size,
-            "" if score is None else str(score), price.context, price.retired, price.source, price.date, also,
-            float(_batch_hours(book, price.provider)) if price.lane is Lane.BATCH else 0.0,
-        )  # fmt: skip
-    return list(found.values())
-
-
-def _batch_hours(book: "PriceBook", provider: str) -> int:
-    known = book.providers().get(provider)
-    return known.batch.hours if known is not None and known.batch is not None else 24
-
-
-def as_row(option: "Option") -> dict[str, Any]:
-    """Return an option as plain values."""
-    offer = option.offer
-    return {
-        "workload": option.workload.name,
-        "provider": offer.provider,
-        "model": offer.model,
-        "lane": offer.lane,
-        "size": offer.size,
-        "mmlu": offer.mmlu,
-        "usd": option.usd.value,
-        "usd_low": option.usd.low,
-        "usd_high": option.usd.high,
-        "hours": option.hours,
-        "fits": option.fits,
-        "retired": offer.retired,
-        "input_usd_per_million": str(offer.input_usd),
-        "output_usd_per_million": str(offer.output_usd),
-        "other_sources": offer.also,
-        "source": offer.source,
-        "date": offer.date,
-    }
+    table = Table("what else could be sent", "tokens", "cheapest USD", "with")
+    for options in others:
+        best = options[0]
+        tokens = best.workload.input_tokens.value + best.workload.output_tokens
+        named = f"{best.offer.provider} {shown(best.offer.model)}, {best.offer.lane}"
+        table.add_row(best.workload.name, f"{tokens:,.0f}", dollars(best.usd.value), named)
+    out.print(table)
+    out.print(f"Tokens: {counted}.")

@@ -82,6 +82,29 @@ class Gpu(_Entry):
     date: dt.date
 
 
+class Speed(_Entry):
+    """How fast a machine serves a model that you run: tokens per second read (prefill) and written (decode)."""
+
+    gpu: _Text
+    family: _Text
+    prefill: Annotated[Decimal, Field(gt=0)]
+    decode: Annotated[Decimal, Field(gt=0)]
+    context: Annotated[int, Field(gt=0)] | None = None
+    source: _Text
+    date: dt.date
+
+
+class Service(_Entry):
+    """The price of something that is no model: memory, storage, requests."""
+
+    id: _Text
+    name: _Text
+    usd: _Usd
+    unit: _Text
+    source: _Text
+    date: dt.date
+
+
 class PriceFile(_Entry):
     """The contents of a price file."""
 
@@ -89,6 +112,8 @@ class PriceFile(_Entry):
     models: tuple[Rate, ...] = ()
     families: tuple[Family, ...] = ()
     gpus: tuple[Gpu, ...] = ()
+    speeds: tuple[Speed, ...] = ()
+    services: tuple[Service, ...] = ()
 
 
 @cache
@@ -116,8 +141,26 @@ def read_prices(path: Path) -> PriceFile:
         raise CatalogueError(f"{path.name}, {where}: {first['msg']}. It is {first['input']!r}.") from None
     _refuse_repeated(path, "provider", (provider.id for provider in prices.providers))
     _refuse_repeated(path, "GPU", (gpu.id for gpu in prices.gpus))
+    _refuse_repeated(path, "speed", (f"{speed.gpu} {speed.family}" for speed in prices.speeds))
+    _refuse_repeated(path, "service", (service.id for service in prices.services))
     _refuse_repeated(path, "price", (f"{r.provider} {r.model} {r.start or ''}".strip() for r in prices.models))
     return prices
+
+
+def save_speed(path: Path, gpu: Gpu, speed: Speed) -> None:
+    """Write a machine and its speed into a price file, in place of what it had of them. Its comments are not kept.
+
+    Raises CatalogueError for a file that is invalid.
+    """
+    found = read_prices(path) if path.exists() else PriceFile()
+    gpus = {each.id: each for each in (*found.gpus, gpu)}
+    speeds = {(each.gpu, each.family): each for each in (*found.speeds, speed)}
+    changed = found.model_copy(update={"gpus": tuple(gpus.values()), "speeds": tuple(speeds.values())})
+    content = changed.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    try:
+        path.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    except OSError as error:
+        raise CatalogueError(f"The price file {path} cannot be written: {error.strerror}.") from None
 
 
 class _TextNumbers(yaml.SafeLoader):

@@ -4,6 +4,7 @@ Sources, best first: your own rates (`CIPPUS_PRICES`), the overlay in resources/
 """
 
 import datetime as dt
+import hashlib
 import importlib.metadata
 import ipaddress
 import re
@@ -17,12 +18,13 @@ from urllib.parse import urlsplit
 import genai_prices
 from genai_prices.data_snapshot import get_snapshot
 
-from resources.catalogues.prices import PriceFile, Provider, Rate, load_prices, read_prices
+from resources.catalogues.prices import Gpu, PriceFile, Provider, Rate, Service, Speed, load_prices, read_prices
 from resources.errors import InputError
 
 MILLION = 1_000_000
 SELF_HOSTED = "self-hosted"
 """The provider of an endpoint that you run: its tokens are free, its hours are not."""
+_LIBRARY = f"genai-prices {importlib.metadata.version('genai-prices')}"
 _FORESEEN = (dt.timedelta(), dt.timedelta(days=1), dt.timedelta(days=2))
 """A call may be billed at a price that starts after it is reserved: a batch runs for a day or more."""
 
@@ -172,10 +174,27 @@ class PriceBook:
         """Return family → (size, published score, source)."""
         return {f.id: (f.size, f.mmlu, f.source) for f in (*self._overlay.families, *self._own.families)}
 
-    def gpus(self) -> list[tuple[str, str, Decimal, str, str]]:
-        """Return (id, machine, USD per hour, source, date) of every rented machine."""
-        found = {gpu.id: gpu for gpu in (*self._overlay.gpus, *self._own.gpus)}
-        return [(g.id, g.gpu, g.usd_per_hour, g.source, g.date.isoformat()) for g in found.values()]
+    def speeds(self) -> list[tuple[Speed, Gpu]]:
+        """Return how fast each rented machine serves a model, your own measurements first, and what it costs."""
+        gpus = {gpu.id: gpu for gpu in (*self._overlay.gpus, *self._own.gpus)}
+        found = {(speed.gpu, speed.family): speed for speed in (*self._overlay.speeds, *self._own.speeds)}
+        for speed in found.values():
+            if speed.gpu not in gpus:
+                raise UnknownPriceError(
+                    f"No price is known for the machine {speed.gpu}, whose speed with {speed.family} is stated. Add it "
+                    "under gpus to the file that CIPPUS_PRICES names."
+                )
+        return [(speed, gpus[speed.gpu]) for speed in found.values()]
+
+    def services(self) -> dict[str, Service]:
+        """Return the price of what is no model, by id."""
+        return {service.id: service for service in (*self._overlay.services, *self._own.services)}
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of all prices that files state. It changes when one of them does."""
+        stated = f"{self._overlay.model_dump_json()}{self._own.model_dump_json()}{_LIBRARY}"
+        return hashlib.sha256(stated.encode()).hexdigest()[:16]
 
 
 def _in_lane(rate: Rate, lane: Lane, provider: Provider | None) -> tuple[Decimal, Decimal] | None:
@@ -206,7 +225,7 @@ def _library_price(provider: str, model: str, lane: Lane, at: dt.datetime) -> Pr
         lane,
         found.input_price * 1_000,
         found.output_price * 1_000,
-        f"genai-prices {importlib.metadata.version('genai-prices')}: {', '.join(found.provider.pricing_urls or [])}",
+        f"{_LIBRARY}: {', '.join(found.provider.pricing_urls or [])}",
         "",
         found.model.context_window,
         "yes" if found.model.deprecated else "",

@@ -16,7 +16,7 @@ from assets.marts.content import (
     VERTICAL_COVERAGE,
 )
 from assets.marts.creators import AUDIENCES, CREATOR_DAYS, CREATORS
-from assets.marts.operations import DATA_QUALITY, SPEND
+from assets.marts.operations import DATA_QUALITY, ESTIMATES, SPEND
 from tests.worlds.faults import Fault, changed, lost, object_dropped, object_lost, object_rewritten
 from tests.worlds.lineage import World
 from tests.worlds.more_faults import late
@@ -94,6 +94,11 @@ MART_FAULTS: dict[str, dict[str, Fault]] = {
     "mart/spend:ledger_matches_answers": {
         "answer_unpaid": object_made("llm/answers/summary/ab/abc.json", UNPAID_ANSWER)
     },
+    "mart/estimates:costs_match_tokens": {
+        "cost_wrong": changed(ESTIMATES, "usd", "usd * 1.01"),
+        "price_wrong": changed(ESTIMATES, "usd_in_per_million", "usd_in_per_million + 1"),
+        "interval_wrong": changed(ESTIMATES, "usd_high", "usd / 2"),
+    },
     **{
         f"{spec.name}:values_possible": {f"{column}_impossible": changed(spec, column, value)}
         for spec, column, value in (
@@ -106,6 +111,7 @@ MART_FAULTS: dict[str, dict[str, Fault]] = {
             (TESTIMONIALS, "rating", "CAST(-1 AS SMALLINT)"),
             (TESTIMONIALS_BY_BRAND, "average_rating", "-1.0"),
             (DATA_QUALITY, "rows", "-1"),
+            (ESTIMATES, "hours", "CAST('NaN' AS DOUBLE)"),
         )
     },
     "mart/creators:buckets_fresh": {"bucket_stuck": late(LAKE_POSTS)},

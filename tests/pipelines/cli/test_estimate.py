@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import python_calamine
 
+from assets.marts.estimates import as_row, offers
 from assets.transforms.estimates import TEAMS_CASE, Interval, Offer, Option, Workload, options
-from pipelines.cli.estimate import as_row, offers
 from pipelines.cli.spreadsheet import write_estimate
 from resources.models.llm_tokenizers import has_tokenizer, llm_token_counts
 from resources.spend.prices import PriceBook, UnknownPriceError
@@ -28,7 +28,7 @@ def cells(path: Path, sheet: str) -> list[list[object]]:
 
 def test_the_spreadsheet_says_which_option_is_cheapest_at_which_quality(tmp_path: Path, offered: list[Offer]) -> None:
     path = tmp_path / "estimate.xlsx"
-    write_estimate(path, [CORPUS, TEAMS_CASE], offered, 2e6, "counted")
+    write_estimate(path, [CORPUS, TEAMS_CASE], offered, 2e6, "counted", PriceBook().services())
     answers = [row[:6] for row in cells(path, "Answer")[3:] if isinstance(row[1], float)]
     assert [row[1] for row in answers] == [0, 73, 80, 86] * 2
     for (case, least, usd, provider, model, lane), workload in zip(
@@ -47,7 +47,7 @@ def test_the_spreadsheet_says_which_option_is_cheapest_at_which_quality(tmp_path
 
 def test_the_team_s_case_is_in_the_spreadsheet(tmp_path: Path, offered: list[Offer]) -> None:
     path = tmp_path / "estimate.xlsx"
-    write_estimate(path, [CORPUS, TEAMS_CASE], offered, 2e6, "counted")
+    write_estimate(path, [CORPUS, TEAMS_CASE], offered, 2e6, "counted", PriceBook().services())
     rows = {(row[0], row[1], row[4]): row for row in cells(path, "Options 2")[4:]}
     live = rows["together", "meta-llama/Meta-Llama-3.1-70B-Instruct-Turbo", "live"]
     assert live[7] == pytest.approx(169_840)
@@ -59,11 +59,11 @@ def test_the_team_s_case_is_in_the_spreadsheet(tmp_path: Path, offered: list[Off
 
 def test_costs_are_live_formulas_over_the_assumptions(tmp_path: Path, offered: list[Offer]) -> None:
     path = tmp_path / "estimate.xlsx"
-    write_estimate(path, [CORPUS, TEAMS_CASE], offered, 2e6, "counted")
+    write_estimate(path, [CORPUS, TEAMS_CASE], offered, 2e6, "counted", PriceBook().services())
     with zipfile.ZipFile(path) as book:
         text = "".join(book.read(name).decode() for name in book.namelist() if name.startswith("xl/worksheets/sheet"))
     assert text.count("<f>((Assumptions!$B$3+Assumptions!$B$2*Assumptions!$B$6)*F") == len(offered)
-    assert text.count("_xlfn.MINIFS(") == 8
+    assert text.count("_xlfn.MINIFS(") == 8 + 2  # by quality, and one of each case on All in
 
 
 def test_each_offer_names_its_source_and_other_prices(offered: list[Offer]) -> None:

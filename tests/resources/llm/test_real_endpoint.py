@@ -88,9 +88,11 @@ def test_a_stream_has_its_usage_and_is_kept(llm: Llm) -> None:
     assert found.usage.output_tokens > 0
 
 
-def test_its_speed_is_measured_and_priced_by_the_hour(url: str) -> None:
+def test_its_speed_is_measured_and_priced_by_the_hour(url: str, tmp_path: Path) -> None:
+    prices = tmp_path / "prices.yaml"
     arguments = ["--endpoint", url, "--model", MODEL, "--dollars-per-hour", "2", "--concurrency", "1,2"]
     arguments += ["--prompt-words", "18", "--answer-tokens", "4", "--json"]
+    arguments += ["--save", str(prices), "--family", "smollm2", "--machine", "laptop"]
     found = json.loads(CliRunner().invoke(app, ["measure", "llm", *arguments]).output)
     assert [speed["concurrency"] for speed in found["speeds"]] == [1, 2]
     for speed in found["speeds"]:
@@ -98,6 +100,10 @@ def test_its_speed_is_measured_and_priced_by_the_hour(url: str) -> None:
         usd_in, usd_out = speed["usd_per_million"]
         assert usd_in * speed["prefill_per_second"] == pytest.approx(dollars_a_second * 1e6)
         assert usd_out * speed["decode_per_second"] == pytest.approx(dollars_a_second * 1e6)
+    saved = [speed for speed, gpu in PriceBook.with_own(str(prices)).speeds() if gpu.id == "laptop"]
+    assert [speed.family for speed in saved] == ["smollm2"]
+    rates = [speed["prefill_per_second"] for speed in found["speeds"]]
+    assert any(float(saved[0].prefill) == pytest.approx(rate, rel=1e-3) for rate in rates)
 
 
 @pytest.mark.parametrize(
@@ -106,6 +112,8 @@ def test_its_speed_is_measured_and_priced_by_the_hour(url: str) -> None:
         ({"--endpoint": "https://api.openai.com/v1"}, "outside of the ledger"),
         ({"--dollars-per-hour": "0"}, "must be above 0"),
         ({"--concurrency": "1,x"}, "The concurrency is 1,x"),
+        ({"--save": "prices.yaml"}, "needs --family"),
+        ({"--save": "no/such/prices.yaml", "--family": "f"}, "a folder that exists"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(change: dict[str, str], sentence: str) -> None:
