@@ -1,6 +1,5 @@
 """Tables and progress bars of the commands."""
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,12 +19,6 @@ if TYPE_CHECKING:
     from resources.local_stack import EmbeddedStack
 
 _EXCERPT_CHARACTERS = 160
-
-
-def dollars(amount: float) -> str:
-    """Return an amount with cents, and a smaller one with two significant digits, so that no price reads as 0."""
-    places = 2 if amount in (0, math.inf) or amount >= 0.1 else 1 - math.floor(math.log10(amount))
-    return f"{amount:,.{places}f}"
 
 
 @contextmanager

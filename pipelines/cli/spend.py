@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from pipelines.cli.presentation import dollars
 from pipelines.cli.terminal import Json, out, print_json
 from resources.errors import InputError
+from resources.spend.report import dollars
 
 if TYPE_CHECKING:
     from resources.spend.ledger import Ledger

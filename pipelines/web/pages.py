@@ -13,6 +13,7 @@ from assets.transforms.search.marking import marked
 from assets.transforms.summaries.accounts import excerpt
 from resources.catalogues import load_verticals
 from resources.plain_text import without_controls
+from resources.spend.report import dollars
 from resources.vectors.bm25 import SparseEncoder
 
 _FOLDER = Path(__file__).with_name("templates")
@@ -44,7 +45,9 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(number=_number, day=_day, vertical=_vertical, excerpt=excerpt, percent="{:.1f} %".format)
+    made.filters.update(
+        number=_number, day=_day, vertical=_vertical, excerpt=excerpt, percent="{:.1f} %".format, dollars=dollars
+    )
     made.globals.update(navigation=NAVIGATION, verticals=load_verticals(), marked=_marked)
     return made
 

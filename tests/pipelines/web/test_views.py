@@ -4,6 +4,7 @@ import re
 from html.parser import HTMLParser
 from urllib.parse import quote
 
+import polars as pl
 import pytest
 from dagster import (
     AssetCheckEvaluation,
@@ -14,10 +15,11 @@ from dagster import (
     DagsterInstance,
 )
 
+from assets.marts.operations import ESTIMATES
 from pipelines.web.charts import bar_chart
 from pipelines.web.views.pipeline import stage_states
 from tests.pipelines.web.conftest import Open
-from tests.worlds.small_site import HOSTILE, THEN, VERTICAL
+from tests.worlds.small_site import HOSTILE, THEN, VERTICAL, SmallSite
 from tests.worlds.text_outputs import Output
 from tests.worlds.text_verdict import faults
 
@@ -196,11 +198,30 @@ def test_spend_shows_the_ceiling(page: Open) -> None:
     assert "Nothing was spent yet" in text
 
 
+def test_spend_shows_what_the_options_cost(page: Open, small: SmallSite) -> None:
+    assert "would cost" not in page().get("/spend").text
+    names = ("workload", "provider", "model", "lane", "usd", "usd_low", "usd_high", "hours", "is_offered", "accounts")
+    rows = [
+        ("posts that a run sends", "together", HOSTILE, "batch", 12.5, 11.0, 14.0, 24.0, True, 3),
+        ("posts that a run sends", "gone", "m", "live", 0.01, 0.01, 0.01, 1.0, False, 3),
+        ("every text", "together", "m", "live", 99.0, 99.0, 99.0, 1.0, True, 3),
+    ]
+    given = pl.DataFrame(rows, schema=names, orient="row").with_columns(tokens_known_by=pl.lit("counted"))
+    small.lake.sync(ESTIMATES, pl.concat([ESTIMATES.empty(), given], how="diagonal"))
+    text = page().get("/spend").text
+    assert "Of the posts that a run sends; 3 accounts, tokens counted." in text
+    assert "12.50" in text
+    assert "99.00" not in text
+    assert "gone" not in text
+    assert HOSTILE not in text
+    small.lake.sync(ESTIMATES, ESTIMATES.empty())
+
+
 def test_the_pipeline_shows_age_and_failed_checks(page: Open, instance: DagsterInstance) -> None:
     instance.report_runless_asset_event(AssetMaterialization(AssetKey(["mart", "creators"])))
     text = page(dagster=instance, dagster_url="http://127.0.0.1:3000").get("/pipeline").text
     assert "No check has run" in text
-    assert "fresh, 10 never written" in text
+    assert "fresh, 11 never written" in text
     assert 'href="http://127.0.0.1:3000"' in text
     late = {state.group: state.state for state in stage_states(instance, THEN.replace(year=2999))}
     assert (late["mart"], late["lake"]) == ("too old", "never written")
