@@ -1,15 +1,13 @@
-"""The columns of the marts about posts, verticals and testimonials."""
+"""The columns of the marts about posts and verticals."""
 
 from dataclasses import replace
 
 import pyarrow as pa
 
-from assets.lake import LAKE_POSTS, LAKE_TESTIMONIALS
+from assets.lake import LAKE_POSTS
 from assets.marts.columns import BUCKET_LAST, DAY, LONG, PERCENT, REAL, TEXT, Metric, as_of, metric, sums
 from assets.transforms.marts.content import MEASURED, SUMMED
-from assets.transforms.marts.testimonials import RECENT_DAYS
-from assets.transforms.marts.values import COUNTS, TEXT_LIMIT
-from assets.transforms.source.schema import TIMESTAMP
+from assets.transforms.marts.values import COUNTS
 from resources.delta.table import TableSpec
 
 _COUNTED_AS_OF = "Latest change of a post that the row counts"
@@ -135,6 +133,18 @@ POSTS_BY_DAY = TableSpec.of(
     ("network", "day"),
     partitioned=False,
 )
+_OF_TAG = {"precision": "of the items with the tag that belong", "recall": "of the items that belong that have the tag"}
+
+
+def _share(name: str) -> Metric:
+    return metric(
+        REAL,
+        f"{name.capitalize()}: share {_OF_TAG[name]}, measured on labelled items; .8 means 80 %",
+        null="too few labels to measure it",
+        sources=(f"vertical/roster.{name}",),
+    )
+
+
 VERTICAL_COVERAGE = TableSpec.of(
     "mart/vertical_coverage",
     {
@@ -175,106 +185,28 @@ VERTICAL_COVERAGE = TableSpec.of(
             null="too few labels to measure it",
             sources=("vertical/thresholds.f1",),
         ),
+        **{name: _share(name) for name in ("precision", "recall")},
+        **{
+            f"{name}_{end}": metric(
+                REAL,
+                f"{'Lower' if end == 'low' else 'Upper'} end of the 95 % interval of {name}",
+                null=f"{name} not measured",
+                sources=(f"vertical/roster.{name}_{end}",),
+            )
+            for name in ("precision", "recall")
+            for end in ("low", "high")
+        },
+        **{
+            f"bar_{name}": metric(
+                REAL,
+                f"{name.capitalize()} that it must hold to ship",
+                null="not decided yet",
+                sources=(f"vertical/roster.bar_{name}",),
+            )
+            for name in ("precision", "recall")
+        },
         "as_of": as_of("Latest change of a post with the tag, for accounts too", null="no post has the tag"),
     },
     ("vertical", "item_kind"),
-    partitioned=False,
-)
-_QUOTED = LAKE_TESTIMONIALS.sources
-TESTIMONIALS = TableSpec.of(
-    "mart/testimonials",
-    {
-        "testimonial_id": metric(TEXT, "Id of the testimonial", sources=_QUOTED("testimonial_id"), personal="id"),
-        "brand": metric(TEXT, "Brand that speaks", null="not stated", sources=_QUOTED("brand")),
-        "campaign": metric(TEXT, "Campaign", null="not stated", sources=_QUOTED("campaign")),
-        "account_id": metric(
-            TEXT, "Account that it is about", null="about no account", sources=_QUOTED("account_id"), personal="id"
-        ),
-        "handle": metric(
-            TEXT,
-            "Handle of the account",
-            null="no live account",
-            sources=("lake/accounts.handle",),
-            personal="name",
-        ),
-        "author_role": metric(
-            TEXT,
-            "Role of the author",
-            null="not stated",
-            sources=_QUOTED("author_role"),
-            personal=LAKE_TESTIMONIALS.columns["author_role"].personal,
-        ),
-        "rating": metric(pa.int16(), "Rating", unit="1 to 5, 5 is best", null="not rated", sources=_QUOTED("rating")),
-        "text": metric(
-            TEXT,
-            f"What the brand says, cut to {TEXT_LIMIT:,} characters",
-            null="no text",
-            sources=_QUOTED("text"),
-            personal="text",
-        ),
-        "created_at": metric(
-            TIMESTAMP,
-            "When it was written",
-            unit="time in UTC",
-            null="not stated, or an impossible date",
-            sources=_QUOTED("created_at"),
-        ),
-        "as_of": as_of("Latest change of the testimonial"),
-        **BUCKET_LAST,
-    },
-    ("testimonial_id",),
-    text_columns=("text",),
-)
-
-
-def _mean_rating(meaning: str, which: str) -> Metric:
-    return metric(
-        REAL,
-        meaning,
-        formula=f"mean of the ratings of {which}",
-        unit="1 to 5, 5 is best",
-        null="no rating among them",
-        sources=_QUOTED("rating", "created_at"),
-    )
-
-
-TESTIMONIALS_BY_BRAND = TableSpec.of(
-    "mart/testimonials_by_brand",
-    {
-        "brand": metric(TEXT, "Brand that speaks", null="testimonials without a brand", sources=_QUOTED("brand")),
-        "testimonials": metric(LONG, "Number of live testimonials", sources=_QUOTED("testimonial_id")),
-        "rated": metric(LONG, "Number of testimonials with a rating", sources=_QUOTED("rating")),
-        "average_rating": _mean_rating("Mean rating", "all testimonials, dated or not"),
-        "testimonials_90d": metric(
-            LONG,
-            f"Number of testimonials of the last {RECENT_DAYS} days",
-            formula=f"testimonials written after as_of − {RECENT_DAYS} days, up to as_of",
-            sources=_QUOTED("created_at"),
-        ),
-        "average_rating_90d": _mean_rating(
-            f"Mean rating of the last {RECENT_DAYS} days", f"testimonials written after as_of − {RECENT_DAYS} days"
-        ),
-        "average_rating_before": _mean_rating(
-            f"Mean rating before the last {RECENT_DAYS} days", f"testimonials written up to as_of − {RECENT_DAYS} days"
-        ),
-        "rating_change_90d": metric(
-            REAL,
-            "How much the mean rating changed; below 0 it got worse. It may rest on one rating: see testimonials_90d",
-            formula="average_rating_90d − average_rating_before",
-            unit="points of the rating",
-            null="one of them is null, which does not mean unchanged",
-            sources=_QUOTED("rating", "created_at"),
-        ),
-        "creators": metric(LONG, "Number of accounts that they are about", sources=_QUOTED("account_id")),
-        "last_testimonial_at": metric(
-            TIMESTAMP,
-            "When the latest was written",
-            unit="time in UTC",
-            null="none has a possible date",
-            sources=_QUOTED("created_at"),
-        ),
-        "as_of": as_of("Latest change of any testimonial of any brand; windows of days end there"),
-    },
-    ("brand",),
     partitioned=False,
 )

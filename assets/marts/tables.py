@@ -11,17 +11,11 @@ from assets.corpus import CHUNKS
 from assets.framework.asset import asset
 from assets.framework.incremental import RunMetrics, Stage, refresh_table
 from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS, LAKE_TESTIMONIALS
-from assets.marts.content import (
-    CONTENT,
-    CONTENT_BY_BUCKET,
-    POSTS_BY_DAY,
-    TESTIMONIALS,
-    TESTIMONIALS_BY_BRAND,
-    VERTICAL_COVERAGE,
-)
+from assets.marts.content import CONTENT, CONTENT_BY_BUCKET, POSTS_BY_DAY, VERTICAL_COVERAGE
 from assets.marts.creators import AUDIENCES, CREATOR_DAYS, CREATORS
 from assets.marts.estimates import SAMPLE_TOKENS, TOKENS_PER_MINUTE, as_row, corpus_workloads, offers
 from assets.marts.operations import DATA_QUALITY, ESTIMATES, SPEND
+from assets.marts.testimonials import TESTIMONIALS, TESTIMONIALS_BY_BRAND
 from assets.quarantine import QUARANTINE
 from assets.summaries.accounts import SUMMARIES
 from assets.summaries.model_table import MODEL_SUMMARIES
@@ -108,7 +102,8 @@ def _content_by_bucket(lake: LakeResource, bucket: int, _current: pl.DataFrame) 
 
 def _vertical_coverage(lake: LakeResource, _bucket: int, _current: pl.DataFrame) -> pl.DataFrame:
     titles = {vertical.name: vertical.title for vertical in load_verticals()}
-    decided = lake.scan(ROSTER).select("item_kind", "vertical", "status", "reason")
+    measured = [name for name in VERTICAL_COVERAGE.schema.names if "precision" in name or "recall" in name]
+    decided = lake.scan(ROSTER).select("item_kind", "vertical", "status", "reason", *measured)
     thresholds = lake.scan(THRESHOLDS).join(decided, on=["item_kind", "vertical"], how="left").collect()
     return content.vertical_coverage(lake.scan(TAGS), thresholds, titles, lake.scan(CONTENT_BY_BUCKET))
 

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 from dagster import AssetKey, AssetRecordsFilter, DagsterInstance
 
-from assets.marts.content import TESTIMONIALS as TESTIMONIALS_MART
 from assets.marts.creators import CREATORS
+from assets.marts.testimonials import TESTIMONIALS as TESTIMONIALS_MART
 from assets.partitions import BUCKETS
 from pipelines.checks.declaration import Check, Metadata
 from pipelines.checks.evaluation import is_outdated

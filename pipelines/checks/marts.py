@@ -4,16 +4,10 @@ import polars as pl
 
 from assets.audience import DEMOGRAPHICS
 from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS, LAKE_TABLES, LAKE_TESTIMONIALS
-from assets.marts.content import (
-    CONTENT,
-    CONTENT_BY_BUCKET,
-    POSTS_BY_DAY,
-    TESTIMONIALS,
-    TESTIMONIALS_BY_BRAND,
-    VERTICAL_COVERAGE,
-)
+from assets.marts.content import CONTENT, CONTENT_BY_BUCKET, POSTS_BY_DAY, VERTICAL_COVERAGE
 from assets.marts.creators import AUDIENCES, CREATOR_DAYS, CREATORS
 from assets.marts.operations import DATA_QUALITY
+from assets.marts.testimonials import TESTIMONIALS, TESTIMONIALS_BY_BRAND
 from assets.quarantine import QUARANTINE
 from assets.transforms.marts.content import ALL, DAY, WEEK
 from assets.transforms.marts.quality import findings, owned_rejects

@@ -45,6 +45,11 @@ def test_a_dropped_vertical_is_gone_after_one_run_and_comes_back(
     coverage = world.table(VERTICAL_COVERAGE).filter(vertical=vertical, item_kind="account").row(0, named=True)
     assert (coverage["status"], coverage["tagged"]) == ("drop", 0)
     assert "Decided by a person on 2026-01-02: Shipped for the tests." in coverage["reason"]
+    measured = [f"{share}{end}" for share in ("precision", "recall") for end in ("", "_low", "_high")]
+    measured += ["bar_precision", "bar_recall"]
+    decided = world.table(ROSTER).filter(vertical=vertical, item_kind="account").row(0, named=True)
+    assert {name: coverage[name] for name in measured} == {name: decided[name] for name in measured}
+    assert decided["precision"] is not None
     others = world.table(ROSTER).filter(pl.col("vertical") != vertical)
     assert (others["status"] == "ship").all()
     world.run_well("vertical")

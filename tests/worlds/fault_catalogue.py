@@ -16,9 +16,10 @@ from assets.labels.pairs import HARD_NEGATIVES, LEARNING_CURVE, TRAINING_PAIRS
 from assets.labels.queue import NEXT_TO_LABEL
 from assets.labels.votes import LANDING, VOTES
 from assets.lake import LAKE_TABLES
-from assets.marts.content import POSTS_BY_DAY, TESTIMONIALS, VERTICAL_COVERAGE
+from assets.marts.content import POSTS_BY_DAY, VERTICAL_COVERAGE
 from assets.marts.creators import CREATORS
 from assets.marts.operations import SPEND
+from assets.marts.testimonials import TESTIMONIALS
 from assets.quarantine import QUARANTINE
 from assets.search.judgements import JUDGEMENTS
 from assets.search.judgements import LANDING as JUDGEMENTS_LANDING

@@ -7,16 +7,10 @@ from typing import Any
 import polars as pl
 
 from assets.lake import LAKE_POSTS, LAKE_TESTIMONIALS
-from assets.marts.content import (
-    CONTENT,
-    CONTENT_BY_BUCKET,
-    POSTS_BY_DAY,
-    TESTIMONIALS,
-    TESTIMONIALS_BY_BRAND,
-    VERTICAL_COVERAGE,
-)
+from assets.marts.content import CONTENT, CONTENT_BY_BUCKET, POSTS_BY_DAY, VERTICAL_COVERAGE
 from assets.marts.creators import AUDIENCES, CREATOR_DAYS, CREATORS
 from assets.marts.operations import DATA_QUALITY, ESTIMATES, SPEND
+from assets.marts.testimonials import TESTIMONIALS, TESTIMONIALS_BY_BRAND
 from tests.worlds.faults import Fault, changed, lost, object_dropped, object_lost, object_rewritten
 from tests.worlds.lineage import World
 from tests.worlds.more_faults import late
