@@ -88,9 +88,11 @@ class Route:
 
     def object_store(self) -> dict[str, str]:
         """Return options that both delta-rs and polars take."""
-        options = {}
+        options = {"AWS_CONDITIONAL_PUT": "etag"}  # else a variable of this name could turn put-if-absent off
         if self.endpoint_url:
             options["AWS_ENDPOINT_URL"] = self.endpoint_url
+        if self.addressing_style == "path":  # else a table would look missing
+            options["AWS_VIRTUAL_HOSTED_STYLE_REQUEST"] = "false"
         if self.endpoint_url.startswith("http://"):
             options["AWS_ALLOW_HTTP"] = "true"
         if self.proxy_url:
