@@ -19,7 +19,7 @@ from resources.raw.quarantine import QuarantineResource
 from resources.s3.client import S3Object, S3Resource
 
 LANDING = "landing/labels/"
-RULE = "4"
+RULE = "5"
 """Change it to have every file read again."""
 VOTES = TableSpec.of(
     "label/votes",

@@ -9,7 +9,8 @@ from contextlib import suppress
 MOST_BYTES = 256 << 20
 _SEPARATORS = (",", ";", "\t", "|")
 _ENCODINGS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
-_BLANKS_OF_LINES = "\r\n"
+_BLANKS_OF_LINES = "\r\n\ufeff"
+"""With byte order marks: a program that saves a marked file may add a second one."""
 _SEPARATOR_LINE = re.compile(r'"?\s*sep\s*=(.*)', re.IGNORECASE | re.DOTALL)
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _FORMULA_TEXT = re.compile(r'="(.*)"', re.DOTALL)

@@ -72,6 +72,28 @@ def test_zero_and_one_are_truth_values(held: pa.DataType) -> None:
     assert [row["reason"] for row in found] == ["is_member cannot be read as bool"] * 3
 
 
+def test_categories_of_pandas_are_the_values_that_they_stand_for() -> None:
+    table = pa.Table.from_pylist([LABEL] * 3, schema=LABELS_SCHEMA)
+    truth = pa.array(["yes", "no", None]).dictionary_encode()
+    ids = pa.array([1.0, 2.0, 1.0]).dictionary_encode()
+    found = labels_of(table.set_column(3, "is_member", truth).set_column(1, "item_id", ids))
+    assert [(row["is_member"], row["item_id"]) for row in found] == [(True, "1"), (False, "2"), (None, "1")]
+
+
+def test_a_second_byte_order_mark_is_no_part_of_a_header() -> None:
+    body = "item_kind,item_id,vertical,is_member\npost,p,food,yes\n".encode("utf-8-sig")
+    for text in (body, b"\xef\xbb\xbf" + body, b"\xef\xbb\xbf\r\n" + body, b"\xef\xbb\xbfsep=,\n" + body[3:]):
+        [row] = pa.concat_tables(dropped_files.label_rows("l.csv", text)).to_pylist()
+        assert (row["item_kind"], row["item_id"]) == ("post", "p")
+
+
+@pytest.mark.parametrize("body", [b"", b"\n \n", b"\xef\xbb\xbf"])
+def test_an_empty_file_is_named_in_any_format(body: bytes) -> None:
+    for name in ("l.csv", "l.jsonl"):
+        with pytest.raises(RefusedFileError, match="the file is empty"):
+            list(dropped_files.label_rows(name, body))
+
+
 def test_ids_that_pandas_wrote_as_doubles_are_the_same_ids() -> None:
     ids = pa.array([1.0, 12345678.0, float("nan"), 2.5, None])
     rows = pa.table({"item_kind": ["post"] * 5, "item_id": ids, "vertical": ["a"] * 5, "is_member": [True] * 5})

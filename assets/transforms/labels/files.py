@@ -53,7 +53,9 @@ def rows_of_json_lines(body: bytes) -> Iterator[pa.Table]:
     except UnicodeDecodeError:
         raise UnusableLabelsError("the file is not text in UTF-8") from None
     found = [_of_line(line) for line in lines if line.strip()]
-    if found and all(isinstance(row, str) for row, _ in found):
+    if not found:
+        raise UnusableLabelsError("the file is empty")
+    if all(isinstance(row, str) for row, _ in found):
         raise UnusableLabelsError(f"no line of the file is a label; in the first, {found[0][0]}")
     yield from _batches(iter(found))
 
@@ -65,7 +67,7 @@ def as_labels(rows: pa.Table) -> pa.Table:
     ``row``. Where a truth value is due, 0 and 1, and texts such as yes and no, are truth values. Ids may be numbers,
     also whole ones that pandas wrote as doubles.
     """
-    given = rows
+    given = rows = _decoded(rows)
     if "item_id" in rows.column_names and pa.types.is_floating(rows["item_id"].type):
         given = given.set_column(given.column_names.index("item_id"), "item_id", _as_whole(rows["item_id"]))
     for name in _TRUTH_COLUMNS:
@@ -81,6 +83,14 @@ def as_labels(rows: pa.Table) -> pa.Table:
         shown = values.select(row=pl.struct(pl.all()).struct.json_encode())
         frames.append(bare.with_columns(rejects[REASON].alias("reason"), shown["row"]))
     return pl.concat(frames).to_arrow(compat_level=pl.CompatLevel.oldest())
+
+
+def _decoded(rows: pa.Table) -> pa.Table:
+    """Return dictionaries, which pandas writes for categories, as the values that they stand for."""
+    for at, field in enumerate(rows.schema):
+        if pa.types.is_dictionary(field.type):
+            rows = rows.set_column(at, field.name, rows[field.name].cast(field.type.value_type))
+    return rows
 
 
 def _as_whole(column: pa.ChunkedArray) -> pa.Array:
