@@ -182,8 +182,8 @@ class Extraction:
     def _land(self, number: int, overlap: Overlap, mark: datetime, keys: KeyRange) -> tuple[WindowFile, ...]:
         """Read rows below the mark and write the new ones."""
         begins = overlap.lower - self.skew if overlap.lower else None
-        names, texts = self.reading.names, self.reading.texts
-        window = ReadWindow(self.table.name, self.table.key, names, UPDATED_AT, begins, mark, keys, texts)
+        names, texts, lists = self.reading.names, self.reading.texts, self.reading.lists
+        window = ReadWindow(self.table.name, self.table.key, names, UPDATED_AT, begins, mark, keys, texts, lists)
         writer = self.raw_store.writer(self.source.name, self.table.name, number, self.bucket_count)
         with writer, self.source.read(window) as batches:
             for rows in gathered(self._rows(batches, overlap), writer.rows_bytes):

@@ -21,7 +21,6 @@ from assets.transforms.source.key_comparison import (
     compare_keys,
     deletion_rows,
 )
-from assets.transforms.source.recasting import recast
 from assets.transforms.source.schema import REASON, TIMESTAMP, SourceTable, newest_usable, with_bucket
 from resources.delta.table import LakeResource, TableSpec
 from resources.errors import PermanentFailure, TransientFailure
@@ -35,6 +34,7 @@ _KEYS_PER_QUERY, _ATTEMPTS = 5_000, 5
 _VANISHED_PER_SCAN = 100_000
 """Vanished keys looked up in one scan of the lake."""
 _OF_SOURCE = {"key": pl.String(), "updated_at": pl.Datetime("us", "UTC")}
+_OF_SCAN = pa.schema([("key", pa.string()), ("updated_at", TIMESTAMP)])
 _OF_LAKE = {**_OF_SOURCE, "is_deleted": pl.Boolean()}
 _ALWAYS = datetime.max.replace(tzinfo=UTC)
 
@@ -197,14 +197,15 @@ class KeyReconciliation:
     def _source_keys(self) -> Iterator[pl.DataFrame]:
         with self._scan() as batches:
             for batch in batches:
-                rows = _frame(pa.Table.from_batches([batch]))
-                keys, updated_at = recast(rows[self.table.key], pa.string()), recast(rows[UPDATED_AT], TIMESTAMP)
-                if keys.null_count() > rows[self.table.key].null_count():
+                given = batch[self.table.key]
+                rows = _frame(recast_table(_OF_SCAN, pa.table([given, batch[UPDATED_AT]], names=_OF_SCAN.names)))
+                # A text that is not UTF-8 is no key that could have landed, so it counts as a row without a key.
+                if rows["key"].null_count() > given.null_count and not pa.types.is_string(given.type):
                     raise UnreadableKeysError(
                         f"Some keys of {self.table.name} in {self.source.name} cannot be read as text, so they cannot "
                         "be compared; correct them or the type of the column."
                     )
-                yield pl.DataFrame({"key": keys, "updated_at": updated_at})
+                yield rows
 
     def _scan(self) -> AbstractContextManager[pa.RecordBatchReader]:
         key = self.table.key
@@ -233,7 +234,9 @@ class KeyReconciliation:
         if not keys:
             return
         reading, key = self._reading, self.table.key
-        window = ReadWindow(self.table.name, key, reading.names, UPDATED_AT, None, mark, texts=reading.texts)
+        window = ReadWindow(
+            self.table.name, key, reading.names, UPDATED_AT, None, mark, texts=reading.texts, lists=reading.lists
+        )
         for at in range(0, len(keys), _KEYS_PER_QUERY):
             with source.rows_of(window, keys[at : at + _KEYS_PER_QUERY]) as batches:
                 for batch in batches:

@@ -10,6 +10,7 @@ from assets.transforms.source.contract import (
     Difference,
     compare,
     landed_schema,
+    list_columns,
     read_columns,
     recast_rows,
     text_columns,
@@ -75,6 +76,11 @@ class Reading:
     def texts(self) -> frozenset[str]:
         """Return the columns to read as text."""
         return text_columns(self.columns)
+
+    @property
+    def lists(self) -> frozenset[str]:
+        """Return the columns that are arrays."""
+        return list_columns(self.columns)
 
     def rows(self, batch: pa.RecordBatch, on_rejects: Rejects) -> pa.Table:
         """Return the kept rows of a batch, cast to the landed types. Rows that cannot be cast go to ``on_rejects``."""

@@ -10,7 +10,7 @@ import pyarrow as pa
 from assets.raw.extraction import UPDATED_AT
 from assets.raw.reading import Keep, keep_all
 from assets.raw.unmerged import Unmerged
-from assets.transforms.source.recasting import recast
+from assets.transforms.source.contract import recast_table
 from assets.transforms.source.schema import SourceTable
 from resources.delta.table import LakeResource, TableSpec
 from resources.raw.quarantine import QuarantineResource
@@ -90,5 +90,5 @@ class UnreadRows:
         with self.source.read(window) as batches:
             for batch in batches:
                 kept = self.keep(pa.Table.from_batches([batch]))
-                keys = recast(pl.DataFrame(pl.from_arrow(kept))[key], pa.string())
-                yield pl.DataFrame({"key": keys}).drop_nulls()
+                keys = recast_table(pa.schema([(key, pa.string())]), kept)
+                yield pl.DataFrame(pl.from_arrow(keys.rename_columns(["key"]))).drop_nulls()

@@ -20,11 +20,19 @@ class ErasedAccounts(Protocol):
 def without_erased(rows: pa.Table, columns: Sequence[str], erased: ErasedAccounts) -> pa.Table:
     """Return the rows without an erased account in any of ``columns``. Costs a hash for each distinct id."""
     for name in columns if erased else ():
-        ids = [value for value in pc.unique(rows[name]).to_pylist() if value is not None]
+        ids = _texts(pc.unique(rows[name]))
         gone = erased.accounts_among(ids)
         if gone:
             rows = rows.filter(pc.invert(pc.is_in(rows[name], pa.array(sorted(gone), rows[name].type))))
     return rows
+
+
+def _texts(values: pa.Array) -> list[str]:
+    """Return the values that are not null. A text that is not UTF-8 is no id of an account."""
+    if pa.types.is_string(values.type):
+        values = values.cast(pa.binary())  # a text of a database without an encoding may be any bytes
+    found = [value for value in values.to_pylist() if value is not None]
+    return [value.decode(errors="replace") if isinstance(value, bytes) else value for value in found]
 
 
 def with_files_replaced(document: Any, replaced: Mapping[str, Mapping[str, Any] | None]) -> Any:

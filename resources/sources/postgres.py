@@ -25,6 +25,9 @@ SOURCE = "postgres"
 _SCHEMA = "public"
 _IDLE_SECONDS = 600
 """Limit on an idle transaction of this process: an open one holds back the vacuum of the database."""
+_LOCKED_SECONDS = 60
+"""Limit on the wait for a table that another session has locked, such as for a migration: a later attempt may find it
+free. Without a limit, a statement would wait as long as it may run."""
 _SETTINGS = {
     "TimeZone": "UTC",  # of timestamps without a zone, in comparisons and casts
     "DateStyle": "ISO, YMD",
@@ -33,8 +36,32 @@ _SETTINGS = {
     "extra_float_digits": "1",  # the shortest text that gives the same number
     "search_path": "pg_catalog, public",  # decides how types are named, and which operators apply
     "row_security": "off",  # raises an error where a policy would hide rows
-    "lock_timeout": "0",
+    "lock_timeout": f"{_LOCKED_SECONDS}s",
+    "client_min_messages": "error",  # notices of views would be printed
 }
+_COLUMNS: LiteralString = """
+WITH RECURSIVE found AS (
+  SELECT attrelid AS relation, attnum AS place, attname AS name, atttypid AS type, atttypmod AS modifier
+  FROM pg_attribute WHERE attrelid = to_regclass(%(address)s) AND attnum > 0 AND NOT attisdropped
+  UNION ALL
+  SELECT relation, place, name, typbasetype, typtypmod FROM found JOIN pg_type ON oid = type WHERE typtype = 'd'
+)
+SELECT name, CASE typtype WHEN 'e' THEN 'enum' ELSE format_type(type, modifier) END || CASE
+  WHEN has_any_column_privilege(relation, 'SELECT') AND NOT has_column_privilege(relation, place, 'SELECT')
+  THEN %(closed)s ELSE '' END
+FROM found JOIN pg_type ON oid = type WHERE typtype <> 'd' ORDER BY place
+"""
+"""A domain has the type that it is over. A type that the role may not read is not known under that name, so an added
+column with it is left out, and a declared one is reported."""
+_CLOSED = " without the SELECT right"
+_AS_STORED: LiteralString = (
+    "SELECT set_config('client_encoding', 'SQL_ASCII', true) WHERE current_setting('server_encoding') = 'SQL_ASCII'"
+)
+"""A database without an encoding may have texts that are not UTF-8. Read as UTF-8, one would end the whole read."""
+_UNLIMITED: LiteralString = (
+    "SELECT set_config(name, '0', true) FROM pg_settings WHERE name = 'transaction_timeout' AND setting <> '0'"
+)
+"""A first load may take hours. Older servers have no such setting."""
 _RANGES: LiteralString = """
 WITH sample AS (SELECT {key} AS bound FROM {table} TABLESAMPLE SYSTEM (%(percent)s)),
 tiled AS (SELECT bound, ntile(%(parts)s) OVER (ORDER BY bound) AS tile FROM sample WHERE bound IS NOT NULL),
@@ -93,6 +120,7 @@ class PostgresResource(ConfigurableResource):  # type: ignore[type-arg]
         }
         for name, value in {**_SETTINGS, **timeouts}.items():
             yield f"SET LOCAL {name} = {value if name == 'search_path' else repr(value)}"
+        yield _UNLIMITED
 
     @contextmanager
     def _session(self) -> Iterator[psycopg.Connection[Any]]:
@@ -115,13 +143,13 @@ class PostgresResource(ConfigurableResource):  # type: ignore[type-arg]
             return postgres_mark.read_mark(connection, self.replica_lag_seconds, self.prepared_seconds)
 
     def columns(self, table: str) -> Mapping[str, str]:
-        """Return column → type, as Postgres prints it, of a table or view; empty if the role sees no such table."""
+        """Return column → type, as Postgres prints it, of a table or view; empty if the role sees no such table.
+
+        A domain counts as the type that it is over, and an enumeration as ``enum``.
+        """
         with self._session() as connection:
-            rows = connection.execute(
-                "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute "
-                "WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
-                (f'{_SCHEMA}."{table}"',),
-            ).fetchall()
+            given = {"address": f'{_SCHEMA}."{table}"', "closed": _CLOSED}
+            rows = connection.execute(_COLUMNS, given).fetchall()
         return {str(name): str(found) for name, found in rows}
 
     @contextmanager
@@ -153,7 +181,7 @@ class PostgresResource(ConfigurableResource):  # type: ignore[type-arg]
         try:
             with dbapi.connect(self._address) as connection, connection.cursor() as cursor:
                 cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(self.batch_bytes)})
-                for statement in self._settings():
+                for statement in [*self._settings(), _AS_STORED]:
                     cursor.execute(statement)
                 cursor.execute(text)
                 # Errors of fetch_record_batch's reader have lost their SQLSTATE; those of the reader inside have it.
@@ -218,6 +246,14 @@ def _as_text(name: str) -> sql.Composed:
     return sql.SQL("{}::text AS {}").format(*[sql.Identifier(name)] * 2)
 
 
+def _selected(name: str, window: ReadWindow) -> sql.Composed | sql.Identifier:
+    if name in window.texts:
+        return _as_text(name)
+    if name in window.lists:  # a slice begins at 1, and ADBC refuses arrays that begin elsewhere
+        return sql.SQL("({})[:] AS {}").format(*[sql.Identifier(name)] * 2)
+    return sql.Identifier(name)
+
+
 def _bounds_of(window: ReadWindow) -> list[sql.Composed]:
     bounds: list[tuple[str, LiteralString, object]] = [
         (window.along, "<", window.upper),
@@ -233,9 +269,7 @@ def _bounds_of(window: ReadWindow) -> list[sql.Composed]:
 
 
 def _select(window: ReadWindow, wanted: Sequence[sql.Composed]) -> sql.Composed:
-    columns = sql.SQL(", ").join(
-        _as_text(name) if name in window.texts else sql.Identifier(name) for name in window.columns
-    )
+    columns = sql.SQL(", ").join(_selected(name, window) for name in window.columns)
     return sql.SQL("SELECT {} FROM {} WHERE {}").format(columns, _table(window.table), sql.SQL(" AND ").join(wanted))
 
 

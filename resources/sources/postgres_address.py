@@ -8,7 +8,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from resources.sources.postgres_errors import SourceAddressError
 
-_OPTIONS: dict[str, str | int] = {"application_name": "cippus", "connect_timeout": 10}
+_OPTIONS: dict[str, str | int] = {"application_name": "cippus", "connect_timeout": 10, "client_encoding": "UTF8"}
+"""Texts come in UTF-8 from a database in any encoding, whatever the role or PGCLIENTENCODING says."""
 _URI = re.compile(r"postgres(ql)?://([^@/]*@)?[^@/?]*(/[^@?]*)?(\?.*)?", re.DOTALL)
 """A URI whose password ends where libpq ends it. libpq reads part of a password with a raw @ or / as host or port."""
 _PORTS = re.compile(r"[0-9,]*")

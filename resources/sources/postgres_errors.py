@@ -9,7 +9,9 @@ import pyarrow as pa
 
 from resources.errors import InputError, PermanentFailure, TransientFailure, is_transient_sqlstate
 
-_TIMED_OUT, _DENIED, _LOGIN_CLASS = "57014", "42501", "28"
+_ENDED, _DENIED, _LOCKED, _NO_COLUMN, _LOGIN_CLASS = "57014", "42501", "55P03", "42703", "28"
+_DRIVER = re.compile(r"^[A-Z_]+: (?:.*?\bERROR:  )?")
+"""What ADBC puts before the server's own words: its status and the call of libpq."""
 _REFUSED_LOGIN = re.compile(
     r"authentication failed for user|pg_hba\.conf|role .* (does not exist|is not permitted to log in)"
     r"|database .* (does not exist|is not currently accepting connections)|cannot connect to invalid database"
@@ -57,7 +59,7 @@ def refused(error: psycopg.Error | adbc_driver_manager.Error) -> PermanentFailur
     lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     # libpq prints a line per host. A refused login on one host is permanent, whatever the other hosts answer.
     refusal = next((line for line in lines if _REFUSED_LOGIN.search(line)), None) if not code else None
-    said = refusal or lines[0]
+    said = _DRIVER.sub("", refusal or lines[0])
     if refusal or code.startswith(_LOGIN_CLASS):
         return SourcePermissionError(
             f"The source database refuses its role: {said}; correct role, password, database and sslmode in "
@@ -69,12 +71,23 @@ def refused(error: psycopg.Error | adbc_driver_manager.Error) -> PermanentFailur
             "ROLE … BYPASSRLS."
         )
     if code == _DENIED:
-        return SourcePermissionError(f"The source database refuses its role: {said}")
-    if code == _TIMED_OUT:
+        return SourcePermissionError(
+            f"The source database refuses its role: {said}; GRANT SELECT on the table, or on every declared column."
+        )
+    if code == _ENDED and "user request" in said:
+        return SourceUnavailableError(f"Somebody ended a statement in the source database: {said}")
+    if code == _ENDED:
         return SourceTimeoutError(
             f"The source database ended a statement: {said}; raise CIPPUS_STATEMENT_TIMEOUT_SECONDS, or find out why "
             "the statement is slow (no index on updated_at?)."
         )
+    if code == _LOCKED:
+        return SourceUnavailableError(
+            f"Another session of the source database has locked the table: {said}; wait for it to end, or see "
+            "pg_locks for the session that holds it."
+        )
+    if code == _NO_COLUMN:  # the columns were listed a moment ago
+        return SourceUnavailableError(f"The columns of the source changed while they were read: {said}")
     if is_transient_sqlstate(code):
         return SourceUnavailableError(f"The source database cannot be reached: {said}")
     return SourceQueryError(f"The source database refuses a statement ({code}): {said}")

@@ -27,7 +27,7 @@ class ReadWindow:
     """A selection of rows: ``along`` lies in ``[lower, upper)``, and the key lies in ``keys``.
 
     A lower bound of None is open. ``columns`` are the columns to read. The source reads columns in ``texts`` as text,
-    where it can.
+    where it can. Columns in ``lists`` are arrays.
     """
 
     table: str
@@ -38,6 +38,7 @@ class ReadWindow:
     upper: datetime
     keys: KeyRange = KeyRange()
     texts: frozenset[str] = frozenset()
+    lists: frozenset[str] = frozenset()
 
 
 class Source(Protocol):

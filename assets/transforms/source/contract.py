@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -32,7 +33,7 @@ _WORDS: Mapping[str, pa.DataType] = {
 """Type name in Postgres, its catalogue, Redshift or MySQL → Arrow type."""
 _PADDED_WORDS = {"character", "char", "bpchar"}
 _PLAIN_WORDS = (
-    frozenset(_WORDS) - {"uuid", "user-defined", "json", "jsonb", "numeric", "decimal", "date"} - _PADDED_WORDS
+    frozenset(_WORDS) - {"uuid", "user-defined", "enum", "json", "jsonb", "numeric", "decimal", "date"} - _PADDED_WORDS
 )
 """Types that every source gives as the same Arrow type. A padded text is read without its padding, as keys are."""
 _LIST_WORDS = frozenset({"super", "varchar"})
@@ -75,7 +76,7 @@ class Difference:
         """Return the exact difference as one sentence."""
         if self.is_empty:
             return f"{self.table.name} has the declared columns."
-        parts = [f"{name} ({found}) was added{self._exclusion(name)}" for name, found in sorted(self.added.items())]
+        parts = [f"{name} ({found}) was added{self._left_out(name)}" for name, found in sorted(self.added.items())]
         parts += [f"{name} is gone" for name in self.dropped]
         parts += [f"{name} is {found}, declared {due}" for name, (found, due) in sorted(self.retyped.items())]
         return f"{self.table.name}, policy {self.table.policy}: {'; '.join(parts)}."
@@ -90,6 +91,12 @@ class Difference:
             return {}
         types = {name: _held(found) for name, found in self.added.items() if not self._exclusion(name)}
         return {name: found for name, found in sorted(types.items()) if found is not None}
+
+    def _left_out(self, name: str) -> str:
+        """Return why an added column is not landed, or blank if it is, or if the policy lands none."""
+        if self.table.policy is Policy.EVOLVE and _held(self.added[name]) is None:
+            return " and left out, because its type has no counterpart in the lake"
+        return self._exclusion(name)
 
     def _exclusion(self, name: str) -> str:
         """Return why the name of an added column cannot enter the lake table, or blank if it can."""
@@ -137,6 +144,11 @@ def text_columns(columns: Mapping[str, str]) -> frozenset[str]:
     return frozenset(name for name, found in columns.items() if _word(found) not in _PLAIN_WORDS)
 
 
+def list_columns(columns: Mapping[str, str]) -> frozenset[str]:
+    """Return the columns that are arrays in Postgres, as its type names say."""
+    return frozenset(name for name, found in columns.items() if found.endswith("[]"))
+
+
 def recast_table(schema: pa.Schema, rows: pa.Table) -> pa.Table:
     """Return rows cast to a schema. A value that cannot be cast, and a column that the rows lack, is null.
 
@@ -146,7 +158,7 @@ def recast_table(schema: pa.Schema, rows: pa.Table) -> pa.Table:
     for field in schema:
         if field.name not in rows.column_names:
             columns.append(pa.chunked_array([pa.nulls(rows.num_rows, field.type)]))
-        elif rows[field.name].type.equals(field.type) and _is_in_range(rows[field.name]):
+        elif rows[field.name].type.equals(field.type) and _is_whole(rows[field.name]):
             columns.append(rows[field.name])
         else:
             found = recast(_series(rows[field.name]), field.type)
@@ -169,26 +181,64 @@ def recast_rows(schema: pa.Schema, rows: pa.Table) -> tuple[pa.Table, pl.DataFra
     if not reasons:
         return cast, pl.DataFrame()
     reason = pl.select(pl.coalesce(reasons)).to_series()
-    given_rows = pl.DataFrame([_legible(_series(rows[name])).alias(name) for name in rows.column_names])
+    given_rows = pl.DataFrame([_legible(_series(_decoded(rows[name]))).alias(name) for name in rows.column_names])
     rejects = given_rows.with_columns(reason.alias(REASON)).filter(reason.is_not_null())
     return cast.filter(reason.is_null().to_arrow()), rejects
 
 
-def _is_in_range(values: pa.ChunkedArray) -> bool:
-    """Return whether no timestamp is outside the years 1 to 9999. Postgres' infinity is outside."""
-    return not pa.types.is_timestamp(values.type) or in_range(_series(values)).fill_null(value=True).all()
+def _is_whole(values: pa.ChunkedArray) -> bool:
+    """Return whether every value is what its type says: a time in the years 1 to 9999, a text in UTF-8.
+
+    Postgres' infinity is outside of these years. A database without an encoding has texts of any bytes.
+    """
+    if pa.types.is_timestamp(values.type):
+        return in_range(_series(values)).fill_null(value=True).all()
+    return _is_utf8(values)
+
+
+def _is_utf8(values: pa.ChunkedArray) -> bool:
+    if not (_is_text(values.type) or (pa.types.is_list(values.type) and _is_text(values.type.value_type))):
+        return True
+    try:
+        values.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _decoded(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return texts with \\xe9 for each byte that is not of UTF-8, and other columns as they are."""
+    if _is_utf8(values):
+        return values
+    return pa.chunked_array([[_shown(found) for found in _bytes(values).to_pylist()]], values.type)
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_shown(one) for one in value]
+    return None if value is None else value.decode(errors="backslashreplace")
+
+
+def _bytes(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    return values.cast(pa.list_(pa.binary()) if pa.types.is_list(values.type) else pa.binary())
+
+
+def _is_text(dtype: pa.DataType) -> bool:
+    return bool(pa.types.is_string(dtype) or pa.types.is_large_string(dtype))
 
 
 def _series(values: pa.ChunkedArray) -> pl.Series:
     """Convert a column to polars; an extension type (Postgres' numeric) becomes its storage type.
 
-    A time with a zone is an instant, so the zone is of no account; one that no database knows would be refused. A
-    column of another type that polars refuses becomes null.
+    A time with a zone is an instant, so the zone is of no account; one that no database knows would be refused. Texts
+    of which one is not UTF-8 become bytes. A column of another type that polars refuses becomes null.
     """
     if isinstance(values.type, pa.BaseExtensionType):
         values = pa.chunked_array([chunk.storage for chunk in values.chunks], values.type.storage_type)
     if pa.types.is_timestamp(values.type) and values.type.tz not in (None, "UTC"):
         values = values.cast(pa.timestamp(values.type.unit, "UTC"))
+    if not _is_utf8(values):  # polars takes texts as they are, and panics when it shows them
+        values = _bytes(values)
     try:
         return pl.Series(pl.from_arrow(values))
     except pl.exceptions.PolarsError:

@@ -1,6 +1,7 @@
 """Cast values to a declared type from any type of a source, most often text."""
 
 import json
+from collections.abc import Iterable
 
 import polars as pl
 import pyarrow as pa
@@ -73,6 +74,14 @@ def _utf8(value: bytes | None) -> str | None:
         return None
 
 
+def _utf8_list(values: Iterable[bytes | None] | None) -> list[str | None] | None:
+    """Decode bytes as UTF-8. Return None if any of them is not."""
+    try:
+        return None if values is None else [None if value is None else value.decode() for value in values]
+    except UnicodeDecodeError:
+        return None
+
+
 def _as_integer(values: pl.Series) -> pl.Series:
     if values.dtype.is_integer():
         return values.cast(pl.Int64, strict=False)
@@ -138,6 +147,8 @@ def _as_texts(values: pl.Series) -> pl.Series:
     dtype = pl.List(pl.String)
     if isinstance(values.dtype, pl.List):
         inner = pl.Series([], dtype=values.dtype).explode().dtype
+        if inner == pl.Binary:
+            return pl.Series(values.name, [_utf8_list(value) for value in values], dtype=dtype)
         return _nulls(values, dtype) if inner.is_nested() or inner.is_temporal() else values.cast(dtype)
     if values.dtype != pl.String:
         return _nulls(values, dtype)

@@ -15,10 +15,12 @@ import psycopg
 import pyarrow as pa
 import pytest
 
+from assets.transforms.source.contract import compare
 from assets.transforms.source.schema import POSTS
 from pipelines.local.postgres_server import binary
 from pipelines.local.privileges import opened, unprivileged
 from resources.local_stack import EmbeddedStack
+from resources.sources import postgres as postgres_module
 from resources.sources.postgres import PostgresResource
 from resources.sources.postgres_errors import (
     PreparedTransactionError,
@@ -366,7 +368,8 @@ def test_a_statement_that_takes_too_long_is_permanent_and_says_what_to_do(
 
 @pytest.mark.parametrize(("at_the_end", "kind", "said"), [
     ("pg_sleep(.1) IS NOT NULL", SourceTimeoutError, "statement timeout.*; raise CIPPUS_STATEMENT_TIMEOUT_SECONDS"),
-    ("1 / (n - 5000) > 0", SourceQueryError, r"refuses a statement \(22012\).*division by zero"),
+    ("1 / (n - 5000) > 0", SourceQueryError, r"refuses a statement \(22012\): division by zero"),
+    ("pg_cancel_backend(pg_backend_pid()) IS NULL", SourceUnavailableError, "Somebody ended a statement"),
     ("pg_terminate_backend(pg_backend_pid())", SourceUnavailableError, "terminating connection"),
 ])  # fmt: skip
 def test_a_failure_in_the_middle_of_a_stream_is_of_its_kind(
@@ -385,6 +388,51 @@ def test_a_failure_in_the_middle_of_a_stream_is_of_its_kind(
     finally:
         source.execute("DROP VIEW long")
     assert 0 < sum(read) < 5_000
+
+
+def test_a_locked_table_is_waited_for_a_while_only(
+    stack: EmbeddedStack, postgres: PostgresResource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_module, "_SETTINGS", {**postgres_module._SETTINGS, "lock_timeout": "50ms"})
+    with psycopg.connect(stack.postgres_dsn) as blocking:
+        blocking.execute("LOCK TABLE posts IN ACCESS EXCLUSIVE MODE")
+        for ask in (read_all, lambda asked: asked.count_undated("posts", "updated_at", 1)):
+            with pytest.raises(SourceUnavailableError, match="has locked the table"):
+                ask(postgres)
+
+
+def test_domains_and_enumerations_are_the_types_that_they_hold(source: Source, postgres: PostgresResource) -> None:
+    source.execute(
+        "CREATE DOMAIN moment AS timestamptz; CREATE DOMAIN word AS varchar(9); CREATE DOMAIN words AS word[]; "
+        "CREATE TYPE kind AS ENUM ('a', 'b'); CREATE DOMAIN kinds AS kind; "
+        "CREATE TABLE odd (post_id kinds, updated_at moment, tags words)"
+    )
+    try:
+        assert postgres.columns("odd") == {
+            "post_id": "enum",
+            "updated_at": "timestamp with time zone",
+            "tags": "word[]",
+        }
+    finally:
+        source.execute("DROP TABLE odd; DROP DOMAIN kinds, words, word, moment; DROP TYPE kind")
+
+
+def test_a_column_that_the_role_may_not_read_is_named_and_keeps_nobody_from_the_others(
+    source: Source, reader: PostgresResource, request: pytest.FixtureRequest
+) -> None:
+    role = world_name(request.node.nodeid)
+    source.execute("CREATE TABLE odd (post_id text, updated_at timestamptz, secret text)")
+    try:
+        source.execute(f"GRANT SELECT (post_id, updated_at) ON odd TO {role}".encode())
+        found = reader.columns("odd")
+        assert found["secret"] == "text without the SELECT right"
+        assert compare(POSTS, found).carried() == {}
+        assert read_all(reader, "odd").num_rows == 0
+        source.execute(f"REVOKE SELECT (post_id) ON odd FROM {role}".encode())
+        with pytest.raises(SourcePermissionError, match="or on every declared column"):
+            read_all(reader, "odd")
+    finally:
+        source.execute("DROP TABLE odd")
 
 
 def test_a_table_that_is_not_there_is_a_refused_statement(stack: EmbeddedStack, source: Source) -> None:

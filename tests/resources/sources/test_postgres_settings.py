@@ -41,7 +41,7 @@ def odd(source: Source, role: str) -> Iterator[None]:
         "CREATE TABLE odd (k text, updated_at timestamp, a_date date, a_number float8, bytes bytea, span interval)"
     )
     source.execute(
-        "INSERT INTO odd VALUES ('a', '2024-02-01 03:04:05', '2024-02-03', 0.1::float8 + 0.2, '\\xff00', "
+        "INSERT INTO odd VALUES ('é', '2024-02-01 03:04:05', '2024-02-03', 0.1::float8 + 0.2, '\\xff00', "
         "'1 day 2 hours')"
     )
     source.execute(f"GRANT SELECT ON odd TO {role}".encode())
@@ -68,6 +68,8 @@ def read(postgres: PostgresResource) -> tuple[Any, ...]:
     "bytea_output = 'escape'",
     "extra_float_digits = -10",
     "search_path = 'nowhere'",
+    "client_encoding = 'LATIN1'",
+    "client_encoding = 'SQL_ASCII'",
     "default_transaction_read_only = on",
     "default_transaction_isolation = 'serializable'",
 ])  # fmt: skip
@@ -75,6 +77,7 @@ def test_a_setting_of_the_role_changes_nothing_that_is_read(
     source: Source, role: str, reader: PostgresResource, setting: str
 ) -> None:
     before = read(reader)
+    assert before[0][0]["k"] == "é"
     assert before[0][0]["a_date"] == "2024-02-03"
     assert before[0][0]["a_number"] == "0.30000000000000004"
     source.execute(f"ALTER ROLE {role} SET {setting}".encode())
@@ -82,7 +85,7 @@ def test_a_setting_of_the_role_changes_nothing_that_is_read(
 
 
 def test_timeouts_of_the_role_do_not_apply(source: Source, role: str, reader: PostgresResource) -> None:
-    names = ("statement_timeout", "idle_in_transaction_session_timeout", "lock_timeout")
+    names = ("statement_timeout", "idle_in_transaction_session_timeout", "lock_timeout", "transaction_timeout")
     shown = ", ".join(f"current_setting('{name}') AS {name}" for name in names)
     source.execute(f"CREATE VIEW limits AS SELECT 'a' AS k, timestamptz '2024-02-01' AS updated_at, {shown}".encode())
     try:
@@ -90,7 +93,7 @@ def test_timeouts_of_the_role_do_not_apply(source: Source, role: str, reader: Po
         for name in names:
             source.execute(f"ALTER ROLE {role} SET {name} = '2min'".encode())
         with reader.read(ReadWindow("limits", "k", names, "updated_at", None, THEN)) as batches:
-            assert batches.read_all().to_pylist() == [dict(zip(names, ("1h", "10min", "0"), strict=True))]
+            assert batches.read_all().to_pylist() == [dict(zip(names, ("1h", "10min", "1min", "0"), strict=True))]
     finally:
         source.execute("DROP VIEW limits")
 
