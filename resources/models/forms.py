@@ -1,11 +1,14 @@
 """Other ways to write a query's words, which the stems of the analyzer do not join. Only those that a corpus has count.
 
 A compound is written as one word in hashtags. Hebrew and Arabic write "and", "the", "in" and "to" onto the next word,
-and the plural of many Arabic words changes their vowels: those of the common patterns are made.
+and the plural of many Arabic words changes their vowels: those of the common patterns are made. Chinese has simplified
+and traditional characters, and Japanese writes a word in either kana.
 """
 
 import re
 from collections.abc import Iterator, Sequence
+
+from resources.models.han import in_other_kana, written_otherwise
 
 MOST_JOINED = 4
 """Words of the longest compound, such as rock'n'roll."""
@@ -29,14 +32,16 @@ def joined(words: Sequence[str]) -> Iterator[tuple[str, Sequence[str]]]:
 
 
 def other_forms(word: str) -> list[str]:
-    """Return other forms of a folded Hebrew or Arabic word: with and without prefixes, and as plural or singular."""
+    """Return other forms of a folded word: Hebrew and Arabic ones with and without prefixes, and as plural or singular,
+    and Chinese and Japanese ones in other characters.
+    """
     if len(word) > _LONGEST:
         return []
     if _HEBREW.fullmatch(word):
         return _prefixed([word], _HEBREW_PREFIXES)
     if _ARABIC.fullmatch(word):
         return _prefixed([word, *_numbers(word)], _ARABIC_PREFIXES)
-    return []
+    return [*written_otherwise(word), *in_other_kana(word)]
 
 
 def _prefixed(words: Sequence[str], prefixes: Sequence[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Other spellings of a query's words: compounds, Hebrew and Arabic prefixes, Arabic plurals."""
+"""Other spellings of a query's words: compounds, Hebrew and Arabic prefixes and plurals, Chinese characters, kana."""
 
 import pytest
 from hypothesis import given, settings
@@ -30,6 +30,12 @@ def is_met(query: str, document: str) -> bool:
         ("والقهوة", "قهوة عربية"), ("وصفات", "أفضل الوصفات"), ("سيارة", "سيارات للبيع"), ("كتب", "كتاب جميل"),
         ("كتاب", "كتب كثيرة"), ("ولد", "أولاد الحي"), ("أولاد", "ولد صغير"), ("مدارس", "مدرسة جديدة"),
         ("مدرسة", "المدارس الجديدة"), ("بيوت", "بيت قديم"), ("صورة", "صور جميلة"), ("رجال", "رجل طويل"),
+        # simplified and traditional characters
+        ("台湾夜市", "台灣夜市 小吃"), ("臺灣", "台湾"), ("头发护理", "頭髮護理"), ("发现", "發現新店"),
+        ("乾杯", "干杯"), ("猫粮", "貓糧評測"), ("讲", "我想講"), ("學", "学习"), ("面条", "麵條"), ("裡面", "里面"),
+        ("視頻", "视频剪辑"),
+        # kana
+        ("ラーメン", "らーめん大好き"), ("らーめん", "ラーメン"), ("いちご", "イチゴ狩り"), ("ネコ", "ねこカフェ"),
     ],
 )  # fmt: skip
 def test_another_spelling_is_met(query: str, document: str) -> None:
@@ -38,7 +44,17 @@ def test_another_spelling_is_met(query: str, document: str) -> None:
 
 @pytest.mark.parametrize(
     ("query", "document"),
-    [("בית", "ית"), ("ספר", "סופר"), ("قلم", "علم"), ("vegan recipes", "vegan"), ("vegan, recipes 5", "recipes5")],
+    [
+        ("בית", "ית"),
+        ("ספר", "סופר"),
+        ("قلم", "علم"),
+        ("vegan recipes", "vegan"),
+        ("vegan, recipes 5", "recipes5"),
+        ("台湾", "台中"),
+        ("头发", "頭痛"),
+        ("后", "候"),
+        ("ねこ", "ネギ"),
+    ],
 )
 def test_other_words_are_not_met(query: str, document: str) -> None:
     assert not is_met(query, document)
