@@ -5,10 +5,10 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from assets.search.accounts import Accounts
-from assets.search.candidates import Keep, Question, fetched, find, most_windows, unit
+from assets.search.candidates import Keep, Question, fetched, find, most_windows
 from assets.search.filters import ANY_NUMBER, Followers, as_in_points
 from assets.search.memory import FRESH_SECONDS, Memory
-from assets.search.similar import profile, resolve
+from assets.search.similar import both, profile, resolve
 from assets.search.terms import Terms, weights_of
 from assets.transforms.search.cosines import scale_of
 from assets.transforms.search.facets import accounts_of, count_facets
@@ -36,8 +36,8 @@ class Answer:
 
     ``found`` is the number of accounts that were found so far; more may follow unless ``is_complete``. ``mended`` are
     the words that no post has, with those that were searched for instead. ``facets`` count the accounts that were found
-    by network, country, language and vertical. Without ``is_read`` the model could not read the query, and BM25 alone
-    answered it. Without ``fits_well`` the accounts are only the nearest.
+    by network, country, language and vertical. Without ``is_read`` the model could not read the query, or the posts of
+    the account that is ``like``, and BM25 alone answered it. Without ``fits_well`` the accounts are only the nearest.
     """
 
     accounts: list[RankedAccount]
@@ -216,8 +216,7 @@ class Searcher:
         like = profile(index, self._terms, own_account, self.embedder.model().dimension)
         if not query.text:
             return like
-        asked = self.question(query.text)
-        return replace(asked, dense=unit(asked.dense + like.dense))
+        return both(self.question(query.text), like)
 
     def _names(self, query: Query, where: SearchFilter, followers: Followers) -> list[tuple[str, NameMatch]]:
         """Return the accounts whose names or bios fit a query and that the filters allow, best first."""

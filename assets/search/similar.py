@@ -1,6 +1,7 @@
 """More of the same: an account as a query."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -8,9 +9,10 @@ import polars as pl
 from assets.corpus import CHUNKS
 from assets.search.accounts import Accounts
 from assets.search.candidates import Question, unit
-from assets.search.terms import Terms
+from assets.search.terms import Terms, weights_of
 from assets.transforms.search.names import match_names
 from resources.vectors.index import SearchIndex
+from resources.vectors.values import SparseVector
 
 _POSTS_READ = 200
 """The newest chunks of an account that stand for it."""
@@ -37,10 +39,23 @@ def resolve(accounts: Accounts, name: str) -> str:
     raise ValueError(f"{'Several accounts are' if len(exact) > 1 else 'No account is'} called {name!r}{hint}")
 
 
+def both(asked: Question, like: Question) -> Question:
+    """Return a query and an account as one question.
+
+    The account counts by its vector; where the model cannot read its posts, by its terms.
+    """
+    if like.is_read:
+        return replace(asked, dense=unit(asked.dense + like.dense))
+    weights = {**weights_of(like.sparse), **weights_of(asked.asked)}
+    terms = sorted(weights)
+    return replace(asked, forms=SparseVector.of(terms, [weights[term] for term in terms]))
+
+
 def profile(index: SearchIndex, terms: Terms, account_id: str, dimension: int) -> Question:
     """Return an account's newest posts as a question: their mean vector, and the terms that set them apart.
 
-    Raises ValueError for an account without posts in the index.
+    The vector is 0 when the model can read none of them. Raises ValueError for an account without posts in the index,
+    and for one whose posts have neither vectors nor terms, such as emoji alone.
     """
     chunks = terms.lake.scan(CHUNKS).filter(pl.col("account_id") == account_id)
     newest = chunks.sort("posted_at", "point_id", descending=True, nulls_last=True).head(_POSTS_READ)
@@ -50,6 +65,8 @@ def profile(index: SearchIndex, terms: Terms, account_id: str, dimension: int) -
         raise ValueError(f"Account {account_id!r} has no post in the index, so nothing is like it.")
     mean = np.mean([*vectors.values()], axis=0) if vectors else np.zeros(dimension, np.float32)
     counts = Counter(term for of_chunk in rows["terms"].to_list() for term in of_chunk or [])
+    if not vectors and not counts:
+        raise ValueError(f"The posts of account {account_id!r} have no words, so nothing is like it.")
     [weighed] = terms.weigh([np.array(sorted(counts), np.uint32)])
     strength = weighed.values * np.array([counts[int(term)] for term in weighed.indices], np.float32)
     chosen = np.sort(weighed.indices[np.argsort(-strength, kind="stable")[:_TERMS_ASKED]])

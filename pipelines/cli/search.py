@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 Retrievers = Literal["dense", "bm25", "hybrid"]
 NOTHING_FITS = "Nothing fits this query well: these accounts are only the nearest."
-UNREADABLE = "The embedding model cannot read this query: these accounts were found by their words alone (BM25)."
+UNREADABLE = "The embedding model cannot read {}: accounts are found by their words alone (BM25)."
 
 
 def search(  # noqa: PLR0913  # options of a command
@@ -71,7 +71,7 @@ def search(  # noqa: PLR0913  # options of a command
         except ValueError as error:
             raise InputError(str(error)) from None
     if not answer.is_read:
-        err.print(UNREADABLE)
+        err.print(UNREADABLE.format("this query" if query else "the posts of this account"))
     if answer.accounts and not answer.fits_well:
         err.print(NOTHING_FITS)
     if as_json:
@@ -89,6 +89,7 @@ def as_values(query: str, answer: "Answer", page: int) -> dict[str, Any]:
         "found": answer.found,
         "complete": answer.is_complete,
         "fits_well": answer.fits_well,
+        "read_by_model": answer.is_read,
         "facets": answer.facets,
         "accounts": [_account(account) for account in answer.accounts],
     }

@@ -15,6 +15,7 @@ from pydantic import PrivateAttr
 from qdrant_client import QdrantClient
 
 from assets.corpus import CHUNKS, TERMS
+from assets.embeddings import embedded
 from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS
 from assets.search.query import Searcher
 from assets.transforms.search.attributes import attributes
@@ -33,7 +34,8 @@ from tests.worlds.search import index_config
 
 THEN = datetime(2026, 1, 1, tzinfo=UTC)
 Text = str | None
-CREATORS: Sequence[tuple[str, Text, Text, Text, str, Text, Text, int | None, str, Sequence[str]]] = (
+Creator = tuple[str, Text, Text, Text, str, Text, Text, int | None, str, Sequence[str]]
+CREATORS: Sequence[Creator] = (
     # id, handle, display name, bio, network, country, language, followers, verticals, posts
     ("nasa", "nasa", "NASA", "Exploring space", "youtube", "US", "en", 10_000_000, "science",
      ["Rocket launch to the moon today", "The telescope sees distant galaxies"]),
@@ -66,6 +68,7 @@ CREATORS: Sequence[tuple[str, Text, Text, Text, str, Text, Text, int | None, str
     ("ghost", "ghostwriter", "Ghost", "A quiet account about ceramics", "x", "US", "en", 12, "home", []),
     ("emoji", "♥♥♥", "Hearts", None, "tiktok", None, None, 0, "", ["I love 🍕 and 🍔", "wi-fi router setup"]),
 )  # fmt: skip
+WORDLESS: Creator = ("hearts", "hearts", None, None, "x", None, None, 0, "", ("💜💜", "🍕"))
 
 
 class WordEmbedder(CountingEmbedder):
@@ -103,13 +106,20 @@ class Memory(QdrantResource):
 
 
 @cache
-def small_search() -> Searcher:
-    """A searcher of CREATORS. The id of a post is its account's and a number; each post is a day later."""
+def small_search(unread: str = "") -> Searcher:
+    """A searcher of CREATORS. The id of a post is its account's and a number; each post is a month later.
+
+    With ``unread``, the model can read neither the posts of this account nor those of WORDLESS, which is there too.
+    """
     embedder: CountingEmbedderResource
     embedder, _ = counting_embedder()
     model = WordEmbedder()
     embedder.__dict__["model"] = lambda: model
-    tables = _tables()
+    creators = [*CREATORS, WORDLESS] if unread else CREATORS
+    model.unreadable.update(
+        text for id_, *_, texts in creators if unread and id_ in {unread, "hearts"} for text in texts
+    )
+    tables = _tables(creators)
     lake = Tables(s3=S3Resource(bucket="none"))
     lake._tables = tables
     qdrant = Memory()
@@ -117,9 +127,9 @@ def small_search() -> Searcher:
     return Searcher(lake, embedder, qdrant)
 
 
-def _tables() -> dict[str, pl.DataFrame]:
+def _tables(creators: Sequence[Creator]) -> dict[str, pl.DataFrame]:
     accounts, posts, tags = [], [], []
-    for id_, handle, display, bio, network, country, language, followers, verticals, texts in CREATORS:
+    for id_, handle, display, bio, network, country, language, followers, verticals, texts in creators:
         accounts.append(
             {"account_id": id_, "account_bucket": 0, "handle": handle, "display_name": display, "bio": bio,
              "network": network, "country": country, "language": language, "followers": followers}
@@ -157,7 +167,7 @@ def _rows(spec: TableSpec, rows: Sequence[dict[str, Any]]) -> pl.DataFrame:
 def _index(model: CountingEmbedder, tables: dict[str, pl.DataFrame]) -> VectorIndex:
     points = desired_points(tables[CHUNKS.name], tables[TAGS.name])
     texts = points["text"].to_list()
-    vectors, sparse = [model.vector(text) for text in texts], SparseEncoder().encode_documents(texts)
+    vectors, sparse = embedded(model, texts), SparseEncoder().encode_documents(texts)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Payload indexes have no effect in the local Qdrant")
         generations = ServerGenerations(QdrantClient(":memory:"), "memory")

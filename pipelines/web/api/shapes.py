@@ -83,13 +83,17 @@ class FoundAccount(Shape):
 
 
 class SearchPage(Shape):
-    """A page of results. `found` accounts were found so far; more may follow unless `is_complete`."""
+    """A page of results. `found` accounts were found so far; more may follow unless `is_complete`.
+
+    Without `is_read` the embedding model could not read the query, and accounts were found by their words alone.
+    """
 
     accounts: list[FoundAccount]
     mended: dict[str, str]
     facets: dict[str, dict[str, int]]
     found: int
     is_complete: bool
+    is_read: bool
     fits_well: bool
 
 

@@ -1,5 +1,6 @@
 """The language of queries and filters, end to end, over a small collection of creators."""
 
+import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from assets.search import query
 from assets.search.query import Answer, Followers
 from assets.transforms.search.ranking import Retriever
 from assets.transforms.search.trust import TRUST, Trust
+from pipelines.cli import search as command
 from resources.vectors.values import SearchFilter
 from tests.docs.texts import ROOT
 from tests.worlds.small_collection import CREATORS, small_search
@@ -201,6 +203,54 @@ def test_more_like_an_account_with_a_query_and_filters() -> None:
 def test_an_account_that_nothing_can_be_like(like: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ask("", like=like)
+
+
+def test_more_like_an_account_whose_posts_the_model_cannot_read_goes_by_its_words() -> None:
+    search = small_search("anna")
+    answer = search.answer("", like="anna", limit=50)
+    assert ids(answer)[0] == "petra"
+    assert not answer.is_read
+    assert all(account.dense_part == 0 for account in answer.accounts)
+    assert ids(ask("", like="anna"))[0] == "petra"
+    assert ask("", like="anna").is_read
+
+
+def test_a_query_and_an_account_that_the_model_cannot_read_both_count() -> None:
+    both = small_search("anna").answer("rocket", like="anna", limit=50, retriever=Retriever.BM25)
+    assert {"nasa", "nasafan", "petra"} <= set(ids(both))
+    assert both.is_read, "the query can be read"
+    assert set(ids(small_search("anna").answer("rocket", limit=50, retriever=Retriever.BM25))) == {"nasa", "nasafan"}
+
+
+def test_a_post_that_the_model_cannot_read_is_found_by_its_words() -> None:
+    by_words = small_search("anna").answer("tofu soup", limit=50)
+    assert ids(by_words)[0] == "anna"
+    assert by_words.accounts[0].evidence[0].dense_score is None
+    by_meaning = small_search("anna").answer("tofu soup", limit=50, retriever=Retriever.DENSE)
+    assert not {"anna", "hearts"} & set(ids(by_meaning))
+    assert ids(small_search("anna").answer("@hearts"))[0] == "hearts"
+
+
+def test_nothing_is_like_an_account_without_words() -> None:
+    with pytest.raises(ValueError, match="The posts of account 'hearts' have no words, so nothing is like it"):
+        small_search("anna").answer("", like="hearts")
+
+
+@pytest.mark.parametrize(
+    ("text", "like", "note"),
+    [("", "anna", "The embedding model cannot read the posts of this account: accounts are found by their words alone"),
+     ("Soup with soy milk and tofu", None, "The embedding model cannot read this query: accounts are found"),
+     ("rocket", None, "")],
+)  # fmt: skip
+def test_the_command_says_that_words_alone_found_it(
+    text: str, like: str | None, note: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(query, "open_search", lambda: small_search("anna"))
+    monkeypatch.setattr(command, "require_stack", lambda: None)
+    command.search(text, like, as_json=True)
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["read_by_model"] is not bool(note)
+    assert note in " ".join(printed.err.split())
 
 
 def test_facets_count_accounts() -> None:

@@ -12,6 +12,7 @@ from starlette.testclient import TestClient
 from pipelines.web.api.application import make_api
 from pipelines.web.site import Site
 from resources.spend.resource import SpendResource
+from tests.fakes.embedder import CountingEmbedder
 from tests.fakes.spend_store import MemoryStore
 from tests.pipelines.web.conftest import Open
 from tests.worlds.small_site import HOSTILE, VERTICAL, SmallSite
@@ -30,6 +31,17 @@ def test_it_says_what_the_page_says(page: Open) -> None:
     assert creator["account"]["bio"] == HOSTILE
     assert len(creator["posts"]) == 3
     assert {row["status"] for row in client.get("/api/verticals").json()} == {"needs labels"}
+
+
+def test_page_and_api_say_that_a_query_was_not_read(page: Open, small: SmallSite) -> None:
+    model = small.searcher.embedder.model()
+    assert isinstance(model, CountingEmbedder)
+    model.unreadable.add("sustainable 🍕")
+    client, said = page(), "The embedding model cannot read this query."
+    assert client.get("/api/search", params={"q": "sustainable 🍕"}).json()["is_read"] is False
+    assert client.get("/api/search", params={"q": "sustainable"}).json()["is_read"] is True
+    assert said in client.get("/", params={"q": "sustainable 🍕"}).text
+    assert said not in client.get("/", params={"q": "sustainable"}).text
 
 
 def test_shortlists_and_judgements_are_written(page: Open, store: MemoryStore) -> None:
