@@ -95,16 +95,17 @@ class EndpointModel(EmbeddingModel):
         The vector of a text that the endpoint finds too long is the mean of its parts'. Raises PermanentEndpointError
         at once, and TransientEndpointError after the last attempt. Requests that are running are then abandoned.
         """
-        yield from self._embed([f"{self._form.passage_prefix}{text}" for text in texts])
+        yield from self._embed(texts, self._form.passage_prefix)
 
     def _embed_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
         found = np.zeros((len(texts), self.dimension), np.float32)
-        for indices, vectors in self._embed([f"{self._form.query_prefix}{text}" for text in texts]):
+        for indices, vectors in self._embed(texts, self._form.query_prefix):
             found[indices] = vectors
         return found
 
-    def _embed(self, texts: Sequence[str]) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
-        lengths = np.array(self.tokenizer.token_counts(texts), dtype=np.int32) + SPECIAL_TOKENS
+    def _embed(self, texts: Sequence[str], prefix: str) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
+        counts = self.tokenizer.token_counts([f"{prefix}{text}" for text in texts])
+        lengths = np.array(counts, dtype=np.int32) + SPECIAL_TOKENS
         waiting = deque(length_batches(lengths, self._request_tokens, self._inputs))
         stopped = threading.Event()
         running: dict[Future[NDArray[np.float32]], list[int]] = {}
@@ -120,15 +121,17 @@ class EndpointModel(EmbeddingModel):
                             waiting.appendleft(indices[self._inputs :])
                             indices = indices[: self._inputs]
                         batch = [texts[index] for index in indices]
-                        running[pool.submit(self._vectors, client, batch, stopped)] = indices
+                        running[pool.submit(self._vectors, client, batch, stopped, prefix)] = indices
                     done, _ = wait(running, return_when=FIRST_COMPLETED)
                     for future in done:
                         yield running.pop(future), future.result()
             finally:
                 stopped.set()
 
-    def _vectors(self, client: openai.OpenAI, texts: Sequence[str], stopped: threading.Event) -> NDArray[np.float32]:
-        """Return the unit vectors of a few texts; split a request that is too large."""
+    def _vectors(
+        self, client: openai.OpenAI, texts: Sequence[str], stopped: threading.Event, prefix: str = ""
+    ) -> NDArray[np.float32]:
+        """Return the unit vectors of a few texts, each behind the prefix; split a request that is too large."""
 
         def sleep(seconds: float) -> None:
             if stopped.wait(seconds):
@@ -137,20 +140,20 @@ class EndpointModel(EmbeddingModel):
         retry, middle = self._retry.copy(sleep=sleep), len(texts) // 2
         try:
             if len(texts) <= self._inputs:
-                return retry(self._request, client, texts)
+                return retry(self._request, client, [f"{prefix}{text}" for text in texts])
         except RequestTooLargeError as error:
             if len(texts) == 1:
-                return self._in_parts(client, texts[0], stopped, error)
+                return self._in_parts(client, texts[0], stopped, prefix, error)
             with self._lock:  # one text that is too long makes no limit below what was accepted
                 self._inputs = max(min(self._inputs, middle), self._accepted)
         except TransientEndpointError as error:
             attempts = retry.statistics["attempt_number"]
             raise TransientEndpointError(f"{error} It was tried {attempts} times.") from None
-        halves = [self._vectors(client, half, stopped) for half in (texts[:middle], texts[middle:])]
+        halves = [self._vectors(client, half, stopped, prefix) for half in (texts[:middle], texts[middle:])]
         return np.concatenate(halves)
 
     def _in_parts(
-        self, client: openai.OpenAI, text: str, stopped: threading.Event, error: RequestTooLargeError
+        self, client: openai.OpenAI, text: str, stopped: threading.Event, prefix: str, error: RequestTooLargeError
     ) -> NDArray[np.float32]:
         """Return the mean of the vectors of both halves of a text, shape (1, dimension), by their lengths.
 
@@ -158,10 +161,10 @@ class EndpointModel(EmbeddingModel):
         """
         if len(text) < _LEAST_SPLIT:
             raise type(error)(f"{error} The text begins with {text[:_SHOWN_CHARACTERS]!r}.") from None
-        space = text.rfind(" ", len(text) // 4, len(text) * 3 // 4)
+        space = text.rfind(" ", len(text) // 4, len(text) // 2 + 1)
         cut = space if space > 0 else len(text) // 2
         halves = text[:cut], text[cut:]
-        vectors = np.concatenate([self._vectors(client, [half], stopped) for half in halves])
+        vectors = np.concatenate([self._vectors(client, [half], stopped, prefix) for half in halves])
         mean = (vectors * [[len(half)] for half in halves]).sum(axis=0, keepdims=True)
         unit: NDArray[np.float32] = (mean / max(float(np.linalg.norm(mean)), 1e-12)).astype(np.float32)
         return unit

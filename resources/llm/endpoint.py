@@ -20,10 +20,13 @@ _SHOWN_CHARACTERS = 300
 TRANSIENT = frozenset((408, 409, 424, 425, 429, 500, 502, 503, 504, *range(520, 525), 529))
 _TOO_LARGE, _TOO_MANY, _BAD_REQUEST = 413, 429, frozenset((400, 422))
 _TELLS_A_LIMIT = re.compile(
-    r"batch|too (?:many|long|large|big)|maximum|at most|exceed|context length|larger than|longer than|number of inputs",
+    r"batch|too (?:many|long|large|big)|maximum|at most|exceed|context length|l(?:arg|ong)er than|less than|"
+    r"number of inputs",
     re.IGNORECASE,
 )
 """What servers write with 400 or 422 about a request with too many or too long inputs; TEI alone answers 413."""
+_INTERNAL, _TOO_LARGE_FOR_LLAMA = 500, re.compile(r"too large to process", re.IGNORECASE)
+"""llama.cpp answers 500 when an input has more tokens than its physical batch size."""
 _QUOTA_EXHAUSTED = re.compile(
     r"insufficient[_ ]quota|exceeded your current quota|billing_hard_limit|credit balance|out of credits", re.IGNORECASE
 )
@@ -162,7 +165,7 @@ class Endpoint:
         if status in REDIRECTS:
             target = error.response.headers.get("Location", "").partition("?")[0]
             message = f"{message} It redirects to {target!r}, another host; set that address if it may have the key."
-        if status == _TOO_LARGE or (status in _BAD_REQUEST and _TELLS_A_LIMIT.search(error.response.text)):
+        if _is_too_large(status, error.response.text):
             return RequestTooLargeError(message), Billing.NO
         if status == _TOO_MANY and _QUOTA_EXHAUSTED.search(error.response.text):
             return QuotaExhaustedError(f"{message} Its quota is exhausted: raise it, then run again."), Billing.NO
@@ -173,6 +176,12 @@ class Endpoint:
         asked = error.response.headers.get("Retry-After", "")
         seconds = float(asked) if asked.isascii() and asked.isdigit() else None
         return TransientEndpointError(message, seconds), Billing.NO if status in _NOT_BILLED else Billing.UNKNOWN
+
+
+def _is_too_large(status: int, text: str) -> bool:
+    """Return whether a refusal says that a request has too many or too long inputs."""
+    tells = status in _BAD_REQUEST and _TELLS_A_LIMIT.search(text)
+    return bool(status == _TOO_LARGE or tells or (status == _INTERNAL and _TOO_LARGE_FOR_LLAMA.search(text)))
 
 
 def _is_address(url: str) -> bool:

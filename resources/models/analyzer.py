@@ -107,8 +107,8 @@ def _stemmed(group: str, split: Split) -> tuple[tuple[str, str], ...]:
 def _words(group: str, split: Split) -> Iterator[str]:
     """Yield the words of a group: wi-fi is ``wi``, ``fi`` and ``wifi``; U.S.A. is ``usa``."""
     parts = [part for part in _joiner_pattern().split(group) if any(map(str.isalnum, part))]
-    if len(parts) == 1:
-        yield from _of_word(parts[0], split)
+    if len(parts) <= 1:  # the modifier apostrophe of Ukrainian is a letter, and may stand alone
+        yield from _of_word(parts[0] if parts else group, split)
         return
     is_acronym = "." in group and all(len(part) == 1 and part.isalpha() for part in parts)
     if not is_acronym:

@@ -63,9 +63,10 @@ _INVISIBLE = re.compile(
 )
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # Letters that people decorate posts with, and of which the encoder knows no word: bold, script and double-struck,
-# full-width, half-width, in circles and squares.
+# full-width, half-width, in circles and squares. A voiced mark of half width belongs to a kana, else it stays.
 _STYLED = re.compile(
-    "[\u24b6-\u24e9]{2,}|[\uff10-\uff19\uff21-\uff3a\uff41-\uff5a\uff66-\uffdc\U0001d400-\U0001d7ff\U0001f130-\U0001f149]+"
+    "[\u24b6-\u24e9]{2,}|(?:[\uff10-\uff19\uff21-\uff3a\uff41-\uff5a\uff66-\uff9d\uffa0-\uffdc\U0001d400-\U0001d7ff"
+    "\U0001f130-\U0001f149][\uff9e\uff9f]?)+"
 )
 _SMALL_CAPITALS = "ᴀʙᴄᴅᴇꜰɢʜɪᴊᴋʟᴍɴᴏᴘǫꞯʀꜱᴛᴜᴠᴡʏᴢ", "abcdefghijklmnopqqrstuvwyz"
 _SMALL = re.compile(f"\\b[{_SMALL_CAPITALS[0]}sx][{_SMALL_CAPITALS[0]}sx\\u0300-\\u036f]{{2,}}(?!\\w)")

@@ -439,15 +439,26 @@ def test_a_limit_on_inputs_is_found_and_kept(
     assert refused == [32, 16, 8], "the limit is learnt once"
 
 
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (400, b"This model's maximum context length is 300 tokens"),
+        (400, b"the input length exceeds the context length"),
+        (400, b"Input id 0 has 9001 tokens, exceeding max 300 tokens."),
+        (413, b"`inputs` must have less than 300 tokens. Given: 600"),
+        (422, b"`inputs` must have less than 300 tokens. Given: 600"),
+        (500, b"input (600 tokens) is too large to process. increase the physical batch size"),
+    ],
+)
 def test_a_text_that_is_too_long_for_the_server_is_embedded_in_parts(
-    server: Server, tokenizer: WordPieceTokenizer
+    server: Server, tokenizer: WordPieceTokenizer, status: int, message: bytes
 ) -> None:
     take = server.take
 
     def limited(handler: BaseHTTPRequestHandler) -> Answer:
         found = take(handler)
         is_long = any(len(text) > 300 for text in server.requests[-1])
-        return (400, b"This model's maximum context length is 300 tokens", {}) if is_long else found
+        return (status, message, {}) if is_long else found
 
     server.take = limited  # type: ignore[method-assign]
     thai = "กินข้าวกับเพื่อน" * 60
@@ -461,6 +472,23 @@ def test_a_text_that_is_too_long_for_the_server_is_embedded_in_parts(
     server.requests.clear()
     embed_all(model(server, tokenizer, requests=1), ["a"] * MAX_TEXTS + [thai])
     assert max(map(len, server.requests)) == MAX_TEXTS
+
+
+def test_each_part_of_a_text_has_the_prefix(server: Server, tokenizer: WordPieceTokenizer) -> None:
+    take = server.take
+
+    def limited(handler: BaseHTTPRequestHandler) -> Answer:
+        found = take(handler)
+        return (413, b"too long", {}) if len(server.requests[-1][0]) > 300 else found
+
+    server.take = limited  # type: ignore[method-assign]
+    found = model(server, tokenizer, requests=1, form=Form(query_prefix="query: ", passage_prefix="passage: "))
+    embed_all(found, ["word " * 100])
+    assert len(server.requests) == 3
+    assert all(text.startswith("passage: word ") for [text] in server.requests)
+    server.requests.clear()
+    found.embed_queries(["word " * 100])
+    assert all(text.startswith("query: ") for [text] in server.requests if text != "dimension")
 
 
 def test_a_short_text_that_is_refused_as_too_long_is_named(server: Server, tokenizer: WordPieceTokenizer) -> None:

@@ -90,6 +90,13 @@ def test_an_apostrophe_cuts_no_letter_off_as_a_term() -> None:
     assert query_terms("don't it's I'm we're the best") == ["best"]
 
 
+@pytest.mark.parametrize("text", ["ʼ", "ʼʼ", "a ʼ b", "п ʼ ять", "'ʼ'", "#ʼ", "-ʼ-", "ʼ."])
+def test_an_apostrophe_that_is_a_letter_may_stand_alone(text: str) -> None:
+    assert all(document_terms(text))
+    assert set(query_terms(text)) <= set(document_terms(text))
+    assert query_terms(text)
+
+
 def test_stop_words_are_recognised_before_they_are_stemmed() -> None:
     assert query_terms("a doe does run") == ["doe", "run"]
 

@@ -5,7 +5,7 @@ from itertools import groupby
 from typing import Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assets.transforms.claims import contradiction
@@ -15,7 +15,7 @@ from assets.transforms.text.cleaning import clean, clean_lines, with_hashtags
 from assets.transforms.text.corpus import has_words
 from assets.transforms.text.marks import MAX_MARKS, long_runs_of_marks
 from assets.transforms.text.near_duplicates import shingles
-from resources.models.analyzer import document_terms
+from resources.models.analyzer import document_terms, query_terms
 from resources.vectors.bm25 import SparseEncoder
 
 
@@ -216,6 +216,7 @@ def test_zero_width_spaces_part_words_and_invisible_characters_go(text: str, exp
         ("ᴠɪᴅᴇ\u0301ᴏs ᴇ\u0301ᴛᴇ́", "vidéos été"),
         ("🅥🅔🅖🅐🅝 Ⓥⓔⓖⓐⓝ 🄽🄴🅆", "VEGAN Vegan NEW"),
         ("ｶﾞｷﾞ", "ガギ"),
+        ("ﾞ (゜ﾟ)", "ﾞ (゜ﾟ)"),
         ("Ⓒ 🅰️ [ɪ] すごい！", "Ⓒ 🅰️ [ɪ] すごい！"),
     ],
 )
@@ -256,3 +257,27 @@ def test_no_text_of_letters_becomes_empty(block: tuple[int, int]) -> None:
             assert has_words(found)
             assert len(encoder.encode_query(found)) > 0
             assert len(encoder.count_terms(found)) > 0
+
+
+def test_every_letter_of_every_script_is_kept_and_found() -> None:
+    fillers = "\u115f\u1160\u3164\uffa0"  # letters without a shape
+    many = (range(0x3400, 0xA000), range(0xAC00, 0xD7A4), range(0x17000, 0x18D00), range(0x20000, 0x33480))
+    codes = (
+        code for code in range(0x41, 0x33480) if code % 211 == 0 or not any(code in of_script for of_script in many)
+    )
+    letters = [chr(code) for code in codes if chr(code).isalpha() and chr(code) not in fillers]
+    assert len(letters) > 20_000
+    for letter in letters:
+        found = clean(letter)
+        assert has_words(found), letter
+        assert query_terms(found), letter
+        assert set(query_terms(found)) <= set(document_terms(found)), letter
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(st.characters(codec="utf-8", categories=["L", "M", "Lm", "Zs", "Pd", "Po"]), max_size=12))
+def test_a_text_of_letters_marks_and_apostrophes_has_terms_if_it_has_words(text: str) -> None:
+    found = clean(text)
+    if has_words(found):
+        assert document_terms(found)
+        assert query_terms(found)
