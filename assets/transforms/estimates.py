@@ -73,7 +73,8 @@ def _student(freedom: float) -> float:
 class Workload:
     """What is sent: accounts, the tokens of their texts, and the tokens of instructions and answers per account.
 
-    ``largest``: tokens of the longest account. ``posts``: number of posts that are read.
+    ``largest``: tokens of the longest account. ``posts``: number of posts that are
+    embedded and searched, whatever is sent.
     """
 
     name: str

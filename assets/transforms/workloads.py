@@ -87,7 +87,7 @@ def workloads(corpus: Corpus, ratio: Interval, asked: Asked, budget: int) -> lis
             ratio.value * part.largest,
             asked.prompt_tokens,
             asked.answer_tokens,
-            part.posts,
+            corpus.whole.posts,
         )
         for name, part in named.items()
     ]
@@ -110,7 +110,7 @@ def teams_case(ratio: Interval, asked: Asked, budget: int) -> list[Workload]:
             ratio.value * budget,
             asked.prompt_tokens,
             asked.answer_tokens,
-            tokens // _TOKENS_A_POST,
+            TEAMS_CASE.posts,
         ),
         Workload(
             f"the team's case, at most {MOST_POSTS:,} posts an account",
@@ -119,7 +119,7 @@ def teams_case(ratio: Interval, asked: Asked, budget: int) -> list[Workload]:
             MOST_POSTS * _TOKENS_A_POST,
             0,
             0,
-            round(accounts * mean * share),
+            TEAMS_CASE.posts,
         ),
         TEAMS_CASE,
     ]

@@ -46,6 +46,11 @@ def cheapest(rows: Sequence[Option], least: float) -> Option | None:
     return min(scored, key=lambda option: option.usd.value, default=None)
 
 
+def fit_of(option: Option) -> str:
+    """Return whether the largest account is within the model's context, in a word."""
+    return {True: "yes", False: "no", None: "unknown"}[option.fits]
+
+
 def write_all_in(
     sheet: Sheet, formats: dict[str, Any], found: Sequence[Sequence[Option]], services: Mapping[str, Service]
 ) -> None:
@@ -61,6 +66,7 @@ def write_all_in(
         sheet.write(row, 1, values[-1], formats["input"])
         sheet.write(row, 2, f"{priced.name}: {priced.source} {priced.date}" if priced else source)
     names = [rows[0].workload.name for rows in found]
+    sheet.set_row(_HEAD - 1, 48)
     heading = f"USD, with the cheapest model of MMLU {_LEAST_QUALITY} or more"
     sheet.write_row(_HEAD - 1, 0, [heading, *names], formats["head"])
     for number, rows in enumerate(found):

@@ -64,6 +64,8 @@ def _print(chosen: "Sequence[Option]", counted: str) -> None:
     for option in chosen:
         by_workload.setdefault(option.workload.name, []).append(option)
     first, *others = by_workload.values()
+    from pipelines.cli.all_in import fit_of
+
     table = Table("provider", "model", "lane", "USD", "90 %", "hours", "fits", title=f"{first[0].workload.name}")
     for option in first:
         offer, usd = option.offer, option.usd
@@ -74,7 +76,7 @@ def _print(chosen: "Sequence[Option]", counted: str) -> None:
             dollars(usd.value),
             "exact" if usd.low == usd.high else f"{dollars(usd.low)} to {dollars(usd.high)}",
             f"{option.hours:,.2f}",
-            {True: "yes", False: "no", None: "unknown"}[option.fits],
+            fit_of(option),
         )
     out.print(table)
     table = Table("what else could be sent", "tokens", "cheapest USD", "with")

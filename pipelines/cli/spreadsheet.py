@@ -7,7 +7,7 @@ from typing import Any
 import xlsxwriter
 
 from assets.transforms.estimates import Offer, Option, Workload, options
-from pipelines.cli.all_in import FIRST, cheapest, column_of, span, write_all_in
+from pipelines.cli.all_in import FIRST, cheapest, column_of, fit_of, span, write_all_in
 from resources.catalogues.prices import Service
 
 _HEADINGS = (
@@ -46,7 +46,7 @@ def write_estimate(
     with xlsxwriter.Workbook(str(path), {"strings_to_formulas": False, "strings_to_urls": False}) as book:
         formats = {
             "head": book.add_format({"bold": True, "bg_color": "#DDE6F0", "text_wrap": True, "valign": "top"}),
-            "usd": book.add_format({"num_format": "$#,##0.00"}),
+            "usd": book.add_format({"num_format": "[<1]$0.0000;$#,##0.00"}),
             "number": book.add_format({"num_format": "#,##0"}),
             "hours": book.add_format({"num_format": "#,##0.0"}),
             "input": book.add_format({"num_format": "#,##0.####", "bg_color": "#FFF6D6"}),
@@ -62,13 +62,17 @@ def write_estimate(
             _options(sheet, formats, rows, column_of(number))
         _answer(answer, formats, found)
         write_all_in(costs, formats, found, services)
+        for sheet in book.worksheets():
+            sheet.set_landscape()
+            sheet.fit_to_pages(1, 0)
 
 
 def _assumptions(
     sheet: Sheet, formats: dict[str, Any], workloads: Sequence[Workload], tokens_per_minute: float, counted: str
 ) -> None:
-    sheet.set_column(0, 0, 44)
+    sheet.set_column(0, 0, 50)
     sheet.set_column(1, len(workloads), 26)
+    sheet.set_row(0, 48)
     sheet.write_row(
         0, 0, ["Change the yellow cells; every sheet follows.", *(w.name for w in workloads)], formats["head"]
     )
@@ -81,7 +85,7 @@ def _assumptions(
         ("tokens of an answer", [w.answer_tokens for w in workloads]),
         ("tokens of the largest account", [w.largest for w in workloads]),
         ("tokens per minute that a provider allows you", [tokens_per_minute] * len(workloads)),
-        ("posts", [w.posts for w in workloads]),
+        ("posts that are embedded and searched, whatever is sent", [w.posts for w in workloads]),
     )
     for number, (name, values) in enumerate(rows, 1):
         sheet.write(number, 0, name)
@@ -97,6 +101,7 @@ def _options(sheet: Sheet, formats: dict[str, Any], rows: Sequence[Option], colu
     sheet.set_column(14, 14, 60)
     sheet.write(0, 0, f"What it costs: {workload.name}", formats["bold"])
     sheet.write(1, 0, "Cheapest first; models that are no longer offered come last. Tokens come from Assumptions.")
+    sheet.set_row(FIRST - 2, 32)
     sheet.write_row(FIRST - 2, 0, _HEADINGS, formats["head"])
     sheet.freeze_panes(FIRST - 1, 2)
     accounts, low, high, mean, prompt, answer, largest, rate = (
@@ -117,20 +122,25 @@ def _options(sheet: Sheet, formats: dict[str, Any], rows: Sequence[Option], colu
         sheet.write_formula(row, 10, f"={offer.hours}" if offer.hours else hours, formats["hours"], option.hours)
         fits = f'=IF({largest}+{prompt}+{answer}<={offer.context or 0},"yes","no")'
         if offer.context is None:
-            sheet.write(row, 11, "unknown")
+            sheet.write(row, 11, fit_of(option))
         else:
-            sheet.write_formula(row, 11, fits, None, "yes" if option.fits else "no")
+            sheet.write_formula(row, 11, fits, None, fit_of(option))
         source = f"{offer.source} {offer.date}".strip()
         sheet.write_row(row, 12, ["no" if offer.retired else "yes", offer.also, source])
 
 
 def _answer(sheet: Sheet, formats: dict[str, Any], found: Sequence[Sequence[Option]]) -> None:
     """Write the cheapest option still offered by case and quality, by formulas over the options."""
-    sheet.set_column(0, 0, 48)
-    sheet.set_column(1, 4, 26)
+    sheet.set_column(0, 0, 66)
+    sheet.set_column(1, 3, 14)
+    sheet.set_column(4, 4, 52)
+    sheet.set_column(5, 6, 20)
     sheet.write(0, 0, "Which option is cheapest, at which quality?", formats["bold"])
     sheet.write_row(
-        2, 0, ["case", "least quality (MMLU)", "cheapest USD", "provider", "model", "lane"], formats["head"]
+        2,
+        0,
+        ["case", "least quality (MMLU)", "cheapest USD", "provider", "model", "lane", "largest account fits"],
+        formats["head"],
     )
     row = 3
     for number, rows in enumerate(found, 1):
@@ -147,6 +157,7 @@ def _answer(sheet: Sheet, formats: dict[str, Any], found: Sequence[Sequence[Opti
                 (3, "A", best.offer.provider),
                 (4, "B", best.offer.model),
                 (5, "E", best.offer.lane),
+                (6, "L", fit_of(best)),
             ):
                 match = f"=INDEX({span(number, column, len(rows))},MATCH(C{row + 1},{usd},0))"
                 sheet.write_formula(row, place, match, None, value)
@@ -154,6 +165,6 @@ def _answer(sheet: Sheet, formats: dict[str, Any], found: Sequence[Sequence[Opti
     sheet.write(
         row + 1,
         0,
-        "Only models that are still offered and have a published score count. See Assumptions for what is counted, and "
-        "All in for embedding, vectors and S3.",
+        "Only models that are still offered and have a published score count. Where the largest account does not fit, "
+        "its posts must be sampled. See Assumptions for what is counted, and All in for embedding, vectors and S3.",
     )

@@ -38,7 +38,7 @@ def test_tokens_are_those_of_the_model_with_what_a_request_adds() -> None:
     sent, capped, whole = workloads(corpus, Interval(1.5, 1.2, 1.8), ASKED, 60)
     assert sent.text_tokens == Interval(250, 220, 280)
     assert sent.input_tokens == Interval(650, 620, 680)
-    assert (sent.output_tokens, sent.largest, sent.posts) == (200, 75, 10)
+    assert (sent.output_tokens, sent.largest, sent.posts) == (200, 75, 100)
     assert (capped.text_tokens.value, whole.text_tokens.value) == (1.5 * 900 + 900, 1.5 * 1_000 + 1_000)
     assert len({sent.name, capped.name, whole.name}) == 3
 

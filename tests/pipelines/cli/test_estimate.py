@@ -1,6 +1,7 @@
 """`cippus estimate`: the spreadsheet that a manager reads, and where the offers come from."""
 
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -89,3 +90,30 @@ def test_a_packaged_tokenizer_counts_exactly() -> None:
     assert has_tokenizer("llama-3.1-8b")
     assert not has_tokenizer("gpt-5-mini")
     assert llm_token_counts("llama-3.3-70b", ["Hello world", "", "ビーガン 🍜"]) == [2, 0, 7]
+
+
+def test_all_costs_follow_from_the_inputs_of_their_sheet(tmp_path: Path, offered: list[Offer]) -> None:
+    path = tmp_path / "estimate.xlsx"
+    write_estimate(path, [CORPUS, TEAMS_CASE], offered, 2e6, "counted", PriceBook().services())
+    rows = {str(row[0]): row[1:3] for row in cells(path, "All in")}
+    given = {name: float(str(row[0])) for name, row in rows.items() if isinstance(row[0], float)}
+    posts = TEAMS_CASE.posts
+    embedding = posts / given["posts embedded a second"] / 3600 * given["USD an hour of the machine that embeds"]
+    memory = posts * given["bytes of memory a post"] / 1e9 * given["USD of memory by GB and month"]
+    storage = posts * given["bytes on S3 a post"] / 1e9 * given["USD of storage by GB and month"]
+    assert rows["embedding"][1] == pytest.approx(embedding)
+    assert rows["all of it, a month"][1] == pytest.approx(memory + storage)
+    once = sum(float(str(rows[name][1])) for name in ("language model", "embedding", "S3 requests"))
+    assert rows["all of it, once"][1] == pytest.approx(once)
+    best = next(o for o in options(TEAMS_CASE, offered, 2e6) if not o.offer.retired and float(o.offer.mmlu or 0) >= 80)
+    assert rows["language model"][1] == pytest.approx(best.usd.value)
+
+
+def test_a_name_that_looks_like_a_formula_stays_a_name(tmp_path: Path, offered: list[Offer]) -> None:
+    path = tmp_path / "estimate.xlsx"
+    odd = replace(offered[0], model="=1+1", source="https://example.com/price")
+    write_estimate(path, [CORPUS], [odd], 2e6, "=2+2", PriceBook().services())
+    assert cells(path, "Options 1")[4][1] == "=1+1"
+    with zipfile.ZipFile(path) as book:
+        text = "".join(book.read(name).decode() for name in book.namelist() if name.startswith("xl/worksheets/sheet"))
+    assert "<f>1+1</f>" not in text
