@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterator
 from decimal import Decimal
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -187,6 +188,46 @@ def test_batches_killed_five_times_have_the_answers_and_the_charges_of_single_ca
     assert len(crashes) == 5
     assert {id_: each.text for id_, each in found.items()} == {id_: each.text for id_, each in single.items()}
     ledger.seal_stale(older_than=dt.timedelta(days=-9))
+    assert ledger.account().amount("project") == sum(Decimal(each.usd) for each in found.values()) > 0
+
+
+def test_single_calls_killed_five_times_have_the_answers_of_an_undisturbed_run_and_the_charges_of_their_usage(
+    url: str, llm: Llm
+) -> None:
+    requests = [Request([Message("user", f"Name a dish with {word}.")], 4) for word in ("rice", "beans", "corn", "egg")]
+    undisturbed = {found.id: found.text for found in llm.ask(requests) if isinstance(found, Answer)}
+    store, crashes, writes = MemoryStore(), list[str](), iter(range(10_000))
+
+    def crash(key: str) -> None:
+        if next(writes) in (1, 5, 9, 13, 18):
+            crashes.append(key)
+            raise SimulatedCrash
+
+    store.before_write = crash
+    ledger = Ledger(store, {"project": Decimal(1)}, sleep=lambda _seconds: None)
+    prices = Prices(PriceBook(PriceFile(models=(RATE,))), "own", MODEL)
+    found: dict[str, Answer] = {}
+    for number in range(20):
+        completions = Completions(Endpoint(url, MODEL, kind="LLM"), prices, 1)
+        killed = Llm(
+            completions,
+            Spender(ledger, f"r{number}", "summary/x", MODEL, 0),
+            Answers(store, "summary/x"),
+            requests=1,
+        )
+        try:
+            ledger.seal_stale(older_than=dt.timedelta(days=-9))  # no other run is alive
+            ledger.reconcile(partial(killed.fate, absent=True))
+            found |= {each.id: each for each in killed.ask(requests) if isinstance(each, Answer)}
+            killed.close()
+        except SimulatedCrash:
+            store.now += dt.timedelta(minutes=15)
+        finally:
+            completions.close()
+        if len(found) == len(requests):
+            break
+    assert len(crashes) == 5
+    assert {id_: each.text for id_, each in found.items()} == undisturbed
     assert ledger.account().amount("project") == sum(Decimal(each.usd) for each in found.values()) > 0
 
 
