@@ -5,9 +5,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from itertools import product
 
-import opencc
-
-_HAN = (*range(0x3400, 0x4DC0), *range(0x4E00, 0xA000))
+_HAN = frozenset((*range(0x3400, 0x4DC0), *range(0x4E00, 0xA000)))
 _HIRAGANA, _KATAKANA = range(0x3041, 0x3097), range(0x30A1, 0x30F7)
 LONGEST = 2
 """Characters of the longest word that is written otherwise: BM25 has single characters and pairs of them."""
@@ -18,7 +16,7 @@ def written_otherwise(word: str) -> list[str]:
 
     A simplified character may stand for several traditional ones (发 for 發 and 髮), and each of them is tried.
     """
-    if len(word) > LONGEST:
+    if len(word) > LONGEST or not any(ord(letter) in _HAN for letter in word):
         return []
     known = _variants()
     return [
@@ -38,7 +36,9 @@ def in_other_kana(word: str) -> list[str]:
 @cache
 def _variants() -> Mapping[str, Sequence[str]]:
     """Return Chinese character → all that have the same simplified form, itself among them, where there are several."""
-    characters = [chr(code) for code in _HAN]
+    import opencc  # it takes 50 ms, which only queries with Han characters pay
+
+    characters = [chr(code) for code in sorted(_HAN)]
     # One by one: within a word, OpenCC chooses by context.
     simplified = opencc.OpenCC("t2s").convert("\n".join(characters)).split("\n")
     together: defaultdict[str, list[str]] = defaultdict(list)
