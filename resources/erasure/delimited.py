@@ -49,7 +49,7 @@ class DelimitedText:
 def read_delimited(key: str, body: bytes) -> DelimitedText:
     """Decode the object under a key. Any bytes are accepted. Memory: the text twice."""
     mark, encoding, text = decoded(body)
-    start = len(text) - len(text.lstrip("\r\n"))
+    start = len(text) - len(text.lstrip("\r\n\ufeff"))  # a file may have a second byte order mark
     separators: Sequence[str] = _SEPARATORS
     if found := _SEPARATOR_LINE.match(text, start):
         separators = [found[1], *_SEPARATORS] if found[1] else _SEPARATORS

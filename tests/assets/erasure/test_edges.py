@@ -147,6 +147,8 @@ def test_a_report_says_nothing_of_an_erased_account() -> None:
         "sep=;\naccount_id,female\n42,1\n7,2\n",
         'account_id,female\n"=""42""",1\n\'7,2\n',
         "account_id,female\n'42,1,\n7,2\n",
+        "\ufeff\ufeffaccount_id,female\n42,1\n7,2\n",
+        "\ufeff\ufeff\r\nsep=;\r\naccount_id;female\r\n42;1\r\n7;2\r\n",
     ],
 )
 def test_a_report_that_the_stage_reads_is_searched_and_divided_alike(text: str, encoding: str) -> None:
@@ -159,6 +161,13 @@ def test_a_report_that_the_stage_reads_is_searched_and_divided_alike(text: str, 
     left = read_report("report-2026-03-01.csv", found.encoded(kept), load_audience_columns())
     assert left.rows["account_id"].to_list() == ["7"]
     assert in_csv(body, NUMBER).keys() == {"account"}
+
+
+def test_a_second_byte_order_mark_hides_no_label() -> None:
+    body = b"\xef\xbb\xbf\xef\xbb\xbfitem_kind,item_id,vertical,is_member\naccount,42,food,yes\n"
+    found = read_delimited("landing/labels/l.csv", body)
+    assert found.names == ("item_kind", "item_id", "vertical", "is_member")
+    assert found.encoded([found.body]) == body
 
 
 def test_what_a_tombstone_names_and_another_has_now_is_that_ones(s3: S3Resource) -> None:
