@@ -12,7 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from assets.dropped_files import label_rows, report
+from assets.dropped_files import judgement_rows, label_rows, report
+from assets.transforms.search.votes import FILE_SCHEMA as JUDGEMENTS_SCHEMA
 from assets.transforms.source.contract import recast_rows
 from assets.transforms.source.schema import ACCOUNTS, LABELS_SCHEMA, POSTS
 from pipelines.samples.folder import open_folder
@@ -162,8 +163,24 @@ def _quarantine(body: bytes, _folder: Path) -> None:
         raise UnreadableFileError(rows["reason"][0])
 
 
+_NAMES = ("item_kind", "item_id", "vertical", "is_member", "annotator")
+_LINES = [("post", item, "food", "true", "é") for item in _ITEMS[:60]]
+_LABEL_CSV = "\n".join([",".join(_NAMES), *map(",".join, _LINES)])
+_LABEL_LINES = "\n".join(json.dumps(dict(zip(_NAMES, line, strict=True))) for line in _LINES)
+_JUDGEMENTS = pa.table(
+    [["query"] * 500, ["post"] * 500, _ITEMS, [0, 1] * 250, ["me"] * 500, [THEN] * 500], schema=JUDGEMENTS_SCHEMA
+)
+
+
+def _labels(name: str) -> Callable[[bytes, Path], object]:
+    return lambda body, _: list(read(label_rows, name, body, limits=LIMITS))
+
+
 FORMATS: Mapping[str, Format] = {
-    "labels": Format(_parquet(_LABELS), lambda body, _: list(read(label_rows, "l.parquet", body, limits=LIMITS))),
+    "labels": Format(_parquet(_LABELS), _labels("l.parquet")),
+    "label_csv": Format(tuple(_LABEL_CSV.encode(encoding) for encoding in ("utf-8-sig", "utf-16")), _labels("l.csv")),
+    "label_lines": Format((_LABEL_LINES.encode(),), _labels("l.jsonl")),
+    "judgements": Format(_parquet(_JUDGEMENTS), lambda body, _: list(read(judgement_rows, body, limits=LIMITS))),
     "audience": Format(
         tuple(_REPORT.encode(encoding) for encoding in ("utf-8", "utf-8-sig", "utf-16", "cp1252")),
         lambda body, _: list(read(report, "r.csv", body, load_audience_columns(), limits=LIMITS)),
