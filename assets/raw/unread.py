@@ -1,4 +1,4 @@
-"""Count the rows of a source that no window reads: without ``updated_at``, or written with an old one."""
+"""Find what no window reads: rows without ``updated_at``, or with an old one; all rows once a clock was set back."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from assets.raw.extraction import UPDATED_AT
 from assets.raw.reading import Keep, keep_all
 from assets.raw.unmerged import Unmerged
 from assets.transforms.source.contract import recast_table
-from assets.transforms.source.schema import SourceTable
+from assets.transforms.source.schema import SOURCE_TABLES, SourceTable
 from resources.delta.table import LakeResource, TableSpec
 from resources.raw.quarantine import QuarantineResource
 from resources.raw.store import RawStoreResource
@@ -22,6 +22,10 @@ MOST_UNDATED = 10_000
 _MOST_DAYS, _MOST_ROWS = 5, 200_000
 """Days whose keys are compared, and rows of such a day. The count is a lower bound if more days differ."""
 _DAY = timedelta(days=1)
+CLOCK_SET_BACK = (
+    "No window is read until {:%Y-%m-%d %H:%M} UTC, where the newest one ends: the source's clock was set back."
+)
+CLOCK_FIX = "Correct it if it is wrong now; until then launch raw_key_reconciliation, which lands all rows."
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,16 @@ class Unread:
 
     undated: int = 0
     backfilled: int = 0
+
+
+def waits_until(source: LiveSource, raw_store: RawStoreResource, skew: timedelta) -> datetime | None:
+    """Return until when no window is read, because the newest one ends in the source's future; None if they are read.
+
+    The clock of the source was set back, or a server took over whose clock is behind.
+    """
+    newest = (raw_store.newest(source.name, table) for table in SOURCE_TABLES)
+    latest = max((datetime.fromisoformat(window.upper) for window in newest if window), default=None)
+    return latest if latest and latest - source.safe_high_water_mark() > skew else None
 
 
 @dataclass(frozen=True)

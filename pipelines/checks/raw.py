@@ -10,7 +10,7 @@ from dagster import AssetCheckResult, AssetCheckSeverity, ResourceParam
 
 from assets.lake import LAKE_TABLES
 from assets.raw.extraction import UPDATED_AT
-from assets.raw.unread import UnreadRows
+from assets.raw.unread import CLOCK_FIX, CLOCK_SET_BACK, UnreadRows, waits_until
 from assets.raw.windows import keeping
 from assets.transforms.source.agreement import DOUBLED, VERSIONS, covered, disagreements, moved_elsewhere
 from assets.transforms.source.contract import compare
@@ -174,17 +174,21 @@ def all_rows_read(
 
 
 @check(f"raw/{next(iter(SOURCE_TABLES))}")
-def mark_is_recent(source: ResourceParam[Source]) -> AssetCheckResult:
-    """No transaction of the source database is open for so long that rows wait for it; one for all tables."""
-    oldest = source.oldest_transaction() if isinstance(source, LiveSource) else None
-    limit = old_transaction_seconds()
-    if oldest is None or (datetime.now(UTC) - oldest.since).total_seconds() <= limit:
-        return _advice(True, f"No transaction is open for more than {limit:,.0f} seconds.")
-    return _advice(
-        False,
-        f"Rows wait for an open transaction: {oldest.describe()}. End it in its application, or run {oldest.remedy}.",
-        {"transaction": oldest.describe()},
-    )
+def mark_is_recent(source: ResourceParam[Source], raw_store: RawStoreResource) -> AssetCheckResult:
+    """No transaction of the source is open for so long that rows wait for it, and its clock was not set back."""
+    if not isinstance(source, LiveSource):
+        return _advice(True, f"{source.name} has no transactions that rows wait for.")
+    oldest, limit = source.oldest_transaction(), old_transaction_seconds()
+    if oldest is not None and (datetime.now(UTC) - oldest.since).total_seconds() > limit:
+        return _advice(
+            False,
+            f"Rows wait for an open transaction: {oldest.describe()}. "
+            f"End it in its application, or run {oldest.remedy}.",
+            {"transaction": oldest.describe()},
+        )
+    if until := waits_until(source, raw_store, timedelta(seconds=clock_skew_seconds())):
+        return _advice(False, f"{CLOCK_SET_BACK.format(until)} {CLOCK_FIX}")
+    return _advice(True, f"No transaction is open for more than {limit:,.0f} seconds, and no clock was set back.")
 
 
 def _advice(passed: bool, description: str, metadata: Metadata | None = None) -> AssetCheckResult:

@@ -1,6 +1,8 @@
 """The entry point of the `cippus` command, and of `python -m pipelines.cli`."""
 
+import io
 import os
+import sys
 
 from pipelines.cli.supervisor import supervise
 
@@ -10,6 +12,7 @@ _NO_WRITE_FOR_OTHERS = 0o022
 def main() -> None:
     """Run the command under a supervisor, which is there before any import that takes time."""
     keep_others_from_writing()
+    write_any_text()
     supervise("cippus")
     from pipelines.cli import main as command
 
@@ -22,6 +25,13 @@ def keep_others_from_writing() -> None:
     Dagster's servers have sockets without a password in the temporary folder.
     """
     os.umask(os.umask(0) | _NO_WRITE_FOR_OTHERS)
+
+
+def write_any_text() -> None:
+    """Let the output have characters that its encoding lacks, as ``\\u201c``: a locale may be ASCII or Latin-1."""
+    for stream in (sys.stdout, sys.stderr):  # a closed one is None
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 if __name__ == "__main__":

@@ -513,7 +513,11 @@ def _served() -> Iterator[FaultRow]:
 
 CATALOGUE = [
     *(row for name in LAKE_TABLES for of in (_raw, _lake) for row in of(name)),
-    *_rows("raw/accounts:mark_is_recent", transaction_left_open=f.transaction_left_open),
+    *_rows(
+        "raw/accounts:mark_is_recent",
+        transaction_left_open=f.transaction_left_open,
+        clock_set_back=f.clock_set_back,
+    ),
     *_written(),
     *_corpus(),
     *_embedding(),

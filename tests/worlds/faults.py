@@ -4,6 +4,7 @@ import io
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import polars as pl
@@ -12,8 +13,9 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from resources.delta.table import TableSpec
-from resources.raw.store import RawStoreResource
+from resources.raw.store import Manifest, RawStoreResource
 from resources.raw.writer import WindowFile
+from resources.settings import bucket_count
 from resources.vectors.edge.generations import ALIASES_FILE
 from resources.vectors.edge.shard import write_metadata
 from resources.vectors.generations import IndexConfig
@@ -252,6 +254,22 @@ def changed_in_place(key: str) -> Callable[[bytes], bytes]:
         return changed.getvalue()
 
     return change
+
+
+@contextmanager
+def clock_set_back(world: World) -> Iterator[None]:
+    """The newest window of a table ends in the future of the source."""
+    store = RawStoreResource(s3=world.s3)
+    newest = store.newest("postgres", "posts")
+    number, lower = (newest.number + 1, newest.upper) if newest else (1, None)
+    end = (datetime.now(UTC) + timedelta(days=9)).isoformat()
+    following = Manifest("postgres", "posts", number, lower, end, bucket_count(), files=())
+    store.complete(following)
+    try:
+        yield
+    finally:
+        name = f"{following.number:012d}.json"
+        world.s3.delete([item.key for item in world.s3.list_objects("raw/posts/") if item.key.endswith(name)])
 
 
 @contextmanager

@@ -1,12 +1,13 @@
 """The source database: connection, version, permissions, clock, and rows that no window reads."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
+from assets.raw.unread import CLOCK_FIX, CLOCK_SET_BACK, waits_until
 from assets.transforms.source.schema import SOURCE_TABLES
 from pipelines.cli.diagnosis.clock import compare_clocks
 from pipelines.cli.diagnosis.registry import Finding, Parts, Status, diagnosis
-from resources.settings import old_transaction_seconds
+from resources.settings import clock_skew_seconds, old_transaction_seconds
 
 OLDEST_POSTGRES = 13
 _MOST_UNDATED = 1_000
@@ -53,10 +54,11 @@ def connection(parts: Parts) -> Iterator[Finding]:
 
 @diagnosis("high-water mark", _FIX)
 def mark(parts: Parts) -> Iterator[Finding]:
-    """Test that the mark is known, and that no old transaction holds it back."""
+    """Test that the mark is known, that no old transaction holds it back, and that no clock was set back."""
     if parts.postgres is None:
         return
-    parts.postgres.safe_high_water_mark()
+    if until := waits_until(parts.postgres, parts.raw_store, timedelta(seconds=clock_skew_seconds())):
+        yield Finding.warning(CLOCK_SET_BACK.format(until), CLOCK_FIX)
     oldest, limit = parts.postgres.oldest_transaction(), old_transaction_seconds()
     if oldest is not None and (datetime.now(UTC) - oldest.since).total_seconds() > limit:
         fix = f"End it in its application, or run {oldest.remedy}."

@@ -30,6 +30,7 @@ from resources.raw.store import Manifest, RawStoreResource
 from resources.raw.writer import WindowFile
 from resources.s3 import access
 from tests.fakes import qdrant_server
+from tests.worlds import faults
 from tests.worlds.lineage import World, empty_world
 from tests.worlds.refusing_s3 import refusing
 
@@ -213,6 +214,14 @@ def test_an_old_transaction_is_named(world: World, at: Path, monkeypatch: pytest
         bad = only_bad("high-water mark", Status.WARNING)
         assert f"process {late.info.backend_pid}, user cippus, application nightly job" in bad.text
         assert f"pg_terminate_backend({late.info.backend_pid})" in bad.fix
+    assert at.is_dir()
+
+
+def test_a_clock_that_was_set_back_is_named(world: World, at: Path) -> None:
+    with faults.clock_set_back(world):
+        bad = only_bad("high-water mark", Status.WARNING)
+        assert "No window is read until" in bad.text
+        assert "raw_key_reconciliation" in bad.fix
     assert at.is_dir()
 
 
