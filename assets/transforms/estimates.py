@@ -74,7 +74,7 @@ class Workload:
     """What is sent: accounts, the tokens of their texts, and the tokens of instructions and answers per account.
 
     ``largest``: tokens of the longest account. ``posts``: number of posts that are
-    embedded and searched, whatever is sent.
+    embedded and searched, whatever is sent. ``overhead_tokens``: tokens around the posts, such as their ids.
     """
 
     name: str
@@ -84,11 +84,12 @@ class Workload:
     prompt_tokens: int = 350
     answer_tokens: int = 200
     posts: int = 0
+    overhead_tokens: float = 0.0
 
     @property
     def input_tokens(self) -> Interval:
         """Tokens of all requests."""
-        return self.text_tokens + self.accounts * self.prompt_tokens
+        return self.text_tokens + (self.overhead_tokens + self.accounts * self.prompt_tokens)
 
     @property
     def output_tokens(self) -> int:

@@ -83,11 +83,12 @@ def workloads(corpus: Corpus, ratio: Interval, asked: Asked, budget: int) -> lis
         Workload(
             name,
             corpus.accounts,
-            ratio * part.tokens + part.posts * asked.post_overhead,
-            ratio.value * part.largest,
+            ratio * part.tokens,
+            (ratio.value + part.posts * asked.post_overhead / max(part.tokens, 1)) * part.largest,
             asked.prompt_tokens,
             asked.answer_tokens,
             corpus.whole.posts,
+            float(part.posts * asked.post_overhead),
         )
         for name, part in named.items()
     ]
@@ -106,11 +107,12 @@ def teams_case(ratio: Interval, asked: Asked, budget: int) -> list[Workload]:
         Workload(
             f"the team's case as Cippus samples it: at most {budget:,} tokens an account",
             accounts,
-            ratio * tokens + tokens // _TOKENS_A_POST * asked.post_overhead,
-            ratio.value * budget,
+            ratio * tokens,
+            (ratio.value + asked.post_overhead / _TOKENS_A_POST) * budget,
             asked.prompt_tokens,
             asked.answer_tokens,
             TEAMS_CASE.posts,
+            float(tokens // _TOKENS_A_POST * asked.post_overhead),
         ),
         Workload(
             f"the team's case, at most {MOST_POSTS:,} posts an account",

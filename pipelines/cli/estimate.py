@@ -64,7 +64,7 @@ def _print(chosen: "Sequence[Option]", counted: str) -> None:
     for option in chosen:
         by_workload.setdefault(option.workload.name, []).append(option)
     first, *others = by_workload.values()
-    from pipelines.cli.all_in import fit_of
+    from pipelines.cli.spreadsheet.layout import fit_of
 
     table = Table("provider", "model", "lane", "USD", "90 %", "hours", "fits", title=f"{first[0].workload.name}")
     for option in first:

@@ -28,7 +28,7 @@ def world(lake: LakeResource) -> SummaryWorld:
         f"account{n:03}": [
             " ".join(chance.choices(WORDS, k=chance.randint(3, 30))) for _ in range(chance.randint(1, 6))
         ]
-        for n in range(80)
+        for n in range(40)
     }
     made.write(posts)
     return made
@@ -40,7 +40,8 @@ def test_a_small_corpus_is_counted_exactly(world: SummaryWorld) -> None:
     whole = found[-1]
     counted = sum(llm_token_counts("llama-3.1-70b", texts["text"].to_list()))
     assert how == "counted with the tokenizer of llama-3.1-70b"
-    assert whole.text_tokens.value == pytest.approx(counted + texts.height * asked.post_overhead)
+    assert whole.text_tokens.value == pytest.approx(counted)
+    assert whole.overhead_tokens == texts.height * asked.post_overhead
     assert whole.text_tokens.low == whole.text_tokens.high
     assert ratio.value == pytest.approx(counted / texts["tokens"].sum())
 
@@ -50,7 +51,7 @@ def test_a_large_corpus_is_sampled_by_accounts(world: SummaryWorld) -> None:
     _, ratio, _, how = corpus_workloads(world.lake, 3_000, exact_tokens=0, sample_tokens=1_500)
     accounts = int(how.split()[2])
     assert how.startswith("estimated from ")
-    assert 30 <= accounts < 80
+    assert 30 <= accounts < 40
     assert ratio.low < exact < ratio.high
     assert ratio.low < ratio.value < ratio.high
     again = corpus_workloads(world.lake, 3_000, exact_tokens=0, sample_tokens=1_500)
@@ -61,11 +62,11 @@ def test_reported_usage_corrects_the_estimate(world: SummaryWorld) -> None:
     before, _, _, _ = corpus_workloads(world.lake, 3_000)
     world.run()
     found, _, asked, how = corpus_workloads(world.lake, 3_000)
-    assert how == "from the usage that 80 answers reported"
+    assert how == "from the usage that 40 answers reported"
     billed = [bill.prompt_tokens for bill in world.provider.bills]
     assert found[0].input_tokens.value == pytest.approx(sum(billed), rel=1e-6)
     assert before[0].input_tokens.value != found[0].input_tokens.value
-    assert asked.answer_tokens == round(sum(bill.completion_tokens for bill in world.provider.bills) / 80)
+    assert asked.answer_tokens == round(sum(bill.completion_tokens for bill in world.provider.bills) / 40)
 
 
 def test_rows_are_those_of_the_mart(world: SummaryWorld) -> None:

@@ -36,10 +36,10 @@ def test_no_texts_are_no_tokens() -> None:
 def test_tokens_are_those_of_the_model_with_what_a_request_adds() -> None:
     corpus = Corpus(4, Part(100, 1_000, 400), Part(90, 900, 300), Part(10, 100, 50))
     sent, capped, whole = workloads(corpus, Interval(1.5, 1.2, 1.8), ASKED, 60)
-    assert sent.text_tokens == Interval(250, 220, 280)
+    assert (sent.text_tokens, sent.overhead_tokens) == (Interval(150, 120, 180), 100)
     assert sent.input_tokens == Interval(650, 620, 680)
-    assert (sent.output_tokens, sent.largest, sent.posts) == (200, 75, 100)
-    assert (capped.text_tokens.value, whole.text_tokens.value) == (1.5 * 900 + 900, 1.5 * 1_000 + 1_000)
+    assert (sent.output_tokens, sent.largest, sent.posts) == (200, 125, 100)
+    assert (capped.text_tokens.value, whole.text_tokens.value) == (1.5 * 900, 1.5 * 1_000)
     assert len({sent.name, capped.name, whole.name}) == 3
 
 
