@@ -253,6 +253,21 @@ def test_the_command_says_that_words_alone_found_it(
     assert note in " ".join(printed.err.split())
 
 
+def test_the_table_has_the_score_that_means_something_and_facets(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(query, "open_search", small_search)
+    monkeypatch.setattr(command, "require_stack", lambda: None)
+    command.search("@nasa", facets=True)
+    printed = capsys.readouterr().out
+    assert "fits" in printed
+    assert "100%" in printed
+    assert "network: tiktok 1, youtube 1" in printed
+    assert "country: GB 1, US 1" in printed
+    command.search("rocket launch", None, None, ["YouTube"], ["english"], ["USA"])
+    assert f"{round(100 * (ask('rocket launch').accounts[0].relevance or 0))}%" in capsys.readouterr().out
+
+
 def test_facets_count_accounts() -> None:
     facets = ask('"telescope"').facets
     assert facets["network"] == {"tiktok": 1, "youtube": 1}
