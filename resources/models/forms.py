@@ -23,11 +23,14 @@ _LONGEST = 20
 
 
 def joined(words: Sequence[str]) -> Iterator[tuple[str, Sequence[str]]]:
-    """Yield compounds of neighbouring words, with these words: vegan recipes is also written veganrecipes."""
+    """Yield compounds of neighbouring words, with these words: vegan recipes is also written veganrecipes.
+
+    Single letters alone are initials, such as M/V, and no compound.
+    """
     for size in range(2, MOST_JOINED + 1):
         for start in range(len(words) - size + 1):
             parts = words[start : start + size]
-            if all(map(_LETTERS.fullmatch, parts)):
+            if all(map(_LETTERS.fullmatch, parts)) and max(map(len, parts)) > 1:
                 yield "".join(parts), parts
 
 

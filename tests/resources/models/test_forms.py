@@ -20,7 +20,7 @@ def is_met(query: str, document: str) -> bool:
     [
         # compounds
         ("vegan recipes", "#veganrecipes"), ("Vegan Recipes", "#VEGANRECIPES"), ("street food", "#streetfood"),
-        ("make up", "makeup tutorial"), ("wi fi", "wifi router"), ("rock n roll", "rock'n'roll"),
+        ("make up", "makeup tutorial"), ("wi fi", "wifi router"), ("k pop", "#kpop"), ("rock n roll", "rock'n'roll"),
         ("best vegan recipes ever", "best #veganrecipes ever"), ("лучшие рецепты", "#лучшиерецепты"),
         # Hebrew prefixes: the, and, in, to, from, as, that
         ("מתכון", "המתכון של סבתא"), ("קפה", "וקפה שחור"), ("תל אביב", "בתל אביב"), ("בית", "לבית החולים"),
