@@ -88,17 +88,18 @@ def hard_negatives(
 ) -> RunMetrics:
     """Search the vectors of a stale bucket, block by block. Memory: the members, and one block of vectors."""
     model, lock = embedder.model(), Lock()
-    shared: list[tuple[pl.DataFrame, pl.DataFrame, npt.NDArray[np.float32]]] = []
+    shared: list[tuple[int, pairs.Mining]] = []
 
     def of_bucket(bucket: int | None, _current: pl.DataFrame, tally: RunMetrics) -> pl.DataFrame:
         with lock:  # read once a run
             if not shared:
-                shared.append(_anchors(lake, model))
-        gold, anchors, vectors = shared[0]
-        if anchors.is_empty():
+                gold, anchors, vectors = _anchors(lake, model)
+                shared.append((anchors.height, pairs.Mining.of(anchors, vectors, gold)))
+        number, mining = shared[0]
+        if not number:
             return HARD_NEGATIVES.empty()
-        found = pairs.mine(anchors, vectors, _blocks(lake, bucket or 0, model), gold)
-        tally.counts["anchors"] = anchors.height
+        found = mining.mine(_blocks(lake, bucket or 0, model))
+        tally.counts["anchors"] = number
         return found.with_columns(pl.lit(bucket, pl.Int32).alias("account_bucket"))
 
     stage = Stage(HARD_NEGATIVES.name, (GOLD, CHUNKS, VECTORS), fingerprint([_RULE, model.name]), awaits=(GOLD,))

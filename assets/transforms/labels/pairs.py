@@ -1,7 +1,8 @@
 """Pairs of posts to train an encoder on: hard negatives mined in bounded memory, and balanced sets of pairs."""
 
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
@@ -31,38 +32,46 @@ def choose_anchors(gold: pl.DataFrame) -> pl.DataFrame:
     return ordered.group_by("vertical", maintain_order=True).head(ANCHORS).drop("_order")
 
 
-def mine(
-    anchors: pl.DataFrame, vectors: Vectors, blocks: Iterable[tuple[pl.DataFrame, Vectors]], gold: pl.DataFrame
-) -> pl.DataFrame:
-    """Return NEGATIVE_COLUMNS: for each anchor the NEGATIVES most similar posts that are no members of its vertical.
+@dataclass(frozen=True)
+class Mining:
+    """The anchors of every vertical, for many searches: rows, vectors and reaches by vertical, and labels of posts."""
 
-    ``anchors`` are those of ``choose_anchors``, one per vector. ``blocks`` yield (item_id, account_id) and vectors. A
-    post of the anchor's account, a labelled member, and an unlabelled post that is as near as members are is left out.
-    Memory: the anchors, one block, and its similarities to one vertical's anchors.
-    """
-    found = pl.DataFrame(schema=_EMPTY)
-    labels = {
-        vertical: dict(rows.select("item_id", "is_member").iter_rows())
-        for (vertical,), rows in gold.group_by("vertical")
-    }
-    groups = [
-        (vertical, rows, vectors[rows["_row"].to_numpy()])
-        for (vertical,), rows in anchors.with_row_index("_row").group_by("vertical", maintain_order=True)
-    ]
-    reaches = {vertical: _reach(own, rows["account_id"].to_numpy()) for vertical, rows, own in groups}
-    for items, block in blocks:
-        parts = [found]
-        for vertical, rows, own in groups:
-            known = labels[str(vertical)]
-            given = np.array([known.get(item) for item in items["item_id"]], object)
-            similarity = own @ block.T
-            is_open = np.array([value is None for value in given])
-            barred = rows["account_id"].to_numpy()[:, None] == items["account_id"].to_numpy()[None, :]
-            barred |= np.array([value is True for value in given])[None, :]
-            barred |= is_open[None, :] & (similarity > _MARGIN * reaches[vertical][:, None])
-            parts.append(_nearest(np.where(barred, -np.inf, similarity), str(vertical), rows, items, ~is_open))
-        found = _best(pl.concat(parts))
-    return found
+    groups: Sequence[tuple[str, pl.DataFrame, Vectors, Vectors]]
+    labels: Mapping[str, Mapping[str, bool]]
+
+    @classmethod
+    def of(cls, anchors: pl.DataFrame, vectors: Vectors, gold: pl.DataFrame) -> "Mining":
+        """Return the search for ``anchors`` of `choose_anchors`, one per vector, and the labels ``gold``."""
+        labels = {
+            str(vertical): dict(rows.select("item_id", "is_member").iter_rows())
+            for (vertical,), rows in gold.group_by("vertical")
+        }
+        groups = []
+        for (vertical,), rows in anchors.with_row_index("_row").group_by("vertical", maintain_order=True):
+            own = vectors[rows["_row"].to_numpy()]
+            groups.append((str(vertical), rows, own, _reach(own, rows["account_id"].to_numpy())))
+        return cls(groups, labels)
+
+    def mine(self, blocks: Iterable[tuple[pl.DataFrame, Vectors]]) -> pl.DataFrame:
+        """Return NEGATIVE_COLUMNS: for each anchor the NEGATIVES most similar posts that are no members.
+
+        ``blocks`` yield (item_id, account_id) and vectors. A post of the anchor's account, a labelled member, and an
+        unlabelled post that is as near as members are is left out. Memory: the anchors, one block, and its similarities
+        to one vertical's anchors.
+        """
+        found = pl.DataFrame(schema=_EMPTY)
+        for items, block in blocks:
+            parts, ids, owners = [found], items["item_id"].to_list(), items["account_id"].to_numpy()
+            for vertical, rows, own, reach in self.groups:
+                given = list(map(self.labels[vertical].get, ids))
+                similarity = own @ block.T
+                is_open = np.array([value is None for value in given])
+                barred = rows["account_id"].to_numpy()[:, None] == owners[None, :]
+                barred |= np.array([value is True for value in given])[None, :]
+                barred |= is_open[None, :] & (similarity > _MARGIN * reach[:, None])
+                parts.append(_nearest(np.where(barred, -np.inf, similarity), vertical, rows, items, ~is_open))
+            found = _best(pl.concat(parts))
+        return found
 
 
 def _reach(vectors: Vectors, accounts: npt.NDArray[np.object_]) -> Vectors:

@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 
 from assets.transforms.labels.curve import learning_curve, verdict
-from assets.transforms.labels.pairs import NEGATIVE_COLUMNS, NEGATIVES, SETS, choose_anchors, mine, training_pairs
+from assets.transforms.labels.pairs import NEGATIVE_COLUMNS, NEGATIVES, SETS, Mining, choose_anchors, training_pairs
 from assets.transforms.labels.probe import folds_of
 
 RANDOM = np.random.default_rng(5)
@@ -25,7 +25,7 @@ def mined(rows: int) -> pl.DataFrame:
     anchors = choose_anchors(GOLD)
     of_anchor = VECTORS[[int(item[1:]) for item in anchors["item_id"]]]
     blocks = [(ITEMS[first : first + rows], VECTORS[first : first + rows]) for first in range(0, POSTS, rows)]
-    return mine(anchors, of_anchor, blocks, GOLD)
+    return Mining.of(anchors, of_anchor, GOLD).mine(blocks)
 
 
 def test_blocks_do_not_matter_and_no_member_is_a_negative() -> None:
