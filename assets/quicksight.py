@@ -34,6 +34,11 @@ class Export:
         return f"quicksight/{self.spec.name.removeprefix('mart/')}/"
 
     @property
+    def form(self) -> str:
+        """Form and columns of the files. With others, every file is written again."""
+        return fingerprint([_FORM, *self.spec.schema.names])
+
+    @property
     def _record(self) -> str:
         return f"ledger/{self.prefix}files.json"
 
@@ -59,7 +64,7 @@ class Export:
     def refresh(self, _bucket: int, metrics: RunMetrics) -> Changes:
         """Write the files whose rows changed, delete those of buckets that are gone, and write the manifest."""
         files, contents = self.buckets_by_file(), self.lake.contents(self.spec)
-        wanted = {key: fingerprint([_FORM, *_parts(contents, buckets)]) for key, buckets in files.items()}
+        wanted = {key: fingerprint([self.form, *_parts(contents, buckets)]) for key, buckets in files.items()}
         recorded, stored = self._recorded(), self.stored()
         stale = [
             key for key, rows in wanted.items() if key not in stored or recorded.get(key) != [rows, stored[key][0]]
@@ -105,7 +110,7 @@ def exports(context: AssetExecutionContext, s3: S3Resource, lake: LakeResource, 
     total = RunMetrics()
     for spec in MARTS:
         export = Export(s3, lake, spec)
-        stage = Stage(export.prefix.rstrip("/"), (spec,), _FORM, partitioned=False)
+        stage = Stage(export.prefix.rstrip("/"), (spec,), export.form, partitioned=False)
         done = refresh(context, lake, ledger, stage, export.contents, export.refresh)
         total += done
         total.fingerprint = fingerprint([total.fingerprint, done.buckets[WHOLE].fingerprint])

@@ -1,5 +1,7 @@
 """The CSV files of a mart on S3: which of them a change writes, their names, and how many there are."""
 
+from dataclasses import replace
+
 import polars as pl
 import pyarrow as pa
 import pytest
@@ -66,6 +68,18 @@ def test_a_lost_or_damaged_record_only_costs_writing(export: Export) -> None:
     export.s3.put("ledger/quicksight/things/files.json", b"{")
     assert refreshed(export) == BUCKETS
     assert export.stored() == before
+
+
+@pytest.mark.parametrize("names", [["id"], ["account_bucket", "id"]])
+def test_other_columns_are_written_though_no_row_changed(export: Export, names: list[str]) -> None:
+    """A version of Cippus may add, drop or move columns of a mart."""
+    other = replace(SPEC, schema=pa.schema([SPEC.schema.field(name) for name in names]))
+    changed = Export(export.s3, export.lake, other)
+    assert changed.form != export.form
+    assert refreshed(changed) == BUCKETS
+    assert refreshed(changed) == 0
+    header = (export.s3.get("quicksight/things/data/0000.csv") or b"").split(b"\r\n")[0]
+    assert header.decode() == ",".join(f'"{name}"' for name in names)
 
 
 def test_many_buckets_share_files(export: Export, monkeypatch: pytest.MonkeyPatch) -> None:
