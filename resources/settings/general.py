@@ -91,8 +91,15 @@ def log_format() -> LogFormat:
 
 
 def home() -> Path:
-    """Return the folder of this machine's Cippus data, as an absolute path."""
-    return GeneralSettings.read().home.resolve()
+    """Return the folder of this machine's Cippus data, as an absolute path. Raise InputError for an unknown user's.
+
+    ``~`` is a user's own folder also where no shell has replaced it, as in a container's settings.
+    """
+    path = GeneralSettings.read().home
+    try:
+        return path.expanduser().resolve()
+    except RuntimeError:
+        raise InputError(f"CIPPUS_HOME is {path}; no home folder is known for {path.parts[0]}.") from None
 
 
 def dagster_home() -> Path | None:

@@ -12,6 +12,7 @@ import pytest
 
 from pipelines.local import stack as embedded
 from pipelines.local.home_folder import usable_home
+from resources import settings
 from resources.errors import InputError
 
 
@@ -20,6 +21,16 @@ def refuse(error: int) -> Callable[..., None]:
         raise OSError(error, os.strerror(error))
 
     return fail
+
+
+def test_a_tilde_is_the_users_folder_without_a_shell_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for given, found in (("~/own", tmp_path / "own"), ("~", tmp_path), ("a/~", Path.cwd() / "a/~")):
+        monkeypatch.setenv("CIPPUS_HOME", given)
+        assert settings.home() == found.resolve()
+    monkeypatch.setenv("CIPPUS_HOME", "~nobody-of-this-name/own")
+    with pytest.raises(InputError, match="no home folder is known for ~nobody-of-this-name"):
+        settings.home()
 
 
 @pytest.mark.parametrize("name", ["a,b", "a?b", "a%20b", "a\nb", "a\tb", "a\udcffb"])
