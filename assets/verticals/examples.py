@@ -1,8 +1,9 @@
 """The labelled posts that taggers are fitted on: their features, labels and accounts."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 import polars as pl
@@ -12,7 +13,7 @@ from assets.embeddings import embedded, with_vectors
 from assets.labels.gold import GOLD
 from assets.transforms.verticals.scoring import ACCOUNT, POST
 from assets.transforms.verticals.taggers.features import Vectors, features
-from assets.transforms.verticals.taggers.interface import Floats, Posts, Texts
+from assets.transforms.verticals.taggers.interface import Floats, Method, Posts, Texts
 from assets.transforms.verticals.taggers.labels import label_matrix
 from resources.catalogues import Vertical, catalogue_hash
 from resources.delta.table import LakeResource, fingerprint
@@ -20,10 +21,22 @@ from resources.models.embedder import EmbeddingModel
 
 POSTS_PER_ACCOUNT = 50
 """The newest posts of a labelled account that are read beside its labelled posts."""
+_SHIFT = 65
+"""Of 128 bits, 63 are kept: a signed 64-bit number."""
+MOST_CHANGED = 0.02
+"""Share of labelled texts that may be edited before the methods are fitted again."""
 _OF_CHUNKS = (
     *("account_bucket", "account_id", "post_id", "posted_at", "text_hash"),
     *("chunk_no", "content_hash", "text_language"),
 )
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fit that is stored: its version, and the hashes of the texts that it was made of."""
+
+    version: str
+    texts: Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -69,12 +82,32 @@ class LabelledPosts:
             .sort("post_id", "chunk_no")
         )
 
-    @property
-    def version(self) -> str:
-        """Hash of all that a fit depends on: labels, texts, catalogue, encoder."""
-        texts = self._chunks.select("account_id", "post_id", "posted_at", "content_hash", "text_language")
-        rows = [str(part) for frame in (self._gold, texts) for row in frame.iter_rows() for part in row]
+    @cached_property
+    def texts(self) -> list[int]:
+        """Hashes of the texts, one per post, sorted."""
+        posts = self._chunks.group_by("post_id", maintain_order=True).agg("posted_at", "content_hash", "text_language")
+        return sorted(int(fingerprint(map(str, row)), 16) >> _SHIFT for row in posts.iter_rows())
+
+    @cached_property
+    def _base(self) -> str:
+        """Hash of labels, posts, catalogue and encoder: all that a fit depends on, but for the texts."""
+        posts = self._chunks.select("account_id", "post_id").unique(maintain_order=True)
+        rows = [str(part) for frame in (self._gold, posts) for row in frame.iter_rows() for part in row]
         return fingerprint([catalogue_hash(self._verticals), self._model.name, *rows])
+
+    def version(self, method: Method, stored: Fit | None) -> str:
+        """Return the version of a fit: the stored one while all but MOST_CHANGED of its texts are as they were.
+
+        A few edits move every probability a little, and some tags over their threshold: all posts would be scored
+        again, and many marts written. A label that changes, or a post that comes or goes, counts at once.
+        """
+        base = fingerprint([self._base, method.version])
+        if stored is not None and stored.version.startswith(f"{base}/"):
+            gone = Counter(stored.texts)
+            gone.subtract(self.texts)
+            if sum(found for found in gone.values() if found > 0) <= MOST_CHANGED * len(stored.texts):
+                return stored.version
+        return f"{base}/{fingerprint(map(str, self.texts))}"
 
     def read(self) -> Examples:
         """Read the vectors. Memory: 1.5 kB a chunk."""

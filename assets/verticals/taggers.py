@@ -13,21 +13,26 @@ from assets.transforms.verticals.taggers.cross_validation import held_out as hel
 from assets.transforms.verticals.taggers.interface import Method, Tagger
 from assets.transforms.verticals.taggers.labels import judged
 from assets.transforms.verticals.taggers.methods import methods, packed, unpacked
-from assets.verticals.examples import LabelledPosts
+from assets.verticals.examples import Fit, LabelledPosts
 from resources.catalogues import catalogue_hash, load_verticals
 from resources.delta.state import LedgerResource
 from resources.delta.table import Column, LakeResource, TableSpec, fingerprint
 from resources.errors import InputError
 from resources.llm.embedder import EmbedderResource
 
-_FITTING = "1"
+_FITTING = "2"
 _MADE_OF = GOLD.sources("is_member") + VECTORS.sources("vector")
 TAGGERS = TableSpec.of(
     "vertical/taggers",
     {
         "method": Column(pa.string(), "Name of the method."),
         "posts": Column(pa.int64(), "Labelled posts that it is fitted on.", GOLD.sources("item_id")),
-        "version": Column(pa.string(), "Hash of labels, texts, catalogue, encoder and method.", _MADE_OF),
+        "version": Column(pa.string(), "Hash of labels, catalogue, encoder and method, and of the texts.", _MADE_OF),
+        "made_of_texts": Column(
+            pa.list_(pa.int64()),
+            "Hashes of the labelled texts. It is fitted again when over 2 % of them change.",
+            CHUNKS.sources("content_hash"),
+        ),
         "parameters": Column(pa.binary(), "Fitted parameters, as NumPy arrays: weights and curves, no text.", _MADE_OF),
     },
     ("method",),
@@ -48,7 +53,7 @@ HELD_OUT = TableSpec.of(
             _MADE_OF,
             "attribute",
         ),
-        "version": Column(pa.string(), "Hash of labels, texts, catalogue, encoder and method.", _MADE_OF),
+        "version": Column(pa.string(), "Version of the method that it was cross-validated with.", _MADE_OF),
     },
     ("method", "item_kind", "item_id", "vertical"),
     partitioned=False,
@@ -85,11 +90,15 @@ def fitted_taggers(lake: LakeResource) -> dict[str, tuple[Tagger, str]]:
 def taggers(
     context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource, embedder: EmbedderResource
 ) -> RunMetrics:
-    """Fit each method again if labels, labelled texts, catalogue, encoder or method changed; else read no vector."""
+    """Fit each method again if labels, catalogue, encoder, method or 2 % of labelled texts changed.
+
+    Else read no vector.
+    """
 
     def fit(_bucket: int | None, current: pl.DataFrame, tally: RunMetrics) -> pl.DataFrame:
         source = LabelledPosts(lake, load_verticals(), embedder.model())
-        versions = {name: fingerprint([source.version, method.version]) for name, method in current_methods().items()}
+        stored = _fits(current)
+        versions = {name: source.version(method, stored.get(name)) for name, method in current_methods().items()}
         kept = current.select(TAGGERS.schema.names).filter(_is_current(versions))
         fresh = [name for name in versions if name not in set(kept["method"])]
         rows = []
@@ -98,7 +107,7 @@ def taggers(
             for name in fresh:
                 tagger = current_methods()[name].fit(examples.posts, examples.labels, examples.accounts)
                 if tagger.covers.any():  # with too few labels a probe tags nothing
-                    rows.append((name, len(examples.posts), versions[name], packed(tagger)))
+                    rows.append((name, len(examples.posts), versions[name], source.texts, packed(tagger)))
         tally.counts["methods_fitted"] = len(fresh)
         return pl.concat([kept, pl.DataFrame(rows, schema=kept.schema, orient="row")])
 
@@ -109,7 +118,7 @@ def taggers(
 @asset(
     table=HELD_OUT,
     code_version=_FITTING,
-    deps=[["label", "gold"], ["corpus", "cippus_text"], ["embedding", "cippus_text"]],
+    deps=[["label", "gold"], ["corpus", "cippus_text"], ["embedding", "cippus_text"], ["vertical", "taggers"]],
     description="What each method says of labelled items that it was not fitted on. One row per method, labelled post "
     "or account, and vertical: the label and the probability, from five folds by account. Quality, thresholds and "
     "the search for label errors are computed from it.",
@@ -119,11 +128,12 @@ def taggers(
 def held_out(
     context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource, embedder: EmbedderResource
 ) -> RunMetrics:
-    """Cross-validate each method again if labels, labelled texts, catalogue, encoder or method changed."""
+    """Cross-validate each method again if it was fitted again."""
 
     def validate(_bucket: int | None, current: pl.DataFrame, tally: RunMetrics) -> pl.DataFrame:
         source = LabelledPosts(lake, load_verticals(), embedder.model())
-        versions = {name: fingerprint([source.version, method.version]) for name, method in current_methods().items()}
+        stored = _fits(lake.scan(TAGGERS).collect())
+        versions = {name: source.version(method, stored.get(name)) for name, method in current_methods().items()}
         kept = current.select(HELD_OUT.schema.names).filter(_is_current(versions))
         fresh = [name for name in versions if name not in set(kept["method"])]
         parts, names = [kept], [vertical.name for vertical in load_verticals()]
@@ -137,8 +147,13 @@ def held_out(
         tally.counts["methods_validated"] = len(fresh)
         return pl.concat(parts)
 
-    stage = Stage(HELD_OUT.name, (GOLD, CHUNKS, VECTORS), _version(embedder), partitioned=False)
+    stage = Stage(HELD_OUT.name, (GOLD, CHUNKS, VECTORS, TAGGERS), _version(embedder), partitioned=False)
     return refresh_table(context, lake, ledger, stage, HELD_OUT, validate)
+
+
+def _fits(rows: pl.DataFrame) -> dict[str, Fit]:
+    """Return method → its stored fit, of the rows of vertical/taggers."""
+    return {name: Fit(*fit) for name, *fit in rows.select("method", "version", "made_of_texts").iter_rows()}
 
 
 def _version(embedder: EmbedderResource) -> str:

@@ -3,10 +3,12 @@
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
+import pytest
 
 from assets.corpus import CHUNKS
 from assets.labels.gold import GOLD
-from assets.verticals.examples import LabelledPosts
+from assets.verticals.examples import MOST_CHANGED, Fit, LabelledPosts
+from assets.verticals.taggers import current_methods
 from resources.catalogues import load_verticals
 from resources.delta.table import LakeResource
 from tests.fakes.embedder import CountingEmbedder
@@ -15,8 +17,15 @@ LABELLED = datetime(2026, 3, 1, tzinfo=UTC)
 VERTICALS = load_verticals()[:2]
 
 
-def version(lake: LakeResource) -> str:
-    return LabelledPosts(lake, VERTICALS, CountingEmbedder()).version
+METHOD = next(iter(current_methods().values()))
+
+
+def version(lake: LakeResource, stored: Fit | None = None) -> str:
+    return LabelledPosts(lake, VERTICALS, CountingEmbedder()).version(METHOD, stored)
+
+
+def fit(lake: LakeResource) -> Fit:
+    return Fit(version(lake), LabelledPosts(lake, VERTICALS, CountingEmbedder()).texts)
 
 
 def post(post_id: str, account_id: str, days_after: int) -> pl.DataFrame:
@@ -44,3 +53,42 @@ def test_only_what_the_annotator_could_see_is_an_example(lake: LakeResource) -> 
     assert late != first, "a post that the annotator could see came late"
     lake.append(CHUNKS, post("c/1", "c", 400))
     assert version(lake) != late, "where nobody said when the label was given, every post counts"
+
+
+def test_a_few_edited_texts_are_no_reason_to_fit_again(lake: LakeResource) -> None:
+    number = 200
+    few = int(MOST_CHANGED * number)
+    lake.append(GOLD, pl.concat(label(f"p{n:03}", f"a{n}", None) for n in range(number)))
+    lake.append(CHUNKS, pl.concat(post(f"p{n:03}", f"a{n}", -1) for n in range(number)))
+    stored = fit(lake)
+    edit(lake, range(few))
+    assert version(lake) != stored.version, "without the stored texts every edit counts"
+    assert version(lake, stored) == stored.version
+    edit(lake, range(few))
+    assert version(lake, stored) == stored.version, "the same posts again"
+    edit(lake, range(few, few + 1))
+    assert version(lake, stored) != stored.version
+    edit(lake, range(few + 1), back=True)
+    assert version(lake, stored) == stored.version, "edits that were taken back"
+
+
+@pytest.mark.parametrize("change", ["a label", "a post that comes", "a post that goes"])
+def test_labels_and_posts_count_at_once(lake: LakeResource, change: str) -> None:
+    lake.append(GOLD, pl.concat(label(f"p{n:03}", f"a{n}", None) for n in range(200)))
+    lake.append(CHUNKS, pl.concat(post(f"p{n:03}", f"a{n}", -1) for n in range(199)))
+    stored = fit(lake)
+    if change == "a label":
+        lake.delete_where(GOLD, "item_id = 'p000'")
+    elif change == "a post that comes":
+        lake.append(CHUNKS, post("p199", "a199", -1))
+    else:
+        lake.delete_where(CHUNKS, "post_id = 'p000'")
+    assert version(lake, stored) != stored.version
+
+
+def edit(lake: LakeResource, numbers: range, *, back: bool = False) -> None:
+    for n in numbers:
+        rows = lake.scan(CHUNKS, 0).filter(post_id=f"p{n:03}").collect()
+        content = f"p{n:03}" if back else f"{rows['content_hash'][0]}, edited"
+        lake.delete_where(CHUNKS, f"post_id = 'p{n:03}'")
+        lake.append(CHUNKS, rows.with_columns(content_hash=pl.lit(content)))
