@@ -14,6 +14,7 @@ from resources.delta.table import Changes, LakeResource, TableSpec, fingerprint
 from resources.erasure.tombstones import ErasureResource
 from resources.isolation.process import UnreadableFileError
 from resources.s3.client import S3Object, S3Resource
+from resources.s3.withheld import WithheldObjectError
 
 _BATCH_ROWS, _BATCH_FILES = 250_000, 500
 
@@ -80,10 +81,16 @@ def files_under(s3: S3Resource, prefix: str, takes: Callable[[S3Object], bool]) 
 
 
 def body_of(s3: S3Resource, item: S3Object) -> bytes | None:
-    """Return the bytes of a dropped file; None if it changed since the listing. Raises UnreadableFileError if large."""
+    """Return the bytes of a dropped file; None if it changed since the listing.
+
+    Raises UnreadableFileError for a file that is too large, or that S3 does not give out.
+    """
     if reason := too_large(item.size_bytes):
         raise UnreadableFileError(reason)
-    return s3.get(item.key, item.etag)
+    try:
+        return s3.get(item.key, item.etag)
+    except WithheldObjectError as error:
+        raise UnreadableFileError(f"{error} Then drop the file again.") from None
 
 
 def without_items_of_erased(rows: pl.DataFrame, erasures: ErasureResource) -> pl.DataFrame:

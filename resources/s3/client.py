@@ -19,6 +19,7 @@ from resources.local_stack import EmbeddedStack
 from resources.s3 import conditions, usage, write_verifier
 from resources.s3.governor.process import Governor
 from resources.s3.options import ATTEMPTS, GovernorConfig, Route
+from resources.s3.withheld import withheld
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -234,7 +235,7 @@ class S3Resource(ConfigurableResource):  # type: ignore[type-arg]
         return sorted(p["Prefix"] for page in pages for p in page.get("CommonPrefixes", []))
 
     def get(self, key: str, etag: str = "") -> bytes | None:
-        """Return an object's bytes, None if it does not exist or, with ``etag``, has another entity tag."""
+        """Return an object's bytes, None if it does not exist or has another ``etag``. Raises WithheldObjectError."""
         condition: dict[str, Any] = {"IfMatch": f'"{etag}"'} if etag else {}
         for left in reversed(range(ATTEMPTS)):
             try:
@@ -242,7 +243,7 @@ class S3Resource(ConfigurableResource):  # type: ignore[type-arg]
             except ClientError as error:
                 if error.response["Error"]["Code"] in {"NoSuchKey", "404", "PreconditionFailed", "412"}:
                     return None
-                raise
+                raise withheld(error, self.uri(key)) from None
             except (ResponseStreamingError, IncompleteReadError):  # botocore does not retry reading a body
                 if not left:
                     raise

@@ -10,24 +10,27 @@ from botocore.compat import HTTPHeaders
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-_BODY = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
-
 
 class _Raw:
+    def __init__(self, code: str, message: str) -> None:
+        self._body = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>".encode()
+
     def stream(self, **_: Any) -> Iterator[bytes]:
-        yield _BODY
+        yield self._body
 
     def read(self, *_: Any) -> bytes:
-        return _BODY
+        return self._body
 
 
 @contextmanager
-def refusing(client: "S3Client", *operations: str, under: str = "") -> Iterator[None]:
-    """Answer AccessDenied to some operations, such as DeleteObject, on keys that begin with ``under``."""
+def refusing(
+    client: "S3Client", *operations: str, under: str = "", code: str = "AccessDenied", message: str = "Access Denied"
+) -> Iterator[None]:
+    """Answer an error to some operations, such as DeleteObject, on keys that begin with ``under``."""
 
     def answer(request: Any, **_: Any) -> Any:
         is_asked = not under or f"/{under}" in request.url
-        return AWSResponse(request.url, 403, HTTPHeaders(), _Raw()) if is_asked else None
+        return AWSResponse(request.url, 403, HTTPHeaders(), _Raw(code, message)) if is_asked else None
 
     for name in operations:
         client.meta.events.register(f"before-send.s3.{name}", answer)
