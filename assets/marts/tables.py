@@ -195,13 +195,13 @@ def estimate_table(
     context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource, spend: SpendResource, llm: LlmResource
 ) -> RunMetrics:
     """Estimate again when texts, reported usage or prices change. Reads a number of each chunk, and sampled texts."""
-    book, budget, rate = spend.price_book(), llm.summary_tokens, llm.tokens_per_minute or TOKENS_PER_MINUTE
-    stage = _stage(ESTIMATES, *_OF_ESTIMATES, version=fingerprint([book.fingerprint, str(budget), str(rate)]))
+    offered, budget, rate = offers(spend.price_book()), llm.summary_tokens, llm.tokens_per_minute or TOKENS_PER_MINUTE
+    stage = _stage(ESTIMATES, *_OF_ESTIMATES, version=fingerprint(map(str, (*offered, budget, rate))))
 
     def estimated(*_given: object) -> pl.DataFrame:
         found, _ratio, _asked, how = corpus_workloads(lake, budget, SAMPLE_TOKENS)
         latest = lake.scan(CREATORS).select(pl.col("as_of").max()).collect().item()
-        rows = [as_row(option) for workload in found for option in options(workload, offers(book), rate)]
+        rows = [as_row(option) for workload in found for option in options(workload, offered, rate)]
         shared = {"tokens_known_by": how, "as_of": latest}
         return pl.DataFrame([row | shared for row in rows], schema=ESTIMATES.polars_schema)
 

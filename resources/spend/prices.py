@@ -4,7 +4,6 @@ Sources, best first: your own rates (`CIPPUS_PRICES`), the overlay in resources/
 """
 
 import datetime as dt
-import hashlib
 import importlib.metadata
 import ipaddress
 import re
@@ -189,12 +188,6 @@ class PriceBook:
     def services(self) -> dict[str, Service]:
         """Return the price of what is no model, by id."""
         return {service.id: service for service in (*self._overlay.services, *self._own.services)}
-
-    @property
-    def fingerprint(self) -> str:
-        """Hash of all prices that files state. It changes when one of them does."""
-        stated = f"{self._overlay.model_dump_json()}{self._own.model_dump_json()}{_LIBRARY}"
-        return hashlib.sha256(stated.encode()).hexdigest()[:16]
 
 
 def _in_lane(rate: Rate, lane: Lane, provider: Provider | None) -> tuple[Decimal, Decimal] | None:
