@@ -9,7 +9,7 @@ from rich.table import Table
 
 from pipelines.cli.terminal import Json, err, out, print_json
 from resources.errors import InputError
-from resources.spend.report import dollars
+from resources.spend.dollars import dollars
 
 if TYPE_CHECKING:
     from resources.llm.batches.book import Book, Job

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from pipelines.cli.terminal import Json, out, print_json, require_stack, shown
 from resources.errors import InputError
-from resources.spend.report import dollars
+from resources.spend.dollars import dollars
 
 if TYPE_CHECKING:
     from assets.transforms.estimates import Option

@@ -13,7 +13,7 @@ from assets.transforms.search.marking import marked
 from assets.transforms.summaries.accounts import excerpt
 from resources.catalogues import load_verticals
 from resources.plain_text import without_controls
-from resources.spend.report import dollars
+from resources.spend.dollars import dollars
 from resources.vectors.bm25 import SparseEncoder
 
 _FOLDER = Path(__file__).with_name("templates")

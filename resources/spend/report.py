@@ -1,7 +1,6 @@
 """What is charged and left under each ceiling, USD by day, and how long the project's ceiling lasts."""
 
 import datetime as dt
-import math
 from collections import defaultdict
 from decimal import Decimal
 from typing import Any
@@ -11,12 +10,6 @@ from resources.spend.ledger import Ledger
 
 FORECAST_DAYS = 7
 _SHOWN_DAYS = 30
-
-
-def dollars(amount: float) -> str:
-    """Return an amount with cents, and a smaller one with two significant digits, so that no price reads as 0."""
-    places = 2 if amount in (0, math.inf) or amount >= 0.1 else 1 - math.floor(math.log10(amount))
-    return f"{amount:,.{places}f}"
 
 
 def spending(ledger: Ledger, account: Account) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 from pipelines.cli import spend
 from pipelines.cli.main import app
 from resources.errors import InputError
+from resources.spend.dollars import dollars
 from resources.spend.ledger import Ledger, settled
-from resources.spend.report import dollars
 from resources.spend.spender import Spender
 from tests.fakes.spend_store import MemoryStore
 
