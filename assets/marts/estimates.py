@@ -17,7 +17,7 @@ from assets.transforms.workloads import Asked, Corpus, measured, workloads
 from resources.delta.table import LakeResource
 from resources.models.llm_tokenizers import has_tokenizer, llm_token_counts
 from resources.settings import bucket_count
-from resources.spend.prices import MILLION, Lane, PriceBook
+from resources.spend.prices import MILLION, SELF_HOSTED, Lane, PriceBook
 
 TOKENS_PER_MINUTE = 2_000_000
 """A rate limit, for the hours where none is set."""
@@ -70,9 +70,9 @@ def _self_hosted(book: PriceBook, families: dict[str, tuple[str, Decimal | None,
         per_second = gpu.usd_per_hour / 3600
         size, score = _quality(families, speed.family)
         offer = Offer(
-            provider="self-hosted",
+            provider=SELF_HOSTED,
             model=f"{speed.family} on {gpu.gpu}",
-            lane="self-hosted",
+            lane=SELF_HOSTED,
             input_usd=per_second / speed.prefill * MILLION,
             output_usd=per_second / speed.decode * MILLION,
             size=size,
@@ -98,7 +98,6 @@ def corpus_workloads(
     corpus = measured(lake.scan(CHUNKS).select("account_id", "chunk_no", "tokens"), budget)
     if not corpus.whole.tokens:
         return [], exact(1.0), Asked(), "the corpus has no text"
-    ratio, how = _counted(lake, corpus, exact_tokens, sample_tokens)
     asked = Asked(prompt_tokens=_instructions())
     reported = _reported(lake, asked.prompt_tokens)
     if reported.height >= _LEAST_ANSWERS:
@@ -106,6 +105,8 @@ def corpus_workloads(
         ratio = total_tokens(sizes, tokens, 1, corpus.accounts)
         asked = Asked(asked.prompt_tokens, 0, round(reported["output_tokens"].mean()))  # type: ignore[arg-type]
         how = f"from the usage that {reported.height:,} answers reported"
+    else:
+        ratio, how = _counted(lake, corpus, exact_tokens, sample_tokens)
     return workloads(corpus, ratio, asked, budget), ratio, asked, how
 
 
