@@ -32,7 +32,6 @@ from pipelines.automation.problems import Problems, problems
 from pipelines.automation.sensors.alerts import Pending, Told
 from resources.alerts.notifier import LOG, SNS, WEBHOOK, Alert, AlertNotSentError, AlertsResource
 
-NOW = datetime.now(UTC)
 HOUR = timedelta(hours=1)
 
 
@@ -46,9 +45,9 @@ def instance() -> Iterator[DagsterInstance]:
         yield made
 
 
-def found(instance: DagsterInstance, now: datetime = NOW, **wanted: Any) -> Problems:
+def found(instance: DagsterInstance, later: timedelta = timedelta(), **wanted: Any) -> Problems:
     given = {"checks": [], "windows": {}, "stalled": 6 * HOUR, **wanted}
-    return problems(instance, now=now, **given)
+    return problems(instance, now=datetime.now(UTC) + later, **given)
 
 
 def run(instance: DagsterInstance, status: DagsterRunStatus, place: str = "3", **tags: str) -> None:
@@ -76,10 +75,10 @@ def test_a_failed_run_that_is_retried_is_not_told_yet(instance: DagsterInstance)
 def test_a_run_that_does_not_end_is_stalled(instance: DagsterInstance) -> None:
     run(instance, DagsterRunStatus.STARTED)
     assert found(instance).found == {}
-    [text] = found(instance, NOW + 7 * HOUR).found.values()
+    [text] = found(instance, 7 * HOUR).found.values()
     assert "of bucket for buckets 3 is started since 7 hours" in text
     run(instance, DagsterRunStatus.FAILURE, "5")
-    assert len(found(instance, NOW + 7 * HOUR).found) == 2
+    assert len(found(instance, 7 * HOUR).found) == 2
 
 
 def test_failed_checks_of_severity_error_are_problems_and_the_runs_that_they_stop_are_not(
@@ -112,7 +111,7 @@ def test_failed_checks_of_severity_error_are_problems_and_the_runs_that_they_sto
     results["stops"] = True, AssetCheckSeverity.ERROR
     execute()
     assert found(instance, checks=checks).found == {}
-    late = found(instance, NOW + 25 * HOUR, windows={AssetKey("table"): 24 * HOUR, AssetKey("never"): HOUR}).found
+    late = found(instance, 25 * HOUR, windows={AssetKey("table"): 24 * HOUR, AssetKey("never"): HOUR}).found
     assert list(late) == ["late table"]
     assert "was last updated 25 hours ago; at most 24 are promised" in late["late table"]
 

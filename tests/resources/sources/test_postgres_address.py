@@ -77,6 +77,7 @@ def test_what_libpq_understands_is_taken_as_it_is(text: str) -> None:
         options = conninfo_to_dict(found)
         assert options.pop("application_name") == "cippus"
         assert options.pop("connect_timeout") == "10"
+        assert options.pop("client_encoding") == "UTF8"
         assert options.pop("sslmode") == "require"
         login = {"user": "reader", "password": "a@b/c"}
         assert options == {**login, "host": "db.internal", "port": "5433", "dbname": "creators"}
