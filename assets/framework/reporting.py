@@ -1,11 +1,13 @@
 """Report a run to Dagster: metadata of each bucket's materialization, totals, data version, S3 traffic."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dagster import (
     AssetExecutionContext,
+    AssetKey,
     AssetObservation,
+    DagsterInstance,
     DataVersion,
     ExecuteInProcessResult,
     MaterializeResult,
@@ -19,6 +21,7 @@ from resources.s3.usage import PrefixUsage, Usage
 
 DATA_VERSION = "data_version"
 """Metadata of each bucket: the fingerprint of its rows. Equal versions mean equal rows."""
+_RUNS_LOOKED_AT = 50
 _BUCKET_ROWS = "dagster/partition_row_count"
 
 
@@ -68,6 +71,23 @@ def run_totals(result: ExecuteInProcessResult) -> dict[str, Mapping[str, Metadat
         observation = event.asset_observation_data.asset_observation
         found[observation.asset_key.to_user_string()] = observation.metadata
     return found
+
+
+def last_timed(instance: DagsterInstance, key: Sequence[str], counted: str, least: int) -> tuple[int, float] | None:
+    """Return the count and the seconds of the newest run of an asset whose counter reached ``least``; None without one.
+
+    The totals of a run of several buckets are in an observation, and those of any other run in its materialization.
+    Buckets of one run overlap in time, so observations come first.
+    """
+    asset = AssetKey(list(key))
+    observed = instance.fetch_observations(asset, _RUNS_LOOKED_AT).records
+    made = instance.fetch_materializations(asset, _RUNS_LOOKED_AT).records
+    for event in [*(it.asset_observation for it in observed), *(it.asset_materialization for it in made)]:
+        metadata = event.metadata if event is not None else {}
+        count, seconds = (metadata[name].value if name in metadata else None for name in (counted, "seconds"))
+        if isinstance(count, int) and isinstance(seconds, float) and count >= least and seconds > 0:
+            return count, seconds
+    return None
 
 
 def _figures(metrics: RunMetrics) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from assets.corpus import CHUNKS
 from assets.framework.asset import asset
 from assets.framework.incremental import RunMetrics, Stage, refresh_table
 from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS, LAKE_TESTIMONIALS
+from assets.marts import comparison
+from assets.marts.comparison import MODEL_COMPARISON
 from assets.marts.content import CONTENT, CONTENT_BY_BUCKET, POSTS_BY_DAY, VERTICAL_COVERAGE
 from assets.marts.creators import AUDIENCES, CREATOR_DAYS, CREATORS
 from assets.marts.estimates import SAMPLE_TOKENS, TOKENS_PER_MINUTE, as_row, corpus_workloads, offers
@@ -38,7 +40,7 @@ from resources.spend.resource import SpendResource
 
 MARTS = (
     *(CREATORS, CREATOR_DAYS, AUDIENCES, CONTENT, POSTS_BY_DAY, VERTICAL_COVERAGE, TESTIMONIALS),
-    *(TESTIMONIALS_BY_BRAND, DATA_QUALITY, SPEND, ESTIMATES),
+    *(TESTIMONIALS_BY_BRAND, DATA_QUALITY, SPEND, ESTIMATES, MODEL_COMPARISON),
 )
 """The tables that analysts see, in the order of their page. mart/content_by_bucket is a step towards two of them."""
 _RULES = "2"
@@ -274,4 +276,5 @@ ASSETS = [
     ),
     spend_table,
     estimate_table,
+    *comparison.ASSETS,
 ]

@@ -94,11 +94,11 @@ def _save(
     path: Path, found: "Sequence[Speed]", model: str, machine: str, family: str, usd_per_hour: float, read: float
 ) -> None:
     """Write the speed at the cheapest concurrency. ``read``: words that are read for each token that is written."""
-    from resources.catalogues.prices import Gpu, save_speed
+    from resources.catalogues.prices import MEASURED, Gpu, save_speed
     from resources.catalogues.prices import Speed as SavedSpeed
 
     best = min(found, key=lambda speed: read / speed.prefill_per_second + 1 / speed.decode_per_second)
-    source, today = f"measured with {model}, {best.concurrency} requests at once", dt.datetime.now(dt.UTC).date()
+    source, today = f"{MEASURED} {model}, {best.concurrency} requests at once", dt.datetime.now(dt.UTC).date()
     gpu = Gpu(id=machine, gpu=machine, usd_per_hour=Decimal(str(usd_per_hour)), source="stated by you", date=today)
     prefill, decode = (Decimal(f"{rate:.4g}") for rate in (best.prefill_per_second, best.decode_per_second))
     speed = SavedSpeed(gpu=machine, family=family, prefill=prefill, decode=decode, source=source, date=today)

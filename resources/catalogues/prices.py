@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from resources.catalogues import CatalogueError
 
 PRICES_PATH = Path(__file__).with_name("prices.yaml")
+MEASURED = "measured with"
+"""How the source of a speed begins that `cippus measure llm` wrote."""
 _Usd = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
 _Text = Annotated[str, Field(min_length=1)]
 

@@ -19,6 +19,7 @@ from dagster import (
     AssetMaterialization,
     AssetObservation,
     AssetsDefinition,
+    DagsterInstance,
     MaterializeResult,
     MetadataValue,
 )
@@ -41,6 +42,11 @@ class Context:
     retry_number: int = 0
     log: logging.Logger = _LOG
     observations: list[AssetObservation] = field(default_factory=list)
+
+    @property
+    def instance(self) -> DagsterInstance:
+        """An instance without any event: nothing was timed."""
+        return _instance()
 
     @property
     def asset_key(self) -> AssetKey:
@@ -102,6 +108,11 @@ def _call(
         given[name] = parameter.annotation(**config) if name == "config" else resources[name]
     found: MaterializeResult[None] = function(context, **given)
     return found
+
+
+@cache
+def _instance() -> DagsterInstance:
+    return DagsterInstance.ephemeral()
 
 
 @cache

@@ -69,9 +69,9 @@ def added(spec: TableSpec, **changes: object) -> Fault:
     return damage(spec, change)
 
 
-def changed(spec: TableSpec, column: str, expression: str) -> Fault:
-    """A column of every row has another value."""
-    return damage(spec, lambda table, _: table.update(updates={column: expression}))
+def changed(spec: TableSpec, column: str, expression: str, where: str | None = None) -> Fault:
+    """A column of every row, or of those of a condition, has another value."""
+    return damage(spec, lambda table, _: table.update(updates={column: expression}, predicate=where))
 
 
 def object_lost(prefix: str) -> Fault:

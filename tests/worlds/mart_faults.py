@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 
 from assets.lake import LAKE_POSTS, LAKE_TESTIMONIALS
+from assets.marts.comparison import MODEL_COMPARISON
 from assets.marts.content import CONTENT, CONTENT_BY_BUCKET, POSTS_BY_DAY, VERTICAL_COVERAGE
 from assets.marts.creators import AUDIENCES, CREATOR_DAYS, CREATORS
 from assets.marts.operations import DATA_QUALITY, ESTIMATES, SPEND
@@ -93,6 +94,12 @@ MART_FAULTS: dict[str, dict[str, Fault]] = {
         "price_wrong": changed(ESTIMATES, "usd_in_per_million", "usd_in_per_million + 1"),
         "interval_wrong": changed(ESTIMATES, "usd_high", "usd / 2"),
     },
+    "mart/model_comparison:figures_match_sources": {
+        "row_lost": lost(MODEL_COMPARISON),
+        "quality_wrong": changed(MODEL_COMPARISON, "quality", "0.5", "method = 'zero_shot'"),
+        "cost_wrong": changed(MODEL_COMPARISON, "usd_per_million_posts", "usd_per_million_posts + 1", "lane = 'batch'"),
+        "reason_lost": changed(MODEL_COMPARISON, "speed_note", "''", "posts_per_second IS NULL"),
+    },
     **{
         f"{spec.name}:values_possible": {f"{column}_impossible": changed(spec, column, value)}
         for spec, column, value in (
@@ -106,6 +113,7 @@ MART_FAULTS: dict[str, dict[str, Fault]] = {
             (TESTIMONIALS_BY_BRAND, "average_rating", "-1.0"),
             (DATA_QUALITY, "rows", "-1"),
             (ESTIMATES, "hours", "CAST('NaN' AS DOUBLE)"),
+            (MODEL_COMPARISON, "usd_high", "-1.0"),
         )
     },
     "mart/creators:buckets_fresh": {"bucket_stuck": late(LAKE_POSTS)},

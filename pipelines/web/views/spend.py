@@ -1,4 +1,6 @@
-"""Spend: one page for a manager: charged, left under each ceiling, USD by day, the forecast, and what options cost."""
+"""Spend: one page for a manager: charged, left under each ceiling, USD by day, the forecast, what options cost and how
+good they are.
+"""
 
 from typing import Any
 
@@ -6,7 +8,9 @@ import polars as pl
 from starlette.requests import Request
 from starlette.responses import Response
 
+from assets.marts.comparison import MODEL_COMPARISON
 from assets.marts.operations import ESTIMATES
+from assets.transforms.marts.comparison import SUMMARISE
 from pipelines.web.charts import bar_chart
 from pipelines.web.pages import render
 from pipelines.web.site import Site
@@ -26,7 +30,15 @@ def show(site: Site, _request: Request) -> Response:
         chart=chart,
         forecast_days=FORECAST_DAYS,
         estimates=estimates(site.lake),
+        compared=compared(site.lake, pl.col("task") == SUMMARISE),
     )
+
+
+def compared(lake: LakeResource, of: pl.Expr) -> list[dict[str, Any]]:
+    """Return methods and models of some tasks, measured ones first, the best and then the cheapest of them first."""
+    rows = lake.scan(MODEL_COMPARISON).filter(of)
+    order = ["task", "quality", "usd_per_million_posts", "method", "model", "provider", "lane"]
+    return rows.sort(order, descending=[False, True, *[False] * 5], nulls_last=True).collect().to_dicts()
 
 
 def estimates(lake: LakeResource) -> list[dict[str, Any]]:

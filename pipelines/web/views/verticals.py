@@ -7,12 +7,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from assets.lake import LAKE_POSTS
+from assets.transforms.marts.comparison import SUMMARISE
 from assets.transforms.verticals.rosters import KINDS
 from assets.verticals.quality import METHODS, MISTAKES
 from assets.verticals.roster import HISTORY, roster_rows
 from pipelines.web.charts import IntervalChart, interval_chart
 from pipelines.web.pages import render
 from pipelines.web.site import Site
+from pipelines.web.views.spend import compared
 from resources.catalogues import load_verticals
 from resources.errors import InputError
 
@@ -37,6 +39,7 @@ def show(site: Site, request: Request) -> Response:
         by_kind={each: found for each, found in by_kind.items() if found},
         charts={each: _charts(found) for each, found in by_kind.items()},
         methods=site.lake.scan(METHODS).sort("item_kind", "macro_f1", descending=[False, True]).collect().to_dicts(),
+        compared=compared(site.lake, pl.col("task") != SUMMARISE),
         changes=site.lake.scan(HISTORY).sort("decided_at", "vertical", descending=[True, False]).head(_CHANGES)
         .collect().to_dicts(),
     )  # fmt: skip

@@ -13,7 +13,7 @@ from dagster import AssetExecutionContext, DagsterInstance, DataVersion
 from assets.framework.asset import asset
 from assets.framework.incremental import RunMetrics, preview
 from assets.framework.logs import logging_bucket
-from assets.framework.reporting import run_totals
+from assets.framework.reporting import last_timed, run_totals
 from resources.delta.table import Changes, Column, Contents, TableSpec
 from resources.errors import PermanentFailure, TransientFailure
 
@@ -203,3 +203,23 @@ def test_the_headline_of_a_failed_step_is_the_sentence_even_after_retries(error:
     assert failed.step_failure_data.error.message == f"Failed: {error}\n"
     assert failed.step_failure_data.user_failure_data
     assert failed.step_failure_data.user_failure_data.description == str(error)
+
+
+def test_the_last_timed_run_is_the_newest_that_was_long_enough() -> None:
+    key, asked = dg.AssetKey(["vertical", "scores"]), ("vertical", "scores")
+    with DagsterInstance.ephemeral() as instance:
+
+        def timed() -> tuple[int, float] | None:
+            return last_timed(instance, asked, "posts_scored", 500)
+
+        assert timed() is None
+        for figures in ({"posts_scored": 900, "seconds": 3.0}, {"posts_scored": 499, "seconds": 1.0}, {"seconds": 1.0}):
+            instance.report_runless_asset_event(dg.AssetMaterialization(key, metadata=figures))
+        assert timed() == (900, 3.0)
+        instance.report_runless_asset_event(
+            dg.AssetObservation(key, metadata={"posts_scored": 5_000, "seconds": 4.0, "generation": 3})
+        )
+        instance.report_runless_asset_event(
+            dg.AssetMaterialization(key, partition="0", metadata={"posts_scored": 700, "seconds": 9.0})
+        )
+        assert timed() == (5_000, 4.0)

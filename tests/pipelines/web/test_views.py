@@ -15,6 +15,7 @@ from dagster import (
     DagsterInstance,
 )
 
+from assets.marts.comparison import MODEL_COMPARISON
 from assets.marts.operations import ESTIMATES
 from pipelines.web.charts import bar_chart
 from pipelines.web.views.pipeline import stage_states
@@ -215,6 +216,28 @@ def test_spend_shows_what_the_options_cost(page: Open, small: SmallSite) -> None
     assert "gone" not in text
     assert HOSTILE not in text
     small.lake.sync(ESTIMATES, ESTIMATES.empty())
+
+
+def test_methods_and_models_are_compared_with_reasons_for_what_is_not_known(page: Open, small: SmallSite) -> None:
+    assert "Quality, cost and speed" not in page().get("/spend").text + page().get("/verticals").text
+    row = dict.fromkeys(("model", "provider", "lane", "quality_measure", "quality_note", "cost_note"), HOSTILE)
+    made = [
+        {**row, "task": "tag posts", "method": "probe", "quality": 0.5, "quality_low": 0.4, "quality_high": 0.6,
+         "usd_per_million_posts": 0.0, "posts_per_second": 75.25, "speed_note": "timed"},
+        {**row, "task": "summarise accounts", "method": "language model", "usd_per_million_posts": 12.5,
+         "speed_note": "never timed"},
+    ]  # fmt: skip
+    given = pl.DataFrame(made, schema_overrides={"posts_per_second": pl.Float64})
+    small.lake.sync(MODEL_COMPARISON, pl.concat([MODEL_COMPARISON.empty(), given], how="diagonal"))
+    tags, summaries = page().get("/verticals").text, page().get("/spend").text
+    for part in ("Quality, cost and speed of tagging", "0.50 (0.40 to 0.60)", "75.2", "timed"):
+        assert part in tags
+    for part in ("Quality, cost and speed of summaries", "not measured", "12.50", "not timed", "never timed"):
+        assert part in summaries
+    assert "language model" not in tags
+    assert "probe" not in summaries
+    assert HOSTILE not in tags + summaries
+    small.lake.sync(MODEL_COMPARISON, MODEL_COMPARISON.empty())
 
 
 def test_the_pipeline_shows_age_and_failed_checks(page: Open, instance: DagsterInstance) -> None:
