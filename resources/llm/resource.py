@@ -47,6 +47,7 @@ class LlmResource(ConfigurableResource["LlmResource"]):
     summaries: str = Field(default=OFF, description="How accounts are summarised: `off`, `live` or `batch`.")
     batch_command: str = Field(default="", description="Command that answers a file, such as `vllm run-batch`.")
     batch_folder: str = Field(default="", description="Folder of that command's files.")
+    batch_role: str = Field(default="", description="ARN of the role under which Bedrock reads and writes the bucket.")
     summary_language: str = Field(default="", description="ISO 639-1 code; blank means the language of the posts.")
     summary_tokens: int = Field(default=3_000, ge=1, description="Most tokens of posts that are sent for an account.")
 
@@ -89,12 +90,17 @@ class LlmResource(ConfigurableResource["LlmResource"]):
 
     def batch_provider(self) -> "BatchProvider":
         """Return the batch API: the endpoint's own, or the command of CIPPUS_LLM_BATCH_COMMAND."""
+        from resources.llm.batches import bedrock
         from resources.llm.batches.openai_api import DIALECTS, OpenAiBatches
         from resources.llm.batches.run_batch import RunBatch
 
         if self.batch_command:
             return RunBatch(shlex.split(self.batch_command), self.model, Path(self.batch_folder))
-        return OpenAiBatches(self._endpoint(), DIALECTS.get(self.prices().provider))
+        endpoint, provider = self._endpoint(), self.prices().provider
+        if provider == bedrock.PROVIDER:
+            client, store = bedrock.client(self.url), self.spend.store
+            return bedrock.BedrockBatches(client, store, self.spend.s3.bucket, self.model, self.batch_role)
+        return OpenAiBatches(endpoint, DIALECTS.get(provider))
 
     def _endpoint(self) -> "Endpoint":
         from resources.llm.endpoint import Endpoint

@@ -75,6 +75,11 @@ class LlmSettings(Settings):
         "Command that answers a file of requests, such as `vllm run-batch`, for batches on your own machine.",
         shown="none; batches go to the endpoint's batch API",
     )
+    batch_role: str = variable(
+        "CIPPUS_LLM_BATCH_ROLE",
+        "ARN of the IAM role under which Amazon Bedrock reads a batch's requests and writes its answers in the bucket.",
+        shown="none; needed for batches of Bedrock alone",
+    )
     summary_language: Annotated[str, Field(pattern="^([a-z]{2})?$")] = variable(
         "CIPPUS_LLM_SUMMARY_LANGUAGE",
         "Language of summaries by the language model, an ISO 639-1 code such as `en`.",

@@ -6,15 +6,17 @@ Everything is in this process and on one clock. The asset's table is a dictionar
 import datetime as dt
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from resources.catalogues.prices import PriceFile, Rate
 from resources.llm.answers import Answers
+from resources.llm.batches.bedrock import BedrockBatches
 from resources.llm.batches.book import Book
 from resources.llm.batches.jobs import Jobs
 from resources.llm.batches.lane import BatchLane
 from resources.llm.batches.openai_api import TOGETHER, Dialect, OpenAiBatches
+from resources.llm.batches.provider import BatchProvider
 from resources.llm.completions import Prices
 from resources.llm.endpoint import Endpoint
 from resources.llm.request import Answer, Message, Request, Unanswered
@@ -24,6 +26,7 @@ from resources.spend.prices import Lane, PriceBook
 from resources.spend.spender import Spender
 from resources.spend.store import UncertainWriteError
 from tests.fakes.batch_server import BatchAccount
+from tests.fakes.bedrock_server import BUCKET, ROLE, BedrockAccount
 from tests.fakes.spend_store import START, MemoryStore, SimulatedCrash
 from tests.worlds.spend import ASSET, MODEL, PROVIDER
 
@@ -48,11 +51,12 @@ class BatchWorld:
 
     fault: str = ""
     times: int = 1
-    together: bool = False
+    provider: str = "openai"
     crash_at: Sequence[int] = ()
     lose_writes_at: Sequence[int] = ()
     ceiling: Decimal = Decimal(1)
     most_lines: int = 1_000
+    least: int = 1
     scope: str = "0"
     table: dict[str, Answer | Unanswered] = field(default_factory=dict)
     waiting: dict[str, str] = field(default_factory=dict)
@@ -64,9 +68,11 @@ class BatchWorld:
         self.store = MemoryStore()
         self.store.before_write = lambda _key: self._step()
         self.store.after_write = lambda _key: self._write_lost()
-        self.account = BatchAccount(
-            PER_TOKEN, lambda: self.store.now, self.fault, self.times, self.together, self.most_lines, self._step
-        )
+        given = PER_TOKEN, lambda: self.store.now, self.fault, self.times, self.provider == "together"
+        if self.provider == "bedrock":
+            self.account: BatchAccount = BedrockAccount(*given, self.most_lines, self._step, store=self.store)
+        else:
+            self.account = BatchAccount(*given, self.most_lines, self._step)
         self.ledger = Ledger(self.store, {PROJECT: self.ceiling}, sleep=lambda _seconds: None)
 
     def _step(self) -> None:
@@ -81,12 +87,17 @@ class BatchWorld:
 
     def lane(self) -> BatchLane:
         self.runs += 1
-        endpoint = Endpoint("http://provider.test/v1", MODEL, kind="LLM", transport=self.account.transport())
-        dialect = TOGETHER if self.together else Dialect()
         spender = Spender(self.ledger, f"run{self.runs}", ASSET, MODEL, patience_seconds=0)
         book = Book(self.store, ASSET, self.scope)
-        jobs = Jobs(book, OpenAiBatches(endpoint, dialect), PRICES, spender)
-        return BatchLane(jobs, Answers(self.store, ASSET), MODEL)
+        return BatchLane(Jobs(book, self._api(), PRICES, spender), Answers(self.store, ASSET), MODEL)
+
+    def _api(self) -> BatchProvider:
+        if isinstance(self.account, BedrockAccount):
+            found = BedrockBatches(self.account.client, self.store, BUCKET, MODEL, ROLE)
+            found.limits = replace(found.limits, least=self.least)
+            return found
+        endpoint = Endpoint("http://provider.test/v1", MODEL, kind="LLM", transport=self.account.transport())
+        return OpenAiBatches(endpoint, TOGETHER if self.provider == "together" else Dialect())
 
     def run(self, requests: Sequence[Request] = REQUESTS, minutes: int = 15) -> None:
         """One run of the asset; afterwards the clock goes on."""

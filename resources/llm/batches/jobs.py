@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from resources.llm.batches.book import ENDED, INTENT, RUNNING, UPLOADED, Book, Job, Page
-from resources.llm.batches.openai_api import is_gone
-from resources.llm.batches.provider import BatchProvider, RemoteBatch
+from resources.llm.batches.provider import BatchProvider, RemoteBatch, is_gone
 from resources.llm.batches.results import LOST, Reading, rest_of
 from resources.llm.completions import CallFailedError, Prices
 from resources.spend.ledger import settled

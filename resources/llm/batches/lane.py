@@ -146,6 +146,9 @@ class BatchLane:
     def _submit(self, part: Part) -> Iterator[Unanswered]:
         """Send one part in a batch, or in two if it is too large. Yield each request as unanswered, and why."""
         page, now = self._jobs.book.page()
+        if len(part.wanted) < self._jobs.provider.limits.least:
+            yield from _unanswered(part.wanted, self._too_few(len(part.wanted)))
+            return
         if page.rest_until and now < dt.datetime.fromisoformat(page.rest_until):
             yield from _unanswered(part.wanted, f"Batches failed; nothing is sent before {page.rest_until[:16]} UTC.")
             return
@@ -173,6 +176,10 @@ class BatchLane:
                     yield from self._submit(half)
             return
         yield from self._create(replace(job, state=UPLOADED, file=file), part)
+
+    def _too_few(self, requests: int) -> str:
+        least = self._jobs.provider.limits.least
+        return f"A batch has at least {least} requests there, and {requests} wait here; single calls need no batch."
 
     def _added(self, job: Job) -> bool:
         """Put a job on record, unless another run has added one, which may hold the same requests."""

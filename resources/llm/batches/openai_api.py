@@ -13,7 +13,7 @@ import openai
 
 from resources.llm.batches.provider import NAME, Limits, RemoteBatch
 from resources.llm.completions import CallFailedError
-from resources.llm.endpoint import Billing, Endpoint, PermanentEndpointError, TransientEndpointError
+from resources.llm.endpoint import Billing, Endpoint, TransientEndpointError
 from resources.spend.prices import Usage
 
 JOB = "cippus_job"
@@ -148,11 +148,6 @@ class OpenAiBatches:
         except (ValueError, KeyError, TypeError, AttributeError, httpx2.HTTPError) as error:
             message = f"{self._endpoint.base}/{path} answered something else than expected: {error}."
             raise CallFailedError(TransientEndpointError(message), Billing.UNKNOWN) from None
-
-
-def is_gone(failure: CallFailedError) -> bool:
-    """Return whether a provider says that it has no such batch."""
-    return isinstance(failure.error, PermanentEndpointError) and " 404 " in str(failure.error)
 
 
 def _json(answer: httpx2.Response) -> Any:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from resources.llm.completions import CallFailedError
+from resources.llm.endpoint import PermanentEndpointError
 from resources.spend.prices import Usage
 
 ENDED = frozenset(("completed", "failed", "expired", "cancelled"))
@@ -16,10 +18,11 @@ NAME = "cippus-"
 
 @dataclass(frozen=True)
 class Limits:
-    """The most requests and bytes of a batch."""
+    """The most requests and bytes of a batch, and the fewest requests."""
 
     requests: int = 50_000
     size_bytes: int = 200 << 20
+    least: int = 1
 
 
 @dataclass(frozen=True)
@@ -74,3 +77,8 @@ class BatchProvider(Protocol):
 
     def close(self) -> None:
         """Close the connections."""
+
+
+def is_gone(failure: CallFailedError) -> bool:
+    """Return whether a provider says that it has no such batch."""
+    return isinstance(failure.error, PermanentEndpointError) and " 404 " in str(failure.error)
