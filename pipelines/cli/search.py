@@ -18,7 +18,7 @@ from pipelines.cli.filters import (
     Verticals,
     search_filter,
 )
-from pipelines.cli.terminal import Json, err, out, print_json, require_stack, require_utf8
+from pipelines.cli.terminal import Json, err, out, print_json, require_stack, require_utf8, shown
 from resources.errors import InputError
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def search(  # noqa: PLR0913  # options of a command
     as_json: Json = False,
 ) -> None:
     """Rank accounts for a query, each with its best posts as evidence."""
-    _require_known(vertical or [])
+    overrides = overrides_of(vertical or [])
     require_utf8("The query", query)
     require_stack()
     from assets.search.query import Followers, open_search
@@ -70,6 +70,8 @@ def search(  # noqa: PLR0913  # options of a command
             )
         except ValueError as error:
             raise InputError(str(error)) from None
+    for override in overrides:
+        err.print(shown(override), highlight=False, soft_wrap=True)
     if not answer.is_read:
         err.print(UNREADABLE.format("this query" if query else "the posts of this account"))
     if answer.accounts and not answer.fits_well:
@@ -102,11 +104,14 @@ def _account(account: "RankedAccount") -> Mapping[str, Any]:
     return {**about, **values}
 
 
-def _require_known(verticals: list[str]) -> None:
+def overrides_of(verticals: list[str]) -> list[str]:
+    """Raise InputError for an unknown vertical. Return what people decided about the others, in sentences."""
     from resources.catalogues import load_verticals
 
-    names = [found.name for found in load_verticals()]
+    known = {found.name: found.override for found in load_verticals()}
     for vertical in verticals:
-        if vertical not in names:
-            message = f"Unknown vertical {vertical!r}; expected one of {', '.join(names)}."
+        if vertical not in known:
+            message = f"Unknown vertical {vertical!r}; expected one of {', '.join(known)}."
             raise InputError(message)
+    decided = [(vertical, override) for vertical in verticals if (override := known[vertical]) is not None]
+    return [f"{vertical} is {override.what}: {' '.join(override.reason.split())}" for vertical, override in decided]

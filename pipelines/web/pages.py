@@ -11,7 +11,7 @@ from starlette.responses import HTMLResponse, StreamingResponse
 
 from assets.transforms.search.marking import marked
 from assets.transforms.summaries.accounts import excerpt
-from resources.catalogues import load_verticals
+from resources.catalogues import Override, load_verticals
 from resources.plain_text import without_controls
 from resources.spend.dollars import dollars
 from resources.vectors.bm25 import SparseEncoder
@@ -46,7 +46,13 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters.update(
-        number=_number, day=_day, vertical=_vertical, excerpt=excerpt, percent="{:.1f} %".format, dollars=dollars
+        number=_number,
+        day=_day,
+        vertical=_vertical,
+        override=_override,
+        excerpt=excerpt,
+        percent="{:.1f} %".format,
+        dollars=dollars,
     )
     made.globals.update(navigation=NAVIGATION, verticals=load_verticals(), marked=_marked)
     return made
@@ -81,3 +87,7 @@ def _day(value: dt.date | None) -> str:
 
 def _vertical(name: str) -> str:
     return next((found.title for found in load_verticals() if found.name == name), name)
+
+
+def _override(name: str) -> Override | None:
+    return next((found.override for found in load_verticals() if found.name == name), None)

@@ -52,6 +52,11 @@ class Override:
     date: dt.date
     reason: Text
 
+    @property
+    def what(self) -> str:
+        """Return what was decided and when, as in "dropped by a person on 2026-11-23"."""
+        return f"{'shipped' if self.decision == 'ship' else 'dropped'} by a person on {self.date}"
+
 
 def _part_of(kind: type, value: Any) -> Any:
     """Return a mapping of the file as a dataclass. Strict dataclasses are read from JSON only."""

@@ -8,8 +8,10 @@ from typer.testing import CliRunner
 
 from pipelines.cli import verticals
 from pipelines.cli.main import app
+from pipelines.cli.search import overrides_of
 from resources.catalogues import load_verticals
 from resources.errors import InputError
+from tests.worlds.shipping_catalogue import DATE, REASON
 
 _FIGURES = {
     "precision": 0.8, "precision_low": 0.7, "precision_high": 0.9, "bar_precision": 0.7,
@@ -54,3 +56,7 @@ def test_one_kind_alone_and_json() -> None:
     assert [row["vertical"] for row in found["verticals"]] == [LONGEST]
     with pytest.raises(InputError, match="The kind is video; it must be post or account"):
         CliRunner().invoke(app, ["verticals", "--kind", "video"], catch_exceptions=False)
+
+
+def test_a_search_in_a_vertical_says_what_a_person_decided_about_it() -> None:
+    assert overrides_of(["travel"]) == [f"travel is shipped by a person on {DATE}: {REASON}"]

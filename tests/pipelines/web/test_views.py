@@ -19,7 +19,9 @@ from assets.marts.comparison import MODEL_COMPARISON
 from assets.marts.operations import ESTIMATES
 from pipelines.web.charts import bar_chart
 from pipelines.web.views.pipeline import stage_states
+from resources.catalogues import load_verticals
 from tests.pipelines.web.conftest import Open
+from tests.worlds.shipping_catalogue import DATE, REASON
 from tests.worlds.small_site import HOSTILE, THEN, VERTICAL, SmallSite
 from tests.worlds.text_outputs import Output
 from tests.worlds.text_verdict import faults
@@ -99,6 +101,15 @@ def test_a_result_has_numbers_tags_and_marked_words(page: Open) -> None:
     assert f"vertical={VERTICAL}" in text
     assert "Bela" not in text
     assert 'href="/creator?id=anna"' in text
+
+
+def test_what_a_person_decided_is_shown_beside_the_vertical(page: Open) -> None:
+    said = f'<small title="{REASON}">(shipped by a person on {DATE})</small>'
+    assert page().get("/?q=sustainable+fashion").text.count(said) >= 2  # a facet, and a tag of a result
+    override = load_verticals()[0].override
+    assert override is not None
+    assert f"({override.what})</option>" in page().get("/").text
+    assert said in page().get("/creator?id=anna").text
 
 
 def test_pages_follow_each_other_and_a_link_is_the_whole_state(page: Open) -> None:

@@ -122,6 +122,7 @@ def test_an_override_has_its_day_and_its_reason(tmp_path: Path) -> None:
     said = {"decision": "drop", "date": dt.date(2026, 1, 2), "reason": "Weak."}
     (found,) = read_verticals(catalogue(tmp_path, FOOD | {"override": said}))
     assert found.override == Override("drop", dt.date(2026, 1, 2), "Weak.")
+    assert found.override.what == "dropped by a person on 2026-01-02"
     bare = replace(found, override=None)
     assert roster_hash([found]) != roster_hash([bare]) != roster_hash([replace(bare, bar=Bar(0.8, 0.61))])
     assert catalogue_hash([found]) == catalogue_hash([bare])
