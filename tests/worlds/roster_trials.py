@@ -9,9 +9,11 @@ import numpy as np
 from assets.transforms.verticals.roster import SHIP, Bar
 from tests.worlds.labelled_sets import Truth, covered, draw
 
-BELOW, TEN, CLEAR = "below", "ten points above", "clear"
+BELOW, JUST_BELOW, TEN, CLEAR = "below", "just below", "ten points above", "clear"
 FAMILY = (*(BELOW,) * 4, *(TEN,) * 3, *(CLEAR,) * 4)
 """What is labelled of 33 verticals, as many as in the larger real set. The others have no labels."""
+HARDEST = tuple(JUST_BELOW if kind == BELOW else kind for kind in FAMILY)
+"""The same, but every vertical below its bar is as near to it as can be."""
 MEMBERS = (30, 100, 300)
 
 
@@ -27,7 +29,10 @@ class Trial:
 
 
 def trial(seed: int, bars: Sequence[Bar], positives: int = 100, family: Sequence[str] = FAMILY) -> Trial:
-    """Draw truths and a labelled set, and decide. A vertical below its bar is so by .01 to .3, in one of the two."""
+    """Draw truths and a labelled set, and decide.
+
+    A vertical below its bar is so in one of the two, by .01 to .3; one just below by .001.
+    """
     chance = np.random.default_rng([seed, 7])
     order = chance.permutation(len(bars))
     labelled = [bars[place] for place in order[: len(family)]]
@@ -41,7 +46,7 @@ def trial(seed: int, bars: Sequence[Bar], positives: int = 100, family: Sequence
         for share, truth in ((measured.precision, known.precision), (measured.recall, known.recall))
     ]
     return Trial(
-        wrong=any(is_shipped for is_shipped, kind in zip(ships, family, strict=True) if kind == BELOW),
+        wrong=any(is_shipped for is_shipped, kind in zip(ships, family, strict=True) if kind in (BELOW, JUST_BELOW)),
         shipped=Counter(kind for is_shipped, kind in zip(ships, family, strict=True) if is_shipped),
         decided=Counter(family),
         covered=sum(inside),
@@ -50,8 +55,8 @@ def trial(seed: int, bars: Sequence[Bar], positives: int = 100, family: Sequence
 
 
 def _truth(kind: str, bar: Bar, positives: int, chance: np.random.Generator) -> Truth:
-    if kind == BELOW:
-        lack, is_precision = chance.uniform(0.01, 0.3), chance.random() < 0.5
+    if kind in (BELOW, JUST_BELOW):
+        lack, is_precision = chance.uniform(0.01, 0.3) if kind == BELOW else 0.001, chance.random() < 0.5
         shift = (-lack, 0.2) if is_precision else (0.2, -lack)
         return _shifted(bar, shift, int(chance.choice(MEMBERS)))
     if kind == TEN:

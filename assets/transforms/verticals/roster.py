@@ -11,8 +11,10 @@ from assets.transforms.verticals.intervals import Counts, Share
 SHIP, DROP, NEEDS_LABELS = "ship", "drop", "needs labels"
 ERROR = 0.05
 """Probability, for all verticals together, that one is shipped though it is below its bar."""
-_CANDIDATE = 0.8
+_CANDIDATE = 0.9
 """A vertical with a larger P value is no candidate: it is most likely below its bar."""
+_LANDAU = 14.0048
+"""What a number of Landau's distribution exceeds with probability ERROR."""
 POWER = 0.8
 MOST_POSITIVES = 5_000
 """More labels than this are not asked for: the vertical is too near its bar to tell."""
@@ -93,21 +95,35 @@ def evidence(measured: Measured, bar: Bar) -> float:
     return max(measured.precision.evidence_above(bar.precision), measured.recall.evidence_above(bar.recall))
 
 
-def levels_of(values: Mapping[str, float], error: float = ERROR) -> dict[str, float]:
-    """Return the level that each P value is tested at, so that a false one is accepted with probability ``error``.
+def levels_of(values: Mapping[str, float]) -> dict[str, float]:
+    """Return the level that each P value is tested at, so that a false one is accepted with probability ERROR.
 
-    Hochberg's step-up procedure on the candidates: P values of at most _CANDIDATE, divided by it. Verticals far below
-    their bar have P values near 1 and cost the others nothing (Zhao, Small and Su, JASA 2019): a P value of such a
-    one, given that it is a candidate, is at least uniform.
+    Verticals far below their bar have P values near 1 and cost the others nothing: only candidates are tested, with P
+    values of at most _CANDIDATE, divided by it (Zhao, Small and Su, JASA 2019). A P value of a vertical below its bar,
+    given that it is a candidate, is at least uniform.
+
+    The candidates are tested in closure: one is accepted if in every group of candidates that has it the harmonic mean
+    of the P values is small. So verticals that are all somewhat above their bar support each other.
     """
-    ranked = sorted((value, name) for name, value in values.items() if value <= _CANDIDATE)
-    level = 0.0
-    for rank, (value, _) in enumerate(ranked):
-        step = error * _CANDIDATE / (len(ranked) - rank)
-        if value <= step:
-            level = step
-    least = error * _CANDIDATE / max(len(ranked), 1)
-    return dict.fromkeys(values, max(level, least))
+    inverse = {name: _CANDIDATE / max(value, 1e-300) for name, value in values.items() if value <= _CANDIDATE}
+    ranked = np.sort(np.array(list(inverse.values())))
+    least, levels = _least_sums(len(ranked) + 1), {}
+    for name in values:
+        others = np.delete(ranked, np.searchsorted(ranked, inverse[name])) if name in inverse else ranked
+        of_others = np.concatenate([[0.0], others.cumsum()])  # the least that so many others give
+        levels[name] = _CANDIDATE / float((least[: len(of_others)] - of_others).max())
+    return levels
+
+
+def _least_sums(most: int) -> Counts:
+    """Return how large the sum of 1 / P must be in groups of 1 to ``most`` P values, none of them of one above its bar.
+
+    Wilson (PNAS 2019). For few P values Landau's law asks for a little too much; for one the exact value is known.
+    """
+    count = np.arange(1, most + 1)
+    sums: Counts = count * (np.log(count) + 1 - np.euler_gamma - np.log(2 / np.pi) + np.pi / 2 * _LANDAU)
+    sums[0] = 1 / ERROR
+    return sums
 
 
 def _holds(measured: Measured, bar: Bar) -> bool:

@@ -1,12 +1,13 @@
 """The roster on sets with known truth, and each of its rules."""
 
 import datetime as dt
+import math
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binomtest
+from scipy.stats import binomtest, landau
 
 from assets.transforms.verticals.intervals import Share, correlation, f1, percentiles, resampled, shares, wilson
 from assets.transforms.verticals.roster import (
@@ -21,7 +22,7 @@ from assets.transforms.verticals.roster import (
     decide,
     levels_of,
 )
-from tests.worlds.roster_trials import CLEAR, TEN, trial
+from tests.worlds.roster_trials import CLEAR, HARDEST, TEN, trial
 
 BAR = Bar(0.7, 0.5)
 SEEDS = range(20)
@@ -48,16 +49,32 @@ def test_of_simulated_sets_few_ship_a_vertical_below_its_bar_and_intervals_hold(
     assert sum(one.shipped[CLEAR] for one in found) / sum(one.decided[CLEAR] for one in found) >= 0.6
 
 
-@pytest.mark.parametrize("count", [1, 5, 33])
-def test_all_verticals_at_their_bar_together_are_shipped_at_most_at_the_error(count: int) -> None:
+def test_verticals_just_below_their_bar_are_rarely_shipped() -> None:
+    assert sum(trial(seed, [BAR] * 33, 100, HARDEST).wrong for seed in range(40)) <= 4
+
+
+@pytest.mark.parametrize(("count", "good"), [(1, 0), (5, 0), (33, 0), (5, 3)])
+def test_all_verticals_at_their_bar_together_are_shipped_at_most_at_the_error(count: int, good: int) -> None:
     chance = np.random.default_rng(count)
-    uniform = chance.random((4_000, count))
-    wrong = 0
+    uniform, wrong, draws = chance.random((1_500, count)), 0, 1_500
     for values in uniform:
         named = {f"v{place}": float(value) for place, value in enumerate(values)}
-        levels = levels_of(named)
+        levels = levels_of(named | {f"good{place}": 1e-4 for place in range(good)})
         wrong += any(value <= levels[name] for name, value in named.items())
-    assert wrong / 4_000 <= ERROR + 0.01
+    assert 0.5 * ERROR <= wrong / draws <= ERROR + 0.015
+
+
+def test_a_level_is_that_of_the_harmonic_mean_in_every_group() -> None:
+    found = levels_of({"first": 0.03, "second": 0.045, "third": 0.09})
+    pair, least = 2 * (math.log(2) + 0.874 + math.pi / 2 * landau.isf(0.05)), 1 / 0.05
+    triple = 3 * (math.log(3) + 0.874 + math.pi / 2 * landau.isf(0.05))
+    groups = [least, pair - 0.9 / 0.09, triple - 0.9 / 0.09 - 0.9 / 0.045]
+    assert found["first"] == pytest.approx(0.9 / max(groups), rel=1e-3)
+
+
+def test_verticals_above_their_bar_support_each_other() -> None:
+    assert levels_of({"good": 0.03, "other": 0.04})["good"] > levels_of({"good": 0.03, "other": 0.4})["good"]
+    assert levels_of({"good": 0.03, **{f"clear{place}": 0.0 for place in range(9)}})["good"] == pytest.approx(0.045)
 
 
 def test_verticals_far_below_their_bar_cost_the_others_nothing() -> None:
