@@ -13,11 +13,13 @@ from assets.corpus import CHUNKS
 from assets.embeddings import VECTORS, with_vectors
 from assets.framework.asset import asset
 from assets.framework.incremental import RunMetrics, Stage, refresh_table
+from assets.framework.pictures import pictures
 from assets.labels.gold import GOLD
 from assets.labels.vectors import item_vectors
 from assets.transforms.labels import pairs
 from assets.transforms.labels.curve import learning_curve, verdict
 from assets.transforms.labels.probe import folds_of, label_matrix
+from assets.transforms.plots import learning_plot
 from assets.transforms.verticals.scoring import POST
 from resources.delta.state import LedgerResource
 from resources.delta.table import Column, LakeResource, TableSpec, fingerprint
@@ -140,13 +142,15 @@ def learning(
     """Measure the curve when the labels change. Memory: the vectors of labelled posts."""
     model = embedder.model()
 
-    def measure(_bucket: int | None, _current: pl.DataFrame, _tally: RunMetrics) -> pl.DataFrame:
+    def measure(_bucket: int | None, _current: pl.DataFrame, tally: RunMetrics) -> pl.DataFrame:
         gold = _gold_of_posts(lake)
         items, vectors = item_vectors(lake, model, POST, gold["item_id"], range(bucket_count()))
         if items.is_empty():
             return LEARNING_CURVE.empty()
         labels = label_matrix(gold, items, sorted(gold["vertical"].unique()))
-        return learning_curve(vectors, labels, folds_of(items["account_id"]), items["account_id"].to_list())
+        found = learning_curve(vectors, labels, folds_of(items["account_id"]), items["account_id"].to_list())
+        tally.notes |= pictures([learning_plot("Learning curve: what more labels would give", found)])
+        return found
 
     version = fingerprint([_RULE, model.name])
     stage = Stage(LEARNING_CURVE.name, (GOLD,), version, partitioned=False, awaits=(GOLD, VECTORS))

@@ -6,6 +6,7 @@ from dagster import AssetExecutionContext
 from assets.corpus import CHUNKS
 from assets.framework.asset import asset
 from assets.framework.incremental import RunMetrics, Stage, refresh_table
+from assets.framework.pictures import pictures
 from assets.framework.reporting import last_timed
 from assets.marts.columns import LONG, REAL, TEXT, as_of, metric
 from assets.marts.creators import CREATORS
@@ -13,6 +14,7 @@ from assets.marts.operations import ESTIMATES
 from assets.summaries.model_table import MODEL_SUMMARIES
 from assets.transforms.marts import comparison
 from assets.transforms.marts.comparison import Host, Pace
+from assets.transforms.plots import cost_plot
 from assets.verticals.quality import METHODS
 from assets.verticals.taggers import current_methods
 from resources.catalogues.prices import MEASURED
@@ -128,7 +130,7 @@ def model_comparison(
     name, is_local = embedder.model_name, not embedder.endpoint_url
     stage = Stage(MODEL_COMPARISON.name, _INPUTS, f"{_RULE}/{name}/{is_local}/{usd_per_hour}", partitioned=False)
 
-    def compared(*_given: object) -> pl.DataFrame:
+    def compared(_bucket: int | None, _current: pl.DataFrame, tally: RunMetrics) -> pl.DataFrame:
         chunks = lake.scan(CHUNKS).select(pl.len().alias("chunks"), (pl.col("chunk_no") == 0).sum().alias("posts"))
         count, posts = chunks.collect(engine="streaming").row(0)
         if not posts:
@@ -144,7 +146,10 @@ def model_comparison(
             *asked,
             *comparison.offered(estimates, posts, asked, MEASURED),
         ]
-        return pl.DataFrame([{**row, "as_of": accounts[1]} for row in rows], schema=MODEL_COMPARISON.polars_schema)
+        made = pl.DataFrame([{**row, "as_of": accounts[1]} for row in rows], schema=MODEL_COMPARISON.polars_schema)
+        by_task = made.partition_by("task", maintain_order=True)
+        tally.notes |= pictures(cost_plot(f"Quality against cost: {it['task'][0]}", it.to_dicts()) for it in by_task)
+        return made
 
     return refresh_table(context, lake, ledger, stage, MODEL_COMPARISON, compared)
 

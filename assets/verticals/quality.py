@@ -8,6 +8,8 @@ from dagster import AssetExecutionContext, AssetsDefinition
 
 from assets.framework.asset import asset
 from assets.framework.incremental import RunMetrics, Stage, refresh_table
+from assets.framework.pictures import pictures
+from assets.transforms.plots import Plot, reliability_plot
 from assets.transforms.verticals import quality as measuring
 from assets.transforms.verticals.thresholds import fit_each
 from assets.verticals.taggers import HELD_OUT
@@ -95,6 +97,13 @@ def labelled_calls(lake: LakeResource) -> pl.DataFrame:
     return fit_each(lake.scan(HELD_OUT).drop_nulls("probability").collect())
 
 
+def reliability_plots(held_out: pl.DataFrame) -> list[Plot]:
+    """Return how far the probabilities of each method and kind of item hold, of rows of vertical/held_out."""
+    tenths = measuring.reliability(held_out).partition_by("method", "item_kind", as_dict=True)
+    plots = (reliability_plot(f"Calibration of {method} on {kind}s", rows) for (method, kind), rows in tenths.items())
+    return [plot for plot in plots if plot is not None]
+
+
 Rows = Callable[[pl.DataFrame, Sequence[str]], pl.DataFrame]
 
 
@@ -108,9 +117,11 @@ def _measured(spec: TableSpec, rows: Rows, description: str) -> AssetsDefinition
         kinds={"delta", "numpy"},
     )
     def measured(context: AssetExecutionContext, lake: LakeResource, ledger: LedgerResource) -> RunMetrics:
-        def compute(_bucket: int | None, _current: pl.DataFrame, _tally: RunMetrics) -> pl.DataFrame:
-            names = [vertical.name for vertical in load_verticals()]
-            return rows(labelled_calls(lake), names).select(spec.schema.names)
+        def compute(_bucket: int | None, _current: pl.DataFrame, tally: RunMetrics) -> pl.DataFrame:
+            names, calls = [vertical.name for vertical in load_verticals()], labelled_calls(lake)
+            if spec is METHODS:
+                tally.notes |= pictures(reliability_plots(calls))
+            return rows(calls, names).select(spec.schema.names)
 
         version = f"{_RULE}/{catalogue_hash(load_verticals())}"
         stage = Stage(spec.name, (HELD_OUT,), version, partitioned=False)

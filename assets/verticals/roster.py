@@ -1,6 +1,7 @@
 """vertical/roster and vertical/roster_history: which verticals ship, why, and since when."""
 
 import datetime as dt
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -9,7 +10,9 @@ from dagster import AssetExecutionContext
 
 from assets.framework.asset import asset
 from assets.framework.incremental import RunMetrics, Stage, refresh_table
+from assets.framework.pictures import pictures
 from assets.labels.gold import GOLD
+from assets.transforms.plots import Plot, interval_plot
 from assets.transforms.source.schema import TIMESTAMP
 from assets.transforms.verticals.roster import DROP, NEEDS_LABELS, SHIP, Bar, Override
 from assets.transforms.verticals.rosters import changes, rosters
@@ -94,6 +97,23 @@ def roster_rows(lake: LakeResource) -> list[dict[str, Any]]:
     return rows.sort("item_kind", place, "vertical").collect().to_dicts()
 
 
+def bar_plots(rows: Sequence[Mapping[str, Any]]) -> list[Plot]:
+    """Return the intervals of precision and of recall of a roster's rows of one kind of item, with their bars."""
+    titles, found = {vertical.name: vertical.title for vertical in load_verticals()}, []
+    for name in ("precision", "recall"):
+        ends = (f"{name}_low", name, f"{name}_high", f"bar_{name}")
+        marks = [
+            (titles.get(row["vertical"], row["vertical"]), *(row[end] for end in ends))
+            for row in rows
+            if row[name] is not None
+        ]
+        plot = interval_plot(f"{name.capitalize()} of {rows[0]['item_kind'] if rows else 'item'}s, "
+                             "with its 95 % interval and its bar", marks)  # fmt: skip
+        if plot is not None:
+            found.append(plot)
+    return found
+
+
 @asset(
     table=ROSTER,
     code_version=_RULE,
@@ -114,6 +134,7 @@ def roster(context: AssetExecutionContext, lake: LakeResource, ledger: LedgerRes
         rows = rosters(measured, bars(), overrides(), current)
         tally.counts.update({f"verticals_{status.replace(' ', '_')}": 0 for status in ("ship", "drop", "needs labels")})
         tally.counts.update(f"verticals_{status.replace(' ', '_')}" for status in rows["status"])
+        tally.notes |= pictures(plot for part in rows.partition_by("item_kind") for plot in bar_plots(part.to_dicts()))
         contents = sorted((bucket, found.fingerprint) for bucket, found in lake.contents(GOLD).items())
         labels = fingerprint([f"{bucket}:{part}" for bucket, part in contents])[:_SHOWN_DIGITS]
         return rows.with_columns(label_version=pl.lit(labels), catalogue_version=pl.lit(version[:_SHOWN_DIGITS]))

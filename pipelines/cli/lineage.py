@@ -23,6 +23,7 @@ from dagster import (
 )
 from rich.console import Console
 
+from assets.framework.pictures import PLOTS
 from assets.framework.reporting import run_totals
 from pipelines.automation.problems import STOPPED_BY_CHECK
 from pipelines.cli.console import LineageProgress
@@ -133,7 +134,8 @@ def run_lineage(home: Path, console: Console) -> LineageReport:
     with only_run(home):
         result, seconds = _execute(home, LINEAGE.name, console, dict(all_buckets()))
     assets = {
-        key: {name: _plain(value) for name, value in metadata.items()} for key, metadata in run_totals(result).items()
+        key: {name: _plain(value) for name, value in metadata.items() if name != PLOTS}
+        for key, metadata in run_totals(result).items()
     }
     return LineageReport(round(seconds, 3), assets, _failures(result) | _failed_checks(result))
 

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from assets.marts.comparison import MODEL_COMPARISON
 from assets.marts.operations import ESTIMATES
 from assets.transforms.marts.comparison import SUMMARISE
+from assets.transforms.plots import cost_plot
 from pipelines.web.charts import bar_chart
 from pipelines.web.pages import render
 from pipelines.web.site import Site
@@ -22,6 +23,7 @@ def show(site: Site, _request: Request) -> Response:
     """Return the page."""
     ledger = site.spend.ledger
     report = spending(ledger, ledger.account())
+    rows = compared(site.lake, pl.col("task") == SUMMARISE)
     chart = bar_chart([(day, float(usd)) for day, usd in report["days"].items()], "USD")
     return render(
         "spend.html",
@@ -30,7 +32,8 @@ def show(site: Site, _request: Request) -> Response:
         chart=chart,
         forecast_days=FORECAST_DAYS,
         estimates=estimates(site.lake),
-        compared=compared(site.lake, pl.col("task") == SUMMARISE),
+        compared=rows,
+        worth=cost_plot("Quality against cost of summaries", rows),
     )
 
 

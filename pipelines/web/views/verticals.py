@@ -6,12 +6,14 @@ import polars as pl
 from starlette.requests import Request
 from starlette.responses import Response
 
+from assets.labels.pairs import LEARNING_CURVE
 from assets.lake import LAKE_POSTS
-from assets.transforms.marts.comparison import SUMMARISE
+from assets.transforms.marts.comparison import SUMMARISE, TASKS
+from assets.transforms.plots import Plot, cost_plot, learning_plot
 from assets.transforms.verticals.rosters import KINDS
-from assets.verticals.quality import METHODS, MISTAKES
-from assets.verticals.roster import HISTORY, roster_rows
-from pipelines.web.charts import IntervalChart, interval_chart
+from assets.verticals.quality import METHODS, MISTAKES, reliability_plots
+from assets.verticals.roster import HISTORY, bar_plots, roster_rows
+from assets.verticals.taggers import HELD_OUT
 from pipelines.web.pages import render
 from pipelines.web.site import Site
 from pipelines.web.views.spend import compared
@@ -32,29 +34,32 @@ def show(site: Site, request: Request) -> Response:
     if name:
         row = next((row for row in rows if (row["vertical"], row["item_kind"]) == (name, kind)), None)
         return render("vertical.html", title="Mistakes", name=name, kind=kind, row=row, items=_mistakes(site, row))
+    rows_of_tags = compared(site.lake, pl.col("task") != SUMMARISE)
     by_kind = {each: [row for row in rows if row["item_kind"] == each] for each in reversed(KINDS)}
     return render(
         "verticals.html",
         title="Verticals",
         by_kind={each: found for each, found in by_kind.items() if found},
-        charts={each: _charts(found) for each, found in by_kind.items()},
+        plots={each: [*bar_plots(found), *_reliability(site, each)] for each, found in by_kind.items()},
+        more_plots=_more_plots(site, rows_of_tags),
         methods=site.lake.scan(METHODS).sort("item_kind", "macro_f1", descending=[False, True]).collect().to_dicts(),
-        compared=compared(site.lake, pl.col("task") != SUMMARISE),
+        compared=rows_of_tags,
         changes=site.lake.scan(HISTORY).sort("decided_at", "vertical", descending=[True, False]).head(_CHANGES)
         .collect().to_dicts(),
     )  # fmt: skip
 
 
-def _charts(rows: list[dict[str, Any]]) -> list[tuple[str, IntervalChart]]:
-    """Return the intervals of precision and of recall, each against its bar."""
-    found = []
-    for name in ("precision", "recall"):
-        ends = (f"{name}_low", name, f"{name}_high", f"bar_{name}")
-        marks = [(row["vertical"], *(row[end] for end in ends)) for row in rows if row[name] is not None]
-        chart = interval_chart(marks)
-        if chart is not None:
-            found.append((name.capitalize(), chart))
-    return found
+def _reliability(site: Site, kind: str) -> list[Plot]:
+    """Return how far the probabilities of each method hold, on items of a kind that it was not fitted on."""
+    return reliability_plots(site.lake.scan(HELD_OUT).filter(item_kind=kind).drop_nulls("probability").collect())
+
+
+def _more_plots(site: Site, rows: list[dict[str, Any]]) -> list[Plot]:
+    """Return quality against cost for each kind of item, and the learning curve."""
+    plots = [cost_plot(f"Quality against cost: {task}", [row for row in rows if row["task"] == task])
+             for task in TASKS.values()]  # fmt: skip
+    curve = learning_plot("Learning curve: what more labels would give", site.lake.scan(LEARNING_CURVE).collect())
+    return [plot for plot in (*plots, curve) if plot is not None]
 
 
 def _mistakes(site: Site, row: dict[str, Any] | None) -> list[dict[str, Any]]:

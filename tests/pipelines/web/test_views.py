@@ -15,8 +15,10 @@ from dagster import (
     DagsterInstance,
 )
 
+from assets.labels.pairs import LEARNING_CURVE
 from assets.marts.comparison import MODEL_COMPARISON
 from assets.marts.operations import ESTIMATES
+from assets.verticals.taggers import HELD_OUT
 from pipelines.web.charts import bar_chart
 from pipelines.web.views.pipeline import stage_states
 from resources.catalogues import load_verticals
@@ -234,14 +236,21 @@ def test_methods_and_models_are_compared_with_reasons_for_what_is_not_known(page
     row = dict.fromkeys(("model", "provider", "lane", "quality_measure", "quality_note", "cost_note"), HOSTILE)
     made = [
         {**row, "task": "tag posts", "method": "probe", "quality": 0.5, "quality_low": 0.4, "quality_high": 0.6,
-         "usd_per_million_posts": 0.0, "posts_per_second": 75.25, "speed_note": "timed"},
+         "usd_per_million_posts": 0.0, "posts_per_second": 75.25, "speed_note": "timed",
+         "machine_usd_per_million_posts": 0.3},
         {**row, "task": "summarise accounts", "method": "language model", "usd_per_million_posts": 12.5,
          "speed_note": "never timed"},
     ]  # fmt: skip
     given = pl.DataFrame(made, schema_overrides={"posts_per_second": pl.Float64})
     small.lake.sync(MODEL_COMPARISON, pl.concat([MODEL_COMPARISON.empty(), given], how="diagonal"))
     tags, summaries = page().get("/verticals").text, page().get("/spend").text
-    for part in ("Quality, cost and speed of tagging", "0.50 (0.40 to 0.60)", "75.2", "timed"):
+    for part in (
+        "Quality, cost and speed of tagging",
+        "0.50 (0.40 to 0.60)",
+        "75.2",
+        "timed",
+        "probe, tag posts: 0.50",
+    ):
         assert part in tags
     for part in ("Quality, cost and speed of summaries", "not measured", "12.50", "not timed", "never timed"):
         assert part in summaries
@@ -251,11 +260,30 @@ def test_methods_and_models_are_compared_with_reasons_for_what_is_not_known(page
     small.lake.sync(MODEL_COMPARISON, MODEL_COMPARISON.empty())
 
 
+def test_verticals_are_drawn_against_their_bars_with_calibration_and_learning_curve(
+    page: Open, small: SmallSite
+) -> None:
+    rows = [
+        {"method": "probe", "item_kind": "post", "item_id": str(n), "vertical": VERTICAL, "is_member": n > 2,
+         "probability": n / 5} for n in range(5)
+    ]  # fmt: skip
+    small.lake.sync(HELD_OUT, pl.concat([HELD_OUT.empty(), pl.DataFrame(rows)], how="diagonal"))
+    curve = pl.DataFrame([(100, 0.3, 0.2, 0.4, True)], schema=LEARNING_CURVE.schema.names, orient="row")
+    small.lake.sync(LEARNING_CURVE, curve)
+    text = page().get("/verticals").text
+    for part in ("Precision of posts, with its 95 % interval", "the bar is 0.70", "Calibration of probe on posts",
+                 "said 0.80, true 1.00, of 1", "100 labels: 0.300, measured", "Recall of accounts"):  # fmt: skip
+        assert part in text
+    assert text.count("<svg") == 6
+    small.lake.sync(HELD_OUT, HELD_OUT.empty())
+    small.lake.sync(LEARNING_CURVE, LEARNING_CURVE.empty())
+
+
 def test_the_pipeline_shows_age_and_failed_checks(page: Open, instance: DagsterInstance) -> None:
     instance.report_runless_asset_event(AssetMaterialization(AssetKey(["mart", "creators"])))
     text = page(dagster=instance, dagster_url="http://127.0.0.1:3000").get("/pipeline").text
     assert "No check has run" in text
-    assert "fresh, 11 never written" in text
+    assert "fresh, 12 never written" in text
     assert 'href="http://127.0.0.1:3000"' in text
     late = {state.group: state.state for state in stage_states(instance, THEN.replace(year=2999))}
     assert (late["mart"], late["lake"]) == ("too old", "never written")
