@@ -92,6 +92,7 @@ CHUNKS = TableSpec.of(
         "recipe": Column(pa.string(), "Rules and models. Chunks with an unchanged recipe and text are kept."),
     },
     ("point_id",),
+    filtered=("network", "language", "country", "text_language"),
     text_columns=("text",),
 )
 TERMS = TableSpec.of(

@@ -22,7 +22,8 @@ from assets.framework.incremental import RunMetrics
 from assets.framework.logs import structured_logs
 from assets.framework.reporting import reported
 from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
-from resources.delta.table import TableSpec
+from resources.delta.metadata import describe
+from resources.delta.table import LakeResource, TableSpec
 from resources.disk import full_disk
 from resources.errors import is_transient
 from resources.plain_text import plain_lines
@@ -51,8 +52,9 @@ def asset(
 ) -> Callable[[_Body], AssetsDefinition]:
     """Declare an asset like `dagster.asset`. The body takes the context first and returns the metrics of its run.
 
-    An asset that is a ``table`` has the table's name, buckets, and description for the UI. Its group is the first part
-    of its key. ``code_version`` names the rule that computes it.
+    An asset that is a ``table`` has the table's name, buckets, and columns for the UI. Its description and those of the
+    columns are also in the table's metadata, for other engines. Its group is the first part of its key.
+    ``code_version`` names the rule that computes it.
 
     A transient failure is retried by the policy. Any other failure stops at once. If the governor ends, the error is
     GovernorGoneError instead of the client's.
@@ -78,6 +80,8 @@ def asset(
                 s3_usage.measured() as usage,
             ):
                 metrics = body(context, *arguments, **named)
+                if table is not None and isinstance(lake := named.get("lake"), LakeResource):
+                    describe(lake, table, settings["description"])
             return reported(context, metrics, table, usage)
 
         # Dagster reads the arguments and the result from it, and the body has another result.

@@ -38,11 +38,13 @@ _MERGE_ROWS = 250_000
 
 
 def _spec(table: SourceTable) -> TableSpec:
+    filtered = ("network", "country", "language", "brand")
     text = ("bio", "text", "media_url", "display_name")
     return TableSpec.of(
         f"lake/{table.name}",
         with_bucket(table, "lake", "raw"),
         (table.key,),
+        filtered=tuple(name for name in filtered if name in table.schema.names),
         text_columns=tuple(name for name in text if name in table.schema.names),
         feeds=True,
         evolves=table.policy is Policy.EVOLVE,

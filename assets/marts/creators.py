@@ -217,6 +217,7 @@ CREATOR_DAYS = TableSpec.of(
         **BUCKET_LAST,
     },
     ("day", "account_id"),
+    filtered=("network",),
 )
 CREATORS = TableSpec.of(
     "mart/creators",
@@ -290,5 +291,6 @@ CREATORS = TableSpec.of(
         **BUCKET_LAST,
     },
     ("account_id",),
+    filtered=("network", "country", "language"),
     text_columns=("bio", "summary", "display_name"),
 )

@@ -52,6 +52,7 @@ TESTIMONIALS = TableSpec.of(
         **BUCKET_LAST,
     },
     ("testimonial_id",),
+    filtered=("brand",),
     text_columns=("text",),
 )
 

@@ -17,7 +17,7 @@ from tenacity import Retrying, retry_if_exception_type, retry_if_not_exception_t
 from resources.delta.files import Folder, store_of
 from resources.delta.protocol import refusing_unknown_features, require_readable, require_writable
 from resources.delta.snapshot import Lookup, Snapshot
-from resources.delta.spec import BUCKET, TableSpec, with_nulls
+from resources.delta.spec import BUCKET, MEASURED, TableSpec, with_nulls
 from resources.s3.client import S3Resource
 
 _ATTEMPTS = 20
@@ -127,8 +127,7 @@ class OpenTables(ConfigurableResource):  # type: ignore[type-arg]
         if found is not None:
             return self.with_columns(found, spec.schema)
         configuration = {
-            # Other writers would copy texts into the log; this one has its own statistics.
-            "delta.dataSkippingStatsColumns": ",".join(spec.measured),
+            MEASURED: ",".join(spec.measured),
             "delta.checkpointInterval": str(COMMITS_PER_CHECKPOINT),
             **({"delta.enableChangeDataFeed": "true"} if spec.feeds else {}),
             **self.retention,
@@ -218,7 +217,7 @@ class OpenTables(ConfigurableResource):  # type: ignore[type-arg]
             self._stores.clear()  # their credentials expire
             self._stores[options] = store_of(self.s3)
         in_files = pa.schema([field for field in snapshot.schema if not (spec.partitioned and field.name == BUCKET)])
-        measured = tuple(spec.measured)
+        measured = tuple(name for name in spec.measured if name in in_files.names)
         return Folder(self._stores[options], spec.name, in_files, measured, spec.target_bytes, spec.row_group_bytes)
 
     def applied(self, spec: TableSpec, applications: Iterable[str]) -> dict[str, int]:

@@ -4,7 +4,6 @@ import io
 import json
 import re
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import unquote
 
 import polars as pl
@@ -13,6 +12,7 @@ import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
 from resources.delta.commit import Commit, write_commit
+from resources.delta.metadata import metadata_action
 from resources.delta.protocol import refusing_unknown_features, require_writable
 from resources.s3.client import S3Resource
 
@@ -43,7 +43,7 @@ def delete_history(s3: S3Resource, folder: str) -> DeletedHistory:
         table = DeltaTable(s3.uri(folder), storage_options=s3.delta_options)
     require_writable(table)
     listed = _sizes(s3, f"{folder}/")
-    version = write_commit(s3, folder, table.version(), Commit("SET TBLPROPERTIES", metadata=_metadata(table)))
+    version = write_commit(s3, folder, table.version(), Commit("SET TBLPROPERTIES", metadata=metadata_action(table)))
     table.load_as_version(version)
     table.create_checkpoint()
     _drop_removed_files(s3, folder, version)
@@ -61,21 +61,6 @@ def delete_history(s3: S3Resource, folder: str) -> DeletedHistory:
 
 def _sizes(s3: S3Resource, prefix: str) -> dict[str, int]:
     return {item.key: item.size_bytes for item in s3.list_objects(prefix)}
-
-
-def _metadata(table: DeltaTable) -> dict[str, Any]:
-    """Return the metaData action of a table as it is."""
-    found = table.metadata()
-    described = {"name": found.name, "description": found.description}
-    return {
-        "id": found.id,
-        **{name: text for name, text in described.items() if text},
-        "format": {"provider": "parquet", "options": {}},
-        "schemaString": table.schema().to_json(),
-        "partitionColumns": found.partition_columns,
-        "configuration": found.configuration,
-        "createdTime": found.created_time,
-    }
 
 
 def _is_needed(name: str, version: int) -> bool:

@@ -64,7 +64,9 @@ class Snapshot:
             nulls=column(f"null_count.{first}", pl.Int64),
         )
         feeds = table.metadata().configuration.get("delta.enableChangeDataFeed") == "true"
-        return cls(table.version(), files.with_row_index(FILE), pa.schema(table.schema().to_arrow()), feeds)
+        # Without the comments of the columns: every file would repeat them.
+        schema = pa.schema([column.remove_metadata() for column in pa.schema(table.schema().to_arrow())])
+        return cls(table.version(), files.with_row_index(FILE), schema, feeds)
 
     def file(self, number: int) -> DataFile:
         """Return the file with a number of column FILE."""

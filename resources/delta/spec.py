@@ -11,6 +11,8 @@ import pyarrow as pa
 BUCKET = "account_bucket"
 WHOLE = -1
 """The bucket number of a table without buckets."""
+MEASURED = "delta.dataSkippingStatsColumns"
+"""Table property: the columns that have statistics. Other writers would copy texts into the log without it."""
 ROW_GROUP_BYTES = 1 << 20
 """Rows in memory that make a row group, the smallest part of a file that can be read."""
 
@@ -34,7 +36,8 @@ class TableSpec:
     """A Delta table: name (its folder and its asset's key), columns, key, and partitioning.
 
     ``columns``: what the schema's columns mean, for people; rows are not affected by it.
-    ``key``: files are sorted by it. Its columns and ``updated_at`` have statistics, unless they are ``text_columns``.
+    ``key``: files are sorted by it. Its columns and all dates and times have statistics.
+    ``filtered``: further columns with statistics, because people filter by them; engines then skip files.
     ``text_columns``: have no statistics even in the key, because statistics copy values into the log.
     ``feeds``: turn Delta's change feed on.
     ``evolves``: add unknown columns of merged rows to the table.
@@ -46,6 +49,7 @@ class TableSpec:
     schema: pa.Schema
     key: tuple[str, ...]
     partitioned: bool = True
+    filtered: tuple[str, ...] = ()
     text_columns: tuple[str, ...] = ()
     feeds: bool = False
     evolves: bool = False
@@ -82,8 +86,8 @@ class TableSpec:
     @property
     def measured(self) -> list[str]:
         """Return the columns that have statistics, in the order of the schema."""
-        wanted = {*self.key, "updated_at"} - {*self.text_columns, BUCKET}
-        return [name for name in self.schema.names if name in wanted]
+        wanted = {*self.key, *self.filtered} | {of.name for of in self.schema if pa.types.is_temporal(of.type)}
+        return [name for name in self.schema.names if name in wanted - {*self.text_columns, BUCKET}]
 
     def empty(self) -> pl.DataFrame:
         """Return no rows, in this table's columns."""

@@ -12,7 +12,7 @@ LOST, STALE, ROUNDED, ALTERED, FOREIGN, DOUBLED, MISPLACED = PROBLEMS = (
 CAUSES = {
     LOST: "the newest version of these rows was extracted and is not in the lake: another writer deleted them",
     STALE: "the lake has an older version of these rows: another writer restored the table or wrote old rows",
-    ROUNDED: "their times are cut to milliseconds: an engine such as Trino or Athena rewrote the table's files",
+    ROUNDED: "their times are rounded to milliseconds: an engine such as Trino or Athena rewrote the table's files",
     ALTERED: "they have values that were never extracted: another writer updated them",
     FOREIGN: "they were never extracted: another writer inserted them",
     DOUBLED: "they are in the table more than once: another writer appended them again",
@@ -106,7 +106,7 @@ def _problem(is_first: pl.Expr) -> pl.Expr:
         .then(pl.lit(FOREIGN))
         .when(~is_first)
         .then(pl.lit(DOUBLED))
-        .when((found < due) & (due.dt.truncate("1ms") == found))
+        .when((found != due) & ((found == due.dt.truncate("1ms")) | (found == due.dt.round("1ms"))))
         .then(pl.lit(ROUNDED))
         .when(found < due)
         .then(pl.lit(STALE))

@@ -8,12 +8,13 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 import pytest
-from dagster import DagsterInstance
+from dagster import AssetKey, DagsterInstance
 from deltalake import DeltaTable, WriterProperties, write_deltalake
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assets.stages import TABLES
+from pipelines.definitions import defs
 from pipelines.jobs.lake_maintenance import lake_maintenance
 from resources.delta.maintenance import (
     MOST_OVERLAP,
@@ -198,3 +199,18 @@ def test_the_job_tidies_every_table_and_downstream_sees_no_change(stack: Embedde
     assert not world.embedded_texts
     for name, counts in report.assets.items():
         assert counts["inserted"] == counts["updated"] == counts["deleted"] == 0, name
+
+
+def test_every_table_says_what_the_page_says_and_has_statistics_where_people_filter(stack: EmbeddedStack) -> None:
+    world, graph = loaded_world(stack), defs.resolve_asset_graph()
+    written = {spec: table for spec in TABLES if (table := world.lake.open(spec)) is not None}
+    assert len(written) > 30
+    for spec, table in written.items():
+        assert table.metadata().description == graph.get(AssetKey(spec.name.split("/"))).description
+        said = {field.name: field.metadata.get("comment") for field in table.schema().fields}
+        assert said == {name: column.description for name, column in spec.columns.items()}, spec.name
+        assert table.metadata().configuration["delta.dataSkippingStatsColumns"].split(",") == spec.measured
+        if spec.name.startswith(("lake/", "mart/")) or spec.name == "corpus/cippus_text":
+            words = {"network", "country", "language", "vertical", "brand"}
+            filtered = {of.name for of in spec.schema if of.name in words or pa.types.is_temporal(of.type)}
+            assert filtered <= {*spec.measured}, spec.name

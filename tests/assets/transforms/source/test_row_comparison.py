@@ -52,3 +52,12 @@ def test_a_row_without_a_key_is_foreign() -> None:
     found = compare(row, pl.concat([row, row.with_columns(key=pl.lit(None, pl.String))]), ["key"])
     assert found.problems.rows() == [(None, "foreign")]
     assert found.desired.equals(row)
+
+
+def test_a_time_that_is_cut_or_rounded_to_milliseconds_is_rounded() -> None:
+    """Trino rounds half up, so that a row may have a later time than was extracted."""
+    extracted = moment(1).replace(microsecond=678_901)
+    row = frame({"a": (1, "x")}).with_columns(updated_at=pl.lit(extracted))
+    for microsecond, problem in ((678_000, "rounded"), (679_000, "rounded"), (677_000, "stale"), (680_000, "altered")):
+        now = row.with_columns(updated_at=pl.lit(extracted.replace(microsecond=microsecond)))
+        assert compare(row, now, ["key"]).problems.rows() == [("a", problem)]
