@@ -11,7 +11,7 @@ from assets.search.memory import FRESH_SECONDS, Memory
 from assets.search.similar import both, profile, resolve
 from assets.search.terms import Terms, weights_of
 from assets.transforms.search.cosines import scale_of
-from assets.transforms.search.facets import accounts_of, count_facets
+from assets.transforms.search.facets import count_accounts
 from assets.transforms.search.names import NameMatch, match_names
 from assets.transforms.search.query_language import Query, acceptance, accepted_by, parse
 from assets.transforms.search.ranking import Candidates, RankedAccount, Retriever, cosines, rank_accounts
@@ -137,16 +137,16 @@ class Searcher:
         else:
             found = _Found(rank_accounts(Candidates([], []), page.stop, evidence, names)[page])
         named = self._accounts.attributes([account_id for account_id, _ in names])
-        accounts = accounts_of(found.candidates, named)
+        counted = count_accounts(found.candidates, named)
         described = self._accounts.described(found.page, media=media)
         scale = scale_of(self.embedder.model().name)
         return Answer(
             with_relevance(described, found.weights, self._terms.of, found.cosine_of, scale, trust=found.trust),
             parsed,
             found.mended,
-            count_facets(accounts),
-            len(accounts),
-            found.is_complete and len(accounts) <= page.stop,
+            counted.facets,
+            counted.accounts,
+            found.is_complete and counted.accounts <= page.stop,
             found.is_read,
             found.fits_well or any(match.field != "words" for _, match in names),
         )

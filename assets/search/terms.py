@@ -21,8 +21,9 @@ _READ_FOR_WORDS = 100_000
 _MOST_KEPT = 2_000_000
 """Distinct terms of a corpus up to which their counts are kept for the next search: 12 bytes each."""
 
-_LONGEST_KEPT, _MOST_TEXTS = 400, 20_000
-"""Characters and number of texts, such as names and bios, whose terms are kept for the next search: about 30 MB."""
+_LONGEST_SHORT, _MOST_SHORT, _MOST_LONG = 400, 20_000, 2_000
+"""Characters and number of short texts, such as names and bios, whose terms are kept for the next search, and number of
+longer ones, such as posts that are found: about 30 MB each."""
 
 
 @dataclass(frozen=True)
@@ -38,14 +39,18 @@ class Terms:
 
     def of(self, text: str) -> frozenset[int]:
         """Return the terms of a text, as the corpus counts them."""
-        return self._of_short(text) if len(text) <= _LONGEST_KEPT else self._count(text)
+        return self._of_short(text) if len(text) <= _LONGEST_SHORT else self._of_long(text)
 
     def _count(self, text: str) -> frozenset[int]:
         return frozenset(self._encoder.count_terms(text).indices.tolist())
 
     @cached_property
     def _of_short(self) -> Callable[[str], frozenset[int]]:
-        return lru_cache(_MOST_TEXTS)(self._count)
+        return lru_cache(_MOST_SHORT)(self._count)
+
+    @cached_property
+    def _of_long(self) -> Callable[[str], frozenset[int]]:
+        return lru_cache(_MOST_LONG)(self._count)
 
     def weighed(self, texts: Sequence[str]) -> list[SparseVector]:
         """Return the terms of queries with corpus-wide IDF weights; read the counts of those terms only."""

@@ -11,7 +11,7 @@ from starlette.responses import HTMLResponse, StreamingResponse
 
 from assets.transforms.search.marking import marked
 from assets.transforms.summaries.accounts import excerpt
-from resources.catalogues import Override, load_verticals
+from resources.catalogues import load_verticals
 from resources.plain_text import without_controls
 from resources.spend.dollars import dollars
 from resources.vectors.bm25 import SparseEncoder
@@ -45,14 +45,11 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    known = {found.name: found for found in load_verticals()}  # each call reads the settings
+    made.filters.update(number=_number, day=_day, excerpt=excerpt, percent="{:.1f} %".format, dollars=dollars)
     made.filters.update(
-        number=_number,
-        day=_day,
-        vertical=_vertical,
-        override=_override,
-        excerpt=excerpt,
-        percent="{:.1f} %".format,
-        dollars=dollars,
+        vertical=lambda name: known[name].title if name in known else name,
+        override=lambda name: known[name].override if name in known else None,
     )
     made.globals.update(navigation=NAVIGATION, verticals=load_verticals(), marked=_marked)
     return made
@@ -83,11 +80,3 @@ def _number(value: float | None) -> str:
 
 def _day(value: dt.date | None) -> str:
     return "unknown" if value is None else f"{value:%Y-%m-%d}"
-
-
-def _vertical(name: str) -> str:
-    return next((found.title for found in load_verticals() if found.name == name), name)
-
-
-def _override(name: str) -> Override | None:
-    return next((found.override for found in load_verticals() if found.name == name), None)

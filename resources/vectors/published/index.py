@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from resources.vectors.index import SCORE_DECIMALS, SearchIndex, candidate_order
-from resources.vectors.published.segment import Hits, Scores, Segment
+from resources.vectors.published.segment import Hits, Scores, Segment, names_of
 from resources.vectors.values import Candidate, IndexPoint, SearchFilter, SparseVector
 
 _SAME_SCORE = 2 * 10.0**-SCORE_DECIMALS
@@ -30,11 +31,33 @@ class PublishedIndex(SearchIndex):
 
     def search_sparse(self, query: SparseVector, where: SearchFilter, limit: int) -> list[Candidate]:
         """See SearchIndex."""
-        return self._best(lambda segment: segment.sparse(query.checked(), where), limit) if len(query) else []
+        checked = query.checked()
+        return self._best(lambda segment: segment.sparse(checked, where), limit) if len(checked) else []
 
     def vectors(self, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """See SearchIndex."""
-        return {id_: vector for segment in self.segments for id_, vector in segment.vectors(ids).items()}
+        names, rows = self._by_name
+        wanted = names_of(ids)
+        found: dict[str, NDArray[np.float32]] = {}
+        for id_, name, place in zip(ids, wanted, np.searchsorted(names, wanted).tolist(), strict=True):
+            if place < len(names) and names[place] == name:
+                segment = int(np.searchsorted(self._starts, rows[place], side="right")) - 1
+                vector = self.segments[segment].vector(int(rows[place] - self._starts[segment]))
+                if vector is not None:
+                    found[id_] = vector
+        return found
+
+    @cached_property
+    def _starts(self) -> NDArray[np.int64]:
+        """The number of rows before each segment."""
+        return np.cumsum([0, *map(len, self.segments)])[:-1]
+
+    @cached_property
+    def _by_name(self) -> tuple[NDArray[np.bytes_], NDArray[np.int64]]:
+        """The ids of all segments, ascending, and their rows, counted over the segments. 44 bytes a point."""
+        names = np.concatenate([np.empty(0, names_of([]).dtype), *(segment.names for segment in self.segments)])
+        order = np.argsort(names, kind="stable")
+        return names[order], order
 
     def points(self) -> Iterator[IndexPoint]:
         """Yield every point with its payload alone."""

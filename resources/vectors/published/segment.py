@@ -35,6 +35,11 @@ class Hits(NamedTuple):
     scores: Scores
 
 
+def names_of(ids: Iterable[str]) -> NDArray[np.bytes_]:
+    """Return ids as a segment stores them."""
+    return np.array([id_.encode() for id_ in ids], f"S{_ID_BYTES}")
+
+
 def write_segment(folder: Path, points: Iterable[IndexPoint], dimension: int) -> int:
     """Write the points of a bucket into a new folder; return their number.
 
@@ -45,7 +50,7 @@ def write_segment(folder: Path, points: Iterable[IndexPoint], dimension: int) ->
     rows_of, terms, weights = [], [], []
     with (folder / _PAYLOADS).open("wb") as payloads, (folder / _VECTORS).open("wb") as dense:
         for row, point in enumerate(points):
-            ids.append(point.id.encode())
+            ids.append(point.id)
             fields.append(_fields(point.payload))
             ends.append(ends[-1] + payloads.write(orjson.dumps(point.payload)))
             if point.dense.size == dimension and np.isfinite(point.dense).all():
@@ -54,9 +59,7 @@ def write_segment(folder: Path, points: Iterable[IndexPoint], dimension: int) ->
             terms.append(point.sparse.indices)
             weights.append(point.sparse.values)
             rows_of.append(np.full(len(point.sparse), row, np.int32))
-    names = np.array(ids, f"S{_ID_BYTES}")
-    _save(folder, "ids", names)
-    _save(folder, "by_id", np.argsort(names).astype(np.int32))
+    _save(folder, "ids", names_of(ids))
     _save(folder, "ends", np.array(ends, np.int64))
     _save(folder, "dense_rows", np.array(has_vector, np.int32))
     _save_postings(folder, _joined(terms, np.uint32), _joined(rows_of, np.int32), _joined(weights, np.float32))
@@ -76,10 +79,13 @@ def _save_postings(
 
 
 class Segment:
-    """The points of one bucket, mapped from its folder. Raises FileNotFoundError when the folder was replaced."""
+    """The points of one bucket, mapped from its folder. Raises FileNotFoundError when the folder was replaced.
+
+    ``names`` are the ids of its rows, as ``names_of`` returns them.
+    """
 
     def __init__(self, folder: Path, dimension: int) -> None:
-        self._ids, self._by_id, self._ends = (_load(folder, name) for name in ("ids", "by_id", "ends"))
+        self.names, self._ends = _load(folder, "ids"), _load(folder, "ends")
         self._dense_rows = _load(folder, "dense_rows")
         self._terms, self._starts, self._rows, self._weights = (
             _load(folder, name) for name in ("terms", "starts", "rows", "weights")
@@ -95,7 +101,7 @@ class Segment:
         self._fields = pl.read_ipc(folder / _FIELDS)
 
     def __len__(self) -> int:
-        return len(self._ids)
+        return len(self.names)
 
     def dense(self, vector: NDArray[np.float32], where: SearchFilter) -> Hits:
         """Return every row that matches and has a vector, with its cosine."""
@@ -123,26 +129,18 @@ class Segment:
 
     def ids(self, rows: NDArray[np.int64]) -> list[str]:
         """Return the ids of rows."""
-        return [name.decode() for name in self._ids[rows].tolist()]
+        return [name.decode() for name in self.names[rows].tolist()]
 
     def payload(self, row: int) -> dict[str, Any]:
         """Return the payload of a row."""
         found: dict[str, Any] = orjson.loads(self._payloads[self._ends[row] : self._ends[row + 1]])
         return found
 
-    def vectors(self, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
-        """Return id → vector of those that the segment has."""
-        wanted = np.array([id_.encode() for id_ in ids], f"S{_ID_BYTES}")
-        if not len(self) or not len(wanted):
-            return {}
-        places = np.searchsorted(self._ids, wanted, sorter=self._by_id).clip(max=len(self) - 1)
-        rows = self._by_id[places]
-        at = np.searchsorted(self._dense_rows, rows)
-        return {
-            id_: np.array(self._dense[place])
-            for id_, name, row, place in zip(ids, wanted, rows, at, strict=True)
-            if self._ids[row] == name and place < len(self._dense_rows) and self._dense_rows[place] == row
-        }
+    def vector(self, row: int) -> NDArray[np.float32] | None:
+        """Return the vector of a row; None if it has none."""
+        place = int(np.searchsorted(self._dense_rows, row))
+        has_one = place < len(self._dense_rows) and self._dense_rows[place] == row
+        return np.array(self._dense[place]) if has_one else None
 
     def _mask(self, where: SearchFilter) -> NDArray[np.bool_] | None:
         """Return which rows match; None for all."""
@@ -162,7 +160,7 @@ class Segment:
     @cached_property
     def size_bytes(self) -> int:
         """The bytes that are mapped."""
-        arrays = (self._ids, self._by_id, self._ends, self._dense_rows, self._dense, self._terms, self._starts)
+        arrays = (self.names, self._ends, self._dense_rows, self._dense, self._terms, self._starts)
         held = sum(array.nbytes for array in (*arrays, self._rows, self._weights))
         return int(held + len(self._payloads) + self._fields.estimated_size())
 
