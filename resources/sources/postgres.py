@@ -35,6 +35,7 @@ _SETTINGS = {
     "bytea_output": "hex",
     "extra_float_digits": "1",  # the shortest text that gives the same number
     "search_path": "pg_catalog, public",  # decides how types are named, and which operators apply
+    "quote_all_identifiers": "off",  # puts quotes around the names of types, such as text
     "row_security": "off",  # raises an error where a policy would hide rows
     "lock_timeout": f"{_LOCKED_SECONDS}s",
     "client_min_messages": "error",  # notices of views would be printed
@@ -111,6 +112,18 @@ class PostgresResource(ConfigurableResource):  # type: ignore[type-arg]
             "No source database is configured; set CIPPUS_POSTGRES_DSN or CIPPUS_POSTGRES_SECRET_ID."
         )
 
+    @cached_property
+    def _stream_address(self) -> str:
+        """Return the address for ADBC, which reads the names of types before any SET, and knows none with quotes."""
+        with self._session() as connection:
+            row = connection.execute(
+                "SELECT reset_val FROM pg_settings WHERE name = 'quote_all_identifiers'"
+            ).fetchone()
+        is_quoting = row is not None and row[0] == "on"
+        return (
+            postgres_address.with_option(self._address, "-c quote_all_identifiers=off") if is_quoting else self._address
+        )
+
     def _settings(self) -> Iterator[str]:
         """Yield the statements that make a transaction independent of settings of the role and the database."""
         yield "SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ ONLY"
@@ -177,9 +190,9 @@ class PostgresResource(ConfigurableResource):  # type: ignore[type-arg]
 
     @contextmanager
     def _stream(self, query: sql.Composed) -> Iterator[pa.RecordBatchReader]:
-        text = query.as_string(None)
+        text, address = query.as_string(None), self._stream_address
         try:
-            with dbapi.connect(self._address) as connection, connection.cursor() as cursor:
+            with dbapi.connect(address) as connection, connection.cursor() as cursor:
                 cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(self.batch_bytes)})
                 for statement in [*self._settings(), _AS_STORED]:
                     cursor.execute(statement)

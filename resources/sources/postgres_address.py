@@ -34,6 +34,12 @@ def of_setting(text: str, name: str) -> str:
     return make_conninfo(text, **_OPTIONS)
 
 
+def with_option(address: str, option: str) -> str:
+    """Return a connection string whose sessions start with one more option of the server."""
+    given = str(conninfo_to_dict(address).get("options") or "")
+    return make_conninfo(address, options=f"{given} {option}".strip())
+
+
 def of_secret(text: str, name: str) -> str:
     """Return a checked connection string from a DSN or from the JSON of an RDS secret. Raise SourceAddressError."""
     try:

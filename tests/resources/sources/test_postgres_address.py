@@ -12,7 +12,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from resources.local_stack import EmbeddedStack
 from resources.sources.postgres import PostgresResource
-from resources.sources.postgres_address import of_secret, of_setting
+from resources.sources.postgres_address import of_secret, of_setting, with_option
 from resources.sources.postgres_errors import SourceAddressError
 from resources.sources.protocol import ReadWindow
 
@@ -127,3 +127,9 @@ def test_the_source_is_reached_with_the_json_of_a_secret(stack: EmbeddedStack, m
     assert "post_id" in PostgresResource(secret_id="cippus/source").columns("posts")
     with pytest.raises(SourceAddressError, match="The secret cippus/master is JSON without dbname"):
         PostgresResource(secret_id="cippus/master").columns("posts")
+
+
+@pytest.mark.parametrize(("given", "expected"), [("", "-c x=off"), (" options='-c y=on'", "-c y=on -c x=off")])
+def test_an_option_is_added_to_those_that_are_given(given: str, expected: str) -> None:
+    found = conninfo_to_dict(with_option(f"host=h dbname=d{given}", "-c x=off"))
+    assert found == {"host": "h", "dbname": "d", "options": expected}

@@ -68,6 +68,7 @@ def read(postgres: PostgresResource) -> tuple[Any, ...]:
     "bytea_output = 'escape'",
     "extra_float_digits = -10",
     "search_path = 'nowhere'",
+    "quote_all_identifiers = on",
     "client_encoding = 'LATIN1'",
     "client_encoding = 'SQL_ASCII'",
     "default_transaction_read_only = on",
@@ -81,7 +82,7 @@ def test_a_setting_of_the_role_changes_nothing_that_is_read(
     assert before[0][0]["a_date"] == "2024-02-03"
     assert before[0][0]["a_number"] == "0.30000000000000004"
     source.execute(f"ALTER ROLE {role} SET {setting}".encode())
-    assert read(reader) == before
+    assert read(PostgresResource(dsn=reader.dsn)) == before
 
 
 def test_timeouts_of_the_role_do_not_apply(source: Source, role: str, reader: PostgresResource) -> None:
