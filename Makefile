@@ -26,7 +26,7 @@ demo: $(ready) ## Load sample creators, run the lineage, search. ARGS="--data FO
 dev: $(ready) ## Serve the Dagster UI on the embedded stack, at http://127.0.0.1:3000.
 	$(bin)/cippus dev $(ARGS)
 
-peers: $(ready) ## Install the tools that `make bench NAME=extract` compares Cippus with.
+peers: $(ready) ## Install what `make bench NAME=extract` and others compare Cippus with.
 	$(bin)/uv sync --quiet --locked --all-extras --group bench --python $(bin)/python
 
 # Three processes share few cores: pools of threads in each only wake each other. Children that tests start have them.

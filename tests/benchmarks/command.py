@@ -11,8 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipelines.cli.terminal import require_stack
-from pipelines.local.run_lock import RunInProgressError
-from resources.local_stack import StackNotUpError
+from resources.errors import InputError
 from resources.settings import home
 from tests.benchmarks import BenchResult
 
@@ -38,6 +37,7 @@ BENCHES = {
     "roster": "tests.benchmarks.roster",
     "text": "tests.benchmarks.text",
     "cluster": "tests.benchmarks.cluster",
+    "engines": "tests.benchmarks.engines",
 }
 """Name → module with a function `measure(home, console, **options)`."""
 _ON_THE_STACK = {"overhead", "governor", "embed", "extract", "search"}
@@ -55,7 +55,7 @@ _SEEDED = {
 """Name → number of runs: for fuzz of each format, faults of clean runs, roster of sets, text of accounts."""
 _ON_FOLDERS = {"labels"}
 """Benches that measure labelled folders."""
-_BAD_INPUT, _FAILED = 2, 1
+_FAILED = 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given.name in _ON_THE_STACK:
             require_stack()
         result = import_module(BENCHES[given.name]).measure(home(), Console(stderr=True), **options)
-    except (StackNotUpError, RunInProgressError) as error:
+    except InputError as error:
         Console(stderr=True).print(f"bench {given.name}: {error}", markup=False, highlight=False, soft_wrap=True)
         return _FAILED
     out = Console()

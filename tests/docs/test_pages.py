@@ -53,7 +53,7 @@ FOREIGN_NAMES = {
     "erasure/", "erasure/lifted/", "left_in", "not_searched",
     "pg_read_all_stats", "public", "_SUCCESS", "post", "account", "ledger/", "quicksight/",
     "docs/_build/html", "docs/reference/", "now()", "ARGS=--json", 'ARGS="-k words"', "cippus --help",
-    "QDRANT_BINARY",
+    "QDRANT_BINARY", "TRINO_HOME", "TRINO_JAVA",
     "dense", "bm25", "hybrid", "dagster-k8s/config", "dg dev", "dg check defs", "dg list defs", "dagster.yaml",
 }  # fmt: skip
 """Names in code font that no code of this project defines."""
