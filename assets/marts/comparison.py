@@ -15,6 +15,8 @@ from assets.summaries.model_table import MODEL_SUMMARIES
 from assets.transforms.marts import comparison
 from assets.transforms.marts.comparison import Host, Pace
 from assets.transforms.plots import cost_plot
+from assets.transforms.verticals.taggers.cascade import CASCADE
+from assets.verticals.model_tags import MODEL_TAGS
 from assets.verticals.quality import METHODS
 from assets.verticals.taggers import current_methods
 from resources.catalogues.prices import MEASURED
@@ -105,7 +107,7 @@ MODEL_COMPARISON = TableSpec.of(
     ("task", "method", "model", "provider", "lane"),
     partitioned=False,
 )
-_INPUTS = (METHODS, MODEL_SUMMARIES, ESTIMATES, CHUNKS, CREATORS)
+_INPUTS = (METHODS, MODEL_TAGS, MODEL_SUMMARIES, ESTIMATES, CHUNKS, CREATORS)
 
 
 @asset(
@@ -140,8 +142,10 @@ def model_comparison(
         pace = _paces(context, posts / count, posts / max(accounts[0], 1))
         estimates = lake.scan(ESTIMATES).collect()
         asked = comparison.answered(_answers(lake), pace["answers"])
+        methods = lake.scan(METHODS).collect()
         rows = [
-            *comparison.tagging(lake.scan(METHODS).collect(), list(current_methods()), host, pace["tags"]),
+            *comparison.tagging(methods, list(current_methods()), host, pace["tags"]),
+            *comparison.cascade(methods, CASCADE, _asked_posts(lake), posts),
             comparison.extractive(host, pace["summaries"]),
             *asked,
             *comparison.offered(estimates, posts, asked, MEASURED),
@@ -172,6 +176,12 @@ def _paces(context: AssetExecutionContext, posts_a_chunk: float, posts_an_accoun
         "summaries": comparison.in_turn([vectors, summaries]),
         "answers": pace(("summary", "model_summaries"), "accounts_answered", "accounts", posts_an_account),
     }
+
+
+def _asked_posts(lake: LakeResource) -> pl.DataFrame:
+    """Return (model, answers, usd) of the posts that a language model was asked to tag."""
+    answered = lake.scan(MODEL_TAGS).drop_nulls("model")
+    return answered.group_by("model").agg(answers=pl.len(), usd=pl.col("usd").cast(pl.Float64).sum()).collect()
 
 
 def _answers(lake: LakeResource) -> pl.DataFrame:

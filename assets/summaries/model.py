@@ -16,10 +16,10 @@ from assets.transforms.summaries.prompt import PROMPT_VERSION
 from assets.transforms.summaries.standing import current_summaries, text_names
 from resources.delta.state import LedgerResource
 from resources.delta.table import Changes, LakeResource, fingerprint, in_columns
-from resources.errors import CippusError, InputError
+from resources.errors import InputError
 from resources.llm.embedder import EmbedderResource
-from resources.llm.lane import OFF, Lane
-from resources.llm.request import Answer, Request, Unanswered
+from resources.llm.lane import OFF, Lane, asked
+from resources.llm.request import Answer
 from resources.llm.resource import LlmResource
 
 
@@ -97,7 +97,7 @@ def _asked(asking: Asking, lane: Lane, bucket: int, tally: RunMetrics, report: C
     rows = rows.join(same, on="account_id", how="anti")
     # On record before anything is sent, so that an answer is taken in even if the account changes meanwhile.
     changes = lake.sync(MODEL_SUMMARIES, pl.concat([kept, rows]), bucket)
-    outcomes = _outcomes(lane, [requests[id_] for id_ in rows["request_id"] if id_], report)
+    outcomes = asked(lane, [requests[id_] for id_ in rows["request_id"] if id_], report)
     result = pl.concat([kept, asking.verified(rows, outcomes, chunks)])
     changes = changes + lake.sync(MODEL_SUMMARIES, result, bucket)
     lane.forget([id_ for id_, found in (known | outcomes).items() if isinstance(found, Answer) or found.is_final])
@@ -105,22 +105,6 @@ def _asked(asking: Asking, lane: Lane, bucket: int, tally: RunMetrics, report: C
     tally.counts["accounts_waiting"] += result.filter(state=WAITING).height
     tally.counts["claims_dropped"] += int(result["claims_dropped"].sum())
     return changes
-
-
-def _outcomes(lane: Lane, requests: list[Request], report: Callable[[str], None]) -> dict[str, Answer | Unanswered]:
-    """Return request id → answer, or why there is none. A ceiling or an endpoint that fails leaves the rest waiting."""
-    found: dict[str, Answer | Unanswered] = {}
-    try:
-        for outcome in lane.ask(requests):
-            found[outcome.id] = outcome
-    except InputError:
-        raise
-    except CippusError as error:
-        report(f"Extractive summaries stay where no answer came. {error}")
-        for request in requests:
-            id_ = request.id(lane.model)
-            found.setdefault(id_, Unanswered(id_, f"Not sent: {error}"))
-    return found
 
 
 def _standing(rows: pl.DataFrame, names: pl.DataFrame) -> pl.DataFrame:

@@ -12,7 +12,7 @@ from assets.framework.pictures import pictures
 from assets.transforms.plots import Plot, reliability_plot
 from assets.transforms.verticals import quality as measuring
 from assets.transforms.verticals.thresholds import fit_each
-from assets.verticals.taggers import HELD_OUT
+from assets.verticals.held_out import HELD_OUT
 from resources.catalogues import catalogue_hash, load_verticals
 from resources.delta.state import LedgerResource
 from resources.delta.table import Column, LakeResource, TableSpec

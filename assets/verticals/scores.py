@@ -12,9 +12,12 @@ from assets.framework.asset import asset
 from assets.framework.incremental import RunMetrics, Stage, refresh_table
 from assets.transforms.verticals.accounts import score_accounts
 from assets.transforms.verticals.scoring import POST, score
+from assets.transforms.verticals.taggers.cascade import CASCADE
 from assets.transforms.verticals.taggers.features import Vectors, features
 from assets.transforms.verticals.taggers.interface import Tagger
+from assets.verticals.cascade import cascade_scores, cascade_tagger
 from assets.verticals.examples import describe
+from assets.verticals.model_tags import MODEL_TAGS
 from assets.verticals.taggers import TAGGERS, fitted_taggers
 from resources.catalogues import catalogue_hash, load_verticals
 from resources.delta.state import LedgerResource
@@ -61,7 +64,7 @@ SCORES = TableSpec.of(
 @asset(
     table=SCORES,
     code_version=_SCORING,
-    deps=[["corpus", "cippus_text"], ["embedding", "cippus_text"], ["vertical", "taggers"]],
+    deps=[["corpus", "cippus_text"], ["embedding", "cippus_text"], ["vertical", "taggers"], ["vertical", "model_tags"]],
     description="How probable it is that posts and accounts belong to the verticals. One row per post or account and "
     "method: a probability per vertical of the catalogue, from the vectors of its text. No labels are needed.",
     owners=["team:data-science"],
@@ -72,7 +75,7 @@ def scores(
 ) -> RunMetrics:
     """Score the posts and accounts of a stale bucket. Only the vectors of new and changed texts are read."""
     verticals, model = load_verticals(), embedder.model()
-    rules = fingerprint([_SCORING, catalogue_hash(verticals), model.name])
+    rules, cascade = fingerprint([_SCORING, catalogue_hash(verticals), model.name]), cascade_tagger(lake)
     lock, described, taggers = Lock(), dict[str, Vectors](), dict[str, tuple[Tagger, str]]()
 
     def of_bucket(bucket: int | None, current: pl.DataFrame, tally: RunMetrics) -> pl.DataFrame:
@@ -85,7 +88,7 @@ def scores(
         recipes = pl.concat_str(pl.lit(recipe), "recipe", separator="/")
         chunks = lake.scan_cached(CHUNKS, bucket).select(*columns, recipe=recipes).collect()
         posts = chunks.rename({"post_id": "item_id"}).unique("item_id")
-        stored = current.select(SCORES.schema.names).filter(pl.col("item_kind") == POST)
+        stored = current.select(SCORES.schema.names).filter(pl.col("item_kind") == POST, pl.col("method") != CASCADE)
         unchanged = ["account_bucket", "account_id", "item_id", "text_hash", "recipe"]
         kept = stored.join(posts, on=unchanged, how="semi").drop("recipe")
         fresh = chunks.join(kept, left_on="post_id", right_on="item_id", how="anti")
@@ -100,9 +103,13 @@ def scores(
             found, posts_read = features(rows.filter(pl.Series(is_read, dtype=pl.Boolean)), vectors[is_read], described)
             made = score(found, posts_read, {name: tagger for name, (tagger, _) in taggers.items()})
             scored = pl.concat([kept, made.select(kept.columns)])
+        if cascade is not None and scored.height:
+            by_model = cascade_scores(lake, bucket, scored, cascade[0])
+            scored = pl.concat([scored, by_model.select(scored.columns)])
         return pl.concat([scored, score_accounts(scored, posts)]).join(
             posts.select("item_id", "recipe"), on="item_id", how="left"
         )
 
-    stage = Stage(SCORES.name, (CHUNKS, VECTORS, TAGGERS), rules, awaits=(TAGGERS,))
+    version = rules if cascade is None else fingerprint([rules, cascade[1]])
+    stage = Stage(SCORES.name, (CHUNKS, VECTORS, TAGGERS, MODEL_TAGS), version, awaits=(TAGGERS,))
     return refresh_table(context, lake, ledger, stage, SCORES, of_bucket)

@@ -3,10 +3,12 @@
 from dagster import AssetsDefinition
 
 from assets.verticals import quality, roster
+from assets.verticals.held_out import HELD_OUT, held_out
+from assets.verticals.model_tags import MODEL_TAGS, model_tags
 from assets.verticals.quality import METHODS, MISTAKES, QUALITY
 from assets.verticals.roster import HISTORY, ROSTER
 from assets.verticals.scores import SCORES, scores
-from assets.verticals.taggers import HELD_OUT, TAGGERS, held_out, taggers
+from assets.verticals.taggers import TAGGERS, taggers
 from assets.verticals.tags import TAGS, tags
 from assets.verticals.thresholds import THRESHOLDS, thresholds
 
@@ -16,6 +18,7 @@ __all__ = [
     "HISTORY",
     "METHODS",
     "MISTAKES",
+    "MODEL_TAGS",
     "QUALITY",
     "ROSTER",
     "SCORES",
@@ -23,4 +26,13 @@ __all__ = [
     "TAGS",
     "THRESHOLDS",
 ]
-ASSETS: list[AssetsDefinition] = [taggers, held_out, scores, thresholds, *quality.ASSETS, *roster.ASSETS, tags]
+ASSETS: list[AssetsDefinition] = [
+    taggers,
+    model_tags,
+    held_out,
+    scores,
+    thresholds,
+    *quality.ASSETS,
+    *roster.ASSETS,
+    tags,
+]

@@ -7,9 +7,11 @@ from dagster import AssetExecutionContext
 from assets.framework.asset import asset
 from assets.framework.incremental import RunMetrics, Stage, refresh_table
 from assets.transforms.verticals.scoring import ACCOUNT, POST
+from assets.transforms.verticals.taggers.cascade import CASCADE
 from assets.transforms.verticals.taggers.choice import choose
 from assets.transforms.verticals.thresholds import fit_each, thresholds_of
-from assets.verticals.taggers import HELD_OUT, TAGGERS, current_methods
+from assets.verticals.held_out import HELD_OUT
+from assets.verticals.taggers import TAGGERS, current_methods
 from resources.catalogues import catalogue_hash, load_verticals
 from resources.delta.state import LedgerResource
 from resources.delta.table import Column, LakeResource, TableSpec
@@ -52,7 +54,10 @@ def thresholds(context: AssetExecutionContext, lake: LakeResource, ledger: Ledge
     verticals = load_verticals()
 
     def of_all(_bucket: int | None, _current: pl.DataFrame, tally: RunMetrics) -> pl.DataFrame:
-        calls, methods = fit_each(lake.scan(HELD_OUT).drop_nulls("probability").collect()), list(current_methods())
+        calls, methods = (
+            fit_each(lake.scan(HELD_OUT).drop_nulls("probability").collect()),
+            [*current_methods(), CASCADE],
+        )
         chosen = {kind: choose(calls.filter(item_kind=kind), methods) for kind in (POST, ACCOUNT)}
         fitted = thresholds_of(calls, [vertical.name for vertical in verticals], chosen, methods[0])
         tally.counts["fitted"] = int(fitted["fitted"].sum())

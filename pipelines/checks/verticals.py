@@ -10,18 +10,24 @@ from assets.labels.gold import GOLD
 from assets.transforms.verticals.roster import SHIP
 from assets.transforms.verticals.rosters import KINDS
 from assets.transforms.verticals.scoring import ACCOUNT, POST, by_vertical
+from assets.transforms.verticals.taggers.cascade import CASCADE
 from assets.transforms.verticals.taggers.zero_shot import ZERO_SHOT
+from assets.verticals.cascade import has_answers
+from assets.verticals.held_out import HELD_OUT
+from assets.verticals.model_tags import MODEL_TAGS, WAITING
 from assets.verticals.quality import METHODS, MISTAKES, QUALITY
 from assets.verticals.roster import HISTORY, ROSTER
 from assets.verticals.scores import SCORES
-from assets.verticals.taggers import HELD_OUT, TAGGERS, fitted_taggers
+from assets.verticals.taggers import TAGGERS, fitted_taggers
 from assets.verticals.tags import TAGS
 from assets.verticals.thresholds import THRESHOLDS
 from pipelines.checks.declaration import check, count, differences
+from pipelines.checks.spend import unpaid
 from resources.catalogues import catalogue_hash, load_verticals, roster_hash
 from resources.delta.table import LakeResource
 from resources.errors import InputError
 from resources.llm.embedder import EmbedderResource
+from resources.spend.resource import SpendResource
 
 _ROUNDING = 1e-9
 
@@ -41,7 +47,7 @@ def _scoring(embedder: EmbedderResource) -> str:
 @check(
     "vertical/scores",
     "items not scored, foreign, repeated or with impossible scores",
-    reads=(CHUNKS, VECTORS, TAGGERS, SCORES),
+    reads=(CHUNKS, VECTORS, TAGGERS, MODEL_TAGS, SCORES),
     version=_scoring,
     by_bucket=True,
     guards=True,
@@ -56,6 +62,8 @@ def every_item_scored(bucket: int, lake: LakeResource, embedder: EmbedderResourc
     possible, scores = pl.col("scores").list.eval(is_possible).list.sum(), pl.col("scores").list.len()
     wrong = lake.scan_cached(SCORES, bucket).filter(~(possible.eq_missing(verticals) & scores.eq_missing(verticals)))
     methods = lake.scan(TAGGERS).select("method")
+    if has_answers(lake):
+        methods = pl.concat([methods, pl.LazyFrame({"method": [CASCADE]})])
     vectors = lake.scan_cached(VECTORS, bucket).filter(pl.col("model") == embedder.model().name)
     unreadable = vectors.filter(~has_vector()).select("content_hash")
     chunks = lake.scan_cached(CHUNKS, bucket).join(unreadable, on="content_hash", how="anti")
@@ -63,6 +71,50 @@ def every_item_scored(bucket: int, lake: LakeResource, embedder: EmbedderResourc
     accounts = chunks.select(item_kind=pl.lit(ACCOUNT), item_id="account_id")
     expected = pl.concat([posts, accounts]).unique().join(methods, how="cross")
     return count(wrong) + differences(expected, lake.scan_cached(SCORES, bucket))
+
+
+@check(
+    "vertical/model_tags",
+    "posts repeated, foreign or of another text, with unknown verticals, or without answer and reason",
+    reads=(CHUNKS, MODEL_TAGS),
+    version=_catalogue,
+    by_bucket=True,
+    guards=True,
+)
+def every_row_has_an_answer_or_a_reason(bucket: int, lake: LakeResource) -> int:
+    """Every post that was sent has verticals of the catalogue, or a reason why not, and its text is the corpus'."""
+    rows = lake.scan_cached(MODEL_TAGS, bucket)
+    names = [vertical.name for vertical in load_verticals()]
+    is_known = pl.col("verticals").list.eval(pl.element().is_in(names)).list.all().fill_null(value=True)
+    odd = ~is_known | (pl.col("verticals").is_null() == pl.col("reason").is_null())
+    foreign = rows.join(lake.scan_cached(CHUNKS, bucket), on=["account_id", "post_id", "text_hash"], how="anti")
+    return count(rows.filter(odd | pl.col("post_id").is_duplicated())) + count(foreign)
+
+
+@check(
+    "vertical/model_tags",
+    "posts that still wait for a language model",
+    name="nothing_waits",
+    reads=(MODEL_TAGS,),
+    by_bucket=True,
+    advises=True,
+)
+def no_post_waits(bucket: int, lake: LakeResource) -> int:
+    """Every post that was to be sent has its answer. Warns while some wait; `reason` says why."""
+    return count(lake.scan_cached(MODEL_TAGS, bucket).filter(state=WAITING))
+
+
+@check(
+    "vertical/model_tags",
+    "answers that the ledger did not charge, or charged otherwise",
+    name="spend_matches",
+    daily=True,
+)
+def tags_are_charged(lake: LakeResource, spend: SpendResource) -> int:
+    """Every answer in the table has its tokens and its USD in the ledger."""
+    rows = lake.scan(MODEL_TAGS).filter(pl.col("usd").is_not_null()).unique("request_id")
+    found = rows.select("request_id", "input_tokens", "output_tokens", "usd").collect()
+    return unpaid(spend.ledger, found.iter_rows()) if found.height else 0
 
 
 @check("vertical/taggers", "taggers that cannot tag", reads=(TAGGERS,), version=_catalogue, guards=True)

@@ -1,8 +1,9 @@
 """How requests of an asset are sent: one interface for single calls and for batches."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
+from resources.errors import CippusError, InputError
 from resources.llm.request import Answer, Request, Unanswered
 
 LIVE, BATCH, OFF = "live", "batch", "off"
@@ -23,3 +24,22 @@ class Lane(Protocol):
 
     def forget(self, request_ids: Sequence[str]) -> None:
         """Delete answers that a table has taken in."""
+
+
+def asked(lane: Lane, requests: Sequence[Request], report: Callable[[str], None]) -> dict[str, Answer | Unanswered]:
+    """Return request id → answer, or why there is none. A ceiling or an endpoint that fails leaves the rest waiting.
+
+    ``report`` is told why. Raises InputError, because a bad setting does not mend itself.
+    """
+    found: dict[str, Answer | Unanswered] = {}
+    try:
+        for outcome in lane.ask(requests):
+            found[outcome.id] = outcome
+    except InputError:
+        raise
+    except CippusError as error:
+        report(f"What needs no language model stays where no answer came. {error}")
+        for request in requests:
+            id_ = request.id(lane.model)
+            found.setdefault(id_, Unanswered(id_, f"Not sent: {error}"))
+    return found

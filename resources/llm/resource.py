@@ -44,12 +44,18 @@ class LlmResource(ConfigurableResource["LlmResource"]):
     tokens_per_minute: int = Field(default=0, ge=0, description="0 means no limit.")
     stored: str = Field(default="off", description="`on` if the endpoint keeps completions.")
 
+    tagging: str = Field(default=OFF, description="Posts that are tagged: `off`, `uncertain` or `uncertain-batch`.")
     summaries: str = Field(default=OFF, description="How accounts are summarised: `off`, `live` or `batch`.")
     batch_command: str = Field(default="", description="Command that answers a file, such as `vllm run-batch`.")
     batch_folder: str = Field(default="", description="Folder of that command's files.")
     batch_role: str = Field(default="", description="ARN of the role under which Bedrock reads and writes the bucket.")
     summary_language: str = Field(default="", description="ISO 639-1 code; blank means the language of the posts.")
     summary_tokens: int = Field(default=3_000, ge=1, description="Most tokens of posts that are sent for an account.")
+
+    @property
+    def tagging_lane(self) -> str:
+        """The lane of posts that are tagged."""
+        return {"uncertain": LIVE, "uncertain-batch": BATCH}.get(self.tagging, OFF)
 
     def prices(self) -> "Prices":
         """Return where the model's price comes from. Raises UnknownPriceError."""
@@ -59,8 +65,8 @@ class LlmResource(ConfigurableResource["LlmResource"]):
         return Prices(book, self.provider or book.provider_of(self.url), self.model)
 
     @contextmanager
-    def lane(self, run: str, asset: str, scope: str) -> Iterator[Lane]:
-        """Yield the lane that an asset's requests take. Raises the errors of ``open``.
+    def lane(self, run: str, asset: str, scope: str, mode: str = "") -> Iterator[Lane]:
+        """Yield the lane that an asset's requests take: ``mode``, or that of summaries. Raises the errors of ``open``.
 
         ``scope`` names a part of the asset, such as a bucket. A request that is still in a batch is awaited, also by
         single calls.
@@ -68,13 +74,13 @@ class LlmResource(ConfigurableResource["LlmResource"]):
         from resources.llm.batches.book import Book, is_empty
         from resources.llm.batches.lane import BatchLane, SingleCalls
 
-        book = Book(self.spend.store, asset, scope)
-        if self.summaries == LIVE and is_empty(self.spend.store, book):
+        book, mode = Book(self.spend.store, asset, scope), mode or self.summaries
+        if mode == LIVE and is_empty(self.spend.store, book):
             with self.open(run, asset) as opened:
                 yield opened
             return
         with BatchLane(self.jobs(book, run, asset), Answers(self.spend.store, asset), self.model) as batches:
-            if self.summaries == BATCH:
+            if mode == BATCH:
                 yield batches
                 return
             with self.open(run, asset) as opened:

@@ -70,6 +70,13 @@ class LlmSettings(Settings):
         "off",
         must_be="off, live or batch",
     )
+    tagging: Literal["off", "uncertain", "uncertain-batch"] = variable(
+        "CIPPUS_LLM_TAGGING",
+        "Whether the language model tags the posts that the local taggers are uncertain of: `off`, `uncertain` (one "
+        "call a post) or `uncertain-batch` (a provider's batch).",
+        "off",
+        must_be="off, uncertain or uncertain-batch",
+    )
     batch_command: str = variable(
         "CIPPUS_LLM_BATCH_COMMAND",
         "Command that answers a file of requests, such as `vllm run-batch`, for batches on your own machine.",

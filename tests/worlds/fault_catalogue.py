@@ -27,11 +27,13 @@ from assets.search.retrieval_quality import QUALITY
 from assets.stages import TABLES
 from assets.summaries.accounts import SUMMARIES
 from assets.summaries.model_table import MODEL_SUMMARIES
+from assets.verticals.held_out import HELD_OUT
+from assets.verticals.model_tags import MODEL_TAGS
 from assets.verticals.quality import METHODS, MISTAKES
 from assets.verticals.quality import QUALITY as TAG_QUALITY
 from assets.verticals.roster import HISTORY, ROSTER
 from assets.verticals.scores import SCORES
-from assets.verticals.taggers import HELD_OUT, TAGGERS
+from assets.verticals.taggers import TAGGERS
 from assets.verticals.tags import TAGS
 from assets.verticals.thresholds import THRESHOLDS
 from tests.worlds import faults as f
@@ -145,7 +147,11 @@ def _lake(name: str) -> Iterator[FaultRow]:
 
 
 def _written() -> Iterator[FaultRow]:
-    empty = {SPEND.name: spent_below_zero, MODEL_SUMMARIES.name: m.model_summary()}  # and a fault that fills them
+    empty = {  # and a fault that fills them
+        SPEND.name: spent_below_zero,
+        MODEL_SUMMARIES.name: m.model_summary(),
+        MODEL_TAGS.name: m.model_tag(),
+    }
     for spec in TABLES:
         faults = {"file_half_written": m.file_cut(spec, 0.5)}
         if spec.partitioned:
@@ -300,6 +306,19 @@ def _verticals() -> Iterator[FaultRow]:
         answer_outstanding=m.model_summary(state="waiting", reason="in a batch"),
     )
     yield from _rows("summary/model_summaries:spend_matches", answer_unpaid=m.model_summary(usd="0.1"))
+    yield from _rows(
+        "vertical/model_tags:every_row_has_an_answer_or_a_reason",
+        vertical_unknown=m.model_tag(verticals=["evil"]),
+        reason_missing=m.model_tag(verticals=None),
+        reason_beside_answer=m.model_tag(reason="none"),
+        post_foreign=m.model_tag(post_id="foreign"),
+        text_changed=m.model_tag(text_hash="old"),
+    )
+    yield from _rows(
+        "vertical/model_tags:nothing_waits",
+        answer_outstanding=m.model_tag(state="waiting", verticals=None, reason="in a batch"),
+    )
+    yield from _rows("vertical/model_tags:spend_matches", answer_unpaid=m.model_tag(usd="0.1"))
 
 
 def _dropped() -> Iterator[FaultRow]:

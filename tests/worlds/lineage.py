@@ -45,8 +45,9 @@ from assets.search.query import Searcher
 from assets.summaries.accounts import SUMMARIES
 from assets.transforms.search.ranking import RankedAccount
 from assets.transforms.source.schema import SOURCE_TABLES, account_bucket
+from assets.verticals.held_out import HELD_OUT
 from assets.verticals.scores import SCORES
-from assets.verticals.taggers import HELD_OUT, TAGGERS
+from assets.verticals.taggers import TAGGERS
 from assets.verticals.tags import TAGS
 from assets.verticals.thresholds import THRESHOLDS
 from pipelines.definitions import defs

@@ -14,6 +14,7 @@ from deltalake import DeltaTable, write_deltalake
 
 from assets.corpus import CHUNKS
 from assets.summaries.model_table import MODEL_SUMMARIES
+from assets.verticals.model_tags import MODEL_TAGS
 from pipelines.checks import freshness
 from resources.delta.table import LakeResource, TableSpec
 from resources.raw.store import Manifest, RawStoreResource
@@ -50,6 +51,22 @@ def model_summary(say: Callable[[str], str] = str, **changes: object) -> Fault:
         world.lake.append(MODEL_SUMMARIES, pl.concat([MODEL_SUMMARIES.empty(), row], how="diagonal_relaxed"))
         yield
         world.lake.delete_where(MODEL_SUMMARIES, "request_id = '0'")
+
+    return fault
+
+
+def model_tag(**changes: object) -> Fault:
+    """A language model's answer about the first post stands there, with other values."""
+
+    @contextmanager
+    def fault(world: World) -> Iterator[None]:
+        first = world.table(CHUNKS).row(0, named=True)
+        own = {name: first[name] for name in ("account_bucket", "account_id", "post_id", "text_hash")}
+        values = {**own, "verticals": [], "state": "done", "request_id": "0", **changes}
+        row = pl.DataFrame([values], schema_overrides={k: MODEL_TAGS.polars_schema[k] for k in values})
+        world.lake.append(MODEL_TAGS, pl.concat([MODEL_TAGS.empty(), row], how="diagonal_relaxed"))
+        yield
+        world.lake.delete_where(MODEL_TAGS, "request_id = '0'")
 
     return fault
 

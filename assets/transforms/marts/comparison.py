@@ -19,6 +19,7 @@ MACRO_F1, SUPPORTED = "macro F1 of held-out labels", "share of claims that posts
 NO_REFERENCES = "Sentences are quoted; `cippus evaluate summaries` compares them with references."
 NEVER_ASKED = "No answer of this model is stored; published_score is all that is known."
 PROMISED = "Never timed here; mart/estimates has the hours that are promised or that a rate limit allows."
+ONLY_UNCERTAIN = "Only uncertain posts are sent; the provider's time was not measured."
 ASSUMED = "Assumed from a data sheet; `cippus measure llm --save` measures it."
 NOT_CHARGED, NOT_IN_LEDGER = "Runs on this machine.", "Calls to an embeddings endpoint are not in the ledger."
 _MILLION, _HOUR = 1_000_000, 3600
@@ -97,6 +98,31 @@ def _macro_f1(row: Row | None, kind: str) -> Row:
         "measured_accounts": row["accounts"],
         "quality_note": f"{row['verticals']} verticals, five folds by account.",
     }
+
+
+def cascade(measured: pl.DataFrame, method: str, asked: pl.DataFrame, posts: int) -> list[Row]:
+    """Return a row per kind of item and language model that tagged uncertain posts.
+
+    ``asked``: (model, answers, usd); ``posts``: all of the corpus, of which the others cost nothing.
+    """
+    found = {(row["item_kind"], row["method"]): row for row in measured.iter_rows(named=True)}
+    return [
+        {
+            "task": task,
+            "method": method,
+            "model": model,
+            "provider": AS_ANSWERED,
+            "lane": AS_ANSWERED,
+            "quality_measure": MACRO_F1,
+            **_macro_f1(found.get((kind, method)), kind),
+            "posts": posts,
+            **dict.fromkeys(("usd_per_million_posts", "usd_low", "usd_high"), usd / posts * _MILLION),
+            "cost_note": f"Charged for {answers:,} uncertain posts of {posts:,}.",
+            **_speed(Pace(None, ONLY_UNCERTAIN)),
+        }
+        for kind, task in TASKS.items()
+        for model, answers, usd in asked.sort("model").select("model", "answers", "usd").iter_rows()
+    ]
 
 
 def extractive(host: Host, pace: Pace) -> Row:

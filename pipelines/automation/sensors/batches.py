@@ -29,7 +29,7 @@ def ended_batches(llm: LlmResource, spend: SpendResource) -> SensorResult | Skip
         (scope, job, book.page()[1])
         for _, scope, book in books(spend.store)
         for job in book.page()[0].jobs.values()
-        if llm.summaries == BATCH and llm.url
+        if BATCH in (llm.summaries, llm.tagging_lane) and llm.url
     ]
     if not waiting:
         return SkipReason("No batch is open.")

@@ -11,9 +11,9 @@ from assets.lake import LAKE_POSTS
 from assets.transforms.marts.comparison import SUMMARISE, TASKS
 from assets.transforms.plots import Plot, cost_plot, learning_plot
 from assets.transforms.verticals.rosters import KINDS
+from assets.verticals.held_out import HELD_OUT
 from assets.verticals.quality import METHODS, MISTAKES, reliability_plots
 from assets.verticals.roster import HISTORY, bar_plots, roster_rows
-from assets.verticals.taggers import HELD_OUT
 from pipelines.web.pages import render
 from pipelines.web.site import Site
 from pipelines.web.views.spend import compared

@@ -34,6 +34,7 @@ ADVICE = {
 WITHOUT_ROWS = {
     *("mart/spend:rows_as_written", "mart/spend:values_possible"),
     *("summary/model_summaries:rows_as_written", "summary/model_summaries:nothing_waits"),
+    *("vertical/model_tags:rows_as_written", "vertical/model_tags:nothing_waits"),
 }
 """Checks of tables that are empty in this world."""
 

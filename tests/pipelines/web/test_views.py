@@ -18,7 +18,7 @@ from dagster import (
 from assets.labels.pairs import LEARNING_CURVE
 from assets.marts.comparison import MODEL_COMPARISON
 from assets.marts.operations import ESTIMATES
-from assets.verticals.taggers import HELD_OUT
+from assets.verticals.held_out import HELD_OUT
 from pipelines.web.charts import bar_chart
 from pipelines.web.views.pipeline import stage_states
 from resources.catalogues import load_verticals

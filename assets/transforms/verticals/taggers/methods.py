@@ -2,9 +2,10 @@
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from assets.transforms.verticals.taggers.interface import Method, Tagger
 from assets.transforms.verticals.taggers.probe import Probe
@@ -17,7 +18,14 @@ def methods(default_thresholds: Sequence[float]) -> dict[str, Method]:
     return {method.name: method for method in known}
 
 
-def packed(tagger: Tagger) -> bytes:
+class Packable(Protocol):
+    """Something fitted, whose parameters are arrays."""
+
+    def parameters(self) -> Mapping[str, npt.NDArray[np.generic]]:
+        """Return the arrays."""
+
+
+def packed(tagger: Packable) -> bytes:
     """Return a tagger's parameters; equal parameters give equal bytes."""
     arrays: dict[str, Any] = dict(sorted(tagger.parameters().items()))
     out = io.BytesIO()

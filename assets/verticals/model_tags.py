@@ -1,0 +1,217 @@
+"""vertical/model_tags: what a language model says of the posts that the local taggers are uncertain of."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from threading import Lock
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+from dagster import AssetExecutionContext
+
+from assets.corpus import CHUNKS
+from assets.embeddings import VECTORS, with_vectors
+from assets.framework.asset import asset
+from assets.framework.incremental import RunMetrics, Stage, refresh
+from assets.transforms.text.orders import gives_orders
+from assets.transforms.verticals.taggers import prompt
+from assets.transforms.verticals.taggers.cascade import is_uncertain, merged
+from assets.transforms.verticals.taggers.features import Vectors, features
+from assets.transforms.verticals.taggers.interface import Tagger
+from assets.verticals.examples import describe
+from assets.verticals.taggers import TAGGERS, fitted_taggers
+from resources.catalogues import catalogue_hash, load_verticals
+from resources.delta.state import LedgerResource
+from resources.delta.table import Changes, Column, LakeResource, TableSpec, fingerprint, in_columns
+from resources.errors import InputError
+from resources.llm.embedder import EmbedderResource
+from resources.llm.lane import OFF, Lane, asked
+from resources.llm.request import Answer, Message, Request, Unanswered
+from resources.llm.resource import LlmResource
+from resources.models.embedder import EmbeddingModel
+
+WAITING, DONE = "waiting", "done"
+_GIVES_ORDERS, _NO_ANSWER = "It gives orders to a language model.", "The answer is not a list of verticals."
+_OF_CHUNKS = (
+    *("account_bucket", "account_id", "post_id", "chunk_no"),
+    *("text", "text_hash", "text_language", "content_hash"),
+)
+_SAID = CHUNKS.sources("text")
+MODEL_TAGS = TableSpec.of(
+    "vertical/model_tags",
+    {
+        "account_bucket": CHUNKS.copied("account_bucket"),
+        "account_id": CHUNKS.copied("account_id"),
+        "post_id": CHUNKS.copied("post_id"),
+        "text_hash": CHUNKS.copied("text_hash"),
+        "verticals": Column(
+            pa.list_(pa.string()), "Verticals that the model names; null without an answer.", _SAID, "attribute"
+        ),
+        "state": Column(pa.string(), "State: `waiting` for an answer, or `done`."),
+        "reason": Column(pa.string(), "Why there is no answer; null if there is one."),
+        "request_id": Column(pa.string(), "Hash of what was sent. Nothing is sent again while it is the same.", _SAID),
+        "model": Column(pa.string(), "Model that answered; null without an answer."),
+        "input_tokens": Column(pa.int64(), "Tokens that were read for the post."),
+        "output_tokens": Column(pa.int64(), "Tokens that were written for the post."),
+        "usd": Column(pa.string(), "What the answer cost in USD, an exact decimal number."),
+        "recipe": Column(pa.string(), "Hash of prompt, catalogue and model. The post is sent again when they change."),
+    },
+    ("post_id",),
+)
+
+
+@dataclass
+class Asking:
+    """How posts are asked for. ``llm``: the model's name, which is part of a request's id."""
+
+    lake: LakeResource
+    model: EmbeddingModel
+    llm: str
+    recipe: str
+    _described: dict[str, Vectors] = field(default_factory=dict)
+    _taggers: dict[str, Tagger] = field(default_factory=dict)
+    _lock: Lock = field(default_factory=Lock)
+
+    def rows(self, bucket: int, chunks: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, Request]]:
+        """Return a waiting row per uncertain post of ``chunks``, and request id → request."""
+        rows, requests = [], dict[str, Request]()
+        uncertain = self._uncertain(bucket, chunks)
+        first = chunks.filter(pl.col("post_id").is_in(uncertain.implode())).sort("post_id", "chunk_no")
+        for post in first.unique("post_id", keep="first", maintain_order=True).iter_rows(named=True):
+            id_, state, reason = "", DONE, _GIVES_ORDERS
+            if not gives_orders(post["text"]):
+                request = self._request(post["account_id"], post["text"])
+                id_, state, reason = request.id(self.llm), WAITING, "It is being sent."
+                requests[id_] = request
+            own = {name: post[name] for name in ("account_id", "post_id", "text_hash")}
+            rows.append({"account_bucket": bucket, **own, "state": state, "reason": reason, "request_id": id_,
+                         "recipe": self.recipe})  # fmt: skip
+        return pl.DataFrame(rows, schema=MODEL_TAGS.polars_schema), requests
+
+    def _uncertain(self, bucket: int, chunks: pl.DataFrame) -> pl.Series:
+        if chunks.is_empty():
+            return chunks["post_id"]
+        with self._lock:
+            if not self._taggers:
+                self._taggers.update((name, tagger) for name, (tagger, _) in fitted_taggers(self.lake).items())
+                self._described.update(describe(load_verticals(), self.model))
+        rows, vectors = with_vectors(self.lake, bucket, chunks, self.model)
+        is_read = vectors.any(axis=1)
+        posts, found = features(rows.filter(pl.Series(is_read, dtype=pl.Boolean)), vectors[is_read], self._described)
+        local = merged([tagger.probabilities(found) for tagger in self._taggers.values()])
+        return posts.filter(pl.Series(is_uncertain(local), dtype=pl.Boolean))["post_id"]
+
+    def _request(self, account: str, text: str) -> Request:
+        titles = {found.name: found.title for found in load_verticals()}  # descriptions would cost three times as much
+        messages = [Message("system", prompt.system(titles)), Message("user", prompt.content(text))]
+        return Request(
+            messages,
+            prompt.MAX_TOKENS,
+            prompt.schema(list(titles)),
+            prompt_version=prompt.PROMPT_VERSION,
+            account_ids=(account,),
+        )
+
+
+def answered(rows: pl.DataFrame, outcomes: dict[str, Answer | Unanswered]) -> pl.DataFrame:
+    """Return rows with the outcomes of their requests: the verticals that the model names, or a reason."""
+    due = rows.filter((pl.col("state") == WAITING) & pl.col("request_id").is_in(list(outcomes)))
+    done = [row | _outcome(outcomes[row["request_id"]]) for row in due.iter_rows(named=True)]
+    return pl.concat([rows.join(due, on="post_id", how="anti"), pl.DataFrame(done, schema=rows.schema)])
+
+
+def _outcome(found: Answer | Unanswered) -> dict[str, Any]:
+    if isinstance(found, Unanswered):
+        return {"reason": found.reason, "state": DONE if found.is_final else WAITING}
+    named = prompt.verticals_of(found.value, [vertical.name for vertical in load_verticals()])
+    return {
+        "state": DONE,
+        "reason": _NO_ANSWER if named is None else None,
+        "verticals": named,
+        "model": found.model,
+        "input_tokens": found.usage.input_tokens,
+        "output_tokens": found.usage.output_tokens,
+        "usd": found.usd,
+    }
+
+
+@asset(
+    table=MODEL_TAGS,
+    code_version=prompt.PROMPT_VERSION,
+    deps=[["corpus", "cippus_text"], ["embedding", "cippus_text"], ["vertical", "taggers"]],
+    description="What a language model says of posts that the local taggers are uncertain of; empty unless "
+    "CIPPUS_LLM_TAGGING is set. One row per post that was sent: the verticals that the model names, or why there is no "
+    "answer. A post is sent again only when its text, the prompt, the catalogue or the model changed.",
+    owners=["team:data-science"],
+    kinds={"delta", "openai"},
+)
+def model_tags(
+    context: AssetExecutionContext,
+    lake: LakeResource,
+    ledger: LedgerResource,
+    embedder: EmbedderResource,
+    llm: LlmResource,
+) -> RunMetrics:
+    """Send the uncertain posts of stale buckets that have no answer. Answers stay while their text is the same."""
+    mode = llm.tagging
+    if mode != OFF and not llm.url:
+        raise InputError(f"CIPPUS_LLM_TAGGING is {mode}, but CIPPUS_LLM_URL is not set; set it, or {OFF} the tagging.")
+    model = embedder.model()
+    recipe = fingerprint([prompt.PROMPT_VERSION, catalogue_hash(load_verticals()), llm.model])
+    asking = Asking(lake, model, llm.model, recipe)
+    version = OFF if mode == OFF else fingerprint([recipe, model.name, mode])
+    inputs = (CHUNKS,) if mode == OFF else (CHUNKS, VECTORS, TAGGERS)
+    stage = Stage(MODEL_TAGS.name, inputs, version=version, awaits=(TAGGERS,))
+
+    def bring_up_to_date(bucket: int, tally: RunMetrics) -> Changes:
+        if mode == OFF:
+            return _without_asking(lake, bucket)
+        with llm.lane(context.run.run_id, stage.name, str(bucket), llm.tagging_lane) as lane:
+            return _asked(asking, lane, bucket, tally, context.log.error)
+
+    tally = refresh(context, lake, ledger, stage, partial(lake.contents, MODEL_TAGS), bring_up_to_date)
+    # The next run asks again, whether the posts have changed or not.
+    ledger.forget(stage.name, [bucket for bucket, found in tally.buckets.items() if found.counts["posts_waiting"]])
+    return tally
+
+
+def _stored(lake: LakeResource, bucket: int) -> pl.DataFrame:
+    return in_columns(MODEL_TAGS, lake.bucket_rows(MODEL_TAGS, bucket)).select(MODEL_TAGS.schema.names)
+
+
+def _without_asking(lake: LakeResource, bucket: int) -> Changes:
+    """Drop the rows whose post changed."""
+    stored = _stored(lake, bucket)
+    if stored.is_empty():
+        return Changes()
+    posts = lake.scan_cached(CHUNKS, bucket).select("post_id", "text_hash").unique().collect()
+    return lake.sync(MODEL_TAGS, stored.join(posts, on=["post_id", "text_hash"], how="semi"), bucket)
+
+
+def _asked(asking: Asking, lane: Lane, bucket: int, tally: RunMetrics, report: Callable[[str], None]) -> Changes:
+    lake, stored = asking.lake, _stored(asking.lake, bucket)
+    columns = [
+        "account_bucket",
+        "account_id",
+        "post_id",
+        "chunk_no",
+        "text",
+        "text_hash",
+        "text_language",
+        "content_hash",
+    ]
+    chunks = lake.scan_cached(CHUNKS, bucket).select(columns).collect()
+    known = {found.id: found for found in lane.find(stored.filter(state=WAITING)["request_id"].to_list())}
+    stored = answered(stored, known).filter(recipe=asking.recipe).join(chunks, on=["post_id", "text_hash"], how="semi")
+    kept = stored.filter((pl.col("state") == DONE) | pl.col("request_id").is_in(list(known)))
+    rows, requests = asking.rows(bucket, chunks.join(kept, on="post_id", how="anti"))
+    # On record before anything is sent, so that an answer is taken in by whichever run comes next.
+    changes = lake.sync(MODEL_TAGS, pl.concat([kept, rows]), bucket)
+    outcomes = asked(lane, [requests[id_] for id_ in rows["request_id"].unique().sort() if id_], report)
+    result = pl.concat([kept, answered(rows, outcomes)])
+    changes = changes + lake.sync(MODEL_TAGS, result, bucket)
+    lane.forget([id_ for id_, found in (known | outcomes).items() if isinstance(found, Answer) or found.is_final])
+    tally.counts["posts_answered"] += sum(isinstance(found, Answer) for found in (known | outcomes).values())
+    tally.counts["posts_waiting"] += result.filter(state=WAITING).height
+    return changes

@@ -1,0 +1,62 @@
+"""Posts in one bucket that a local method is sure or unsure of, and a language model at a fake provider that tags."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from assets.framework.incremental import RunMetrics
+from assets.labels.gold import GOLD
+from assets.transforms.verticals.taggers.calibration import Calibration
+from assets.transforms.verticals.taggers.methods import packed
+from assets.transforms.verticals.taggers.zero_shot import ZERO_SHOT, ZeroShotTagger
+from assets.verticals.model_tags import MODEL_TAGS, model_tags
+from assets.verticals.taggers import TAGGERS
+from resources.catalogues import load_verticals
+from tests.fakes.spend_store import START
+from tests.worlds.summaries import SummaryWorld
+
+NAMES = [vertical.name for vertical in load_verticals()]
+SURE, UNSURE = -9.0, 0.0
+"""Logit of every probability of the local method."""
+
+
+def names_in_post(body: Mapping[str, Any]) -> str:
+    """Answer as an honest model: the verticals whose names are words of the post."""
+    words = json.loads(body["messages"][1]["content"])["post"].split()
+    return json.dumps({"verticals": [name for name in NAMES if name in words]})
+
+
+@dataclass
+class TaggingWorld(SummaryWorld):
+    """The world of summaries, with a tagger that says the same of every post."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.say = names_in_post
+        self.teach(UNSURE)
+
+    def teach(self, logit: float) -> None:
+        """Have the local method say this of every post and vertical."""
+        curves = Calibration.default(np.zeros(len(NAMES)), np.full(len(NAMES), logit))
+        row = {"method": ZERO_SHOT, "posts": 0, "version": str(logit), "made_of_texts": [],
+               "parameters": packed(ZeroShotTagger(curves))}  # fmt: skip
+        self.lake.sync(TAGGERS, pl.DataFrame([row], schema=TAGGERS.polars_schema))
+
+    def label(self, labels: Mapping[str, bool], vertical: str) -> None:
+        """Have people say of each post whether it is of a vertical."""
+        rows = [
+            {"account_bucket": 0, "item_kind": "post", "item_id": post, "account_id": post.partition("/")[0],
+             "vertical": vertical, "is_member": is_member, "labelled_at": START} for post, is_member in labels.items()
+        ]  # fmt: skip
+        self.lake.sync(GOLD, pl.concat([GOLD.empty(), pl.DataFrame(rows)], how="diagonal_relaxed"), 0)
+
+    def tag(self, mode: str = "uncertain", **settings: Any) -> RunMetrics:
+        """Materialize the tags of the language model."""
+        return self.materialize(model_tags, tagging=mode, **settings)
+
+    def tagged(self) -> dict[str, dict[str, Any]]:
+        return {row["post_id"]: row for row in self.lake.scan(MODEL_TAGS, 0).collect().iter_rows(named=True)}
