@@ -16,8 +16,8 @@ from resources.delta.table import Column, LakeResource, TableSpec, fingerprint
 from resources.erasure.tombstones import ErasureResource
 from resources.raw.quarantine import QuarantineResource
 
-_RULE = "1"
-_VOTED = VOTES.sources("is_member", "voter", "labelled_at", "is_review")
+_RULE = "2"
+_VOTED = VOTES.sources("is_member", "voter", "labelled_at", "dropped_at", "is_review")
 GOLD = TableSpec.of(
     "label/gold",
     {
@@ -34,7 +34,11 @@ GOLD = TableSpec.of(
         "votes": Column(pa.int64(), "Number of votes: one per annotator; a reviewer's settles the label.", _VOTED),
         "agreement": Column(pa.float64(), "Share of the votes that agree with is_member, above a half.", _VOTED),
         "is_reviewed": Column(pa.bool_(), "Whether a reviewer settled the label.", VOTES.sources("is_review")),
-        "labelled_at": VOTES.copied("labelled_at", "When the newest of the votes was given; null if no file says."),
+        "labelled_at": Column(
+            VOTES.schema.field("labelled_at").type,
+            "When the newest of the votes was given; where a file does not say, when it was dropped.",
+            VOTES.sources("labelled_at", "dropped_at"),
+        ),
         "label_version": Column(pa.string(), "Hash of the votes. Another vote gives another version.", _VOTED),
     },
     ("item_id", "item_kind", "vertical"),

@@ -19,7 +19,7 @@ from resources.raw.quarantine import QuarantineResource
 from resources.s3.client import S3Object, S3Resource
 
 LANDING = "landing/labels/"
-RULE = "5"
+RULE = "6"
 """Change it to have every file read again."""
 VOTES = TableSpec.of(
     "label/votes",
@@ -30,6 +30,7 @@ VOTES = TableSpec.of(
         "is_member": Column(pa.bool_(), "Whether the item belongs to the vertical, as the annotator says."),
         "voter": Column(pa.string(), "Annotator, in lower case; for rows without one, the file."),
         "labelled_at": Column(pa.timestamp("us", tz="UTC"), "When the label was given; null if the file does not say."),
+        "dropped_at": Column(pa.timestamp("us", tz="UTC"), "When the version of the file that was read was dropped."),
         "is_review": Column(pa.bool_(), "Whether it is a reviewer's vote, which settles the label."),
         "source_file": Column(pa.string(), "Key of the label file."),
         "source_etag": Column(pa.string(), "Entity tag of the version of the file that was read."),
@@ -111,6 +112,7 @@ def _rows(s3: S3Resource, item: S3Object) -> pl.DataFrame | None:
         voter=voters(pl.col("annotator"), file),
         source_file=file,
         source_etag=pl.lit(item.etag),
+        dropped_at=pl.lit(item.written_at),
     )
     judged = with_reasons(named).with_columns(reason=pl.coalesce("unreadable", "reason"))
     return judged.select(pl.col(column).cast(dtype) for column, dtype in _READ.items())

@@ -69,13 +69,16 @@ class LabelledPosts:
         posts = self._gold.filter(item_kind=POST)["item_id"].unique()
         seen = labels.filter(item_kind=ACCOUNT).group_by("account_id").agg(_until=pl.col("labelled_at").max())
         is_labelled = pl.col("post_id").is_in(posts.implode())
-        # Who labelled the account did not see what it posted later, and a new post is no reason to fit again.
+        # Who labelled the account did not see what it posted later, and a new post is no reason to fit again. If all
+        # posts are later, a clock was wrong.
         was_seen = (pl.col("posted_at") <= pl.col("_until")).fill_null(value=True)
+        is_of_account = pl.col("_is_of_account").fill_null(value=False)
         place = pl.col("posted_at").rank("dense", descending=True).over("account_id")
         self._chunks = (
             lake.scan(CHUNKS)
             .join(seen.with_columns(_is_of_account=True).lazy(), on="account_id", how="left")
-            .filter(is_labelled | (pl.col("_is_of_account").fill_null(value=False) & was_seen))
+            .filter(is_labelled | is_of_account)
+            .filter(is_labelled | was_seen | ~was_seen.any().over("account_id"))
             .filter(is_labelled | (place <= POSTS_PER_ACCOUNT))
             .select(_OF_CHUNKS)
             .collect()

@@ -1,8 +1,9 @@
 """The S3 resource: makes every S3 client and sets its retries."""
 
+import datetime as dt
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,11 +37,12 @@ class ListingMarkError(PermanentFailure):
 
 @dataclass(frozen=True)
 class S3Object:
-    """One listed object: its key, size in bytes and entity tag."""
+    """One listed object: its key, size in bytes, entity tag, and when it was written."""
 
     key: str
     size_bytes: int
     etag: str
+    written_at: dt.datetime | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -297,4 +299,4 @@ class S3Resource(ConfigurableResource):  # type: ignore[type-arg]
 
 def _objects(page: "ListObjectsV2OutputTypeDef") -> Iterator[S3Object]:
     for item in page.get("Contents", []):
-        yield S3Object(item["Key"], item["Size"], item["ETag"].strip('"'))
+        yield S3Object(item["Key"], item["Size"], item["ETag"].strip('"'), item["LastModified"])

@@ -53,6 +53,10 @@ def test_only_what_the_annotator_could_see_is_an_example(lake: LakeResource) -> 
     assert late != first, "a post that the annotator could see came late"
     lake.append(CHUNKS, post("c/1", "c", 400))
     assert version(lake) != late, "where nobody said when the label was given, every post counts"
+    lake.append(GOLD, label("d", "d", LABELLED))
+    before = version(lake)
+    lake.append(CHUNKS, post("d/1", "d", 400))
+    assert version(lake) != before, "where all posts are later than the label, they count"
 
 
 def test_a_few_edited_texts_are_no_reason_to_fit_again(lake: LakeResource) -> None:

@@ -219,6 +219,9 @@ def test_csv_and_json_lines_are_read_and_each_version_of_a_file_once(bucket: S3R
         ("food", True, "ann-lee", datetime(2026, 3, 1, 10, tzinfo=UTC)),
         ("music", False, "bo", None),
     ]
+    drops = lake.scan(votes.VOTES).select("source_file", "dropped_at").unique().collect()
+    assert drops.null_count().row(0) == (0, 0)
+    assert lake.scan(gold.GOLD).select("labelled_at").collect()["labelled_at"].null_count() == 0
     judged = lake.scan(gold.GOLD).select("vertical", "is_member", "votes").collect()
     assert judged.rows() == [("food", False, 1)], "the newest vote of ann, and an even split on music"
     reasons = sorted(pl.concat(QuarantineResource(s3=bucket).rows())["reason"])

@@ -66,8 +66,9 @@ def counted(votes: pl.DataFrame) -> pl.DataFrame:
 def agree(votes: pl.DataFrame) -> pl.DataFrame:
     """Return one row per item and vertical on which more than half of the votes agree. An even split is no label.
 
-    ``votes`` have (item_kind, item_id, account_id, vertical, is_member, voter, is_review, labelled_at, source_file,
-    row). The result has GOLD_COLUMNS.
+    ``votes`` have (item_kind, item_id, account_id, vertical, is_member, voter, is_review, labelled_at,
+    dropped_at, source_file, row). The result has GOLD_COLUMNS. A vote without a time was given when its file was
+    dropped, or before.
     """
     share = pl.col("is_member").mean()
     tallied = (
@@ -80,7 +81,7 @@ def agree(votes: pl.DataFrame) -> pl.DataFrame:
             votes=pl.len().cast(pl.Int64),
             agreement=pl.max_horizontal(share, 1 - share).round(6),
             is_reviewed=pl.col("is_review").any(),
-            labelled_at=pl.col("labelled_at").max(),
+            labelled_at=pl.coalesce("labelled_at", "dropped_at").max(),
             _votes=pl.col("_vote").sort(),
         )
         .filter(pl.col("agreement") > 0.5)

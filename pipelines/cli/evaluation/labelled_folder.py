@@ -82,7 +82,9 @@ def _votes(file: SourceFile) -> pl.DataFrame:
         raise InputError(f"{file.path} has no rows; expected labels of posts or accounts.")
     rows = pl.concat(found).with_columns(source_file=pl.lit("labels.parquet")).with_row_index("row")
     named = rows.with_columns(
-        voter=voters(pl.col("annotator"), pl.col("source_file")), is_review=pl.col("is_review").fill_null(value=False)
+        dropped_at=pl.lit(None, pl.Datetime("us", "UTC")),
+        voter=voters(pl.col("annotator"), pl.col("source_file")),
+        is_review=pl.col("is_review").fill_null(value=False),
     )
     return with_reasons(named)
 

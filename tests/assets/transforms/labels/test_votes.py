@@ -9,6 +9,7 @@ from assets.labels.gold import GOLD
 from assets.labels.votes import VOTES
 from assets.transforms.labels.votes import agree, disputed, judge, label_version, voters, with_reasons
 
+DROPPED = datetime(2026, 3, 20, tzinfo=UTC)
 DAY = [datetime(2026, 3, day, tzinfo=UTC) for day in range(1, 9)]
 
 
@@ -17,7 +18,7 @@ def votes(*rows: tuple[object, ...]) -> pl.DataFrame:
     full = [(*row, *(None, False, "f")[len(row) - 3 :]) for row in rows]
     return pl.DataFrame(
         [
-            ("post", item, "food", is_member, voter, at, review, file, "e", number, "own")
+            ("post", item, "food", is_member, voter, at, DROPPED, review, file, "e", number, "own")
             for number, (item, is_member, voter, at, review, file) in enumerate(full)
         ],
         schema={**VOTES.polars_schema, "account_id": pl.String()},
@@ -55,6 +56,11 @@ def test_the_newest_vote_of_an_annotator_counts(
     first: tuple[object, ...], second: tuple[object, ...], is_member: bool
 ) -> None:
     assert gold(first, second) == [("p", is_member, 1, 1.0)]
+
+
+def test_a_label_without_a_time_was_given_when_its_file_was_dropped() -> None:
+    found = agree(votes(("said", True, "x", DAY[1]), ("said", True, "y", DAY[2]), ("not", True, "x")))
+    assert dict(found.select("item_id", "labelled_at").iter_rows()) == {"said": DAY[2], "not": DROPPED}
 
 
 def test_a_reviewer_settles_a_label_whatever_the_others_say() -> None:
