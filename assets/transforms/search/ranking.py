@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from assets.transforms.search.attributes import AboutAccount
 from assets.transforms.search.names import NameMatch
 
-RANKING = "rrf-5-400-posts-2-trust-1"  # names the rule below in fingerprints of tables that depend on it
+RANKING = "rrf-5-400-posts-2-trust-2"  # names the rule below in fingerprints of tables that depend on it
 # 1 / (k + rank), ranks from 1 (Cormack, Clarke, Büttcher 2009, who took 60): a small k trusts the best of either list
 # more. docs/design.md has the measurements.
 RRF_K = 5
@@ -210,7 +210,7 @@ def rank_accounts(
         raise ValueError(f"limit is {limit}, expected 0 or more.")
     ranked: dict[str, _Scored] = {}
     for window in range(windows):
-        for account in _of_window(fuse(found, skip=window * CANDIDATES), () if window else names):
+        for account in _of_window(found, window, () if window else names):
             ranked.setdefault(account.account_id, account)
         if len(ranked) >= limit:
             break
@@ -245,10 +245,11 @@ class _Scored(NamedTuple):
         )
 
 
-def _of_window(chunks: Iterable[FusedChunk], names: Sequence[tuple[str, NameMatch]]) -> list[_Scored]:
-    """Return the accounts of chunks, and those of ``names``: exact names first, then in order (-score, account_id)."""
+def _of_window(found: Candidates, window: int, names: Sequence[tuple[str, NameMatch]]) -> list[_Scored]:
+    """Return the accounts of a window, and of ``names``: exact names first, then in order (-score, account_id)."""
+    weight_of_names = max(1.0, found.dense_weight)  # they keep their places beside a list that weighs more
     posts: dict[str, dict[str, FusedChunk]] = {account_id: {} for account_id, _ in names}
-    for chunk in chunks:  # best first, so the first chunk of a post is its best
+    for chunk in fuse(found, skip=window * CANDIDATES):  # best first, so the first chunk of a post is its best
         payload = chunk.candidate.payload
         posts.setdefault(payload["account_id"], {}).setdefault(payload["post_id"], chunk)
     named = {account_id: (place, match) for place, (account_id, match) in enumerate(names)}
@@ -259,13 +260,10 @@ def _of_window(chunks: Iterable[FusedChunk], names: Sequence[tuple[str, NameMatc
         dense_part = sum(chunk.dense_part * weight for chunk, weight in weighed)
         bm25_part = sum(chunk.bm25_part * weight for chunk, weight in weighed)
         place, match = named.get(account_id, (0, None))
-        name_part = _name_weight(match) / (RRF_K + 1 + place) if match else 0.0
+        name_part = weight_of_names * _name_weight(match) / (RRF_K + 1 + place) if match else 0.0
         accounts.append(_Scored(account_id, best_first, dense_part, bm25_part, name_part, match))
     exact = {account_id: place for account_id, (place, match) in named.items() if match.is_exact}
-    return sorted(
-        accounts,
-        key=lambda account: (exact.get(account.account_id, len(named)), -account.score, account.account_id),
-    )
+    return sorted(accounts, key=lambda one: (exact.get(one.account_id, len(named)), -one.score, one.account_id))
 
 
 def _name_weight(match: NameMatch) -> float:

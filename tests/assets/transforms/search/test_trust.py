@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assets.transforms.search.bm25 import DOCUMENT_WEIGHT_BELOW
-from assets.transforms.search.ranking import Candidates, rank_posts
+from assets.transforms.search.names import NameMatch
+from assets.transforms.search.ranking import Candidates, rank_accounts, rank_posts
 from assets.transforms.search.trust import TRUST, Trust, fit, script_of, sureness, trust_of
 
 
@@ -57,6 +58,20 @@ def test_a_list_that_is_trusted_less_moves_its_posts_down() -> None:
     meant, said = (Chunk(name, 0.5, {"account_id": name, "post_id": name}) for name in ("meant", "said"))
     order = {weight: rank_posts(Candidates([meant], [said], dense_weight=weight)) for weight in (0.5, 2.0)}
     assert order == {0.5: ["said", "meant"], 2.0: ["meant", "said"]}
+
+
+def test_a_list_that_is_trusted_more_leaves_names_their_places() -> None:
+    meant = [Chunk(name, 0.9 - number / 10, {"account_id": name, "post_id": name}) for number, name in enumerate("abc")]
+    near = ("named", NameMatch("handle", 0.9))
+    for weight in (0.5, 1.0, 3.0):
+        ranked = rank_accounts(Candidates(meant, [], dense_weight=weight), 10, names=[near])
+        assert [account.account_id for account in ranked].index("named") == (0 if weight < 1 else 1)
+
+
+def test_an_encoder_of_all_languages_is_trusted_more_than_words() -> None:
+    multilingual = trust_of("multilingual-e5-small@1571fc98/centred-1")
+    assert multilingual.of("vegan recipes") == multilingual.of("веганские рецепты") > 1.0
+    assert trust_of("multilingual-e5-small").of("vegan recipes") == 1.0
 
 
 def test_a_fit_counts_a_cosine_as_far_as_it_is_trusted() -> None:
