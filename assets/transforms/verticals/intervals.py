@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import betainc, ndtri
 
 Counts = npt.NDArray[np.float64]
 LEVEL = 0.95
@@ -51,6 +50,8 @@ class Share:
 
 
 def _upper_tail(hits: float, trials: float, bar: float) -> float:
+    from scipy.special import betainc  # half a second of imports that a search does without
+
     def reaches(least: float) -> float:
         if least <= 0:
             return 1.0
@@ -61,6 +62,8 @@ def _upper_tail(hits: float, trials: float, bar: float) -> float:
 
 def wilson(hits: npt.ArrayLike, trials: npt.ArrayLike, level: float = LEVEL) -> tuple[Counts, Counts]:
     """Return the bounds of Wilson's score interval; (0, 1) without trials. Counts may be fractions."""
+    from scipy.special import ndtri  # half a second of imports that a search does without
+
     counted = np.asarray(trials, dtype=np.float64)
     known = np.where(counted > 0, counted, 1.0)
     z = float(ndtri((1 + level) / 2))

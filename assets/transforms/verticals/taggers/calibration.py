@@ -6,7 +6,6 @@ from typing import Self
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import expit, log_expit
 
 from assets.transforms.verticals.taggers.interface import Floats, Texts
 
@@ -39,6 +38,8 @@ class Calibration:
 
     def probabilities(self, scores: Floats, languages: Texts) -> Floats:
         """Return the calibrated probabilities of scores (rows, verticals)."""
+        from scipy.special import expit  # half a second of imports that a search does without
+
         return np.asarray(expit(self.logits(scores, languages)))
 
     def parameters(self) -> dict[str, npt.NDArray[np.generic]]:
@@ -119,6 +120,8 @@ class _Fit:
         )
 
     def _loss(self, values: Floats) -> tuple[float, Floats]:
+        from scipy.special import expit, log_expit
+
         slope, intercept = self._curves(values)
         groups = self._of_language.copy()
         groups[:, 0] = 1.0 - groups.sum(axis=1)

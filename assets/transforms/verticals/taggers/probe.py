@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import log_expit
 
 from assets.transforms.verticals.taggers.calibration import Calibration, calibrate, is_fittable
 from assets.transforms.verticals.taggers.cross_validation import folds_of
@@ -154,6 +153,8 @@ def _standardised(nearness: Floats) -> tuple[Floats, Floats]:
 
 def _loss(logits: Floats, labels: Floats) -> float:
     """Return the mean over verticals of the log loss."""
+    from scipy.special import log_expit  # half a second of imports that a search does without
+
     is_known = ~np.isnan(labels)
     losses = np.where(is_known, -np.where(labels == 1, log_expit(logits), log_expit(-logits)), 0.0)
     return float((losses.sum(axis=0) / np.maximum(is_known.sum(axis=0), 1)).mean())
