@@ -1,7 +1,9 @@
 """Environment variables as typed settings: pydantic-settings, with one sentence for a bad value."""
 
+import os
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple, Self
+from functools import cache, lru_cache
+from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 
 from pydantic import Field, ValidationError
 from pydantic.config import JsonDict
@@ -32,7 +34,15 @@ class Settings(BaseSettings):
 
     @classmethod
     def read(cls) -> Self:
-        """Return the settings of this process' environment. Raise InputError for the first bad value."""
+        """Return the settings of this process' environment. Raise InputError for the first bad value.
+
+        Reading takes milliseconds, and a run asks for its settings in every stage and bucket. So what was made of equal
+        values is kept.
+        """
+        return _made(cls, tuple(os.environ.get(name) for name in _names(cls)))
+
+    @classmethod
+    def _read(cls) -> Self:
         try:
             return cls()
         except ValidationError as error:
@@ -51,6 +61,19 @@ class Settings(BaseSettings):
             for field in cls.model_fields.values()
         ]
         return listed + [Variable(name, f"Secret. {description}", "") for name, description in cls.SECRETS.items()]
+
+
+T = TypeVar("T", bound=Settings)
+
+
+@lru_cache(maxsize=64)
+def _made(area: type[T], _values: tuple[str | None, ...]) -> T:
+    return area._read()
+
+
+@cache
+def _names(area: type[Settings]) -> tuple[str, ...]:
+    return tuple(str(field.validation_alias) for field in area.model_fields.values())
 
 
 def _extra_by_name(area: type[Settings]) -> dict[str, Any]:

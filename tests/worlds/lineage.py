@@ -198,12 +198,13 @@ class World:
         return LakeResource(s3=self.s3)
 
     def unused_resources(self) -> dict[str, Any]:
-        return self._resources(self._unused_s3())
+        s3 = self._unused_s3()
+        return self._resources(s3, LakeResource(s3=s3))
 
-    def _resources(self, s3: S3Resource) -> dict[str, Any]:
+    def _resources(self, s3: S3Resource, lake: LakeResource) -> dict[str, Any]:
         return {
             "s3": s3,
-            "lake": LakeResource(s3=s3),
+            "lake": lake,
             "ledger": LedgerResource(s3=s3),
             "raw_store": RawStoreResource(s3=s3),
             "quarantine": QuarantineResource(s3=s3),
@@ -249,7 +250,7 @@ class World:
         if self.governor or instance:
             return self._run_in_dagster(chosen, buckets, job_name, configs, instance)
         keys = [str(bucket) for bucket in range(buckets[0], buckets[1] + 1)]
-        found = run_directly(chosen.resolve(GRAPH), self._resources(self.s3), keys, configs)
+        found = run_directly(chosen.resolve(GRAPH), self._resources(self.s3, self.lake), keys, configs)
         return Report(not found.errors, _values(found.totals), found.errors)
 
     def _run_in_dagster(

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from resources.llm.batches.book import ENDED, INTENT, RUNNING, UPLOADED, Book, Job, Page
-from resources.llm.batches.provider import BatchProvider, RemoteBatch, is_gone
+from resources.llm.batches.provider import BatchProvider, RemoteBatch
 from resources.llm.batches.results import LOST, Reading, rest_of
 from resources.llm.completions import CallFailedError, Prices
+from resources.llm.endpoint import PermanentEndpointError
 from resources.spend.ledger import settled
 from resources.spend.log import ABSENT, BILLED, REFUSED, Record
 from resources.spend.spender import Spender
@@ -111,7 +112,7 @@ class Jobs:
         try:
             batch = self.provider.batch(job.batch)
         except CallFailedError as failure:
-            if not is_gone(failure):
+            if not _is_gone(failure):
                 raise
             batch = RemoteBatch(job.batch, "completed", job.file)  # forgotten there, with its answers
         if batch.is_ended:
@@ -184,6 +185,11 @@ class Jobs:
             return replace(page, failures=failures, rest_until=until.isoformat() if is_failed else "")
 
         self.book.update(change)
+
+
+def _is_gone(failure: CallFailedError) -> bool:
+    """Return whether a provider says that it has no such batch."""
+    return isinstance(failure.error, PermanentEndpointError) and " 404 " in str(failure.error)
 
 
 def _without_answers(lost: tuple[str, ...], refused: tuple[str, ...]) -> Iterator[dict[str, Any]]:

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from resources.llm.completions import CallFailedError
-from resources.llm.endpoint import PermanentEndpointError
 from resources.spend.prices import Usage
 
 ENDED = frozenset(("completed", "failed", "expired", "cancelled"))
@@ -77,8 +75,3 @@ class BatchProvider(Protocol):
 
     def close(self) -> None:
         """Close the connections."""
-
-
-def is_gone(failure: CallFailedError) -> bool:
-    """Return whether a provider says that it has no such batch."""
-    return isinstance(failure.error, PermanentEndpointError) and " 404 " in str(failure.error)

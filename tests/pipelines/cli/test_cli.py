@@ -151,6 +151,11 @@ def test_a_search_imports_no_asset_graph() -> None:
     assert not _modules(code) & {"pipelines.definitions", "assets.stages", "scipy"}
 
 
+def test_definitions_import_no_client_that_few_need() -> None:
+    """Each takes a second or more."""
+    assert not _packages("import pipelines.definitions") & {"openai", "qdrant_client", "s3fs"}
+
+
 def test_the_retrievers_of_search_are_the_ranking_s() -> None:
     assert list(get_args(Retrievers)) == [retriever.value for retriever in Retriever]
 
