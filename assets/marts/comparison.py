@@ -1,7 +1,9 @@
 """mart/model_comparison: methods and models side by side: quality, dollars per million posts, posts per second."""
 
+import math
+
 import polars as pl
-from dagster import AssetExecutionContext
+from dagster import AssetExecutionContext, DagsterInstance
 
 from assets.corpus import CHUNKS
 from assets.framework.asset import asset
@@ -27,7 +29,7 @@ from resources.spend.resource import SpendResource
 
 _RULE = "1"
 _LEAST_TIMED = 500
-"""Items of a run whose time says something; below, the fixed cost of a run decides."""
+"""Posts of a run whose time says something; below, the fixed cost of a run decides."""
 _OF_QUALITY = ("vertical/methods.macro_f1", "summary/model_summaries.claims_dropped")
 _OF_COST = ("mart/estimates.usd", "summary/model_summaries.usd")
 _NO_MEASURE = "never measured; quality_note says why"
@@ -139,7 +141,7 @@ def model_comparison(
             return MODEL_COMPARISON.empty()
         accounts = lake.scan(CREATORS).select(pl.len(), pl.col("as_of").max()).collect().row(0)
         host = Host(name, usd_per_hour, posts, is_local)
-        pace = _paces(context, posts / count, posts / max(accounts[0], 1))
+        pace = paces(context.instance, posts / count, posts / max(accounts[0], 1))
         estimates = lake.scan(ESTIMATES).collect()
         asked = comparison.answered(_answers(lake), pace["answers"])
         methods = lake.scan(METHODS).collect()
@@ -158,13 +160,14 @@ def model_comparison(
     return refresh_table(context, lake, ledger, stage, MODEL_COMPARISON, compared)
 
 
-def _paces(context: AssetExecutionContext, posts_a_chunk: float, posts_an_account: float) -> dict[str, Pace]:
+def paces(instance: DagsterInstance, posts_a_chunk: float, posts_an_account: float) -> dict[str, Pace]:
     """Return how fast tags, extractive summaries and answers are made. The first two need the vectors before."""
 
     def pace(key: tuple[str, str], counted: str, noun: str, posts: float) -> Pace:
-        found = last_timed(context.instance, key, counted, _LEAST_TIMED)
+        least = math.ceil(_LEAST_TIMED / posts)
+        found = last_timed(instance, key, counted, least)
         if found is None:
-            return Pace(None, f"No run of {'/'.join(key)} with {_LEAST_TIMED:,} {noun} is on record.")
+            return Pace(None, f"No run of {'/'.join(key)} with {least:,} {noun} is on record.")
         count, seconds = found
         return Pace(count * posts / seconds, f"{'/'.join(key)}: {count:,} {noun} in {seconds:,.1f} s.")
 

@@ -159,8 +159,10 @@ def methods(calls: pl.DataFrame, verticals: Sequence[str]) -> pl.DataFrame:
 
 
 def _macro(sums: Counts) -> Counts:
-    found: Counts = f1(sums[..., _TRUE], sums[..., _CALLED], sums[..., _MEMBERS]).mean(axis=-1)
-    return found
+    """Return the mean F1 of the verticals with a member or a call: a draw without either says nothing of a vertical."""
+    called, members = sums[..., _CALLED], sums[..., _MEMBERS]
+    known = (called + members > 0).sum(axis=-1)
+    return np.asarray(f1(sums[..., _TRUE], called, members).sum(axis=-1) / np.maximum(known, 1))
 
 
 def _micro(sums: Counts) -> Counts:

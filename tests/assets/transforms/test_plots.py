@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -21,6 +22,7 @@ from assets.transforms.plots import (
     learning_plot,
     reliability_plot,
 )
+from pipelines.web import pages
 
 ACCENT = (34, 88, 74)
 TENTHS = pl.DataFrame({"probability": [0.9, 0.1], "share": [1.0, 0.0], "items": [3, 900]})
@@ -57,6 +59,15 @@ def test_shapes_are_inside_and_a_picture_shows_them(plot: Plot) -> None:
     pixel = image.convert("RGB").getpixel((round(2 * dot.x), round(2 * (dot.y + 26))))
     assert isinstance(pixel, tuple)
     assert max(abs(a - b) for a, b in zip(pixel, ACCENT, strict=True)) < 12
+
+
+def test_every_kind_of_shape_has_a_colour_on_the_page_too() -> None:
+    style = (Path(pages.__file__).parent / "static" / "page.css").read_text()
+    kinds = {
+        it.kind for plot in SHOWN if plot for mark in plot.marks for it in mark.shapes if not isinstance(it, Words)
+    }
+    assert kinds == {"axis", "limit", "curve", "range", "range above", "dot", "dot above"}
+    assert {kind for kind in kinds if f".{kind.replace(' ', '.')} {{" not in style} == set()
 
 
 def test_an_interval_above_its_bar_stands_out() -> None:

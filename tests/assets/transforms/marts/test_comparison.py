@@ -2,8 +2,9 @@
 
 import polars as pl
 import pytest
+from dagster import AssetMaterialization, DagsterInstance
 
-from assets.marts.comparison import MODEL_COMPARISON
+from assets.marts.comparison import MODEL_COMPARISON, paces
 from assets.transforms.marts.comparison import (
     ASSUMED,
     NEVER_ASKED,
@@ -83,3 +84,18 @@ def test_offers_cost_what_a_run_sends_and_have_the_quality_of_their_answers() ->
     every = [*rows, *asked, *tagging(pl.DataFrame([METHOD]), ["probe"], HOST, Pace(9.0, "timed"))]
     assert {name for row in every for name in row} | {"as_of"} == set(MODEL_COMPARISON.schema.names)
     assert all(row[note] for row in every for note in ("quality_note", "cost_note", "speed_note"))
+
+
+def test_a_run_counts_from_500_posts_on_whatever_its_items_are() -> None:
+    with DagsterInstance.ephemeral() as instance:
+        for key, counted, count in (
+            ("embedding/cippus_text", "embedded", 1_200),
+            ("vertical/scores", "posts_scored", 499),
+            ("summary/account_summaries", "accounts_summarised", 25),
+        ):
+            metadata = {counted: count, "seconds": 10.0}
+            instance.report_runless_asset_event(AssetMaterialization(key.split("/"), metadata=metadata))
+        found = paces(instance, posts_a_chunk=0.5, posts_an_account=20.0)
+    assert found["tags"] == Pace(None, "No run of vertical/scores with 500 posts is on record.")
+    assert found["summaries"].posts_per_second == pytest.approx(1 / (1 / 60 + 1 / 50))
+    assert found["answers"] == Pace(None, "No run of summary/model_summaries with 25 accounts is on record.")

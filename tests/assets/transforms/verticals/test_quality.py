@@ -66,6 +66,13 @@ def test_intervals_are_wider_where_posts_come_from_few_accounts() -> None:
         assert few[f"{name}_high"] - few[f"{name}_low"] > 2.5 * (many[f"{name}_high"] - many[f"{name}_low"])
 
 
+def test_a_draw_without_a_rare_vertical_says_nothing_of_it() -> None:
+    rows = [(f"p{n}", f"a{n}", "food", True, 0.9, True) for n in range(20)]
+    rows.append(("q", "a20", "pets", True, 0.9, True))
+    [found] = methods(calls(rows), NAMES).iter_rows(named=True)
+    assert (found["macro_f1"], found["macro_f1_low"], found["macro_f1_high"]) == (1.0, 1.0, 1.0)
+
+
 def test_the_worst_mistakes_come_first_and_are_bounded() -> None:
     rows = [(f"p{n:03}", "a", "food", False, 0.5 + n / 200, True) for n in range(60)]
     rows += [("q", "a", "food", True, 0.1, False), ("r", "a", "food", True, 0.9, True)]
