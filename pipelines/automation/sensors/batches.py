@@ -1,16 +1,19 @@
 """The sensor that waits for batches of a language model: a run sends a batch, and another one takes its answers in."""
 
 import datetime as dt
+from typing import TYPE_CHECKING
 
 from dagster import RunRequest, SensorResult, SkipReason, sensor
 
 from pipelines.automation.sensors.reachability import skipped_while_unreachable
 from pipelines.jobs.asset_jobs import BUCKET, WRITES_TAG
 from resources.llm.batches.book import ENDED, RUNNING, Job, books
-from resources.llm.batches.provider import BatchProvider
 from resources.llm.lane import BATCH
 from resources.llm.resource import LlmResource
 from resources.spend.resource import SpendResource
+
+if TYPE_CHECKING:  # takes a second, which only those with batches should pay
+    from resources.llm.batches.provider import BatchProvider
 
 _INTERVAL_SECONDS = 120
 _PATIENCE = dt.timedelta(minutes=12)
@@ -50,7 +53,7 @@ def ended_batches(llm: LlmResource, spend: SpendResource) -> SensorResult | Skip
     return SensorResult(requests) if requests else SkipReason(f"{len(waiting)} batches are not ready yet.")
 
 
-def is_due(provider: BatchProvider, job: Job, now: dt.datetime) -> bool:
+def is_due(provider: "BatchProvider", job: Job, now: dt.datetime) -> bool:
     """Return whether a run can bring a job forward."""
     from resources.llm.completions import CallFailedError  # takes a second, which only those with batches should pay
 
