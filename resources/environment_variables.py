@@ -39,7 +39,8 @@ class Settings(BaseSettings):
         Reading takes milliseconds, and a run asks for its settings in every stage and bucket. So what was made of equal
         values is kept.
         """
-        return _made(cls, tuple(os.environ.get(name) for name in _names(cls)))
+        found: Self = _made(cls, tuple(os.environ.get(name) for name in _names(cls)))
+        return found
 
     @classmethod
     def _read(cls) -> Self:
