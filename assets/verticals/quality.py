@@ -9,8 +9,10 @@ from dagster import AssetExecutionContext, AssetsDefinition
 from assets.framework.asset import asset
 from assets.framework.incremental import RunMetrics, Stage, refresh_table
 from assets.framework.pictures import pictures
+from assets.labels.issues import ISSUES
 from assets.transforms.plots import Plot, reliability_plot
 from assets.transforms.verticals import quality as measuring
+from assets.transforms.verticals.audit import audit
 from assets.transforms.verticals.thresholds import fit_each
 from assets.verticals.held_out import HELD_OUT
 from resources.catalogues import catalogue_hash, load_verticals
@@ -108,10 +110,12 @@ Rows = Callable[[pl.DataFrame, Sequence[str]], pl.DataFrame]
 
 
 def _measured(spec: TableSpec, rows: Rows, description: str) -> AssetsDefinition:
+    inputs = (HELD_OUT, ISSUES) if spec is METHODS else (HELD_OUT,)
+
     @asset(
         table=spec,
         code_version=_RULE,
-        deps=[["vertical", "held_out"]],
+        deps=[table.name.split("/") for table in inputs],
         description=description,
         owners=["team:data-science"],
         kinds={"delta", "numpy"},
@@ -120,11 +124,12 @@ def _measured(spec: TableSpec, rows: Rows, description: str) -> AssetsDefinition
         def compute(_bucket: int | None, _current: pl.DataFrame, tally: RunMetrics) -> pl.DataFrame:
             names, calls = [vertical.name for vertical in load_verticals()], labelled_calls(lake)
             if spec is METHODS:
-                tally.notes |= pictures(reliability_plots(calls))
+                doubted = lake.scan(ISSUES).filter("is_issue").select("item_kind", "item_id", "vertical").collect()
+                tally.notes |= pictures(reliability_plots(calls)) | audit(calls, doubted, names)
             return rows(calls, names).select(spec.schema.names)
 
         version = f"{_RULE}/{catalogue_hash(load_verticals())}"
-        stage = Stage(spec.name, (HELD_OUT,), version, partitioned=False)
+        stage = Stage(spec.name, inputs, version, partitioned=False)
         return refresh_table(context, lake, ledger, stage, spec, compute)
 
     return measured
@@ -142,7 +147,7 @@ ASSETS = [
         METHODS,
         measuring.methods,
         "How good each method is over all verticals. One row per method and item kind: macro and micro F1 with "
-        "intervals, calibration.",
+        "intervals, calibration. The metadata say how much of the error is in labels that label/issues doubts.",
     ),
     _measured(
         MISTAKES,
