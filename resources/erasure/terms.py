@@ -16,9 +16,12 @@ from resources.erasure.tombstones import ACCOUNT, FIELD_KINDS, KIND_COLUMN_OF, K
 
 CANARY = "canary"
 FREE_TEXT = frozenset(
-    ("text", "bio", "summary", "display_name", "hashtags", "brand", "campaign", "vertical", "verticals")
+    (
+        *("text", "bio", "summary", "display_name", "hashtags", "brand", "campaign", "vertical", "verticals"),
+        *("comment", "description"),
+    )
 )
-"""Columns and fields where other accounts may mention the account. An id in them is no match."""
+"""Fields where other accounts may mention the account, and words about tables. An id in them is no match."""
 _BOUNDS = ("lower", "upper")
 _SHORTEST_DISTINCTIVE_ID = 6
 _BUFFERED_CHARACTERS = 32 << 20

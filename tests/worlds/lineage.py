@@ -331,10 +331,11 @@ class World:
             return {point.id: (point.content_hash, point.digest) for point in index.scroll_hashes()}
 
     def tables(self, names: Sequence[str] | None = None) -> dict[str, pl.DataFrame]:
-        """Name → rows of all tables, or of those named."""
+        """Name → rows of all tables, or of those named, without a label's time: S3 sets it where a file has none."""
         wanted = [spec for spec in TABLES if names is None or spec.name in names]
         with ThreadPoolExecutor(4) as pool:
-            return dict(zip((spec.name for spec in wanted), pool.map(self.table, wanted), strict=True))
+            found = pool.map(self.table, wanted)
+            return {spec.name: rows.drop("labelled_at", strict=False) for spec, rows in zip(wanted, found, strict=True)}
 
     def snapshot(self) -> Snapshot:
         files = {
