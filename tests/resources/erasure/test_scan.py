@@ -85,6 +85,17 @@ def test_delta_log_statistics_predicates_and_nested_json(s3: S3Resource) -> None
     assert found(s3, "t/_delta_log/0.checkpoint.parquet", checkpoint) == {"account": 1, "post": 1}
 
 
+def test_words_about_a_table_are_not_the_account(s3: S3Resource) -> None:
+    """An account may have a word as its id that describes a table, such as `followers`."""
+    column = {"name": "bio", "type": "string", "nullable": True, "metadata": {"comment": f"What {ID}'s people say."}}
+    schema = json.dumps({"type": "struct", "fields": [column]})
+    about = {"id": "1", "description": f"One row per {ID}.", "schemaString": schema}
+    assert found(s3, "t/_delta_log/0.json", json.dumps({"metaData": about}).encode()) == {}
+    assert found(s3, "t/_delta_log/0.checkpoint.parquet", parquet({"metaData": [about]}, write_statistics=False)) == {}
+    planted = json.dumps({"metaData": {**about, "description": CANARY}}, ensure_ascii=False)
+    assert found(s3, "t/_delta_log/0.json", planted.encode()) == {"canary": 1}
+
+
 def test_json_csv_and_rejected_rows(s3: S3Resource) -> None:
     assert found(s3, "a.json", json.dumps({"x": [{"post_id": POST}, {"text": CANARY}]}).encode()) == {
         "canary": 1,
