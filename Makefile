@@ -32,7 +32,6 @@ peers: $(ready) ## Install what `make bench NAME=extract` and others compare Cip
 # Three processes share few cores: pools of threads in each only wake each other. Children that tests start have them.
 test: export POLARS_MAX_THREADS := 1
 test: export TOKIO_WORKER_THREADS := 1
-test: export OPENBLAS_NUM_THREADS := 1
 test: $(ready) ## Run the tests. ARGS="-k words" selects some.
 	$(bin)/pytest -n 3 --dist loadfile $(ARGS)
 
