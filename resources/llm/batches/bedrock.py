@@ -9,6 +9,7 @@ import datetime as dt
 import json
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -61,15 +62,15 @@ def client(url: str) -> "BedrockClient":
 
     parts = (urlsplit(url).hostname or "").split(".")
     is_public = parts[0] in ("bedrock", "bedrock-runtime") and "amazonaws" in parts
-    given = boto3.Session().region_name
-    region = parts[1] if is_public else given
+    session = boto3.Session()
+    region = parts[1] if is_public else session.region_name
     if not region:
         raise BedrockSettingError(
             f"Batches of Bedrock need a region: CIPPUS_LLM_URL is {url!r}, expected "
             "https://bedrock-runtime.REGION.amazonaws.com/openai/v1, or set AWS_REGION."
         )
     config = Config(retries={"total_max_attempts": 1}, connect_timeout=10, read_timeout=120)
-    return boto3.Session().client(
+    return session.client(
         "bedrock", region_name=region, endpoint_url=None if is_public or not url else url, config=config
     )
 
@@ -96,16 +97,14 @@ class BedrockBatches:
         with path.open("rb") as lines:
             body = b"\n".join(json.dumps(_record(json.loads(line)), ensure_ascii=False).encode() for line in lines)
         key = f"{_folder(job)}{_INPUT}"
-        try:
+        with self._asked("upload"):
             self._files.put(key, body + b"\n")
-        except _FAILURES as error:
-            raise self._failure("upload", error) from None
         return key
 
     def create(self, file_id: str, job: str) -> RemoteBatch:
         """Start a batch. The job's name is the client token, so that not even a repetition would start another."""
         folder = f"s3://{self._bucket}/{_folder(job)}"
-        try:
+        with self._asked("model-invocation-job"):
             made = self._client.create_model_invocation_job(
                 jobName=f"{NAME}{job}",
                 clientRequestToken=job,
@@ -117,44 +116,31 @@ class BedrockBatches:
                 timeoutDurationInHours=24,
             )
             return RemoteBatch(made["jobArn"], "validating", file_id, job=job)
-        except _FAILURES as error:
-            raise self._failure("model-invocation-job", error) from None
 
     def batches(self, since: dt.datetime) -> Iterator[RemoteBatch]:
         """Yield our batches that were made since then, newest first."""
-        try:
+        with self._asked("model-invocation-jobs"):
             pages = self._client.get_paginator("list_model_invocation_jobs").paginate(
                 submitTimeAfter=since - _MARGIN, nameContains=NAME, sortBy="CreationTime", sortOrder="Descending"
             )
             for page in pages:
                 yield from (self._batch(found) for found in page.get("invocationJobSummaries", []))
-        except _FAILURES as error:
-            raise self._failure("model-invocation-jobs", error) from None
 
     def batch(self, batch_id: str) -> RemoteBatch:
         """Return a batch as it is now. When it has ended, its files are those in its folder."""
-        try:
+        with self._asked("model-invocation-job"):
             found = self._batch(self._client.get_model_invocation_job(jobIdentifier=batch_id))
             return self._with_files(found) if found.is_ended else found
-        except _FAILURES as error:
-            raise self._failure("model-invocation-job", error) from None
 
     def cancel(self, batch_id: str) -> None:
         """Ask for a batch to end. What was answered until it ends is billed. One that has ended is no error."""
-        try:
+        with self._asked("model-invocation-job"), suppress(self._client.exceptions.ConflictException):
             self._client.stop_model_invocation_job(jobIdentifier=batch_id)
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "ConflictException":
-                raise self._failure("model-invocation-job", error) from None
-        except _FAILURES as error:
-            raise self._failure("model-invocation-job", error) from None
 
     def download(self, file_id: str, path: Path) -> None:
         """Write a file of answers to a path, each as a batch of chat completions has it."""
-        try:
+        with self._asked("download"):
             found = self._files.get(file_id)
-        except _FAILURES as error:
-            raise self._failure("download", error) from None
         if found is None:
             message = f"s3://{self._bucket}/{file_id} is gone: the answers of a batch cannot be read."
             raise CallFailedError(TransientEndpointError(message), Billing.UNKNOWN)
@@ -163,18 +149,14 @@ class BedrockBatches:
 
     def files_of(self, job: str) -> list[str]:
         """Return the keys of a job's folder."""
-        try:
+        with self._asked("list"):
             return list(self._files.keys(_folder(job)))
-        except _FAILURES as error:
-            raise self._failure("list", error) from None
 
     def delete(self, file_id: str) -> None:
         """Delete a file; with the requests, the job's whole folder."""
-        try:
-            is_input = file_id.endswith(f"/{_INPUT}")
+        is_input = file_id.endswith(f"/{_INPUT}")
+        with self._asked("delete"):
             self._files.delete(list(self._files.keys(file_id.removesuffix(_INPUT))) if is_input else [file_id])
-        except _FAILURES as error:
-            raise self._failure("delete", error) from None
 
     def _batch(self, found: Mapping[str, Any]) -> RemoteBatch:
         file = found["inputDataConfig"]["s3InputDataConfig"]["s3Uri"].removeprefix(f"s3://{self._bucket}/")
@@ -197,6 +179,14 @@ class BedrockBatches:
             manifest = self._files.get(key) if key.endswith(f"/{_MANIFEST}") else None
             usage = usage if manifest is None else _usage(manifest.body)
         return RemoteBatch(**{**vars(batch), "files": outputs, "usage": usage})
+
+    @contextmanager
+    def _asked(self, path: str) -> Iterator[None]:
+        """Raise CallFailedError for what boto3 raises."""
+        try:
+            yield
+        except _FAILURES as error:
+            raise self._failure(path, error) from None
 
     def _failure(self, path: str, error: Exception) -> CallFailedError:
         """Return what to raise for an error of boto3, with whether a batch may have begun."""
