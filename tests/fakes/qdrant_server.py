@@ -28,7 +28,10 @@ Answer = tuple[int, Any]
 
 @dataclass
 class Cluster:
-    """Nodes that share one set of points. ``faults`` may change at any time; the last node has those of a node."""
+    """Nodes that share one set of points. ``faults`` may change at any time; the last node has those of a node.
+
+    ``asked``: method and path of every request, in order.
+    """
 
     addresses: list[str] = field(default_factory=list)
     faults: set[str] = field(default_factory=set)
@@ -37,6 +40,7 @@ class Cluster:
     lock: threading.Lock = field(default_factory=threading.Lock)
     bulk: dict[str, int] = field(default_factory=dict)
     removed: set[int] = field(default_factory=set)
+    asked: list[str] = field(default_factory=list)
 
     @property
     def url(self) -> str:
@@ -87,6 +91,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.cluster.asked.append(f"{self.command} {urlsplit(self.path).path}")
         faults, is_last = self.cluster.faults, self.number == len(self.cluster.addresses) - 1
         if "reset" in faults or (faults & {"missing node", "lost disk"} and is_last):
             self._reset()

@@ -33,6 +33,8 @@ from resources.vectors.values import (
 
 BULK_THRESHOLD, INDEXING_THRESHOLD = 0, 10_000
 """Segment size in kilobytes from which Qdrant builds HNSW: 0 disables it while loading, 10,000 is Qdrant's default."""
+_COUNT_SECONDS = 60.0
+"""How long searches use a number of points that was read: it only decides between an exact search and the graph."""
 _SCHEMAS: Mapping[IndexKind, models.PayloadSchemaType | models.KeywordIndexParams | models.IntegerIndexParams] = {
     "tenant": models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True),
     "keyword": models.PayloadSchemaType.KEYWORD,
@@ -71,6 +73,7 @@ class ServerIndex(VectorIndex):
         self._optimize_timeout_seconds = optimize_timeout_seconds
         self._streams = streams
         self._is_quantized = is_quantized
+        self._counted = float("-inf"), 0  # when the collection's state was read, and its number of points
 
     def create_payload_indexes(self) -> None:
         """Index the payload fields that filters use, unless they are indexed; call it before points are written."""
@@ -80,6 +83,7 @@ class ServerIndex(VectorIndex):
 
     def upsert(self, points: Iterable[IndexPoint]) -> int:
         """See VectorIndex. Sends ``streams`` batches at a time and holds twice as many in memory."""
+        self._counted = float("-inf"), 0
         written, under_way = 0, deque[Future[int]]()
         with ThreadPoolExecutor(self._streams) as pool:
             for batch in in_batches(points):
@@ -144,7 +148,9 @@ class ServerIndex(VectorIndex):
         return generation
 
     def _info(self) -> models.CollectionInfo:
-        return self._call(self._client.get_collection, self._collection)
+        info = self._call(self._client.get_collection, self._collection)
+        self._counted = time.monotonic(), info.points_count or 0
+        return info
 
     def _filter(self, where: SearchFilter, ids: Sequence[str] | None = None) -> models.Filter | None:
         must: list[models.Condition] = [
@@ -200,7 +206,9 @@ class ServerIndex(VectorIndex):
         )
 
     def _dense_parameters(self) -> models.SearchParams:
-        is_exact = not self._is_quantized and (self._info().points_count or 0) <= EXACT_UP_TO_POINTS
+        if not self._is_quantized and time.monotonic() - self._counted[0] > _COUNT_SECONDS:
+            self._info()
+        is_exact = not self._is_quantized and self._counted[1] <= EXACT_UP_TO_POINTS
         params = models.SearchParams(exact=is_exact, hnsw_ef=None if is_exact else HNSW_EF)
         if self._is_quantized:
             params.quantization = models.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING)

@@ -18,6 +18,7 @@ from resources.vectors.values import (
     IndexAccessError,
     IndexPoint,
     IndexUnavailableError,
+    SearchFilter,
     SparseVector,
     VectorIndexError,
 )
@@ -198,3 +199,19 @@ def test_bulk_loading_ends_with_optimize(cluster: Cluster) -> None:
 
 def test_every_fault_is_tried() -> None:
     assert {*CLUSTER_FAULTS, *INDEX_FAULTS, "alias race", "lost disk"} == set(FAULTS)
+
+
+@pytest.mark.filterwarnings("ignore:Local mode performs exact")
+def test_a_search_is_one_request_until_points_are_written(cluster: Cluster) -> None:
+    """How many points there are decides between an exact search and the graph: it is known from the opening."""
+    with resource(cluster).open() as index:
+
+        def asked_by_search() -> list[str]:
+            cluster.asked.clear()
+            index.search_dense(np.ones(4, np.float32), SearchFilter(), 4)
+            return [request.rpartition("/")[2] for request in cluster.asked]
+
+        assert asked_by_search() == ["query"]
+        index.upsert(POINTS)
+        assert asked_by_search() == ["cippus_text_v1", "query"]
+        assert asked_by_search() == ["query"]
