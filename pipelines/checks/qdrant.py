@@ -106,7 +106,9 @@ def _cluster_check(name: str, promise: str, find_problems: Callable[["Cluster"],
 
 CHECKS = [
     _cluster_check(
-        "nodes_present", "Every expected node answers, and all know each other.", lambda cluster: cluster.absent()
+        "nodes_present",
+        "Every expected node answers and takes part in consensus, and all know each other.",
+        lambda cluster: cluster.absent(),
     ),
     _cluster_check(
         "shards_active",

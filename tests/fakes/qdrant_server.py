@@ -18,7 +18,7 @@ from qdrant_client import QdrantClient, models
 FAULTS = (
     "missing node", "lost disk", "dead replica", "missing replica", "unequal replicas", "version skew",
     "optimiser stuck", "optimiser failed", "401", "503", "slow", "reset", "full disk", "internal error", "bad request",
-    "proxy", "alias race", "half-applied upsert",
+    "proxy", "alias race", "half-applied upsert", "consensus stopped",
 )  # fmt: skip
 DISK_FULL = "Service internal error: No space left on device: WAL buffer size exceeds available disk space"
 PANIC = "Service internal error: task 12 panicked"
@@ -244,6 +244,8 @@ class _Handler(BaseHTTPRequestHandler):
         peers = {str(101 + number): {"uri": f"http://node-{number}:6335/"} for number in known}
         raft = {"term": 1, "commit": 1, "pending_operations": 0, "leader": 101, "role": "Leader", "is_voter": True}
         status = {"consensus_thread_status": "working", "last_update": "2024-01-01T00:00:00Z"}
+        if "consensus stopped" in self.cluster.faults and self.number == len(self.cluster.addresses) - 1:
+            status = {"consensus_thread_status": "stopped_with_err", "err": "No space left on device (os error 28)"}
         return {"status": "enabled", "peer_id": 101 + self.number, "peers": peers, "raft_info": raft,
                 "consensus_thread_status": status, "message_send_failures": self._failures()}  # fmt: skip
 

@@ -28,7 +28,7 @@ class Node:
 
     ``peers``: id → address between nodes. ``unreachable``: the peers to which it could not send its last messages.
     ``replicas``: how many the shards are meant to have. ``error`` is a sentence when the request failed; the other
-    fields are empty then.
+    fields are empty then. ``stopped`` says why a node that answers takes part in no decision of the cluster.
     """
 
     address: str
@@ -38,6 +38,7 @@ class Node:
     unreachable: frozenset[int] = frozenset()
     shards: models.CollectionClusterInfo | None = None
     replicas: int = 1
+    stopped: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,12 +71,18 @@ class Cluster:
         return [*self.absent(), *self.inactive(), *self.missing(), *self.unequal(), *self.skewed()]
 
     def absent(self) -> list[str]:
-        """Return a sentence for each expected node that failed or that another node does not know as a peer."""
+        """Return a sentence for each expected node that failed, has stopped, or is not known to another one."""
         found = [f"{node.error}. {_ABSENT}." for node in self.nodes if node.error]
         for node in self.answering if self.is_complete else []:
             if len(node.peers) < len(self.nodes):
                 known = f"{node.address} knows {len(node.peers)} of {len(self.nodes)} expected nodes"
                 found.append(f"{known}. {_ABSENT}.")
+        found += [
+            f"{node.address} takes part in no decision of the cluster any more: {node.stopped.rstrip('.')}. "
+            "Look at its disk and log, then restart it: it does not go on by itself."
+            for node in self.answering
+            if node.stopped
+        ]
         return [*found, *self._gone()]
 
     def unreachable(self) -> set[int]:
@@ -171,4 +178,12 @@ def _read(address: str, api_key: str, collection: str) -> Node:
         return Node(address, "", version, {0: address}, frozenset(), shards, replicas)
     failed = {uri.rstrip("/") for uri in status.message_send_failures}
     unreachable = frozenset(peer for peer, uri in peers.items() if uri.rstrip("/") in failed)
-    return Node(address, "", version, peers, unreachable, shards, replicas)
+    return Node(address, "", version, peers, unreachable, shards, replicas, _stopped(status))
+
+
+def _stopped(status: models.ClusterStatusOneOf1) -> str:
+    """Return why a node's consensus has stopped, in the server's own words, or nothing."""
+    consensus = status.consensus_thread_status
+    if isinstance(consensus, models.ConsensusThreadStatusOneOf):
+        return ""
+    return consensus.err if isinstance(consensus, models.ConsensusThreadStatusOneOf2) else "its consensus has stopped"

@@ -84,6 +84,7 @@ def test_without_names_of_nodes_the_one_address_is_asked(cluster: Cluster) -> No
 
 CLUSTER_FAULTS = {
     "missing node": ("absent", ["does not answer", "knows 2 of 3 expected nodes", "outbound 443", "port 6335"]),
+    "consensus stopped": ("absent", ["takes part in no decision", "No space left on device", "restart it"]),
     "dead replica": ("inactive", ["Shard 0 on peer 103 is Dead"]),
     "missing replica": ("missing", ["Shard 0 has 2 of 3 replicas", "cippus cluster"]),
     "unequal replicas": ("unequal", ["4 points on peer 101", "3 points on peer 103"]),
