@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 _DAMPING = 0.85
 _ROUNDS = 60
 MOST_SENTENCES = 5
-_MOST_ALIKE = 0.5
+MOST_ALIKE = 0.5
 """Two sentences with a higher cosine say the same; one of them is enough."""
 Floats = NDArray[np.float64]
 
@@ -44,7 +44,14 @@ def lexrank(alike: Floats, prior: Floats) -> Floats:
     return np.asarray(rank)
 
 
-def choose(rank: Floats, alike: Floats, lengths: Sequence[int], posts: Sequence[int], budget: int) -> list[int]:
+def choose(
+    rank: Floats,
+    alike: Floats,
+    lengths: Sequence[int],
+    posts: Sequence[int],
+    budget: int,
+    most_alike: float = MOST_ALIKE,
+) -> list[int]:
     """Return numbers of sentences, best first: high in rank, unlike each other, each of another post if possible.
 
     At most MOST_SENTENCES. ``budget`` is the most characters in all; the first sentence is chosen whatever its length.
@@ -54,7 +61,7 @@ def choose(rank: Floats, alike: Floats, lengths: Sequence[int], posts: Sequence[
     chosen: list[int] = []
     for may_repeat_post in (False, True):
         for number in order:
-            is_new = all(alike[number, other] < _MOST_ALIKE for other in chosen) and number not in chosen
+            is_new = all(alike[number, other] < most_alike for other in chosen) and number not in chosen
             is_of_new_post = all(posts[number] != posts[other] for other in chosen)
             fits = sum(lengths[other] for other in chosen) + lengths[number] <= budget
             if is_new and (is_of_new_post or may_repeat_post) and (fits or not chosen):

@@ -51,6 +51,25 @@ _CALLS = (
 _CALL = re.compile("|".join(_CALLS), re.IGNORECASE)
 """What people write below everything: it says nothing of the account, in the languages of the samples and others."""
 
+_FIRST_PERSON = {
+    language: re.compile(words if language in {"ja", "ko", "zh"} else rf"\b(?:{words})\b")
+    for language, words in {
+        "en": "I|[Mm]e|[Mm]y|[Mm]ine|[Mm]yself|[Ww]e|us|[Oo]urs?",
+        "de": r"[Ii]ch|[Mm]ich|[Mm]ir|[Mm]ein\w*|[Ww]ir|[Uu]ns|[Uu]nser\w*",
+        "fr": r"[Jj]e|[Jj]['’](?=\w)\w*|[Mm]['’](?=\w)\w*|[Mm]e|[Mm]oi|[Mm]on|[Mm]a|[Mm]es|[Nn]ous|[Nn]otre|[Nn]os",
+        "es": "[Yy]o|[Mm]e|[Mm]is?|[Nn]os|[Nn]osotr[oa]s|[Nn]uestr[oa]s?",
+        "pt": "[Ee]u|[Mm]e|[Mm]eus?|[Mm]inhas?|[Nn]ós|[Nn]os|[Nn]oss[oa]s?",
+        "it": "[Ii]o|[Mm]i|[Mm]i[oae]|[Mm]iei|[Nn]oi|[Nn]ostr[oaei]",
+        "nl": "[Ii]k|[Mm]ij|[Mm]e|[Mm]ijn|[Ww]ij|[Ww]e|[Oo]ns|[Oo]nze",
+        "ru": r"[Яя]|[Мм]еня|[Мм]не|[Мм]ой|[Мм]оя|[Мм]ои|[Мм]ы|[Нн]ам|[Нн]ас|[Нн]аш\w*",
+        "el": "[Εε]γώ|[Μμ]ου|[Μμ]ε|[Εε]μείς|[Μμ]ας",
+        "tr": "[Bb]en|[Bb]eni|[Bb]enim|[Bb]ana|[Bb]iz|[Bb]izim",
+        "ja": "私|僕|俺",
+        "zh": "我",
+        "ko": "저는|제가|나는|내가|우리",
+    }.items()
+}
+
 
 def sentences(lines: Iterable[str], language: str) -> list[str]:
     """Return the sentences of a post's clean lines that say something, in order. Time: linear in the text."""
@@ -72,6 +91,12 @@ def says_something(text: str) -> bool:
     words = text.split()
     tags = sum(word.startswith(("#", "＃", "@", "＠")) for word in words)
     return tags * 3 < len(words) and not _is_list(text) and len(_TIME.findall(text)) < 2
+
+
+def is_personal(text: str, language: str) -> bool:
+    """Return whether a sentence is in the first person, by its words; False in a language whose words are not known."""
+    pattern = _FIRST_PERSON.get(language)
+    return pattern is not None and bool(pattern.search(text))
 
 
 def _is_list(text: str) -> bool:

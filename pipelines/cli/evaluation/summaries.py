@@ -79,7 +79,7 @@ def show_evaluation(console: Console, found: SummaryEvaluation) -> None:
 
 
 def _extractive(reviews: pl.DataFrame, model: EmbeddingModel) -> dict[str, Summary]:
-    """Summarise each entity as the lineage summarises an account: a review is a post."""
+    """Summarise each entity as the lineage summarises a brand: a review is a testimonial, by a person of its own."""
     texts = [clean(text) for text in reviews["text"]]
     chunks = reviews.select(
         pl.lit(0, pl.Int32).alias("account_bucket"),
@@ -93,7 +93,7 @@ def _extractive(reviews: pl.DataFrame, model: EmbeddingModel) -> dict[str, Summa
     made = {}
     for (entity,), rows in chosen.group_by("account_id", maintain_order=True):
         own = reviews.filter(entity_id=entity).select("text", post_id="review_id")
-        found = summarise(rows, own, document_terms).row(0, named=True)
+        found = summarise(rows, own, document_terms, opinions=True).row(0, named=True)
         made[str(entity)] = list(zip(found["summary"].split("\n"), found["post_ids"], strict=True))
     return made
 

@@ -101,3 +101,15 @@ def test_reviews_are_summarised_alike() -> None:
 )
 def test_excerpt(text: str, limit: int, expected: str) -> None:
     assert excerpt(text, limit) == expected
+
+
+def test_opinions_are_of_the_thing_and_not_of_who_speaks() -> None:
+    reviews = [
+        "I bought these shoes for my wedding and the shoes run small. The shoes run small but look lovely.",
+        "My wife says the shoes run small. The colour of the shoes is lovely.",
+        "I think the shoes run small for my feet.",
+    ]
+    of_one = extract(reviews, "en", [1.0] * 3, words)
+    of_many = extract(reviews, "en", [1.0] * 3, words, opinions=True)
+    assert of_one[0].text == "I think the shoes run small for my feet."
+    assert of_many[0].text == "The shoes run small but look lovely."

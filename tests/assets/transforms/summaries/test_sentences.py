@@ -2,7 +2,7 @@
 
 import pytest
 
-from assets.transforms.summaries.sentences import says_something, sentences
+from assets.transforms.summaries.sentences import is_personal, says_something, sentences
 
 SAYING = [
     "I bake sourdough bread every Sunday.",
@@ -73,3 +73,22 @@ def test_lines_and_sentences_are_told_apart() -> None:
     assert sentences(["Erster Satz ohne Sprache. Zweiter Satz ohne Sprache."], "") == [
         "Erster Satz ohne Sprache.", "Zweiter Satz ohne Sprache.",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "is_so"),
+    [
+        ("I love it.", "en", True),
+        ("It gave us a day off.", "en", True),
+        ("Made in the US by Ben.", "en", False),
+        ("J'adore ce sac.", "fr", True),
+        ("Il est parfait.", "fr", False),
+        ("Я купил её.", "ru", True),
+        ("私は好きです。", "ja", True),
+        ("Die Tasche ist zu klein.", "de", False),
+        ("Unsere Tasche ist zu klein.", "de", True),
+        ("I love it.", "xx", False),
+    ],
+)
+def test_a_sentence_in_the_first_person_is_personal(text: str, language: str, is_so: bool) -> None:
+    assert is_personal(text, language) is is_so
