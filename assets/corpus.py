@@ -185,7 +185,7 @@ def chunks(
 ) -> RunMetrics:
     """Chunk the posts of a stale bucket that are in the corpus. Texts that were chunked before are not read again."""
     model = embedder.model()
-    recipe = f"{CHUNKING}/{model.tokenizer.name}/{LANGUAGE_MODEL}/{SPARSE_ENCODING}"
+    recipe = f"{CHUNKING}/{model.tokenizer_name}/{LANGUAGE_MODEL}/{SPARSE_ENCODING}"
 
     def chunk(bucket: int | None, current: pl.DataFrame, tally: RunMetrics) -> pl.DataFrame:
         chosen = lake.scan_cached(DECISIONS, bucket).filter(pl.col("dropped_because").is_null())
@@ -199,7 +199,7 @@ def chunks(
             .join(fresh, on="post_id")
             .collect()
         )
-        pieces = pl.concat([kept, _chunked(texts, model, recipe)])
+        pieces = pl.concat([kept, _chunked(texts, model, recipe)]) if texts.height else kept
         posts = lake.scan_cached(LAKE_POSTS, bucket).select(
             "account_bucket", "account_id", "post_id", "network", "posted_at"
         )

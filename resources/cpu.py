@@ -1,7 +1,8 @@
-"""The number of cores that this process may use, by affinity and by the CPU quota of its container."""
+"""The number of cores that this process may use, by affinity and by the CPU quota of its container; threads of BLAS."""
 
 import math
 import os
+from collections.abc import MutableMapping
 from pathlib import Path
 
 _CGROUPS = Path("/sys/fs/cgroup")
@@ -28,3 +29,12 @@ def _numbers(path: Path) -> list[int]:
         return [int(word) for word in path.read_text(encoding="ascii").split()]
     except (OSError, ValueError):  # absent, or "max"
         return []
+
+
+def use_one_blas_thread(variables: MutableMapping[str, str]) -> None:
+    """Have NumPy and SciPy multiply matrices in one thread, unless a variable says otherwise. Call it before NumPy.
+
+    Products here are small, and threads that wait for their part spin. Sums then also have one order: a run that is
+    killed on one machine and repeated on another, with more cores, has the same results to the last bit.
+    """
+    variables.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -1,7 +1,7 @@
 """The asset decorator: declares an asset by its table, reports its metrics, retries after transient failures only."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import wraps
 from inspect import signature
 from typing import Any
@@ -22,7 +22,6 @@ from assets.framework.incremental import RunMetrics
 from assets.framework.logs import structured_logs
 from assets.framework.reporting import reported
 from assets.partitions import ALL_IN_ONE_RUN, BUCKETS
-from resources.delta.metadata import describe
 from resources.delta.table import LakeResource, TableSpec
 from resources.disk import full_disk
 from resources.errors import is_transient
@@ -78,10 +77,9 @@ def asset(
                     retry_policy.max_retries,
                 ),
                 s3_usage.measured() as usage,
+                _describing(named.get("lake"), table, settings.get("description", "")),
             ):
                 metrics = body(context, *arguments, **named)
-                if table is not None and isinstance(lake := named.get("lake"), LakeResource):
-                    describe(lake, table, settings["description"])
             return reported(context, metrics, table, usage)
 
         # Dagster reads the arguments and the result from it, and the body has another result.
@@ -91,6 +89,11 @@ def asset(
         return described(definition, table, body)
 
     return declare
+
+
+def _describing(lake: Any, table: TableSpec | None, description: str) -> AbstractContextManager[None]:
+    has_table = table is not None and isinstance(lake, LakeResource)
+    return lake.describing(table, description) if has_table else nullcontext()
 
 
 def _of_table(table: TableSpec) -> dict[str, Any]:

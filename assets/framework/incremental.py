@@ -120,8 +120,9 @@ class Stage:
         for spec in self.awaits:
             if lake.open(spec) is None:
                 return dict.fromkeys(buckets, f"{spec.name} does not exist yet")
+        held = Held(lake, ledger).read(self.inputs)
         for spec in self.inputs:
-            failed = Held(lake, ledger, spec).read()
+            failed = held.get(spec.name, {})
             for bucket in buckets:
                 is_own = self.partitioned and spec.partitioned
                 for bad in sorted(failed.keys() & {bucket} if is_own else failed):

@@ -10,6 +10,8 @@ from functools import cached_property
 from resources.delta.state import LedgerResource
 from resources.delta.table import ABSENT, LakeResource, TableSpec
 
+_HELD = "held"
+
 
 @dataclass(frozen=True)
 class Passed:
@@ -45,39 +47,46 @@ class Passed:
 
 @dataclass(frozen=True)
 class Held:
-    """The buckets of one table that failed a guarding check: nothing is computed from them."""
+    """The buckets that failed a guarding check, of all tables: nothing is computed from them."""
 
     lake: LakeResource
     ledger: LedgerResource
-    spec: TableSpec
 
-    @property
-    def _folder(self) -> str:
-        return f"held/{self.spec.name}"
+    def read(self, specs: Iterable[TableSpec]) -> dict[str, dict[int, str]]:
+        """Return table → bucket → the checks that failed on its current contents, for tables with such buckets.
 
-    def read(self) -> dict[int, str]:
-        """Return bucket → the checks that failed on its current contents. Costs one listing if there are none."""
-        failed = [*map(_parsed, self.ledger.taken(self._folder))]
-        contents = self.lake.contents(self.spec, sorted({bucket for _, bucket, _ in failed})) if failed else {}
-        found: dict[int, list[str]] = {}
-        for check, bucket, judged in sorted(failed):
-            if contents.get(bucket, ABSENT).fingerprint == judged:
-                found.setdefault(bucket, []).append(check)
-        return {bucket: ", ".join(checks) for bucket, checks in found.items()}
+        Costs one listing if there are none.
+        """
+        failed = self._failed()
+        found: dict[str, dict[int, str]] = {}
+        for spec in specs:
+            of_table = [(check, bucket, judged) for table, check, bucket, judged in failed if table == spec.name]
+            contents = self.lake.contents(spec, sorted({bucket for _, bucket, _ in of_table})) if of_table else {}
+            checks: dict[int, list[str]] = {}
+            for check, bucket, judged in sorted(of_table):
+                if contents.get(bucket, ABSENT).fingerprint == judged:
+                    checks.setdefault(bucket, []).append(check)
+            if checks:
+                found[spec.name] = {bucket: ", ".join(names) for bucket, names in checks.items()}
+        return found
 
-    def replace(self, check: str, judged: Sequence[int], failed: Iterable[int]) -> None:
-        """Record which of the judged buckets failed a check. The others are no longer held by it."""
+    def replace(self, spec: TableSpec, check: str, judged: Sequence[int], failed: Iterable[int]) -> None:
+        """Record which of the judged buckets of a table failed a check. The others are no longer held by it."""
         before = {
-            identity
-            for identity in self.ledger.taken(self._folder)
-            if _parsed(identity)[0] == check and _parsed(identity)[1] in judged
+            (check, bucket, fingerprint)
+            for table, name, bucket, fingerprint in self._failed()
+            if table == spec.name and name == check and bucket in judged
         }
         buckets = sorted(failed)
-        contents = self.lake.contents(self.spec, buckets) if buckets else {}
-        now = {_identity(check, bucket, contents.get(bucket, ABSENT).fingerprint) for bucket in buckets}
-        for identity in sorted(now - before):
-            self.ledger.take(self._folder, identity, check)
-        self.ledger.forget_taken(self._folder, before - now)
+        contents = self.lake.contents(spec, buckets) if buckets else {}
+        now = {(check, bucket, contents.get(bucket, ABSENT).fingerprint) for bucket in buckets}
+        for record in sorted(now - before):
+            self.ledger.take(_HELD, f"{spec.name}/{_identity(*record)}", check)
+        self.ledger.forget_taken(_HELD, {f"{spec.name}/{_identity(*record)}" for record in before - now})
+
+    def _failed(self) -> list[tuple[str, str, int, str]]:
+        records = [identity.rpartition("/") for identity in self.ledger.taken(_HELD)]
+        return [(table, *_parsed(record)) for table, _, record in records]
 
 
 def _identity(check: str, bucket: int, judged: str) -> str:

@@ -140,7 +140,7 @@ def judge(
     good = {bucket: prints[bucket] for bucket in looked if bucket not in verdict.bad}
     passed.replace(check.name, before, {} if verdict.answer and not verdict.answer.passed else good)
     if check.guards and check.asset in _SPECS and looked:
-        Held(lake, ledger, _SPECS[check.asset]).replace(check.name, looked, verdict.bad)
+        Held(lake, ledger).replace(_SPECS[check.asset], check.name, looked, verdict.bad)
     if check.by_bucket:
         verdict.metadata |= {"buckets_read": len(looked), "buckets_unchanged": len(present) - len(due)}
         verdict.metadata |= {"buckets_behind": len(behind)} if behind else {}

@@ -1,13 +1,10 @@
-"""Write what a table and its columns mean into its metadata, where the catalogues of other engines show it."""
+"""What a table and its columns mean, as its metadata says it to the catalogues of other engines."""
 
 import json
 from typing import Any
 
 from deltalake import DeltaTable
 
-from resources.delta.commit import Commit, CommitConflictError, write_commit
-from resources.delta.open_tables import OpenTables
-from resources.delta.protocol import require_writable
 from resources.delta.spec import MEASURED, TableSpec
 
 
@@ -24,31 +21,6 @@ def metadata_action(table: DeltaTable) -> dict[str, Any]:
         "configuration": found.configuration,
         "createdTime": found.created_time,
     }
-
-
-def describe(tables: OpenTables, spec: TableSpec, description: str) -> bool:
-    """Bring the description, the columns' comments and the columns with statistics of a table up to date.
-
-    Return whether something differed and was committed. The commit has no rows and no files, so no fingerprint changes.
-    If another writer is first, the next call commits it. Raises UnsupportedTableError.
-    """
-    table = tables.open(spec)
-    if table is None:
-        return False
-    before = metadata_action(table)
-    after = described(before, spec, description)
-    if after == before:
-        return False
-    require_writable(table)
-    try:
-        with tables.commit_lock:
-            commit = Commit("SET TBLPROPERTIES", metadata=after)
-            write_commit(tables.s3, spec.name, table.version(), commit, conflicts=bool)
-    except CommitConflictError:
-        return False
-    finally:
-        tables.refresh(spec)
-    return True
 
 
 def described(action: dict[str, Any], spec: TableSpec, description: str) -> dict[str, Any]:

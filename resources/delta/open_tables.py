@@ -14,10 +14,12 @@ from obstore.store import S3Store
 from pydantic import PrivateAttr
 from tenacity import Retrying, retry_if_exception_type, retry_if_not_exception_type, stop_after_attempt
 
+from resources.delta.commit import Commit, CommitConflictError, write_commit
 from resources.delta.files import Folder, store_of
+from resources.delta.metadata import described, metadata_action
 from resources.delta.protocol import refusing_unknown_features, require_readable, require_writable
 from resources.delta.snapshot import Lookup, Snapshot
-from resources.delta.spec import BUCKET, MEASURED, TableSpec, with_nulls
+from resources.delta.spec import BUCKET, TableSpec, with_nulls
 from resources.s3.client import S3Resource
 
 _ATTEMPTS = 20
@@ -41,6 +43,7 @@ class OpenTables(ConfigurableResource):  # type: ignore[type-arg]
     retention_hours: int = 7 * 24
     _opened: dict[str, tuple[dict[str, str], DeltaTable]] = PrivateAttr(default_factory=dict)
     _snapshots: dict[str, Snapshot] = PrivateAttr(default_factory=dict)
+    _words: dict[str, str] = PrivateAttr(default_factory=dict)
     _stores: dict[str, S3Store] = PrivateAttr(default_factory=dict)
     _lock: Any = PrivateAttr(default_factory=RLock)
     _commit_lock: Any = PrivateAttr(default_factory=RLock)
@@ -127,19 +130,21 @@ class OpenTables(ConfigurableResource):  # type: ignore[type-arg]
         if found is not None:
             return self.with_columns(found, spec.schema)
         configuration = {
-            MEASURED: ",".join(spec.measured),
             "delta.checkpointInterval": str(COMMITS_PER_CHECKPOINT),
             **({"delta.enableChangeDataFeed": "true"} if spec.feeds else {}),
             **self.retention,
         }
+        bare = {"schemaString": Schema.from_arrow(spec.schema).to_json(), "configuration": configuration}
+        new = described(bare, spec, self._words.get(spec.name, ""))
         self.s3.require_condition("IfNoneMatch")
         try:
             DeltaTable.create(
                 self.s3.uri(spec.name),
-                schema=spec.schema,
+                schema=Schema.from_json(new["schemaString"]),
                 mode="ignore",
                 partition_by=[BUCKET] if spec.partitioned else None,
-                configuration=configuration,
+                description=new["description"] or None,
+                configuration=new["configuration"],
                 storage_options=self.s3.delta_options,
             )
         except (DeltaError, OSError):
@@ -147,6 +152,40 @@ class OpenTables(ConfigurableResource):  # type: ignore[type-arg]
             if self.open(spec) is None:
                 raise
         return self._require(spec)
+
+    @contextmanager
+    def describing(self, spec: TableSpec, description: str) -> Iterator[None]:
+        """Create the table with its description, if it is created here; bring that of a table that exists up to date.
+
+        For the words of its columns see `describe`.
+        """
+        self._words[spec.name] = description
+        yield
+        self.describe(spec, description)
+
+    def describe(self, spec: TableSpec, description: str) -> bool:
+        """Bring the description, the columns' comments and the columns with statistics of a table up to date.
+
+        Return whether something differed and was committed. The commit has no rows and no files, so no fingerprint
+        changes. If another writer is first, the next call commits it. Raises UnsupportedTableError.
+        """
+        _, known = self._opened.get(spec.name, ({}, None))
+        if known is not None and _is_described(known, spec, description):
+            return False  # without a request
+        table = self.open(spec)
+        if table is None or _is_described(table, spec, description):
+            return False
+        require_writable(table)
+        commit = Commit("SET TBLPROPERTIES", metadata=described(metadata_action(table), spec, description))
+        try:
+            with self.commit_lock:
+                write_commit(self.s3, spec.name, table.version(), commit, conflicts=bool)
+        except CommitConflictError:
+            return False
+        finally:
+            self.refresh(spec)
+        self.open(spec)
+        return True
 
     def _require(self, spec: TableSpec) -> DeltaTable:
         found = self.open(spec)
@@ -244,3 +283,8 @@ class OpenTables(ConfigurableResource):  # type: ignore[type-arg]
 
 def _transactions(table: DeltaTable | None, applications: Iterable[str]) -> dict[str, int | None]:
     return {} if table is None else {app: table.transaction_version(app) for app in applications}
+
+
+def _is_described(table: DeltaTable, spec: TableSpec, description: str) -> bool:
+    found = metadata_action(table)
+    return described(found, spec, description) == found

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass, field, replace
+from functools import cached_property
 from typing import Any, Self
 
 import polars as pl
@@ -73,8 +74,8 @@ class TableSpec:
         column = self.columns[name]
         return replace(column, description=description or column.description, sources=self.sources(name))
 
-    @property
-    def polars_schema(self) -> dict[str, pl.DataType]:
+    @cached_property
+    def polars_schema(self) -> Mapping[str, pl.DataType]:
         """Return column name → polars type, in order."""
         return dict(pl.from_arrow(self.schema.empty_table()).schema)  # type: ignore[union-attr]
 

@@ -7,7 +7,7 @@ import dagster as dg
 from pydantic import Field
 
 from resources.cpu import available_cores
-from resources.models.embedder import E5Model, EmbeddingModel, LocalModel, MiniLmModel
+from resources.models.embedder import E5Model, EmbeddingModel, MiniLmModel
 
 if TYPE_CHECKING:  # importing the endpoints' client takes a second, which only those who have one should pay
     from resources.llm.embedding_endpoint import EndpointModel, Form
@@ -74,7 +74,7 @@ class EmbedderResource(dg.ConfigurableResource["EmbedderResource"]):
 
 # Dagster copies a resource for every step: a model stored in the resource would be opened again by each.
 @lru_cache(maxsize=1)
-def _open_model(encoder: str, threads: int, batch_tokens: int | None) -> LocalModel:
+def _open_model(encoder: str, threads: int, batch_tokens: int | None) -> MiniLmModel | E5Model:
     return ENCODERS[encoder](threads, batch_tokens)
 
 

@@ -73,13 +73,18 @@ class EndpointModel(EmbeddingModel):
         """Send nothing yet. ``requests`` run concurrently, each with at most ``request_tokens`` tokens."""
         self._form = form or Form()
         self.name = self._form.named(endpoint.model)
-        self.tokenizer = tokenizer
+        self._tokenizer = tokenizer
         self._inputs, self._accepted = self._form.inputs, 1
         self._endpoint = endpoint
         self._requests = requests
         self._request_tokens = request_tokens or DEFAULT_REQUEST_TOKENS
         self._retry = retry or RETRY
         self._lock, self._dimension = threading.Lock(), 0
+
+    @property
+    def tokenizer(self) -> TextTokenizer:
+        """The local encoder's tokenizer."""
+        return self._tokenizer
 
     @property
     def dimension(self) -> int:

@@ -3,8 +3,10 @@
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, ClassVar
+from threading import RLock
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import onnxruntime as ort
@@ -29,12 +31,24 @@ MEANS = Path(__file__).with_name("e5_means.json")
 """Prefix → mean of the multilingual encoder's vectors, as tests/resources/models/e5_means.py computes them."""
 
 
+Tokens = TypeVar("Tokens", bound=TextTokenizer)
+
+
 class EmbeddingModel(ABC):
     """An embedding model, local or behind an endpoint."""
 
     name: str
     """Names a generation of vectors: models that give a text other vectors have other names."""
-    tokenizer: TextTokenizer
+
+    @property
+    @abstractmethod
+    def tokenizer(self) -> TextTokenizer:
+        """What measures and cuts texts."""
+
+    @property
+    def tokenizer_name(self) -> str:
+        """The name of ``tokenizer``. Texts that another one cut are cut again."""
+        return self.tokenizer.name
 
     @property
     @abstractmethod
@@ -77,8 +91,11 @@ class EmbeddingModel(ABC):
         return self.tokenizer.chunk_tokens
 
 
-class LocalModel(EmbeddingModel):
+class LocalModel(EmbeddingModel, Generic[Tokens]):
     """An encoder of this process. Safe to use from several threads.
+
+    Its files are verified and opened at first use: a run in which nothing changed asks for its name alone. That raises
+    ModelFilesError when they are missing or differ from the published ones.
 
     The batch changes a text's vector by up to 1e-6, since sums are ordered differently: compare vectors with a
     tolerance of 1e-5, never by bytes.
@@ -91,14 +108,37 @@ class LocalModel(EmbeddingModel):
     """What the model was trained to find before every query, and ``passage_prefix`` before every text of a post."""
     passage_prefix: str = ""
 
-    def _open(self, weights: Weights, tokenizer: TextTokenizer, threads: int, batch_tokens: int | None) -> None:
-        """Open a session. It runs on a GPU when the installed onnxruntime has a CUDA provider that can be opened."""
-        self.tokenizer = tokenizer
-        self.session = _open_session(bert_model(self.architecture, weights), weights, threads)
-        on_gpu = _CUDA in self.session.get_providers()
-        self._batch_tokens = batch_tokens or (_GPU_BATCH_TOKENS if on_gpu else DEFAULT_BATCH_TOKENS)
-        kinds = (self.query_prefix, self.passage_prefix)
-        self._prefixes = {kind: tokenizer.token_ids([kind])[0][1:-1].tolist() for kind in kinds}
+    def __init__(self, threads: int, batch_tokens: int | None = None, folder: Path | None = None) -> None:
+        """Open nothing yet. ``folder`` has the files, instead of the installed package."""
+        self._threads, self._batch_tokens, self._folder = threads, batch_tokens, folder
+        self._opening = RLock()
+        self._tokenizer: Tokens | None = None
+        self._session: ort.InferenceSession | None = None
+
+    @classmethod
+    @abstractmethod
+    def open_tokenizer(cls, folder: Path | None = None) -> Tokens:
+        """Open the tokenizer alone."""
+
+    @abstractmethod
+    def _weights(self) -> Weights:
+        """Return the graph's weights."""
+
+    @property
+    def tokenizer(self) -> Tokens:
+        """The model's own tokenizer."""
+        with self._opening:
+            self._tokenizer = self._tokenizer or self.open_tokenizer(self._folder)
+            return self._tokenizer
+
+    @property
+    def session(self) -> ort.InferenceSession:
+        """The graph. It runs on a GPU when the installed onnxruntime has a CUDA provider that can be opened."""
+        with self._opening:
+            if self._session is None:
+                weights = self._weights()
+                self._session = _open_session(bert_model(self.architecture, weights), weights, self._threads)
+            return self._session
 
     def can_read(self, texts: Sequence[str]) -> list[bool]:
         """Return whether at least half of a text's letters and digits are in known tokens."""
@@ -128,13 +168,16 @@ class LocalModel(EmbeddingModel):
 
     def batches(self, texts: Sequence[str], prefix: str) -> Iterator[tuple[list[int], dict[str, NDArray[np.int32]]]]:
         """Yield (indices into ``texts``, the graph's inputs)."""
-        token_ids = self.tokenizer.token_ids(texts, self._prefixes[prefix])
+        before = self.tokenizer.token_ids([prefix])[0][1:-1].tolist()
+        token_ids = self.tokenizer.token_ids(texts, before)
         lengths = np.array([len(ids) for ids in token_ids], dtype=np.int32)
-        for indices in length_batches(lengths, self._batch_tokens):
+        on_gpu = _CUDA in self.session.get_providers()
+        most = self._batch_tokens or (_GPU_BATCH_TOKENS if on_gpu else DEFAULT_BATCH_TOKENS)
+        for indices in length_batches(lengths, most):
             yield indices, padded_batch([token_ids[index] for index in indices])
 
 
-class MiniLmModel(LocalModel):
+class MiniLmModel(LocalModel[WordPieceTokenizer]):
     """all-MiniLM-L6-v2, for English: about 250 MB, 0.3 s to open.
 
     Within 1e-6 (maximum, absolute) of sentence-transformers.
@@ -143,17 +186,15 @@ class MiniLmModel(LocalModel):
     name: str = "all-MiniLM-L6-v2@1110a243/legible-1"
     files: ClassVar = MINILM
     architecture: ClassVar = minilm.ARCHITECTURE
-    tokenizer: WordPieceTokenizer
-
-    def __init__(self, threads: int, batch_tokens: int | None = None, folder: Path | None = None) -> None:
-        """Open the files. Raise ModelFilesError when they are missing or differ from the published ones."""
-        weights = minilm.minilm_weights(self.files.verified("model.safetensors", folder))
-        self._open(weights, self.open_tokenizer(folder), threads, batch_tokens)
+    tokenizer_name = WordPieceTokenizer.name
 
     @classmethod
     def open_tokenizer(cls, folder: Path | None = None) -> WordPieceTokenizer:
         """Open the tokenizer alone."""
         return WordPieceTokenizer(cls.files.verified("tokenizer.json", folder), minilm.MAX_POSITIONS)
+
+    def _weights(self) -> Weights:
+        return minilm.minilm_weights(self.files.verified("model.safetensors", self._folder))
 
     def legible(self, texts: Sequence[str]) -> list[str]:
         """Return texts without symbols that are no tokens: with an emoji behind it, a word is an unknown token."""
@@ -168,7 +209,7 @@ class MiniLmModel(LocalModel):
         return super().can_read(texts)
 
 
-class E5Model(LocalModel):
+class E5Model(LocalModel[UnigramTokenizer]):
     """multilingual-e5-small in 4 bits, for a hundred languages: about 450 MB, 1 s to open.
 
     Its own vectors all lie in one direction: unrelated texts have a cosine of .78. A constant mean is subtracted, one
@@ -178,22 +219,22 @@ class E5Model(LocalModel):
     name: str = "multilingual-e5-small@1571fc98/centred-1"
     files: ClassVar = E5
     architecture: ClassVar = e5.ARCHITECTURE
+    tokenizer_name = UnigramTokenizer.name
     query_prefix: str = "query:"
     passage_prefix: str = "passage:"
-
-    def __init__(self, threads: int, batch_tokens: int | None = None, folder: Path | None = None) -> None:
-        """Open the file. Raise ModelFilesError when it is missing or differs from the expected one."""
-        packed = e5.PackedE5(self.files.verified("e5-small-q4.bin", folder))
-        tokenizer = UnigramTokenizer(packed.vocabulary, e5.MAX_POSITIONS)
-        self._open(packed.weights(), tokenizer, threads, batch_tokens)
-        means = json.loads(MEANS.read_text(encoding="utf-8"))
-        self._means = {prefix: np.array(mean, np.float32) for prefix, mean in means.items()}
 
     @classmethod
     def open_tokenizer(cls, folder: Path | None = None) -> UnigramTokenizer:
         """Open the tokenizer alone."""
-        packed = e5.PackedE5(cls.files.verified("e5-small-q4.bin", folder))
-        return UnigramTokenizer(packed.vocabulary, e5.MAX_POSITIONS)
+        return UnigramTokenizer(_packed_e5(folder).vocabulary, e5.MAX_POSITIONS)
+
+    def _weights(self) -> Weights:
+        return _packed_e5(self._folder).weights()
+
+    @cached_property
+    def _means(self) -> dict[str, NDArray[np.float32]]:
+        means = json.loads(MEANS.read_text(encoding="utf-8"))
+        return {prefix: np.array(mean, np.float32) for prefix, mean in means.items()}
 
     def whole_vectors(self, texts: Sequence[str], prefix: str) -> NDArray[np.float32]:
         """Return the model's own unit vectors, float32 (texts, 384), with the mean in them."""
@@ -206,6 +247,11 @@ class E5Model(LocalModel):
         """Return the vectors without their mean, of unit length."""
         centred = vectors - self._means[prefix]
         return np.asarray(centred / np.linalg.norm(centred, axis=1, keepdims=True), np.float32)
+
+
+@lru_cache(maxsize=1)  # a third of a second, for the tokenizer and the graph; the tensors stay in the file
+def _packed_e5(folder: Path | None) -> e5.PackedE5:
+    return e5.PackedE5(E5.verified("e5-small-q4.bin", folder))
 
 
 def padded_batch(token_ids: Sequence[NDArray[np.int32]]) -> dict[str, NDArray[np.int32]]:

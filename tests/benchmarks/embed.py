@@ -32,7 +32,7 @@ from resources.cpu import available_cores
 from resources.delta.state import LedgerResource
 from resources.delta.table import LakeResource
 from resources.llm.embedder import ENCODERS, EmbedderResource
-from resources.models.embedder import LocalModel, MiniLmModel
+from resources.models.embedder import E5Model, MiniLmModel
 from resources.s3.client import S3Resource
 from tests.benchmarks import BenchResult, Target
 from tests.benchmarks.embed_peer import sentence_transformers
@@ -77,11 +77,11 @@ def real_length_posts(count: int, model: MiniLmModel) -> list[str]:
 class BareLoop:
     """onnxruntime alone, with sorted, tokenised and padded batches."""
 
-    model: LocalModel
+    model: MiniLmModel | E5Model
     batches: Sequence[dict[str, NDArray[np.int32]]]
 
     @classmethod
-    def of(cls, model: LocalModel, texts: Sequence[str]) -> "BareLoop":
+    def of(cls, model: MiniLmModel | E5Model, texts: Sequence[str]) -> "BareLoop":
         """Prepare the batches."""
         return cls(model, [inputs for _, inputs in model.batches(texts, model.passage_prefix)])
 
@@ -178,7 +178,7 @@ def measure_encoder(encoder: str, texts: Sequence[str], home: Path, console: Con
     """Embed texts with the stage, the bare loop and sentence-transformers in turn, three times."""
     embedder = EmbedderResource(encoder=encoder)
     model = embedder.model()
-    if not isinstance(model, LocalModel):
+    if not isinstance(model, MiniLmModel | E5Model):
         raise TypeError(f"{model.name} is no local encoder.")
     bare, stage = BareLoop.of(model, texts), Stage(home, texts)
     Stage(home, texts[:64]).run(embedder)  # opens the model

@@ -17,7 +17,6 @@ from rich.console import Console
 
 from assets.lake import LAKE_POSTS
 from assets.stages import TABLES
-from resources.delta.metadata import describe
 from resources.delta.table import LakeResource, TableSpec
 from resources.errors import InputError
 from tests.benchmarks import BenchResult, Target
@@ -109,7 +108,7 @@ def _changed(world: World) -> int:
         world.execute(statement, *given)
     world.run_well("raw", "lake")
     reworded = {**LAKE_POSTS.columns, "likes": replace(LAKE_POSTS.columns["likes"], description="Other words.")}
-    describe(world.lake, replace(LAKE_POSTS, columns=reworded), "Other words.")
+    world.lake.describe(replace(LAKE_POSTS, columns=reworded), "Other words.")
     world.lake.delete_where(LAKE_POSTS, f"post_id = '{ACCOUNTS[2]}/2'")
     world.run_well("lake", "mart")  # the words are put right
     return before + 1

@@ -45,7 +45,10 @@ class CountingEmbedder(EmbeddingModel):
         self.calls = 0
         self.unreadable = set[str]()
         self._batch_size = batch_size
-        self.tokenizer = FakeTokenizer()
+
+    @property
+    def tokenizer(self) -> FakeTokenizer:
+        return FakeTokenizer()
 
     def embed(self, texts: Sequence[str]) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
         self.calls += 1

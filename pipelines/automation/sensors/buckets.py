@@ -108,7 +108,7 @@ def changed_buckets(
 
 def held_buckets(lake: LakeResource, ledger: LedgerResource) -> dict[int, str]:
     """Return bucket → the guarding checks that failed on it in the lake. No run is requested for it until they pass."""
-    return {bucket: checks for spec in WATCHED for bucket, checks in Held(lake, ledger, spec).read().items()}
+    return {bucket: checks for held in Held(lake, ledger).read(WATCHED).values() for bucket, checks in held.items()}
 
 
 def lake_state(lake: LakeResource, held: Iterable[int] = ()) -> str | None:

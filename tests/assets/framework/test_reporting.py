@@ -32,6 +32,7 @@ def things(rows: Mapping[int, int], *, partitioned: bool = True) -> dg.AssetsDef
             of_bucket = RunMetrics(changes=Changes(inserted=rows[bucket]))
             of_bucket.counts["odd"] = bucket % 2
             of_bucket.hold(Contents(f"{rows[bucket]} rows", rows[bucket], 10))
+            of_bucket.seconds = 0.0
             metrics += of_bucket
             metrics.buckets[bucket] = of_bucket
             with logging_bucket(bucket):

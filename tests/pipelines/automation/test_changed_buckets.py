@@ -128,7 +128,7 @@ def test_a_bucket_that_a_check_holds_back_is_not_asked_for_until_it_passes(
 ) -> None:
     for bucket in (0, 1, 2):
         add(lake, LAKE_POSTS, bucket, f"post-{bucket}")
-    Held(lake, ledger, LAKE_POSTS).replace("keys_unique", range(8), [1])
+    Held(lake, ledger).replace(LAKE_POSTS, "keys_unique", range(8), [1])
     bring_up_to_date(lake, ledger, *range(3, 8))
     [request] = sensing.tick()
     assert buckets_of(request) == "0,2"
@@ -137,7 +137,7 @@ def test_a_bucket_that_a_check_holds_back_is_not_asked_for_until_it_passes(
     assert across.job_name == "across_buckets"
     bring_up_to_date(lake, ledger, 0, 2)
     assert sensing.tick() == []
-    Held(lake, ledger, LAKE_POSTS).replace("keys_unique", range(8), [])
+    Held(lake, ledger).replace(LAKE_POSTS, "keys_unique", range(8), [])
     [request] = sensing.tick()
     assert buckets_of(request) == "1"
 

@@ -9,7 +9,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
-from resources.delta.metadata import describe
 from resources.delta.purge import delete_history
 from resources.delta.spec import MEASURED
 from resources.delta.table import BUCKET, Changes, Column, LakeResource, TableSpec
@@ -65,12 +64,12 @@ def test_a_column_that_people_filter_by_has_statistics(lake: LakeResource) -> No
 
 
 def test_words_are_committed_once_and_are_no_change(lake: LakeResource) -> None:
-    assert not describe(lake, SPEC, "What was said."), "the table does not exist"
+    assert not lake.describe(SPEC, "What was said."), "the table does not exist"
     lake.merge_newer(SPEC, rows("a"), [0], {"app": 1})
     before, version = lake.contents(SPEC), opened(lake).version()
     files = opened(lake).file_uris()
-    assert describe(lake, SPEC, "What was said.")
-    assert not describe(lake, SPEC, "What was said.")
+    assert lake.describe(SPEC, "What was said.")
+    assert not lake.describe(SPEC, "What was said.")
     assert opened(lake).version() == version + 1
     assert opened(lake).metadata().description == "What was said."
     assert comments(opened(lake)) == {name: column.description for name, column in SPEC.columns.items()}
@@ -80,7 +79,7 @@ def test_words_are_committed_once_and_are_no_change(lake: LakeResource) -> None:
     assert feed.is_empty()
 
     reworded = replace(SPEC, columns={**SPEC.columns, "text": Column(pa.string(), "What it says.")})
-    assert describe(lake, reworded, "What was said.")
+    assert lake.describe(reworded, "What was said.")
     assert comments(opened(lake))["text"] == "What it says."
     assert lake.contents(SPEC) == before
     assert lake.applied(SPEC, ["app"]) == {"app": 1}
@@ -88,7 +87,7 @@ def test_words_are_committed_once_and_are_no_change(lake: LakeResource) -> None:
 
 def test_files_do_not_repeat_the_words(lake: LakeResource) -> None:
     lake.merge_newer(SPEC, rows("a"), [0], {"app": 1})
-    describe(lake, SPEC, "What was said.")
+    lake.describe(SPEC, "What was said.")
     assert lake.merge_newer(SPEC, rows("b"), [0], {"app": 2}) == Changes(inserted=1)
     for path in pl.DataFrame(opened(lake).get_add_actions())["path"]:
         written = pq.read_schema(pa.BufferReader(lake.s3.get(f"{SPEC.name}/{path}")))
@@ -103,10 +102,10 @@ def test_an_older_table_gets_statistics_for_its_new_files(lake: LakeResource) ->
     snapshot = lake.snapshot(SPEC)
     assert snapshot is not None
     assert lake.folder(SPEC, snapshot).measured == ("key", "day", "posted_at", "updated_at"), "country is not there yet"
-    assert describe(lake, SPEC, "What was said.")
+    assert lake.describe(SPEC, "What was said.")
     assert opened(lake).metadata().configuration[MEASURED] == "key,day,posted_at,updated_at"
     lake.merge_newer(SPEC, rows("b"), [0], {"app": 1})
-    assert describe(lake, SPEC, "What was said.")
+    assert lake.describe(SPEC, "What was said.")
     assert opened(lake).metadata().configuration[MEASURED] == ",".join(SPEC.measured)
     assert [found["min.country"] for found in statistics(opened(lake))] == [None, "Db"]
     assert sorted(lake.scan(SPEC).collect()["key"]) == ["a", "b"]
@@ -114,12 +113,12 @@ def test_an_older_table_gets_statistics_for_its_new_files(lake: LakeResource) ->
 
 def test_words_outlive_the_deletion_of_history(lake: LakeResource) -> None:
     lake.sync(SPEC, rows("a"), 0)
-    describe(lake, SPEC, "What was said.")
+    lake.describe(SPEC, "What was said.")
     delete_history(lake.s3, SPEC.name)
     lake.refresh(SPEC)
     assert opened(lake).metadata().description == "What was said."
     assert comments(opened(lake))["key"] == 'The "key".'
-    assert not describe(lake, SPEC, "What was said.")
+    assert not lake.describe(SPEC, "What was said.")
 
 
 def test_words_and_rows_that_are_written_at_a_time_are_both_there(lake: LakeResource) -> None:
@@ -128,11 +127,20 @@ def test_words_and_rows_that_are_written_at_a_time_are_both_there(lake: LakeReso
     with lake.steady():
         opened(lake)
         other.sync(SPEC, rows("a", "b"), 0)
-        assert not describe(lake, SPEC, "What was said."), "the next call commits it"
-        assert describe(lake, SPEC, "What was said.")
+        assert not lake.describe(SPEC, "What was said."), "the next call commits it"
+        assert lake.describe(SPEC, "What was said.")
     with other.steady():
         other.open(SPEC)
-        assert describe(lake, SPEC, "Other words.")
+        assert lake.describe(SPEC, "Other words.")
         assert other.sync(SPEC, rows("c"), 0) == Changes(inserted=1, deleted=2)
     assert opened(lake).metadata().description == "Other words."
     assert lake.scan(SPEC).collect()["key"].to_list() == ["c"]
+
+
+def test_a_table_has_its_words_from_its_first_commit(lake: LakeResource) -> None:
+    with lake.describing(SPEC, "What was said."):
+        lake.sync(SPEC, rows("a"), 0)
+    first = DeltaTable(lake.s3.uri(SPEC.name), version=0, storage_options=lake.s3.delta_options)
+    assert first.metadata().description == "What was said."
+    assert comments(first) == {name: column.description for name, column in SPEC.columns.items()}
+    assert opened(lake).version() == 1, "the commit of the row, and none of words"

@@ -177,7 +177,11 @@ def test_no_chunk_is_cut_off(whole: UnigramTokenizer, words: list[str], times: i
 
 def test_another_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelFilesError, match=r"e5-small-q4\.bin is missing"):
-        E5Model(threads=1, folder=tmp_path)
+        E5Model(threads=1, folder=tmp_path).embed_all(["a"])
     (tmp_path / "e5-small-q4.bin").write_bytes(b"E5S1 other weights")
     with pytest.raises(ModelFilesError, match="is not the expected file"):
-        E5Model(threads=1, folder=tmp_path)
+        E5Model(threads=1, folder=tmp_path).embed_all(["a"])
+
+
+def test_the_name_of_the_tokenizer_is_known_without_its_file() -> None:
+    assert E5Model.tokenizer_name == E5Model.open_tokenizer().name

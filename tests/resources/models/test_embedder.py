@@ -147,10 +147,10 @@ def test_batches_hold_every_text_once_within_the_budget(
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelFilesError, match=r"model\.safetensors is missing"):
-        MiniLmModel(threads=1, folder=tmp_path)
+        MiniLmModel(threads=1, folder=tmp_path).session.get_inputs()
     (tmp_path / "model.safetensors").write_bytes(b"other weights")
     with pytest.raises(ModelFilesError, match=hashlib.sha256(b"other weights").hexdigest()):
-        MiniLmModel(threads=1, folder=tmp_path)
+        MiniLmModel(threads=1, folder=tmp_path).session.get_inputs()
 
 
 def test_missing_weights_say_what_to_install() -> None:
@@ -255,3 +255,9 @@ def test_the_counting_embedder_has_the_models_shape() -> None:
     np.testing.assert_array_equal(vectors[1], fake.vector("three"))
     assert fake.tokenizer.token_counts(texts) == [2, 1, 3]
     assert (fake.dimension, fake.max_content_tokens) == (384, 254)
+
+
+def test_a_model_is_named_without_its_files(tmp_path: Path) -> None:
+    model = MiniLmModel(threads=1, folder=tmp_path)
+    assert model.name
+    assert (model.dimension, model.tokenizer_name) == (384, MiniLmModel.open_tokenizer().name)
