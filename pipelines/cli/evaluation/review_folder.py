@@ -34,7 +34,7 @@ def open_reviews(folder: Path) -> tuple[pl.DataFrame, dict[str, list[str]]]:
 
 
 def _texts(file: Path, columns: tuple[str, ...]) -> pl.DataFrame:
-    """Return these columns as text, without rows that lack one."""
+    """Return these columns as text, without rows where one is null or blank. Raises InputError if none is left."""
     if not file.is_file():
         raise InputError(f"{file.parent} has no {file.name}; {_EXPECTED}.")
     try:
@@ -45,6 +45,10 @@ def _texts(file: Path, columns: tuple[str, ...]) -> pl.DataFrame:
     if missing:
         raise InputError(f"{file} has no column {missing[0]!r}; it has {', '.join(found.columns)}.")
     try:
-        return found.select(pl.col(columns).cast(pl.String)).drop_nulls()
+        texts = found.select(pl.col(columns).cast(pl.String))
     except pl.exceptions.PolarsError:
         raise InputError(f"{file} has a column that is no text: expected text in {', '.join(columns)}.") from None
+    told = texts.filter(pl.all_horizontal(pl.all().str.contains(r"\S")))
+    if told.is_empty():
+        raise InputError(f"{file} has no row with all of {', '.join(columns)}; expected text in each.")
+    return told

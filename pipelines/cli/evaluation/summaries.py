@@ -28,11 +28,10 @@ Summary = list[tuple[str, str]]
 
 @dataclass(frozen=True)
 class Figure:
-    """A mean over entities, and its 95 % bootstrap interval."""
+    """A mean over entities, and its 95 % bootstrap interval; None with a single entity."""
 
     mean: float
-    low: float
-    high: float
+    interval: tuple[float, float] | None
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,10 @@ class SummaryEvaluation:
         found: dict[str, Any] = {
             method: {
                 **{name: round(figure.mean, 5) for name, figure in figures.items()},
-                "intervals": {name: [round(figure.low, 5), round(figure.high, 5)] for name, figure in figures.items()},
+                "intervals": {
+                    name: figure.interval and [round(end, 5) for end in figure.interval]
+                    for name, figure in figures.items()
+                },
             }
             for method, figures in self.methods.items()
         }
@@ -72,10 +74,16 @@ def evaluate_summaries(folder: Path, model: EmbeddingModel) -> SummaryEvaluation
 def show_evaluation(console: Console, found: SummaryEvaluation) -> None:
     """Print the figures as a table."""
     names = list(next(iter(found.methods.values())))
-    table = Table("method", *names, title=f"{found.entities:,} entities, {found.references:,} references")
+    table = Table("method", *names, title=f"entities: {found.entities:,}, references: {found.references:,}")
     for method, figures in found.methods.items():
-        table.add_row(method, *(f"{it.mean:.3f} [{it.low:.3f}, {it.high:.3f}]" for it in figures.values()))
+        table.add_row(method, *map(_shown, figures.values()))
     console.print(table, markup=False)
+    if found.entities == 1:
+        console.print("One entity has no interval; give more.", style="yellow")
+
+
+def _shown(figure: Figure) -> str:
+    return f"{figure.mean:.3f}" + (" [{:.3f}, {:.3f}]".format(*figure.interval) if figure.interval else "")
 
 
 def _extractive(reviews: pl.DataFrame, model: EmbeddingModel) -> dict[str, Summary]:
@@ -136,6 +144,8 @@ def _scorer() -> Callable[[str, str], Any]:
 
 def _figure(values: np.ndarray[Any, np.dtype[np.float64]]) -> Figure:
     """Return the mean over entities with its bootstrap interval."""
+    if len(values) == 1:
+        return Figure(float(values[0]), None)
     draws = np.random.default_rng(_SEED).integers(0, len(values), (_RESAMPLES, len(values)))
     low, high = np.quantile(values[draws].mean(axis=1), [0.025, 0.975])
-    return Figure(float(values.mean()), float(low), float(high))
+    return Figure(float(values.mean()), (float(low), float(high)))
