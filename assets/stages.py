@@ -24,6 +24,7 @@ from assets.marts import tables as marts
 from assets.qdrant import collection
 from assets.raw import windows
 from assets.search import tables as search
+from assets.summaries import evaluations
 from assets.summaries import tables as summaries
 from assets.verticals import tables as verticals
 from resources.delta.table import TableSpec
@@ -59,11 +60,12 @@ WRITTEN = (
     "quicksight/",
     shortlists.FOLDER,
     audit.FOLDER,
+    evaluations.FOLDER,
     REVIEW,
     STAGING,
     *(f"{spec.name}/" for spec in TABLES),
 )
-"""Prefixes that the lineage and the page write to, without tombstones."""
+"""Prefixes that the lineage, the page and commands write to, without tombstones."""
 
 
 def is_own(key: str) -> bool:

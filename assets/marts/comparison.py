@@ -13,6 +13,7 @@ from assets.framework.reporting import last_timed
 from assets.marts.columns import LONG, REAL, TEXT, as_of, metric
 from assets.marts.creators import CREATORS
 from assets.marts.operations import ESTIMATES
+from assets.summaries.evaluations import kept
 from assets.summaries.model_table import MODEL_SUMMARIES
 from assets.transforms.marts import comparison
 from assets.transforms.marts.comparison import Host, Pace
@@ -23,11 +24,11 @@ from assets.verticals.quality import METHODS
 from assets.verticals.taggers import current_methods
 from resources.catalogues.prices import MEASURED
 from resources.delta.state import LedgerResource
-from resources.delta.table import LakeResource, TableSpec
+from resources.delta.table import LakeResource, TableSpec, fingerprint
 from resources.llm.embedder import EmbedderResource
 from resources.spend.resource import SpendResource
 
-_RULE = "1"
+_RULE = "2"
 _LEAST_TIMED = 500
 """Posts of a run whose time says something; below, the fixed cost of a run decides."""
 _OF_QUALITY = ("vertical/methods.macro_f1", "summary/model_summaries.claims_dropped")
@@ -36,7 +37,10 @@ _NO_MEASURE = "never measured; quality_note says why"
 MODEL_COMPARISON = TableSpec.of(
     "mart/model_comparison",
     {
-        "task": metric(TEXT, "What is done: tag posts, tag accounts, or summarise accounts"),
+        "task": metric(
+            TEXT,
+            "What is done: tag posts, tag accounts, summarise accounts, or summarise reviews, which have references",
+        ),
         "method": metric(
             TEXT, "How: a method of tagging; extractive (sentences of posts) or a language model for summaries"
         ),
@@ -62,9 +66,13 @@ MODEL_COMPARISON = TableSpec.of(
             for end in ("low", "high")
         },
         "measured_items": metric(
-            LONG, "Number of items that quality was measured on: labelled items, or claims", null=_NO_MEASURE
+            LONG,
+            "Number of items that quality was measured on: labelled items, claims, or references",
+            null=_NO_MEASURE,
         ),
-        "measured_accounts": metric(LONG, "Number of accounts of these items", null=_NO_MEASURE),
+        "measured_accounts": metric(
+            LONG, "Number of accounts of these items, or of what was reviewed", null=_NO_MEASURE
+        ),
         "quality_note": metric(TEXT, "How quality was measured, or why not"),
         "posts": metric(LONG, "Number of posts that the cost is divided by", unit="posts"),
         "usd_per_million_posts": metric(
@@ -132,7 +140,9 @@ def model_comparison(
     """Compare again after a figure changed. Speeds are those of the stages' own runs, from Dagster's events."""
     usd_per_hour = float(spend.price_book().services()["compute"].usd)
     name, is_local = embedder.model_name, not embedder.endpoint_url
-    stage = Stage(MODEL_COMPARISON.name, _INPUTS, f"{_RULE}/{name}/{is_local}/{usd_per_hour}", partitioned=False)
+    evaluations = kept(spend.store)
+    version = f"{_RULE}/{name}/{is_local}/{usd_per_hour}/{fingerprint(map(repr, evaluations))}"
+    stage = Stage(MODEL_COMPARISON.name, _INPUTS, version, partitioned=False)
 
     def compared(_bucket: int | None, _current: pl.DataFrame, tally: RunMetrics) -> pl.DataFrame:
         chunks = lake.scan(CHUNKS).select(pl.len().alias("chunks"), (pl.col("chunk_no") == 0).sum().alias("posts"))
@@ -149,6 +159,7 @@ def model_comparison(
             *comparison.tagging(methods, list(current_methods()), host, pace["tags"]),
             *comparison.cascade(methods, CASCADE, _asked_posts(lake), posts),
             comparison.extractive(host, pace["summaries"]),
+            *comparison.evaluated(evaluations, host, pace["summaries"]),
             *asked,
             *comparison.offered(estimates, posts, asked, MEASURED),
         ]

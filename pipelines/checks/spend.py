@@ -8,7 +8,7 @@ import polars as pl
 
 from assets.marts.comparison import MODEL_COMPARISON
 from assets.marts.operations import ESTIMATES, SPEND
-from assets.transforms.marts.comparison import AS_ANSWERED, BY_MODEL, EXTRACTIVE, SUMMARISE, TASKS
+from assets.transforms.marts.comparison import AS_ANSWERED, BY_MODEL, EXTRACTIVE, OPINIONS, SUMMARISE, TASKS
 from assets.verticals.quality import METHODS
 from assets.verticals.taggers import current_methods
 from pipelines.checks.declaration import check, count, deviation, differences
@@ -79,7 +79,9 @@ def _off_methods(lake: LakeResource, rows: pl.LazyFrame) -> int:
     if not count(rows):
         return count(lake.scan(METHODS))
     local = pl.LazyFrame(
-        [*product(TASKS.values(), current_methods()), (SUMMARISE, EXTRACTIVE)], ["task", "method"], orient="row"
+        [*product(TASKS.values(), current_methods()), (SUMMARISE, EXTRACTIVE), (OPINIONS, EXTRACTIVE)],
+        ["task", "method"],
+        orient="row",
     )
     figures = {"quality": "macro_f1", "quality_low": "macro_f1_low", "quality_high": "macro_f1_high"}
     tasks = pl.col("item_kind").replace_strict(TASKS, return_dtype=pl.String)

@@ -1,5 +1,6 @@
 """`cippus evaluate`: measure search, answers, summaries and verticals on judged sets."""
 
+import datetime as dt
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -85,14 +86,29 @@ def evaluate_summaries(
             help="Folder with reviews.parquet (entity_id, review_id, text) and references.parquet (entity_id, summary)."
         ),
     ],
+    with_model: Annotated[
+        bool, typer.Option("--model", help="Measure the language model too, which may cost money; needs the stack.")
+    ] = False,
+    save: Annotated[bool, typer.Option(help="Store the figures for mart/model_comparison; needs the stack.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Compare summaries with those that people wrote: ROUGE, citations, unsupported sentences. Stores nothing."""
+    """Compare summaries with those that people wrote: ROUGE, citations, unsupported sentences."""
+    from assets.summaries.evaluations import keep
     from pipelines.cli.evaluation import summaries
-    from resources.wiring import resources, with_secrets
+    from resources.spend.store import S3Store
+    from resources.wiring import resources, s3_resource, with_secrets
 
-    embedder = with_secrets(resources().embedder)
-    found = summaries.evaluate_summaries(directory, embedder.model())
+    if with_model or save:
+        require_stack()
+    made = resources()
+    model = with_secrets(made.embedder).model()
+    if with_model:
+        with made.llm.process_config_and_initialize_cm() as llm, llm.open("evaluation", "evaluate/summaries") as lane:
+            found = summaries.evaluate_summaries(directory, model, lane)
+    else:
+        found = summaries.evaluate_summaries(directory, model)
+    if save:
+        keep(S3Store(s3_resource()), found.to_keep(dt.datetime.now(dt.UTC).date().isoformat()))
     if as_json:
         print_json(found.to_json())
     else:

@@ -8,15 +8,19 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from assets.transforms.summaries.evaluation import Evaluation
 from assets.transforms.verticals.intervals import shares
 
 TASKS = {"post": "tag posts", "account": "tag accounts"}
 """Kind of item → the task of tagging it."""
-SUMMARISE = "summarise accounts"
+SUMMARISE, OPINIONS = "summarise accounts", "summarise reviews"
+"""Tasks of summaries. Nobody has written references of accounts; reviews have some, so ROUGE is measured on them."""
 EXTRACTIVE, BY_MODEL = "extractive", "language model"
 LOCAL, AS_ANSWERED = "this machine", "as answered"
 MACRO_F1, SUPPORTED = "macro F1 of held-out labels", "share of claims that posts support"
-NO_REFERENCES = "Sentences are quoted; `cippus evaluate summaries` compares them with references."
+ROUGE = "ROUGE-1 of summaries that people wrote"
+NO_REFERENCES = "Sentences are quoted; the task “summarise reviews” compares them with references."
+NOT_EVALUATED = "Never measured with this encoder; `cippus evaluate summaries DIR --save` measures it."
 NEVER_ASKED = "No answer of this model is stored; published_score is all that is known."
 PROMISED = "Never timed here; mart/estimates has the hours that are promised or that a rate limit allows."
 ONLY_UNCERTAIN = "Only uncertain posts are sent; the provider's time was not measured."
@@ -165,6 +169,45 @@ def answered(answers: pl.DataFrame, pace: Pace) -> list[Row]:
             }
         )
     return found
+
+
+def evaluated(evaluations: Sequence[Evaluation], host: Host, pace: Pace) -> list[Row]:
+    """Return a row of the extractive method, measured or not, and one per language model that was evaluated."""
+    of_host = [it for it in evaluations if (it.method, it.model) == (EXTRACTIVE, host.encoder)]
+    local = _rouge(of_host[0]) if of_host else {"quality_note": NOT_EVALUATED}
+    rows: list[Row] = [
+        {"task": OPINIONS, "method": EXTRACTIVE, "quality_measure": ROUGE, **local, **host.figures(pace)}
+    ]
+    for it in evaluations:
+        if it.method == BY_MODEL:
+            usd = None if it.usd is None else it.usd / it.reviews * _MILLION
+            rows.append(
+                {
+                    "task": OPINIONS,
+                    "method": BY_MODEL,
+                    "model": it.model,
+                    "provider": AS_ANSWERED,
+                    "lane": AS_ANSWERED,
+                    "quality_measure": ROUGE,
+                    **_rouge(it),
+                    "posts": it.reviews,
+                    **dict.fromkeys(("usd_per_million_posts", "usd_low", "usd_high"), usd),
+                    "cost_note": f"Charged for {it.entities:,} summaries of {it.reviews:,} reviews.",
+                    **_speed(Pace(None, "An evaluation is not timed.")),
+                }
+            )
+    return rows
+
+
+def _rouge(it: Evaluation) -> Row:
+    return {
+        "quality": it.rouge1,
+        "quality_low": it.low,
+        "quality_high": it.high,
+        "measured_items": it.references,
+        "measured_accounts": it.entities,
+        "quality_note": f"{it.references:,} references of {it.entities:,} reviewed entities, measured on {it.day}.",
+    }
 
 
 def offered(estimates: pl.DataFrame, posts: int, asked: Sequence[Row], measured: str) -> list[Row]:

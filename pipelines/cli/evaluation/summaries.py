@@ -12,18 +12,21 @@ from rich.console import Console
 from rich.table import Table
 
 from assets.embeddings import embedded
+from assets.transforms.marts.comparison import BY_MODEL, EXTRACTIVE
 from assets.transforms.summaries.accounts import summarise
+from assets.transforms.summaries.evaluation import Evaluation
 from assets.transforms.summaries.posts import chosen_posts
 from assets.transforms.text.cleaning import clean
+from pipelines.cli.evaluation.model_summaries import Summary, written_by
 from pipelines.cli.evaluation.review_folder import open_reviews
+from resources.llm.lane import Lane
 from resources.models.analyzer import document_terms
 from resources.models.embedder import EmbeddingModel
 from resources.models.languages import identify
 
 ROUGE = ("rouge1", "rouge2", "rougeL")
 _RESAMPLES, _SEED = 1_000, 1
-Summary = list[tuple[str, str]]
-"""Sentences, each with the id of the review that it cites."""
+FIRST_REVIEW = "first_review"
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,9 @@ class SummaryEvaluation:
     methods: Mapping[str, Mapping[str, Figure]]
     entities: int
     references: int
+    reviews: int
+    encoder: str
+    usd: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return method → {figure: mean, …, "intervals": {figure: [low, high]}}, and the counts."""
@@ -54,21 +60,50 @@ class SummaryEvaluation:
             }
             for method, figures in self.methods.items()
         }
-        return {**found, "entities": self.entities, "references": self.references}
+        spent = {} if self.usd is None else {"usd": self.usd}
+        return {**found, "entities": self.entities, "references": self.references, **spent}
+
+    def to_keep(self, day: str) -> list[Evaluation]:
+        """Return what mart/model_comparison needs of each method; the first review is only a mark to beat."""
+        return [self._to_keep(name, day) for name in self.methods if name != FIRST_REVIEW]
+
+    def _to_keep(self, name: str, day: str) -> Evaluation:
+        is_local, rouge = name == EXTRACTIVE, self.methods[name]["rouge1"]
+        low, high = rouge.interval or (None, None)
+        return Evaluation(
+            method=EXTRACTIVE if is_local else BY_MODEL,
+            model=self.encoder if is_local else name,
+            rouge1=rouge.mean,
+            low=low,
+            high=high,
+            entities=self.entities,
+            references=self.references,
+            reviews=self.reviews,
+            day=day,
+            usd=None if is_local or self.usd is None else float(self.usd),
+        )
 
 
-def evaluate_summaries(folder: Path, model: EmbeddingModel) -> SummaryEvaluation:
+def evaluate_summaries(folder: Path, model: EmbeddingModel, lane: Lane | None = None) -> SummaryEvaluation:
     """Compare each method's summaries with the references of a folder. Raises InputError for a bad folder.
 
-    ROUGE is the F measure with Porter stems, the mean over an entity's references, then over entities.
+    ROUGE is the F measure with Porter stems, the mean over an entity's references, then over entities. ``lane``: of a
+    language model that is measured too.
     """
     reviews, references = open_reviews(folder)
-    methods = {"extractive": _extractive(reviews, model), "first_review": _first_review(reviews)}
     texts: dict[str, dict[str, str]] = {}
     for entity, review, text in reviews.iter_rows():
         texts.setdefault(entity, {})[review] = clean(text)
-    figures = {name: _measured(made, references, texts) for name, made in methods.items()}
-    return SummaryEvaluation(figures, len(references), sum(map(len, references.values())))
+    extractive = _extractive(reviews, model)
+    made = {EXTRACTIVE: extractive, FIRST_REVIEW: _first_review(reviews)}
+    figures = {name: _measured(found, references, texts, {}) for name, found in made.items()}
+    usd = None
+    if lane is not None:
+        written, checked, usd = written_by(lane, model, texts)
+        figures[lane.model] = _measured(extractive | written, references, texts, checked)
+    return SummaryEvaluation(
+        figures, len(references), sum(map(len, references.values())), reviews.height, model.name, usd
+    )
 
 
 def show_evaluation(console: Console, found: SummaryEvaluation) -> None:
@@ -113,8 +148,12 @@ def _first_review(reviews: pl.DataFrame) -> dict[str, Summary]:
 
 
 def _measured(
-    summaries: Mapping[str, Summary], references: Mapping[str, Sequence[str]], texts: Mapping[str, Mapping[str, str]]
+    summaries: Mapping[str, Summary],
+    references: Mapping[str, Sequence[str]],
+    texts: Mapping[str, Mapping[str, str]],
+    checked: Mapping[str, tuple[float, float]],
 ) -> dict[str, Figure]:
+    """Return the figures of a method. ``checked``: entity → citation precision and unsupported, where a model wrote."""
     rows: dict[str, list[float]] = {name: [] for name in (*ROUGE, "citation_precision", "unsupported")}
     for entity, written in references.items():
         summary = summaries[entity]
@@ -125,8 +164,9 @@ def _measured(
         said = texts[entity]
         holds = [_quoted(sentence) in said[review] for sentence, review in summary]
         anywhere = [any(_quoted(sentence) in text for text in said.values()) for sentence, _ in summary]
-        rows["citation_precision"].append(float(np.mean(holds)))
-        rows["unsupported"].append(1 - float(np.mean(anywhere)))
+        precision, unsupported = checked.get(entity, (float(np.mean(holds)), 1 - float(np.mean(anywhere))))
+        rows["citation_precision"].append(precision)
+        rows["unsupported"].append(unsupported)
     return {name: _figure(np.array(values)) for name, values in rows.items()}
 
 

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from assets.marts.comparison import MODEL_COMPARISON
 from assets.marts.operations import ESTIMATES
-from assets.transforms.marts.comparison import SUMMARISE
+from assets.transforms.marts.comparison import OPINIONS, SUMMARISE
 from assets.transforms.plots import cost_plot
 from pipelines.web.charts import bar_chart
 from pipelines.web.pages import render
@@ -23,7 +23,7 @@ def show(site: Site, _request: Request) -> Response:
     """Return the page."""
     ledger = site.spend.ledger
     report = spending(ledger, ledger.account())
-    rows = compared(site.lake, pl.col("task") == SUMMARISE)
+    rows = compared(site.lake, pl.col("task").is_in([SUMMARISE, OPINIONS]))
     chart = bar_chart([(day, float(usd)) for day, usd in report["days"].items()], "USD")
     return render(
         "spend.html",
@@ -33,7 +33,7 @@ def show(site: Site, _request: Request) -> Response:
         forecast_days=FORECAST_DAYS,
         estimates=estimates(site.lake),
         compared=rows,
-        worth=cost_plot("Quality against cost of summaries", rows),
+        worth=cost_plot("Quality against cost of summaries", [row for row in rows if row["task"] == SUMMARISE]),
     )
 
 

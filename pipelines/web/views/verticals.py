@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from assets.labels.pairs import LEARNING_CURVE
 from assets.lake import LAKE_POSTS
-from assets.transforms.marts.comparison import SUMMARISE, TASKS
+from assets.transforms.marts.comparison import TASKS
 from assets.transforms.plots import Plot, cost_plot, learning_plot
 from assets.transforms.verticals.rosters import KINDS
 from assets.verticals.held_out import HELD_OUT
@@ -34,7 +34,7 @@ def show(site: Site, request: Request) -> Response:
     if name:
         row = next((row for row in rows if (row["vertical"], row["item_kind"]) == (name, kind)), None)
         return render("vertical.html", title="Mistakes", name=name, kind=kind, row=row, items=_mistakes(site, row))
-    rows_of_tags = compared(site.lake, pl.col("task") != SUMMARISE)
+    rows_of_tags = compared(site.lake, pl.col("task").is_in(list(TASKS.values())))
     by_kind = {each: [row for row in rows if row["item_kind"] == each] for each in reversed(KINDS)}
     return render(
         "verticals.html",

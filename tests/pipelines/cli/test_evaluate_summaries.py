@@ -1,13 +1,24 @@
 """`cippus evaluate summaries` on a small set of reviews."""
 
+import json
+from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
+from assets.summaries.evaluations import keep, kept
+from assets.transforms.summaries.evaluation import Evaluation
 from pipelines.cli.evaluation.summaries import SummaryEvaluation, evaluate_summaries
 from resources.errors import InputError
 from tests.fakes.embedder import CountingEmbedder
+from tests.fakes.llm_server import Provider
+from tests.fakes.spend_store import MemoryStore
+from tests.worlds.provider_llm import opened
+from tests.worlds.small_site import WordEmbedder
+from tests.worlds.spend import MODEL, price_at
 
 REVIEWS = [
     ("shoes", "1", "The parcel was late. I like them."),
@@ -95,3 +106,28 @@ def test_a_missing_or_damaged_file_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "references.parquet").write_bytes(b"PAR1 damaged")
     with pytest.raises(InputError, match="cannot be read as Parquet"):
         evaluate_summaries(tmp_path, CountingEmbedder())
+
+
+def answer_of(body: Mapping[str, Any]) -> str:
+    """Claim what two reviews say, and once what none says."""
+    first, second = json.loads(body["messages"][1]["content"])["posts"][:2]
+    claims = [{"text": post["text"], "post_ids": [post["id"]]} for post in (first, second)]
+    return json.dumps({"claims": [*claims, {"text": "It costs 99 dollars.", "post_ids": [first["id"]]}]})
+
+
+def test_a_language_model_is_measured_too_and_kept_figures_replace_older_ones(tmp_path: Path) -> None:
+    store = MemoryStore()
+    provider = Provider(price_at, lambda: store.now, text=answer_of)
+    with opened(store, provider, Decimal(1), "run", "evaluate/summaries") as lane:
+        found = evaluate_summaries(written(tmp_path), WordEmbedder(), lane)
+    assert (provider.requests, Decimal(found.usd or 0)) == (2, provider.usd)
+    figures = found.methods[MODEL]
+    assert figures["unsupported"].mean == pytest.approx(1 / 3)
+    assert figures["citation_precision"].mean == pytest.approx(2 / 3)
+    assert 0 < figures["rouge1"].mean < 1
+    keep(store, [Evaluation("extractive", WordEmbedder().name, 0.1, None, None, 1, 1, 1, "2026-01-01")])
+    keep(store, found.to_keep("2026-01-02"))
+    local, other = kept(store)
+    assert (local.method, other.method, other.model) == ("extractive", "language model", MODEL)
+    assert (other.reviews, other.references, other.usd) == (6, 3, float(provider.usd))
+    assert (local.rouge1, local.day, local.usd) == (found.methods["extractive"]["rouge1"].mean, "2026-01-02", None)

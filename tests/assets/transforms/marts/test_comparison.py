@@ -7,16 +7,20 @@ from dagster import AssetMaterialization, DagsterInstance
 from assets.marts.comparison import MODEL_COMPARISON, paces
 from assets.transforms.marts.comparison import (
     ASSUMED,
+    BY_MODEL,
     NEVER_ASKED,
+    NOT_EVALUATED,
     NOT_IN_LEDGER,
     Host,
     Pace,
     answered,
+    evaluated,
     extractive,
     in_turn,
     offered,
     tagging,
 )
+from assets.transforms.summaries.evaluation import Evaluation
 
 HOST = Host("e5", usd_per_hour=0.09, posts=2_000)
 METHOD = {"method": "probe", "item_kind": "post", "verticals": 3, "items": 70, "accounts": 9,
@@ -99,3 +103,20 @@ def test_a_run_counts_from_500_posts_on_whatever_its_items_are() -> None:
     assert found["tags"] == Pace(None, "No run of vertical/scores with 500 posts is on record.")
     assert found["summaries"].posts_per_second == pytest.approx(1 / (1 / 60 + 1 / 50))
     assert found["answers"] == Pace(None, "No run of summary/model_summaries with 25 accounts is on record.")
+
+
+def test_summaries_of_reviews_have_what_was_measured_or_the_reason() -> None:
+    local, other, paid = (
+        Evaluation("extractive", "e5", 0.33, 0.31, 0.35, 30, 90, 240, "2026-01-02"),
+        Evaluation("extractive", "other", 0.9, None, None, 1, 1, 8, "2026-01-02"),
+        Evaluation(BY_MODEL, "70b", 0.36, 0.34, 0.38, 30, 90, 240, "2026-01-02", usd=0.12),
+    )
+    assert [row.get("quality") for row in evaluated([], HOST, Pace(9.0, "timed"))] == [None]
+    [row] = evaluated([other], HOST, Pace(9.0, "timed"))
+    assert (row.get("quality"), row["quality_note"]) == (None, NOT_EVALUATED)
+    mine, theirs = evaluated([local, other, paid], HOST, Pace(9.0, "timed"))
+    assert (mine["quality"], mine["quality_low"], mine["measured_items"]) == (0.33, 0.31, 90)
+    assert (theirs["model"], theirs["quality"]) == ("70b", 0.36)
+    assert theirs["usd_per_million_posts"] == pytest.approx(0.12 / 240 * 1e6)
+    assert all(it[note] for it in (mine, theirs) for note in ("quality_note", "cost_note", "speed_note"))
+    assert set(mine) | set(theirs) <= set(MODEL_COMPARISON.schema.names)
