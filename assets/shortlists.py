@@ -15,6 +15,7 @@ import polars as pl
 
 from assets.marts.creators import CREATORS
 from assets.verticals.tags import TAGS
+from resources.catalogues import overrides_of
 from resources.delta.table import LakeResource
 from resources.errors import InputError
 from resources.spend.store import Store, change
@@ -117,7 +118,8 @@ def forget_account(store: Store, account_id: str) -> int:
 
 
 def described(lake: LakeResource, shortlist: Shortlist) -> pl.DataFrame:
-    """Return (account_id, SHOWN, verticals, added_by, added_at) of a list's live accounts, in the list's order."""
+    """Return (account_id, SHOWN, verticals, vertical_overrides, added_by, added_at) of a list's live accounts, in the
+    list's order."""
     entries = pl.DataFrame([asdict(entry) for entry in shortlist.entries], schema=dict.fromkeys(_FIELDS, pl.String))
     ids = pl.col("account_id").is_in(entries["account_id"].implode())
     creators = lake.scan(CREATORS).filter(ids).select("account_id", *SHOWN).collect()
@@ -127,7 +129,9 @@ def described(lake: LakeResource, shortlist: Shortlist) -> pl.DataFrame:
     joined = entries.join(creators, on="account_id", maintain_order="left").join(
         of_account, on="account_id", how="left", maintain_order="left"
     )
-    return joined.select("account_id", *SHOWN, pl.col("verticals").fill_null(""), "added_by", "added_at")
+    said = [" ".join(overrides_of((of or "").split(", ")).values()) for of in joined["verticals"]]
+    decided = pl.Series("vertical_overrides", said, dtype=pl.String)
+    return joined.select("account_id", *SHOWN, pl.col("verticals").fill_null(""), decided, "added_by", "added_at")
 
 
 def live_accounts(lake: LakeResource, account_ids: Iterable[str]) -> set[str]:

@@ -1,6 +1,6 @@
 """vertical/quality, vertical/methods, vertical/mistakes: how good the tags of each method are, on labelled items."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import polars as pl
 import pyarrow as pa
@@ -19,7 +19,7 @@ from resources.catalogues import catalogue_hash, load_verticals
 from resources.delta.state import LedgerResource
 from resources.delta.table import Column, LakeResource, TableSpec
 
-_RULE = "1"
+_RULE = "2"
 _SOURCES = HELD_OUT.sources("probability", "is_member")
 _METHOD = {name: HELD_OUT.copied(name) for name in ("method", "item_kind")}
 
@@ -76,6 +76,12 @@ METHODS = TableSpec.of(
         **_with_interval("macro_f1", "Mean of the F1 of these verticals", _BOOTSTRAP),
         **_with_interval("micro_f1", "F1 of all tags of these verticals together", _BOOTSTRAP),
         "calibration_error": _figure("Mean distance of probabilities, by tenths, from the share of members"),
+        "label_errors": Column(
+            pa.string(),
+            "Macro F1 with and without the labels that label/issues doubts, and their share of the mistakes; null if "
+            "no label is left.",
+            ISSUES.sources("is_issue"),
+        ),
     },
     ("method", "item_kind"),
     partitioned=False,
@@ -125,7 +131,11 @@ def _measured(spec: TableSpec, rows: Rows, description: str) -> AssetsDefinition
             names, calls = [vertical.name for vertical in load_verticals()], labelled_calls(lake)
             if spec is METHODS:
                 doubted = lake.scan(ISSUES).filter("is_issue").select("item_kind", "item_id", "vertical").collect()
-                tally.notes |= pictures(reliability_plots(calls)) | audit(calls, doubted, names)
+                said = audit(calls, doubted, names)
+                tally.notes |= pictures(reliability_plots(calls)) | {
+                    f"label_errors_{method}_{kind}": sentence for (method, kind), sentence in said.items()
+                }
+                return _with_audit(rows(calls, names), said)
             return rows(calls, names).select(spec.schema.names)
 
         version = f"{_RULE}/{catalogue_hash(load_verticals())}"
@@ -133,6 +143,19 @@ def _measured(spec: TableSpec, rows: Rows, description: str) -> AssetsDefinition
         return refresh_table(context, lake, ledger, stage, spec, compute)
 
     return measured
+
+
+def _with_audit(found: pl.DataFrame, said: Mapping[tuple[str, str], str]) -> pl.DataFrame:
+    keys = found.select("method", "item_kind").iter_rows()
+    column = pl.Series("label_errors", [said.get((method, kind)) for method, kind in keys], dtype=pl.String)
+    return found.with_columns(column).select(METHODS.schema.names)
+
+
+def audit_rows(lake: LakeResource) -> list[dict[str, str]]:
+    """Return (method, item_kind, label_errors) of vertical/methods; none before a run has audited the labels."""
+    found = lake.scan(METHODS).sort("item_kind", "method").collect()
+    wanted = ("method", "item_kind", "label_errors")
+    return [{name: row[name] for name in wanted} for row in found.iter_rows(named=True) if row.get("label_errors")]
 
 
 ASSETS = [
@@ -147,7 +170,7 @@ ASSETS = [
         METHODS,
         measuring.methods,
         "How good each method is over all verticals. One row per method and item kind: macro and micro F1 with "
-        "intervals, calibration. The metadata say how much of the error is in labels that label/issues doubts.",
+        "intervals, calibration. label_errors says how much of the error is in labels that label/issues doubts.",
     ),
     _measured(
         MISTAKES,

@@ -11,9 +11,15 @@ from pipelines.cli.terminal import Json, err, out, print_json, require_stack, re
 from resources.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import polars as pl
 
     from resources.delta.table import TableSpec
+
+
+_OF_VERTICALS = {"vertical", "verticals", "top_vertical"}
+"""Columns of marts that name verticals."""
 
 
 class Format(StrEnum):
@@ -68,10 +74,22 @@ def export(
     Audit(S3Store(lake.s3)).record(person.at_terminal(), "export", f"exported {what} as {kind.value}")
     with err.status(f"exporting {shown(what)}"):
         rows = write()
+    decided = _overrides(MARTS if spec is None else [spec])
+    for sentence in decided.values():
+        err.print(shown(sentence), highlight=False, soft_wrap=True)
     if as_json:
-        print_json({"file": str(file), "rows": rows})
+        print_json({"file": str(file), "rows": rows, "overrides": decided})
     else:
         out.print(f"{shown(file)}: {rows:,} rows of {shown(what)}.", highlight=False, soft_wrap=True)
+
+
+def _overrides(marts: "Sequence[TableSpec]") -> dict[str, str]:
+    """Return what people decided about verticals, if one of the marts has a column of them."""
+    from resources.catalogues import load_verticals, overrides_of
+
+    if not any(name in _OF_VERTICALS for spec in marts for name in spec.schema.names):
+        return {}
+    return overrides_of(found.name for found in load_verticals())
 
 
 def _kind(file: Path, format_: Format | None) -> Format:

@@ -50,11 +50,12 @@ def search(  # noqa: PLR0913  # options of a command
     as_json: Json = False,
 ) -> None:
     """Rank accounts for a query, each with its best posts as evidence."""
-    overrides = overrides_of(vertical or [])
+    require_known(vertical or [])
     require_utf8("The query", query)
     require_stack()
     from assets.search.query import Followers, open_search
     from assets.transforms.search.ranking import Retriever
+    from resources.catalogues import overrides_of
 
     with err.status("searching"):
         try:
@@ -70,7 +71,8 @@ def search(  # noqa: PLR0913  # options of a command
             )
         except ValueError as error:
             raise InputError(str(error)) from None
-    for override in overrides:
+    counted = answer.facets.get("vertical", {}) if facets else {}
+    for override in overrides_of(dict.fromkeys([*(vertical or []), *counted])).values():
         err.print(shown(override), highlight=False, soft_wrap=True)
     if not answer.is_read:
         err.print(UNREADABLE.format("this query" if query else "the posts of this account"))
@@ -84,6 +86,8 @@ def search(  # noqa: PLR0913  # options of a command
 
 def as_values(query: str, answer: "Answer", page: int) -> dict[str, Any]:
     """Return an answer as JSON values."""
+    from resources.catalogues import overrides_of
+
     return {
         "query": query,
         "searched_instead": dict(answer.mended),
@@ -93,6 +97,7 @@ def as_values(query: str, answer: "Answer", page: int) -> dict[str, Any]:
         "fits_well": answer.fits_well,
         "read_by_model": answer.is_read,
         "facets": answer.facets,
+        "overrides": overrides_of(answer.facets.get("vertical", {})),
         "accounts": [_account(account) for account in answer.accounts],
     }
 
@@ -104,14 +109,12 @@ def _account(account: "RankedAccount") -> Mapping[str, Any]:
     return {**about, **values}
 
 
-def overrides_of(verticals: list[str]) -> list[str]:
-    """Raise InputError for an unknown vertical. Return what people decided about the others, in sentences."""
+def require_known(verticals: list[str]) -> None:
+    """Raise InputError for an unknown vertical."""
     from resources.catalogues import load_verticals
 
-    known = {found.name: found.override for found in load_verticals()}
+    known = [found.name for found in load_verticals()]
     for vertical in verticals:
         if vertical not in known:
             message = f"Unknown vertical {vertical!r}; expected one of {', '.join(known)}."
             raise InputError(message)
-    decided = [(vertical, override) for vertical in verticals if (override := known[vertical]) is not None]
-    return [f"{vertical} is {override.what}: {' '.join(override.reason.split())}" for vertical, override in decided]

@@ -25,11 +25,15 @@ def verticals(
         raise InputError(message)
     require_stack()
     rows = [row for row in _roster() if kind in (None, row["item_kind"])]
+    audited = [row for row in _audited() if kind in (None, row["item_kind"])]
     if as_json:
-        print_json({"verticals": rows})
+        print_json({"verticals": rows, "label_audit": audited})
         return
     for each in KINDS if kind is None else (kind,):
         _show(each, [row for row in rows if row["item_kind"] == each])
+    for row in audited:
+        line = f"Labels of {row['item_kind']}s, by {shown(row['method'])}: {shown(row['label_errors'])}."
+        out.print(line, highlight=False, soft_wrap=True)
     ships = sum(row["status"] == "ship" for row in rows)
     out.print(f"{ships} of {len(rows)} ship. Overrides and bars are in the catalogue of verticals.", highlight=False)
     if not rows:
@@ -66,3 +70,10 @@ def _roster() -> list[dict[str, Any]]:
     from resources.wiring import resources
 
     return roster_rows(resources().lake)
+
+
+def _audited() -> list[dict[str, str]]:
+    from assets.verticals.quality import audit_rows
+    from resources.wiring import resources
+
+    return audit_rows(resources().lake)

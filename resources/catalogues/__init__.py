@@ -7,7 +7,7 @@ Not here: scoring against verticals, thresholds fitted on labels, reading audien
 import datetime as dt
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -145,6 +145,13 @@ def catalogue_hash(verticals: Sequence[Vertical]) -> str:
     """
     content = [[v.name, sorted(v.descriptions), v.default_threshold] for v in verticals]
     return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()
+
+
+def overrides_of(names: Iterable[str]) -> dict[str, str]:
+    """Return vertical → what a person decided about it, when and why, in a sentence; of those that have an override."""
+    known = {found.name: found.override for found in load_verticals()}
+    decided = {name: override for name in names if (override := known.get(name)) is not None}
+    return {name: f"{name} is {it.what}: {' '.join(it.reason.split())}" for name, it in decided.items()}
 
 
 def roster_hash(verticals: Sequence[Vertical]) -> str:

@@ -109,7 +109,7 @@ def small_site(lake: LakeResource) -> SmallSite:
     lake.sync(
         TAG_QUALITY, _frame(TAG_QUALITY, [{**_METHOD, **_FIGURES, "confused_with": HOSTILE, "confused_items": 1}])
     )
-    lake.sync(METHODS, _frame(METHODS, [{**_METHOD, **_FIGURES}]))
+    lake.sync(METHODS, _frame(METHODS, [{**_METHOD, **_FIGURES, "label_errors": f"macro-F1 0.5 {HOSTILE}"}]))
     lake.sync(HISTORY, _frame(HISTORY, [{**_decision("post"), "decided_at": THEN}]))
     lake.sync(MISTAKES, _frame(MISTAKES, [_mistake(id_) for id_ in ("anna", HOSTILE)]))
     _write(lake, TAGS, [_tag(id_) for id_ in ("anna", HOSTILE)])

@@ -9,8 +9,8 @@ from assets.transforms.verticals.quality import methods
 _LABEL = ["item_kind", "item_id", "vertical"]
 
 
-def audit(calls: pl.DataFrame, doubted: pl.DataFrame, verticals: Sequence[str]) -> dict[str, str]:
-    """Return method and item kind → macro-F1 with all labels and without the doubted ones, in a sentence.
+def audit(calls: pl.DataFrame, doubted: pl.DataFrame, verticals: Sequence[str]) -> dict[tuple[str, str], str]:
+    """Return (method, item kind) → macro-F1 with all labels and without the doubted ones, in a sentence.
 
     ``calls`` are those of `quality`; ``doubted`` has (item_kind, item_id, vertical). It is the most that labels account
     for: what is hard for the probe that doubts them looks like a wrong label.
@@ -26,8 +26,8 @@ def audit(calls: pl.DataFrame, doubted: pl.DataFrame, verticals: Sequence[str]) 
         left = without.row(0, named=True)
         labels = calls.filter(**of).join(doubted, on=_LABEL, how="semi").height
         share = mistakes.join(doubted, on=_LABEL, how="semi").height / max(mistakes.height, 1)
-        found[f"label_errors_{row['method']}_{row['item_kind']}"] = (
+        found[row["method"], row["item_kind"]] = (
             f"macro-F1 {row['macro_f1']:.3f}; {left['macro_f1']:.3f} ({left['macro_f1_low']:.3f} to "
-            f"{left['macro_f1_high']:.3f}) without {labels:,} doubted labels, which have {share:.0%} of the mistakes"
+            f"{left['macro_f1_high']:.3f}) without doubted labels ({labels:,}), which have {share:.0%} of the mistakes"
         )
     return found

@@ -12,7 +12,7 @@ from assets.transforms.marts.comparison import TASKS
 from assets.transforms.plots import Plot, cost_plot, learning_plot
 from assets.transforms.verticals.rosters import KINDS
 from assets.verticals.held_out import HELD_OUT
-from assets.verticals.quality import METHODS, MISTAKES, reliability_plots
+from assets.verticals.quality import METHODS, MISTAKES, audit_rows, reliability_plots
 from assets.verticals.roster import HISTORY, bar_plots, roster_rows
 from pipelines.web.pages import render
 from pipelines.web.site import Site
@@ -43,6 +43,7 @@ def show(site: Site, request: Request) -> Response:
         plots={each: [*bar_plots(found), *_reliability(site, each)] for each, found in by_kind.items()},
         more_plots=_more_plots(site, rows_of_tags),
         methods=site.lake.scan(METHODS).sort("item_kind", "macro_f1", descending=[False, True]).collect().to_dicts(),
+        audited=audit_rows(site.lake),
         compared=rows_of_tags,
         changes=site.lake.scan(HISTORY).sort("decided_at", "vertical", descending=[True, False]).head(_CHANGES)
         .collect().to_dicts(),

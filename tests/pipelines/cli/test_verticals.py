@@ -6,10 +6,13 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from pipelines.cli import verticals
+from assets.marts.tables import MARTS
+from assets.search.query import Answer
+from assets.transforms.search.query_language import Query
+from pipelines.cli import export, verticals
 from pipelines.cli.main import app
-from pipelines.cli.search import overrides_of
-from resources.catalogues import load_verticals
+from pipelines.cli.search import as_values
+from resources.catalogues import load_verticals, overrides_of
 from resources.errors import InputError
 from tests.worlds.shipping_catalogue import DATE, REASON
 
@@ -24,9 +27,13 @@ ROWS = [
 ]
 
 
+AUDITED = {"method": "probe", "item_kind": "account", "label_errors": "macro-F1 0.5; 0.6 without 3 doubted labels"}
+
+
 @pytest.fixture(autouse=True)
 def roster(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verticals, "_roster", lambda: ROWS)
+    monkeypatch.setattr(verticals, "_audited", lambda: [AUDITED])
     monkeypatch.setattr(verticals, "require_stack", lambda: None)
     monkeypatch.setattr(verticals, "out", Console(width=80, emoji=False))
 
@@ -41,6 +48,7 @@ def test_the_roster_says_status_figures_and_why_in_80_columns() -> None:
     assert f"{LONGEST}: Proved." in shown
     assert "travel: [red]No" in shown
     assert "1 of 2 ship." in shown
+    assert "Labels of accounts, by probe: macro-F1 0.5; 0.6" in shown
 
 
 def test_needs_labels_is_wrapped_where_it_is_narrow(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,9 +62,18 @@ def test_needs_labels_is_wrapped_where_it_is_narrow(monkeypatch: pytest.MonkeyPa
 def test_one_kind_alone_and_json() -> None:
     found = json.loads(CliRunner().invoke(app, ["verticals", "--kind", "post", "--json"]).output)
     assert [row["vertical"] for row in found["verticals"]] == [LONGEST]
+    assert found["label_audit"] == []
     with pytest.raises(InputError, match="The kind is video; it must be post or account"):
         CliRunner().invoke(app, ["verticals", "--kind", "video"], catch_exceptions=False)
 
 
 def test_a_search_in_a_vertical_says_what_a_person_decided_about_it() -> None:
-    assert overrides_of(["travel"]) == [f"travel is shipped by a person on {DATE}: {REASON}"]
+    said = {"travel": f"travel is shipped by a person on {DATE}: {REASON}"}
+    assert overrides_of(["travel", "gone"]) == said
+    assert as_values("q", Answer([], Query(), facets={"vertical": {"travel": 3}}), 1)["overrides"] == said
+
+
+def test_an_export_of_verticals_says_what_people_decided_and_others_say_nothing() -> None:
+    marts = {spec.name: spec for spec in MARTS}
+    assert export._overrides([marts["mart/vertical_coverage"]])["travel"].endswith(REASON)
+    assert export._overrides([marts["mart/audiences"]]) == {}

@@ -14,6 +14,7 @@ from assets.shortlists import Shortlists
 from resources.errors import InputError
 from tests.fakes.spend_store import MemoryStore, lose_answer
 from tests.pipelines.web.conftest import Open
+from tests.worlds.shipping_catalogue import DATE, REASON
 from tests.worlds.small_site import HOSTILE
 
 NAME = "Frühling =1+1 “A”"
@@ -34,6 +35,8 @@ def test_ticked_results_are_added_shown_exported_and_logged(page: Open, store: M
     rows = list(csv.DictReader(io.StringIO(file.text)))
     assert [row["account_id"] for row in rows] == ["anna", HOSTILE]
     assert rows[0]["followers"] == "0"
+    assert rows[0]["vertical_overrides"] == f"{rows[0]['verticals']} is shipped by a person on {DATE}: {REASON}"
+    assert REASON in client.get(answer.headers["location"]).text
     assert {event.action for event in audit.Audit(store, lambda: store.now).events()} <= {"export", "shortlist"}
     log = client.get("/audit").text
     assert "exported the shortlist" in log

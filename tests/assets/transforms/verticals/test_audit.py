@@ -21,13 +21,13 @@ CALLS = pl.DataFrame(
 
 
 def test_the_mistakes_on_doubted_labels_are_counted_and_left_out() -> None:
-    found = audit(CALLS, DOUBTED, ["food"])["label_errors_probe_post"]
+    found = audit(CALLS, DOUBTED, ["food"])["probe", "post"]
     assert found.startswith("macro-F1 0.750; 0.857 (")  # 6 / 8 with the doubted label, 6 / 7 without it
-    assert found.endswith("without 1 doubted labels, which have 50% of the mistakes")
+    assert found.endswith("without doubted labels (1), which have 50% of the mistakes")
 
 
 def test_without_doubts_nothing_is_left_out_and_without_labels_nothing_is_said() -> None:
-    found = audit(CALLS, DOUBTED.clear(), ["food"])["label_errors_probe_post"]
+    found = audit(CALLS, DOUBTED.clear(), ["food"])["probe", "post"]
     assert found.startswith("macro-F1 0.750; 0.750 (")
-    assert found.endswith("without 0 doubted labels, which have 0% of the mistakes")
+    assert found.endswith("without doubted labels (0), which have 0% of the mistakes")
     assert audit(CALLS.clear(), DOUBTED, ["food"]) == {}
