@@ -18,8 +18,8 @@ from pydantic import Field
 from resources.local_stack import EmbeddedStack
 from resources.sources import postgres_address, postgres_health, postgres_mark
 from resources.sources.postgres_errors import SourceUnavailableError, refused, translated
-from resources.sources.postgres_health import OpenTransaction, PostgresHealth
-from resources.sources.protocol import KeyRange, ReadWindow
+from resources.sources.postgres_health import PostgresHealth
+from resources.sources.protocol import KeyRange, OpenTransaction, ReadWindow
 
 SOURCE = "postgres"
 _SCHEMA = "public"

@@ -9,7 +9,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import class_row
 
-from resources.plain_text import plain
+from resources.sources.protocol import OpenTransaction
 
 _OLDEST: LiteralString = """
 SELECT coalesce(pid, 0) AS pid, coalesce(usename, '') AS user, coalesce(application_name, '') AS application,
@@ -24,31 +24,6 @@ SELECT 0, owner, gid, 'prepared', prepared FROM pg_prepared_xacts WHERE database
 ORDER BY since LIMIT 1
 """
 """The transaction that holds the high-water mark back; see postgres_mark."""
-
-
-@dataclass(frozen=True)
-class OpenTransaction:
-    """A transaction of the source that has not ended; ``pid`` is 0 for a prepared one, which has no session."""
-
-    pid: int
-    user: str
-    application: str
-    state: str
-    since: datetime
-
-    def describe(self) -> str:
-        """Return who holds it and since when."""
-        whose = f"user {plain(self.user)}, application {plain(self.application or 'without a name')}"
-        at = f"since {self.since:%Y-%m-%d %H:%M:%S %Z}"
-        if not self.pid:
-            return f"prepared transaction {self.application!r} of user {plain(self.user)}, {at}"
-        return f"process {self.pid}, {whose}, {self.state}, {at}"
-
-    @property
-    def remedy(self) -> str:
-        """Return the statement that ends it."""
-        name = plain(self.application).replace("'", "''")
-        return f"SELECT pg_terminate_backend({self.pid})" if self.pid else f"ROLLBACK PREPARED '{name}'"
 
 
 def oldest_transaction(connection: "psycopg.Connection[Any]") -> OpenTransaction | None:

@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 
 import pyarrow as pa
 
-from resources.sources.postgres_health import OpenTransaction
+from resources.plain_text import plain
 
 BEFORE_ALL = datetime(1970, 1, 1, tzinfo=UTC)
 """High-water mark of a snapshot whose rows do not show its age: it covers no interval."""
@@ -39,6 +39,31 @@ class ReadWindow:
     keys: KeyRange = KeyRange()
     texts: frozenset[str] = frozenset()
     lists: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class OpenTransaction:
+    """A transaction of the source that has not ended; ``pid`` is 0 for a prepared one, which has no session."""
+
+    pid: int
+    user: str
+    application: str
+    state: str
+    since: datetime
+
+    def describe(self) -> str:
+        """Return who holds it and since when."""
+        whose = f"user {plain(self.user)}, application {plain(self.application or 'without a name')}"
+        at = f"since {self.since:%Y-%m-%d %H:%M:%S %Z}"
+        if not self.pid:
+            return f"prepared transaction {self.application!r} of user {plain(self.user)}, {at}"
+        return f"process {self.pid}, {whose}, {self.state}, {at}"
+
+    @property
+    def remedy(self) -> str:
+        """Return the statement that ends it."""
+        name = plain(self.application).replace("'", "''")
+        return f"SELECT pg_terminate_backend({self.pid})" if self.pid else f"ROLLBACK PREPARED '{name}'"
 
 
 class Source(Protocol):

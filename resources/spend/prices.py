@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
-
-import genai_prices
-from genai_prices.data_snapshot import get_snapshot
 
 from resources.catalogues.prices import Gpu, PriceFile, Provider, Rate, Service, Speed, load_prices, read_prices
 from resources.errors import InputError
+
+if TYPE_CHECKING:
+    from genai_prices.types import PriceCalculation
 
 MILLION = 1_000_000
 SELF_HOSTED = "self-hosted"
@@ -109,6 +110,8 @@ class PriceBook:
                 return provider.id
         if _is_private(host):
             return SELF_HOSTED
+        from genai_prices.data_snapshot import get_snapshot
+
         for known in get_snapshot().providers:
             found = re.match(known.api_pattern, f"https://{host}{urlsplit(url).path}")
             if found and found.end() >= len(f"https://{host}"):  # the whole host, not the start of another's
@@ -230,9 +233,9 @@ def _library_cost(provider: str, model: str, lane: Lane, usage: Usage, at: dt.da
     return _library(provider, model, lane, usage, at).total_price
 
 
-def _library(
-    provider: str, model: str, lane: Lane, usage: Usage, at: dt.datetime
-) -> genai_prices.types.PriceCalculation:
+def _library(provider: str, model: str, lane: Lane, usage: Usage, at: dt.datetime) -> "PriceCalculation":
+    import genai_prices  # most runs and commands ask for no price
+
     return genai_prices.calc_price(
         genai_prices.Usage(
             input_tokens=usage.input_tokens,

@@ -16,7 +16,7 @@ from pipelines.checks.evaluation import Verdict, evaluation
 from pipelines.checks.raw import _described
 from resources.errors import CippusError, InputError, PermanentFailure, TransientFailure
 from resources.plain_text import as_code, plain, plain_lines
-from resources.sources.postgres_health import OpenTransaction
+from resources.sources.protocol import OpenTransaction
 from tests.pipelines.cli.test_terminal import HOSTILE, controls, texts
 
 
