@@ -37,6 +37,7 @@ BENCHES = {
     "roster": "tests.benchmarks.roster",
     "text": "tests.benchmarks.text",
     "cluster": "tests.benchmarks.cluster",
+    "erasures": "tests.benchmarks.erasures",
     "engines": "tests.benchmarks.engines",
 }
 """Name → module with a function `measure(home, console, **options)`."""
@@ -51,8 +52,9 @@ _SEEDED = {
     "roster": 1_000,
     "text": 300,
     "cluster": 200,
+    "erasures": 50,
 }
-"""Name → number of runs: for fuzz of each format, faults of clean runs, roster of sets, text of accounts."""
+"""Name → number of runs: for fuzz of each format, faults of clean runs, roster of sets, others of accounts."""
 _ON_FOLDERS = {"labels"}
 """Benches that measure labelled folders."""
 _FAILED = 1

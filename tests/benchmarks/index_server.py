@@ -3,21 +3,23 @@
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from statistics import median
 from urllib.parse import urlsplit
 
 import numpy as np
+from numpy.typing import NDArray
 from qdrant_client import QdrantClient, models
 from rich.console import Console
 
 from resources.vectors.generations import IndexConfig
-from resources.vectors.index import BATCH_POINTS, HNSW_EF
+from resources.vectors.index import BATCH_POINTS
 from resources.vectors.server.generations import ServerGenerations
-from resources.vectors.server.index import collection_settings
+from resources.vectors.server.index import ServerIndex, collection_settings
 from resources.vectors.values import DENSE, SPARSE, IndexPoint, SearchFilter
 from tests.benchmarks.index_points import DIMENSION, block_of_points, vectors
 
-POINTS, BLOCK, QUERIES, CLIENTS, K = 20_000, 2_000, 200, (1, 8), 10
+POINTS, BLOCK, QUERIES, TURNS, CLIENTS, K = 20_000, 2_000, 400, 4, (1, 8), 10
 _SEED = 7
 _COLLECTION = "bench_of_qdrant_client"
 
@@ -90,31 +92,23 @@ def _filled(
 
 
 def _searched(url: str, grpc: QdrantClient, collection: str, clients: int) -> dict[str, float]:
-    """Return the median milliseconds of a search with some clients at a time, through our index and over gRPC."""
-    asked = vectors(np.random.default_rng((_SEED, clients)), QUERIES)
+    """Return the median milliseconds of a search with some clients at a time, over REST and over gRPC.
 
-    def ours(query: "np.ndarray[tuple[int], np.dtype[np.float32]]") -> None:
-        index.search_dense(query, SearchFilter(), K)
-
-    def over_grpc(query: "np.ndarray[tuple[int], np.dtype[np.float32]]") -> None:
-        parameters = models.SearchParams(hnsw_ef=HNSW_EF)
-        grpc.query_points(
-            collection, query=query.tolist(), using=DENSE, limit=K, search_params=parameters, with_payload=True
-        )
-
-    def timed(search: Callable[..., None]) -> float:
-        def one(query: object) -> float:
-            started = time.perf_counter()
-            search(query)
-            return time.perf_counter() - started
-
-        with ThreadPoolExecutor(clients) as pool:
-            return 1_000 * median(pool.map(one, asked))
-
+    Both send the same request through our index, and take turns.
+    """
     with ServerGenerations.connect(url) as generations:
         [made] = [found for found in generations.all() if found.name == collection]
-        index = generations.open(made)
-        return {
-            f"search_p50_ms index, {clients} clients": timed(ours),
-            f"search_p50_ms gRPC, {clients} clients": timed(over_grpc),
-        }
+        ways: dict[str, ServerIndex] = {"REST": generations.open(made), "gRPC": ServerIndex(grpc, "gRPC", collection)}
+        taken: dict[str, list[float]] = {name: [] for name in ways}
+        for turn in range(TURNS):
+            asked = vectors(np.random.default_rng((_SEED, clients, turn)), QUERIES // TURNS)
+            for name in list(ways)[:: 1 if turn % 2 else -1]:
+                with ThreadPoolExecutor(clients) as pool:
+                    taken[name] += pool.map(partial(_seconds, ways[name]), asked)
+    return {f"search_p50_ms {name}, {clients} clients": 1_000 * median(taken[name]) for name in ways}
+
+
+def _seconds(index: ServerIndex, query: NDArray[np.float32]) -> float:
+    started = time.perf_counter()
+    index.search_dense(query, SearchFilter(), K)
+    return time.perf_counter() - started

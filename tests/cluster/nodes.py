@@ -1,4 +1,7 @@
-"""Nodes of a Qdrant cluster as processes on loopback, each with a folder, which can be killed, paused and emptied."""
+"""Nodes of a Qdrant cluster as processes on loopback, each with a folder, which can be killed, paused and emptied.
+
+Where this user may mount file systems, a node's storage is a small tmpfs, which can be filled.
+"""
 
 import os
 import shutil
@@ -18,6 +21,8 @@ from resources.vectors.server.replicas import plan
 
 BINARY = os.environ.get("QDRANT_BINARY", "")
 _START_SECONDS = 60.0
+_DISK_MB = 512
+_FILLER = "storage/filler"
 
 
 def _free_port() -> int:
@@ -26,12 +31,20 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def _succeeds(*command: str) -> bool:
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
 @dataclass
 class QdrantNode:
-    """One node. ``bootstrap`` is another's address between nodes; the first node has none."""
+    """One node. ``bootstrap`` is another's address between nodes; the first node has none.
+
+    ``has_small_disk``: whether its storage is a file system of its own.
+    """
 
     folder: Path
     bootstrap: str = ""
+    has_small_disk: bool = False
     http: int = field(default_factory=_free_port)
     grpc: int = field(default_factory=_free_port)
     peer: int = field(default_factory=_free_port)
@@ -99,7 +112,32 @@ class QdrantNode:
     def lose_disk(self) -> None:
         """End the process and delete its folder."""
         self.end()
-        shutil.rmtree(self.folder / "storage", ignore_errors=True)
+        shutil.rmtree(self.folder / "storage", ignore_errors=True)  # but for a mount point
+
+    def mount_disk(self) -> None:
+        """Give the node a small disk, if this user may mount one. Call it before the first start."""
+        storage = self.folder / "storage"
+        storage.mkdir(parents=True)
+        self.has_small_disk = _succeeds("mount", "-t", "tmpfs", "-o", f"size={_DISK_MB}m", "tmpfs", str(storage))
+
+    def unmount_disk(self) -> None:
+        """Take the small disk away with all that it holds. Call it after the end."""
+        if self.has_small_disk:
+            assert _succeeds("umount", str(self.folder / "storage"))
+            self.has_small_disk = False
+
+    def fill_disk(self) -> None:
+        """Take all that is left of the small disk."""
+        assert self.has_small_disk, "a disk of this machine is not to be filled"
+        with (self.folder / _FILLER).open("wb", buffering=0) as filler, suppress(OSError):
+            while True:
+                filler.write(bytes(1 << 16))
+
+    def free_disk(self) -> None:
+        """Give back what was taken, and start the node again if it has ended meanwhile."""
+        (self.folder / _FILLER).unlink()
+        if not self.is_running:
+            self.start()
 
     def holds(self, text: str) -> list[str]:
         """Return the files of the folder that contain a text, as `grep` finds them."""
@@ -131,6 +169,7 @@ class Nodes:
         """Start another node, which joins the first that runs."""
         running = [node for node in self.nodes if node.is_running]
         node = QdrantNode(self.folder / f"node-{len(self.nodes)}", running[0].uri if running else "")
+        node.mount_disk()
         self.nodes.append(node)
         node.start()
         return node
@@ -172,3 +211,5 @@ def started(folder: Path, count: int) -> Iterator[Nodes]:
     finally:
         for node in cluster.nodes:
             node.end()
+        for node in cluster.nodes:
+            node.unmount_disk()

@@ -2,8 +2,6 @@
 
 import random
 import re
-import signal
-import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,17 +14,12 @@ from resources.errors import CippusError
 from resources.settings import bucket_count
 from resources.vectors.generations import Generation, IndexConfig
 from resources.vectors.resource import QdrantResource
-from tests.cluster.nodes import Nodes, QdrantNode, restore
+from tests.cluster.faults import FAULTS, Fault, ScenarioError
+from tests.cluster.nodes import Nodes
 from tests.worlds.erasure import erasing
 from tests.worlds.lineage import ACCOUNTS, World
 
 OPERATIONS = ("fill", "update", "delete", "promote", "roll back", "reconcile", "erase")
-FAULTS = ("killed", "stopped", "paused", "disk lost", "a fourth joins")
-_RECOVERY_SECONDS = 90.0
-
-
-class ScenarioError(AssertionError):
-    """The collection is not what the lake says, or something was said in more than a sentence."""
 
 
 @dataclass
@@ -42,18 +35,17 @@ class Scenario:
     def __post_init__(self) -> None:
         self.draw = random.Random(self.seed)  # noqa: S311  # not a secret
         self.operation = OPERATIONS[self.seed % len(OPERATIONS)]
-        self.fault = FAULTS[self.seed // len(OPERATIONS) % len(FAULTS)]
+        kind = FAULTS[self.seed // len(OPERATIONS) % len(FAULTS)]
+        self.fault = Fault(self.world, self.nodes, kind, self.draw)
 
     @property
     def name(self) -> str:
         """What happens."""
-        return f"{self.operation}, and a node is {self.fault}".replace("is a fourth joins", "joins as the fourth")
+        return f"{self.operation}, and {self.fault.name}"
 
     def go(self) -> None:
         """Run, mend, run again and verify. Raises ScenarioError."""
-        node = self.draw.choice(self.nodes.nodes)
-        delay = self.draw.uniform(0, 1.5)
-        breaking = Thread(target=self._break, args=(node, delay))
+        breaking = Thread(target=self.fault.happen)
         breaking.start()
         try:
             self._operate()
@@ -61,9 +53,9 @@ class Scenario:
             self.said.append(str(error))
         finally:
             breaking.join()
-        self._require_told(node)
-        self._mend(node)
-        self._wait_until_healthy()
+        self.said += self.fault.told()
+        self.fault.mend()
+        self.fault.wait_until_healthy()
         self._run()
         if self.operation == "erase":
             self._require_erased()
@@ -168,77 +160,7 @@ class Scenario:
             raise ScenarioError(f"The run failed without a sentence: {traceback[-1500:]}")
         return last[-1].partition(": ")[2]
 
-    # What happens to the node, and how it is mended.
-
-    def _break(self, node: QdrantNode, delay: float) -> None:
-        time.sleep(delay)
-        if self.fault == "killed":
-            node.end()
-        elif self.fault == "stopped":
-            node.end(signal.SIGTERM)
-        elif self.fault == "paused":
-            node.send(signal.SIGSTOP)
-            time.sleep(self.draw.uniform(0.5, 4))
-            node.send(signal.SIGCONT)
-        elif self.fault == "disk lost":
-            node.lose_disk()
-        else:
-            self.nodes.add()
-
-    def _mend(self, node: QdrantNode) -> None:
-        if self.fault in ("killed", "stopped"):
-            node.start()
-        elif self.fault == "disk lost":
-            self._remove(node)
-            node.bootstrap = next(one.uri for one in self.nodes.nodes if one.is_running)
-            node.start()
-            self.nodes.wait_for_consensus()
-            self._restore()
-        elif self.fault == "a fourth joins":
-            self._restore()
-            fourth = self.nodes.nodes.pop()
-            fourth.lose_disk()
-            self._remove(fourth)
-            self._restore()
-
-    def _remove(self, node: QdrantNode) -> None:
-        """Remove a node as `cippus cluster --gone --apply` does, as soon as the others do not reach it."""
-        deadline = time.monotonic() + _RECOVERY_SECONDS
-        while True:
-            with self.world.qdrant.repair() as repair:
-                state = repair.state()
-                gone = [peer for peer in state.unreachable if state.peers[peer].rstrip("/") == node.uri]
-            if gone:
-                restore(self.world.qdrant, gone)
-                return
-            if time.monotonic() > deadline:
-                raise ScenarioError(f"The others still reach {node.uri}.")
-            time.sleep(0.5)
-
-    def _restore(self) -> None:
-        restore(self.world.qdrant)
-
-    def _wait_until_healthy(self) -> None:
-        deadline = time.monotonic() + _RECOVERY_SECONDS
-        while problems := self._problems():
-            if time.monotonic() > deadline:
-                raise ScenarioError(f"The cluster does not recover: {' '.join(problems)}")
-            time.sleep(0.5)
-
-    def _problems(self) -> list[str]:
-        with self.world.qdrant.generations() as generations:
-            names = [generation.name for generation in generations.all()]
-        found = [self.world.qdrant.cluster(name) for name in names]
-        return [told for one in found if one for told in one.problems()]
-
     # What must hold.
-
-    def _require_told(self, node: QdrantNode) -> None:
-        """Require that the check of the nodes says exactly one sentence of a node that is away."""
-        found = self.world.qdrant.cluster()
-        told = [] if found is None else [text for text in found.absent() if f"127.0.0.1:{node.http} " in text]
-        if len(told) != (0 if node.is_running else 1):
-            raise ScenarioError(f"Of the node {node.url}, which is {self.fault}, it was said: {told}")
 
     def _verify(self) -> None:
         writer = self._writer()
