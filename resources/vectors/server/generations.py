@@ -104,7 +104,7 @@ class ServerGenerations(Generations):
         if self._telemetry is None or len(self._telemetry.addresses) < self._nodes():
             return False
         call = self._calls(generation.name)
-        return Purge(self._client, call, generation.name, self.open(generation), self._telemetry).run()
+        return Purge(self._client, call, generation.name, self._telemetry).run()
 
     def delete_snapshots(self) -> int:
         """See Generations. Every node has its own snapshots."""
