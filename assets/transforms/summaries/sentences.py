@@ -11,6 +11,7 @@ SHORTEST_LETTERS, LONGEST_CHARACTERS = 12, 300
 LEAST_LETTERS_SHARE = 0.6
 _WIDE = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7ff]")
 """Scripts that say in one character what others say in about three."""
+_WORDS_OF_ITEM = 5
 _SENTENCE_END = tuple(".!?…。！？।؟")
 _ADDRESS = re.compile(
     r"https?:|www\.|[\w.+-]+@[\w-]+\.|\b[\w-]+\.(?:com|net|org|tv|be|ly|gl|co|io|me)\b", re.IGNORECASE
@@ -40,6 +41,8 @@ _CALLS = (
     r"\bbusiness (?:inquir|enquir|contact)|\bcopyright\b|\ball rights reserved|\bdisclaimer|\bpermission",
     r"\b(?:free|fair) use\b|\bproperty of\b|\bvideo removed",
     r"\b(?:at|on|via|from|here)$",  # an address followed
+    r"\bpress play\b|^\W*get your \w+ (?:on|here|now|today)\b|\bsubtitle|\bsous-titr|^\W*participez\b",
+    r"^\W*official (?:\w+ )?(?:trailer|teaser|video|audio|clip)s?\W*$|\bOST$",
     "abonne|suivez|cliquez|likez|lien (?:en|dans)",
     "suscr[ií]b|s[ií]gue(?:me|nos)|enlace en|dale (?:like|me gusta)",
     "inscreva|siga-?(?:me|nos)|segui(?:mi|teci)|iscriv",
@@ -90,7 +93,7 @@ def says_something(text: str) -> bool:
         return False
     words = text.split()
     tags = sum(word.startswith(("#", "＃", "@", "＠")) for word in words)
-    return tags * 3 < len(words) and not _is_list(text) and len(_TIME.findall(text)) < 2
+    return tags * 3 < len(words) and not _is_list(text) and not _is_item(text) and len(_TIME.findall(text)) < 2
 
 
 def is_personal(text: str, language: str) -> bool:
@@ -100,7 +103,15 @@ def is_personal(text: str, language: str) -> bool:
 
 
 def _is_list(text: str) -> bool:
-    """Return whether a text is a list of keywords, as in the tags of a video: many short parts and no end."""
+    """Return whether a text is a list of keywords, as in the tags of a video: many short parts and no end. Longer parts
+    are keywords too if the same words come again in them."""
     parts = re.split("[,;|•·、]", text)
-    is_many_and_short = len(parts) >= 4 and len(text.split()) <= 3 * len(parts)
-    return is_many_and_short and (len(parts) >= 8 or not text.endswith(_SENTENCE_END))
+    words, has_end = text.casefold().replace(",", " ").split(), text.endswith(_SENTENCE_END)
+    if len(parts) >= 4 and len(words) <= 3 * len(parts):
+        return len(parts) >= 8 or not has_end
+    return len(parts) >= 3 and not has_end and len(words) <= 5 * len(parts) and len(words) - len(set(words)) >= 3
+
+
+def _is_item(text: str) -> bool:
+    """Return whether a text is an item of a list, as of materials or ingredients: a few words, no capital, no end."""
+    return text[0].islower() and len(text.split()) <= _WORDS_OF_ITEM and not text.endswith(_SENTENCE_END)

@@ -18,6 +18,9 @@ SAYING = [
     "هذا أفضل مطعم زرته في القاهرة.",
     "วันนี้เราไปตลาดน้ำกัน",
     "Subtle colours, soft light, and a very patient dog.",
+    "Bread from Rome, cheese from Lyon, and honey from my own garden",
+    "first look at my brand new mountain bike",
+    "two cups of flour.",
 ]
 CALLING = [
     "SUBSCRIBE for more videos!",
@@ -36,6 +39,10 @@ CALLING = [
     "لا تنسى اشترك في القناة من فضلك",
     "Kanalıma abone olmayı unutmayın arkadaşlar",
     "And join the community at",
+    "Press play to see how she lives!",
+    "Get your news on the go!",
+    "Pour nous aider à sous-titrer nos vidéos",
+    "Participez avec le hashtag du jour.",
 ]
 OTHERS = [
     "#vegan #recipes #food #love and more",
@@ -49,6 +56,12 @@ OTHERS = [
     "Ok.",
     "All clips are property of the NBA.",
     "word " * 80,
+    "full face using makeup i hate, jane doe makeup i hate, bad makeup, products i regret buying, worst makeup",
+    "Jane Doe, makeup by jane doe, hits and misses of the month, jane doe products i hate",
+    "un pistolet à colle chaude",
+    "two cups of flour",
+    "Official Teaser Trailer",
+    "Crystal Colosseum - Battle Revolution OST",
 ]
 
 
