@@ -9,7 +9,8 @@ from typing import Any
 import polars as pl
 
 from assets.corpus import CHUNKS
-from assets.summaries.model_table import DONE, MODEL_SUMMARIES
+from assets.framework.asking import DONE
+from assets.summaries.model_table import MODEL_SUMMARIES
 from assets.transforms.estimates import PRIOR_TOKENS_PER_BYTE, Interval, Offer, Option, Workload, exact, total_tokens
 from assets.transforms.summaries.prompt import system
 from assets.transforms.summaries.sample import POST_TOKENS

@@ -8,8 +8,9 @@ import polars as pl
 from babel import Locale
 
 from assets.embeddings import embedded, with_vectors
+from assets.framework.asking import DONE, WAITING, Outcomes
 from assets.lake import LAKE_POSTS
-from assets.summaries.model_table import DONE, MODEL_SUMMARIES, WAITING
+from assets.summaries.model_table import MODEL_SUMMARIES
 from assets.transforms.claims import NOT_SAID, Claim, Said, contradiction, schema, supported
 from assets.transforms.search.cosines import scale_of
 from assets.transforms.summaries import prompt
@@ -22,8 +23,6 @@ from resources.models.embedder import EmbeddingModel
 
 _SENTENCES_A_POST = 12
 NO_TEXT, NO_CLAIM = "No post can be sent.", "Its posts support no claim of the answer."
-Outcomes = Mapping[str, Answer | Unanswered]
-"""Request id → the answer, or why there is none."""
 
 
 @dataclass(frozen=True)

@@ -1,25 +1,21 @@
 """summary/model_summaries: accounts in claims of a language model, each supported by posts."""
 
-from collections.abc import Callable
-from functools import partial
-
 import polars as pl
 from dagster import AssetExecutionContext
 
 from assets.corpus import CHUNKS
 from assets.embeddings import VECTORS
+from assets.framework.asking import DONE, WAITING, AskedTable, Round, require_endpoint
 from assets.framework.asset import asset
-from assets.framework.incremental import RunMetrics, Stage, refresh
+from assets.framework.incremental import RunMetrics, Stage
 from assets.summaries.asking import Asking
-from assets.summaries.model_table import DONE, MODEL_SUMMARIES, WAITING
+from assets.summaries.model_table import MODEL_SUMMARIES
 from assets.transforms.summaries.prompt import PROMPT_VERSION
 from assets.transforms.summaries.standing import current_summaries, text_names
 from resources.delta.state import LedgerResource
 from resources.delta.table import Changes, LakeResource, fingerprint, in_columns
-from resources.errors import InputError
 from resources.llm.embedder import EmbedderResource
-from resources.llm.lane import OFF, Lane, asked
-from resources.llm.request import Answer
+from resources.llm.lane import OFF
 from resources.llm.resource import LlmResource
 
 
@@ -42,29 +38,25 @@ def model_summaries(
 ) -> RunMetrics:
     """Send the accounts of stale buckets that changed, and keep the claims that their posts support."""
     mode = llm.summaries
-    if mode != OFF and not llm.url:
-        raise InputError(
-            f"CIPPUS_LLM_SUMMARIES is {mode}, but CIPPUS_LLM_URL is not set; set it, or {OFF} the summaries."
-        )
+    require_endpoint(llm, "CIPPUS_LLM_SUMMARIES", mode, "summaries")
     model = embedder.model()
     recipe = fingerprint([PROMPT_VERSION, llm.model, llm.summary_language, str(llm.summary_tokens), model.name])
     asking = Asking(lake, model, llm.model, llm.summary_language, llm.summary_tokens, recipe)
+    table = AskedTable(MODEL_SUMMARIES, "accounts", context, lake, llm, mode)
     stage = Stage(MODEL_SUMMARIES.name, (CHUNKS, VECTORS), version=OFF if mode == OFF else f"{recipe}/{mode}")
 
     def bring_up_to_date(bucket: int, tally: RunMetrics) -> Changes:
         if mode == OFF:
-            return _without_asking(lake, bucket)
-        with llm.lane(context.run.run_id, stage.name, str(bucket)) as lane:
-            return _asked(asking, lane, bucket, tally, context.log.error)
+            return _without_asking(table, bucket)
+        with table.round(bucket, tally) as asked_now:
+            return _asked(asking, asked_now)
 
-    tally = refresh(context, lake, ledger, stage, partial(lake.contents, MODEL_SUMMARIES), bring_up_to_date)
-    # The next run looks at them again, whether their posts have changed or not.
-    ledger.forget(stage.name, [bucket for bucket, found in tally.buckets.items() if found.counts["accounts_waiting"]])
-    return tally
+    return table.refresh(ledger, stage, bring_up_to_date)
 
 
-def _without_asking(lake: LakeResource, bucket: int) -> Changes:
+def _without_asking(table: AskedTable, bucket: int) -> Changes:
     """Drop the rows whose account changed. An account that waits keeps its row: its answer may be paid."""
+    lake = table.lake
     current = lake.bucket_rows(MODEL_SUMMARIES, bucket)
     stored = in_columns(MODEL_SUMMARIES, current).select(MODEL_SUMMARIES.schema.names)
     if stored.is_empty():
@@ -78,13 +70,13 @@ def _without_asking(lake: LakeResource, bucket: int) -> Changes:
     )
 
 
-def _asked(asking: Asking, lane: Lane, bucket: int, tally: RunMetrics, report: Callable[[str], None]) -> Changes:
-    lake = asking.lake
-    stored = in_columns(MODEL_SUMMARIES, lake.bucket_rows(MODEL_SUMMARIES, bucket)).select(MODEL_SUMMARIES.schema.names)
+def _asked(asking: Asking, asked_now: Round) -> Changes:
+    lake, bucket, table = asking.lake, asked_now.bucket, asked_now.table
+    stored = table.stored(bucket)
     columns = ["account_bucket", "account_id", "post_id", "chunk_no", "text", "text_language", "content_hash", "tokens"]
     chunks = lake.scan_cached(CHUNKS, bucket).select(columns).collect()
     names = text_names(chunks)
-    known = {found.id: found for found in lane.find(stored.filter(state=WAITING)["request_id"].to_list())}
+    known = asked_now.take_in(stored)
     stored = asking.verified(stored, known, chunks)
     awaited = stored.filter(pl.col("request_id").is_in(list(known)), state=WAITING)
     done = stored.filter(state=DONE, recipe=asking.recipe)
@@ -95,15 +87,8 @@ def _asked(asking: Asking, lane: Lane, bucket: int, tally: RunMetrics, report: C
         [kept, same.join(rows.select("account_id", "made_of_texts"), on="account_id").select(kept.columns)]
     )
     rows = rows.join(same, on="account_id", how="anti")
-    # On record before anything is sent, so that an answer is taken in even if the account changes meanwhile.
-    changes = lake.sync(MODEL_SUMMARIES, pl.concat([kept, rows]), bucket)
-    outcomes = asked(lane, [requests[id_] for id_ in rows["request_id"] if id_], report)
-    result = pl.concat([kept, asking.verified(rows, outcomes, chunks)])
-    changes = changes + lake.sync(MODEL_SUMMARIES, result, bucket)
-    lane.forget([id_ for id_, found in (known | outcomes).items() if isinstance(found, Answer) or found.is_final])
-    tally.counts["accounts_answered"] += sum(isinstance(found, Answer) for found in (known | outcomes).values())
-    tally.counts["accounts_waiting"] += result.filter(state=WAITING).height
-    tally.counts["claims_dropped"] += int(result["claims_dropped"].sum())
+    result, changes = asked_now.ask(kept, rows, requests, lambda due, found: asking.verified(due, found, chunks))
+    asked_now.tally.counts["claims_dropped"] += int(result["claims_dropped"].sum())
     return changes
 
 

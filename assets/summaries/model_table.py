@@ -6,8 +6,6 @@ from assets.corpus import CHUNKS
 from assets.lake import LAKE_POSTS
 from resources.delta.table import Column, TableSpec
 
-WAITING, DONE = "waiting", "done"
-"""States of a row: its request has no answer yet, or nothing is asked for it until the account changes."""
 _SAID = LAKE_POSTS.sources("text")
 MODEL_SUMMARIES = TableSpec.of(
     "summary/model_summaries",

@@ -1,8 +1,6 @@
 """vertical/model_tags: what a language model says of the posts that the local taggers are uncertain of."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from threading import Lock
 from typing import Any
 
@@ -12,8 +10,9 @@ from dagster import AssetExecutionContext
 
 from assets.corpus import CHUNKS
 from assets.embeddings import VECTORS, with_vectors
+from assets.framework.asking import DONE, WAITING, AskedTable, Outcomes, Round, require_endpoint
 from assets.framework.asset import asset
-from assets.framework.incremental import RunMetrics, Stage, refresh
+from assets.framework.incremental import RunMetrics, Stage
 from assets.transforms.text.orders import gives_orders
 from assets.transforms.verticals.taggers import prompt
 from assets.transforms.verticals.taggers.cascade import is_uncertain, merged
@@ -23,15 +22,13 @@ from assets.verticals.examples import describe
 from assets.verticals.taggers import TAGGERS, fitted_taggers
 from resources.catalogues import catalogue_hash, load_verticals
 from resources.delta.state import LedgerResource
-from resources.delta.table import Changes, Column, LakeResource, TableSpec, fingerprint, in_columns
-from resources.errors import InputError
+from resources.delta.table import Changes, Column, LakeResource, TableSpec, fingerprint
 from resources.llm.embedder import EmbedderResource
-from resources.llm.lane import OFF, Lane, asked
+from resources.llm.lane import OFF
 from resources.llm.request import Answer, Message, Request, Unanswered
 from resources.llm.resource import LlmResource
 from resources.models.embedder import EmbeddingModel
 
-WAITING, DONE = "waiting", "done"
 _GIVES_ORDERS, _NO_ANSWER = "It gives orders to a language model.", "The answer is not a list of verticals."
 _OF_CHUNKS = (
     *("account_bucket", "account_id", "post_id", "chunk_no"),
@@ -114,7 +111,7 @@ class Asking:
         )
 
 
-def answered(rows: pl.DataFrame, outcomes: dict[str, Answer | Unanswered]) -> pl.DataFrame:
+def answered(rows: pl.DataFrame, outcomes: Outcomes) -> pl.DataFrame:
     """Return rows with the outcomes of their requests: the verticals that the model names, or a reason."""
     due = rows.filter((pl.col("state") == WAITING) & pl.col("request_id").is_in(list(outcomes)))
     done = [row | _outcome(outcomes[row["request_id"]]) for row in due.iter_rows(named=True)]
@@ -155,8 +152,8 @@ def model_tags(
 ) -> RunMetrics:
     """Send the uncertain posts of stale buckets that have no answer. Answers stay while their text is the same."""
     mode = llm.tagging
-    if mode != OFF and not llm.url:
-        raise InputError(f"CIPPUS_LLM_TAGGING is {mode}, but CIPPUS_LLM_URL is not set; set it, or {OFF} the tagging.")
+    require_endpoint(llm, "CIPPUS_LLM_TAGGING", mode, "tagging")
+    table = AskedTable(MODEL_TAGS, "posts", context, lake, llm, llm.tagging_lane)
     model = embedder.model()
     recipe = fingerprint([prompt.PROMPT_VERSION, catalogue_hash(load_verticals()), llm.model])
     asking = Asking(lake, model, llm.model, recipe)
@@ -166,31 +163,24 @@ def model_tags(
 
     def bring_up_to_date(bucket: int, tally: RunMetrics) -> Changes:
         if mode == OFF:
-            return _without_asking(lake, bucket)
-        with llm.lane(context.run.run_id, stage.name, str(bucket), llm.tagging_lane) as lane:
-            return _asked(asking, lane, bucket, tally, context.log.error)
+            return _without_asking(table, bucket)
+        with table.round(bucket, tally) as asked_now:
+            return _asked(asking, asked_now)
 
-    tally = refresh(context, lake, ledger, stage, partial(lake.contents, MODEL_TAGS), bring_up_to_date)
-    # The next run asks again, whether the posts have changed or not.
-    ledger.forget(stage.name, [bucket for bucket, found in tally.buckets.items() if found.counts["posts_waiting"]])
-    return tally
+    return table.refresh(ledger, stage, bring_up_to_date)
 
 
-def _stored(lake: LakeResource, bucket: int) -> pl.DataFrame:
-    return in_columns(MODEL_TAGS, lake.bucket_rows(MODEL_TAGS, bucket)).select(MODEL_TAGS.schema.names)
-
-
-def _without_asking(lake: LakeResource, bucket: int) -> Changes:
+def _without_asking(table: AskedTable, bucket: int) -> Changes:
     """Drop the rows whose post changed."""
-    stored = _stored(lake, bucket)
+    lake, stored = table.lake, table.stored(bucket)
     if stored.is_empty():
         return Changes()
     posts = lake.scan_cached(CHUNKS, bucket).select("post_id", "text_hash").unique().collect()
     return lake.sync(MODEL_TAGS, stored.join(posts, on=["post_id", "text_hash"], how="semi"), bucket)
 
 
-def _asked(asking: Asking, lane: Lane, bucket: int, tally: RunMetrics, report: Callable[[str], None]) -> Changes:
-    lake, stored = asking.lake, _stored(asking.lake, bucket)
+def _asked(asking: Asking, asked_now: Round) -> Changes:
+    bucket, stored = asked_now.bucket, asked_now.table.stored(asked_now.bucket)
     columns = [
         "account_bucket",
         "account_id",
@@ -201,17 +191,9 @@ def _asked(asking: Asking, lane: Lane, bucket: int, tally: RunMetrics, report: C
         "text_language",
         "content_hash",
     ]
-    chunks = lake.scan_cached(CHUNKS, bucket).select(columns).collect()
-    known = {found.id: found for found in lane.find(stored.filter(state=WAITING)["request_id"].to_list())}
+    chunks = asking.lake.scan_cached(CHUNKS, bucket).select(columns).collect()
+    known = asked_now.take_in(stored)
     stored = answered(stored, known).filter(recipe=asking.recipe).join(chunks, on=["post_id", "text_hash"], how="semi")
     kept = stored.filter((pl.col("state") == DONE) | pl.col("request_id").is_in(list(known)))
     rows, requests = asking.rows(bucket, chunks.join(kept, on="post_id", how="anti"))
-    # On record before anything is sent, so that an answer is taken in by whichever run comes next.
-    changes = lake.sync(MODEL_TAGS, pl.concat([kept, rows]), bucket)
-    outcomes = asked(lane, [requests[id_] for id_ in rows["request_id"].unique().sort() if id_], report)
-    result = pl.concat([kept, answered(rows, outcomes)])
-    changes = changes + lake.sync(MODEL_TAGS, result, bucket)
-    lane.forget([id_ for id_, found in (known | outcomes).items() if isinstance(found, Answer) or found.is_final])
-    tally.counts["posts_answered"] += sum(isinstance(found, Answer) for found in (known | outcomes).values())
-    tally.counts["posts_waiting"] += result.filter(state=WAITING).height
-    return changes
+    return asked_now.ask(kept, rows, requests, answered)[1]

@@ -3,10 +3,11 @@
 import polars as pl
 
 from assets.corpus import CHUNKS
+from assets.framework.asking import WAITING
 from assets.lake import LAKE_POSTS
 from assets.summaries.accounts import EXTRACTIVE, SUMMARIES
 from assets.summaries.asking import supported_claims, texts_of
-from assets.summaries.model_table import MODEL_SUMMARIES, WAITING
+from assets.summaries.model_table import MODEL_SUMMARIES
 from assets.transforms.claims import Claim
 from assets.transforms.text.cleaning import clean_lines
 from pipelines.checks.declaration import check, count, differences

@@ -6,6 +6,7 @@ import polars as pl
 
 from assets.corpus import CHUNKS
 from assets.embeddings import VECTORS, has_vector
+from assets.framework.asking import WAITING
 from assets.labels.gold import GOLD
 from assets.transforms.verticals.roster import SHIP
 from assets.transforms.verticals.rosters import KINDS
@@ -14,7 +15,7 @@ from assets.transforms.verticals.taggers.cascade import CASCADE
 from assets.transforms.verticals.taggers.zero_shot import ZERO_SHOT
 from assets.verticals.cascade import has_answers
 from assets.verticals.held_out import HELD_OUT
-from assets.verticals.model_tags import MODEL_TAGS, WAITING
+from assets.verticals.model_tags import MODEL_TAGS
 from assets.verticals.quality import METHODS, MISTAKES, QUALITY
 from assets.verticals.roster import HISTORY, ROSTER
 from assets.verticals.scores import SCORES
