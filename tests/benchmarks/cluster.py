@@ -47,7 +47,7 @@ def measure(home: Path, console: Console, runs: int = 200, seed: int = 0) -> Ben
         "failed": float(len(failures)),
         "skipped, as no disk may be filled": float(skipped),
         "kinds of scenarios": float(len(happened)),
-        "operations that ended with a sentence": float(said),
+        "sentences said": float(said),
         "seconds a run": (time.perf_counter() - begun) / runs,
     }
     targets = {"failed": Target.at_most(0, len(failures))}

@@ -80,8 +80,7 @@ class Fault:
             self.nodes.wait_for_consensus()
             restore(self.world.qdrant)
         elif self.kind == "disk full":
-            for full in self._full:
-                full.free_disk()
+            self._free_disks()
         elif self.kind == "a fourth joins":
             restore(self.world.qdrant)
             fourth = self.nodes.nodes.pop()
@@ -89,6 +88,17 @@ class Fault:
             fourth.unmount_disk()
             self._remove(fourth)
             restore(self.world.qdrant)
+
+    def _free_disks(self) -> None:
+        """Free the disks, and restart the nodes of which a check says that they do not go on by themselves."""
+        for full in self._full:
+            full.free_disk()
+        found = self.world.qdrant.cluster()
+        told = [] if found is None else [text for text in found.absent() if "then restart it" in text]
+        for full in self._full:
+            if any(text.startswith(full.url) for text in told):
+                full.end(signal.SIGTERM)
+                full.start()
 
     def _remove(self, node: QdrantNode) -> None:
         """Remove a node as `cippus cluster --gone --apply` does, as soon as the others do not reach it."""
@@ -127,13 +137,16 @@ class Fault:
         return [*told, *(self._told_of_full_disks() if self.kind == "disk full" else [])]
 
     def _told_of_full_disks(self) -> list[str]:
-        """Write: the error has the server's own words. If the other nodes take the writes, a check names replicas."""
+        """Write: the error has the server's own words, unless the servers have ended.
+
+        If the other nodes take the writes, a check names the replicas.
+        """
         try:
             with self.world.qdrant.open() as index:
                 index.upsert(list(index.scroll_points()))
         except VectorIndexError as error:
             told = [str(error)]
-            is_told = bool(_FULL.search(told[0]))
+            is_told = bool(_FULL.search(told[0])) or not any(node.is_running for node in self._full)
         else:
             told = self._problems()
             is_told = bool(told) and len(self._full) == 1
