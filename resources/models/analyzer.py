@@ -14,7 +14,7 @@ from resources.models import forms
 from resources.models.folding import fold
 
 Split = Callable[[str], list[str]]
-ANALYZER = "scripts-1"
+ANALYZER = "scripts-2"
 """Part of the version of everything that holds terms: change it when a text gets other terms."""
 _LONGEST_STEMMED = 64
 """Characters of the longest word that is stemmed, or whose terms are cached. Longer ones are no words."""
@@ -114,8 +114,8 @@ def _words(group: str, split: Split) -> Iterator[str]:
     if not is_acronym:
         has_apostrophe = any(mark in group for mark in _APOSTROPHES)
         for part in parts:
-            # An apostrophe cuts single letters off: l'Oréal, rock'n'roll, Nike's.
-            if len(part) > 1 or not has_apostrophe:
+            # An apostrophe cuts single letters off: l'Oréal, rock'n'roll, Nike's. A character of Han is a word.
+            if len(part) > 1 or not has_apostrophe or _is_unspaced(part):
                 yield from _of_word(part, split)
     joined = "".join(parts)
     # Not a number, such as 2.5, nor the name of a host.

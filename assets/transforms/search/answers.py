@@ -8,10 +8,13 @@ from numpy.typing import NDArray
 
 from assets.transforms.claims import Claim, DroppedClaim
 from assets.transforms.search.cosines import CosineScale
+from assets.transforms.search.quantities import asked_for
+from assets.transforms.summaries.sentences import is_filler
 from assets.transforms.text.sentences import sentences
 
 _SHARE_OF_BEST = 0.6
 NO_FIT = "No post that was found answers this question."
+NO_QUANTITY = "Posts about this were found, but none of them states a {}."
 
 
 @dataclass(frozen=True)
@@ -65,11 +68,15 @@ class Sentence:
 
 
 def candidates(passages: Iterable[Passage], most: int) -> list[tuple[Passage, str]]:
-    """Return sentences with their passages, the first ones of every passage before the others, ``most`` at most."""
+    """Return sentences with their passages, the first ones of every passage before the others, ``most`` at most.
+
+    Lists of tags, addresses and calls to subscribe answer nothing. The first sentence stays: it has the title.
+    """
     numbered = [
         (place, number, passage, text)
         for number, passage in enumerate(passages)
         for place, text in enumerate(dict.fromkeys(sentences(passage.text)))
+        if not place or not is_filler(text)
     ]
     numbered.sort(key=lambda found: found[:2])
     return [(passage, text) for _, _, passage, text in numbered[:most]]
@@ -81,11 +88,16 @@ def quote(
     """Return an answer of quoted sentences that fit, grouped by account, best first; it abstains if none fits.
 
     A sentence with some words of the topic and far fewer than the best one lacks what sets the topic apart: of "vegan
-    food" it has "food". One without any of the words says the same in other words, or in another language.
+    food" it has "food". One without any of the words says the same in other words, or in another language. If the
+    question asks for a quantity, such as a price, only sentences that state one fit.
     """
     fitting = [sentence for sentence in found if scale.fits(sentence.cosine, sentence.covered)]
     most = max((sentence.covered for sentence in fitting), default=0.0)
     fitting = [each for each in fitting if not 0 < each.covered < _SHARE_OF_BEST * most]
+    quantity, abstained = asked_for(question), None
+    if quantity is not None and fitting:
+        fitting = [each for each in fitting if quantity.is_stated(each.text, question)]
+        abstained = None if fitting else NO_QUANTITY.format(quantity.name)
     by_account: dict[str, list[Sentence]] = {}
 
     def place(found: Sentence) -> tuple[float, str, str]:
@@ -101,7 +113,8 @@ def quote(
         for account_id, chosen in list(by_account.items())[:accounts]
         for sentence in chosen
     ]
-    return renumbered(AskAnswer(question, "quotes", tuple(claims), ()), [each.passage for each in fitting])
+    answer = AskAnswer(question, "quotes", tuple(claims), (), abstained)
+    return renumbered(answer, [each.passage for each in fitting])
 
 
 def renumbered(answer: AskAnswer, passages: Sequence[Passage]) -> AskAnswer:

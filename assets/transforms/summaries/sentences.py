@@ -80,11 +80,15 @@ def sentences(lines: Iterable[str], language: str) -> list[str]:
     return [part for part in found if says_something(part)]
 
 
+def is_filler(text: str) -> bool:
+    """Return whether a text is an address, a label of a link, a call to subscribe, a credit or a list of keywords."""
+    patterns = (_ADDRESS, _LABEL, _CALL, _CREDIT)
+    return any(pattern.search(text) for pattern in patterns) or _is_list(text)
+
+
 def says_something(text: str) -> bool:
     """Return whether a sentence may stand in a summary."""
-    if len(text) > LONGEST_CHARACTERS or _ADDRESS.search(text) or _LABEL.search(text) or _CALL.search(text):
-        return False
-    if _CREDIT.search(text) or gives_orders(text):
+    if len(text) > LONGEST_CHARACTERS or is_filler(text) or gives_orders(text):
         return False
     letters = sum(unicodedata.category(character)[0] in "LM" for character in text)
     wide = len(_WIDE.findall(text))
@@ -93,7 +97,7 @@ def says_something(text: str) -> bool:
         return False
     words = text.split()
     tags = sum(word.startswith(("#", "＃", "@", "＠")) for word in words)
-    return tags * 3 < len(words) and not _is_list(text) and not _is_item(text) and len(_TIME.findall(text)) < 2
+    return tags * 3 < len(words) and not _is_item(text) and len(_TIME.findall(text)) < 2
 
 
 def is_personal(text: str, language: str) -> bool:

@@ -20,7 +20,7 @@ RECENT_SHARE = 0.8
 """The part of the cap that goes to the newest posts, whatever their engagement."""
 ENGAGEMENT_TIER = 4
 KEPT = "kept"
-DECISION_RULES = "11"
+DECISION_RULES = "12"
 """Part of a stage's version. Change it to have every decision made again."""
 _NAMESPACE = uuid.UUID("5b0f4f0e-4a0c-5a54-9d7c-3f1f8f3a6c11")
 
