@@ -117,7 +117,7 @@ class QdrantNode:
     def mount_disk(self) -> None:
         """Give the node a small disk, if this user may mount one. Call it before the first start."""
         storage = self.folder / "storage"
-        storage.mkdir(parents=True)
+        storage.mkdir(parents=True, exist_ok=True)  # a node of that number may have been taken away before
         self.has_small_disk = _succeeds("mount", "-t", "tmpfs", "-o", f"size={_DISK_MB}m", "tmpfs", str(storage))
 
     def unmount_disk(self) -> None:

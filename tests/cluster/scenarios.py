@@ -4,8 +4,8 @@ import random
 import re
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from threading import Thread
 
 from assets.erasure.erase import erase
 from assets.qdrant import promotion, reconciliation
@@ -45,14 +45,13 @@ class Scenario:
 
     def go(self) -> None:
         """Run, mend, run again and verify. Raises ScenarioError."""
-        breaking = Thread(target=self.fault.happen)
-        breaking.start()
-        try:
-            self._operate()
-        except CippusError as error:
-            self.said.append(str(error))
-        finally:
-            breaking.join()
+        with ThreadPoolExecutor(1) as pool:
+            breaking = pool.submit(self.fault.happen)
+            try:
+                self._operate()
+            except CippusError as error:
+                self.said.append(str(error))
+        breaking.result()
         self.said += self.fault.told()
         self.fault.mend()
         self.fault.wait_until_healthy()

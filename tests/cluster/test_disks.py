@@ -22,3 +22,10 @@ def test_a_small_disk_is_filled_and_freed(tmp_path: Path) -> None:
     finally:
         node.unmount_disk()
     assert not list(storage.iterdir())
+
+
+def test_a_node_gets_a_small_disk_where_another_of_its_number_had_one(tmp_path: Path) -> None:
+    for _ in range(2):
+        node = QdrantNode(tmp_path / "node")
+        node.mount_disk()
+        node.unmount_disk()
