@@ -45,6 +45,7 @@ ACROSS_BUCKETS = define_asset_job(
         ["label", "votes"],
         ["audience", "reports"],
         ["search", "judgements"],
+        ["summary", "brand_testimonials"],
         *(["mart", name] for name in ("posts_by_day", "content", "testimonials_by_brand", "spend")),
     ).downstream()
     - _DAILY,

@@ -103,7 +103,7 @@ def haunted_world(stack: EmbeddedStack, folder: Path) -> World:
         connection.execute(b"UPDATE accounts SET bio = %s WHERE account_id = %s", (CANARIES["a biography"], ERASED))
         for number, name in ((2, "a testimonial"), (3, "a testimonial that was rejected")):
             statement = b"UPDATE testimonials SET text = %s WHERE testimonial_id = %s"
-            connection.execute(statement, (CANARIES[name], f"testimonial-{number}"))
+            connection.execute(statement, (f"We call it {CANARIES[name]}.", f"testimonial-{number}"))
         _write(connection, ECHO, ECHOED_TEXT)
     world.s3.put(AUDIENCE, _audience(with_erased=True))
     world.run_well()

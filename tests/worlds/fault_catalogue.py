@@ -26,6 +26,7 @@ from assets.search.judgements import LANDING as JUDGEMENTS_LANDING
 from assets.search.retrieval_quality import QUALITY
 from assets.stages import TABLES
 from assets.summaries.accounts import SUMMARIES
+from assets.summaries.brands import BRAND_TESTIMONIALS
 from assets.summaries.model_table import MODEL_SUMMARIES
 from assets.verticals.held_out import HELD_OUT
 from assets.verticals.model_tags import MODEL_TAGS
@@ -218,6 +219,12 @@ def _embedding() -> Iterator[FaultRow]:
     yield from _rows("embedding/cippus_text:vectors_match_texts", vectors_swapped=m.edited(VECTORS, m.swapped_vectors))
 
 
+def _said(**changes: object) -> dict[str, object]:
+    """Return what a brand's first testimonial says, with other values."""
+    values = {"claims": ["I liked"], "testimonial_ids": [["testimonial-0"]], "polarities": ["positive"]}
+    return {**values, "themes": [None], **changes}
+
+
 def _verticals() -> Iterator[FaultRow]:
     yield from _rows(
         "vertical/scores:every_item_scored",
@@ -282,6 +289,27 @@ def _verticals() -> Iterator[FaultRow]:
         "summary/account_summaries:sentences_are_quoted",
         sentence_of_nobody=changed(SUMMARIES, "summary", "'What nobody said.'"),
         line_without_a_post=changed(SUMMARIES, "summary", "concat(summary, '\nOf no post')"),
+    )
+    yield from _rows(
+        "summary/brand_testimonials:citations_are_live",
+        citation_foreign=added(BRAND_TESTIMONIALS, **_said(testimonial_ids=[["foreign"]])),
+        citation_missing=added(BRAND_TESTIMONIALS, **_said(testimonial_ids=[[]])),
+        polarity_wrong=added(BRAND_TESTIMONIALS, **_said(polarities=["negative"])),
+        brand_wrong=changed(BRAND_TESTIMONIALS, "brand", "'another'"),
+        citation_rejected=added(BRAND_TESTIMONIALS, **_said(testimonial_ids=[["testimonial-0", "testimonial-3"]])),
+    )
+    yield from _rows(
+        "summary/brand_testimonials:every_brand_has_sentences_or_a_reason",
+        brand_lost=lost(BRAND_TESTIMONIALS),
+        brand_repeated=added(BRAND_TESTIMONIALS),
+        number_wrong=changed(BRAND_TESTIMONIALS, "testimonials", "testimonials + 1"),
+        reason_beside_sentences=changed(BRAND_TESTIMONIALS, "reason", "'none'"),
+        sentences_lost=changed(BRAND_TESTIMONIALS, "claims", "NULL"),
+    )
+    yield from _rows(
+        "summary/brand_testimonials:testimonials_are_quoted",
+        sentence_of_nobody=added(BRAND_TESTIMONIALS, **_said(claims=["What nobody said."])),
+        sentence_in_capitals=added(BRAND_TESTIMONIALS, **_said(claims=["I LIKED"])),
     )
     yield from _rows(
         "summary/model_summaries:claims_cite_live_posts",

@@ -43,6 +43,7 @@ from assets.quarantine import QUARANTINE
 from assets.search.judgements import LANDING as JUDGEMENTS_LANDING
 from assets.search.query import Searcher
 from assets.summaries.accounts import SUMMARIES
+from assets.summaries.brands import BRAND_TESTIMONIALS
 from assets.transforms.search.ranking import RankedAccount
 from assets.transforms.source.schema import SOURCE_TABLES, account_bucket
 from assets.verticals.held_out import HELD_OUT
@@ -92,6 +93,7 @@ TABLES = (
     THRESHOLDS,
     TAGS,
     SUMMARIES,
+    BRAND_TESTIMONIALS,
     CONTENT_BY_BUCKET,
     *MARTS,
 )
@@ -464,8 +466,9 @@ def _seed(connection: "psycopg.Connection[Any]") -> None:
             )
     stranger = owners("stranger-", 0, 1)[0]
     posts.append((f"{stranger}/0", stranger, "youtube", then, "Of nobody", [], None, "video", 0, 0, 0, 0, then, None))
+    said = "I liked {} a lot"
     testimonials = [
-        (f"testimonial-{number}", brand, "spring", account, "customer", f"I liked {brand}", rating, then, then, None)
+        (f"testimonial-{number}", brand, "spring", account, "customer", said.format(brand), rating, then, then, None)
         for number, (brand, account, rating) in enumerate(
             [(BRANDS[0], None, 5), (BRANDS[1], None, None), (BRANDS[0], FIRST, 1), (BRANDS[0], FIRST, 9)]
         )

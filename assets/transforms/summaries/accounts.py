@@ -14,7 +14,7 @@ from assets.transforms.text.cleaning import clean_lines
 
 SUMMARY_CHARACTERS = 400
 EXCERPT_CHARACTERS = 280
-_SENTENCES_A_POST = 12
+SENTENCES_A_POST = 12
 _LEAST_PRIOR = 0.05
 _PERSONAL_WEIGHT, _OPINIONS_ALIKE = 0.4, 0.3
 """Of opinions. Fitted on 58 products and places with reviews (train split of FewSum): ROUGE-1 went from .306 to .334,
@@ -33,10 +33,11 @@ Analyze = Callable[[str], Sequence[str]]
 
 @dataclass(frozen=True)
 class Quoted:
-    """A sentence, and the number of the post that it is from."""
+    """A sentence, the number of the post that it is from, and how many say it. What many say ranks as their sum."""
 
     post: int
     text: str
+    times: int = 1
 
 
 def extract(
@@ -46,19 +47,26 @@ def extract(
 
     ``language`` is the texts' (ISO 639-1). ``centrality`` gives each text's weight. ``opinions``: the texts are of many
     people about one thing, so what one says of herself counts less than what she says of it. Memory and time: the
-    square of the number of sentences, at most _SENTENCES_A_POST of a text.
+    square of the number of sentences, at most SENTENCES_A_POST of a text.
     """
-    by_text = [sentences(clean_lines(text), language)[:_SENTENCES_A_POST] for text in texts]
+    by_text = [sentences(clean_lines(text), language)[:SENTENCES_A_POST] for text in texts]
     times = Counter(key for of_text in by_text for key in {sentence.casefold() for sentence in of_text})
     everything = [Quoted(number, sentence) for number, of_text in enumerate(by_text) for sentence in of_text]
     found = [quoted for quoted in everything if times[quoted.text.casefold()] < LEAST_POSTS] or everything
+    return best(found, [centrality[quoted.post] for quoted in found], language, analyze, opinions=opinions)
+
+
+def best(
+    found: Sequence[Quoted], weights: Sequence[float], language: str, analyze: Analyze, *, opinions: bool = False
+) -> list[Quoted]:
+    """Return the sentences that summarise all of ``found``, best first. The others are as in `extract`."""
     if not found:
         return []
     # Without numbers: an episode's number or date makes no other sentence of its title.
     alike = similarities([[term for term in analyze(quoted.text) if not term.isdigit()] for quoted in found])
-    prior = np.array([max(centrality[quoted.post], _LEAST_PRIOR) for quoted in found], np.float64)
+    prior = np.array([max(weight, _LEAST_PRIOR) for weight in weights], np.float64)
     of_post, lengths = [quoted.post for quoted in found], [len(quoted.text) for quoted in found]
-    rank, most_alike = lexrank(alike, prior), MOST_ALIKE
+    rank, most_alike = lexrank(alike, prior) * [float(quoted.times) for quoted in found], MOST_ALIKE
     if opinions:
         rank = rank * [_PERSONAL_WEIGHT if is_personal(quoted.text, language) else 1.0 for quoted in found]
         most_alike = _OPINIONS_ALIKE
