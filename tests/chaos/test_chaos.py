@@ -96,6 +96,6 @@ def test_other_benches_have_no_seeds(capsys: pytest.CaptureFixture[str]) -> None
         main(["overhead", "--seed", "3"])
     assert refused.value.code == 2
     assert (
-        "--seed is an option of chaos, fuzz, interleavings, signals, faults, labels, roster, text, cluster alone"
-        in capsys.readouterr().err
+        "--seed is an option of chaos, fuzz, interleavings, signals, faults, labels, roster, text, cluster, erasures "
+        "alone" in capsys.readouterr().err
     )

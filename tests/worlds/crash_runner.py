@@ -27,7 +27,7 @@ def crash_runner(stack: EmbeddedStack) -> Iterator[Child]:
     """Start the process, and end it afterwards."""
     command = [sys.executable, str(Path(__file__).with_name("crashing_child.py"))]
     root = Path(__file__).parents[2]
-    environment = {name: os.environ[name] for name in ("CIPPUS_VERTICALS", "CIPPUS_ENCODER")}
+    environment = {name: os.environ[name] for name in ("CIPPUS_VERTICALS", "CIPPUS_ENCODER", "OPENBLAS_NUM_THREADS")}
     environment["PYTHONPATH"] = str(root)
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
