@@ -90,12 +90,16 @@ class QdrantNode:
         """Wait until the node answers."""
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline:
-            assert self.is_running, (self.folder / "log").read_text(errors="replace")[-2000:]
+            if self.process is not None and (code := self.process.poll()) is not None:  # negative: killed by a signal
+                raise ChildProcessError(f"{self.url} ended with {code}: {self._end_of_log()}")
             with suppress(httpx.TransportError):
                 if httpx.get(f"{self.url}/readyz", timeout=5).is_success:
                     return
             time.sleep(0.1)
-        raise TimeoutError((self.folder / "log").read_text(errors="replace")[-2000:])
+        raise TimeoutError(self._end_of_log())
+
+    def _end_of_log(self) -> str:
+        return (self.folder / "log").read_text(errors="replace")[-2000:]
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal to the process, by its pid."""
