@@ -140,6 +140,16 @@ class LocalModel(EmbeddingModel, Generic[Tokens]):
                 self._session = _open_session(bert_model(self.architecture, weights), weights, self._threads)
             return self._session
 
+    @cached_property
+    def _prefixes(self) -> dict[str, list[int]]:
+        kinds = (self.query_prefix, self.passage_prefix)
+        return {kind: self.tokenizer.token_ids([kind])[0][1:-1].tolist() for kind in kinds}
+
+    @cached_property
+    def _most_tokens(self) -> int:
+        on_gpu = _CUDA in self.session.get_providers()
+        return self._batch_tokens or (_GPU_BATCH_TOKENS if on_gpu else DEFAULT_BATCH_TOKENS)
+
     def can_read(self, texts: Sequence[str]) -> list[bool]:
         """Return whether at least half of a text's letters and digits are in known tokens."""
         return [share >= LEAST_KNOWN for share in self.tokenizer.known_shares(self.legible(texts))]
@@ -168,12 +178,9 @@ class LocalModel(EmbeddingModel, Generic[Tokens]):
 
     def batches(self, texts: Sequence[str], prefix: str) -> Iterator[tuple[list[int], dict[str, NDArray[np.int32]]]]:
         """Yield (indices into ``texts``, the graph's inputs)."""
-        before = self.tokenizer.token_ids([prefix])[0][1:-1].tolist()
-        token_ids = self.tokenizer.token_ids(texts, before)
+        token_ids = self.tokenizer.token_ids(texts, self._prefixes[prefix])
         lengths = np.array([len(ids) for ids in token_ids], dtype=np.int32)
-        on_gpu = _CUDA in self.session.get_providers()
-        most = self._batch_tokens or (_GPU_BATCH_TOKENS if on_gpu else DEFAULT_BATCH_TOKENS)
-        for indices in length_batches(lengths, most):
+        for indices in length_batches(lengths, self._most_tokens):
             yield indices, padded_batch([token_ids[index] for index in indices])
 
 
