@@ -1,8 +1,12 @@
 """Search: return ranked accounts with evidence for a query."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from threading import Thread
+
+import numpy as np
 
 from assets.search.accounts import Accounts
 from assets.search.candidates import Keep, Question, fetched, find, most_windows
@@ -20,6 +24,7 @@ from assets.transforms.search.trust import trust_of
 from assets.transforms.text.cleaning import clean
 from assets.transforms.text.corpus import point_id
 from resources.delta.table import LakeResource
+from resources.errors import CippusError
 from resources.llm.embedder import EmbedderResource
 from resources.vectors.index import SearchIndex
 from resources.vectors.resource import QdrantResource
@@ -68,15 +73,21 @@ class _Found:
 def open_search() -> "Searcher":
     """Return a searcher of the stack that the environment variables name, as `cippus search` uses it.
 
-    It can be kept, and used by several threads. Each search asks for the generation that is served; names and numbers
-    are at most FRESH_SECONDS old. A search while a run writes answers from what is promoted. The embedded stack must
-    be up (`cippus up`).
+    It can be kept, and used by several threads. A search while a run writes answers from what is promoted; names and
+    numbers are at most FRESH_SECONDS old. The embedded stack must be up (`cippus up`).
     """
     made = resources()
     embedder = with_secrets(made.embedder)
     # A second thread saves 2 ms of a query, and spins while it waits for the next: 40 of 88 ms of CPU a search.
     embedder = embedder.model_copy(update={"threads": embedder.threads or 1})
+    Thread(target=_open, args=(embedder,)).start()  # names and counts are read meanwhile
     return Searcher(made.lake, embedder, with_secrets(made.qdrant), FRESH_SECONDS)
+
+
+def _open(embedder: EmbedderResource) -> None:
+    """Open the encoder. What fails is raised at its first use."""
+    with suppress(CippusError):
+        embedder.model().open()
 
 
 @dataclass(frozen=True)
@@ -186,6 +197,16 @@ class Searcher:
             found.fit >= trust_of(self.embedder.model().name).least_fit or retriever is not Retriever.HYBRID,
             question.trust,
         )
+
+    def warm(self) -> None:
+        """Open the encoder and read what every search needs, which takes seconds. Raise what fails in the encoder."""
+        model = self.embedder.model()
+        model.open()
+        with suppress(CippusError):  # without an index, searches say so
+            self._terms.with_forms(["word"])
+            self._accounts.attributes([])
+            with self.qdrant.reader(model.name) as index:
+                index.search_dense(np.eye(1, model.dimension, dtype=np.float32)[0], _ANYONE, 1)
 
     def can_read(self, query: str) -> bool:
         """Return whether the embedding model can read a text; BM25 alone answers another."""

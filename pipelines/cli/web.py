@@ -66,7 +66,7 @@ def web(
             instance = opened.enter_context(DagsterInstance.from_config(folder) if is_local else DagsterInstance.get())
             address = dagster_url or (_LOCAL_UI if is_local else "")
             site = opened.enter_context(open_site(instance, address, user_header, tuple(name or ()), api_key))
-            site.searcher.embedder.model()  # loaded now, so that the first reader does not wait
+            site.searcher.warm()
         err.print(f"The page is at http://{shown(host)}:{port}. Stop it with Ctrl-C.", highlight=False, soft_wrap=True)
         uvicorn.run(
             make_app(site),

@@ -10,7 +10,7 @@ from typing import Annotated
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from resources.catalogues import CatalogueError
+from resources.catalogues import CatalogueError, SafeLoader
 
 PRICES_PATH = Path(__file__).with_name("prices.yaml")
 MEASURED = "measured with"
@@ -165,7 +165,7 @@ def save_speed(path: Path, gpu: Gpu, speed: Speed) -> None:
         raise CatalogueError(f"The price file {path} cannot be written: {error.strerror}.") from None
 
 
-class _TextNumbers(yaml.SafeLoader):
+class _TextNumbers(SafeLoader):  # type: ignore[misc,valid-type]
     """YAML whose decimal numbers stay text."""
 
 

@@ -1,11 +1,12 @@
 """The weights and the vocabulary of multilingual-e5-small, from a file of 4-bit weights."""
 
 import struct
-from itertools import pairwise
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from resources.errors import PermanentFailure
@@ -21,6 +22,8 @@ _FOUR_BITS = 1
 # i + 16 in its high half. A weight is (number - 8) · scale. Two bytes are read as one number.
 _BLOCK = np.dtype([("scale", "<f2"), ("pairs", "<u2", 8)])
 _ZERO_POINT = 8
+_PART = 4096
+"""Blocks that are read at a time."""
 # Name in the file → name in a checkpoint, and the length of a row of a matrix.
 _TENSORS = {"q": "attention.self.query", "k": "attention.self.key", "v": "attention.self.value"} | {
     "ao": "attention.output.dense",
@@ -40,12 +43,12 @@ class PackedE5:
         if (magic, version, hidden, layers, heads, inner) != (_MAGIC, _VERSION, *_SIZES):
             raise PermanentFailure(f"{path} is no multilingual-e5-small in 4 bits.")
         count, opening, closing, _, unknown, text_bytes = self._numbers("<5iQ", 44)
-        starts = self._array("<u4", 72, count + 1).tolist()
+        starts = self._array("<u4", 72, count + 1).astype(np.int32)
         scores = self._array("<f4", 72 + 4 * (count + 1), count).tolist()
         at = 72 + 4 * (2 * count + 1)
-        text = self._content[at : at + text_bytes].tobytes()
-        pieces = [text[start:end].decode() for start, end in pairwise(starts)]
-        self.vocabulary = Vocabulary(pieces, scores, opening, closing, unknown)
+        text = pa.py_buffer(self._content[at : at + text_bytes])
+        pieces = pa.StringArray.from_buffers(count, pa.py_buffer(starts), text)
+        self.vocabulary = Vocabulary(pieces.to_pylist(), scores, opening, closing, unknown)
         _, replaced_bytes = self._numbers("<iI", at + text_bytes)
         self._tensors = self._directory(at + text_bytes + 8 + replaced_bytes)
 
@@ -118,17 +121,26 @@ class PackedE5:
 
 def dequantized(blocks: NDArray[Any]) -> NDArray[np.float32]:
     """Return the weights of blocks, float32 (blocks, 32)."""
-    numbers, scales = in_order(blocks["pairs"]), blocks["scale"].astype(np.float32)
     weights = np.empty((len(blocks), QUANTIZED_BLOCK), np.float32)
-    weights[:, ::2], weights[:, 1::2] = numbers & 0xF, numbers >> 4
-    weights -= _ZERO_POINT
-    weights *= scales[:, None]
+    for part in _parts(len(blocks)):
+        numbers, found = in_order(blocks["pairs"][part]), weights[part]
+        found[:, ::2], found[:, 1::2] = numbers & 0xF, numbers >> 4
+        found -= _ZERO_POINT
+        found *= blocks["scale"][part].astype(np.float32)[:, None]
     return weights
 
 
 def in_order(pairs: NDArray[np.uint16]) -> NDArray[np.uint8]:
     """Return the numbers of blocks in the order of their weights, the earlier one in the low half: (blocks, 16)."""
-    together = np.ascontiguousarray(pairs)
-    halves = [(half & 0xF) | ((half >> 4) & 0xF0) for half in (together, together >> 4)]
-    # The eight bytes of a half are copied as one number, which takes a seventh of the time.
-    return np.hstack([half.astype(np.uint8).view(np.uint64) for half in halves]).view(np.uint8)
+    numbers = np.empty((len(pairs), QUANTIZED_BLOCK // 2), np.uint8)
+    for part in _parts(len(pairs)):
+        together = np.ascontiguousarray(pairs[part])
+        halves = [(half & 0xF) | ((half >> 4) & 0xF0) for half in (together, together >> 4)]
+        # The eight bytes of a half are copied as one number, which takes a seventh of the time.
+        numbers[part] = np.hstack([half.astype(np.uint8).view(np.uint64) for half in halves]).view(np.uint8)
+    return numbers
+
+
+def _parts(count: int) -> Iterator[slice]:
+    """Yield slices of blocks, few enough that what is computed from them stays in the processor's cache."""
+    return (slice(start, start + _PART) for start in range(0, count, _PART))

@@ -55,6 +55,9 @@ class EmbeddingModel(ABC):
     def dimension(self) -> int:
         """Length of a vector."""
 
+    def open(self) -> None:  # noqa: B027  # there may be nothing to open
+        """Open what the first text needs. Without this it is opened then."""
+
     @abstractmethod
     def embed(self, texts: Sequence[str]) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
         """Yield (indices into ``texts``, their float32 unit vectors) in any order, every index once."""
@@ -139,6 +142,11 @@ class LocalModel(EmbeddingModel, Generic[Tokens]):
                 weights = self._weights()
                 self._session = _open_session(bert_model(self.architecture, weights), weights, self._threads)
             return self._session
+
+    def open(self) -> None:
+        """Open the tokenizer and the graph."""
+        self.can_read(["word"])
+        _ = self.session
 
     @cached_property
     def _prefixes(self) -> dict[str, list[int]]:

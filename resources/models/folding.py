@@ -23,6 +23,8 @@ _LIGATURES = {"æ": "ae", "œ": "oe", "þ": "th", "ß": "ss", "ŋ": "ng"}
 _FIRST_DIGIT_BEYOND_LATIN, _LAST_DIGIT = 0x660, 0x1FBFA
 _MOST_MARKS = 30
 """Marks after one character, as in the Stream-Safe Text Format (UAX #15). Clean text has no more of them."""
+_POSSIBLE_MARKS = re.compile(f"[^\x00-\u02ff\u2000-\u20cf\u2100-\u2bff]{{{_MOST_MARKS}}}")
+"""A long run of characters that may be marks. The pattern of those that are takes .1 s to make."""
 _NEGATIVE = (0x1F150, 0x1F170)
 """The first of the 26 white letters in black circles, and in black squares."""
 
@@ -35,7 +37,10 @@ def fold(text: str) -> str:
     text = text.encode("utf-8", "replace").decode("utf-8")
     if text.isascii():
         return text.lower()
-    decomposed = unicodedata.normalize("NFKD", _long_runs().sub(r"\1", unstyled(text)))
+    text = unstyled(text)
+    if _POSSIBLE_MARKS.search(text):
+        text = _long_runs().sub(r"\1", text)
+    decomposed = unicodedata.normalize("NFKD", text)
     plain = _OPTIONAL.sub("", _ACCENTS.sub("", decomposed)).casefold()
     return _DEAD_N.sub("\u0902", unicodedata.normalize("NFC", plain).translate(_table()))
 

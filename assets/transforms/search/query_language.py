@@ -85,15 +85,24 @@ def acceptance(query: Query, terms_of: Terms) -> Callable[[str], bool]:
     return allows
 
 
+class _Words(dict[int, str]):
+    """A table of characters for `str.translate`, filled as they occur: a space for what is of no word."""
+
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        is_of_word = character.isalnum() or unicodedata.category(character)[0] in "MS"
+        self[code] = character if is_of_word else " "
+        return self[code]
+
+
+_WORDS = _Words()
+
+
 def folded(text: str) -> str:
     """Return a text as single-spaced words, without case, accents and punctuation. Emoji stay: they can be excluded."""
     plain = _ACCENTS.sub("", unicodedata.normalize("NFKD", limit_marks(text.casefold())))
     plain = unicodedata.normalize("NFKC", plain)
-    return " ".join("".join(character if _is_of_word(character) else " " for character in plain).split())
-
-
-def _is_of_word(character: str) -> bool:
-    return character.isalnum() or unicodedata.category(character)[0] in "MS"
+    return " ".join(plain.translate(_WORDS).split())
 
 
 def _has(plain: str, phrase: str) -> bool:

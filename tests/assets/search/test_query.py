@@ -63,6 +63,13 @@ def test_followers_are_joined_when_asked(searcher: Searcher, followers: Follower
     assert names(searcher, followers) == {ACCOUNTS[number] for number in numbers}
 
 
+def test_a_warm_searcher_has_read_its_tables(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    warm = Searcher(world.lake, world.embedding[0], world.qdrant, fresh_seconds=600)
+    warm.warm()
+    monkeypatch.setattr(LakeResource, "snapshot", lambda *_: pytest.fail("A table was asked for."))
+    assert warm.answer(TOPICS[0], media=False).accounts
+
+
 def test_followers_and_named_accounts_both_hold(searcher: Searcher) -> None:
     named = SearchFilter(account_ids=frozenset(ACCOUNTS[2:5]))
     assert names(searcher, None, named) == set(ACCOUNTS[2:5])

@@ -13,9 +13,10 @@ from assets.transforms.search.query_language import parse
 from assets.transforms.text import cleaning
 from assets.transforms.text.cleaning import clean, clean_lines, with_hashtags
 from assets.transforms.text.corpus import has_words
-from assets.transforms.text.marks import MAX_MARKS, long_runs_of_marks
+from assets.transforms.text.marks import MAX_MARKS, limit_marks, long_runs_of_marks
 from assets.transforms.text.near_duplicates import shingles
 from resources.models.analyzer import document_terms, query_terms
+from resources.models.folding import fold
 from resources.vectors.bm25 import SparseEncoder
 
 
@@ -283,3 +284,14 @@ def test_a_text_of_letters_marks_and_apostrophes_has_terms_if_it_has_words(text:
     if has_words(found):
         assert document_terms(found)
         assert query_terms(found)
+
+
+def test_runs_of_every_mark_are_limited() -> None:
+    marks = [
+        chr(code)
+        for code in range(0x20000)
+        if not 0xD800 <= code < 0xE000 and unicodedata.combining(unicodedata.normalize("NFKD", chr(code))[0])
+    ]
+    assert len(marks) > 800
+    assert [mark for mark in marks if limit_marks(f"a{mark * 40}b") != f"a{mark * MAX_MARKS}b"] == []
+    assert [mark for mark in marks if fold(f"a{mark * 40}b") != fold(f"a{mark * MAX_MARKS}b")] == []
