@@ -27,6 +27,7 @@ from pipelines.cli import (
     readmit,
     search,
     spend,
+    testimonials,
     verticals,
     web,
 )
@@ -210,6 +211,7 @@ def checks(as_json: Json = False) -> None:
 app.command()(doctor.doctor)
 app.command()(search.search)
 app.command()(ask.ask)
+app.command("testimonials")(testimonials.print_testimonials)
 app.command()(verticals.verticals)
 app.command()(web.web)
 app.command()(index.reconcile)

@@ -31,6 +31,7 @@ from pipelines.web.views import (
     search,
     shortlists,
     spend,
+    testimonials,
     verticals,
 )
 
@@ -53,6 +54,7 @@ def make_app(site: Site) -> Starlette:
         Route("/shortlists.csv", _get(site, "export", shortlists.csv)),
         Route("/audit", _get(site, "audit", audit.show)),
         Route("/spend", _get(site, "spend", spend.show)),
+        Route("/testimonials", _get(site, "testimonials", testimonials.show)),
         Route("/verticals", _get(site, "verticals", verticals.show)),
         Route("/pipeline", _get(site, "pipeline", pipeline.show)),
         Route("/healthz", _get(site, "healthz", health.healthz)),

@@ -20,7 +20,7 @@ _FOLDER = Path(__file__).with_name("templates")
 STATIC = Path(__file__).with_name("static")
 NAVIGATION = (
     *(("Search", "/"), ("Ask", "/ask"), ("Label", "/label"), ("Shortlists", "/shortlists")),
-    *(("Verticals", "/verticals"), ("Spend", "/spend"), ("Pipeline", "/pipeline")),
+    *(("Testimonials", "/testimonials"), ("Verticals", "/verticals"), ("Spend", "/spend"), ("Pipeline", "/pipeline")),
 )
 
 

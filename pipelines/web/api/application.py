@@ -10,13 +10,14 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from assets.shortlists import described
+from assets.summaries.testimonials import brand_rows, brand_summary
 from assets.verticals.roster import roster_rows
 from pipelines.web.api import shapes
 from pipelines.web.errors import problem_of
 from pipelines.web.parameters import Asked
 from pipelines.web.searching import answer_question, find_accounts
 from pipelines.web.site import Site
-from pipelines.web.views import creator, judge, shortlists
+from pipelines.web.views import creator, judge, shortlists, testimonials
 from resources.errors import InputError
 
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
@@ -51,6 +52,7 @@ def make_api(site: Site) -> FastAPI:
         },
     )
     _add_reading(api, site)
+    _add_testimonials(api, site)
     _add_writing(api, site)
 
     @api.middleware("http")
@@ -101,6 +103,22 @@ def _add_reading(api: FastAPI, site: Site) -> None:
         if found is None:
             raise HTTPException(404, f"No shortlist is called {name[:80]!r}.")
         return shapes.Shortlist(name=found.name, accounts=described(site.lake, found).to_dicts())
+
+
+def _add_testimonials(api: FastAPI, site: Site) -> None:
+    @api.get("/brands")
+    def brands(q: Annotated[str, Query(max_length=testimonials.LONGEST)] = "") -> list[shapes.Brand]:
+        """Return the brands with the most testimonials and their ratings; `q` is in their names."""
+        rows = brand_rows(site.lake, q, testimonials.MOST_BRANDS)
+        return [shapes.Brand.model_validate(row) for row in rows]
+
+    @api.get("/testimonials")
+    def said(brand: shapes.Text, campaign: shapes.Text | None = None) -> shapes.BrandTestimonials:
+        """Return what testimonials say of a brand or of its campaign: praise and criticism, each sentence cited."""
+        found = brand_summary(site.lake, brand, campaign)
+        if found is None:
+            raise HTTPException(404, testimonials.missing(brand, campaign))
+        return shapes.BrandTestimonials.model_validate(found)
 
 
 def _add_writing(api: FastAPI, site: Site) -> None:

@@ -195,6 +195,56 @@ class Vertical(Shape):
     reason: str
 
 
+class Brand(Shape):
+    """The ratings of a brand, or of one of its campaigns."""
+
+    brand: str | None
+    campaign: str | None
+    testimonials: int
+    rated: int
+    average_rating: float | None
+    positive_percent: float | None
+    negative_percent: float | None
+
+
+class Testimonial(Shape):
+    """A cited testimonial; `account_id` is null if it is about no account."""
+
+    testimonial_id: str
+    rating: int | None
+    created_at: datetime | None
+    campaign: str | None
+    account_id: str | None
+
+
+class TestimonialSentence(Shape):
+    """A sentence, the testimonials that say it, and what it is about."""
+
+    text: str
+    testimonials: list[Testimonial]
+    theme: str | None
+
+
+class Theme(Shape):
+    """A theme, and how many of the cited testimonials praise it, and criticise it."""
+
+    theme: str
+    praise: int
+    criticism: int
+
+
+class BrandTestimonials(Shape):
+    """What testimonials say of a brand or campaign. `reason` says why there is no sentence."""
+
+    brand: Brand
+    praise: list[TestimonialSentence]
+    criticism: list[TestimonialSentence]
+    neither: list[TestimonialSentence]
+    themes: list[Theme]
+    campaigns: list[Brand]
+    reason: str | None
+
+
 class Shortlist(Shape):
     """A shortlist's accounts."""
 

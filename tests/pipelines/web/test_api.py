@@ -128,6 +128,6 @@ def test_no_input_is_a_defect(api: TestClient) -> None:
 
     described = schemathesis.openapi.from_asgi("/openapi.json", api.app).get_all_operations()
     operations = [found.ok() for found in described if isinstance(found, Ok)]
-    assert len(operations) == 10
+    assert len(operations) == 12
     for operation in operations:
         few(given(operation.as_strategy()))(asked)()

@@ -26,7 +26,8 @@ CHROMIUM = shutil.which("chromium")
 VIEWS = (
     *("/", "/?q=sustainable+fashion&country=DE", "/ask?q=sustainable+fashion", "/creator?id=anna", "/label"),
     *(f"/?{urlencode({'q': 'sourdough'})}", f"/creator?{urlencode({'id': HOSTILE})}", "/spend", "/pipeline", "/audit"),
-    *("/verticals", "/shortlists", "/shortlists?name=Spring"),
+    *("/verticals", "/shortlists", "/shortlists?name=Spring", "/testimonials", "/testimonials?brand=Acme"),
+    f"/testimonials?{urlencode({'brand': HOSTILE})}",
     f"/label?{urlencode({'annotator': 'ann', 'vertical': VERTICAL})}",
 )
 pytestmark = [

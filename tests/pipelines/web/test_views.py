@@ -45,6 +45,8 @@ ADDRESSES = (
     *("/label", f"/label?annotator=ann&vertical={VERTICAL}&item={WHO}%2F1", f"/label?annotator={WHO}&vertical={WHO}"),
     *("/verticals", f"/verticals?vertical={VERTICAL}", f"/verticals?vertical={WHO}"),
     *("/shortlists", f"/shortlists?name={WHO}", "/audit"),
+    *("/testimonials", f"/testimonials?brand={WHO}", f"/testimonials?brand=Acme&campaign={WHO}"),
+    *(f"/testimonials?brand=no{WHO}", f"/testimonials?q={WHO}", "/testimonials?brand="),
     *("/spend", "/pipeline", f"/no/{WHO}"),
 )
 
@@ -81,7 +83,8 @@ def test_no_text_of_data_becomes_markup_and_nothing_is_asked_of_others(page: Ope
 
 
 @pytest.mark.parametrize(
-    "address", ["/", "/?q=sourdough", "/ask?q=sourdough", "/creator?id=anna", "/label", "/spend", "/verticals"]
+    "address",
+    ["/", "/?q=sourdough", "/ask?q=sourdough", "/creator?id=anna", "/label", "/spend", "/verticals", "/testimonials"],
 )
 def test_a_page_can_be_read_by_keyboard_and_screen_reader(page: Open, address: str) -> None:
     tags = Seen(page().get(address).text).tags
