@@ -1,15 +1,19 @@
-"""Read what testimonials say of a brand: its row of summary/brand_testimonials, and the testimonials that it cites."""
+"""Read what testimonials say of a brand: a language model's claims, or their own sentences, and the testimonials."""
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
 from assets.lake import LAKE_ACCOUNTS, LAKE_TESTIMONIALS
 from assets.summaries.brands import BRAND_TESTIMONIALS
-from assets.transforms.summaries.brands import GROUP, NEGATIVE, POSITIVE, current
+from assets.summaries.model_testimonials_table import MODEL_TESTIMONIALS
+from assets.transforms.source.schema import account_bucket
+from assets.transforms.summaries.brands import GROUP, NEGATIVE, NEITHER, POSITIVE, current
 from resources.delta.table import LakeResource
+from resources.settings import bucket_count
 
 _FIGURES = ("testimonials", "rated", "average_rating", "positive_percent", "negative_percent")
 _LISTS = ("claims", "testimonial_ids", "polarities", "themes")
@@ -28,11 +32,15 @@ class CitedTestimonial:
 
 @dataclass(frozen=True)
 class CitedSentence:
-    """A sentence, the testimonials that say it, the newest first, and what it is about."""
+    """A sentence, the testimonials that say it, and what it is about.
+
+    ``model`` wrote it; null if the sentence is quoted, and then the newest testimonial is the first.
+    """
 
     text: str
     testimonials: list[CitedTestimonial]
     theme: str | None
+    model: str | None = None
 
 
 @dataclass(frozen=True)
@@ -61,7 +69,8 @@ class BrandRow:
 class BrandSummary:
     """What testimonials say of a brand or campaign. ``reason`` says why there is no sentence.
 
-    ``campaigns`` are those of the brand, with their ratings, the largest first.
+    A model's claims stand in the place of the quoted sentences of their polarity while the testimonials are those that
+    it was sent. ``campaigns`` are those of the brand, with their ratings, the largest first.
     """
 
     brand: BrandRow
@@ -91,7 +100,9 @@ def brand_summary(lake: LakeResource, brand: str, campaign: str | None = None) -
     found = table.filter(campaign=campaign) if campaign is not None else table.filter(pl.col("campaign").is_null())
     name = pl.col("brand").fill_null("")
     alike = (
-        found.filter(name.str.to_lowercase() == _folded(brand)).select(*GROUP, *_FIGURES, *_LISTS, "reason").collect()
+        found.filter(name.str.to_lowercase() == _folded(brand))
+        .select(*GROUP, *_FIGURES, *_LISTS, "reason", "made_of")
+        .collect()
     )
     if alike.is_empty():
         return None
@@ -100,19 +111,16 @@ def brand_summary(lake: LakeResource, brand: str, campaign: str | None = None) -
     campaigns = of_brand.filter(pl.col("campaign").is_not_null()).sort(
         "testimonials", "campaign", descending=[True, False]
     )
-    said = _said(lake, [row[name] or [] for name in _LISTS])
-    by_polarity = {
-        polarity: [sentence for of, sentence in said if of == polarity] for polarity in {of for of, _ in said}
-    }
-    praise, criticism = by_polarity.pop(POSITIVE, []), by_polarity.pop(NEGATIVE, [])
+    by_polarity = _said(lake, row, None) | _by_model(lake, row)
+    praise, criticism = by_polarity.get(POSITIVE, []), by_polarity.get(NEGATIVE, [])
     return BrandSummary(
         BrandRow(*(row[name] for name in (*GROUP, *_FIGURES))),
         praise,
         criticism,
-        [sentence for of_polarity in by_polarity.values() for sentence in of_polarity],
+        by_polarity.get(NEITHER, []),
         _themes(praise, criticism),
         _rows(campaigns),
-        row["reason"],
+        None if by_polarity else row["reason"],
     )
 
 
@@ -120,20 +128,28 @@ def _rows(rows: pl.LazyFrame) -> list[BrandRow]:
     return [BrandRow(*row) for row in rows.select(*GROUP, *_FIGURES).collect().iter_rows()]
 
 
-def _said(lake: LakeResource, lists: Sequence[Sequence[object]]) -> list[tuple[str, CitedSentence]]:
-    """Return the polarity and the sentence of each claim that a live testimonial says."""
-    types: tuple[pl.DataType, ...] = (pl.String(), pl.List(pl.String), pl.String(), pl.String())
-    rows = pl.DataFrame(dict(zip(_LISTS, lists, strict=True)), schema=dict(zip(_LISTS, types, strict=True)))
-    cited = rows.select(testimonial_id=pl.col("testimonial_ids").explode()).drop_nulls().unique()
+def _by_model(lake: LakeResource, row: Mapping[str, Any]) -> dict[str, list[CitedSentence]]:
+    """Return a model's claims by polarity, if they are of the same testimonials as a row of the extract."""
+    bucket = account_bucket(row["brand"] or "", bucket_count())
+    own = [pl.col(name).eq_missing(pl.lit(row[name], pl.String)) for name in GROUP]
+    found = (
+        lake.scan(MODEL_TESTIMONIALS, bucket).filter(*own, made_of=row["made_of"]).select(*_LISTS, "model").collect()
+    )
+    return _said(lake, found.row(0, named=True), found["model"][0]) if found.height else {}
+
+
+def _said(lake: LakeResource, row: Mapping[str, Any], model: str | None) -> dict[str, list[CitedSentence]]:
+    """Return polarity → the claims of a row that live testimonials say."""
     columns = ["testimonial_id", "rating", "created_at", "campaign", "account_id"]
+    cited = pl.Series("testimonial_id", [id_ for ids in row["testimonial_ids"] or () for id_ in ids or ()], pl.String)
     live = current(lake.scan(LAKE_TESTIMONIALS), lake.scan(LAKE_ACCOUNTS))
-    known = live.join(cited.lazy(), on="testimonial_id", how="semi").select(columns).collect()
-    by_id = {row[0]: CitedTestimonial(*row) for row in known.iter_rows()}
-    found = []
-    for text, ids, polarity, theme in rows.iter_rows():
+    known = live.join(pl.LazyFrame([cited.unique()]), on="testimonial_id", how="semi").select(columns).collect()
+    by_id = {values[0]: CitedTestimonial(*values) for values in known.iter_rows()}
+    found: dict[str, list[CitedSentence]] = {}
+    for text, ids, polarity, theme in zip(*(row[name] or () for name in _LISTS), strict=False):
         testimonials = [by_id[id_] for id_ in ids or () if id_ in by_id]
         if testimonials:
-            found.append((polarity, CitedSentence(text, testimonials, theme)))
+            found.setdefault(polarity, []).append(CitedSentence(text, testimonials, theme, model))
     return found
 
 

@@ -22,13 +22,14 @@ from pipelines.checks import (
     search,
     spend,
     summaries,
+    testimonials,
     verticals,
 )
 from pipelines.checks.declaration import Check
 from pipelines.checks.evaluation import definition
 
 _MODULES = (
-    *(raw, lake, corpus, embeddings, labels, audience, quarantine, verticals, summaries, qdrant, search),
+    *(raw, lake, corpus, embeddings, labels, audience, quarantine, verticals, summaries, testimonials, qdrant, search),
     *(marts, amounts, spend, quicksight, files, freshness),
 )
 

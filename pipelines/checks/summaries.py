@@ -4,13 +4,11 @@ import polars as pl
 
 from assets.corpus import CHUNKS
 from assets.framework.asking import WAITING
-from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS, LAKE_TESTIMONIALS
+from assets.lake import LAKE_POSTS
 from assets.summaries.accounts import EXTRACTIVE, SUMMARIES
 from assets.summaries.asking import supported_claims, texts_of
-from assets.summaries.brands import BRAND_TESTIMONIALS
 from assets.summaries.model_table import MODEL_SUMMARIES
 from assets.transforms.claims import Claim
-from assets.transforms.summaries.brands import GROUP, current, grouped
 from assets.transforms.text.cleaning import clean_lines
 from pipelines.checks.declaration import check, count, differences
 from pipelines.checks.spend import unpaid
@@ -135,59 +133,3 @@ def spend_matches(lake: LakeResource, spend: SpendResource) -> int:
     rows = lake.scan(MODEL_SUMMARIES).filter(pl.col("usd").is_not_null())
     found = rows.select("request_id", "input_tokens", "output_tokens", "usd").collect()
     return unpaid(spend.ledger, found.iter_rows()) if found.height else 0
-
-
-_OF_BRANDS = (LAKE_TESTIMONIALS, LAKE_ACCOUNTS, BRAND_TESTIMONIALS)
-_LISTS = ("claims", "testimonial_ids", "polarities", "themes")
-
-
-def _testimonials(lake: LakeResource) -> pl.LazyFrame:
-    return current(lake.scan(LAKE_TESTIMONIALS), lake.scan(LAKE_ACCOUNTS))
-
-
-def _brand_claims(lake: LakeResource) -> pl.LazyFrame:
-    """Return (brand, campaign, claims, testimonial_ids, polarities), a row per claim of the rows that are whole."""
-    is_whole = pl.all_horizontal(pl.col(name).list.len() == pl.col("claims").list.len() for name in _LISTS)
-    rows = lake.scan(BRAND_TESTIMONIALS).filter(is_whole & (pl.col("claims").list.len() > 0))
-    return rows.select(*GROUP, *_LISTS[:-1]).explode(_LISTS[:-1])
-
-
-@check(
-    "summary/brand_testimonials",
-    "citations of testimonials that are not live, of another brand, or of another polarity",
-    reads=_OF_BRANDS,
-    guards=True,
-)
-def citations_are_live(lake: LakeResource) -> int:
-    """Every sentence cites testimonials: live ones of its brand and campaign, with a rating of its polarity."""
-    said = _brand_claims(lake)
-    cited = said.explode("testimonial_ids").select(*GROUP, testimonial_id="testimonial_ids", polarity="polarities")
-    due = grouped(_testimonials(lake)).lazy()
-    unknown = cited.drop_nulls("testimonial_id").join(
-        due, on=cited.collect_schema().names(), how="anti", nulls_equal=True
-    )
-    return count(unknown) + count(said.filter(pl.col("testimonial_ids").list.len() == 0))
-
-
-@check(
-    "summary/brand_testimonials",
-    "brands or campaigns without a row, with another number, or without sentences and reason",
-    reads=_OF_BRANDS,
-    guards=True,
-)
-def every_brand_has_sentences_or_a_reason(lake: LakeResource) -> int:
-    """Every brand and campaign with live testimonials has one row, with their number, and sentences or a reason."""
-    rows, lengths = lake.scan(BRAND_TESTIMONIALS), [pl.col(name).list.len() for name in _LISTS]
-    is_whole = pl.all_horizontal(length.eq_missing(lengths[0]) for length in lengths)
-    odd = rows.filter(~is_whole | ((lengths[0].fill_null(0) > 0) == pl.col("reason").is_not_null()))
-    due = grouped(_testimonials(lake)).lazy().group_by(GROUP).agg(testimonials=pl.len().cast(pl.Int64))
-    return count(odd) + differences(due, rows)
-
-
-@check("summary/brand_testimonials", "sentences that their testimonial does not say", reads=_OF_BRANDS, daily=True)
-def testimonials_are_quoted(lake: LakeResource) -> int:
-    """Every sentence stands in the newest testimonial that it cites, word by word."""
-    said = _brand_claims(lake).select("claims", testimonial_id=pl.col("testimonial_ids").list.first()).collect()
-    asked = _testimonials(lake).join(said.lazy(), on="testimonial_id", how="semi").select("testimonial_id", "text")
-    texts = {of: " ".join(clean_lines(text or "")) for of, text in asked.collect(engine="streaming").iter_rows()}
-    return sum(sentence not in texts.get(of, "") for sentence, of in said.iter_rows())

@@ -81,7 +81,7 @@ def cancel(job: Annotated[str, typer.Argument(help="Name of the job in `cippus b
         provider.close()
     out.print(
         f"{done} batches are being cancelled. What they have answered is billed; the next run takes it in, and sends "
-        "the rest again unless CIPPUS_LLM_SUMMARIES is off.",
+        "the rest again unless the setting that sent it is off, such as CIPPUS_LLM_SUMMARIES.",
         highlight=False,
         soft_wrap=True,
     )
@@ -92,7 +92,8 @@ def say_what_goes_on() -> None:
     from resources.llm.batches.book import ENDED
     from resources.settings import LlmSettings
 
-    if LlmSettings.read().summaries != "batch":
+    read = LlmSettings.read()
+    if not {"batch", "uncertain-batch"} & {read.summaries, read.testimonials, read.tagging}:
         return
     left = [job for *_, job in _jobs(_store()) if job.state != ENDED]
     if left:

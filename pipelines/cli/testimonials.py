@@ -61,6 +61,12 @@ def show_brands(console: Console, rows: "Sequence[BrandRow]") -> None:
     console.print(_ratings("brand", [(shown(named(row.brand)), row) for row in rows]))
 
 
+def models_of(found: "BrandSummary") -> list[str]:
+    """Return the names of the language models that wrote sentences."""
+    every = (*found.praise, *found.criticism, *found.neither)
+    return sorted({sentence.model for sentence in every if sentence.model is not None})
+
+
 def show(console: Console, found: "BrandSummary") -> None:
     """Print what testimonials say of a brand or campaign."""
     own = found.brand
@@ -77,6 +83,9 @@ def show(console: Console, found: "BrandSummary") -> None:
         if sentences or title != "Neither":
             console.print(f"[bold]{title}", highlight=False)
             _show_sentences(console, sentences)
+    if models := models_of(found):
+        by = f"Sentences with - are claims of {', '.join(models)} that the testimonials support; the others are quoted."
+        console.print(f"[dim]{shown(by)}", highlight=False, soft_wrap=True)
     if found.campaigns and own.campaign is None:
         console.print(_ratings("campaign", [(shown(row.campaign), row) for row in found.campaigns]))
 
@@ -98,7 +107,8 @@ def ratings_line(row: "BrandRow") -> str:
 def _show_sentences(console: Console, sentences: "Sequence[CitedSentence]") -> None:
     for sentence in sentences:
         theme = f" [cyan]{shown(sentence.theme)}[/cyan]" if sentence.theme else ""
-        console.print(f"  “{shown(sentence.text)}”{theme}", highlight=False)
+        text = f"“{shown(sentence.text)}”" if sentence.model is None else f"- {shown(sentence.text)}"
+        console.print(f"  {text}{theme}", highlight=False)
         cited = [f"{shown(of.testimonial_id)}{_rated(of.rating)}" for of in sentence.testimonials[:_CITED]]
         more = len(sentence.testimonials) - len(cited)
         others = f" and {more:,} more" if more else ""

@@ -28,6 +28,8 @@ FIELD_KINDS: Mapping[str, tuple[str, ...]] = {
     "post_ids": (POST,),
     "duplicate_of": (POST,),
     "testimonial_id": (TESTIMONIAL,),
+    "testimonial_ids": (TESTIMONIAL,),
+    "sample": (POST, TESTIMONIAL),
     "handle": (HANDLE,),
     "item_id": (ACCOUNT, POST),
     "row_key": (ACCOUNT, POST, TESTIMONIAL),

@@ -46,6 +46,7 @@ class LlmResource(ConfigurableResource["LlmResource"]):
 
     tagging: str = Field(default=OFF, description="Posts that are tagged: `off`, `uncertain` or `uncertain-batch`.")
     summaries: str = Field(default=OFF, description="How accounts are summarised: `off`, `live` or `batch`.")
+    testimonials: str = Field(default=OFF, description="How brands' testimonials are: `off`, `live` or `batch`.")
     batch_command: str = Field(default="", description="Command that answers a file, such as `vllm run-batch`.")
     batch_folder: str = Field(default="", description="Folder of that command's files.")
     batch_role: str = Field(default="", description="ARN of the role under which Bedrock reads and writes the bucket.")
@@ -56,6 +57,11 @@ class LlmResource(ConfigurableResource["LlmResource"]):
     def tagging_lane(self) -> str:
         """The lane of posts that are tagged."""
         return {"uncertain": LIVE, "uncertain-batch": BATCH}.get(self.tagging, OFF)
+
+    @property
+    def sends_batches(self) -> bool:
+        """Whether an asset sends batches."""
+        return BATCH in (self.summaries, self.testimonials, self.tagging_lane)
 
     def prices(self) -> "Prices":
         """Return where the model's price comes from. Raises UnknownPriceError."""

@@ -70,6 +70,13 @@ class LlmSettings(Settings):
         "off",
         must_be="off, live or batch",
     )
+    testimonials: Literal["off", "live", "batch"] = variable(
+        "CIPPUS_LLM_TESTIMONIALS",
+        "Whether the language model says what testimonials say of each brand and campaign: `off`, `live` (one call "
+        "each) or `batch` (a provider's batch).",
+        "off",
+        must_be="off, live or batch",
+    )
     tagging: Literal["off", "uncertain", "uncertain-batch"] = variable(
         "CIPPUS_LLM_TAGGING",
         "Whether the language model tags the posts that the local taggers are uncertain of: `off`, `uncertain` (one "
@@ -96,7 +103,7 @@ class LlmSettings(Settings):
     )
     summary_tokens: Annotated[int, Field(ge=200, le=100_000)] = variable(
         "CIPPUS_LLM_SUMMARY_TOKENS",
-        "Most tokens of posts that are sent for an account. Its posts are sampled to fit.",
+        "Most tokens of posts that are sent for an account, or of testimonials for a brand. They are sampled to fit.",
         3_000,
         must_be="a number of tokens from 200 to 100000",
     )

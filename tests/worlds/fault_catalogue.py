@@ -28,6 +28,7 @@ from assets.stages import TABLES
 from assets.summaries.accounts import SUMMARIES
 from assets.summaries.brands import BRAND_TESTIMONIALS
 from assets.summaries.model_table import MODEL_SUMMARIES
+from assets.summaries.model_testimonials_table import MODEL_TESTIMONIALS
 from assets.verticals.held_out import HELD_OUT
 from assets.verticals.model_tags import MODEL_TAGS
 from assets.verticals.quality import METHODS, MISTAKES
@@ -152,6 +153,7 @@ def _written() -> Iterator[FaultRow]:
         SPEND.name: spent_below_zero,
         MODEL_SUMMARIES.name: m.model_summary(),
         MODEL_TAGS.name: m.model_tag(),
+        MODEL_TESTIMONIALS.name: m.model_said(),
     }
     for spec in TABLES:
         faults = {"file_half_written": m.file_cut(spec, 0.5)}
@@ -311,6 +313,29 @@ def _verticals() -> Iterator[FaultRow]:
         sentence_of_nobody=added(BRAND_TESTIMONIALS, **_said(claims=["What nobody said."])),
         sentence_in_capitals=added(BRAND_TESTIMONIALS, **_said(claims=["I LIKED"])),
     )
+    yield from _rows(
+        "summary/model_testimonials:claims_cite_live_testimonials",
+        claim_of_a_foreign_testimonial=m.model_said(testimonial_ids=[["foreign"]]),
+        claim_without_testimonials=m.model_said(testimonial_ids=[[]]),
+        claim_of_another_polarity=m.model_said(polarities=["negative"]),
+    )
+    yield from _rows(
+        "summary/model_testimonials:every_brand_has_claims_or_a_reason",
+        brand_without_reason=m.model_said(claims=[], testimonial_ids=[], polarities=[], themes=[]),
+        reason_beside_brand_claims=m.model_said(reason="none"),
+        brand_foreign=m.model_said(brand="foreign"),
+        claim_without_theme=m.model_said(themes=[]),
+    )
+    yield from _rows(
+        "summary/model_testimonials:testimonials_carry_the_claims",
+        brand_claim_of_nobody=m.model_said(claims=["What nobody said."]),
+        brand_number_of_nobody=m.model_said(lambda text: f"{text} 1999"),
+    )
+    yield from _rows(
+        "summary/model_testimonials:no_brand_waits",
+        brand_outstanding=m.model_said(state="waiting", reason="in a batch"),
+    )
+    yield from _rows("summary/model_testimonials:testimonials_spend_matches", brand_unpaid=m.model_said(usd="0.1"))
     yield from _rows(
         "summary/model_summaries:claims_cite_live_posts",
         claim_of_a_foreign_post=m.model_summary(post_ids=[["foreign"]]),

@@ -13,7 +13,9 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from assets.corpus import CHUNKS
+from assets.lake import LAKE_TESTIMONIALS
 from assets.summaries.model_table import MODEL_SUMMARIES
+from assets.summaries.model_testimonials_table import MODEL_TESTIMONIALS
 from assets.verticals.model_tags import MODEL_TAGS
 from pipelines.checks import freshness
 from resources.delta.table import LakeResource, TableSpec
@@ -51,6 +53,32 @@ def model_summary(say: Callable[[str], str] = str, **changes: object) -> Fault:
         world.lake.append(MODEL_SUMMARIES, pl.concat([MODEL_SUMMARIES.empty(), row], how="diagonal_relaxed"))
         yield
         world.lake.delete_where(MODEL_SUMMARIES, "request_id = '0'")
+
+    return fault
+
+
+def model_said(say: Callable[[str], str] = str, **changes: object) -> Fault:
+    """A language model's claims about the first brand stand there: what a testimonial says, with other values."""
+
+    @contextmanager
+    def fault(world: World) -> Iterator[None]:
+        rows = world.table(LAKE_TESTIMONIALS).sort("testimonial_id")
+        first = rows.filter(testimonial_id="testimonial-0").row(0, named=True)
+        values = {
+            "account_bucket": first["account_bucket"],
+            "brand": first["brand"],
+            "claims": [say(first["text"])],
+            "testimonial_ids": [["testimonial-0"]],
+            "polarities": ["positive"],
+            "themes": [None],
+            "state": "done",
+            "request_id": "0",
+            **changes,
+        }
+        row = pl.DataFrame([values], schema_overrides={k: MODEL_TESTIMONIALS.polars_schema[k] for k in values})
+        world.lake.append(MODEL_TESTIMONIALS, pl.concat([MODEL_TESTIMONIALS.empty(), row], how="diagonal_relaxed"))
+        yield
+        world.lake.delete_where(MODEL_TESTIMONIALS, "request_id = '0'")
 
     return fault
 

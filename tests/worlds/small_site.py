@@ -20,11 +20,10 @@ from qdrant_client import QdrantClient
 from assets.audience import DEMOGRAPHICS
 from assets.corpus import CHUNKS, TERMS
 from assets.labels.queue import NEXT_TO_LABEL
-from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS, LAKE_TESTIMONIALS
+from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS
 from assets.marts.creators import CREATORS
 from assets.search.query import Searcher
 from assets.summaries.accounts import SUMMARIES
-from assets.summaries.brands import BRAND_TESTIMONIALS
 from assets.transforms.source.schema import account_bucket
 from assets.verticals.quality import METHODS, MISTAKES
 from assets.verticals.quality import QUALITY as TAG_QUALITY
@@ -42,6 +41,7 @@ from resources.vectors.server.generations import ServerGenerations
 from resources.vectors.values import IndexPoint
 from tests.fakes import embedder as fakes
 from tests.worlds.search import index_config
+from tests.worlds.site_testimonials import testimonial_tables
 
 HOSTILE = "\"'><script>alert(1)</script><img src=//evil.test onerror=alert(1)>{{7*7}}\u202e"
 """Text that must be shown as text wherever it appears."""
@@ -119,8 +119,8 @@ def small_site(lake: LakeResource) -> SmallSite:
     ]
     _write(lake, SUMMARIES, summaries)
     _write(lake, DEMOGRAPHICS, [_share(id_, value) for id_ in ("anna", HOSTILE) for value in ("18-24", HOSTILE)])
-    lake.sync(LAKE_TESTIMONIALS, _frame(LAKE_TESTIMONIALS, _testimonials()))
-    lake.sync(BRAND_TESTIMONIALS, _frame(BRAND_TESTIMONIALS, _brand_testimonials()))
+    for spec, rows in testimonial_tables(HOSTILE, THEN):
+        lake.sync(spec, _frame(spec, rows))
     _write(lake, NEXT_TO_LABEL, [_to_label(post, number) for number, post in enumerate(posts)])
     return SmallSite(lake, _searcher(lake, posts))
 
@@ -233,40 +233,6 @@ def _share(account_id: str, value: str) -> dict[str, Any]:
     dimension = HOSTILE if account_id == HOSTILE else "age"
     return {"account_id": account_id, "dimension": dimension, "value": value, "share_percent": 40.0,
             "as_of": THEN.date(), "source_file": "landing/audience/x.csv"}  # fmt: skip
-
-
-def _testimonials() -> list[dict[str, Any]]:
-    """Return those of three brands; one of them is deleted. The parcels are the last four of Acme's praise."""
-    of_acme = [(f"acme/{number}", "Acme", 1 if number == 5 else 5, None) for number in range(1, 7)]
-    others = [("odd", HOSTILE, 2, None), ("none", None, None, None), ("gone", "Acme", 1, THEN)]
-    return [
-        {"testimonial_id": id_, "brand": brand, "campaign": "spring" if id_ == "acme/1" else None, "rating": rating,
-         "account_id": "anna" if id_ == "acme/1" else HOSTILE if id_ == "odd" else None, "account_bucket": 0,
-         "created_at": THEN, "updated_at": THEN, "deleted_at": deleted}
-        for id_, brand, rating, deleted in [*of_acme, *others]
-    ]  # fmt: skip
-
-
-def _brand_testimonials() -> list[dict[str, Any]]:
-    good, bad = "The parcel came within a day.", "Nobody said where my parcel was."
-    gone = "What a deleted testimonial said."
-    parcels = [f"acme/{number}" for number in (4, 3, 2, 6)]
-    rows: list[tuple[Any, ...]] = [
-        ("Acme", None, 6, [good, bad, gone], [parcels, ["acme/5"], ["gone"]], ["positive", "negative", "negative"],
-         ["parcel", "parcel", "parcel"]),
-        ("Acme", "spring", 1, ["Spring went well."], [["acme/1"]], ["positive"], [None]),
-        (HOSTILE, None, 1, [HOSTILE], [["odd"]], ["negative"], [HOSTILE]),
-        (None, None, 1, [], [], [], []),
-    ]  # fmt: skip
-    figures = {6: (6, 13 / 3, 500 / 6, 100 / 6), 1: (1, 5.0, 100.0, 0.0)}
-    names = ("brand", "campaign", "testimonials", "claims", "testimonial_ids", "polarities", "themes")
-    found = []
-    for row in rows:
-        rated, mean, positive, negative = figures[row[2]] if row[0] else (0, None, None, None)
-        found.append({**dict(zip(names, row, strict=True)), "rated": rated, "average_rating": mean,
-                      "positive_percent": positive, "negative_percent": negative,
-                      "reason": None if row[3] else HOSTILE})  # fmt: skip
-    return found
 
 
 def _to_label(post: dict[str, Any], number: int) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import polars as pl
@@ -106,7 +106,7 @@ def claims(rows: pl.DataFrame, analyze: Analyze, keywords: Analyze) -> pl.DataFr
             polarity: _said(of_group.filter(polarity=polarity), language) for polarity in (POSITIVE, NEGATIVE, NEITHER)
         }
         shared = _shared(said, keywords)
-        own = {word for name in group if name for word in _WORD.findall(str(name).casefold())}
+        own = _words_of(group)
         made = []
         for polarity, of_polarity in said.items():
             every = [replace(sentence.quoted, times=len(sentence.ids)) for sentence in of_polarity.values()]
@@ -118,6 +118,19 @@ def claims(rows: pl.DataFrame, analyze: Analyze, keywords: Analyze) -> pl.DataFr
                     made.append((quoted.text, of_polarity[quoted.text.casefold()].ids, polarity, theme))
         found.append((*group, *([claim[column] for claim in made] for column in range(4))))
     return pl.DataFrame(found, schema=CLAIMS_SCHEMA, orient="row")
+
+
+def themes(
+    claims: Sequence[str], texts: Mapping[str, str], group: Sequence[str | None], keywords: Analyze
+) -> list[str | None]:
+    """Return the theme of each claim of a group, as `claims` finds them. ``texts``: testimonial id → text."""
+    shared = Counter(phrase for text in texts.values() for phrase in set(_phrases(text, keywords)))
+    own = _words_of(group)
+    return [_theme(claim, shared, own, keywords) for claim in claims]
+
+
+def _words_of(group: Iterable[object]) -> set[str]:
+    return {word for name in group if name for word in _WORD.findall(str(name).casefold())}
 
 
 def _said(rows: pl.DataFrame, language: str) -> dict[str, Sentence]:

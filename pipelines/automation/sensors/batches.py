@@ -8,7 +8,6 @@ from dagster import RunRequest, SensorResult, SkipReason, sensor
 from pipelines.automation.sensors.reachability import skipped_while_unreachable
 from pipelines.jobs.asset_jobs import BUCKET, WRITES_TAG
 from resources.llm.batches.book import ENDED, RUNNING, Job, books
-from resources.llm.lane import BATCH
 from resources.llm.resource import LlmResource
 from resources.spend.resource import SpendResource
 
@@ -32,7 +31,7 @@ def ended_batches(llm: LlmResource, spend: SpendResource) -> SensorResult | Skip
         (scope, job, book.page()[1])
         for _, scope, book in books(spend.store)
         for job in book.page()[0].jobs.values()
-        if BATCH in (llm.summaries, llm.tagging_lane) and llm.url
+        if llm.sends_batches and llm.url
     ]
     if not waiting:
         return SkipReason("No batch is open.")

@@ -218,11 +218,12 @@ class Testimonial(Shape):
 
 
 class TestimonialSentence(Shape):
-    """A sentence, the testimonials that say it, and what it is about."""
+    """A sentence, the testimonials that say it, and what it is about. `model` wrote it; null if it is quoted."""
 
     text: str
     testimonials: list[Testimonial]
     theme: str | None
+    model: str | None
 
 
 class Theme(Shape):

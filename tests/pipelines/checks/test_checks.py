@@ -34,6 +34,10 @@ ADVICE = {
 WITHOUT_ROWS = {
     *("mart/spend:rows_as_written", "mart/spend:values_possible"),
     *("summary/model_summaries:rows_as_written", "summary/model_summaries:nothing_waits"),
+    *("summary/model_testimonials:rows_as_written", "summary/model_testimonials:no_brand_waits"),
+    "summary/model_testimonials:claims_cite_live_testimonials",
+    "summary/model_testimonials:every_brand_has_claims_or_a_reason",
+    "summary/model_testimonials:testimonials_carry_the_claims",
     *("vertical/model_tags:rows_as_written", "vertical/model_tags:nothing_waits"),
 }
 """Checks of tables that are empty in this world."""

@@ -56,6 +56,9 @@ def test_no_text_of_a_testimonial_is_markup_or_a_control_sequence() -> None:
     assert "\\u202e" in said
     assert "\u202e" not in said
     assert f"“{HOSTILE[:20]}" in said
+    assert f"  - {HOSTILE[:20]}" in said  # a model's claim beside the quoted criticism
+    assert "Sentences with - are claims of" in said
+    assert "Sentences with -" not in printed("Acme")
 
 
 def test_brands_are_listed_and_those_without_one_too() -> None:

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from tests.pipelines.web.conftest import Open
+from tests.worlds.small_site import HOSTILE
 
 
 def test_brands_and_campaigns_lead_to_what_is_said_of_them(page: Open) -> None:
@@ -36,6 +37,14 @@ def test_praise_stands_beside_criticism_with_themes_and_sources(page: Open) -> N
     creator = page().get("/testimonials?brand=Acme&campaign=spring").text
     assert 'href="/creator?id=anna"' in creator
     assert "No testimonial with a rating of 1 or 2" in creator
+
+
+def test_a_models_claims_say_so_and_stand_beside_quotes(page: Open) -> None:
+    text = page().get("/testimonials", params={"brand": HOSTILE}).text
+    [praise] = re.findall(r'<section aria-labelledby="praise">.*?</section>', text, re.DOTALL)
+    [criticism] = re.findall(r'<section aria-labelledby="criticism">.*?</section>', text, re.DOTALL)
+    assert "that these testimonials support." in praise
+    assert "Sentences of testimonials, word for word." in criticism
 
 
 @pytest.mark.parametrize(
