@@ -58,7 +58,7 @@ SUMMARIES = TableSpec.of(
     ("account_id",),
     text_columns=("about", "summary"),
 )
-_RECIPE = "7"
+_RECIPE = "8"
 EXTRACTIVE = "extractive"
 
 

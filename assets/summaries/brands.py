@@ -81,7 +81,7 @@ BRAND_TESTIMONIALS = TableSpec.of(
     partitioned=False,
     text_columns=("claims", "themes"),
 )
-_RECIPE = "1"
+_RECIPE = "2"
 _GROUPS_AT_ONCE = 1_000
 """Their texts are in memory together: up to 3 × TEXTS_READ of each group."""
 

@@ -17,11 +17,11 @@ _ADDRESS = re.compile(
     r"https?:|www\.|[\w.+-]+@[\w-]+\.|\b[\w-]+\.(?:com|net|org|tv|be|ly|gl|co|io|me)\b", re.IGNORECASE
 )
 _NETWORKS = (
-    "instagram|insta|facebook|twitter|snapchat|tik ?tok|patreon|spotify|itunes|apple music|discord|twitch|pinterest|"
-    "vkontakte|telegram|website|e-?mail|soundcloud|deezer|google ?\\+|merch"
+    "instagram|insta|facebook|twitter|snap(?:chat)?|tik ?tok|patreon|spotify|itunes|apple music|discord|twitch|"
+    "pinterest|vkontakte|telegram|website|e-?mail|soundcloud|deezer|google ?\\+|merch"
 )
-_LABEL = re.compile(rf"\b(?:{_NETWORKS})\b\s*(?:[:@►▶➜→=-]|$)|[:►▶➜→]$", re.IGNORECASE)
-_BULLET = re.compile(r"^[\s•·*|►▶➜→↓✓✔–—-]+|[\s|►▶➜→↓–—-]+$")
+_LABEL = re.compile(rf"\b(?:{_NETWORKS})\b\s*(?:[:@►▶➜→›=-]|$)|[:►▶➜→]$", re.IGNORECASE)
+_BULLET = re.compile(r"^[\s•·*|►▶➜→↓✓✔›━–—-]+|[\s|►▶➜→↓–—-]+$")
 _CREDIT = re.compile(r"^[\w/&'-]+(?: [\w/&'-]+)?\s?: *(?:\S+ *){1,4}$")
 """A label and a name, such as `Editor: Jane Doe`."""
 _TIME = re.compile(r"\b\d{1,2}:\d\d\b")
@@ -40,14 +40,18 @@ _CALLS = (
     r"^\W*watch\b.{0,40}\b(?:videos?|here|more|full|episodes?)\b",
     r"\bbusiness (?:inquir|enquir|contact)|\bcopyright\b|\ball rights reserved|\bdisclaimer|\bpermission",
     r"\b(?:free|fair) use\b|\bproperty of\b|\bvideo removed",
-    r"\b(?:at|on|via|from|here)$",  # an address followed
+    r"\bown (?:the |this |any |these |no )?(?:rights?|music|songs?|videos?|audio|content|images?|footage)\b",
+    r"\bcontact the (?:artist|label|owner)|\b(?:by|credits?) ?:\s*\S",
+    r"\b(?:at|on|via|from|here)$|(?<!:)\($",  # an address followed
     r"\bpress play\b|^\W*get your \w+ (?:on|here|now|today)\b|\bsubtitle|\bsous-titr|^\W*participez\b",
     r"^\W*official (?:\w+ )?(?:trailer|teaser|video|audio|clip)s?\W*$|\bOST$",
     "abonne|suivez|cliquez|likez|lien (?:en|dans)",
+    r"(?:^|[^\w\s]|\b(?:et|alors)\b)\s*n['’](?:oubli|h[ée]sit)\w+ (?:surtout )?pas\b",
+    r"\b(?:me|nous) suivre (?:ici|sur)\b|\bpouces? (?:bleus?|en l)",
     "suscr[ií]b|s[ií]gue(?:me|nos)|enlace en|dale (?:like|me gusta)",
     "inscreva|siga-?(?:me|nos)|segui(?:mi|teci)|iscriv",
     "abonnier|folgt? (?:mir|uns)|kanal abo|abone ol|takip et",
-    "подпис|подпиш|ставьте лайк|ссылк[аи] (?:в|на)|зарегистр|εγγραφ|ακολουθ",
+    "подпис|подпиш|не забы(?:ва|уд)|ставьте лайк|ссылк[аи] (?:в|на)|зарегистр|εγγραφ|ακολουθ",
     "チャンネル登録|登録お願い|フォローして|概要欄|구독|좋아요|팔로우|订阅|訂閱|关注我|點讚|点赞",
     "सब्सक्राइब|सब्स्क्राइब|اشترك|تابعو",
 )

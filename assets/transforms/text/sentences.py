@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from sentencex import segment
 
 _WINDOW = 4_000
+_ABBREVIATION = re.compile(r"\b(?:ft|feat|prod|vs|ep|vol|pt|mrs?|dr)\.\s*$", re.IGNORECASE)
+"""Abbreviations before a name or number. The library knows few of them, and none in most languages."""
 _LINE_END = re.compile(r"[\r\n\u2028\u2029]+|(?<=…)\s+")
 
 
@@ -15,7 +17,18 @@ def sentences(text: str, language: str = "en") -> list[str]:
     ``language`` (ISO 639-1) decides which abbreviations end none; that of an unknown language is English.
     """
     lines = _LINE_END.split(text)
-    return [piece for line in lines for part in _segmented(line, language or "en") if (piece := part.strip())]
+    return [piece for line in lines for part in _joined(_segmented(line, language or "en")) if (piece := part.strip())]
+
+
+def _joined(parts: Iterator[str]) -> Iterator[str]:
+    """Yield the sentences of a line, those together that an abbreviation of titles cut."""
+    before = ""
+    for part in parts:
+        before += part
+        if not _ABBREVIATION.search(part):
+            yield before
+            before = ""
+    yield before
 
 
 def _segmented(line: str, language: str) -> Iterator[str]:

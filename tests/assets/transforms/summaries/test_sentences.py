@@ -21,6 +21,9 @@ SAYING = [
     "Bread from Rome, cheese from Lyon, and honey from my own garden",
     "first look at my brand new mountain bike",
     "two cups of flour.",
+    "I own no car and walk to work.",
+    "Hillary n'hésite pas à dire ce qu'elle pense.",
+    "An emotional day for all of us :(",
 ]
 CALLING = [
     "SUBSCRIBE for more videos!",
@@ -43,6 +46,9 @@ CALLING = [
     "Get your news on the go!",
     "Pour nous aider à sous-titrer nos vidéos",
     "Participez avec le hashtag du jour.",
+    "N'hésite pas à me suivre, elle est bonne mon actu !",
+    "N’oubliez pas le pouce en l'air si vous avez aimé",
+    "Не забывайте оценить видео и оставить комментарий!",
 ]
 OTHERS = [
     "#vegan #recipes #food #love and more",
@@ -62,6 +68,11 @@ OTHERS = [
     "two cups of flour",
     "Official Teaser Trailer",
     "Crystal Colosseum - Battle Revolution OST",
+    "I don't own the music in this video.",
+    "Please contact the artist or the label if you want to use it.",
+    "Art in the banner by: Dorian Legret",
+    "Music by Epidemic Sound (",
+    "›› Snap › JaneDoeSnap",
 ]
 
 

@@ -18,6 +18,8 @@ from assets.transforms.text.sentences import sentences
         ("first line\nsecond line\r\n\r\nthird", ["first line", "second line", "third"]),
         ("今日はいい。明日もね！終わり", ["今日はいい。", "明日もね！", "終わり"]),
         ("Dr. Smith lives in the U.S. now. Really", ["Dr. Smith lives in the U.S. now.", "Really"]),
+        ("Jane - Dance ft. Axl  Doe. List Show Ep. 304", ["Jane - Dance ft. Axl  Doe.", "List Show Ep. 304"]),
+        ("Jane - Dance ft.", ["Jane - Dance ft."]),
         ("...", ["..."]),
         (" \n ", []),
         ("", []),
