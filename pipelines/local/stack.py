@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from pipelines.local.open_files import require_open_files
 from pipelines.local.postgres_server import PostgresServer
 from pipelines.local.s3_server import PORT_NAMES, S3Server
 from pipelines.local.server_process import becomes_free, free_ports
@@ -60,6 +61,7 @@ def up(home: Path) -> EmbeddedStack:
 
     Ports stay the same unless another program took one meanwhile.
     """
+    require_open_files()
     home = private_home(home.resolve())
     (home / "logs").mkdir(exist_ok=True)
     with _exclusively(home):
