@@ -20,7 +20,7 @@ from resources.vectors.resource import QdrantResource
 from resources.vectors.server.replicas import plan
 
 BINARY = os.environ.get("QDRANT_BINARY", "")
-_START_SECONDS = 60.0
+_START_SECONDS, _STOP_SECONDS = 60.0, 120.0
 _DISK_MB = 512
 _FILLER = "storage/filler"
 
@@ -111,7 +111,7 @@ class QdrantNode:
         self.send(signal.SIGCONT)
         self.send(number)
         if self.process is not None:
-            self.process.wait(30)
+            self.process.wait(_STOP_SECONDS)
 
     def lose_disk(self) -> None:
         """End the process and delete its folder."""
