@@ -117,13 +117,9 @@ class Erasures:
             self.left[account] = found
 
     def _found(self, account: str) -> list[str]:
-        words = payload_of(account, 0, 0)
-        return [
-            file
-            for node in self.nodes.nodes
-            for word in (words["account_id"], words["handle"], words["post_id"], f"text of {account}")
-            for file in node.holds(str(word))
-        ]
+        payload = payload_of(account, 0, 0)
+        words = [str(payload[name]) for name in ("account_id", "handle", "post_id")]
+        return [file for node in self.nodes.nodes for file in node.holds(*words, f"text of {account}")]
 
     @contextmanager
     def _writing(self, qdrant: QdrantResource) -> Iterator[None]:

@@ -143,11 +143,12 @@ class QdrantNode:
         if not self.is_running:
             self.start()
 
-    def holds(self, text: str) -> list[str]:
-        """Return the files of the folder that contain a text, as `grep` finds them."""
+    def holds(self, *texts: str) -> list[str]:
+        """Return the files of the folder that contain one of some texts, as `grep` finds them."""
         # -s: the server deletes and renames files meanwhile.
+        wanted = [part for text in texts for part in ("-e", text)]
         found = subprocess.run(
-            ["grep", "-rlasF", "--", text, "storage"], cwd=self.folder, capture_output=True, text=True, check=False
+            ["grep", "-rlasF", *wanted, "storage"], cwd=self.folder, capture_output=True, text=True, check=False
         )
         return sorted(found.stdout.splitlines())
 
