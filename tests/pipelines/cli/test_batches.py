@@ -57,18 +57,29 @@ def test_a_cancelled_batch_bills_what_it_did_and_the_rest_is_sent_again(world: B
     assert isinstance(ran("cancel", "unknown").exception, InputError)
 
 
+@pytest.mark.parametrize(
+    ("variable", "lane"),
+    [
+        ("CIPPUS_LLM_SUMMARIES", "batch"),
+        ("CIPPUS_LLM_TESTIMONIALS", "batch"),
+        ("CIPPUS_LLM_TAGGING", "uncertain-batch"),
+    ],
+)
 def test_an_interrupt_says_what_goes_on_costing(
-    world: BatchWorld, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    world: BatchWorld, variable: str, lane: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     batches.say_what_goes_on()
-    monkeypatch.setenv("CIPPUS_LLM_SUMMARIES", "batch")
+    monkeypatch.setenv(variable, lane)
     batches.say_what_goes_on()
     assert capsys.readouterr().err.count("1 batches go on at the provider and cost at most $") == 1
 
 
-def test_the_sensor_requests_a_run_when_a_batch_has_ended(world: BatchWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("mode", [{"summaries": "batch"}, {"testimonials": "batch"}, {"tagging": "uncertain-batch"}])
+def test_the_sensor_requests_a_run_when_a_batch_has_ended(
+    world: BatchWorld, mode: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     spend = SpendResource(s3=S3Resource(bucket="none"))
-    llm = LlmResource(spend=spend, url="http://provider.test/v1", model=MODEL, summaries="batch")
+    llm = LlmResource(spend=spend, url="http://provider.test/v1", model=MODEL, **mode)
     monkeypatch.setattr(SpendResource, "store", world.store)
     monkeypatch.setattr(LlmResource, "batch_provider", lambda _self: provider(world))
     tick = sensors.ended_batches._raw_fn

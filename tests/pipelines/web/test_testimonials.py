@@ -27,7 +27,7 @@ def test_praise_stands_beside_criticism_with_themes_and_sources(page: Open) -> N
     [criticism] = re.findall(r'<section aria-labelledby="criticism">.*?</section>', text, re.DOTALL)
     assert "The parcel came within a day." in praise
     assert re.findall(r"acme/\d", praise) == ["acme/4", "acme/3", "acme/2"]
-    assert "5 of 5, 2026-03-01" in praise
+    assert '<div class="id"><bdi>acme/4</bdi>, 5 of 5, 2026-03-01; ' in praise  # on a line of its own
     assert "and 1 more" in praise
     assert "Nobody said where my parcel was." in criticism
     assert "What a deleted testimonial said." not in text
