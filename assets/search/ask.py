@@ -4,20 +4,17 @@ import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 
-from assets.embeddings import embedded
 from assets.search.query import ANY_NUMBER, Followers, Searcher
-from assets.search.terms import weights_of
+from assets.search.reading import Reading
 from assets.search.writing import Retrieved, Writing
-from assets.transforms.search.answers import AskAnswer, Passage, Sentence, candidates, quote
+from assets.transforms.search.answers import AskAnswer, Passage, quote
 from assets.transforms.search.cosines import CosineScale, scale_of
 from assets.transforms.search.questions import topic
-from assets.transforms.search.relevance import coverage
 from resources.errors import CippusError
 from resources.llm.resource import LlmResource
-from resources.vectors.bm25 import SparseEncoder
 from resources.vectors.values import SearchFilter
 
-_ACCOUNTS, _POSTS_EACH, _SENTENCES = 10, 3, 120
+_ACCOUNTS, _POSTS_EACH = 10, 3
 
 
 @dataclass(frozen=True)
@@ -81,20 +78,4 @@ class Asker:
             for post in account.evidence
         )
         asked = self.searcher.question(about)
-        weights = weights_of(asked.sparse)
-        pairs = candidates(passages, _SENTENCES)
-        if not pairs:
-            return Retrieved(question, asked, (), ())
-        vectors = embedded(self.searcher.embedder.model(), [text for _, text in pairs])
-        encoder = SparseEncoder()
-        sentences = tuple(
-            Sentence(
-                passage,
-                text,
-                vector,
-                float(vector @ asked.dense),
-                coverage(weights, frozenset(encoder.count_terms(text).indices.tolist())),
-            )
-            for (passage, text), vector in zip(pairs, vectors, strict=True)
-        )
-        return Retrieved(question, asked, passages, sentences)
+        return Retrieved(question, asked, passages, Reading(self.searcher, question, asked).sentences(ranked, passages))

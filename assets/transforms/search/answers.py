@@ -7,12 +7,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assets.transforms.claims import Claim, DroppedClaim
+from assets.transforms.search.asked import Asked, asked
 from assets.transforms.search.cosines import CosineScale
+from assets.transforms.search.parts import Form
 from assets.transforms.search.quantities import asked_for
-from assets.transforms.summaries.sentences import is_filler
-from assets.transforms.text.sentences import sentences
 
-_SHARE_OF_BEST = 0.6
+_SHARE_OF_BEST, _SHARE_OF_BEST_ACCOUNT = 0.9, 0.8
+_FEWEST_NEW = 2
+_NAMED, _NAMED_HERE = 0.75, 0.5
+_LIST, _OWN_OF_TITLE = 0.45, 0.5
+_SHARE_OF_WORDS, _STATED = 0.75, 0.42
 NO_FIT = "No post that was found answers this question."
 NO_QUANTITY = "Posts about this were found, but none of them states a {}."
 
@@ -58,63 +62,117 @@ class AskAnswer:
 
 @dataclass(frozen=True)
 class Sentence:
-    """A sentence of a passage, its unit vector, its cosine with the topic, and the share of its words that it has."""
+    """A part of a passage, its unit vector, its cosine with the topic, and the share of the topic's words that it has.
+
+    ``in_context`` is the share that it has together with its post's title and account. ``new_words`` is the number of
+    its words that neither the question nor the account's name has. ``named`` is the share of the question's names that
+    its post has, and ``named_here`` that of the part with its title. ``then`` is the part with the sentence that
+    follows it.
+    """
 
     passage: Passage
     text: str
     vector: NDArray[np.float32] = field(repr=False, compare=False)
     cosine: float
     covered: float
-
-
-def candidates(passages: Iterable[Passage], most: int) -> list[tuple[Passage, str]]:
-    """Return sentences with their passages, the first ones of every passage before the others, ``most`` at most.
-
-    Lists of tags, addresses and calls to subscribe answer nothing. The first sentence stays: it has the title.
-    """
-    numbered = [
-        (place, number, passage, text)
-        for number, passage in enumerate(passages)
-        for place, text in enumerate(dict.fromkeys(sentences(passage.text)))
-        if not place or not is_filler(text)
-    ]
-    numbered.sort(key=lambda found: found[:2])
-    return [(passage, text) for _, _, passage, text in numbered[:most]]
+    in_context: float | None = None
+    form: Form = Form.PROSE
+    then: str = ""
+    new_words: int = _FEWEST_NEW
+    named: float = 1.0
+    named_here: float = 1.0
 
 
 def quote(
     question: str, found: Iterable[Sentence], scale: CosineScale, accounts: int = 6, per_account: int = 2
 ) -> AskAnswer:
-    """Return an answer of quoted sentences that fit, grouped by account, best first; it abstains if none fits.
+    """Return an answer of quoted parts that fit, grouped by account, best first; it abstains if none fits.
 
-    A sentence with some words of the topic and far fewer than the best one lacks what sets the topic apart: of "vegan
-    food" it has "food". One without any of the words says the same in other words, or in another language. If the
-    question asks for a quantity, such as a price, only sentences that state one fit.
+    A part must answer by itself. It has what the question asks for: a quantity, such as a price, or else words that
+    the question does not have. A question is no answer, but for one that asks for accounts. Its post has the
+    question's names. A part with some words of the topic and far fewer than the best one lacks what sets the topic
+    apart: of "vegan food" it has "food". One without any of the words says the same in other words, or in another
+    language. Each post is quoted once.
     """
-    fitting = [sentence for sentence in found if scale.fits(sentence.cosine, sentence.covered)]
-    most = max((sentence.covered for sentence in fitting), default=0.0)
-    fitting = [each for each in fitting if not 0 < each.covered < _SHARE_OF_BEST * most]
-    quantity, abstained = asked_for(question), None
+    kind, quantity, abstained = asked(question), asked_for(question), None
+    about = [each for each in found if _is_on_subject(each)]
+    said = [each for each in about if quantity is not None or _says_it(each, kind)]
+    fitting = _distinct([each for each in said if scale.fits(each.cosine, _context(each))])
     if quantity is not None and fitting:
-        fitting = [each for each in fitting if quantity.is_stated(each.text, question)]
+        stating = [each for each in said if quantity.is_stated(each.text, question)]
+        fitting = _distinct([each for each in stating if _is_near(each, scale)])
         abstained = None if fitting else NO_QUANTITY.format(quantity.name)
-    by_account: dict[str, list[Sentence]] = {}
-
-    def place(found: Sentence) -> tuple[float, str, str]:
-        return -scale.score(found.cosine, found.covered), found.passage.post_id, found.text
-
-    for sentence in sorted(fitting, key=place):
-        chosen = by_account.setdefault(sentence.passage.account_id, [])
-        is_new = all(float(sentence.vector @ other.vector) < scale.same for other in chosen)
-        if is_new and len(chosen) < per_account:
-            chosen.append(sentence)
+    chosen = _chosen(fitting, scale, kind, per_account)
     claims = [
-        Claim(sentence.text, (sentence.passage.post_id,), account_id)
-        for account_id, chosen in list(by_account.items())[:accounts]
-        for sentence in chosen
+        Claim(part.text if quantity else part.then or part.text, (part.passage.post_id,), account_id)
+        for account_id, parts in list(chosen.items())[:accounts]
+        for part in parts
     ]
     answer = AskAnswer(question, "quotes", tuple(claims), (), abstained)
     return renumbered(answer, [each.passage for each in fitting])
+
+
+def _chosen(
+    fitting: Sequence[Sentence], scale: CosineScale, kind: Asked, per_account: int
+) -> dict[str, list[Sentence]]:
+    """Return account id → its best parts, none of them said before, and one of each post. Best accounts first.
+
+    With some of the topic's words, a part must be nearly as good as the best one; less so if accounts are asked for,
+    because many answer.
+    """
+    scored = [(_score(part, scale, kind), part) for part in fitting]
+    share = _SHARE_OF_BEST_ACCOUNT if kind is Asked.ACCOUNTS else _SHARE_OF_BEST
+    least = share * max((score for score, _ in scored), default=0.0)
+    found: dict[str, list[Sentence]] = {}
+    for score, part in sorted(scored, key=lambda each: (-each[0], each[1].passage.post_id, each[1].text)):
+        if score < least and _context(part):
+            continue
+        mine = found.setdefault(part.passage.account_id, [])
+        is_new = all(float(part.vector @ other.vector) < scale.same for other in mine)
+        if is_new and len(mine) < per_account and part.passage.post_id not in {other.passage.post_id for other in mine}:
+            mine.append(part)
+    return found
+
+
+def _context(part: Sentence) -> float:
+    return part.covered if part.in_context is None else part.in_context
+
+
+def _is_near(part: Sentence, scale: CosineScale) -> bool:
+    """Return whether a part that states the quantity fits. It needs fewer words than another to be about the topic."""
+    return scale.fits(part.cosine, _context(part)) or (_context(part) >= _STATED and part.cosine >= scale.alike)
+
+
+def _distinct(parts: Sequence[Sentence]) -> list[Sentence]:
+    """Return the parts with none of the topic's words, or nearly as many as the best one."""
+    most = max((_context(part) for part in parts), default=0.0)
+    return [part for part in parts if not 0 < _context(part) < _SHARE_OF_WORDS * most]
+
+
+def _is_on_subject(part: Sentence) -> bool:
+    return part.named >= _NAMED and part.named_here >= _NAMED_HERE
+
+
+def _says_it(part: Sentence, kind: Asked) -> bool:
+    """Return whether a part has more than the question: words of its own, and no question mark.
+
+    An item alone has no context. A title or a list is nothing that somebody says.
+    """
+    if part.form is Form.ITEM:
+        return False
+    if kind is Asked.ACCOUNTS:
+        return True
+    if kind is Asked.WORDS and part.form is not Form.PROSE:
+        return False
+    if part.form is Form.TITLE and part.covered < _OWN_OF_TITLE:
+        return False
+    return part.new_words >= _FEWEST_NEW and not part.text.rstrip().endswith(("?", "？", "؟"))
+
+
+def _score(part: Sentence, scale: CosineScale, kind: Asked) -> float:
+    """Return how well a part answers; higher is better. Of things, a list has more than a sentence or a title."""
+    bonus = _LIST if part.form is Form.LIST and kind is Asked.THING else 0.0
+    return scale.score(part.cosine, (part.covered + _context(part)) / 2) + bonus
 
 
 def renumbered(answer: AskAnswer, passages: Sequence[Passage]) -> AskAnswer:

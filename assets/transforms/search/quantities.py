@@ -1,4 +1,4 @@
-"""Questions that ask for a quantity: a sentence without one of that kind does not answer them."""
+"""Questions that ask for a quantity, a date or a drawback: a sentence without one does not answer them."""
 
 import re
 from dataclasses import dataclass
@@ -9,6 +9,11 @@ _SAYS = re.compile(
 """Somebody asks for words about a price, not for the price."""
 _COUNTED = r"(?:accounts?|channels?|creators?|influencers?|people|posts?|videos?)"
 """What an answer from posts cannot count: it shows the posts instead."""
+_COUNTED_THING = re.compile(
+    r"\b(?:how (?:many|much)|combien (?:de |d['’])|wie ?viele?|cu[aá]nt[oa]s?|quant[oa]s?|сколько)\s*([^\W\d_]{3,})"
+)
+_STEM = 4
+"""Letters by which two forms of a word are alike, but for those at its end."""
 
 
 @dataclass(frozen=True)
@@ -20,8 +25,20 @@ class Quantity:
     stated: re.Pattern[str]
 
     def is_stated(self, text: str, question: str) -> bool:
-        """Return whether a text states one that the question does not have itself: of a phone 10 it is not the 10."""
-        return bool({*self.stated.findall(text.casefold())} - {*self.stated.findall(question.casefold())})
+        """Return whether a text states one that the question does not have itself: of a phone 10 it is not the 10.
+
+        A number must be one of the things that are asked for: of points, not of minutes.
+        """
+        said = text.casefold()
+        if not {*self.stated.findall(said)} - {*self.stated.findall(question.casefold())}:
+            return False
+        counted = _COUNTED_THING.search(question.casefold()) if self.name == "number" else None
+        return counted is None or _same_word(counted[1], said)
+
+
+def _same_word(word: str, text: str) -> bool:
+    """Return whether a text has a word or a form of it."""
+    return re.search(rf"\b{re.escape(word[: max(_STEM, len(word) - 2)])}", text) is not None
 
 
 def _quantity(name: str, asked: str, stated: str) -> Quantity:
@@ -43,7 +60,34 @@ _KINDS = (
         "fuel consumption",
         r"\bwhat (?:fuel economy|gas mileage|mileage|mpg)\b|\b(?:fuel economy|fuel consumption|gas mileage)\b.*\?"
         r"|\bconsommation de carburant\b|\bcombien\b.*\bconsomme\b|\bрасход\w* топлива\b|\bverbrauch\b.*\?",
-        r"\d[\d.,]*\s?(?:mpg|miles per gallon|l ?/ ?100|lit(?:re|er)s?\b|litros?\b|л\b|литр\w*)",
+        r"\d[\d.,]*\s?(?:mpg|miles per gallon|l(?:it(?:re|er)s?|itros?)? ?(?:/|aux|pro|per|a los) ?100"
+        r"|л(?:итр\w*)? ?(?:/|на) ?100)",
+    ),
+    _quantity(
+        "power",
+        r"\bhow (?:much horsepower|many horsepower|powerful)\b|\bquelle (?:est la )?puissance\b"
+        r"|\bкакая мощность\b|\bqu[eé] potencia\b|\bqual (?:é )?a pot[eê]ncia\b|\bwie ?viel ps\b",
+        r"\d[\d.,]*[\s-]?(?:hp|bhp|horsepower|ch|cv|ps|kw|watts?|л\. ?с|лошадин\w+)\b",
+    ),
+    _quantity(
+        "speed",
+        r"\bhow (?:fast|quick|quickly)\b|\b(?:top|maximum) speed\b|\bquelle (?:est la )?vitesse\b|\bwie schnell\b"
+        r"|\bqu[eé] velocidad\b|\bкакая скорость\b",
+        r"\d[\d.,]*\s?(?:mph|km ?/ ?h|kph|m/s|knots?|км ?/ ?ч|mbps|seconds?|secondes?|sekunden|segundos?|секунд\w*)",
+    ),
+    _quantity(
+        "date",
+        r"^when\b|\bwhen\W*$|\b(?:what|which) (?:date|day|year|time|month)\b"
+        r"|^quand\b|\bquel jour\b|\bà quelle (?:heure|date)\b|^cu[aá]ndo\b|^quando\b|^wann\b|^когда\b"
+        r"|\bдо какого числа\b|\bв каком году\b",
+        r"\b(?:1[5-9]|20)\d\d\b|\b\d{1,2}(?:st|nd|rd|th)\b|\d{1,2}[:h]\d\d|\d{1,2}\s?(?:am|pm)\b"
+        r"|\d{1,2}[./]\d{1,2}(?:[./]\d+)?"
+        r"|\bmay \d|\d may\b|\b(?:january|february|march|april|june|july|august|september|october|november|december"
+        r"|jan|feb|apr|aug|sept?|oct|nov|dec)\b|\b(?:mon|tues|wednes|thurs|fri|satur|sun)days?\b|\b(?:during|since) \w+"
+        r"|\b(?:janvier|février|mars|avril|mai|juin|juillet|août|septembre|octobre|novembre|décembre)\b"
+        r"|\b(?:lundi|mardi|mercredi|jeudi|vendredi|samedi|dimanche)s?\b"
+        r"|\b(?:январ|феврал|март|апрел|мая|июн|июл|август|сентябр|октябр|ноябр|декабр)\w*"
+        r"|\b(?:enero|febrero|marzo|abril|mayo|junio|julio|agosto|septiembre|octubre|noviembre|diciembre)\b",
     ),
     _quantity(
         "duration",
@@ -56,6 +100,14 @@ _KINDS = (
         r"|stunden?|tage|horas?|d[ií]as?|час\w*|минут\w*|дн\w+)|\ball[ -]day\b",
     ),
     _quantity(
+        "drawback",
+        r"\b(?:downsides?|drawbacks?|disadvantages?)\b|\bwhat(?:'s| is| are) (?:wrong|the (?:problem|risk|danger)s?)\b"
+        r"|\b(?:inconvénients?|défauts?|nachteile?|desventajas?|desvantagens?|недостатк\w*|минус\w*)\b",
+        r"\b(?:but|however|although|though|yet|unfortunately|too|problems?|risks?|dangers?|dangerous|downsides?|drawbacks?"
+        r"|disadvantages?|harder|worse|bad|fails?|failed|lacks?|mais|malheureusement|trop|aber|leider|zu|pero|demasiad\w+"
+        r"|mas|infelizmente|но|однако|слишком)\b",
+    ),
+    _quantity(
         "score",
         r"\bwhat (?:score|rating|grade|mark)\b|\bscore (?:out of|sur|de)\b|\bquelle note\b|\bwelche note\b"
         r"|\bqu[eé] nota\b|\bкакую оценку\b",
@@ -65,7 +117,8 @@ _KINDS = (
     ),
     _quantity(
         "number",
-        rf"\bhow many (?!{_COUNTED}\b)|\bhow (?:old|tall|heavy|fast|far) (?:is|are|was|were|do|does|did|can)\b"
+        rf"\bhow many (?!{_COUNTED}\b)|\bhow much\b(?! (?:do|does|did|is|are|was|were|will|would)\b)"
+        r"|\bhow (?:old|tall|heavy|far|deep|big) (?:is|are|was|were|do|does|did|can)\b"
         rf"|\bcombien de\b|\bwie ?viele?\b|\bcu[aá]nt[oa]s\b|\bquant[oa]s\b|\bсколько\b",
         r"(?<!\w)\d[\d.,]*(?!\d|st\b|nd\b|rd\b|th\b)",
     ),

@@ -36,8 +36,8 @@ def evaluated(folder: Path, stack: EmbeddedStack) -> AskEvaluation:
 
 def test_citations_and_abstention_are_measured(tmp_path: Path, stack: EmbeddedStack) -> None:
     found = evaluated(folder_of(tmp_path, QUESTIONS), stack).to_json()
-    assert found["citation_precision"] == pytest.approx(2 / 3, abs=1e-4)  # bela/0 says it too, and is not listed
-    assert found["citation_recall"] == 0.5
+    assert found["citation_precision"] == 0.5  # bela/0 says it too, and is not listed
+    assert found["citation_recall"] == 0.25  # anna/2 fits less well
     assert (found["answerable_answered"], found["unanswerable_abstained"]) == (0.5, 1.0)
     assert found["abstention_right"] == pytest.approx(2 / 3, abs=1e-4)
     assert found["asked"][0]["wrong"] == (post_id("bela", 0),)

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from assets.transforms.search import prompt
-from assets.transforms.search.answers import NO_FIT, NO_QUANTITY, Passage, Sentence, candidates, quote
+from assets.transforms.search.answers import NO_FIT, NO_QUANTITY, Passage, Sentence, quote
 from assets.transforms.search.cosines import scale_of
+from assets.transforms.search.parts import Form
 from assets.transforms.search.quantities import asked_for
 
 SCALE = scale_of("all-MiniLM-L6-v2")
@@ -21,12 +22,6 @@ A1, A2, B1 = (
 
 def sentence(passage: Passage, text: str, cosine: float, axis: int) -> Sentence:
     return Sentence(passage, text, np.eye(4, dtype=np.float32)[axis], cosine, 0.0)
-
-
-def test_the_first_sentences_of_all_posts_come_before_others() -> None:
-    found = [text for _, text in candidates([A1, A2, B1], 10)]
-    assert found == ["One thing.", "A third.", "A fourth.", "Another thing."]
-    assert [text for _, text in candidates([A1, A2, B1], 2)] == found[:2]
 
 
 def test_quotes_are_grouped_by_account_and_numbered_as_they_are_cited() -> None:
@@ -54,13 +49,60 @@ def test_without_a_sentence_that_fits_the_answer_says_so() -> None:
         assert (answer.claims, answer.sources, answer.abstained) == ((), (), NO_FIT)
 
 
-def test_lists_of_tags_and_links_answer_nothing_unless_they_have_the_title() -> None:
-    text = (
-        "Vegan tacos, vegan, tacos, beans. They take ten minutes. vegan, tacos, food, recipe, easy, cheap, beans, rice"
-    )
-    labelled = "A title. Follow me on Instagram: vegan tacos."
-    found = [text for _, text in candidates([replace(A1, text=text), replace(B1, text=labelled)], 10)]
-    assert found == ["Vegan tacos, vegan, tacos, beans.", "A title.", "They take ten minutes."]
+def test_one_part_of_a_post_is_quoted_and_others_only_if_they_fit_nearly_as_well() -> None:
+    found = [sentence(A1, "the best", 0.9, 0), sentence(A1, "of the same post", 0.89, 1), sentence(B1, "worse", 0.7, 2)]
+    found = [replace(part, covered=0.5) for part in found]
+    assert [claim.text for claim in quote("Why?", found, SCALE).claims] == ["the best"]
+    assert [claim.text for claim in quote("Who?", found, SCALE).claims] == ["the best", "worse"]
+
+
+def test_a_part_with_fewer_words_of_the_topic_than_the_best_is_not_quoted() -> None:
+    whole = replace(sentence(A1, "vegan food", 0.8, 0), covered=0.9)
+    some = replace(sentence(B1, "fast food", 0.85, 1), covered=0.5)
+    other_words = sentence(A2, "plantes", 0.85, 2)
+    found = {claim.text for claim in quote("vegan food", [whole, some, other_words], SCALE).claims}
+    assert found == {"vegan food", "plantes"}
+
+
+def test_a_post_that_lacks_the_names_of_a_question_does_not_answer_it() -> None:
+    found = sentence(A1, "France won.", 0.9, 0)
+    assert quote("Who won?", [found], SCALE).claims
+    assert not quote("Who won?", [replace(found, named=0.5)], SCALE).claims
+    assert not quote("Who won?", [replace(found, named_here=0.4)], SCALE).claims
+
+
+@pytest.mark.parametrize(
+    ("question", "answers", "does_not"),
+    [
+        ("Who loves tea?", Form.TITLE, Form.ITEM),
+        ("What do people say about tea?", Form.PROSE, Form.TITLE),
+        ("What do people say about tea?", Form.PROSE, Form.LIST),
+        ("Which teas are good?", Form.LIST, Form.ITEM),
+    ],
+)
+def test_what_a_question_asks_for_decides_which_parts_answer_it(question: str, answers: Form, does_not: Form) -> None:
+    part = replace(sentence(A1, "Tea.", 0.9, 0), covered=0.8)
+    assert quote(question, [replace(part, form=answers)], SCALE).claims
+    assert not quote(question, [replace(part, form=does_not)], SCALE).claims
+
+
+def test_of_things_a_list_says_more_than_a_title_that_fits_better() -> None:
+    title = replace(sentence(A1, "Ten teas reviewed", 0.9, 0), form=Form.TITLE, covered=0.8)
+    listed = replace(sentence(A1, "Teas: Assam · Oolong", 0.7, 1), form=Form.LIST, covered=0.8)
+    assert [claim.text for claim in quote("Which teas?", [title, listed], SCALE).claims] == [listed.text]
+    assert [claim.text for claim in quote("Who reviews teas?", [title, listed], SCALE).claims] == [title.text]
+
+
+def test_a_question_and_words_of_the_question_alone_are_no_answer() -> None:
+    asks, repeats = sentence(A1, "What is tea?", 0.9, 0), replace(sentence(A2, "Tea.", 0.9, 1), new_words=1)
+    assert not quote("What is tea?", [asks, repeats], SCALE).claims
+    assert len(quote("Who asks what tea is?", [asks, repeats], SCALE).claims) == 2
+
+
+def test_a_sentence_is_quoted_with_the_next_one_but_for_a_quantity() -> None:
+    part = replace(sentence(A1, "It is 9 €.", 0.9, 0), then="It is 9 €. Buy it.")
+    assert [claim.text for claim in quote("What is it?", [part], SCALE).claims] == ["It is 9 €. Buy it."]
+    assert [claim.text for claim in quote("How much does it cost?", [part], SCALE).claims] == ["It is 9 €."]
 
 
 @pytest.mark.parametrize(
@@ -73,7 +115,15 @@ def test_lists_of_tags_and_links_answer_nothing_unless_they_have_the_title() -> 
         ("What fuel economy does the 2025 Jimny get?", "It gets 21 mpg.", "The 2025 one is here.", "fuel consumption"),
         ("How many hours does its battery last?", "It lasts 9 hours.", "One week later, 4 times better.", "duration"),
         ("What score does he give the film?", "I give it 7/10.", "My review of the film of 2017.", "score"),
-        ("How many turkeys were given away?", "They gave 4,500 of them.", "The 2nd year of turkeys.", "number"),
+        ("How many turkeys were given away?", "They gave 4,500 turkeys.", "The 2nd year of turkeys.", "number"),
+        ("Combien de sucre faut-il ?", "200 g de sucre.", "40 minutes au four.", "number"),
+        ("How many points did she score?", "61 points.", "In 40 minutes.", "number"),
+        ("What fuel economy does it get?", "5,4 litres aux 100.", "A tank of 17 litres.", "fuel consumption"),
+        ("How much horsepower does it have?", "The engine makes 278 hp.", "All new in 2025.", "power"),
+        ("How fast is the car?", "It reaches 250 km/h.", "It is 5 m long.", "speed"),
+        ("What is the downside of tea?", "But it goes cold.", "Tea is green.", "drawback"),
+        ("When does the album come out?", "Out May 17th.", "Pre-order it now.", "date"),
+        ("Quel jour passe l'émission ?", "Tous les dimanches.", "La référence du sport.", "date"),
     ],
 )  # fmt: skip
 def test_a_question_for_a_quantity_is_answered_by_one_of_its_kind(
