@@ -63,10 +63,17 @@ class Audit:
         self.store.create(f"{FOLDER}{name}.json", json.dumps(asdict(event), ensure_ascii=False).encode())
 
 
-def forget_account(store: Store, account_id: str) -> int:
-    """Delete the events that name an account, because a shortlist was called so. Return their number."""
+def forget_account(store: Store, account_id: str, is_handle: Callable[[str], bool] = lambda _: False) -> int:
+    """Delete the events that name an account or its handle, because a shortlist was called so. Return their number."""
     bodies = {key: found.body for key in store.keys(FOLDER) if (found := store.get(key)) is not None}
-    gone = [key for key, body in bodies.items() if account_id in re.split(r"[\s'\"]+", json.loads(body)["what"])]
+    gone = [
+        key
+        for key, body in bodies.items()
+        if any(
+            word == account_id or is_handle(word.strip("@.,;:!?()“”„«»"))
+            for word in re.split(r"[\s'\"]+", json.loads(body)["what"])
+        )
+    ]
     store.delete(gone)
     return len(gone)
 

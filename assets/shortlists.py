@@ -20,7 +20,7 @@ from resources.delta.table import LakeResource
 from resources.errors import InputError
 from resources.spend.store import Store, change
 
-FOLDER = "shortlists/"
+FOLDER, ERASED = "shortlists/", "erased"
 LONGEST_NAME, MOST_ENTRIES, MOST_LISTS = 60, 1_000, 500
 SHOWN = ["handle", "display_name", "network", "country", "language", "followers", "posts", "views", "likes"]
 """Columns of mart/creators in a list and its CSV file."""
@@ -101,20 +101,38 @@ class Shortlists:
         self.store.delete([_key(shortlist_name(name))])
 
 
-def forget_account(store: Store, account_id: str) -> int:
-    """Take an account out of every list, and delete lists that are named after it. Return how many had it."""
+def forget_account(store: Store, account_id: str, is_handle: Callable[[str], bool] = lambda _: False) -> int:
+    """Take an account out of every list. Return how many had it.
+
+    A list whose name has the account's id is deleted. In one whose name has its handle, "erased" replaces that word:
+    the others on the list stay.
+    """
     lists = 0
     for key in list(store.keys(FOLDER)):
-        found = store.get(key)
+        found, name = store.get(key), _name_of(key)
         if found is None:
             continue
-        if account_id in _name_of(key).split():
+        left = " ".join(ERASED if is_handle(word.strip(_AROUND)) else word for word in name.split())
+        body = _without(found.body, account_id)
+        if account_id in name.split():
             store.delete([key])
-            lists += 1
-        elif _without(found.body, account_id) != found.body:
+        elif left != name:
+            _rename(store, key, left, body)
+        elif body != found.body:
             change(store, key, lambda body: None if body is None else _without(body, account_id))
-            lists += 1
+        else:
+            continue
+        lists += 1
     return lists
+
+
+def _rename(store: Store, key: str, name: str, body: bytes) -> None:
+    """Move a list to another name: with a number behind it if a list is called so already."""
+    new, number = name, 1
+    while store.create(_key(new), _written(replace(_read(body), name=new))) is None:
+        number += 1
+        new = f"{name} {number}"
+    store.delete([key])
 
 
 def described(lake: LakeResource, shortlist: Shortlist) -> pl.DataFrame:
@@ -142,6 +160,7 @@ def live_accounts(lake: LakeResource, account_ids: Iterable[str]) -> set[str]:
 
 
 _FIELDS = ("account_id", "added_by", "added_at")
+_AROUND = "@.,;:!?()“”„«»'\""
 
 
 def _without(body: bytes, account_id: str) -> bytes:

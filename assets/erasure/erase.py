@@ -208,8 +208,9 @@ def _remove(parts: Erasing, subject: Subject, receipt: Receipt) -> None:
         for asset, scope, job in list(with_erased(S3Store(parts.s3))):
             parts.end_batch(asset, scope, job)
     with receipt.step("shortlists"):
-        receipt.add(shortlists.FOLDER, lists=shortlists.forget_account(S3Store(parts.s3), subject.account_id))
-        receipt.add(audit.FOLDER, events=audit.forget_account(S3Store(parts.s3), subject.account_id))
+        store, account_id = S3Store(parts.s3), subject.account_id
+        receipt.add(shortlists.FOLDER, lists=shortlists.forget_account(store, account_id, subject.has_handle))
+        receipt.add(audit.FOLDER, events=audit.forget_account(store, account_id, subject.has_handle))
     with receipt.step("points"):
         writer = PointWriter(parts.lake, parts.embedder.model())
         counts = erase_points(

@@ -104,6 +104,10 @@ class Subject:
             for kind in kinds
         )
 
+    def has_handle(self, word: str) -> bool:
+        """Return whether a word is the account's handle."""
+        return self.owns((HANDLE,), word)
+
 
 @dataclass(frozen=True)
 class Tombstone:

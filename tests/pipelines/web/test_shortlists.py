@@ -112,6 +112,20 @@ def test_an_erased_account_is_in_no_list_and_no_event(store: MemoryStore) -> Non
     assert sum(len(json.loads(store.objects[key])["entries"]) for key in store.keys("shortlists/")) == 2
 
 
+def test_an_erased_handle_is_in_no_name_of_a_list_and_the_others_stay(store: MemoryStore) -> None:
+    kept, log = Shortlists(store), audit.Audit(store)
+    for name in ("for @Anna.x", "for erased", "annas"):
+        kept.add(name, ["creator-1", "creator-2"], "ann")
+        log.record("ann", "export", f"exported the shortlist {name!r} as CSV")
+    assert shortlists.forget_account(store, "creator-1", "Anna.x".__eq__) == 3
+    assert audit.forget_account(store, "creator-1", "Anna.x".__eq__) == 1
+    assert kept.names() == ["annas", "for erased", "for erased 2"]
+    assert b"Anna.x" not in b"".join(store.objects.values())
+    moved = kept.get("for erased 2")
+    assert moved is not None
+    assert (moved.name, [entry.account_id for entry in moved.entries]) == ("for erased 2", ["creator-2"])
+
+
 def test_thumbs_are_kept_shown_and_taken_back(page: Open, store: MemoryStore) -> None:
     client = page()
     thumb = {"q": "Sustainable  fashion", "country": "DE", "item_kind": "account", "item_id": "anna", "grade": "good",
