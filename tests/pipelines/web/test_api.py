@@ -130,4 +130,4 @@ def test_no_input_is_a_defect(api: TestClient) -> None:
     operations = [found.ok() for found in described if isinstance(found, Ok)]
     assert len(operations) == 12
     for operation in operations:
-        few(given(operation.as_strategy()))(asked)()
+        few(given(operation.as_strategy())(asked))()
