@@ -116,7 +116,7 @@ def erase(parts: Erasing, account_id: str, canaries: Sequence[str] = (), *, ahea
         raise UnknownAccountError(
             f"Nothing of account {account_id!r} is stored, and it was never erased. Check the account id."
         )
-    if tombstone.complete and not before.places:
+    if tombstone.complete and not before.places and not _forget_names(parts, subject, receipt):
         return _filed(parts, receipt, tombstone, terms)
     if ahead and is_new and not before.places:
         return _filed(parts, receipt, parts.erasures.begin(subject), terms)
@@ -129,6 +129,15 @@ def erase(parts: Erasing, account_id: str, canaries: Sequence[str] = (), *, ahea
             for _, _, job in with_erased(S3Store(parts.s3))
         }
     return _filed(parts, receipt, tombstone, terms)
+
+
+def _forget_names(parts: Erasing, subject: Subject, receipt: Receipt) -> bool:
+    """Take the account out of shortlists, their names and the events that repeat them, where no scan finds a handle."""
+    with receipt.step("shortlists"):
+        named = S3Store(parts.s3), subject.account_id, subject.has_handle
+        receipt.add(shortlists.FOLDER, lists=(lists := shortlists.forget_account(*named)))
+        receipt.add(audit.FOLDER, events=(events := audit.forget_account(*named)))
+    return bool(lists or events)
 
 
 def _filed(parts: Erasing, receipt: Receipt, tombstone: Tombstone, terms: SearchTerms) -> Receipt:
@@ -207,10 +216,7 @@ def _remove(parts: Erasing, subject: Subject, receipt: Receipt) -> None:
     with receipt.step("batches at the provider"):
         for asset, scope, job in list(with_erased(S3Store(parts.s3))):
             parts.end_batch(asset, scope, job)
-    with receipt.step("shortlists"):
-        store, account_id = S3Store(parts.s3), subject.account_id
-        receipt.add(shortlists.FOLDER, lists=shortlists.forget_account(store, account_id, subject.has_handle))
-        receipt.add(audit.FOLDER, events=audit.forget_account(store, account_id, subject.has_handle))
+    _forget_names(parts, subject, receipt)
     with receipt.step("points"):
         writer = PointWriter(parts.lake, parts.embedder.model())
         counts = erase_points(
