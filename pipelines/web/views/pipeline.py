@@ -3,13 +3,15 @@
 import datetime as dt
 from dataclasses import dataclass
 
-from dagster import AssetCheckKey, AssetCheckSeverity, AssetKey, DagsterInstance
+from dagster import AssetCheckKey, AssetCheckSeverity, AssetKey, DagsterEventType, DagsterInstance, EventLogEntry
 from starlette.requests import Request
 from starlette.responses import Response
 
 from pipelines.automation.freshness import fail_windows
 from pipelines.web.pages import render
 from pipelines.web.site import Site
+
+_RUNS_LOOKED_AT = 20
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class StageState:
 
 @dataclass(frozen=True)
 class FailedCheck:
-    """A check that failed when it last ran."""
+    """A check that failed when it last had something to check."""
 
     asset: str
     check: str
@@ -85,12 +87,11 @@ def _state(keys: list[AssetKey], written: dict[AssetKey, dt.datetime], now: dt.d
 
 
 def failed_checks(instance: DagsterInstance) -> tuple[list[FailedCheck], int]:
-    """Return the checks that failed when they last ran, and how many have ever run."""
+    """Return the checks that failed when they last had something to check, and how many ever had."""
     failed, evaluated = [], 0
     for key in _checks():
-        record = instance.get_latest_asset_check_evaluation_record(key)
-        event = record.event if record is not None else None
-        if record is None or event is None or event.dagster_event is None:
+        event = _evaluation(instance, key)
+        if event is None or event.dagster_event is None:
             continue
         evaluated += 1
         found = event.dagster_event.asset_check_evaluation_data
@@ -100,6 +101,15 @@ def failed_checks(instance: DagsterInstance) -> tuple[list[FailedCheck], int]:
             asset = key.asset_key.to_user_string()
             failed.append(FailedCheck(asset, key.name, severity, found.description or "", at))
     return sorted(failed, key=lambda each: (each.severity, each.asset, each.check)), evaluated
+
+
+def _evaluation(instance: DagsterInstance, check: AssetCheckKey) -> EventLogEntry | None:
+    """Return a check's last evaluation. A run plans each check, and evaluates it if there is something to check."""
+    for record in instance.event_log_storage.get_asset_check_execution_history(check, _RUNS_LOOKED_AT):
+        event = record.event.dagster_event if record.event is not None else None
+        if event is not None and event.event_type is DagsterEventType.ASSET_CHECK_EVALUATION:
+            return record.event
+    return None
 
 
 def _written_assets() -> list[AssetKey]:

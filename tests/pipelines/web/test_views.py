@@ -6,25 +6,17 @@ from urllib.parse import quote
 
 import polars as pl
 import pytest
-from dagster import (
-    AssetCheckEvaluation,
-    AssetCheckKey,
-    AssetCheckSeverity,
-    AssetKey,
-    AssetMaterialization,
-    DagsterInstance,
-)
+from dagster import DagsterInstance
 
 from assets.labels.pairs import LEARNING_CURVE
 from assets.marts.comparison import MODEL_COMPARISON
 from assets.marts.operations import ESTIMATES
 from assets.verticals.held_out import HELD_OUT
 from pipelines.web.charts import bar_chart
-from pipelines.web.views.pipeline import stage_states
 from resources.catalogues import load_verticals
 from tests.pipelines.web.conftest import Open
 from tests.worlds.shipping_catalogue import DATE, REASON
-from tests.worlds.small_site import HOSTILE, THEN, VERTICAL, SmallSite
+from tests.worlds.small_site import HOSTILE, VERTICAL, SmallSite
 from tests.worlds.text_outputs import Output
 from tests.worlds.text_verdict import faults
 
@@ -280,27 +272,6 @@ def test_verticals_are_drawn_against_their_bars_with_calibration_and_learning_cu
     assert text.count("<svg") == 6
     small.lake.sync(HELD_OUT, HELD_OUT.empty())
     small.lake.sync(LEARNING_CURVE, LEARNING_CURVE.empty())
-
-
-def test_the_pipeline_shows_age_and_failed_checks(page: Open, instance: DagsterInstance) -> None:
-    instance.report_runless_asset_event(AssetMaterialization(AssetKey(["mart", "creators"])))
-    text = page(dagster=instance, dagster_url="http://127.0.0.1:3000").get("/pipeline").text
-    assert "No check has run" in text
-    assert "fresh, 12 never written" in text
-    assert 'href="http://127.0.0.1:3000"' in text
-    late = {state.group: state.state for state in stage_states(instance, THEN.replace(year=2999))}
-    assert (late["mart"], late["lake"]) == ("too old", "never written")
-    key = AssetCheckKey(AssetKey(["lake", "posts"]), "reconciles_with_raw")
-    for passed in (False, True):
-        found = AssetCheckEvaluation(
-            asset_key=key.asset_key, check_name=key.name, passed=passed, metadata={},
-            severity=AssetCheckSeverity.ERROR, description=HOSTILE,
-        )  # fmt: skip
-        instance.report_runless_asset_event(found)
-        text = page(dagster=instance).get("/pipeline").text
-        assert ("reconciles_with_raw" in text) is not passed
-        assert ("All 1 checks passed" in text) is passed
-        assert HOSTILE not in text
 
 
 def test_health_and_metrics_are_for_machines(page: Open, instance: DagsterInstance) -> None:
