@@ -218,7 +218,7 @@ def test_spend_shows_what_the_options_cost(page: Open, small: SmallSite) -> None
     given = pl.DataFrame(rows, schema=names, orient="row").with_columns(tokens_known_by=pl.lit("counted"))
     small.lake.sync(ESTIMATES, pl.concat([ESTIMATES.empty(), given], how="diagonal"))
     text = page().get("/spend").text
-    assert "Of the posts that a run sends; 3 accounts, tokens counted." in text
+    assert "Sent: posts that a run sends. 3 accounts, tokens counted." in text
     assert "12.50" in text
     assert "99.00" not in text
     assert "gone" not in text
