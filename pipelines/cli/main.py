@@ -197,13 +197,14 @@ def run(
 def checks(as_json: Json = False) -> None:
     """Run every asset check. Exit 1 if a check of severity ERROR fails."""
     require_stack()
+    from pipelines.checks.catalogue import CHECKS
     from pipelines.cli.lineage import run_checks
 
     outcomes, broken = run_checks(home(), err)
     if as_json:
         print_json({"checks": [asdict(found) for found in outcomes], "broken": broken})
     else:
-        presentation.show_checks(out, outcomes, broken)
+        presentation.show_checks(out, outcomes, broken, len(CHECKS))
     if broken or any(not found.passed and found.severity == "ERROR" for found in outcomes):
         raise typer.Exit(FAILED)
 

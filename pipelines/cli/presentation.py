@@ -97,8 +97,10 @@ _SHOWN = {"rows", "skipped", "inserted", "updated", "deleted", "seconds", "bytes
           "s3_wasted_percent", "s3_waited_seconds"}  # fmt: skip
 
 
-def show_checks(console: Console, outcomes: "Sequence[CheckOutcome]", broken: Mapping[str, str]) -> None:
-    """Print the result of every check, and the checks that could not run."""
+def show_checks(
+    console: Console, outcomes: "Sequence[CheckOutcome]", broken: Mapping[str, str], declared: int = 0
+) -> None:
+    """Print the result of every check, the checks that could not run, and how many of ``declared`` had no data."""
     table = Table("asset", "check", "result", "what was found")
     for found in outcomes:
         result = "[green]passed" if found.passed else f"[red]{found.severity}"
@@ -107,7 +109,9 @@ def show_checks(console: Console, outcomes: "Sequence[CheckOutcome]", broken: Ma
         table.add_row(shown(name), "", "[red]not evaluated", shown(message))
     console.print(table)
     passed = sum(found.passed for found in outcomes)
-    console.print(f"{passed} passed, {len(outcomes) - passed} failed, {len(broken)} not evaluated", highlight=False)
+    counts = f"{passed} passed, {len(outcomes) - passed} failed, {len(broken)} not evaluated"
+    idle = "" if broken or declared <= len(outcomes) else f", {declared - len(outcomes)} had nothing to check"
+    console.print(f"{counts}{idle}", highlight=False)
 
 
 def show_answer(console: Console, query: str, answer: "Answer", offset: int = 0, *, facets: bool = False) -> None:

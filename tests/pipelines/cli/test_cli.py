@@ -23,6 +23,7 @@ from nbclient import NotebookClient
 from tenacity import stop_after_attempt
 
 from assets.transforms.search.ranking import Retriever
+from pipelines.checks.catalogue import CHECKS
 from pipelines.cli.lineage import _PID_TAG, _close_abandoned, instance_folder, serving_ui
 from pipelines.cli.main import main
 from pipelines.cli.search import Retrievers
@@ -271,6 +272,9 @@ def test_demo_ends_with_the_table_and_three_searches(demo: tuple[Cippus, str]) -
     _, printed = demo
     assert printed.index("loaded") < printed.index("lineage in") < printed.index("0 failed, 0 not evaluated")
     assert printed.index("0 failed") < printed.index("“vegan recipes”") < printed.index("“marathon training”")
+    counts = re.search(r"(\d+) passed, 0 failed, 0 not evaluated, (\d+) had nothing to check", printed)
+    assert counts is not None
+    assert sum(map(int, counts.groups())) == len(CHECKS)
 
 
 @pytest.fixture(scope="module")
