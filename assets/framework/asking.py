@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import polars as pl
 from dagster import AssetExecutionContext
@@ -20,6 +21,38 @@ WAITING, DONE = "waiting", "done"
 """States of a row: its request has no answer yet, or nothing is asked for it until its item changes."""
 Outcomes = Mapping[str, Answer | Unanswered]
 """Request id → the answer, or why there is none."""
+Row = Mapping[str, Any]
+
+
+def due(rows: pl.DataFrame, outcomes: Outcomes) -> pl.DataFrame:
+    """Return the waiting rows whose requests have an outcome."""
+    return rows.filter(_is_due(outcomes))
+
+
+def settled(rows: pl.DataFrame, outcomes: Outcomes, read: Callable[[Row, Answer], Row]) -> pl.DataFrame:
+    """Return rows with the outcomes of their requests. ``read``: waiting row, answer → the table's own columns."""
+    done = [
+        {**row, **_columns(row, outcomes[row["request_id"]], read)} for row in due(rows, outcomes).iter_rows(named=True)
+    ]
+    return pl.concat([rows.filter(~_is_due(outcomes)), pl.DataFrame(done, schema=rows.schema)])
+
+
+def _is_due(outcomes: Outcomes) -> pl.Expr:
+    is_known = pl.col("request_id").is_in(list(outcomes))
+    return ((pl.col("state") == WAITING) & is_known).fill_null(value=False)
+
+
+def _columns(row: Row, found: Answer | Unanswered, read: Callable[[Row, Answer], Row]) -> Row:
+    if isinstance(found, Unanswered):
+        return {"reason": found.reason, "state": DONE if found.is_final else WAITING}
+    return {
+        "state": DONE,
+        "model": found.model,
+        "input_tokens": found.usage.input_tokens,
+        "output_tokens": found.usage.output_tokens,
+        "usd": found.usd,
+        **read(row, found),
+    }
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import polars as pl
 from babel import Locale
 
 from assets.embeddings import embedded, with_vectors
-from assets.framework.asking import DONE, WAITING, Outcomes
+from assets.framework.asking import DONE, WAITING, Outcomes, Row, due, settled
 from assets.lake import LAKE_POSTS
 from assets.summaries.model_table import MODEL_SUMMARIES
 from assets.transforms.claims import NOT_SAID, Claim, Said, contradiction, schema, supported
@@ -18,7 +17,7 @@ from assets.transforms.summaries.sample import sample
 from assets.transforms.text.orders import gives_orders
 from assets.transforms.text.sentences import sentences
 from resources.delta.table import LakeResource
-from resources.llm.request import Answer, Message, Request, Unanswered
+from resources.llm.request import Answer, Message, Request
 from resources.models.embedder import EmbeddingModel
 
 _SENTENCES_A_POST = 12
@@ -67,14 +66,12 @@ class Asking:
 
     def verified(self, rows: pl.DataFrame, outcomes: Outcomes, chunks: pl.DataFrame) -> pl.DataFrame:
         """Return rows with the outcomes of their requests: claims that the posts of ``chunks`` support, or a reason."""
-        asked = rows.filter((pl.col("state") == WAITING) & pl.col("request_id").is_in(list(outcomes)))
+        asked = due(rows, outcomes)
         if asked.is_empty():
             return rows
         sent = asked.select("account_id", post_id="sample").explode("post_id")
         texts = texts_of(chunks.join(sent, on=["account_id", "post_id"], how="semi"))
-        done = [row | self._outcome(row, outcomes[row["request_id"]], texts) for row in asked.iter_rows(named=True)]
-        others = rows.join(asked, on="account_id", how="anti")
-        return pl.concat([others, pl.DataFrame(done, schema=rows.schema)])
+        return settled(rows, outcomes, lambda row, found: self._claims(row, found, texts))
 
     def _samples(self, bucket: int, chunks: pl.DataFrame) -> Iterator[tuple[str, str, list[str], list[str]]]:
         """Yield (account, language, post ids, texts). A post is sent by its first chunk, unless it gives orders."""
@@ -105,22 +102,15 @@ class Asking:
             account_ids=(account,),
         )
 
-    def _outcome(self, row: Mapping[str, Any], found: Answer | Unanswered, texts: Mapping[str, str]) -> dict[str, Any]:
-        if isinstance(found, Unanswered):
-            return {"reason": found.reason, "state": DONE if found.is_final else WAITING}
+    def _claims(self, row: Row, found: Answer, texts: Mapping[str, str]) -> Row:
         claims, dropped = prompt.claims_of(found.value, row["sample"], texts)
         kept = supported_claims(self.model, claims, texts, self.language or row["language"] or "")
         cut = " It was cut off at the most tokens." * (found.finish_reason == "length")
         return {
-            "state": DONE,
             "reason": None if kept else NO_CLAIM + cut,
             "claims": [claim.text for claim in kept],
             "post_ids": [list(claim.post_ids) for claim in kept],
             "claims_dropped": len(dropped) + len(claims) - len(kept),
-            "model": found.model,
-            "input_tokens": found.usage.input_tokens,
-            "output_tokens": found.usage.output_tokens,
-            "usd": found.usd,
         }
 
 

@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import polars as pl
 from babel import Locale
 
-from assets.framework.asking import DONE, WAITING, Outcomes
+from assets.framework.asking import DONE, WAITING, Outcomes, Row, due, settled
 from assets.lake import LAKE_ACCOUNTS, LAKE_TESTIMONIALS
 from assets.summaries.asking import supported_claims
 from assets.summaries.model_testimonials_table import MODEL_TESTIMONIALS
@@ -18,7 +17,7 @@ from assets.transforms.summaries.prompt import claims_of, ids
 from assets.transforms.text.cleaning import clean_lines
 from assets.transforms.text.orders import gives_orders
 from resources.delta.table import LakeResource
-from resources.llm.request import Answer, Message, Request, Unanswered
+from resources.llm.request import Answer, Message, Request
 from resources.models.analyzer import query_terms
 from resources.models.embedder import EmbeddingModel
 from resources.models.languages import identify
@@ -61,16 +60,11 @@ class BrandAsking:
 
     def verified(self, rows: pl.DataFrame, outcomes: Outcomes) -> pl.DataFrame:
         """Return rows with the outcomes of their requests: claims that live testimonials support, or a reason."""
-        is_asked = (pl.col("state") == WAITING) & pl.col("request_id").is_in(list(outcomes))
-        asked = rows.filter(is_asked)
+        asked = due(rows, outcomes)
         if asked.is_empty():
             return rows
         texts, polarities = self.said(asked["sample"].explode())
-        done = [
-            row | self._outcome(row, outcomes[row["request_id"]], texts, polarities)
-            for row in asked.iter_rows(named=True)
-        ]
-        return pl.concat([rows.filter(~is_asked), pl.DataFrame(done, schema=rows.schema)])
+        return settled(rows, outcomes, lambda row, found: self._claims(row, found, texts, polarities))
 
     def said(self, testimonial_ids: pl.Series) -> tuple[dict[str, str], dict[str, str]]:
         """Return the live testimonials' id → cleaned text, and id → polarity."""
@@ -107,32 +101,19 @@ class BrandAsking:
             account_ids=tuple(sorted(set(chosen["owner"]))),
         )
 
-    def _outcome(
-        self,
-        row: Mapping[str, Any],
-        found: Answer | Unanswered,
-        texts: Mapping[str, str],
-        polarities: Mapping[str, str],
-    ) -> dict[str, Any]:
-        if isinstance(found, Unanswered):
-            return {"reason": found.reason, "state": DONE if found.is_final else WAITING}
+    def _claims(self, row: Row, found: Answer, texts: Mapping[str, str], polarities: Mapping[str, str]) -> Row:
         claims, dropped = claims_of(found.value, row["sample"], texts)
         supported = supported_claims(self.model, claims, texts, self.language or row["language"] or "")
         kept = [prompt.of_one_polarity(claim, polarities) for claim in supported]
         cut = " It was cut off at the most tokens." * (found.finish_reason == "length")
         said = {id_: texts[id_] for id_ in row["sample"] if id_ in texts}
         return {
-            "state": DONE,
             "reason": None if kept else NO_CLAIM + cut,
             "claims": [claim.text for claim, _ in kept],
             "testimonial_ids": [list(claim.post_ids) for claim, _ in kept],
             "polarities": [polarity for _, polarity in kept],
             "themes": themes([claim.text for claim, _ in kept], said, (row["brand"], row["campaign"]), query_terms),
             "claims_dropped": len(dropped) + len(claims) - len(kept),
-            "model": found.model,
-            "input_tokens": found.usage.input_tokens,
-            "output_tokens": found.usage.output_tokens,
-            "usd": found.usd,
         }
 
 

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -10,7 +9,7 @@ from dagster import AssetExecutionContext
 
 from assets.corpus import CHUNKS
 from assets.embeddings import VECTORS, with_vectors
-from assets.framework.asking import DONE, WAITING, AskedTable, Outcomes, Round, require_endpoint
+from assets.framework.asking import DONE, WAITING, AskedTable, Outcomes, Round, Row, require_endpoint, settled
 from assets.framework.asset import asset
 from assets.framework.incremental import RunMetrics, Stage
 from assets.transforms.text.orders import gives_orders
@@ -25,7 +24,7 @@ from resources.delta.state import LedgerResource
 from resources.delta.table import Changes, Column, LakeResource, TableSpec, fingerprint
 from resources.llm.embedder import EmbedderResource
 from resources.llm.lane import OFF
-from resources.llm.request import Answer, Message, Request, Unanswered
+from resources.llm.request import Answer, Message, Request
 from resources.llm.resource import LlmResource
 from resources.models.embedder import EmbeddingModel
 
@@ -113,24 +112,12 @@ class Asking:
 
 def answered(rows: pl.DataFrame, outcomes: Outcomes) -> pl.DataFrame:
     """Return rows with the outcomes of their requests: the verticals that the model names, or a reason."""
-    due = rows.filter((pl.col("state") == WAITING) & pl.col("request_id").is_in(list(outcomes)))
-    done = [row | _outcome(outcomes[row["request_id"]]) for row in due.iter_rows(named=True)]
-    return pl.concat([rows.join(due, on="post_id", how="anti"), pl.DataFrame(done, schema=rows.schema)])
+    return settled(rows, outcomes, _named)
 
 
-def _outcome(found: Answer | Unanswered) -> dict[str, Any]:
-    if isinstance(found, Unanswered):
-        return {"reason": found.reason, "state": DONE if found.is_final else WAITING}
+def _named(_row: Row, found: Answer) -> Row:
     named = prompt.verticals_of(found.value, [vertical.name for vertical in load_verticals()])
-    return {
-        "state": DONE,
-        "reason": _NO_ANSWER if named is None else None,
-        "verticals": named,
-        "model": found.model,
-        "input_tokens": found.usage.input_tokens,
-        "output_tokens": found.usage.output_tokens,
-        "usd": found.usd,
-    }
+    return {"reason": _NO_ANSWER if named is None else None, "verticals": named}
 
 
 @asset(
