@@ -14,6 +14,8 @@ from resources.spend.store import Store
 
 FOLDER = "audit/"
 _DAYS_SHOWN, _MOST_SHOWN = 30, 200
+AROUND_WORDS = "@.,;:!?()“”„«»'\""
+"""Characters that may stand around a handle in a name of a shortlist, and in an event that repeats the name."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def forget_account(store: Store, account_id: str, is_handle: Callable[[str], boo
         key
         for key, body in bodies.items()
         if any(
-            word == account_id or is_handle(word.strip("@.,;:!?()“”„«»"))
+            word == account_id or is_handle(word.strip(AROUND_WORDS))
             for word in re.split(r"[\s'\"]+", json.loads(body)["what"])
         )
     ]

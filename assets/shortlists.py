@@ -13,6 +13,7 @@ from typing import Any
 
 import polars as pl
 
+from assets.audit import AROUND_WORDS
 from assets.marts.creators import CREATORS
 from assets.verticals.tags import TAGS
 from resources.catalogues import overrides_of
@@ -112,7 +113,7 @@ def forget_account(store: Store, account_id: str, is_handle: Callable[[str], boo
         found, name = store.get(key), _name_of(key)
         if found is None:
             continue
-        left = " ".join(ERASED if is_handle(word.strip(_AROUND)) else word for word in name.split())
+        left = " ".join(ERASED if is_handle(word.strip(AROUND_WORDS)) else word for word in name.split())
         body = _without(found.body, account_id)
         if account_id in name.split():
             store.delete([key])
@@ -160,7 +161,6 @@ def live_accounts(lake: LakeResource, account_ids: Iterable[str]) -> set[str]:
 
 
 _FIELDS = ("account_id", "added_by", "added_at")
-_AROUND = "@.,;:!?()“”„«»'\""
 
 
 def _without(body: bytes, account_id: str) -> bytes:

@@ -56,6 +56,7 @@ class Reading:
             return ()
         vectors = embedded(self.searcher.embedder.model(), [each.part.text for each in found])
         asked = self._terms(self.question)
+        known = {account_id: asked | self._terms(name) for account_id, name in name_of.items()}
         return tuple(
             Sentence(
                 each.passage,
@@ -66,7 +67,7 @@ class Reading:
                 coverage(self._weights, each.here),
                 each.part.form,
                 each.part.with_next,
-                len(each.own - asked - self._terms(name_of[each.passage.account_id])),
+                len(each.own - known[each.passage.account_id]),
                 self._named(each.post),
                 self._named(each.here),
             )
