@@ -51,14 +51,14 @@ def cascade_tagger(lake: LakeResource) -> tuple[CascadeTagger, str] | None:
 
 
 def cascade_scores(lake: LakeResource, bucket: int | None, local: pl.DataFrame, tagger: CascadeTagger) -> pl.DataFrame:
-    """Return the rows of the cascade for the posts of a bucket, of the local methods' rows, in order of methods."""
+    """Return the rows of the cascade for the posts of a bucket, of the local methods' rows."""
     of_methods = local.sort("item_id").partition_by("method", maintain_order=True)
     first, names = of_methods[0], [vertical.name for vertical in load_verticals()]
     posts = first.select("account_bucket", "account_id", "text_hash", post_id="item_id")
     languages = _languages(lake.scan_cached(CHUNKS, bucket)).collect()
     posts = posts.join(languages, on="post_id", how="left", maintain_order="left")
     said = answer_matrix(posts, answers(lake, bucket).collect(), names)
-    found = merged([_matrix(rows, len(names)) for rows in of_methods])
+    found = merged({rows["method"][0]: _matrix(rows, len(names)) for rows in of_methods})
     return scored(posts, tagger.probabilities(found, said, _texts(posts)), CASCADE)
 
 

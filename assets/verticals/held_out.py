@@ -1,5 +1,7 @@
 """vertical/held_out: what each method says of labelled items that it was not fitted on."""
 
+from collections.abc import Mapping
+
 import polars as pl
 import pyarrow as pa
 from dagster import AssetExecutionContext
@@ -81,7 +83,7 @@ def held_out(
                 if name in wanted
             }
             if cascade.CASCADE in fresh:
-                found[cascade.CASCADE] = _of_cascade(list(found.values()), examples, found_answers)
+                found[cascade.CASCADE] = _of_cascade(found, examples, found_answers)
             for name in fresh:
                 rows = judged(examples.rows, found[name], name, examples.gold, names)
                 parts.append(rows.with_columns(version=pl.lit(versions[name])).select(kept.columns))
@@ -94,7 +96,7 @@ def held_out(
     return refresh_table(context, lake, ledger, stage, HELD_OUT, validate)
 
 
-def _of_cascade(local: list[Floats], examples: Examples, answers: pl.DataFrame) -> Floats:
+def _of_cascade(local: Mapping[str, Floats], examples: Examples, answers: pl.DataFrame) -> Floats:
     """Return the held-out probabilities of the language model's answers, of those of the local methods."""
     said = cascade.answer_matrix(examples.rows, answers, [vertical.name for vertical in load_verticals()])
     languages = examples.posts.languages

@@ -17,6 +17,7 @@ from assets.transforms.verticals.taggers import prompt
 from assets.transforms.verticals.taggers.cascade import is_uncertain, merged
 from assets.transforms.verticals.taggers.features import Vectors, features
 from assets.transforms.verticals.taggers.interface import Tagger
+from assets.transforms.verticals.taggers.methods import STANDING
 from assets.verticals.examples import describe
 from assets.verticals.taggers import TAGGERS, fitted_taggers
 from resources.catalogues import catalogue_hash, load_verticals
@@ -90,12 +91,13 @@ class Asking:
             return chunks["post_id"]
         with self._lock:
             if not self._taggers:
-                self._taggers.update((name, tagger) for name, (tagger, _) in fitted_taggers(self.lake).items())
+                found_taggers = fitted_taggers(self.lake).items()
+                self._taggers.update((name, found) for name, (found, _) in found_taggers if name in STANDING)
                 self._described.update(describe(load_verticals(), self.model))
         rows, vectors = with_vectors(self.lake, bucket, chunks, self.model)
         is_read = vectors.any(axis=1)
         posts, found = features(rows.filter(pl.Series(is_read, dtype=pl.Boolean)), vectors[is_read], self._described)
-        local = merged([tagger.probabilities(found) for tagger in self._taggers.values()])
+        local = merged({name: tagger.probabilities(found) for name, tagger in self._taggers.items()})
         return posts.filter(pl.Series(is_uncertain(local), dtype=pl.Boolean))["post_id"]
 
     def _request(self, account: str, text: str) -> Request:

@@ -15,10 +15,12 @@ from assets.transforms.verticals.scoring import POST, score
 from assets.transforms.verticals.taggers.cascade import CASCADE
 from assets.transforms.verticals.taggers.features import Vectors, features
 from assets.transforms.verticals.taggers.interface import Tagger
+from assets.transforms.verticals.taggers.methods import STANDING
 from assets.verticals.cascade import cascade_scores, cascade_tagger
 from assets.verticals.examples import describe
 from assets.verticals.model_tags import MODEL_TAGS
 from assets.verticals.taggers import TAGGERS, fitted_taggers
+from assets.verticals.thresholds import THRESHOLDS
 from resources.catalogues import catalogue_hash, load_verticals
 from resources.delta.state import LedgerResource
 from resources.delta.table import Column, LakeResource, TableSpec, fingerprint
@@ -61,12 +63,23 @@ SCORES = TableSpec.of(
 """``by_vertical`` names the scores."""
 
 
+def scoring_methods(lake: LakeResource) -> list[str]:
+    """Return the fitted local methods that score posts: all but the candidates that do not tag."""
+    tagging = set(lake.scan(THRESHOLDS).select("method").unique().collect()["method"])
+    fitted = lake.scan(TAGGERS).select("method").collect()["method"]
+    return sorted(name for name in fitted if name in STANDING or name in tagging)
+
+
 @asset(
     table=SCORES,
     code_version=_SCORING,
-    deps=[["corpus", "cippus_text"], ["embedding", "cippus_text"], ["vertical", "taggers"], ["vertical", "model_tags"]],
+    deps=[
+        *(["corpus", "cippus_text"], ["embedding", "cippus_text"]),
+        *(["vertical", "taggers"], ["vertical", "model_tags"], ["vertical", "thresholds"]),
+    ],
     description="How probable it is that posts and accounts belong to the verticals. One row per post or account and "
-    "method: a probability per vertical of the catalogue, from the vectors of its text. No labels are needed.",
+    "method: a probability per vertical of the catalogue, from the vectors of its text. No labels are needed. A "
+    "candidate has rows only while it tags.",
     owners=["team:data-science"],
     kinds={"delta", "numpy"},
 )
@@ -75,13 +88,16 @@ def scores(
 ) -> RunMetrics:
     """Score the posts and accounts of a stale bucket. Only the vectors of new and changed texts are read."""
     verticals, model = load_verticals(), embedder.model()
-    rules, cascade = fingerprint([_SCORING, catalogue_hash(verticals), model.name]), cascade_tagger(lake)
+    scoring, cascade = scoring_methods(lake), cascade_tagger(lake)
+    rules = fingerprint(
+        [_SCORING, catalogue_hash(verticals), model.name, *(name for name in scoring if name not in STANDING)]
+    )
     lock, described, taggers = Lock(), dict[str, Vectors](), dict[str, tuple[Tagger, str]]()
 
     def of_bucket(bucket: int | None, current: pl.DataFrame, tally: RunMetrics) -> pl.DataFrame:
         with lock:
             if not taggers:
-                taggers.update(fitted_taggers(lake))
+                taggers.update((name, found) for name, found in fitted_taggers(lake).items() if name in scoring)
         recipe = fingerprint([rules, *(version for _, version in taggers.values())])
         own = ["account_bucket", "account_id", "post_id", "text_hash"]
         columns = [*own, "posted_at", "chunk_no", "content_hash", "text_language"]
@@ -111,5 +127,5 @@ def scores(
         )
 
     version = rules if cascade is None else fingerprint([rules, cascade[1]])
-    stage = Stage(SCORES.name, (CHUNKS, VECTORS, TAGGERS, MODEL_TAGS), version, awaits=(TAGGERS,))
+    stage = Stage(SCORES.name, (CHUNKS, VECTORS, TAGGERS, MODEL_TAGS), version, awaits=(TAGGERS, THRESHOLDS))
     return refresh_table(context, lake, ledger, stage, SCORES, of_bucket)

@@ -18,7 +18,7 @@ from assets.verticals.held_out import HELD_OUT
 from assets.verticals.model_tags import MODEL_TAGS
 from assets.verticals.quality import METHODS, MISTAKES, QUALITY
 from assets.verticals.roster import HISTORY, ROSTER
-from assets.verticals.scores import SCORES
+from assets.verticals.scores import SCORES, scoring_methods
 from assets.verticals.taggers import TAGGERS, fitted_taggers
 from assets.verticals.tags import TAGS
 from assets.verticals.thresholds import THRESHOLDS
@@ -48,7 +48,7 @@ def _scoring(embedder: EmbedderResource) -> str:
 @check(
     "vertical/scores",
     "items not scored, foreign, repeated or with impossible scores",
-    reads=(CHUNKS, VECTORS, TAGGERS, MODEL_TAGS, SCORES),
+    reads=(CHUNKS, VECTORS, TAGGERS, MODEL_TAGS, THRESHOLDS, SCORES),
     version=_scoring,
     by_bucket=True,
     guards=True,
@@ -62,9 +62,7 @@ def every_item_scored(bucket: int, lake: LakeResource, embedder: EmbedderResourc
     is_possible = pl.element().is_between(0, 1).fill_null(value=True)  # null is an abstention
     possible, scores = pl.col("scores").list.eval(is_possible).list.sum(), pl.col("scores").list.len()
     wrong = lake.scan_cached(SCORES, bucket).filter(~(possible.eq_missing(verticals) & scores.eq_missing(verticals)))
-    methods = lake.scan(TAGGERS).select("method")
-    if has_answers(lake):
-        methods = pl.concat([methods, pl.LazyFrame({"method": [CASCADE]})])
+    methods = pl.LazyFrame({"method": [*scoring_methods(lake), *([CASCADE] if has_answers(lake) else [])]})
     vectors = lake.scan_cached(VECTORS, bucket).filter(pl.col("model") == embedder.model().name)
     unreadable = vectors.filter(~has_vector()).select("content_hash")
     chunks = lake.scan_cached(CHUNKS, bucket).join(unreadable, on="content_hash", how="anti")

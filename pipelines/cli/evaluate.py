@@ -122,7 +122,7 @@ def evaluate_verticals(
     ],
     method: Annotated[
         str | None,
-        typer.Option(help="zero_shot or probe; without it, the better one on held-out accounts of --train."),
+        typer.Option(help="zero_shot, probe or contrastive; without it, the best one on held-out accounts of --train."),
     ] = None,
     train: Annotated[
         Path | None, typer.Option(help="Labelled folder that methods and thresholds are fitted on.")

@@ -11,10 +11,12 @@ import polars as pl
 from assets.framework.incremental import RunMetrics
 from assets.labels.gold import GOLD
 from assets.transforms.verticals.taggers.calibration import Calibration
+from assets.transforms.verticals.taggers.interface import Tagger
 from assets.transforms.verticals.taggers.methods import packed
 from assets.transforms.verticals.taggers.zero_shot import ZERO_SHOT, ZeroShotTagger
 from assets.verticals.model_tags import MODEL_TAGS, model_tags
 from assets.verticals.taggers import TAGGERS
+from assets.verticals.thresholds import THRESHOLDS
 from resources.catalogues import load_verticals
 from tests.fakes.spend_store import START
 from tests.worlds.summaries import SummaryWorld
@@ -42,9 +44,19 @@ class TaggingWorld(SummaryWorld):
     def teach(self, logit: float) -> None:
         """Have the local method say this of every post and vertical."""
         curves = Calibration.default(np.zeros(len(NAMES)), np.full(len(NAMES), logit))
-        row = {"method": ZERO_SHOT, "posts": 0, "version": str(logit), "made_of_texts": [],
-               "parameters": packed(ZeroShotTagger(curves))}  # fmt: skip
-        self.lake.sync(TAGGERS, pl.DataFrame([row], schema=TAGGERS.polars_schema))
+        self.fit({ZERO_SHOT: ZeroShotTagger(curves)}, str(logit))
+        self.choose(ZERO_SHOT)
+
+    def fit(self, taggers: Mapping[str, Tagger], version: str = "1") -> None:
+        """Have these methods as they were fitted."""
+        rows = [{"method": name, "posts": 0, "version": version, "made_of_texts": [], "parameters": packed(tagger)}
+                for name, tagger in taggers.items()]  # fmt: skip
+        self.lake.sync(TAGGERS, pl.DataFrame(rows, schema=TAGGERS.polars_schema))
+
+    def choose(self, method: str) -> None:
+        """Have this method tag posts of the first vertical."""
+        row = {"item_kind": "post", "vertical": NAMES[0], "method": method, "threshold": 0.5, "fitted": True}
+        self.lake.sync(THRESHOLDS, pl.DataFrame([row], schema=THRESHOLDS.polars_schema))
 
     def label(self, labels: Mapping[str, bool], vertical: str) -> None:
         """Have people say of each post whether it is of a vertical."""

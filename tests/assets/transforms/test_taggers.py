@@ -8,6 +8,7 @@ import pytest
 
 from assets.transforms.verticals.taggers.calibration import Calibration, calibrate
 from assets.transforms.verticals.taggers.choice import choose, compare
+from assets.transforms.verticals.taggers.contrastive import train
 from assets.transforms.verticals.taggers.cross_validation import folds_of, held_out
 from assets.transforms.verticals.taggers.interface import Floats, Posts
 from assets.transforms.verticals.taggers.labels import judged, label_matrix
@@ -95,6 +96,29 @@ def test_a_post_is_scored_the_same_alone(name: str) -> None:
     tagger = METHODS[name].fit(posts, labels, accounts)
     together, alone = tagger.probabilities(posts)[7:9], tagger.probabilities(posts[7:9])
     assert np.allclose(together, alone, atol=1e-9, equal_nan=True)
+
+
+def test_a_head_draws_members_together_and_apart_from_others_on_posts_that_it_did_not_see() -> None:
+    draw = np.random.default_rng(0)
+    member = draw.random(800) < 0.3
+    vectors = draw.normal(size=(800, 32)).astype(np.float32)
+    vectors[:, 0] += 1.5 * member
+    head = train(vectors[:400], member[:400, None].astype(np.float64))
+    centred = vectors[400:] - vectors[:400].mean(axis=0)
+    before = centred / np.linalg.norm(centred, axis=1, keepdims=True)
+    unseen = member[400:]
+
+    def gap(rows: Floats) -> float:
+        same = rows[unseen] @ rows[unseen].T
+        return float(same.mean() - (rows[unseen] @ rows[~unseen].T).mean())
+
+    assert gap(head(vectors[400:])) > 1.2 * gap(before)
+    assert np.allclose(np.linalg.norm(head(vectors), axis=1), 1)
+
+
+def test_a_head_without_labels_is_the_identity() -> None:
+    posts, labels, _ = made(20)
+    assert np.allclose(train(posts.vectors, np.full_like(labels, np.nan))(posts.vectors), posts.vectors)
 
 
 class Remembering(ZeroShot):

@@ -10,6 +10,7 @@ import polars as pl
 from assets.transforms.verticals.taggers.calibration import Calibration, calibrate
 from assets.transforms.verticals.taggers.cross_validation import folds_of
 from assets.transforms.verticals.taggers.interface import Floats, Texts
+from assets.transforms.verticals.taggers.methods import STANDING
 
 CASCADE = "language_model"
 LOWEST, HIGHEST = 0.25, 0.75
@@ -18,10 +19,10 @@ _UNTAUGHT_LOGIT = 1.0
 """Logit of a yes before any label, and its negative of a no: right three times of four."""
 
 
-def merged(local: Sequence[Floats]) -> Floats:
-    """Return the probabilities of several methods as one: of the last that does not abstain."""
-    found = local[0]
-    for other in local[1:]:
+def merged(local: Mapping[str, Floats]) -> Floats:
+    """Return the probabilities of methods by name as one: of the last of STANDING that does not abstain."""
+    found, *others = (local[name] for name in STANDING if name in local)
+    for other in others:
         found = np.where(np.isnan(other), found, other)
     return found
 

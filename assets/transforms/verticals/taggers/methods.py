@@ -7,14 +7,18 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from assets.transforms.verticals.taggers.contrastive import Contrastive
 from assets.transforms.verticals.taggers.interface import Method, Tagger
-from assets.transforms.verticals.taggers.probe import Probe
-from assets.transforms.verticals.taggers.zero_shot import ZeroShot
+from assets.transforms.verticals.taggers.probe import PROBE, Probe
+from assets.transforms.verticals.taggers.zero_shot import ZERO_SHOT, ZeroShot
+
+STANDING = (ZERO_SHOT, PROBE)
+"""Methods that score every post. Another one is a candidate: measured beside them, it scores only while it tags."""
 
 
 def methods(default_thresholds: Sequence[float]) -> dict[str, Method]:
     """Return the methods that a machine fits and runs by itself, by name. The first needs no labels."""
-    known: list[Method] = [ZeroShot(default_thresholds), Probe()]
+    known: list[Method] = [ZeroShot(default_thresholds), Probe(), Contrastive()]
     return {method.name: method for method in known}
 
 

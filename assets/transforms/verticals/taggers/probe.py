@@ -1,7 +1,8 @@
 """Probe: a ridge regression of the labels on a post's vector, beside its nearness to the descriptions."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -10,11 +11,16 @@ from assets.transforms.verticals.taggers.calibration import Calibration, calibra
 from assets.transforms.verticals.taggers.cross_validation import folds_of
 from assets.transforms.verticals.taggers.interface import Floats, Posts, Texts
 
+PROBE = "probe"
 _PENALTIES = (3.0, 10.0, 30.0)
 _PRIOR = 0.5
 """Standard deviation of the nearness in a score, in which labels have 1. On tweets .3 to .6 gave the same macro-F1."""
 _INNER_FOLDS = 4
 _LEAST_VARIANCE = 1e-3
+
+Map = Callable[[npt.NDArray[np.float32]], Floats]
+"""What makes the regression's inputs of vectors, row by row."""
+Mapped = TypeVar("Mapped", bound=Map)
 
 
 @dataclass(frozen=True)
@@ -53,36 +59,59 @@ class ProbeTagger:
 class Probe:
     """The method. How much it trusts the labels, against the descriptions, is chosen by inner cross-validation."""
 
-    name: str = "probe"
+    name: str = PROBE
     version: str = "1"
 
     def fit(self, posts: Posts, labels: Floats, accounts: Texts) -> ProbeTagger:
         """Fit on the labelled posts. Each curve is fitted on scores of accounts that the weights did not see."""
-        is_fitted = is_fittable(labels)
-        known = np.asarray(~np.isnan(labels).all(axis=1))
-        posts, labels, folds = posts[known], labels[known], folds_of(accounts[known], _INNER_FOLDS, seed=1)
-        verticals = labels.shape[1]
-        untaught = Calibration.default(np.ones(verticals), np.zeros(verticals))
-        if not is_fitted.any():
-            zeros = np.zeros((posts.vectors.shape[1], verticals))
-            return ProbeTagger(zeros, zeros[0], zeros[0], is_fitted, untaught)
-        ridge = _Ridge.of_folds(posts.vectors, _targets(labels), folds)
-        of_prior, shift = _standardised(posts.nearness)
-        tried: list[tuple[float, float, Calibration]] = []
-        for penalty in _PENALTIES:
-            scores = ridge.held_out(penalty) + of_prior * posts.nearness + shift
-            calibration = calibrate(scores, labels, posts.languages, untaught)
-            logits = calibration.logits(scores, posts.languages)
-            tried.append((_loss(logits[:, is_fitted], labels[:, is_fitted]), penalty, calibration))
-        _, penalty, calibration = min(tried, key=lambda found: found[0])
-        weights, offset = ridge.whole.weights(penalty)
-        return ProbeTagger(weights, offset + shift, of_prior, is_fitted, calibration)
+        return fit_probe(posts, labels, accounts, lambda _vectors, _labels: unmapped)[0]
 
     def restore(self, parameters: Mapping[str, npt.NDArray[np.generic]]) -> ProbeTagger:
         """Return the tagger with these weights."""
-        weights, offset, prior = (parameters[name].astype(np.float64) for name in ("weights", "offset", "prior"))
-        is_fitted = parameters["is_fitted"].astype(np.bool_)
-        return ProbeTagger(weights, offset, prior, is_fitted, Calibration.restore(parameters))
+        return restore_probe(parameters)
+
+
+def unmapped(vectors: npt.NDArray[np.float32]) -> Floats:
+    """Return the vectors as they are."""
+    return vectors.astype(np.float64)
+
+
+def fit_probe(
+    posts: Posts, labels: Floats, accounts: Texts, train: Callable[[npt.NDArray[np.float32], Floats], Mapped]
+) -> tuple[ProbeTagger, Mapped]:
+    """Return a probe on the vectors that a map gives, and the map. ``train`` makes one of vectors and their labels.
+
+    A map is trained for each inner fold without it: the curves are fitted on posts that neither map nor weights saw.
+    """
+    is_fitted = is_fittable(labels)
+    known = np.asarray(~np.isnan(labels).all(axis=1))
+    posts, labels, folds = posts[known], labels[known], folds_of(accounts[known], _INNER_FOLDS, seed=1)
+    mapped = train(posts.vectors, labels)
+    verticals = labels.shape[1]
+    untaught = Calibration.default(np.ones(verticals), np.zeros(verticals))
+    if not is_fitted.any():
+        zeros = np.zeros((mapped(posts.vectors).shape[1], verticals))
+        return ProbeTagger(zeros, np.zeros(verticals), np.zeros(verticals), is_fitted, untaught), mapped
+    targets = _targets(labels)
+    parts = [_Fold.of(posts.vectors, labels, targets, folds == fold, train) for fold in np.unique(folds)
+             if (folds != fold).any()]  # fmt: skip
+    of_prior, shift = _standardised(posts.nearness)
+    tried: list[tuple[float, float, Calibration]] = []
+    for penalty in _PENALTIES:
+        scores = _held_out(parts, penalty, labels.shape) + of_prior * posts.nearness + shift
+        calibration = calibrate(scores, labels, posts.languages, untaught)
+        logits = calibration.logits(scores, posts.languages)
+        tried.append((_loss(logits[:, is_fitted], labels[:, is_fitted]), penalty, calibration))
+    _, penalty, calibration = min(tried, key=lambda found: found[0])
+    weights, offset = _Solved.of(mapped(posts.vectors), targets).weights(penalty)
+    return ProbeTagger(weights, offset + shift, of_prior, is_fitted, calibration), mapped
+
+
+def restore_probe(parameters: Mapping[str, npt.NDArray[np.generic]]) -> ProbeTagger:
+    """Return the tagger with these weights."""
+    weights, offset, prior = (parameters[name].astype(np.float64) for name in ("weights", "offset", "prior"))
+    is_fitted = parameters["is_fitted"].astype(np.bool_)
+    return ProbeTagger(weights, offset, prior, is_fitted, Calibration.restore(parameters))
 
 
 @dataclass(frozen=True)
@@ -113,28 +142,33 @@ class _Solved:
 
 
 @dataclass(frozen=True)
-class _Ridge:
-    """The regression on all posts, and one without each fold."""
+class _Fold:
+    """The regression without a fold, and the fold's mapped vectors."""
 
-    whole: _Solved
-    parts: tuple[tuple[npt.NDArray[np.bool_], _Solved], ...]
-    vectors: Floats
-    verticals: int
+    is_in: npt.NDArray[np.bool_]
+    inputs: Floats
+    solved: _Solved
 
     @classmethod
-    def of_folds(cls, vectors: npt.NDArray[np.float32], targets: Floats, folds: npt.NDArray[np.int64]) -> "_Ridge":
-        exact = vectors.astype(np.float64)
-        parts = tuple((folds == fold, _Solved.of(exact[folds != fold], targets[folds != fold]))
-                      for fold in np.unique(folds) if (folds != fold).any())  # fmt: skip
-        return cls(_Solved.of(exact, targets), parts, exact, targets.shape[1])
+    def of(
+        cls,
+        vectors: npt.NDArray[np.float32],
+        labels: Floats,
+        targets: Floats,
+        is_in: npt.NDArray[np.bool_],
+        train: Callable[[npt.NDArray[np.float32], Floats], Map],
+    ) -> "_Fold":
+        mapped = train(vectors[~is_in], labels[~is_in])
+        return cls(is_in, mapped(vectors[is_in]), _Solved.of(mapped(vectors[~is_in]), targets[~is_in]))
 
-    def held_out(self, penalty: float) -> Floats:
-        """Return the score of each post by the regression without its fold."""
-        found = np.zeros((len(self.vectors), self.verticals))
-        for is_in, solved in self.parts:
-            weights, offset = solved.weights(penalty)
-            found[is_in] = self.vectors[is_in] @ weights + offset
-        return found
+
+def _held_out(folds: Sequence[_Fold], penalty: float, shape: tuple[int, ...]) -> Floats:
+    """Return the score of each post by the regression without its fold."""
+    found = np.zeros(shape)
+    for fold in folds:
+        weights, offset = fold.solved.weights(penalty)
+        found[fold.is_in] = fold.inputs @ weights + offset
+    return found
 
 
 def _targets(labels: Floats) -> Floats:

@@ -17,7 +17,9 @@ def test_a_post_is_uncertain_if_one_vertical_is() -> None:
 
 
 def test_the_last_method_that_does_not_abstain_is_asked() -> None:
-    assert merged([np.array([[0.1, 0.2]]), np.array([[0.9, NAN]])]).tolist() == [[0.9, 0.2]]
+    assert merged(
+        {"contrastive": np.array([[0.5, 0.5]]), "probe": np.array([[0.9, NAN]]), "zero_shot": np.array([[0.1, 0.2]])}
+    ).tolist() == [[0.9, 0.2]]
 
 
 def test_an_answer_counts_for_the_text_that_it_was_given_for() -> None:
