@@ -17,8 +17,7 @@ from assets.transforms.search.names import NameMatch
 from assets.transforms.search.ranking import Evidence, RankedAccount
 from assets.transforms.source.schema import LABELS_SCHEMA, SOURCE_TABLES
 from assets.transforms.text.corpus import Dropped
-from assets.transforms.verticals.taggers.probe import Probe
-from assets.transforms.verticals.taggers.zero_shot import ZERO_SHOT
+from assets.verticals.taggers import current_methods
 from pipelines.definitions import defs
 from resources.catalogues import load_verticals
 from resources.s3.usage import PrefixUsage, Usage
@@ -165,7 +164,7 @@ def test_every_name_in_code_font_exists() -> None:
         LANDING,
         SHEET,
         AUDIENCE_LANDING,
-        *(ZERO_SHOT, Probe.name),
+        *current_methods(),
         *CODE_NAMES,
         *(field.name for kind in (RankedAccount, AboutAccount, Evidence, NameMatch) for field in fields(kind)),
         *s3_metadata(Usage([PrefixUsage("bucket", "prefix", "read", 1, 1, 0, 0, 0, 0, 0.0, 500.0)])),
