@@ -21,7 +21,7 @@ from resources.vectors.server.replicas import plan
 
 BINARY = os.environ.get("QDRANT_BINARY", "")
 _START_SECONDS, _STOP_SECONDS = 60.0, 120.0
-_DISK_MB = 512
+_DISK_MB = 1536
 _FILLER = "storage/filler"
 
 

@@ -10,7 +10,7 @@ from qdrant_client import models
 from tenacity import stop_after_attempt
 
 from resources.vectors.server.calls import RETRY, QdrantCalls, client_of, shown_address
-from resources.vectors.server.replicas import peers_of, states_of
+from resources.vectors.server.replicas import peers_of, states_of, unreachable_of
 from resources.vectors.values import CollectionMissingError, VectorIndexError
 
 NODE_TIMEOUT_SECONDS = 5
@@ -176,9 +176,7 @@ def _read(address: str, api_key: str, collection: str) -> Node:
     peers = peers_of(status)
     if not isinstance(status, models.ClusterStatusOneOf1):
         return Node(address, "", version, {0: address}, frozenset(), shards, replicas)
-    failed = {uri.rstrip("/") for uri in status.message_send_failures}
-    unreachable = frozenset(peer for peer, uri in peers.items() if uri.rstrip("/") in failed)
-    return Node(address, "", version, peers, unreachable, shards, replicas, _stopped(status))
+    return Node(address, "", version, peers, unreachable_of(status), shards, replicas, _stopped(status))
 
 
 def _stopped(status: models.ClusterStatusOneOf1) -> str:

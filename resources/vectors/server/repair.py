@@ -19,10 +19,13 @@ from resources.vectors.server.replicas import (
     Step,
     peers_of,
     states_of,
+    unreachable_of,
 )
 from resources.vectors.values import CollectionMissingError, VectorIndexError
 
 _TRANSFER_SECONDS = 3600.0
+_UNREACHED_SECONDS = 60.0
+"""A copy is given up when one of its two peers is not reached for so long. Qdrant itself waits on."""
 _POLL_SECONDS = 0.5
 
 
@@ -40,12 +43,18 @@ class ClusterRepair:
     """The cluster behind ``client``. ``nodes`` are its nodes as ``read_cluster`` found them."""
 
     def __init__(
-        self, client: QdrantClient, calls: QdrantCalls, nodes: Cluster, transfer_seconds: float = _TRANSFER_SECONDS
+        self,
+        client: QdrantClient,
+        calls: QdrantCalls,
+        nodes: Cluster,
+        transfer_seconds: float = _TRANSFER_SECONDS,
+        unreached_seconds: float = _UNREACHED_SECONDS,
     ) -> None:
         self._client = client
         self._call = calls
         self._nodes = nodes
         self._transfer_seconds = transfer_seconds
+        self._unreached_seconds = unreached_seconds
 
     def state(self) -> ClusterState:
         """Return the peers, and the replicas of every generation. Raises VectorIndexError for a single server."""
@@ -76,7 +85,10 @@ class ClusterRepair:
                 raise VectorIndexError(f"{at} is reached by the others: stop it first if it is to go for good.")
 
     def take(self, step: Step) -> None:
-        """Take one step, and wait until it is done. Raises VectorIndexError if it fails or takes an hour."""
+        """Take one step, and wait until it is done.
+
+        Raises VectorIndexError if it fails, takes an hour, or a peer of a copy is not reached for a minute.
+        """
         if isinstance(step, Removal):
             self._call(self._client.remove_peer, step.peer, force=True)
         elif isinstance(step, Factor):
@@ -84,6 +96,11 @@ class ClusterRepair:
             self._call(self._client.update_collection, step.collection, collection_params=change)
         else:
             self._copy(step)
+
+    def _unreached(self, *peers: int) -> list[int]:
+        """Return which of these peers the node that answers cannot reach now."""
+        unreachable = unreachable_of(self._call(self._client.cluster_status))
+        return [peer for peer in peers if peer in unreachable]
 
     def _copy(self, step: Copy) -> None:
         shard, source, target = step.shard, step.source, step.target
@@ -95,14 +112,22 @@ class ClusterRepair:
             copy = models.ReplicateShard(shard_id=shard, from_peer_id=source, to_peer_id=target)
             operation = models.ReplicateShardOperation(replicate_shard=copy)
         self._call(self._client.cluster_collection_update, step.collection, operation)
-        deadline, seen = time.monotonic() + self._transfer_seconds, False
+        started, seen = time.monotonic(), False
+        reached = started
         while True:
             found = self._shards(step.collection)
             state = found.states.get(step.shard, {}).get(step.target, "") if found else ACTIVE
             if state == ACTIVE:
                 return
-            if (seen and not state) or time.monotonic() >= deadline:
-                said = f"{step.said().rstrip('.')} failed: the replica is {state or 'gone'}"
+            now, away = time.monotonic(), self._unreached(source, target)
+            said = f"{step.said().rstrip('.')} failed: the replica is {state or 'gone'}"
+            if (seen and not state) or now >= started + self._transfer_seconds:
                 raise VectorIndexError(f"{said}. Look at the logs of both nodes, and run the command again.")
+            reached = reached if away else now
+            if now >= reached + self._unreached_seconds:
+                raise VectorIndexError(
+                    f"{said}, and peer {away[0]} is not reached. Look at its disk and log and start it, or remove it "
+                    f"by `cippus cluster --gone {away[0]} --apply`; then run the command again."
+                )
             seen = seen or bool(state)
             time.sleep(_POLL_SECONDS)

@@ -28,6 +28,14 @@ def peers_of(status: models.ClusterStatus) -> dict[int, str]:
     return {int(peer): found.uri for peer, found in status.peers.items()}
 
 
+def unreachable_of(status: models.ClusterStatus) -> frozenset[int]:
+    """Return the peers to which a node could not send its last messages."""
+    if not isinstance(status, models.ClusterStatusOneOf1):
+        return frozenset()
+    failed = {uri.rstrip("/") for uri in status.message_send_failures}
+    return frozenset(peer for peer, uri in peers_of(status).items() if uri.rstrip("/") in failed)
+
+
 @dataclass(frozen=True)
 class Shards:
     """The replicas of one collection, of which each shard is meant to have ``wanted``."""
