@@ -18,8 +18,7 @@ from assets.transforms.verticals.taggers.cascade import is_uncertain, merged
 from assets.transforms.verticals.taggers.features import Vectors, features
 from assets.transforms.verticals.taggers.interface import Tagger
 from assets.transforms.verticals.taggers.methods import STANDING
-from assets.verticals.examples import describe
-from assets.verticals.taggers import TAGGERS, fitted_taggers
+from assets.verticals.taggers import TAGGERS, described, fitted_taggers
 from resources.catalogues import catalogue_hash, load_verticals
 from resources.delta.state import LedgerResource
 from resources.delta.table import Changes, Column, LakeResource, TableSpec, fingerprint
@@ -93,7 +92,7 @@ class Asking:
             if not self._taggers:
                 found_taggers = fitted_taggers(self.lake).items()
                 self._taggers.update((name, found) for name, (found, _) in found_taggers if name in STANDING)
-                self._described.update(describe(load_verticals(), self.model))
+                self._described.update(described(self.lake))
         rows, vectors = with_vectors(self.lake, bucket, chunks, self.model)
         is_read = vectors.any(axis=1)
         posts, found = features(rows.filter(pl.Series(is_read, dtype=pl.Boolean)), vectors[is_read], self._described)

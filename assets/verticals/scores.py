@@ -17,9 +17,8 @@ from assets.transforms.verticals.taggers.features import Vectors, features
 from assets.transforms.verticals.taggers.interface import Tagger
 from assets.transforms.verticals.taggers.methods import STANDING
 from assets.verticals.cascade import cascade_scores, cascade_tagger
-from assets.verticals.examples import describe
 from assets.verticals.model_tags import MODEL_TAGS
-from assets.verticals.taggers import TAGGERS, fitted_taggers
+from assets.verticals.taggers import TAGGERS, described, fitted_taggers
 from assets.verticals.thresholds import THRESHOLDS
 from resources.catalogues import catalogue_hash, load_verticals
 from resources.delta.state import LedgerResource
@@ -92,7 +91,7 @@ def scores(
     rules = fingerprint(
         [_SCORING, catalogue_hash(verticals), model.name, *(name for name in scoring if name not in STANDING)]
     )
-    lock, described, taggers = Lock(), dict[str, Vectors](), dict[str, tuple[Tagger, str]]()
+    lock, descriptions, taggers = Lock(), dict[str, Vectors](), dict[str, tuple[Tagger, str]]()
 
     def of_bucket(bucket: int | None, current: pl.DataFrame, tally: RunMetrics) -> pl.DataFrame:
         with lock:
@@ -111,12 +110,14 @@ def scores(
         tally.counts["posts_scored"] += fresh["post_id"].n_unique()
         scored = kept
         if fresh.height:
-            with lock:  # embedded once a run, and only if a post has to be scored
-                if not described:
-                    described.update(describe(verticals, model))
+            with lock:  # read once a run, and only if a post has to be scored
+                if not descriptions:
+                    descriptions.update(described(lake))
             rows, vectors = with_vectors(lake, bucket or 0, fresh, model)
             is_read = vectors.any(axis=1)
-            found, posts_read = features(rows.filter(pl.Series(is_read, dtype=pl.Boolean)), vectors[is_read], described)
+            found, posts_read = features(
+                rows.filter(pl.Series(is_read, dtype=pl.Boolean)), vectors[is_read], descriptions
+            )
             made = score(found, posts_read, {name: tagger for name, (tagger, _) in taggers.items()})
             scored = pl.concat([kept, made.select(kept.columns)])
         if cascade is not None and scored.height:

@@ -9,16 +9,17 @@ from assets.embeddings import VECTORS
 from assets.framework.asset import asset
 from assets.framework.incremental import RunMetrics, Stage, refresh_table
 from assets.labels.gold import GOLD
+from assets.transforms.verticals.taggers.features import Vectors
 from assets.transforms.verticals.taggers.interface import Method, Tagger
-from assets.transforms.verticals.taggers.methods import methods, packed, unpacked
-from assets.verticals.examples import Fit, LabelledPosts
+from assets.transforms.verticals.taggers.methods import methods, packed, packed_arrays, unpacked, unpacked_arrays
+from assets.verticals.examples import Fit, LabelledPosts, describe
 from resources.catalogues import catalogue_hash, load_verticals
 from resources.delta.state import LedgerResource
 from resources.delta.table import Column, LakeResource, TableSpec, fingerprint
 from resources.errors import InputError
 from resources.llm.embedder import EmbedderResource
 
-_FITTING = "2"
+_FITTING = "3"
 MADE_OF = GOLD.sources("is_member") + VECTORS.sources("vector")
 TAGGERS = TableSpec.of(
     "vertical/taggers",
@@ -32,6 +33,10 @@ TAGGERS = TableSpec.of(
             CHUNKS.sources("content_hash"),
         ),
         "parameters": Column(pa.binary(), "Fitted parameters, as NumPy arrays: weights and curves, no text.", MADE_OF),
+        "descriptions": Column(
+            pa.binary(),
+            "Vectors of the catalogue's descriptions by vertical, as NumPy arrays: to score takes no encoder.",
+        ),
     },
     ("method",),
     partitioned=False,
@@ -56,12 +61,22 @@ def fitted_taggers(lake: LakeResource) -> dict[str, tuple[Tagger, str]]:
     return {name: found[name] for name in known if name in found}
 
 
+def described(lake: LakeResource) -> dict[str, Vectors]:
+    """Return vertical → vectors of its descriptions, as the taggers were fitted with. Raises InputError without any."""
+    rows = lake.scan(TAGGERS).drop_nulls("descriptions").sort("method").select("descriptions").head(1).collect()
+    if rows.is_empty():
+        raise InputError("vertical/taggers has no descriptions: materialize it first.")
+    found = unpacked_arrays(rows.item())
+    return {vertical.name: found[vertical.name] for vertical in load_verticals()}
+
+
 @asset(
     table=TAGGERS,
     code_version=_FITTING,
     deps=[["label", "gold"], ["corpus", "cippus_text"], ["embedding", "cippus_text"]],
     description="Methods of tagging, fitted on label/gold. One row per method: its parameters, which need no label to "
-    "score a post. Zero-shot compares posts with the catalogue's descriptions; the probe learns from labels too.",
+    "score a post, and the vectors of the catalogue's descriptions. Zero-shot compares posts with these; the probe "
+    "learns from labels too.",
     owners=["team:data-science"],
     kinds={"delta", "numpy"},
 )
@@ -77,15 +92,15 @@ def taggers(
         source = LabelledPosts(lake, load_verticals(), embedder.model())
         stored = fits(current)
         versions = {name: source.version(method, stored.get(name)) for name, method in current_methods().items()}
-        kept = current.select(TAGGERS.schema.names).filter(is_current(versions))
+        kept = current.select(TAGGERS.schema.names).filter(is_current(versions)).drop_nulls("descriptions")
         fresh = [name for name in versions if name not in set(kept["method"])]
         rows = []
         if fresh:
-            examples = source.read()
+            examples, vectors = source.read(), packed_arrays(describe(load_verticals(), embedder.model()))
             for name in fresh:
                 tagger = current_methods()[name].fit(examples.posts, examples.labels, examples.accounts)
                 if tagger.covers.any():  # with too few labels a probe tags nothing
-                    rows.append((name, len(examples.posts), versions[name], source.texts, packed(tagger)))
+                    rows.append((name, len(examples.posts), versions[name], source.texts, packed(tagger), vectors))
         tally.counts["methods_fitted"] = len(fresh)
         return pl.concat([kept, pl.DataFrame(rows, schema=kept.schema, orient="row")])
 

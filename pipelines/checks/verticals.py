@@ -19,7 +19,7 @@ from assets.verticals.model_tags import MODEL_TAGS
 from assets.verticals.quality import METHODS, MISTAKES, QUALITY
 from assets.verticals.roster import HISTORY, ROSTER
 from assets.verticals.scores import SCORES, scoring_methods
-from assets.verticals.taggers import TAGGERS, fitted_taggers
+from assets.verticals.taggers import TAGGERS, described, fitted_taggers
 from assets.verticals.tags import TAGS
 from assets.verticals.thresholds import THRESHOLDS
 from pipelines.checks.declaration import check, count, differences
@@ -118,9 +118,9 @@ def tags_are_charged(lake: LakeResource, spend: SpendResource) -> int:
 
 @check("vertical/taggers", "taggers that cannot tag", reads=(TAGGERS,), version=_catalogue, guards=True)
 def taggers_usable(lake: LakeResource) -> int:
-    """Every method's parameters can be read, and are for the verticals of the catalogue. Zero-shot is always there."""
+    """Parameters and descriptions can be read, and are for the catalogue's verticals. Zero-shot is always there."""
     try:
-        found = fitted_taggers(lake)
+        found, _ = fitted_taggers(lake), described(lake)
     except (InputError, ValueError, KeyError, OSError):
         return 1
     verticals = len(load_verticals())

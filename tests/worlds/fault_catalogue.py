@@ -240,6 +240,7 @@ def _verticals() -> Iterator[FaultRow]:
         "vertical/taggers:taggers_usable",
         zero_shot_lost=changed(TAGGERS, "method", "'other'"),
         parameters_cut=changed(TAGGERS, "parameters", "CAST('PK' AS BYTEA)"),
+        descriptions_cut=changed(TAGGERS, "descriptions", "CAST('PK' AS BYTEA)"),
     )
     yield from _rows(
         "vertical/held_out:held_out_are_labels",

@@ -12,8 +12,9 @@ from assets.framework.incremental import RunMetrics
 from assets.labels.gold import GOLD
 from assets.transforms.verticals.taggers.calibration import Calibration
 from assets.transforms.verticals.taggers.interface import Tagger
-from assets.transforms.verticals.taggers.methods import packed
+from assets.transforms.verticals.taggers.methods import packed, packed_arrays
 from assets.transforms.verticals.taggers.zero_shot import ZERO_SHOT, ZeroShotTagger
+from assets.verticals.examples import describe
 from assets.verticals.model_tags import MODEL_TAGS, model_tags
 from assets.verticals.taggers import TAGGERS
 from assets.verticals.thresholds import THRESHOLDS
@@ -49,7 +50,9 @@ class TaggingWorld(SummaryWorld):
 
     def fit(self, taggers: Mapping[str, Tagger], version: str = "1") -> None:
         """Have these methods as they were fitted."""
-        rows = [{"method": name, "posts": 0, "version": version, "made_of_texts": [], "parameters": packed(tagger)}
+        vectors = packed_arrays(describe(load_verticals(), self.embedder))
+        rows = [{"method": name, "posts": 0, "version": version, "made_of_texts": [], "parameters": packed(tagger),
+                 "descriptions": vectors}
                 for name, tagger in taggers.items()]  # fmt: skip
         self.lake.sync(TAGGERS, pl.DataFrame(rows, schema=TAGGERS.polars_schema))
 

@@ -31,14 +31,23 @@ class Packable(Protocol):
 
 def packed(tagger: Packable) -> bytes:
     """Return a tagger's parameters; equal parameters give equal bytes."""
-    arrays: dict[str, Any] = dict(sorted(tagger.parameters().items()))
-    out = io.BytesIO()
-    np.savez(out, **arrays)
-    return out.getvalue()
+    return packed_arrays(tagger.parameters())
 
 
 def unpacked(method: Method, parameters: bytes) -> Tagger:
     """Return the tagger of ``packed`` parameters."""
-    with np.load(io.BytesIO(parameters), allow_pickle=False) as arrays:
-        found: Mapping[str, Any] = dict(arrays)
-    return method.restore(found)
+    return method.restore(unpacked_arrays(parameters))
+
+
+def packed_arrays(arrays: Mapping[str, npt.NDArray[np.generic]]) -> bytes:
+    """Return named arrays as bytes; equal arrays give equal bytes."""
+    named: dict[str, Any] = dict(sorted(arrays.items()))
+    out = io.BytesIO()
+    np.savez(out, **named)
+    return out.getvalue()
+
+
+def unpacked_arrays(body: bytes) -> Mapping[str, Any]:
+    """Return the arrays of ``packed_arrays``."""
+    with np.load(io.BytesIO(body), allow_pickle=False) as arrays:
+        return dict(arrays)
