@@ -15,13 +15,14 @@ from dagster import (
     DagsterInstance,
     DagsterRun,
     DagsterRunStatus,
+    EventLogEntry,
     RunRecord,
     RunsFilter,
 )
 
 _WINDOW = timedelta(days=7)
 """A failed run that nobody repeats counts for so long."""
-_MOST_RUNS = 500
+_MOST_RUNS, _RUNS_LOOKED_AT = 500, 20
 _ENDED = {DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED}
 _PLACES = ("dagster/partition", "dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 _WILL_RETRY = "dagster/will_retry"
@@ -99,17 +100,30 @@ def _add_failed_checks(found: Problems, instance: DagsterInstance, checks: Itera
     for check in checks:
         record = instance.get_latest_asset_check_evaluation_record(check)
         key = f"check {check.to_user_string()}"
-        event = record.event.dagster_event if record and record.event else None
-        if record is None or event is None:
+        if record is None or record.event is None:
             continue
-        if event.event_type is DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED:
+        if record.event.dagster_event_type is DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED:
             run = instance.get_run_by_id(record.run_id)
             if run is not None and not run.is_finished:
                 found.unknown.add(key)
+                continue
+        evaluation = last_evaluation(instance, check)
+        if evaluation is None or evaluation.dagster_event is None:
             continue
-        result = event.asset_check_evaluation_data
+        result = evaluation.dagster_event.asset_check_evaluation_data
         if not result.passed and result.severity is AssetCheckSeverity.ERROR:
             found.found[key] = f"Check {check.to_user_string()} failed: {result.description or 'no description'}"
+
+
+def last_evaluation(instance: DagsterInstance, check: AssetCheckKey) -> EventLogEntry | None:
+    """Return a check's last evaluation; None if it has none.
+
+    A run plans each check, and evaluates it if there is something to check. Without anything the last result stands.
+    """
+    for record in instance.event_log_storage.get_asset_check_execution_history(check, _RUNS_LOOKED_AT):
+        if record.event and record.event.dagster_event_type is DagsterEventType.ASSET_CHECK_EVALUATION:
+            return record.event
+    return None
 
 
 def _add_late_assets(

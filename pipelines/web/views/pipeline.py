@@ -3,15 +3,14 @@
 import datetime as dt
 from dataclasses import dataclass
 
-from dagster import AssetCheckKey, AssetCheckSeverity, AssetKey, DagsterEventType, DagsterInstance, EventLogEntry
+from dagster import AssetCheckKey, AssetCheckSeverity, AssetKey, DagsterInstance
 from starlette.requests import Request
 from starlette.responses import Response
 
 from pipelines.automation.freshness import fail_windows
+from pipelines.automation.problems import last_evaluation
 from pipelines.web.pages import render
 from pipelines.web.site import Site
-
-_RUNS_LOOKED_AT = 20
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,7 @@ def failed_checks(instance: DagsterInstance) -> tuple[list[FailedCheck], int]:
     """Return the checks that failed when they last had something to check, and how many ever had."""
     failed, evaluated = [], 0
     for key in _checks():
-        event = _evaluation(instance, key)
+        event = last_evaluation(instance, key)
         if event is None or event.dagster_event is None:
             continue
         evaluated += 1
@@ -101,15 +100,6 @@ def failed_checks(instance: DagsterInstance) -> tuple[list[FailedCheck], int]:
             asset = key.asset_key.to_user_string()
             failed.append(FailedCheck(asset, key.name, severity, found.description or "", at))
     return sorted(failed, key=lambda each: (each.severity, each.asset, each.check)), evaluated
-
-
-def _evaluation(instance: DagsterInstance, check: AssetCheckKey) -> EventLogEntry | None:
-    """Return a check's last evaluation. A run plans each check, and evaluates it if there is something to check."""
-    for record in instance.event_log_storage.get_asset_check_execution_history(check, _RUNS_LOOKED_AT):
-        event = record.event.dagster_event if record.event is not None else None
-        if event is not None and event.event_type is DagsterEventType.ASSET_CHECK_EVALUATION:
-            return record.event
-    return None
 
 
 def _written_assets() -> list[AssetKey]:

@@ -1,6 +1,7 @@
 """The view Pipeline: how old every stage is, and the checks that failed when they last had something to check."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from dagster import (
     multi_asset_check,
 )
 
+from pipelines.automation.problems import problems
 from pipelines.web.views.pipeline import stage_states
 from tests.pipelines.web.conftest import Open
 from tests.worlds.small_site import HOSTILE, THEN
@@ -85,3 +87,5 @@ def test_what_a_check_found_stays_when_there_is_nothing_to_look_at(
     text = page(dagster=instance).get("/pipeline").text
     assert ("reconciles_with_raw" in text) is not passed
     assert f"cippus_checks_failed {int(not passed)}" in page(dagster=instance).get("/metrics").text
+    alerted = problems(instance, [CHECK], {}, timedelta(hours=6), datetime.now(UTC)).found
+    assert list(alerted) == ([] if passed else [f"check {CHECK.to_user_string()}"])
