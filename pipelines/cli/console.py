@@ -25,9 +25,13 @@ class _ProgressHandler(logging.Handler):
 
 
 class LineageProgress:
-    """A progress bar over the steps of a run, with the last message of the running step. Silent without a terminal."""
+    """A progress bar over the steps of a run, with the last message of the running step.
+
+    Without a terminal, a line for each group of steps that begins.
+    """
 
     def __init__(self, console: Console, steps: int) -> None:
+        self._console, self._steps, self._done, self._begun = console, steps, 0, set[str]()
         self.progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -45,10 +49,17 @@ class LineageProgress:
         name = shown(step.replace("__", "/"))
         if kind is DagsterEventType.STEP_START:
             self.progress.update(self.task, description=name, message="")
+            self._say(name.partition("/")[0])
         elif kind in STEP_ENDS:
+            self._done += 1
             self.progress.advance(self.task)
         elif kind is None and step:
             self.progress.update(self.task, message=shown(message))
+
+    def _say(self, group: str) -> None:
+        if not self._console.is_terminal and group not in self._begun:
+            self._begun.add(group)
+            self._console.print(f"{group}: {self._done} of {self._steps} steps are done", highlight=False)
 
     def logger(self) -> LoggerDefinition:
         """Return a Dagster logger that updates this bar and prints nothing."""

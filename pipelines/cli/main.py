@@ -94,7 +94,9 @@ def demo(
     _require_embedded("demo")
     with prepare(home(), data, accounts) as folder:
         _load(folder, _up())
+    _say("Running every step of the lineage; with the sample creators it takes about 4 minutes on two cores.")
     run()
+    _say("Running the checks.")
     checks()
     for query in EXAMPLE_SEARCHES:
         search.search(query, limit=3)
@@ -104,6 +106,10 @@ def demo(
         highlight=False,
         soft_wrap=True,
     )
+
+
+def _say(sentence: str) -> None:
+    err.print(sentence, highlight=False, soft_wrap=True)
 
 
 @app.command()
