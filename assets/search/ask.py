@@ -73,7 +73,7 @@ class Asker:
             about, where, _ACCOUNTS, evidence=_POSTS_EACH, followers=followers, media=False
         ).accounts
         passages = tuple(
-            Passage(post.post_id, account.account_id, account.handle, post.text)
+            Passage(post.post_id, account.account_id, account.handle, post.text, post.posted_at)
             for account in ranked
             for post in account.evidence
         )

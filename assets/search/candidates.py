@@ -7,8 +7,9 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from assets.transforms.search.ranking import CANDIDATES, FETCHED, Candidates, cosines, near_ties
+from assets.transforms.search.ranking import CANDIDATES, FETCHED, Candidates, RankedAccount, cosines, near_ties
 from assets.transforms.search.trust import fit, sureness
+from assets.transforms.text.corpus import point_id
 from resources.vectors.index import SearchIndex
 from resources.vectors.values import Candidate, SearchFilter, SparseVector
 
@@ -85,6 +86,19 @@ def fetched(windows: int) -> int:
 def most_windows() -> int:
     """Return the windows of the longest answer."""
     return 1 + (DEEPEST - FETCHED) // CANDIDATES
+
+
+def unknown_cosines(index: SearchIndex, question: Question, ranked: Sequence[RankedAccount]) -> dict[str, float]:
+    """Return post id → cosine of the evidence that only BM25 found."""
+    if not question.is_read:
+        return {}
+    post_of = {
+        point_id(post.post_id, post.chunk_no or 0): post.post_id
+        for account in ranked
+        for post in account.evidence
+        if post.dense_score is None
+    }
+    return {post_of[id_]: cosine for id_, cosine in cosines(question.dense, index.vectors([*post_of])).items()}
 
 
 def _fetch(search: Callable[[int], list[Candidate]], keep: Keep | None, wanted: int) -> list[Candidate]:

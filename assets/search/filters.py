@@ -48,6 +48,7 @@ class Followers:
 
 
 ANY_NUMBER = Followers()
+_VALUES = ("network", "country", "language")
 
 
 def as_in_points(where: SearchFilter, memory: Memory, followers: Followers = ANY_NUMBER) -> SearchFilter:
@@ -59,12 +60,8 @@ def as_in_points(where: SearchFilter, memory: Memory, followers: Followers = ANY
     if after is not None and before is not None and after >= before:
         raise ValueError(f"No post is from {after:%Y-%m-%d} or later and from before {before:%Y-%m-%d}.")
 
-    def read_networks() -> list[str]:
-        found = memory.lake.scan(CHUNKS).select(pl.col("network").unique().drop_nulls()).collect()
-        return found["network"].to_list()
-
     def networks() -> list[str]:
-        return memory.of(CHUNKS, "networks", read_networks)
+        return [*known_values(memory)["network"]]
 
     def known_network(value: str) -> Iterable[str]:
         return [value.strip().lower()] if value.strip().lower() in networks() else []
@@ -86,6 +83,21 @@ def as_in_points(where: SearchFilter, memory: Memory, followers: Followers = ANY
         language=_known("language", where.language, known_language, nearest_languages),
         followers_tiers=followers.tiers,
     )
+
+
+def known_values(memory: Memory) -> dict[str, dict[str, int]]:
+    """Return network, country and language → value in points → number of accounts with such posts, most first."""
+
+    def count() -> dict[str, dict[str, int]]:
+        held = memory.lake.scan(CHUNKS).select("account_id", *_VALUES).unique().collect(engine="streaming")
+        return {name: _accounts_with(held, name) for name in _VALUES}
+
+    return memory.of(CHUNKS, "values", count)
+
+
+def _accounts_with(held: pl.DataFrame, name: str) -> dict[str, int]:
+    counted = held.select("account_id", name).drop_nulls().unique().group_by(name).len("accounts")
+    return dict(counted.sort("accounts", name, descending=[True, False]).iter_rows())
 
 
 def _verticals() -> list[str]:

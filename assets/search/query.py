@@ -9,20 +9,19 @@ from threading import Thread
 import numpy as np
 
 from assets.search.accounts import Accounts
-from assets.search.candidates import Keep, Question, fetched, find, most_windows
-from assets.search.filters import ANY_NUMBER, Followers, as_in_points
+from assets.search.candidates import Keep, Question, fetched, find, most_windows, unknown_cosines
+from assets.search.filters import ANY_NUMBER, Followers, as_in_points, known_values
 from assets.search.memory import FRESH_SECONDS, Memory
-from assets.search.similar import both, profile, resolve
+from assets.search.similar import both, profile, resolve, written
 from assets.search.terms import Terms, weights_of
 from assets.transforms.search.cosines import scale_of
 from assets.transforms.search.facets import count_accounts
 from assets.transforms.search.names import NameMatch, match_names
 from assets.transforms.search.query_language import Query, acceptance, accepted_by, parse
-from assets.transforms.search.ranking import Candidates, RankedAccount, Retriever, cosines, rank_accounts
+from assets.transforms.search.ranking import Candidates, RankedAccount, Retriever, rank_accounts
 from assets.transforms.search.relevance import with_relevance
 from assets.transforms.search.trust import trust_of
 from assets.transforms.text.cleaning import clean
-from assets.transforms.text.corpus import point_id
 from resources.delta.table import LakeResource
 from resources.errors import CippusError
 from resources.llm.embedder import EmbedderResource
@@ -185,7 +184,7 @@ class Searcher:
                 if len(ranked) >= page.stop or is_complete or windows >= most_windows():
                     break
                 windows += 1
-            cosine_of = _unknown_cosines(index, question, ranked[page])
+            cosine_of = unknown_cosines(index, question, ranked[page])
         return _Found(
             ranked[page],
             found,
@@ -205,8 +204,17 @@ class Searcher:
         with suppress(CippusError):  # without an index, searches say so
             self._terms.with_forms(["word"])
             self._accounts.attributes([])
+            self.values()
             with self.qdrant.reader(model.name) as index:
                 index.search_dense(np.eye(1, model.dimension, dtype=np.float32)[0], _ANYONE, 1)
+
+    def values(self) -> Mapping[str, Mapping[str, int]]:
+        """Return network, country and language → value of a filter → number of accounts with such posts."""
+        return known_values(self._memory)
+
+    def like(self, account: str) -> str:
+        """Return an account of ``like`` as people write it: by its handle if only it is called so."""
+        return written(self._accounts, account)
 
     def can_read(self, query: str) -> bool:
         """Return whether the embedding model can read a text; BM25 alone answers another."""
@@ -285,16 +293,3 @@ class Searcher:
     @cached_property
     def _memory(self) -> Memory:
         return Memory(self.lake, self.fresh_seconds)
-
-
-def _unknown_cosines(index: SearchIndex, question: Question, ranked: Sequence[RankedAccount]) -> dict[str, float]:
-    """Return post id → cosine of the evidence that only BM25 found."""
-    if not question.is_read:
-        return {}
-    post_of = {
-        point_id(post.post_id, post.chunk_no or 0): post.post_id
-        for account in ranked
-        for post in account.evidence
-        if post.dense_score is None
-    }
-    return {post_of[id_]: cosine for id_, cosine in cosines(question.dense, index.vectors([*post_of])).items()}

@@ -1,6 +1,7 @@
 """More of the same: an account as a query."""
 
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -37,6 +38,16 @@ def resolve(accounts: Accounts, name: str) -> str:
     )
     hint = f"; the nearest known: {shown}." if shown else "; give an account id or a handle."
     raise ValueError(f"{'Several accounts are' if len(exact) > 1 else 'No account is'} called {name!r}{hint}")
+
+
+def written(accounts: Accounts, name: str) -> str:
+    """Return an account given by its id or handle as ``@handle`` if only it is called so, else as it is given."""
+    with suppress(ValueError):
+        own = resolve(accounts, name)
+        handle = next((str(row["handle"]).lstrip("@") for row in accounts.attributes([own]) if row["handle"]), "")
+        if handle and resolve(accounts, handle) == own:
+            return f"@{handle}"
+    return name
 
 
 def both(asked: Question, like: Question) -> Question:

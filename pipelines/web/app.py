@@ -97,7 +97,7 @@ def _answered(site: Site, name: str, view: Callable[[], Response]) -> Response:
 
 def _error(raised: Exception) -> Response:
     found = problem_of(raised)
-    return render("error.html", found.status, title=found.title, sentence=found.sentence)
+    return render("error.html", found.status, title=found.title, sentence=found.sentence, is_refusal=found.is_refusal)
 
 
 async def _form(request: Request) -> Form:

@@ -12,11 +12,12 @@ _LOG = logging.getLogger("cippus.web")
 
 @dataclass(frozen=True)
 class Problem:
-    """What went wrong: the status of the answer, a title, and a sentence for the reader."""
+    """What went wrong: the status of the answer, a title, a sentence for the reader, and whether it is their input."""
 
     status: int
     title: str
     sentence: str
+    is_refusal: bool = False
 
 
 def problem_of(raised: Exception) -> Problem:
@@ -26,7 +27,7 @@ def problem_of(raised: Exception) -> Problem:
         _LOG.error("A view failed.", exc_info=raised)
         return Problem(500, "Defect", DEFECT)
     if isinstance(error, InputError):
-        return Problem(400, "Not understood", str(error))
+        return Problem(400, "Not understood", str(error), is_refusal=True)
     is_passing = isinstance(error, TransientFailure | CollectionMissingError)
     _LOG.warning("%s", error)
     title = "Not available now" if is_passing else "Failed"

@@ -18,6 +18,9 @@ from resources.vectors.bm25 import SparseEncoder
 
 _FOLDER = Path(__file__).with_name("templates")
 STATIC = Path(__file__).with_name("static")
+CLOCK_AHEAD = dt.timedelta(days=1)
+"""A post may be dated so far in the future: clocks differ, and somewhere it is tomorrow already."""
+_FEWEST_FOR_PERCENT = 10
 NAVIGATION = (
     *(("Search", "/"), ("Ask", "/ask"), ("Label", "/label"), ("Shortlists", "/shortlists")),
     *(("Testimonials", "/testimonials"), ("Verticals", "/verticals"), ("Spend", "/spend"), ("Pipeline", "/pipeline")),
@@ -46,11 +49,14 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     known = {found.name: found for found in load_verticals()}  # each call reads the settings
-    made.filters.update(number=_number, day=_day, excerpt=excerpt, percent="{:.1f} %".format, dollars=dollars)
+    made.filters.update(
+        number=_number, day=_day, excerpt=excerpt, percent="{:.1f} %".format, dollars=dollars, share=_share
+    )
     made.filters.update(
         vertical=lambda name: known[name].title if name in known else name,
         override=lambda name: known[name].override if name in known else None,
     )
+    made.tests.update(in_the_future=_is_in_the_future)
     made.globals.update(navigation=NAVIGATION, verticals=load_verticals(), marked=_marked)
     return made
 
@@ -76,6 +82,18 @@ def _terms_of(word: str) -> frozenset[int]:
 
 def _number(value: float | None) -> str:
     return "unknown" if value is None else f"{value:,.0f}"
+
+
+def _is_in_the_future(day: str) -> bool:
+    """Return whether a day as _day writes it is still to come."""
+    return day.isascii() and day[:1].isdigit() and day > _day(dt.datetime.now(dt.UTC) + CLOCK_AHEAD)
+
+
+def _share(percent: float | None, of: int) -> str:
+    """Return a share of a number of items: as a count if they are few, because their percents say too much."""
+    if percent is None:
+        return ""
+    return f"{percent:.1f} %" if of >= _FEWEST_FOR_PERCENT else f"{round(percent * of / 100)} of {of}"
 
 
 def _day(value: dt.date | None) -> str:

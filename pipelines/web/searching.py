@@ -3,6 +3,7 @@
 from assets.search.ask import Asker
 from assets.search.query import Answer, Searcher
 from assets.transforms.search.answers import AskAnswer
+from pipelines.web.choices import Choice, choices
 from pipelines.web.parameters import Asked
 from resources.errors import InputError
 
@@ -23,6 +24,11 @@ def find_accounts(searcher: Searcher, asked: Asked) -> Answer:
         )
     except ValueError as error:
         raise InputError(str(error)) from None
+
+
+def offered(searcher: Searcher, asked: Asked) -> dict[str, list[Choice]]:
+    """Return the values that the filters offer."""
+    return choices(searcher.values(), asked.filters)
 
 
 def answer_question(asker: Asker, asked: Asked, *, quotes_only: bool) -> AskAnswer:

@@ -141,7 +141,8 @@ def shared_site(stack: EmbeddedStack) -> SmallSite:
 def _searcher(lake: LakeResource, posts: list[dict[str, Any]]) -> Searcher:
     key, encoder, words = uuid.uuid4().hex, SparseEncoder(), WordEmbedder()
     fakes._EMBEDDERS[key] = words
-    _write(lake, CHUNKS, [{**post, "point_id": _point_id(post), "chunk_no": 0, "language": "en"} for post in posts])
+    of_posts = {"chunk_no": 0, "language": "en", "country": "DE"}
+    _write(lake, CHUNKS, [{**post, **of_posts, "point_id": _point_id(post)} for post in posts])
     counts = Counter(
         (post["account_id"], int(term)) for post in posts for term in encoder.count_terms(post["text"]).indices
     )

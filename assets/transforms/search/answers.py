@@ -29,6 +29,7 @@ class Passage:
     account_id: str
     handle: str | None
     text: str
+    posted_at: str | None = None
 
 
 @dataclass(frozen=True)

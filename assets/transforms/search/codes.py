@@ -89,6 +89,14 @@ def languages_of(code: str) -> frozenset[str]:
     return frozenset({code, *(member for member in members if member)} - (_SPEAKS_FOR_ITSELF - {code}))
 
 
+def name_of(kind: str, code: str) -> str:
+    """Return the English name of a code of a ``country`` or ``language``; another text as it is."""
+    english = Locale("en")
+    if kind == "country":
+        return str(english.territories.get(code, code))
+    return str(english.languages.get(code, code)) if kind == "language" else code
+
+
 def nearest_languages(text: str) -> list[str]:
     """Return the codes and English names of the languages whose names are nearest to a text."""
     named = {name: code for code, name in Locale("en").languages.items() if "_" not in code}

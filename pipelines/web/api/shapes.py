@@ -112,6 +112,7 @@ class Source(Shape):
     account_id: str
     handle: str | None
     text: str
+    posted_at: str | None
 
 
 class DroppedClaim(Shape):
@@ -142,6 +143,7 @@ class Post(Shape):
     post_id: str
     posted_at: datetime | None
     text: str | None
+    hashtags: list[str] | None
     likes: int | None
     comments: int | None
     views: int | None

@@ -11,6 +11,7 @@ from assets.transforms.search.answers import AskAnswer
 from pipelines.web.errors import problem_of
 from pipelines.web.pages import render, stream
 from pipelines.web.parameters import Asked
+from pipelines.web.searching import offered
 from pipelines.web.site import Site
 from resources.errors import InputError
 
@@ -24,17 +25,31 @@ EXAMPLES = (
 def show(site: Site, request: Request) -> Response:
     """Return the form, and the answer made of quotes."""
     asked = Asked.of(request.query_params)
-    growing = [_first(_asked(site, asked, quotes_only=True))] if asked.q else None
-    return render("ask.html", **_values(site, request, asked), growing=growing)
+    if not asked.q:
+        return render("ask.html", **_values(site, request, asked), growing=None, refused="")
+    try:
+        growing = [_first(_asked(site, asked, quotes_only=True))]
+    except InputError as error:
+        return _refused(site, request, asked, error)
+    return render("ask.html", **_values(site, request, asked), growing=growing, refused="")
 
 
 def answer(site: Site, request: Request, form: Mapping[str, str]) -> Response:
     """Return the answer of the language model, sent claim by claim."""
     asked = Asked.of(form)
     if not asked.q:
-        return render("ask.html", **_values(site, request, asked), growing=None)
+        return render("ask.html", **_values(site, request, asked), growing=None, refused="")
     growing = _asked(site, asked, quotes_only=False)
-    return stream("ask.html", **_values(site, request, asked), growing=_to_its_end(_first(growing), growing))
+    try:
+        first = _first(growing)
+    except InputError as error:
+        return _refused(site, request, asked, error)
+    return stream("ask.html", **_values(site, request, asked), growing=_to_its_end(first, growing), refused="")
+
+
+def _refused(site: Site, request: Request, asked: Asked, error: InputError) -> Response:
+    """Return the form with all that was asked for, and why it is refused."""
+    return render("ask.html", 400, **_values(site, request, asked), growing=None, refused=str(error))
 
 
 def _asked(site: Site, asked: Asked, *, quotes_only: bool) -> Iterator[AskAnswer]:
@@ -64,4 +79,5 @@ def _values(site: Site, request: Request, asked: Asked) -> dict[str, Any]:
     title = f"{asked.q} – ask" if asked.q else "Ask"
     model = site.llm.model if site.llm is not None else None
     judged = site.judging.given(site.who(request), asked.q) if asked.q else {}
-    return {"title": title, "asked": asked, "judged": judged, "model": model, "examples": EXAMPLES}
+    form = {"asked": asked, "offered": offered(site.searcher, asked), "examples": EXAMPLES}
+    return {"title": title, **form, "judged": judged, "model": model}

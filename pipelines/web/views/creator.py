@@ -1,5 +1,6 @@
 """Creator: who an account is, its numbers over time, summary, verticals, audience and posts."""
 
+import datetime as dt
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +13,10 @@ from assets.lake import LAKE_POSTS
 from assets.marts.creators import CREATORS
 from assets.summaries.accounts import SUMMARIES
 from assets.transforms.source.schema import account_bucket
+from assets.transforms.text.cleaning import clean, with_hashtags
 from assets.verticals.tags import TAGS
 from pipelines.web.charts import bar_chart
-from pipelines.web.pages import render
+from pipelines.web.pages import CLOCK_AHEAD, render
 from pipelines.web.site import Site
 from resources.delta.table import LakeResource
 from resources.errors import InputError
@@ -71,22 +73,28 @@ def creator_page(lake: LakeResource, account_id: str, page: int) -> CreatorPage 
         _summary(lake, bucket, of_account),
         tags.to_dicts(),
         _audience(lake, bucket, of_account),
-        posts.slice(first, _POSTS).to_dicts(),
+        [{**post, "more_hashtags": _more_hashtags(post)} for post in posts.slice(first, _POSTS).to_dicts()],
         posts.height > first + _POSTS,
         _charts(posts),
     )
 
 
 def _posts(lake: LakeResource, bucket: int, account_id: str) -> pl.DataFrame:
-    columns = ["post_id", "posted_at", "text", "likes", "comments", "views", "shares"]
+    columns = ["post_id", "posted_at", "text", "hashtags", "likes", "comments", "views", "shares"]
     live = pl.col("deleted_at").is_null() & (pl.col("account_id") == account_id)
     found = lake.scan(LAKE_POSTS, bucket).filter(live).select(columns).collect()
     return found.sort("posted_at", "post_id", descending=True, nulls_last=True)
 
 
+def _more_hashtags(post: dict[str, Any]) -> str:
+    """Return the hashtags that a search matches and that the text lacks."""
+    text = clean(post["text"])
+    return with_hashtags(text, post["hashtags"])[len(text) :].strip()
+
+
 def _charts(posts: pl.DataFrame) -> list[tuple[str, Any]]:
-    """Return the charts by month: posts, and views or else likes of a post in the mean."""
-    dated = posts.filter(pl.col("posted_at").is_not_null())
+    """Return the charts by month, without those to come: posts, and views or else likes of a post in the mean."""
+    dated = posts.filter(pl.col("posted_at") <= dt.datetime.now(dt.UTC) + CLOCK_AHEAD)
     if dated.is_empty():
         return []
     by_month = (

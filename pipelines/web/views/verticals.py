@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from assets.labels.pairs import LEARNING_CURVE
-from assets.lake import LAKE_POSTS
+from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS
 from assets.transforms.marts.comparison import TASKS
 from assets.transforms.plots import Plot, cost_plot, learning_plot
 from assets.transforms.verticals.rosters import KINDS
@@ -33,15 +33,16 @@ def show(site: Site, request: Request) -> Response:
     rows = roster_rows(site.lake)
     if name:
         row = next((row for row in rows if (row["vertical"], row["item_kind"]) == (name, kind)), None)
-        return render("vertical.html", title="Mistakes", name=name, kind=kind, row=row, items=_mistakes(site, row))
+        values: dict[str, Any] = {"name": name, "kind": kind, "row": row, "items": _mistakes(site, row)}
+        return render("vertical.html", title=f"{name} of {kind}s", **values)
     rows_of_tags = compared(site.lake, pl.col("task").is_in(list(TASKS.values())))
     by_kind = {each: [row for row in rows if row["item_kind"] == each] for each in reversed(KINDS)}
     return render(
         "verticals.html",
         title="Verticals",
         by_kind={each: found for each, found in by_kind.items() if found},
-        plots={each: [*bar_plots(found), *_reliability(site, each)] for each, found in by_kind.items()},
-        more_plots=_more_plots(site, rows_of_tags),
+        plots={each: bar_plots(found) for each, found in by_kind.items()},
+        more_plots=[*(plot for each in by_kind for plot in _reliability(site, each)), *_more_plots(site, rows_of_tags)],
         methods=site.lake.scan(METHODS).sort("item_kind", "macro_f1", descending=[False, True]).collect().to_dicts(),
         audited=audit_rows(site.lake),
         compared=rows_of_tags,
@@ -64,11 +65,14 @@ def _more_plots(site: Site, rows: list[dict[str, Any]]) -> list[Plot]:
 
 
 def _mistakes(site: Site, row: dict[str, Any] | None) -> list[dict[str, Any]]:
-    """Return the worst mistakes of the method that tags, with the texts of posts."""
+    """Return the worst mistakes of the method that tags, with the texts of posts, or the names of accounts."""
     if row is None or row["method"] is None:
         return []
     of_row = [pl.col(name) == row[name] for name in ("method", "item_kind", "vertical")]
     items = site.lake.scan(MISTAKES).filter(*of_row).sort("rank", "is_member").collect()
-    posts = site.lake.scan(LAKE_POSTS).filter(pl.col("post_id").is_in(items["item_id"].implode()))
-    texts = posts.select(item_id="post_id", text="text").collect()
+    posts = site.lake.scan(LAKE_POSTS).select(item_id="post_id", text="text")
+    name = pl.coalesce("display_name", "handle")
+    accounts = site.lake.scan(LAKE_ACCOUNTS).select(item_id="account_id", text=name)
+    named = posts if row["item_kind"] == "post" else accounts
+    texts = named.filter(pl.col("item_id").is_in(items["item_id"].implode())).collect()
     return items.join(texts, on="item_id", how="left", maintain_order="left").to_dicts()

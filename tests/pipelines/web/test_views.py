@@ -146,6 +146,8 @@ def test_bad_input_is_a_sentence(page: Open, address: str, sentence: str) -> Non
     assert answer.status_code == 400
     assert sentence in answer.text
     assert "Traceback" not in answer.text
+    is_in_form = 'class="ask"' in answer.text
+    assert ("back button returns to what you typed" in answer.text) is not is_in_form
 
 
 def test_the_roster_shows_status_reason_and_intervals_and_the_mistakes_behind_them(page: Open) -> None:
