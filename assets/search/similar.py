@@ -63,10 +63,11 @@ def both(asked: Question, like: Question) -> Question:
 
 
 def profile(index: SearchIndex, terms: Terms, account_id: str, dimension: int) -> Question:
-    """Return an account's newest posts as a question: their mean vector, and the terms that set them apart.
+    """Return an account's newest posts as a question: the terms that set them apart, and the posts' mean vector.
 
-    The vector is 0 when the model can read none of them. Raises ValueError for an account without posts in the index,
-    and for one whose posts have neither vectors nor terms, such as emoji alone.
+    A post counts by those terms that it has, so that greetings, thanks and calls to subscribe do not. The vector is 0
+    when the model can read none of them. Raises ValueError for an account without posts in the index, and for one whose
+    posts have neither vectors nor terms, such as emoji alone.
     """
     chunks = terms.lake.scan(CHUNKS).filter(pl.col("account_id") == account_id)
     newest = chunks.sort("posted_at", "point_id", descending=True, nulls_last=True).head(_POSTS_READ)
@@ -74,12 +75,15 @@ def profile(index: SearchIndex, terms: Terms, account_id: str, dimension: int) -
     vectors = index.vectors(rows["point_id"].to_list())
     if rows.is_empty():
         raise ValueError(f"Account {account_id!r} has no post in the index, so nothing is like it.")
-    mean = np.mean([*vectors.values()], axis=0) if vectors else np.zeros(dimension, np.float32)
     counts = Counter(term for of_chunk in rows["terms"].to_list() for term in of_chunk or [])
     if not vectors and not counts:
         raise ValueError(f"The posts of account {account_id!r} have no words, so nothing is like it.")
-    [weighed] = terms.weigh([np.array(sorted(counts), np.uint32)])
-    strength = weighed.values * np.array([counts[int(term)] for term in weighed.indices], np.float32)
-    chosen = np.sort(weighed.indices[np.argsort(-strength, kind="stable")[:_TERMS_ASKED]])
-    [sparse] = terms.weigh([chosen])
-    return Question(unit(mean), sparse)
+    strength = terms.distinctive(counts) or dict.fromkeys(counts, 1.0)
+    chosen = sorted(strength, key=lambda term: (-strength[term], term))[:_TERMS_ASKED]
+    [sparse] = terms.weigh([np.array(sorted(chosen), np.uint32)])
+    has = {id_: sum(strength[term] for term in chosen if term in set(of or [])) for id_, of in rows.iter_rows()}
+    weights = np.array([has[id_] for id_ in vectors], np.float32)
+    mean = np.zeros(dimension, np.float32)
+    if vectors:
+        mean = np.average([*vectors.values()], axis=0, weights=weights if weights.any() else None)
+    return Question(unit(np.asarray(mean, np.float32)), sparse)

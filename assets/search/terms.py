@@ -1,6 +1,6 @@
 """The BM25 terms of queries: their corpus-wide weights, and words that nobody uses."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from assets.corpus import CHUNKS, TERMS
 from assets.search.memory import Memory
-from assets.transforms.search.bm25 import weigh_forms, weigh_query
+from assets.transforms.search.bm25 import idf, weigh_forms, weigh_query
 from assets.transforms.search.spelling import count_words, mended, parted, words_in
 from resources.delta.table import LakeResource
 from resources.vectors.bm25 import SparseEncoder
@@ -78,6 +78,15 @@ class Terms:
             return [SparseVector.of([], []) for _ in terms_of]
         frequencies = self._documents_with({int(term) for terms in terms_of for term in terms})
         return [SparseVector(*weigh_query(terms, frequencies, documents)) for terms in terms_of]
+
+    def distinctive(self, chunks_with: Mapping[int, int]) -> dict[int, float]:
+        """Return term → its number of some chunks times its IDF in all others; none of a term that no other has.
+
+        What everybody says often, such as thanks, counts little, and so does a name that one account alone uses.
+        """
+        documents, known = self.memory.of(CHUNKS, "documents", self._count_documents), self._documents_with(chunks_with)
+        others = {term: known.get(term, 0) - count for term, count in chunks_with.items()}
+        return {term: chunks_with[term] * idf(number, documents) for term, number in others.items() if number > 0}
 
     def mended(self, text: str) -> tuple[str, dict[str, str]]:
         """Return a text with each word that no post has replaced, and those words.
