@@ -98,7 +98,9 @@ class Fault:
         for full in self._full:
             if any(text.startswith(full.url) for text in told):
                 full.end(signal.SIGTERM)
-                full.start()
+                full.start(wait=False)
+        for full in self._full:  # a node is ready when it is in step with the others, so all have to run
+            full.wait()
 
     def _remove(self, node: QdrantNode) -> None:
         """Remove a node as `cippus cluster --gone --apply` does, as soon as the others do not reach it."""

@@ -138,10 +138,10 @@ class QdrantNode:
                 filler.write(bytes(1 << 16))
 
     def free_disk(self) -> None:
-        """Give back what was taken, and start the node again if it has ended meanwhile."""
+        """Give back what was taken, and start the node again if it has ended meanwhile, without waiting."""
         (self.folder / _FILLER).unlink()
         if not self.is_running:
-            self.start()
+            self.start(wait=False)
 
     def holds(self, *texts: str) -> list[str]:
         """Return the files of the folder that contain one of some texts, as `grep` finds them."""
