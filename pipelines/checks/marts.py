@@ -181,7 +181,7 @@ def days_match_lake(lake: LakeResource) -> int:
     return _off_lake(lake, lake.scan(POSTS_BY_DAY))
 
 
-@check("mart/posts_by_day", "days repeated, impossible or in the future", reads=(POSTS_BY_DAY,))
+@check("mart/posts_by_day", "days repeated, or with impossible counts", reads=(POSTS_BY_DAY,))
 def days_possible(lake: LakeResource) -> int:
     """Every day and network has one row, with at least one post, and no more accounts than posts."""
     days = lake.scan(POSTS_BY_DAY)
