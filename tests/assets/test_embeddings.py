@@ -14,7 +14,7 @@ from assets.corpus import CHUNKS
 from assets.embeddings import VECTORS, MissingVectorError, with_vectors
 from assets.framework.reporting import run_totals
 from assets.transforms.text.corpus import content_hash
-from assets.verticals import scores, taggers
+from assets.verticals import held_out, scores, taggers, thresholds
 from pipelines.checks.embeddings import vectors_unit_length
 from pipelines.checks.evaluation import judge
 from pipelines.checks.verticals import every_item_scored
@@ -245,7 +245,7 @@ def test_a_text_that_the_model_cannot_read_has_no_vector_and_no_score(
     assert run(s3, embedding, 0).get("unreadable", 0) == 0, "it is looked at once"
     ledger = LedgerResource(s3=s3)
     dg.materialize(
-        [taggers.taggers, scores.scores],
+        [taggers.taggers, held_out.held_out, thresholds.thresholds, scores.scores],
         resources={"lake": lake, "ledger": ledger, "embedder": resource},
         tags={"dagster/asset_partition_range_start": "0", "dagster/asset_partition_range_end": "0"},
     )
