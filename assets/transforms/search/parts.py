@@ -15,6 +15,7 @@ _SENTENCE_END = tuple(".!?…。！？।؟")
 _MARK = re.compile(r"^[\s•·*▪●○◦►▶➜→✓✔–—-]+|[\s|:►▶➜→↓–—-]+$")
 _FIRST = re.compile(r"^\s*(?:(\d)|([•·*▪●○◦►▶➜→✓✔–—-]))")
 _DIGIT = "digit"
+_HASHTAGS = re.compile(r"(?:[#＃][^\s#＃]++[\s.,!·]*+)++")
 _WORD, _REPEATED = re.compile(r"[^\W\d_]+"), 3
 _REFERS = re.compile(
     r"^(?:\w+, )?(?:it|its|it[’']s|this|these|that|those|they|their|he|she|his|her|there|such|both"
@@ -52,8 +53,8 @@ class Part:
 def parts(lines: Sequence[str]) -> list[Part]:
     """Return the parts of a post's clean lines, in order, each once. Of several lines the first is the title.
 
-    Lists of tags are left out. A title that is the heading of a list is only in that list. A sentence that refers back
-    comes with the one before.
+    Tags alone and lists of tags are left out. A title that is the heading of a list is only in that list. A sentence
+    that refers back comes with the one before.
     """
     if not lines:
         return []
@@ -68,7 +69,8 @@ def parts(lines: Sequence[str]) -> list[Part]:
         before = block[-1]
     if any(part.form is Form.LIST and part.text.startswith(f"{_bare(title)}: ") for part in found):
         found = [part for part in found if part.form is not Form.TITLE]
-    return list({part.text: part for part in reversed(found)}.values())[::-1]
+    said = [part for part in found if not _HASHTAGS.fullmatch(part.text)]
+    return list({part.text: part for part in reversed(said)}.values())[::-1]
 
 
 def _line(line: str) -> list[Part]:

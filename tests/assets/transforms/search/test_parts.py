@@ -16,6 +16,13 @@ def test_title_sentences_and_calls_are_told_apart_and_tags_are_left_out() -> Non
     assert parts([]) == []
 
 
+@pytest.mark.parametrize("tags", ["#VeganFood #cooking", "#vegan", "#a#b, ＃料理 #c!", "#one · #two"])
+def test_hashtags_alone_say_nothing(tags: str) -> None:
+    assert forms(f"I cook vegan food. {tags}") == [("I cook vegan food.", Form.PROSE)]
+    assert forms("My kitchen", "I cook vegan food.", tags)[-1] == ("I cook vegan food.", Form.PROSE)
+    assert forms(tags) == []
+
+
 def test_the_only_line_of_a_post_is_no_title() -> None:
     assert forms("The lens is sharp. I keep it.") == [("The lens is sharp.", Form.PROSE), ("I keep it.", Form.PROSE)]
 
