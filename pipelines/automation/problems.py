@@ -98,16 +98,16 @@ def _add_stalled(found: Problems, records: Iterable[RunRecord], stalled: timedel
 
 def _add_failed_checks(found: Problems, instance: DagsterInstance, checks: Iterable[AssetCheckKey]) -> None:
     for check in checks:
-        record = instance.get_latest_asset_check_evaluation_record(check)
+        events = _events(instance, check)
         key = f"check {check.to_user_string()}"
-        if record is None or record.event is None:
+        if not events or events[0] is None:
             continue
-        if record.event.dagster_event_type is DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED:
-            run = instance.get_run_by_id(record.run_id)
+        if events[0].dagster_event_type is DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED:
+            run = instance.get_run_by_id(events[0].run_id)
             if run is not None and not run.is_finished:
                 found.unknown.add(key)
                 continue
-        evaluation = last_evaluation(instance, check)
+        evaluation = _evaluation(events)
         if evaluation is None or evaluation.dagster_event is None:
             continue
         result = evaluation.dagster_event.asset_check_evaluation_data
@@ -120,10 +120,18 @@ def last_evaluation(instance: DagsterInstance, check: AssetCheckKey) -> EventLog
 
     A run plans each check, and evaluates it if there is something to check. Without anything the last result stands.
     """
-    for record in instance.event_log_storage.get_asset_check_execution_history(check, _RUNS_LOOKED_AT):
-        if record.event and record.event.dagster_event_type is DagsterEventType.ASSET_CHECK_EVALUATION:
-            return record.event
-    return None
+    return _evaluation(_events(instance, check))
+
+
+def _events(instance: DagsterInstance, check: AssetCheckKey) -> list[EventLogEntry | None]:
+    """Return what the last runs recorded of a check, newest first: that it is planned, or its evaluation."""
+    history = instance.event_log_storage.get_asset_check_execution_history(check, _RUNS_LOOKED_AT)
+    return [record.event for record in history]
+
+
+def _evaluation(events: Iterable[EventLogEntry | None]) -> EventLogEntry | None:
+    evaluated = DagsterEventType.ASSET_CHECK_EVALUATION
+    return next((event for event in events if event and event.dagster_event_type is evaluated), None)
 
 
 def _add_late_assets(

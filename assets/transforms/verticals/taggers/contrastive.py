@@ -40,15 +40,16 @@ def train(vectors: npt.NDArray[np.float32], labels: Floats) -> Head:
     batch, each vertical with equal weight, as in Khosla et al., Supervised Contrastive Learning (2020). Equal input
     gives an equal head; without a vertical that has enough labels it is the identity.
     """
-    if not is_fittable(labels).any():
+    is_fitted, exact = is_fittable(labels), vectors.astype(np.float64)
+    if not is_fitted.any():
         return Head(np.zeros(vectors.shape[1]), np.eye(vectors.shape[1]))
-    mean = vectors.astype(np.float64).mean(axis=0)
-    centred = vectors.astype(np.float64) - mean
+    mean = exact.mean(axis=0)
+    centred = exact - mean
     _, directions = np.linalg.eigh(centred.T @ centred)
     main = directions[:, ::-1][:, : min(_RANK, len(vectors))]
     inputs = centred @ main
     size = np.sqrt((inputs**2).sum(axis=1).mean())
-    known = labels[:, is_fittable(labels)]
+    known = labels[:, is_fitted]
     update = _learnt((inputs / max(size, _LEAST_LENGTH)).astype(np.float32), known == 1, known == 0)
     return Head(mean, main + main @ update.astype(np.float64))
 
