@@ -1,6 +1,6 @@
 """Ask: a question, and its answer with citations. A model is asked by a form only: following a link costs nothing."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -26,30 +26,30 @@ def show(site: Site, request: Request) -> Response:
     """Return the form, and the answer made of quotes."""
     asked = Asked.of(request.query_params)
     if not asked.q:
-        return render("ask.html", **_values(site, request, asked), growing=None, refused="")
+        return render("ask.html", **_values(site, request, asked))
     try:
         growing = [_first(_asked(site, asked, quotes_only=True))]
     except InputError as error:
         return _refused(site, request, asked, error)
-    return render("ask.html", **_values(site, request, asked), growing=growing, refused="")
+    return render("ask.html", **_values(site, request, asked, growing=growing))
 
 
 def answer(site: Site, request: Request, form: Mapping[str, str]) -> Response:
     """Return the answer of the language model, sent claim by claim."""
     asked = Asked.of(form)
     if not asked.q:
-        return render("ask.html", **_values(site, request, asked), growing=None, refused="")
+        return render("ask.html", **_values(site, request, asked))
     growing = _asked(site, asked, quotes_only=False)
     try:
         first = _first(growing)
     except InputError as error:
         return _refused(site, request, asked, error)
-    return stream("ask.html", **_values(site, request, asked), growing=_to_its_end(first, growing), refused="")
+    return stream("ask.html", **_values(site, request, asked, growing=_to_its_end(first, growing)))
 
 
 def _refused(site: Site, request: Request, asked: Asked, error: InputError) -> Response:
     """Return the form with all that was asked for, and why it is refused."""
-    return render("ask.html", 400, **_values(site, request, asked), growing=None, refused=str(error))
+    return render("ask.html", 400, **_values(site, request, asked, refused=str(error)))
 
 
 def _asked(site: Site, asked: Asked, *, quotes_only: bool) -> Iterator[AskAnswer]:
@@ -75,9 +75,12 @@ def _to_its_end(first: AskAnswer, growing: Iterator[AskAnswer]) -> Iterator[AskA
         yield replace(latest, note=problem_of(raised).sentence)
 
 
-def _values(site: Site, request: Request, asked: Asked) -> dict[str, Any]:
+def _values(
+    site: Site, request: Request, asked: Asked, *, growing: Iterable[AskAnswer] | None = None, refused: str = ""
+) -> dict[str, Any]:
+    """Return what the template shows; ``growing`` is the answer, each time with what has come."""
     title = f"{asked.q} – ask" if asked.q else "Ask"
     model = site.llm.model if site.llm is not None else None
     judged = site.judging.given(site.who(request), asked.q) if asked.q else {}
     form = {"asked": asked, "offered": offered(site.searcher, asked), "examples": EXAMPLES}
-    return {"title": title, **form, "judged": judged, "model": model}
+    return {"title": title, **form, "judged": judged, "model": model, "growing": growing, "refused": refused}

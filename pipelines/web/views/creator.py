@@ -55,8 +55,9 @@ def show(site: Site, request: Request) -> Response:
     found = creator_page(site.lake, account_id, int(page))
     if found is None:
         return render("error.html", 404, title="Not found", sentence=f"No live account has the id {account_id!r}.")
+    names = site.shortlists.names()
     title = found.account["display_name"] or found.account["handle"] or account_id
-    return render("creator.html", title=title, found=found, creator=found.account, page=int(page))
+    return render("creator.html", title=title, found=found, creator=found.account, page=int(page), shortlists=names)
 
 
 def creator_page(lake: LakeResource, account_id: str, page: int) -> CreatorPage | None:

@@ -33,6 +33,7 @@ def show(site: Site, request: Request) -> Response:
         **form,
         answer=answer,
         refused="",
+        shortlists=site.shortlists.names() if answer.accounts else [],
         judged=site.judging.given(site.who(request), asked.q) if asked.q else {},
         first=(asked.page - 1) * PAGE_SIZE + 1,
     )

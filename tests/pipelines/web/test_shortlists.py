@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from urllib.parse import quote
 
 import polars as pl
@@ -46,6 +47,15 @@ def test_ticked_results_are_added_shown_exported_and_logged(page: Open, store: M
     assert client.post("/shortlists", data={"action": "delete", "name": NAME}).headers["location"] == "/shortlists"
     assert client.get("/shortlists", params={"name": NAME}).status_code == 404
     assert list(store.keys("shortlists/")) == []
+
+
+@pytest.mark.parametrize("address", ["/?q=sourdough", "/creator?id=anna"])
+def test_the_names_of_other_shortlists_are_offered(page: Open, store: MemoryStore, address: str) -> None:
+    assert "<option" not in page().get(address).text.partition('id="shortlist-names"')[2].partition("</datalist>")[0]
+    for name in ("Winter", NAME, "<b>"):
+        Shortlists(store).add(name, ["anna"], "ann")
+    offered = page().get(address).text.partition('<datalist id="shortlist-names">')[2].partition("</datalist>")[0]
+    assert re.findall('value="([^"]*)"', offered) == ["&lt;b&gt;", NAME, "Winter"]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Every view as a browser gets it: hostile text stays text, nothing is asked of others, and errors are sentences."""
 
+import datetime as dt
 import re
 from html.parser import HTMLParser
 from urllib.parse import quote
@@ -12,6 +13,7 @@ from assets.labels.pairs import LEARNING_CURVE
 from assets.marts.comparison import MODEL_COMPARISON
 from assets.marts.operations import ESTIMATES
 from assets.verticals.held_out import HELD_OUT
+from pipelines.web import pages
 from pipelines.web.charts import bar_chart
 from resources.catalogues import load_verticals
 from tests.pipelines.web.conftest import Open
@@ -98,6 +100,15 @@ def test_a_result_has_numbers_tags_and_marked_words(page: Open) -> None:
     assert f"vertical={VERTICAL}" in text
     assert "Bela" not in text
     assert 'href="/creator?id=anna"' in text
+
+
+@pytest.mark.parametrize("address", ["/?q=sourdough", "/ask?q=who+talks+about+sourdough", "/creator?id=anna"])
+def test_a_post_dated_in_the_future_says_so(page: Open, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    shown = page().get(address).text
+    assert "2026-03-01" in shown
+    assert "dated in the future" not in shown
+    monkeypatch.setattr(pages, "CLOCK_AHEAD", dt.datetime(2026, 2, 27, tzinfo=dt.UTC) - dt.datetime.now(dt.UTC))
+    assert re.search(r"2026-03-01\s*<strong[^>]*>dated in the future</strong>", page().get(address).text)
 
 
 def test_what_a_person_decided_is_shown_beside_the_vertical(page: Open) -> None:
