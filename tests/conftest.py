@@ -1,5 +1,6 @@
 """Fixtures that tests share. Each test process has its own embedded stack, started as users start it."""
 
+import gc
 import hashlib
 import os
 from collections.abc import Iterator
@@ -46,6 +47,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         path = item.path.relative_to(Path(__file__).parent).as_posix()
         if path.startswith(_SLOW_PATHS) or _SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
+    gc.freeze()  # modules and tests live to the end: a collection need not look at them each time, 4 % of the CPU
     slow_files = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: (item.path.name != "test_chaos.py", item.path not in slow_files))
 

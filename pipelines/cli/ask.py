@@ -104,7 +104,7 @@ def _show_end(console: Console, answer: "AskAnswer") -> None:
     if answer.note and answer.method == "model":
         console.print(f"[yellow]{shown(answer.note)}", highlight=False)
     if answer.abstained:
-        console.print(shown(answer.abstained), highlight=False)
+        console.print(f"{shown(answer.abstained)} `cippus search` shows the nearest posts.", highlight=False)
     for number, source in enumerate(answer.sources, start=1):
         excerpt = beginning(source.text)
         line = f"[cyan]\\[{number}][/cyan] [dim]{shown(source.post_id)}[/dim] {excerpt}"

@@ -1,4 +1,4 @@
-"""Questions that ask for a quantity, a date or a drawback: a sentence without one does not answer them."""
+"""Questions that ask for a quantity, a date, a winner or a drawback: a sentence without one does not answer them."""
 
 import re
 from dataclasses import dataclass
@@ -12,17 +12,26 @@ _COUNTED = r"(?:accounts?|channels?|creators?|influencers?|people|posts?|videos?
 _COUNTED_THING = re.compile(
     r"\b(?:how (?:many|much)|combien (?:de |d['’])|wie ?viele?|cu[aá]nt[oa]s?|quant[oa]s?|сколько)\s*([^\W\d_]{3,})"
 )
+_THOUSANDS = (
+    r"(?:(?:k|m|bn|thousand|million|billion|mille|mil|millions?|milliards?|millones|milh[õo]es|tausend|mio\.?|millionen"
+    r"|тыс\.?|тысяч\w*|млн\.?|миллион\w*|миллиард\w*)\s(?:de\s|d['’])?)?"
+)
+"""Between a number and its currency."""
 _STEM = 4
 """Letters by which two forms of a word are alike, but for those at its end."""
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """A kind of quantity: its ``name`` for people, how a question asks for it, and how a sentence states it."""
+    """A kind of quantity: its ``name`` for people, how a question asks for it, and how a sentence states it.
+
+    A quantity that the question has itself is not what it asks for, but where its words ``may_repeat``.
+    """
 
     name: str
     asked: re.Pattern[str]
     stated: re.Pattern[str]
+    may_repeat: bool = False
 
     def is_stated(self, text: str, question: str) -> bool:
         """Return whether a text states one that the question does not have itself: of a phone 10 it is not the 10.
@@ -30,7 +39,8 @@ class Quantity:
         A number must be one of the things that are asked for: of points, not of minutes.
         """
         said = text.casefold()
-        if not {*self.stated.findall(said)} - {*self.stated.findall(question.casefold())}:
+        own = set[str]() if self.may_repeat else {*self.stated.findall(question.casefold())}
+        if not {*self.stated.findall(said)} - own:
             return False
         counted = _COUNTED_THING.search(question.casefold()) if self.name == "number" else None
         return counted is None or _same_word(counted[1], said)
@@ -41,20 +51,24 @@ def _same_word(word: str, text: str) -> bool:
     return re.search(rf"\b{re.escape(word[: max(_STEM, len(word) - 2)])}", text) is not None
 
 
-def _quantity(name: str, asked: str, stated: str) -> Quantity:
-    return Quantity(name, re.compile(asked), re.compile(stated))
+def _quantity(name: str, asked: str, stated: str, *, may_repeat: bool = False) -> Quantity:
+    return Quantity(name, re.compile(asked), re.compile(stated), may_repeat)
 
 
 _KINDS = (
     _quantity(
         "price",
         r"\bhow much money\b|\bhow much (?:is|are|was|were)\b"
+        r"|\bwhat (?:do|does|did|will|would)\b.*\b(?:cost|earn)\b"
         r"|\bhow much (?:do|does|did|will|would|can|could)\b.*\b(?:cost|charge|earn|make|pay|raise|spend)\b"
         r"|\bwhat(?:'s|’s| is| was| are| were)? (?:the |its |a )?(?:\w+ )?(?:price|cost|fee|salary)\b|\bat what price\b"
-        r"|\bcombien (?:d['’]argent|co[uû]te\w*|vaut|valent)\b|\bquels? (?:est|sont) (?:le|les|son|leur) prix\b"
-        r"|\b(?:wie teuer|was kostet|was kosten|wie ?viel kostet)\b|\bcu[aá]nto (?:cuesta|cuestan|vale|valen)\b"
-        r"|\bquanto (?:custa|custam|costa|costano)\b|\bсколько (?:стоит|стоят|стоил)|\bкакая цена\b|\bкакова цена\b",
-        r"[$€£¥₹₽]\s?\d[\d.,]*|\d[\d.,]*\s?(?:[$€£¥₹₽]|usd|eur|gbp|dollars?|euros?|pounds?|bucks|cents?|руб\w*|pesos?|reais)",
+        r"|\bcombien (?:d['’]argent|(?:(?:a|ont|va|vont|peut|peuvent) )?co[uû]t\w+|vaut|valent|(?:a|ont) payé)\b"
+        r"|\bquels? (?:est|sont) (?:le|les|son|leur) prix\b"
+        r"|\b(?:wie teuer|was kostet|was kosten|wie ?viel kostet)\b"
+        r"|\b(?:was|wie ?viel) hat\b.*\bgekostet\b|\bcu[aá]nto (?:cuesta|cuestan|cost\w+|vale|valen|pag\w+)\b"
+        r"|\bquanto (?:cust\w+|costa|costano)\b"
+        r"|\bсколько (?:стоит|стоят|стоил|заплатил|потратил|зарабат)\w*|\bкакая цена\b|\bкакова цена\b",
+        rf"[$€£¥₹₽]\s?\d[\d.,]*|\d[\d.,]*\s?{_THOUSANDS}(?:[$€£¥₹₽]|usd|eur|gbp|dollars?|euros?|pounds?|bucks|cents?|руб\w*|pesos?|reais)",
     ),
     _quantity(
         "fuel consumption",
@@ -106,6 +120,18 @@ _KINDS = (
         r"\b(?:but|however|although|though|yet|unfortunately|too|problems?|risks?|dangers?|dangerous|downsides?|drawbacks?"
         r"|disadvantages?|harder|worse|bad|fails?|failed|lacks?|mais|malheureusement|trop|aber|leider|zu|pero|demasiad\w+"
         r"|mas|infelizmente|но|однако|слишком)\b",
+    ),
+    _quantity(
+        "winner",
+        r"\bwho (?:\w+ )?(?:won|beat|defeated)\b|\bwhich (?:\w+ ){1,3}(?:won|beat|defeated)\b"
+        r"|\b(?:qui|quelle équipe|quel \w+) (?:a|ont) (?:gagné|remporté|battu)\b|\bqui (?:gagne|remporte)\b"
+        r"|\bкто (?:\w+ )?(?:выигр|побед)\w+|\bqui[eé]n(?:es)? (?:gan[óo]|ganaron|venci\w+)\b"
+        r"|\bquem (?:ganhou|venceu)\b"
+        r"|\bwer (?:gewann|siegte)\b|\bwer hat\b.*\bgewonnen\b",
+        r"\b(?:won|wins?|winn\w+|beats?|beaten|defeat\w*|victor\w+|champions?|kos?|knock(?:s|ed|out)\w*"
+        r"|gagn\w+|remport\w+|bat|battu\w*|vainqueur\w*|victoire\w*|выигр\w+|побед\w+|чемпион\w*|gan[óo]|ganador\w*"
+        r"|venci\w+|venceu|vencedor\w*|victoria|vitória|campe[oóãõ]\w+|gewinn\w*|gewann|gewonnen|sieg\w*|besieg\w*)\b",
+        may_repeat=True,
     ),
     _quantity(
         "score",

@@ -58,6 +58,14 @@ def test_an_answer_of_a_model_is_cited_priced_and_can_be_judged(page: Open, prov
     assert 'name="item_id" value="anna/2"' in form
 
 
+def test_without_an_answer_the_nearest_posts_are_a_link_with_the_filters(page: Open) -> None:
+    shown = page().get("/ask", params={"q": "zeppelins", "country": "DE"}).text
+    assert "No post that was found answers this question." in shown
+    [link] = re.findall(r'<a href="([^"]+)">Show the nearest posts</a>', shown)
+    assert link.replace("&amp;", "&") == "/?q=zeppelins&country=DE"
+    assert "Show the nearest posts" not in page().get("/ask", params={"q": "who talks about sourdough"}).text
+
+
 def test_a_judged_quote_shows_its_thumb(page: Open) -> None:
     client = page()
     asked = "/ask?q=sustainable+fashion"
