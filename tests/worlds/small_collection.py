@@ -17,7 +17,7 @@ from qdrant_client import QdrantClient
 from assets.corpus import CHUNKS, TERMS
 from assets.embeddings import embedded
 from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS
-from assets.search.query import Searcher
+from assets.search.query import Answer, Searcher
 from assets.transforms.search.attributes import attributes
 from assets.transforms.search.points import desired_points, payloads
 from assets.transforms.text import corpus
@@ -28,7 +28,7 @@ from resources.vectors.bm25 import SparseEncoder
 from resources.vectors.index import VectorIndex
 from resources.vectors.resource import QdrantResource
 from resources.vectors.server.generations import ServerGenerations
-from resources.vectors.values import IndexPoint
+from resources.vectors.values import IndexPoint, SearchFilter
 from tests.fakes.embedder import CountingEmbedder, CountingEmbedderResource, counting_embedder
 from tests.worlds.search import index_config
 
@@ -175,3 +175,16 @@ def _index(model: CountingEmbedder, tables: dict[str, pl.DataFrame]) -> VectorIn
     parts = zip(points["point_id"], vectors, sparse, payloads(points), strict=True)
     index.upsert(IndexPoint(*part) for part in parts)
     return index
+
+
+def ask(text: str, limit: int = 50, **options: Any) -> Answer:
+    """Ask with the fields of SearchFilter and the arguments of ``Searcher.answer``."""
+    of_filter = {name: options.pop(name) for name in list(options) if name in SearchFilter.__dataclass_fields__}
+    wanted: dict[str, Any] = {
+        name: frozenset(value) if isinstance(value, list) else value for name, value in of_filter.items()
+    }
+    return small_search().answer(text, SearchFilter(**wanted), limit, **options)
+
+
+def ids(answer: Answer) -> list[str]:
+    return [account.account_id for account in answer.accounts]

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 
 import polars as pl
 import pytest
@@ -14,15 +13,9 @@ from assets.raw.key_reconciliation import ImplausibleDeletionsError, KeyReconcil
 from assets.transforms.source.key_comparison import VanishedLimit
 from assets.transforms.source.schema import ACCOUNTS
 from pipelines.samples.rds_export import write_export
-from resources.local_stack import EmbeddedStack
 from resources.raw.quarantine import QuarantineResource
-from tests.assets.raw.test_key_reconciliation import BUCKETS, SKEW, Accounts, run_job
-from tests.worlds.lineage import World, empty_world, world_name
-
-
-@pytest.fixture
-def world(stack: EmbeddedStack, request: pytest.FixtureRequest, tmp_path: Path) -> World:
-    return empty_world(stack, world_name(request.node.nodeid), tmp_path)
+from tests.worlds.lineage import World
+from tests.worlds.source_accounts import BUCKETS, SKEW, Accounts, run_job
 
 
 @pytest.fixture

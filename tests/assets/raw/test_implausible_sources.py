@@ -25,10 +25,10 @@ from pipelines.samples.rds_export import write_export
 from resources.local_stack import EmbeddedStack
 from resources.sources import postgres_mark
 from resources.sources.postgres import PostgresResource
-from tests.assets.raw.test_key_reconciliation import BUCKETS, SKEW, Accounts
-from tests.assets.raw.test_sources import redshift
 from tests.fakes.redshift_server import running
 from tests.worlds.lineage import World, empty_world, world_name
+from tests.worlds.source_accounts import BUCKETS, SKEW, Accounts
+from tests.worlds.sources import redshift
 
 ROWS = "INSERT INTO accounts (account_id, network, updated_at) SELECT {}::text, 'x', {} FROM generate_series({}) n"
 

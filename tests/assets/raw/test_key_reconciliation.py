@@ -1,103 +1,22 @@
 """Hard deletes and missed rows: after any history of the source, one comparison of keys makes the lake equal to it."""
 
-import logging
-import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
-import polars as pl
 import psycopg
-import pyarrow as pa
 import pytest
-from dagster import AssetKey, Definitions, ExecuteInProcessResult, ResourceDefinition, in_process_executor
+from dagster import AssetKey, ResourceDefinition
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from assets.lake import LAKE_ACCOUNTS
-from assets.lake import merging as lake_stage
-from assets.raw.extraction import Extraction
-from assets.raw.key_reconciliation import KeyReconciliation, Reconciled
-from assets.transforms.source.contract import recast_table
-from assets.transforms.source.key_comparison import Bounds, compare_keys
-from assets.transforms.source.schema import ACCOUNTS
+from assets.raw.key_reconciliation import Reconciled
 from pipelines.checks.lake import reconciles_with_raw
 from pipelines.checks.raw import windows_complete
-from pipelines.jobs.raw_key_reconciliation import raw_key_reconciliation
 from resources.local_stack import EmbeddedStack
-from resources.raw.quarantine import QuarantineResource
-from resources.raw.store import KEYS, RawStoreResource
-from resources.sources.key_shares import KeyShares
-from resources.sources.postgres import PostgresResource
+from resources.raw.store import KEYS
 from resources.sources.redshift import RedshiftResource
-from tests.worlds.lineage import World, empty_world, world_name
-
-BUCKETS = 8
-SKEW = timedelta(seconds=0)
-"""Histories here are over in milliseconds; with an allowance nothing of them would be judged."""
-
-
-@dataclass
-class Accounts:
-    """The table of accounts in a source of its own, extracted, merged and compared without a job."""
-
-    world: World
-
-    def __post_init__(self) -> None:
-        self.source = PostgresResource(dsn=self.world.dsn)
-        self.raw_store = RawStoreResource(s3=self.world.s3)
-        self.quarantine = QuarantineResource(s3=self.world.s3)
-
-    def sql(self, statement: str, *parameters: object) -> None:
-        self.world.execute(statement, *parameters)
-
-    def put(self, key: str, text: str, moment: datetime | None = None) -> None:
-        self.sql(
-            "INSERT INTO accounts (account_id, network, bio, updated_at) VALUES (%s, 'x', %s, coalesce(%s, now())) "
-            "ON CONFLICT (account_id) DO UPDATE SET bio = excluded.bio, updated_at = excluded.updated_at",
-            key, text, moment,
-        )  # fmt: skip
-
-    def delete(self, key: str) -> None:
-        self.sql("DELETE FROM accounts WHERE account_id = %s", key)
-
-    def extract(self) -> None:
-        Extraction(self.source, self.raw_store, ACCOUNTS, BUCKETS, lambda _: None, SKEW).changes()
-
-    def merge(self, buckets: Sequence[int] = range(BUCKETS)) -> None:
-        [asset] = [found for found in lake_stage.ASSETS if found.key.path[-1] == "accounts"]
-        context = SimpleNamespace(log=logging.getLogger("cippus"), partition_keys=[str(n) for n in buckets])
-        body = asset.op.compute_fn.decorated_fn.__wrapped__  # type: ignore[union-attr]  # without Dagster's reports
-        body(context, raw_store=self.raw_store, lake=self.world.lake, quarantine=self.quarantine)
-
-    def compare(self) -> Reconciled:
-        lake = self.world.lake
-        return KeyReconciliation(
-            self.source, self.raw_store, lake, self.quarantine, ACCOUNTS, LAKE_ACCOUNTS, BUCKETS, SKEW
-        ).run()
-
-    def bring_up_to_date(self) -> Reconciled:
-        self.extract()
-        self.merge()
-        found = self.compare()
-        self.merge()
-        return found
-
-    def held(self) -> dict[str, tuple[str, datetime, bool]]:
-        rows = self.world.table(LAKE_ACCOUNTS)
-        return {row["account_id"]: (row["bio"], row["updated_at"], row["deleted_at"] is not None)
-                for row in rows.iter_rows(named=True)}  # fmt: skip
-
-    def standing(self) -> dict[str, tuple[str, datetime]]:
-        return {key: (bio, at) for key, (bio, at, is_deleted) in self.held().items() if not is_deleted}
-
-    def in_source(self) -> dict[str, tuple[str, datetime]]:
-        with self.world.source() as connection:
-            return {key: (bio, at) for key, bio, at in
-                    connection.execute("SELECT account_id, bio, updated_at FROM accounts").fetchall()}  # fmt: skip
+from tests.worlds.lineage import empty_world, world_name
+from tests.worlds.source_accounts import Accounts, run_job
 
 
 @pytest.fixture
@@ -233,18 +152,6 @@ def test_checks_pass_after_rows_were_put_back(accounts: Accounts) -> None:
     assert evaluated == 2
 
 
-def run_job(world: World, config: dict[str, Any] | None = None, **resources: Any) -> ExecuteInProcessResult:
-    given = {name: made for name, made in world.unused_resources().items()
-             if name in ("source", "raw_store", "lake", "quarantine", "erasures")}  # fmt: skip
-    mine = Definitions(jobs=[raw_key_reconciliation], resources={**given, **resources}, executor=in_process_executor)
-    with warnings.catch_warnings():
-        # Dagster 1.13.27 calls its own deprecated property for nested resources.
-        warnings.filterwarnings("ignore", "InitResourceContext.dagster_run is deprecated", DeprecationWarning)
-        return mine.resolve_job_def("raw_key_reconciliation").execute_in_process(
-            run_config=config, raise_on_error=False
-        )
-
-
 def test_the_job_compares_every_table_and_its_windows_are_materializations(
     accounts: Accounts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -302,75 +209,3 @@ def test_after_any_history_the_lake_is_the_source(accounts: Accounts, actions: l
                 accounts.compare()
     accounts.bring_up_to_date()
     assert accounts.standing() == accounts.in_source()
-
-
-MOMENTS = st.none() | st.integers(0, 20).map(lambda days: datetime(2024, 1, 1, tzinfo=UTC) + timedelta(days=days))
-BOUNDS = Bounds(datetime(2024, 1, 15, tzinfo=UTC), datetime(2024, 1, 11, tzinfo=UTC))
-_SOURCE: Any = {"key": pl.String, "updated_at": pl.Datetime("us", "UTC")}
-_LAKE: Any = {**_SOURCE, "is_deleted": pl.Boolean}
-
-
-@given(
-    source=st.dictionaries(st.text("abc", min_size=1, max_size=2), MOMENTS),
-    lake=st.dictionaries(
-        st.text("abc", min_size=1, max_size=2), st.tuples(MOMENTS.filter(lambda m: m is not None), st.booleans())
-    ),
-)
-def test_every_key_is_judged_as_a_loop_would(
-    source: dict[str, datetime | None], lake: dict[str, tuple[datetime, bool]]
-) -> None:
-    rows = [(key, *held) for key, held in lake.items()]
-    found = compare_keys(
-        pl.DataFrame(list(source.items()), _SOURCE, orient="row"), pl.DataFrame(rows, _LAKE, orient="row"), BOUNDS
-    )
-    judged, landed = BOUNDS.judged_below, BOUNDS.landed_below
-    gone = {key for key, (at, dead) in lake.items() if key not in source and not dead and at < BOUNDS.deletion_time}
-    dated = {key: at for key, at in source.items() if at is not None and at < landed}
-    assert set(found.vanished) == gone
-    assert set(found.missing) == {key for key in dated if key not in lake}
-    assert set(found.stale) == {key for key, at in dated.items() if key in lake and lake[key][0] < at}
-    assert set(found.ahead) == {key for key, at in dated.items() if key in lake and at < lake[key][0] < judged}
-    assert set(found.undated) == {key for key, at in source.items() if at is None}
-
-
-def test_shares_bring_equal_keys_together_and_leave_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    left = [pl.DataFrame({"key": [f"{n}" for n in range(first, first + 100)]}) for first in range(0, 1000, 100)]
-    right = [pl.DataFrame({"key": [f"{n}" for n in range(500, 1500)], "x": range(1000)})]
-    with KeyShares(7) as shares:
-        assert shares.add("left", {"key": pl.String()}, left) == 1000
-        assert shares.add("right", {"key": pl.String(), "x": pl.Int64()}, right) == 1000
-        pairs = list(shares.paired("left", "right"))
-        assert list(tmp_path.iterdir())
-    assert list(tmp_path.iterdir()) == []
-    assert len(pairs) == 7
-    assert max(ours.height for ours, _ in pairs) < 300
-    assert sum(ours.join(theirs, on="key").height for ours, theirs in pairs) == 500
-    assert sum(ours.height for ours, _ in pairs) == 1000
-
-
-def test_small_tables_are_one_share_and_large_ones_many() -> None:
-    assert [KeyShares.of(rows).count for rows in (0, 1, 500_000, 500_001, 10**12)] == [1, 1, 1, 2, 1024]
-    with KeyShares(1) as shares:
-        shares.add("left", {"key": pl.String()}, [])
-        shares.add("right", {"key": pl.String()}, [pl.DataFrame({"key": ["a"]})])
-        [(left, right)] = shares.paired("left", "right")
-        assert (left.height, right.height) == (0, 1)
-
-
-def test_rows_without_a_key_are_counted_and_compared_with_nothing() -> None:
-    at = datetime(2024, 5, 1, tzinfo=UTC)
-    source = pl.DataFrame({"key": ["a", None, None], "updated_at": [at] * 3})
-    lake = pl.DataFrame({"key": ["a"], "updated_at": [at], "is_deleted": [False]})
-    later = at + timedelta(days=1)
-    found = compare_keys(source, lake, Bounds(later, later))
-    assert (found.to_read, found.vanished.to_list(), found.keyless) == ([], [], 2)
-
-
-def test_a_deletion_row_outlives_that_its_column_was_retyped() -> None:
-    rows = pa.table({"id": ["a", "b"], "price": ["1.50", "3"], "size": pa.array([1 << 40, 2], pa.int64())})
-    schema = pa.schema([("id", pa.string()), ("price", pa.int32()), ("size", pa.int32()), ("new", pa.bool_())])
-    assert recast_table(schema, rows).to_pylist() == [
-        {"id": "a", "price": None, "size": None, "new": None},
-        {"id": "b", "price": 3, "size": 2, "new": None},
-    ]

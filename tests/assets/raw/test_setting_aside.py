@@ -21,8 +21,8 @@ from resources.local_stack import EmbeddedStack
 from resources.raw.quarantine import QuarantineResource
 from resources.raw.store import Manifest, RawStoreResource
 from resources.raw.writer import WindowFile
-from tests.assets.raw.test_key_reconciliation import BUCKETS, Accounts
 from tests.worlds.lineage import empty_world, world_name
+from tests.worlds.source_accounts import BUCKETS, Accounts
 
 
 def settled(stack: EmbeddedStack, name: str, folder: Path) -> Accounts:

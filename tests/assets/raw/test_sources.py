@@ -1,7 +1,7 @@
-"""Three sources, one lake: the same rows from any of them, switches between them, and what breaks the contract."""
+"""Three sources, one lake: the same rows from any of them, and switches between them."""
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -10,24 +10,16 @@ import polars as pl
 import pytest
 
 from assets.lake import LAKE_TABLES
-from assets.transforms.source.schema import SOURCE_TABLES
 from pipelines.automation.sensors.exports import landed_ids
 from pipelines.samples.rds_export import write_export
 from resources.local_stack import EmbeddedStack
 from resources.raw.store import EXPORT, RawStoreResource
 from resources.sources.postgres import PostgresResource
 from resources.sources.postgres_errors import SourceTimeoutError
-from resources.sources.redshift import STAGING, RedshiftResource
-from tests.fakes.redshift_server import Redshift, running
-from tests.worlds.lineage import ACCOUNTS, FIRST, LAST, World, assert_same_tables, empty_world, world_name
-
-BUCKETS = (0, 7)
-NOW = "updated_at = clock_timestamp()"
-
-
-@pytest.fixture
-def world(stack: EmbeddedStack, request: pytest.FixtureRequest, tmp_path: Path) -> World:
-    return empty_world(stack, world_name(request.node.nodeid), tmp_path)
+from resources.sources.redshift import STAGING
+from tests.fakes.redshift_server import running
+from tests.worlds.lineage import ACCOUNTS, FIRST, LAST, World, assert_same_tables, empty_world
+from tests.worlds.sources import BUCKETS, NOW, assert_lake_is_the_database, from_redshift, lake, redshift
 
 
 @pytest.fixture(scope="module")
@@ -36,41 +28,6 @@ def seeded(stack: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> Wo
     world = empty_world(stack, "landed_from_postgres", tmp_path_factory.mktemp("seeded"))
     world.run_well("raw", "lake", buckets=BUCKETS)
     return world
-
-
-def redshift(world: World, warehouse: Redshift) -> RedshiftResource:
-    return RedshiftResource(
-        s3=world._unused_s3(),
-        endpoint_url=warehouse.url,
-        workgroup="creators",
-        database="dev",
-        poll_seconds=0.001,
-        lag_seconds=0.001,
-    )
-
-
-@contextmanager
-def from_redshift(world: World) -> Iterator[World]:
-    """The world, with a warehouse that has the same rows as its source."""
-    with running(world.dsn, world.s3) as warehouse:
-        yield replace(world, source_resource=redshift(world, warehouse))
-
-
-def lake(world: World) -> dict[str, pl.DataFrame]:
-    return world.tables([spec.name for spec in LAKE_TABLES.values()])
-
-
-def assert_lake_is_the_database(world: World) -> None:
-    """Row for row, but for rows that cannot be used."""
-    for name, table in SOURCE_TABLES.items():
-        columns = ", ".join(table.schema.names)
-        with world.source() as connection:
-            rows = connection.execute(f"SELECT {columns} FROM {name}".encode()).fetchall()
-        held = world.table(LAKE_TABLES[name]).drop("account_bucket")
-        expected = pl.DataFrame(rows, schema=held.schema, orient="row").sort(table.key)
-        if name == "testimonials":
-            expected = expected.filter(pl.col("rating").is_between(1, 5) | pl.col("rating").is_null())
-        assert_same_tables({name: held.sort(table.key)}, {name: expected})
 
 
 @pytest.mark.parametrize("kind", ["redshift", "batches", "flat"])
@@ -224,14 +181,6 @@ def test_an_empty_table_of_an_export_does_not_say_from_when_it_is(world: World) 
     assert world.table(LAKE_TABLES["testimonials"])["testimonial_id"].to_list() == ["between"]
 
 
-def quarantined(world: World) -> dict[str, str]:
-    """Key → reason, of the rows set aside when they were cast."""
-    files = [
-        pl.read_parquet(world.s3.get(item.key) or b"") for item in world.s3.list_objects("landing/quarantine/cast-")
-    ]
-    return {row["row_key"]: row["reason"] for frame in files for row in frame.to_dicts()}
-
-
 class Uncounting(PostgresResource):
     """A source that is asked for its newest rows in vain."""
 
@@ -244,60 +193,6 @@ def test_a_window_has_landed_whether_or_not_rows_ahead_can_be_counted(world: Wor
     assert landed["windows"] == 1
     assert "ahead_of_clock" not in landed
     assert world.run_well("raw").counts("raw/posts")["ahead_of_clock"] == 0
-
-
-def test_retyped_columns_are_cast_value_by_value_and_losses_are_set_aside(world: World) -> None:
-    world.execute("ALTER TABLE posts ALTER likes TYPE numeric USING likes + 0.0")
-    world.execute("ALTER TABLE posts ALTER posted_at TYPE text USING posted_at::text")
-    world.execute("UPDATE posts SET likes = 2.5 WHERE post_id = %s", f"{FIRST}/0")
-    world.execute("UPDATE posts SET posted_at = 'infinity' WHERE post_id = %s", f"{FIRST}/1")
-    report = world.run_well("raw", "lake", buckets=BUCKETS)
-    expected = {
-        f"{FIRST}/0": "likes cannot be read as int64",
-        f"{FIRST}/1": "posted_at cannot be read as timestamp[us, tz=UTC]",
-    }
-    assert quarantined(world) == expected
-    assert report.counts("raw/posts")["quarantined"] == 2
-    held = world.table(LAKE_TABLES["posts"])
-    assert held.height == 61 - 2
-    assert held["likes"].to_list() == [3 if account != "stranger" else 0 for account in held["post_id"].str.slice(0, 8)]
-
-
-def test_added_columns_travel_where_the_policy_evolves_and_are_left_out_where_it_discards(world: World) -> None:
-    for table in ("posts", "accounts"):
-        world.execute(
-            f"ALTER TABLE {table} ADD reach bigint DEFAULT 7, ADD price numeric(6,2) DEFAULT 1.50, ADD uid uuid "
-            "DEFAULT '00000000-0000-4000-8000-000000000000', ADD seal bytea DEFAULT '\\xff'"
-        )
-    world.execute("ALTER TABLE posts DROP media_url")
-    world.run_well("raw", "lake", buckets=BUCKETS)
-    store = RawStoreResource(s3=world.s3)
-
-    def landed(table: str, source: str = "postgres") -> pl.DataFrame:
-        window = store.newest(source, table)
-        assert window is not None
-        return store.read(window.files).sort(SOURCE_TABLES[table].key)
-
-    posts = landed("posts")
-    assert posts.columns == [*SOURCE_TABLES["posts"].schema.names, "price", "reach", "uid", "account_bucket"]
-    assert posts.select("price", "reach", "uid").row(0) == ("1.50", 7, "00000000-0000-4000-8000-000000000000")
-    assert posts["media_url"].null_count() == posts.height == 61
-    assert landed("accounts").columns == [*SOURCE_TABLES["accounts"].schema.names, "account_bucket"]
-    write_export(world.dsn, world.s3, "exports/", "nightly")
-    world.run_well("raw", "lake", buckets=BUCKETS, export_id="nightly")
-    assert_same_tables({"posts": landed("posts", "rds_export")}, {"posts": posts})
-
-
-def test_a_frozen_table_and_a_lost_key_stop_before_a_row_is_read(world: World) -> None:
-    world.execute("ALTER TABLE testimonials ADD approved boolean")
-    world.execute("ALTER TABLE posts DROP updated_at")
-    report = world.run("raw")
-    assert not report.success
-    said = "\n".join(report.errors)
-    assert "testimonials, policy freeze: approved (boolean) was added. No row was read: declare the change" in said
-    assert "posts, policy evolve: updated_at is gone. No row was read" in said
-    assert {key for key in report.assets if key.startswith("raw/")} == {"raw/accounts"}
-    assert not list(world.s3.list_objects("raw/posts/"))
 
 
 def test_a_column_that_posts_gained_travels_into_the_lake_and_stays_through_rewrites(world: World) -> None:

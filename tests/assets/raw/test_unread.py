@@ -16,8 +16,8 @@ from assets.raw import windows
 from assets.raw.unread import Unread, UnreadRows
 from assets.transforms.source.schema import ACCOUNTS
 from resources.local_stack import EmbeddedStack
-from tests.assets.raw.test_key_reconciliation import BUCKETS, SKEW, Accounts
 from tests.worlds.lineage import empty_world, world_name
+from tests.worlds.source_accounts import BUCKETS, SKEW, Accounts
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 

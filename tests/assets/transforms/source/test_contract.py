@@ -10,7 +10,7 @@ import psycopg
 import pyarrow as pa
 import pytest
 
-from assets.transforms.source.contract import compare, landed_schema, read_columns, recast_rows
+from assets.transforms.source.contract import compare, landed_schema, read_columns, recast_rows, recast_table
 from assets.transforms.source.schema import (
     ACCOUNTS,
     POSTS,
@@ -250,3 +250,12 @@ def test_a_damaged_time_zone_rejects_at_most_its_rows() -> None:
     kept, rejects = recast_rows(schema, pa.table({"hashtags": lists}))
     assert kept["hashtags"].to_pylist() == [None]
     assert rejects[REASON].to_list() == ["hashtags cannot be read as list<item: string>"]
+
+
+def test_a_deletion_row_outlives_that_its_column_was_retyped() -> None:
+    rows = pa.table({"id": ["a", "b"], "price": ["1.50", "3"], "size": pa.array([1 << 40, 2], pa.int64())})
+    schema = pa.schema([("id", pa.string()), ("price", pa.int32()), ("size", pa.int32()), ("new", pa.bool_())])
+    assert recast_table(schema, rows).to_pylist() == [
+        {"id": "a", "price": None, "size": None, "new": None},
+        {"id": "b", "price": 3, "size": 2, "new": None},
+    ]
