@@ -29,7 +29,8 @@ _SLOW_FIXTURES = {"stack", "demo"}
 _SLOW_PATHS = (
     *("benchmarks/", "chaos/", "pipelines/deploy/", "pipelines/local/"),
     *("pipelines/cli/test_supervisor.py", "resources/test_proxies.py"),
-    *("assets/raw/test_collations.py", "assets/search/test_shards.py", "resources/vectors/test_faults.py"),
+    *("assets/raw/test_collations.py", "assets/search/test_shards.py"),
+    *("resources/vectors/test_faults.py", "resources/vectors/server/test_calls.py"),
     *(f"resources/s3/governor/test_{name}.py" for name in ("clients", "departures", "killed", "process", "races")),
     *(f"resources/s3/governor/test_{name}.py" for name in ("rate_control", "starting", "writers")),
 )

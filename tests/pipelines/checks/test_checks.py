@@ -14,7 +14,8 @@ from resources.delta.state import LedgerResource
 from resources.local_stack import EmbeddedStack
 from resources.settings import bucket_count
 from tests.worlds.check_results import BY_NAME, evaluate, evaluate_all, resources_of
-from tests.worlds.fault_catalogue import CATALOGUE, FaultRow
+from tests.worlds.fault_catalogue import CATALOGUE
+from tests.worlds.fault_catalogue.declaration import FaultRow
 from tests.worlds.faults import lost
 from tests.worlds.lineage import World, loaded_world, world_name
 

@@ -8,7 +8,8 @@ import pytest
 
 from pipelines.cli.main import main
 from resources.vectors.server.generations import ServerGenerations
-from tests.fakes.qdrant_server import Cluster, running
+from tests.fakes.qdrant_cluster import Cluster
+from tests.fakes.qdrant_server import running
 from tests.worlds.search import index_config
 
 pytestmark = pytest.mark.filterwarnings("ignore:Payload indexes have no effect in the local Qdrant")

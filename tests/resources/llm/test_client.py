@@ -1,118 +1,24 @@
 """The LLM client against a provider that keeps its own account: each request is paid once, and errors by kind."""
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import replace
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 
 from resources.catalogues.prices import PriceFile
-from resources.errors import CippusError, InputError
-from resources.llm.answers import Answers, Claim, forget_account
+from resources.llm.answers import Answers, Claim
 from resources.llm.client import Llm, SpendingStoppedError
-from resources.llm.completions import Completions, Prices
-from resources.llm.endpoint import Endpoint, PermanentEndpointError, TransientEndpointError
-from resources.llm.rate_limit import RateLimit
-from resources.llm.request import Answer, Message, Request, Unanswered, UnansweredError
-from resources.llm.resource import LlmResource
+from resources.llm.completions import Prices
+from resources.llm.endpoint import PermanentEndpointError, TransientEndpointError
+from resources.llm.request import Answer, Message, Request, Unanswered
 from resources.spend.ledger import Ledger
-from resources.spend.prices import SELF_HOSTED, PriceBook, UnknownPriceError
-from resources.spend.resource import NoCeilingError, SpendResource
+from resources.spend.prices import PriceBook, UnknownPriceError
 from resources.spend.spender import Spender
 from tests.fakes import llm_server
-from tests.fakes.llm_server import Provider, transport
+from tests.fakes.llm_server import Provider
 from tests.fakes.spend_store import START, MemoryStore
-from tests.worlds.spend import ASSET, AT_ONCE, BOOK, MODEL, PROVIDER, charged, price_at, price_file, requests
-
-Open = Callable[..., Llm]
-
-
-@pytest.fixture
-def store() -> MemoryStore:
-    return MemoryStore()
-
-
-@pytest.fixture
-def provider(store: MemoryStore) -> Provider:
-    return Provider(price_at, lambda: store.now)
-
-
-@pytest.fixture
-def opened(store: MemoryStore, provider: Provider) -> Iterator[Open]:
-    made: list[Llm] = []
-
-    def open_llm(
-        ceiling: str = "1", *, stored: bool = False, free: bool = False, requests: int = 2, prices: Prices | None = None
-    ) -> Llm:
-        endpoint = Endpoint("http://provider.test/v1", MODEL, "sk-secret", kind="LLM", transport=transport(provider))
-        prices = prices or Prices(BOOK, SELF_HOSTED if free else PROVIDER, MODEL)
-        ledger = Ledger(store, {"project": Decimal(ceiling)})
-        spender = None if free else Spender(ledger, f"run{len(made)}", ASSET, MODEL, patience_seconds=0)
-        completions = Completions(endpoint, prices, 2, finds_stored=stored)
-        made.append(Llm(completions, spender, Answers(store, ASSET), requests=requests, retry=AT_ONCE))
-        return made[-1]
-
-    yield open_llm
-    for llm in made:
-        llm.close()
-
-
-def faults(provider: Provider, *planned: str) -> None:
-    left = list(planned)
-    provider.fault = lambda: left.pop(0) if left else ""
-
-
-def texts(found: list[Answer | Unanswered]) -> list[str]:
-    return [answer.text for answer in found if isinstance(answer, Answer)]
-
-
-def test_an_account_is_forgotten_with_its_answers_and_claims(
-    opened: Open, provider: Provider, store: MemoryStore
-) -> None:
-    of_a, of_both, of_b, of_nobody, asked = requests(5)
-    asked = replace(asked, account_ids=("a",))
-    wanted = [replace(of_a, account_ids=("a",)), replace(of_both, account_ids=("b", "a"))]
-    wanted += [replace(of_b, account_ids=("b",)), of_nobody]
-    answers = Answers(store, ASSET)
-    with opened() as llm:
-        list(llm.ask(wanted))
-    assert answers.claim(Claim(asked.id(MODEL), "lease", 1, account_ids=("a",)))
-    found = answers.find(wanted[1].id(MODEL))
-    assert isinstance(found, Answer)
-    assert found.account_ids == ("b", "a")
-    assert forget_account(store, "a") == 4
-    assert [answer.account_ids for answer in answers.all()] == [("b",)]
-    assert forget_account(store, "a") == 0
-    sent = provider.requests
-    with opened() as llm:
-        list(llm.ask(wanted[2:3]))
-    assert provider.requests == sent, "the other account's answer is still paid"
-
-
-def test_equal_texts_of_two_accounts_are_two_requests() -> None:
-    [request] = requests(1)
-    ids = {replace(request, account_ids=owners).id(MODEL) for owners in ((), ("a",), ("b",), ("a", "b"), ("b", "a"))}
-    assert len(ids) == 4
-
-
-def test_an_answer_that_comes_late_is_not_stored_for_an_erased_account(
-    opened: Open, provider: Provider, store: MemoryStore
-) -> None:
-    """Reconciliation finds the call at the provider after an erasure deleted its claim."""
-    [request] = requests(1)
-    request = replace(request, account_ids=("a",))
-    with opened(stored=True) as llm:
-        [answer] = llm.ask([request])
-        call = f"{answer.id}.1"
-        forget_account(store, "a")
-        record = llm.fate(call)
-        assert record is not None
-        assert not list(llm.answers.all())
-        llm.answers.claim(Claim(answer.id, "lease", 1, account_ids=("a",)))
-        llm.fate(call)
-        assert [found.account_ids for found in llm.answers.all()] == [("a",)]
+from tests.worlds.llm import Open, faults, texts
+from tests.worlds.spend import ASSET, BOOK, MODEL, PROVIDER, charged, price_at, price_file, requests
 
 
 def test_each_request_is_paid_once(opened: Open, provider: Provider, store: MemoryStore) -> None:
@@ -127,24 +33,6 @@ def test_each_request_is_paid_once(opened: Open, provider: Provider, store: Memo
     assert {found.id for found in first} == {found.id for found in again}
     assert len(provider.bills) == 6
     assert charged(store) == provider.usd
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"max_tokens": 7},
-        {"temperature": 0.5},
-        {"seed": 3},
-        {"prompt_version": "2"},
-        {"schema": {"type": "object"}},
-        {"messages": [Message("system", "post 0 ")]},
-    ],
-)
-def test_an_id_is_of_everything_that_the_answer_depends_on(change: dict[str, object]) -> None:
-    request = requests(1)[0]
-    assert request.id(MODEL) == requests(1)[0].id(MODEL)
-    assert replace(request, **change).id(MODEL) != request.id(MODEL)  # type: ignore[arg-type]
-    assert request.id("other") != request.id(MODEL)
 
 
 def test_a_limited_request_is_sent_again_and_charged_once(opened: Open, provider: Provider, store: MemoryStore) -> None:
@@ -255,59 +143,6 @@ def test_a_run_that_sends_nothing_says_about_what_the_rest_costs(opened: Open, p
     assert abs(stops[1].likely_usd - true) < true / 10
 
 
-def test_streaming_yields_the_text_and_settles(opened: Open, provider: Provider, store: MemoryStore) -> None:
-    request = requests(1)[0]
-    with opened() as llm:
-        list(llm.ask([request]))
-        assert "".join(llm.stream(request)) == '{"echo": 7}'
-    assert len(provider.bills) == 1
-
-
-def test_an_unanswered_stream_says_why(opened: Open, provider: Provider) -> None:
-    faults(provider, llm_server.DROP_ANSWER)
-    request = requests(1)[0]
-    with opened() as llm:
-        list(llm.ask([request]))
-    with opened() as llm, pytest.raises(UnansweredError, match="nobody knows"):
-        list(llm.stream(request))
-
-
-@pytest.mark.parametrize(
-    ("fault", "text", "is_settled"),
-    [
-        (llm_server.LIMIT, '{"echo": 7}', True),
-        (llm_server.DROP_ANSWER, None, False),
-        (llm_server.GARBAGE, None, False),
-        (llm_server.CUT, None, False),
-    ],
-)
-def test_a_stream_is_paid_once_and_charged_for_all_that_may_be_billed(
-    opened: Open, provider: Provider, store: MemoryStore, fault: str, text: str | None, *, is_settled: bool
-) -> None:
-    faults(provider, fault)
-    request = requests(1)[0]
-    with opened() as llm:
-        if text is None:
-            with pytest.raises(CippusError):
-                list(llm.stream(request))
-        else:
-            assert "".join(llm.stream(request)) == text
-    assert len(provider.bills) == 1
-    assert (charged(store) == provider.usd) is is_settled
-    assert charged(store) >= provider.usd
-
-
-def test_a_reader_that_stops_early_leaves_the_call_charged(
-    opened: Open, provider: Provider, store: MemoryStore
-) -> None:
-    provider.text = lambda _: "word " * 20
-    with opened() as llm:
-        parts = llm.stream(requests(1)[0])
-        assert next(parts) == "word word word w"
-        parts.close()
-    assert charged(store) > provider.usd
-
-
 def test_structured_answers_are_parsed_and_ask_for_their_schema(opened: Open, provider: Provider) -> None:
     schema = {"type": "object", "properties": {"echo": {"type": "integer"}}}
     with opened() as llm:
@@ -373,30 +208,6 @@ def test_a_claim_of_another_run_is_left_to_it(opened: Open, provider: Provider, 
     assert isinstance(found, Answer)
 
 
-def test_one_rate_limit_paces_and_pauses_all_requests() -> None:
-    slept: list[float] = []
-    limit = RateLimit(60, 6_000, clock=lambda: 0.0, sleep=slept.append)
-    for tokens in (100, 100, 500, 1):
-        limit.wait(tokens)
-    assert slept == [1.0, 2.0, 7.0]
-    limit.pause(30)
-    limit.wait(1)
-    assert slept[-1] == 30.0
-
-
-def test_nothing_paid_is_sent_in_production_without_a_ceiling(s3_less: SpendResource) -> None:
-    llm = LlmResource(spend=s3_less, url="https://api.openai.com/v1", model="gpt-4o-mini", api_key="sk-secret")
-    with pytest.raises(NoCeilingError, match="CIPPUS_SPEND_CEILING_USD is not set"):
-        llm.open("run", ASSET)
-    assert "sk-secret" not in repr(llm)
-
-
-@pytest.mark.parametrize("url", ["", "https://llm.example.com/v1"])
-def test_an_endpoint_without_address_or_price_is_refused(s3_less: SpendResource, url: str) -> None:
-    with pytest.raises(InputError, match="CIPPUS_"):
-        LlmResource(spend=s3_less, url=url, model="m").open("run", ASSET)
-
-
 def test_a_model_without_a_price_is_refused_before_it_is_sent(
     store: MemoryStore, provider: Provider, opened: Open
 ) -> None:
@@ -406,10 +217,3 @@ def test_a_model_without_a_price_is_refused_before_it_is_sent(
     ):
         list(llm.ask(requests(1)))
     assert provider.requests == 0
-
-
-@pytest.fixture
-def s3_less(tmp_path: Path) -> SpendResource:
-    from resources.s3.client import S3Resource
-
-    return SpendResource(s3=S3Resource(bucket="none", stack_file=str(tmp_path / "none.json")))

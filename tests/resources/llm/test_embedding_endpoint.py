@@ -1,159 +1,22 @@
 """The endpoint's client against a real HTTP server of the test's own, which misbehaves as real ones do."""
 
 import base64
-import contextlib
-import json
 import threading
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
-from tenacity import RetryCallState, stop_after_attempt, wait_none
 
 from resources.llm.embedder import EmbedderResource
-from resources.llm.embedding_endpoint import MAX_TEXTS, AnswerShapeError, EndpointModel, Form, unit_vectors
-from resources.llm.endpoint import (
-    RETRY,
-    Endpoint,
-    EndpointSettingError,
-    PermanentEndpointError,
-    QuotaExhaustedError,
-    RequestTooLargeError,
-    TransientEndpointError,
-)
-from resources.models.embedder import MiniLmModel
+from resources.llm.embedding_endpoint import MAX_TEXTS, AnswerShapeError, Form, unit_vectors
+from resources.llm.endpoint import Endpoint, PermanentEndpointError, RequestTooLargeError
 from resources.models.tokenizer import WordPieceTokenizer
-
-KEY = "sk-a-secret-key"
-AT_ONCE = RETRY.copy(stop=stop_after_attempt(4), wait=wait_none())
-Answer = tuple[int, bytes, dict[str, str]]
-
-
-@dataclass
-class Server:
-    """What the server saw, and how it answers: ``faults`` are answers for the next requests, None a good one."""
-
-    faults: list[Answer | None] = field(default_factory=list)
-    respond: Callable[[list[str]], Any] = field(default=lambda texts: answer(texts))
-    requests: list[list[str]] = field(default_factory=list)
-    headers: list[dict[str, str]] = field(default_factory=list)
-    bodies: list[dict[str, Any]] = field(default_factory=list)
-    most_at_once: int = 0
-    gate: threading.Barrier | None = None
-    url: str = ""
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    under_way: int = 0
-
-    def take(self, handler: BaseHTTPRequestHandler) -> Answer:
-        body = json.loads(handler.rfile.read(int(handler.headers["Content-Length"])))
-        with self.lock:
-            self.requests.append(body["input"])
-            self.headers.append({name.title(): value for name, value in handler.headers.items()})
-            self.bodies.append({"path": handler.path, **body})
-            self.under_way += 1
-            self.most_at_once = max(self.most_at_once, self.under_way)
-            fault = self.faults.pop(0) if self.faults else None
-        if self.gate is not None:
-            self.gate.wait(30)
-        with self.lock:
-            self.under_way -= 1
-        return fault or (200, json.dumps(self.respond(body["input"])).encode(), {})
-
-
-def vector(text: str) -> list[float]:
-    return [float(len(text) + 1), float(text.count("a")), 3.0]
-
-
-def answer(texts: list[str]) -> dict[str, Any]:
-    """As real servers answer, but last first: nothing promises an order."""
-    data = [{"object": "embedding", "index": index, "embedding": vector(text)} for index, text in enumerate(texts)]
-    return {"object": "list", "data": data[::-1], "usage": {"total_tokens": 1}}
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    state = Server()
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            status, body, headers = state.take(self)
-            if status == 0:  # the connection is cut in the middle of the answer
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(body) + 100))
-                self.end_headers()
-                self.wfile.write(body)
-                self.close_connection = True
-                return
-            self.send_response(status)
-            for name, value in {"Content-Length": str(len(body)), **headers}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    state.url = f"http://127.0.0.1:{http.server_port}/v1"
-    try:
-        yield state
-    finally:
-        http.shutdown()
-        http.server_close()
-        thread.join()
-
-
-@pytest.fixture(scope="module")
-def tokenizer() -> WordPieceTokenizer:
-    return MiniLmModel.open_tokenizer()
-
-
-def model(
-    server: Server,
-    tokenizer: WordPieceTokenizer,
-    requests: int = 2,
-    tokens: int | None = None,
-    form: Form | None = None,
-    query: str = "",
-) -> EndpointModel:
-    endpoint = Endpoint(server.url + query, "BAAI/bge-small-en-v1.5", KEY)
-    return EndpointModel(endpoint, tokenizer, requests=requests, request_tokens=tokens, retry=AT_ONCE, form=form)
-
-
-def embed_all(found: EndpointModel, texts: list[str]) -> NDArray[np.float32]:
-    vectors = np.full((len(texts), 3), np.nan, dtype=np.float32)
-    for indices, batch in found.embed(texts):
-        assert batch.dtype == np.float32
-        assert np.isnan(vectors[indices]).all(), "an index came twice"
-        vectors[indices] = batch
-    return vectors
-
-
-def expected(texts: list[str]) -> NDArray[np.float32]:
-    raw = np.array([vector(text) for text in texts], dtype=np.float32)
-    unit: NDArray[np.float32] = raw / np.linalg.norm(raw, axis=1, keepdims=True)
-    return unit
-
-
-TEXTS = [
-    "a b",
-    "",
-    "aaa " * 30,
-    "sun",
-    "a word " * 60,
-    *(f"text {number} {'a' * (number % 7)}" for number in range(95)),
-]
+from tests.fakes.embedding_server import Answer, Server, answer, vector
+from tests.worlds.endpoint_model import KEY, TEXTS, embed_all, expected, model
 
 
 def test_vectors_come_to_their_texts_whatever_the_order(server: Server, tokenizer: WordPieceTokenizer) -> None:
@@ -189,44 +52,6 @@ def test_so_many_requests_are_under_way_and_never_more(server: Server, tokenizer
     server.gate, server.most_at_once = None, 0
     embed_all(model(server, tokenizer, requests=1), ["a"] * (MAX_TEXTS * 4))
     assert server.most_at_once == 1
-
-
-@pytest.mark.parametrize(
-    "fault",
-    [
-        (429, b"slow down", {"Retry-After": "7200"}),
-        (503, b"", {}),
-        (500, b"oops", {}),
-        (424, b"the backend failed", {}),
-        (0, b'{"data": [', {}),
-        (200, b"<html>restarting</html>", {}),
-        (200, b'{"data": [{"index": 0, "embed', {}),
-        (200, b"no gzip", {"Content-Encoding": "gzip"}),
-        (520, b"unknown error", {}),
-        (524, b"a timeout occurred", {}),
-    ],
-)
-def test_what_may_pass_is_tried_again(server: Server, tokenizer: WordPieceTokenizer, fault: Answer) -> None:
-    server.faults = [fault, fault, fault]
-    np.testing.assert_allclose(embed_all(model(server, tokenizer), ["a b"]), expected(["a b"]), rtol=1e-6)
-    assert server.requests == [["a b"]] * 4
-
-
-def test_what_does_not_pass_is_given_up_after_its_attempts(server: Server, tokenizer: WordPieceTokenizer) -> None:
-    server.faults = [(503, b"overloaded", {})] * 9
-    message = r"/v1/embeddings answered 503 .* for BAAI/bge-small-en-v1.5: 'overloaded'\. It was tried 4 times\.$"
-    with pytest.raises(TransientEndpointError, match=message):
-        embed_all(model(server, tokenizer), ["a b"])
-    assert len(server.requests) == 4
-
-
-@pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 422, 501])
-def test_what_stays_wrong_is_tried_once(server: Server, tokenizer: WordPieceTokenizer, status: int) -> None:
-    server.faults = [(status, f"no: {KEY} is wrong".encode(), {"Location": "/v1/elsewhere"})] * 9
-    with pytest.raises(PermanentEndpointError, match=f"answered {status} .*'no: .key. is wrong'") as raised:
-        embed_all(model(server, tokenizer, requests=1), ["a"] * (MAX_TEXTS * 5))
-    assert KEY not in str(raised.value)
-    assert len(server.requests) == 1, "nothing more is sent after a permanent failure"
 
 
 def test_a_request_that_is_too_large_is_halved(server: Server, tokenizer: WordPieceTokenizer) -> None:
@@ -266,32 +91,6 @@ def test_an_answer_that_is_none_is_refused_at_once(server: Server, tokenizer: Wo
     assert len(server.requests) == 1
 
 
-def test_a_server_that_is_not_there_is_transient_and_named(tokenizer: WordPieceTokenizer) -> None:
-    found = EndpointModel(Endpoint("http://127.0.0.1:9/v1", "m"), tokenizer, retry=AT_ONCE)
-    with pytest.raises(TransientEndpointError, match=r"127\.0\.0\.1:9/v1/embeddings did not answer: ConnectError"):
-        embed_all(found, ["a"])
-
-
-def test_a_reader_that_stops_ends_the_work(server: Server, tokenizer: WordPieceTokenizer) -> None:
-    found = model(server, tokenizer, requests=1)
-    batches = found.embed(["a"] * (MAX_TEXTS * 10))
-    next(batches)
-    with contextlib.closing(batches):  # type: ignore[type-var]
-        pass
-    assert len(server.requests) <= 2
-
-
-def test_a_reader_that_stops_does_not_wait_for_a_retry(server: Server, tokenizer: WordPieceTokenizer) -> None:
-    server.faults = [None, *[(503, b"", {"Retry-After": "30"})] * 9]
-    batches = EndpointModel(Endpoint(server.url, "m"), tokenizer, requests=2).embed(["a"] * (MAX_TEXTS * 2))
-    next(batches)
-    started = time.monotonic()
-    with contextlib.closing(batches):  # type: ignore[type-var]
-        pass
-    assert time.monotonic() - started < 15
-    assert len(server.requests) == 2
-
-
 def test_the_dimension_is_asked_for_once(server: Server, tokenizer: WordPieceTokenizer) -> None:
     found = model(server, tokenizer)
     assert server.requests == []
@@ -306,31 +105,6 @@ def test_texts_are_cut_to_what_the_tokenizer_takes(tokenizer: WordPieceTokenizer
     assert [len(offsets) for offsets in found.tokenizer.token_offsets(["a b"])] == [2]
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        *("", "host:8080/v1", "ftp://host/v1", "http://", "http://user:pass@host/v1"),
-        *("http://host:abc", "http://[::1", "http://user:pass@host:abc/v1"),
-    ],
-)
-def test_an_address_that_is_none_is_refused(url: str) -> None:
-    with pytest.raises(EndpointSettingError, match="expected http:// or https:// and a host without a key") as raised:
-        Endpoint(url, "m")
-    assert "pass" not in str(raised.value)
-
-
-@pytest.mark.parametrize("key", ["sk-pasted\n", "sk-pasté"])
-def test_a_key_that_no_header_can_carry_is_refused_and_not_shown(key: str) -> None:
-    with pytest.raises(EndpointSettingError, match="is not printable ASCII in one line") as raised:
-        Endpoint("http://127.0.0.1:9/v1", "m", key)
-    assert "pasted" not in str(raised.value)
-
-
-def test_an_endpoint_without_a_model_is_refused() -> None:
-    with pytest.raises(EndpointSettingError, match="expected the name that it serves"):
-        EmbedderResource(endpoint_url="http://127.0.0.1:9/v1").model()
-
-
 def test_the_resource_opens_the_endpoint_once_and_keeps_its_key_to_itself(server: Server) -> None:
     resource = EmbedderResource(endpoint_url=server.url, endpoint_model="served", endpoint_api_key=KEY)
     assert KEY not in repr(resource)
@@ -341,18 +115,6 @@ def test_the_resource_opens_the_endpoint_once_and_keeps_its_key_to_itself(server
     [(indices, vectors)] = found.embed(["a"])
     assert indices == [0]
     np.testing.assert_allclose(vectors, expected(["a"]), rtol=1e-6)
-
-
-@given(st.integers(1, 30), st.one_of(st.none(), st.floats(0, 1e6)))
-def test_pauses_stay_below_the_ceiling(failures: int, asked_for: float | None) -> None:
-    state = RetryCallState(RETRY, None, (), {})
-    state.attempt_number = failures
-    failed = TransientEndpointError("overloaded", asked_for)
-    state.set_exception((type(failed), failed, None))
-    pause = RETRY.wait(state)
-    assert 0 <= pause <= 30
-    assert asked_for is None or pause == min(asked_for, 30)
-    assert asked_for is not None or pause <= 0.5 * 2 ** (failures - 1)
 
 
 @given(st.permutations(range(5)))
@@ -495,63 +257,6 @@ def test_a_short_text_that_is_refused_as_too_long_is_named(server: Server, token
     server.faults = [(422, b"input too long", {})] * 9
     with pytest.raises(RequestTooLargeError, match=r"answered 422 .* The text begins with 'what\?'\.$"):
         embed_all(model(server, tokenizer), ["what?"])
-
-
-@pytest.mark.parametrize("location", ["/v1/other/", "other/", "{origin}/v1/other/"])
-def test_a_redirect_within_the_host_is_followed(server: Server, tokenizer: WordPieceTokenizer, location: str) -> None:
-    origin = server.url.removesuffix("/v1")
-    server.faults = [(307, b"", {"Location": location.format(origin=origin)})]
-    np.testing.assert_allclose(embed_all(model(server, tokenizer), ["a b"]), expected(["a b"]), rtol=1e-6)
-    assert [body["path"] for body in server.bodies] == ["/v1/embeddings", "/v1/other/"]
-    assert server.bodies[1]["input"] == ["a b"]
-    assert server.headers[1]["Authorization"] == f"Bearer {KEY}"
-
-
-@pytest.mark.parametrize(
-    "location", ["http://localhost:9/v1?token=x", "https://example.invalid/v1", "//other.invalid/"]
-)
-def test_no_other_host_gets_the_key(server: Server, tokenizer: WordPieceTokenizer, location: str) -> None:
-    server.faults = [(308, b"", {"Location": location})] * 9
-    with pytest.raises(PermanentEndpointError, match=r"answered 308 .* It redirects to .*, another host") as raised:
-        embed_all(model(server, tokenizer), ["a b"])
-    assert "token" not in str(raised.value)
-    assert len(server.requests) == 1
-
-
-def test_redirects_without_end_are_given_up(server: Server, tokenizer: WordPieceTokenizer) -> None:
-    server.faults = [(307, b"", {"Location": "/v1/embeddings"})] * 99
-    with pytest.raises(PermanentEndpointError, match="answered 307"):
-        embed_all(model(server, tokenizer), ["a b"])
-    assert len(server.requests) == 6
-
-
-def test_the_query_of_the_address_is_sent_and_not_shown(server: Server, tokenizer: WordPieceTokenizer) -> None:
-    query = "?api-version=2024-10-21&key=hidden"
-    embed_all(model(server, tokenizer, query=query), ["a"])
-    assert server.bodies[0]["path"] == f"/v1/embeddings{query}"
-    assert server.headers[0]["Api-Key"] == KEY
-    server.faults = [(401, b"", {})]
-    with pytest.raises(PermanentEndpointError) as raised:
-        embed_all(model(server, tokenizer, query=query), ["a"])
-    assert "hidden" not in str(raised.value)
-    embed_all(model(server, tokenizer), ["a"])
-    assert "Api-Key" not in server.headers[-1]
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b'{"error": {"code": "insufficient_quota", "message": "quota"}}',
-        b'{"error": {"message": "You exceeded your current quota, please check your plan and billing details."}}',
-        b'{"error": {"type": "billing_hard_limit_reached"}}',
-        b"Your credit balance is too low",
-    ],
-)
-def test_an_exhausted_quota_is_not_tried_again(server: Server, tokenizer: WordPieceTokenizer, body: bytes) -> None:
-    server.faults = [(429, body, {"Retry-After": "1"})] * 9
-    with pytest.raises(QuotaExhaustedError, match="Its quota is exhausted: raise it, then run again"):
-        embed_all(model(server, tokenizer), ["a"])
-    assert len(server.requests) == 1
 
 
 def test_dimensions_prefixes_and_inputs_are_those_of_the_form(server: Server, tokenizer: WordPieceTokenizer) -> None:

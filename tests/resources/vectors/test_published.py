@@ -16,8 +16,8 @@ from resources.vectors.index import SearchIndex
 from resources.vectors.published.copy import ReadersCopy, read_manifest
 from resources.vectors.resource import QdrantResource
 from resources.vectors.values import CollectionMissingError, IndexPoint, SearchFilter, SparseVector
-from tests.resources.vectors.test_engines import DIMENSION, FILTERS, NEW_YEAR, id_of, point
 from tests.worlds.search import index_config
+from tests.worlds.vector_engines import DIMENSION, FILTERS, NEW_YEAR, id_of, point
 
 COUNT = 60
 QUERY = SparseVector.of([3, 11, 99], [0.5, 2.0, 0.25])

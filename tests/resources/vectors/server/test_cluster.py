@@ -22,7 +22,8 @@ from resources.vectors.values import (
     SparseVector,
     VectorIndexError,
 )
-from tests.fakes.qdrant_server import DISK_FULL, FAULTS, PANIC, WRONG_VECTOR, Cluster, running
+from tests.fakes.qdrant_cluster import DISK_FULL, FAULTS, PANIC, WRONG_VECTOR, Cluster
+from tests.fakes.qdrant_server import running
 from tests.worlds.search import index_config
 
 pytestmark = [

@@ -12,7 +12,8 @@ from resources.vectors.server.calls import RETRY
 from resources.vectors.server.generations import ServerGenerations
 from resources.vectors.server.nodes import NodeTransport
 from resources.vectors.values import IndexUnavailableError, QdrantAddressError
-from tests.fakes.qdrant_server import Cluster, running
+from tests.fakes.qdrant_cluster import Cluster
+from tests.fakes.qdrant_server import running
 from tests.worlds.search import index_config
 
 pytestmark = pytest.mark.filterwarnings("ignore:Payload indexes have no effect in the local Qdrant")
