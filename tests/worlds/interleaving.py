@@ -11,6 +11,7 @@ from unittest.mock import patch
 import polars as pl
 import pyarrow as pa
 from deltalake import DeltaTable
+from obstore.store import S3Store
 
 from resources.delta.file_cache import FILE_CACHE
 from resources.delta.maintenance import MOST_SMALL_FILES, LakeMaintenance
@@ -86,8 +87,9 @@ def play(s3: S3Resource, template: Template, seed: int) -> Outcome:
     """Run four actors on a copy of the table, by a schedule of this seed, and return what is left."""
     rng = random.Random(seed)  # noqa: S311 - the schedule must be repeatable
     spec = spec_of(f"lake/interleaved-{seed}")
+    copy = S3Store.from_url(s3.uri(spec.name), **s3.obstore_options)  # a third of boto3's CPU
     for path, body in template.objects.items():
-        s3.put(f"{spec.name}/{path}", body)
+        copy.put(path, body)
     first = {f"k{rng.randrange(12)}": 1 for _ in range(4)}
     second = {f"k{rng.randrange(12)}": 2 for _ in range(4)}
 
