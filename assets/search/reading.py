@@ -12,7 +12,7 @@ from assets.search.query import Question, Searcher
 from assets.search.terms import weights_of
 from assets.transforms.search.answers import Passage, Sentence
 from assets.transforms.search.asked import names
-from assets.transforms.search.parts import Part, parts
+from assets.transforms.search.parts import Form, Part, parts
 from assets.transforms.search.ranking import RankedAccount
 from assets.transforms.search.relevance import coverage
 from assets.transforms.text.cleaning import clean_lines
@@ -23,13 +23,14 @@ _PARTS, _PARTS_EACH = 80, 8
 
 @dataclass(frozen=True)
 class _Candidate:
-    """A part of a post, and the terms of: the part, the part with its title and account, and the whole post."""
+    """A part of a post, the terms of the part, of it with its title and account, and of the whole post; the title."""
 
     passage: Passage
     part: Part
     own: frozenset[int]
     here: frozenset[int]
     post: frozenset[int]
+    title: str
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ class Reading:
                 len(each.own - known[each.passage.account_id]),
                 self._named(each.post),
                 self._named(each.here),
+                each.title,
             )
             for each, vector in zip(found, vectors, strict=True)
         )
@@ -80,7 +82,8 @@ class Reading:
         if not found:
             return []
         post, title = self._terms(f"{' '.join(lines)} {name}"), self._terms(f"{lines[0]} {name}")
-        each = [_Candidate(passage, part, own := self._terms(part.text), own | title, post) for part in found]
+        first = found[0].text if found[0].form is Form.TITLE else ""
+        each = [_Candidate(passage, part, own := self._terms(part.text), own | title, post, first) for part in found]
         best = sorted(each[1:], key=lambda one: -coverage(self._weights, one.own))[: _PARTS_EACH - 1]
         return [each[0], *best]
 

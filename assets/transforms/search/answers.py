@@ -68,7 +68,7 @@ class Sentence:
     ``in_context`` is the share that it has together with its post's title and account. ``new_words`` is the number of
     its words that neither the question nor the account's name has. ``named`` is the share of the question's names that
     its post has, and ``named_here`` that of the part with its title. ``then`` is the part with the sentence that
-    follows it.
+    follows it, and ``title`` the first of the post's lines, if it has more.
     """
 
     passage: Passage
@@ -82,6 +82,7 @@ class Sentence:
     new_words: int = _FEWEST_NEW
     named: float = 1.0
     named_here: float = 1.0
+    title: str = ""
 
 
 def quote(
@@ -105,12 +106,18 @@ def quote(
         abstained = None if fitting else NO_QUANTITY.format(quantity.name)
     chosen = _chosen(fitting, scale, kind, per_account)
     claims = [
-        Claim(part.text if quantity else part.then or part.text, (part.passage.post_id,), account_id)
+        Claim(_quoted(part, part.text if quantity else part.then or part.text), (part.passage.post_id,), account_id)
         for account_id, parts in list(chosen.items())[:accounts]
         for part in parts
     ]
     answer = AskAnswer(question, "quotes", tuple(claims), (), abstained)
     return renumbered(answer, [each.passage for each in fitting])
+
+
+def _quoted(part: Sentence, said: str) -> str:
+    """Return what a part says, after its post's title where that has words of the topic which the part lacks."""
+    is_said_there = part.form is Form.PROSE and _context(part) > part.covered and part.title not in said
+    return f"{part.title} … {said}" if part.title and is_said_there else said
 
 
 def _chosen(

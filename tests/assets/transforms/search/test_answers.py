@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -103,6 +104,22 @@ def test_a_sentence_is_quoted_with_the_next_one_but_for_a_quantity() -> None:
     part = replace(sentence(A1, "It is 9 €.", 0.9, 0), then="It is 9 €. Buy it.")
     assert [claim.text for claim in quote("What is it?", [part], SCALE).claims] == ["It is 9 €. Buy it."]
     assert [claim.text for claim in quote("How much does it cost?", [part], SCALE).claims] == ["It is 9 €."]
+
+
+@pytest.mark.parametrize(
+    ("changes", "quoted"),
+    [
+        ({"in_context": 0.8}, "Vegan cakes … I bake them at home."),
+        ({"in_context": 0.5}, "I bake them at home."),
+        ({"in_context": 0.8, "title": ""}, "I bake them at home."),
+        ({"in_context": 0.8, "title": "I bake them"}, "I bake them at home."),
+        ({"in_context": 0.8, "form": Form.TITLE}, "I bake them at home."),
+    ],
+)
+def test_a_sentence_comes_with_a_title_that_has_the_words_it_lacks(changes: dict[str, Any], quoted: str) -> None:
+    part = replace(sentence(A1, "I bake them at home.", 0.9, 0), covered=0.5, title="Vegan cakes")
+    [claim] = quote("Who bakes vegan cakes?", [replace(part, **changes)], SCALE).claims
+    assert claim.text == quoted
 
 
 @pytest.mark.parametrize(
