@@ -4,13 +4,10 @@ import io
 import json
 import shutil
 import sys
-import threading
 from collections import namedtuple
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, replace
-from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +18,9 @@ import pytest
 from deltalake import write_deltalake
 
 from pipelines.cli.diagnosis import registry
-from pipelines.cli.diagnosis.clock import compare_clocks
-from pipelines.cli.diagnosis.registry import Finding, Parts, Registered, Status, examine, registered
+from pipelines.cli.diagnosis.registry import Finding, Parts, Status, examine, registered
 from pipelines.cli.main import main
-from resources.errors import InputError, TransientFailure
+from resources.errors import InputError
 from resources.local_stack import EmbeddedStack
 from resources.raw.store import Manifest, RawStoreResource
 from resources.raw.writer import WindowFile
@@ -35,55 +31,6 @@ from tests.worlds.lineage import World, empty_world
 from tests.worlds.refusing_s3 import refusing
 
 Usage = namedtuple("Usage", "total used free")
-
-
-def nothing() -> Iterator[Finding]:
-    yield Finding.ok("It is well.")
-
-
-def broken() -> Iterator[Finding]:
-    yield Finding.ok("Half is well.")
-    raise KeyError("odd")
-
-
-def refused() -> Iterator[Finding]:
-    if threading.current_thread().name:
-        raise TransientFailure("The server is down.\nDetails.")
-    yield Finding.ok("It is up.")
-
-
-def without_parts(body: Callable[[], Iterator[Finding]], _parts: Parts) -> Iterator[Finding]:
-    return body()
-
-
-def test_a_check_that_fails_or_hangs_does_not_stop_the_others(home: Path) -> None:
-    released = threading.Event()
-
-    def hanging() -> Iterator[Finding]:
-        yield Finding.warning("It began.", "Wait.")
-        released.wait()
-
-    bodies = {"first": hanging, "second": broken, "third": refused, "fourth": refused, "last": nothing}
-    checks = [Registered(name, partial(without_parts, body), f"Fix {name}.") for name, body in bodies.items()]
-    try:
-        found = examine(Parts.of_environment(), checks, limit_seconds=0.3)
-    finally:
-        released.set()
-    assert [(one.check, str(one.status), one.text, one.fix) for one in found] == [
-        ("first", "warning", "It began.", "Wait."),
-        ("first", "error", "The check did not end within 0.3 seconds.", "Fix first."),
-        ("second", "ok", "Half is well.", ""),
-        ("second", "error", "The check failed: KeyError: 'odd'", "Fix second."),
-        ("third", "error", "The server is down.", "Fix third."),
-        ("last", "ok", "It is well.", ""),
-    ], "the same failure is said once"
-    assert home.is_dir()
-
-
-def test_checks_have_names_of_their_own_and_a_fix() -> None:
-    names = [check.name for check in registered()]
-    assert len(names) == len(set(names)) > 12
-    assert all(check.fix for check in registered())
 
 
 @pytest.fixture(scope="module")
@@ -331,16 +278,3 @@ def test_faults_of_this_machine_are_found(at: Path, monkeypatch: pytest.MonkeyPa
     assert only_bad("python", Status.ERROR).text == "Python 3.9 is not supported."
     monkeypatch.setenv("CIPPUS_S3_GOVERNOR", "off")
     assert "governor is off" in only_bad("governor", Status.WARNING).text
-
-
-@pytest.mark.parametrize(("seconds", "status", "text"), [
-    (0, Status.OK, "agree"), (4, Status.OK, "agree"), (-4, Status.OK, "agree"), (60, Status.WARNING, "60 s behind S3"),
-    (-60, Status.WARNING, "60 s ahead of S3"), (301, Status.ERROR, "301 s behind S3"),
-])  # fmt: skip
-def test_a_clock_is_compared_with_the_time_of_the_request(seconds: int, status: Status, text: str) -> None:
-    began = datetime(2024, 5, 1, tzinfo=UTC)
-    ended = began + timedelta(milliseconds=30)
-    there = (ended if seconds > 0 else began) + timedelta(seconds=seconds)
-    found = compare_clocks("S3", there, began, ended)
-    assert found.status is status
-    assert text in found.text

@@ -5,28 +5,18 @@ import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
-from urllib.parse import urlsplit, urlunsplit
+from typing import Any
 
-import psycopg
 import pytest
 import yaml
 from dagster import DagsterInstance, DagsterInvalidConfigError, job, op, validate_run_config
 
-from assets.transforms.source.schema import SOURCE_TABLES
 from pipelines.jobs.asset_jobs import WRITES_TAG
-from resources.local_stack import EmbeddedStack
 from resources.s3.governor.rate_control import RateSettings
 from resources.settings import variables
-from resources.sources.postgres import PostgresResource
-from resources.sources.postgres_errors import SourcePermissionError
-from resources.sources.protocol import ReadWindow
-from resources.sources.redshift import STAGING
+from tests.worlds.deployment import DEPLOY, ROOT, deployment_file
 
-ROOT = Path(__file__).parents[3]
-DEPLOY = ROOT / "pipelines" / "deploy"
 INSTANCE_VARIABLES = {
     "AWS_REGION": "eu-west-1",
     "CIPPUS_S3_BUCKET": "cippus-lake",
@@ -36,10 +26,6 @@ INSTANCE_VARIABLES = {
     "DAGSTER_PG_PASSWORD": "secret",
     "DAGSTER_PG_USERNAME": "dagster",
 }
-
-
-def _yaml(name: str) -> dict[str, Any]:
-    return cast("dict[str, Any]", yaml.safe_load((DEPLOY / name).read_text()))
 
 
 def _variables(value: Any) -> Iterator[str]:
@@ -66,7 +52,7 @@ def pinned(project: dict[str, Any]) -> Mapping[str, str]:
 def instance(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     for name, value in INSTANCE_VARIABLES.items():
         monkeypatch.setenv(name, value)
-    return _yaml("dagster.yaml")
+    return deployment_file("dagster.yaml")
 
 
 def _without_cluster(instance: dict[str, Any]) -> dict[str, Any]:
@@ -111,7 +97,7 @@ def test_runs_are_queued(instance: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(_without_cluster(instance)))
     with DagsterInstance.from_config(str(tmp_path)) as opened:
         assert type(opened.run_coordinator).__name__ == "QueuedRunCoordinator"
-    assert _yaml("values.yaml")["dagsterDaemon"]["runCoordinator"]["type"] == "QueuedRunCoordinator"
+    assert deployment_file("values.yaml")["dagsterDaemon"]["runCoordinator"]["type"] == "QueuedRunCoordinator"
 
 
 def test_instance_reads_only_the_declared_variables(instance: dict[str, Any]) -> None:
@@ -119,7 +105,7 @@ def test_instance_reads_only_the_declared_variables(instance: dict[str, Any]) ->
 
 
 def test_chart_and_instance_say_the_same(instance: dict[str, Any]) -> None:
-    values = _yaml("values.yaml")
+    values = deployment_file("values.yaml")
     daemon, extra = values["dagsterDaemon"], values["additionalInstanceConfig"]
     logs, launcher = (
         values["computeLogManager"]["config"]["s3ComputeLogManager"],
@@ -150,7 +136,7 @@ def test_chart_and_instance_say_the_same(instance: dict[str, Any]) -> None:
 
 def _chart_instance() -> dict[str, Any]:
     """What of the chart's dagster.yaml limits runs and steps, as its templates write it."""
-    values = _yaml("values.yaml")
+    values = deployment_file("values.yaml")
     queue = values["dagsterDaemon"]["runCoordinator"]["config"]["queuedRunCoordinator"]
     config = {
         "max_concurrent_runs": queue["maxConcurrentRuns"],
@@ -186,7 +172,7 @@ def test_run_pods_ask_for_resources_and_are_not_evicted(instance: dict[str, Any]
 
 
 def test_chart_versions_are_the_projects(project: dict[str, Any], pinned: Mapping[str, str]) -> None:
-    values, text = _yaml("values.yaml"), (DEPLOY / "values.yaml").read_text()
+    values, text = deployment_file("values.yaml"), (DEPLOY / "values.yaml").read_text()
     [server] = values["dagster-user-deployments"]["deployments"]
     assert server["image"]["tag"] == project["project"]["version"]
     assert values["dagsterWebserver"]["image"]["tag"] == values["dagsterDaemon"]["image"]["tag"] == pinned["dagster"]
@@ -194,9 +180,9 @@ def test_chart_versions_are_the_projects(project: dict[str, Any], pinned: Mappin
 
 
 def test_code_location_gets_known_variables_the_definitions_and_a_role() -> None:
-    values = _yaml("values.yaml")
+    values = deployment_file("values.yaml")
     [server] = values["dagster-user-deployments"]["deployments"]
-    given = _yaml("configmap.yaml")["data"]
+    given = deployment_file("configmap.yaml")["data"]
     assert set(given) <= {variable.name for variable in variables()}
     assert given["CIPPUS_ENV"] == "production"
     assert given["CIPPUS_S3_BUCKET"] == values["computeLogManager"]["config"]["s3ComputeLogManager"]["bucket"]
@@ -206,8 +192,8 @@ def test_code_location_gets_known_variables_the_definitions_and_a_role() -> None
 
 
 def test_pods_together_stay_within_what_s3_grants_a_prefix() -> None:
-    values, granted = _yaml("values.yaml"), RateSettings()
-    given = _yaml("configmap.yaml")["data"]
+    values, granted = deployment_file("values.yaml"), RateSettings()
+    given = deployment_file("configmap.yaml")["data"]
     runs = values["dagsterDaemon"]["runCoordinator"]["config"]["queuedRunCoordinator"]["maxConcurrentRuns"]
     assert runs * float(given["CIPPUS_S3_MAX_WRITES"]) <= granted.write_ceiling == 3_500
     assert runs * float(given["CIPPUS_S3_MAX_READS"]) <= granted.read_ceiling == 5_500
@@ -236,13 +222,13 @@ def test_image_is_locked_offline_of_the_embedded_stack_and_not_root() -> None:
     assert all("--require-hashes" in line for line in lines if "pip install" in line)
     users = [line for line in lines if line.startswith("USER ")]
     assert users == ["USER 10001"]
-    [server] = _yaml("values.yaml")["dagster-user-deployments"]["deployments"]
+    [server] = deployment_file("values.yaml")["dagster-user-deployments"]["deployments"]
     assert server["podSecurityContext"]["runAsUser"] == 10001
 
 
 def test_image_serves_the_chart_port_and_module() -> None:
     text = (DEPLOY / "Dockerfile").read_text()
-    [server] = _yaml("values.yaml")["dagster-user-deployments"]["deployments"]
+    [server] = deployment_file("values.yaml")["dagster-user-deployments"]["deployments"]
     command = json.loads(text.rpartition("CMD ")[2])
     assert command[-4:] == ["--port", str(server["port"]), *server["codeServerArgs"]]
 
@@ -255,96 +241,3 @@ def test_pinned_requirements_are_the_projects(pinned: Mapping[str, str]) -> None
     assert f"\nuv=={locked['uv']['version']} \\" in uv
     hashes = {file["hash"] for file in [*locked["uv"]["wheels"], locked["uv"]["sdist"]]}
     assert set(re.findall(r"--hash=(\S+)", uv)) == hashes
-
-
-def test_policy_grants_named_actions_on_the_charts_bucket_and_secret() -> None:
-    policy = json.loads((DEPLOY / "iam-policy.json").read_text())
-    actions = {action for statement in policy["Statement"] for action in statement["Action"]}
-    assert actions == {
-        "s3:ListBucket",
-        "s3:GetObject",
-        "s3:PutObject",
-        "s3:DeleteObject",
-        "s3:AbortMultipartUpload",
-        "s3:GetBucketVersioning",
-        "s3:ListBucketVersions",
-        "s3:ListBucketMultipartUploads",
-        "s3:DeleteObjectVersion",
-        "secretsmanager:GetSecretValue",
-    }
-    given = _yaml("configmap.yaml")["data"]
-    resources = {statement["Resource"] for statement in policy["Statement"]}
-    bucket = f"arn:aws:s3:::{given['CIPPUS_S3_BUCKET']}"
-    assert {bucket, f"{bucket}/*"} < resources
-    [secret] = resources - {bucket, f"{bucket}/*"}
-    assert secret.endswith(f":secret:{given['CIPPUS_POSTGRES_SECRET_ID']}-*")
-
-
-@pytest.mark.parametrize(("file", "actions"), [
-    ("iam-exports.json", {"s3:ListBucket", "s3:GetObject", "kms:Decrypt"}),
-    ("iam-redshift.json", {
-        "redshift-data:ExecuteStatement", "redshift-data:DescribeTable", "redshift-data:DescribeStatement",
-        "redshift-data:GetStatementResult",
-        "redshift-data:CancelStatement", "redshift-serverless:GetCredentials",
-    }),
-    ("iam-redshift-unload.json", {"s3:ListBucket", "s3:GetBucketLocation", "s3:PutObject", "s3:GetObject"}),
-])  # fmt: skip
-def test_policies_of_other_sources_grant_named_actions_on_named_resources(file: str, actions: set[str]) -> None:
-    statements = json.loads((DEPLOY / file).read_text())["Statement"]
-    assert {action for statement in statements for action in statement["Action"]} == actions
-    assert all(statement["Resource"] != "*" or statement["Condition"] for statement in statements)
-
-
-def test_redshift_may_write_where_windows_are_unloaded_and_nowhere_else() -> None:
-    statements = json.loads((DEPLOY / "iam-redshift-unload.json").read_text())["Statement"]
-    [bucket] = [statement["Resource"] for statement in statements if "s3:ListBucket" in statement["Action"]]
-    [written] = [statement["Resource"] for statement in statements if "s3:PutObject" in statement["Action"]]
-    assert written == f"{bucket}/{STAGING}*"
-
-
-def test_the_warehouses_role_reads_the_tables_and_no_more() -> None:
-    script = (DEPLOY / "redshift-role.sql").read_text()
-    [selected] = re.findall(r"GRANT SELECT ON (.*) TO", script)
-    assert selected.split(", ") == [f"public.{name}" for name in SOURCE_TABLES]
-    assert re.findall(r"GRANT (\w+)", script) == ["USAGE", "SELECT", "ASSUMEROLE"]
-
-
-@pytest.fixture
-def granted(stack: EmbeddedStack) -> Iterator[tuple[psycopg.Connection, PostgresResource]]:
-    """The owner's connection, and the source as the role of source-role.sql sees it."""
-    script = (DEPLOY / "source-role.sql").read_text()
-    with psycopg.connect(stack.postgres_dsn, autocommit=True) as owner:
-        try:
-            # One by one: an index cannot be made concurrently inside a transaction, which several statements are.
-            for statement in script.split(";"):
-                if re.sub(r"--.*", "", statement).strip():
-                    owner.execute(statement.encode())
-            owner.execute("ALTER ROLE cippus_reader PASSWORD 'of-the-test'")
-            at = urlsplit(stack.postgres_dsn)
-            address = urlunsplit(at._replace(netloc=f"cippus_reader:of-the-test@{at.hostname}:{at.port}"))
-            yield owner, PostgresResource(dsn=address)
-        finally:
-            owner.execute("DROP OWNED BY cippus_reader")
-            owner.execute("DROP ROLE cippus_reader")
-
-
-def test_granted_role_extracts_and_no_more(granted: tuple[psycopg.Connection, PostgresResource]) -> None:
-    _, postgres = granted
-    mark = postgres.safe_high_water_mark()
-    assert mark <= datetime.now(UTC)
-    for table in SOURCE_TABLES.values():
-        window = ReadWindow(table.name, table.key, tuple(table.schema.names), "updated_at", None, mark)
-        with postgres.read(window) as batches:
-            assert set(batches.schema.names) == set(table.schema.names)
-        assert postgres.count_ahead(table.name, "updated_at", mark) >= 0
-    with psycopg.connect(postgres.dsn) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
-        connection.execute("DELETE FROM accounts")
-
-
-def test_without_the_statistics_grant_extraction_says_so(
-    granted: tuple[psycopg.Connection, PostgresResource],
-) -> None:
-    owner, postgres = granted
-    owner.execute("REVOKE pg_read_all_stats FROM cippus_reader")
-    with pytest.raises(SourcePermissionError, match="GRANT pg_read_all_stats"):
-        postgres.safe_high_water_mark()

@@ -1,7 +1,6 @@
 """The embedded stack: started once, found again, revived with its data, private to the machine and the user."""
 
 import http.client
-import json
 import os
 import re
 import shutil
@@ -9,7 +8,6 @@ import signal
 import socket
 import stat
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
@@ -19,17 +17,13 @@ from tempfile import TemporaryDirectory
 import psycopg
 import pytest
 
-from pipelines.local import server_process
 from pipelines.local import stack as embedded
 from pipelines.local.s3_server import PORT_NAMES, server_binary
-from pipelines.local.server_process import ServerError, ServerProcess, becomes_free, free_ports
-from resources.errors import InputError
-from resources.local_stack import EmbeddedStack, StackNotUpError, private_home
-from resources.s3.client import S3Resource
+from pipelines.local.server_process import becomes_free
+from resources.local_stack import EmbeddedStack, StackNotUpError
+from tests.worlds.own_stack import LOOPBACK, listening, pids, remember, remembered, tried_by_another_user
 
 SECRET_FILES = {"settings.json", "stack.json", "s3.json"}
-LOOPBACK = {"0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F"}
-LISTENS = "0A"
 
 
 @pytest.fixture(scope="module")
@@ -46,33 +40,6 @@ def module_home() -> Iterator[Path]:
 def own(module_home: Path) -> EmbeddedStack:
     """A stack that tests may kill and stop. It is up when a test starts."""
     return embedded.up(module_home)
-
-
-def pids(home: Path) -> dict[str, int | None]:
-    return {server.process.name: server.process.pid() for server in embedded._Settings.of(home).servers(home)}
-
-
-def bucket(stack: EmbeddedStack) -> S3Resource:
-    return S3Resource(
-        bucket="cippus",
-        endpoint_url=stack.s3_endpoint,
-        access_key_id=stack.s3_access_key_id,
-        secret_access_key=stack.s3_secret_access_key,
-    )
-
-
-def remember(stack: EmbeddedStack, value: str) -> None:
-    """Store a value in both servers. Postgres has committed it when the connection closes."""
-    with psycopg.connect(stack.postgres_dsn) as connection:
-        connection.execute("TRUNCATE accounts")
-        connection.execute("INSERT INTO accounts (account_id) VALUES (%s)", (value,))
-    bucket(stack).put("memory", value.encode())
-
-
-def remembered(stack: EmbeddedStack) -> tuple[list[str], bytes | None]:
-    with psycopg.connect(stack.postgres_dsn) as connection:
-        accounts = [row[0] for row in connection.execute("SELECT account_id FROM accounts").fetchall()]
-    return accounts, bucket(stack).get("memory")
 
 
 def test_up_starts_both_parts_and_writes_where_they_are(own: EmbeddedStack, module_home: Path) -> None:
@@ -123,46 +90,6 @@ def test_wipe_deletes_the_data_and_keeps_secrets_and_ports(own: EmbeddedStack, m
     assert not {"postgres", "s3", "qdrant", "stack.json"} & {path.name for path in module_home.iterdir()}
     assert embedded.up(module_home) == own
     assert remembered(own) == ([], None)
-
-
-@pytest.mark.parametrize("act", [embedded.down, embedded.wipe, embedded.status])
-def test_a_home_without_a_stack_is_left_alone(act, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    home = tmp_path / "none"
-    act(home)
-    assert not home.exists()
-
-
-def test_revive_without_a_stack_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(StackNotUpError) as raised:
-        embedded.revive(tmp_path)
-    assert str(raised.value) == f"The embedded stack of {tmp_path} is not up: start it with `cippus up`."
-
-
-def test_two_ups_at_once_start_one_stack_beside_an_unfinished_one(tmp_path: Path) -> None:
-    (tmp_path / "postgres.unfinished").mkdir()
-    (tmp_path / "postgres.unfinished" / "PG_VERSION").write_text("a killed initdb's")
-    program = "import sys; from pathlib import Path; from pipelines.local.stack import up; print(up(Path(sys.argv[1])))"
-    command = [sys.executable, "-c", program, str(tmp_path)]
-    try:
-        both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-        printed = [process.communicate(timeout=90)[0] for process in both]
-        assert [process.returncode for process in both] == [0, 0]
-        assert printed[0] == printed[1] == f"{EmbeddedStack.read(tmp_path / 'stack.json')}\n"
-        # Of the two roots of everything that names this home, one is Postgres and one is S3.
-        cluster = embedded._Settings.of(tmp_path).servers(tmp_path)[0].process.marker
-        servers = [cluster, f"-dir={tmp_path / 's3'}"]
-        found = [argument for arguments in every_command() for argument in arguments if argument in servers]
-        assert sorted(found) == sorted(servers)
-    finally:
-        embedded.down(tmp_path)
-
-
-def every_command() -> Iterator[list[str]]:
-    for process in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            yield process.read_text(errors="replace").split("\0")
-        except OSError:  # ended meanwhile
-            continue
 
 
 def test_taken_ports_are_left_and_recorded_pids_of_others_are_not_signalled(
@@ -303,20 +230,6 @@ def test_what_another_user_made_in_the_temporary_folder_breaks_neither_up_nor_do
             shutil.rmtree(path)
 
 
-def listening(pid: int) -> set[tuple[str, int]]:
-    """Return (address in hexadecimal, port) of every listening or datagram socket of a process."""
-    links = (str(found.readlink()) for found in Path(f"/proc/{pid}/fd").iterdir())
-    inodes = {link[len("socket:[") : -1] for link in links if link.startswith("socket:[")}
-    found = set()
-    for table in ("tcp", "tcp6", "udp", "udp6"):
-        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
-            columns = line.split()
-            if columns[9] in inodes and (columns[3] == LISTENS or table.startswith("udp")):
-                address, port = columns[1].split(":")
-                found.add((address, int(port, 16)))
-    return found
-
-
 def test_nothing_listens_beyond_loopback(own: EmbeddedStack, module_home: Path) -> None:
     settings = embedded._Settings.of(module_home)
     found = {name: listening(pid) for name, pid in pids(module_home).items() if pid}
@@ -339,18 +252,7 @@ def test_another_user_can_do_what_the_documentation_says_and_no_more(own: Embedd
         "sockets": [str(path) for path in embedded.s3_server(module_home)._sockets],
         "pids": found_pids,
     }
-    done = subprocess.run(
-        [python, "-c", (Path(__file__).parents[2] / "worlds" / "other_user.py").read_text()],
-        input=json.dumps(there),
-        capture_output=True,
-        check=True,
-        text=True,
-        cwd="/",
-        user=54321,
-        group=54321,
-        extra_groups=[],
-    )
-    could = json.loads(done.stdout)
+    could = tried_by_another_user(python, there)
     assert could["files"] == [f"see {module_home}"]
     assert could["sockets"] == []
     assert sorted(could["processes"]) == [f"read cmdline of {name}" for name in sorted(found_pids)]
@@ -385,63 +287,3 @@ def test_secrets_are_in_files_of_the_owner_and_nowhere_else(own: EmbeddedStack, 
         for visible in ("cmdline", "environ"):
             shown = Path(f"/proc/{pid}/{visible}").read_bytes()
             assert not any(secret in shown for secret in secrets)
-
-
-def test_a_home_is_closed_to_others_and_a_shared_folder_is_refused(tmp_path: Path) -> None:
-    assert stat.S_IMODE(private_home(tmp_path / "a" / "new").stat().st_mode) == 0o700
-    (tmp_path / "old").mkdir(mode=0o755)
-    assert stat.S_IMODE(private_home(tmp_path / "old").stat().st_mode) == 0o700
-    (tmp_path / "shared").mkdir()
-    (tmp_path / "shared").chmod(0o1777)
-    with pytest.raises(InputError, match="which all users of this machine share: name a folder of its own"):
-        private_home(tmp_path / "shared")
-    assert stat.S_IMODE((tmp_path / "shared").stat().st_mode) == 0o1777
-
-
-def test_the_stack_file_is_read_back_as_it_was_written(tmp_path: Path) -> None:
-    written = EmbeddedStack("postgresql://u:p@127.0.0.1:1/d", "http://127.0.0.1:2", "key", "secret")
-    written.write(tmp_path / "stack.json")
-    assert EmbeddedStack.read(tmp_path / "stack.json") == written
-    assert [path.name for path in tmp_path.iterdir()] == ["stack.json"]
-    assert json.loads((tmp_path / "stack.json").read_text())["s3_region"] == "us-east-1"
-
-
-def test_a_server_that_does_not_start_is_named_with_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_process, "_START_SECONDS", 0.3)
-    server = ServerProcess("Postgres", tmp_path / "pid", tmp_path / "log", "marker")
-    with pytest.raises(ServerError, match=f"The embedded Postgres did not start; {tmp_path}/log ends with: .*no disk"):
-        server.start(["sh", "-c", "echo no disk; exit 1", "marker"], tmp_path, {}, lambda: False)
-    assert server.pid() is None
-
-
-def test_a_server_that_does_not_become_ready_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_process, "_START_SECONDS", 0.3)
-    server = ServerProcess("S3", tmp_path / "pid", tmp_path / "log", "601")
-    with pytest.raises(ServerError, match="The embedded S3 did not start"):
-        server.start(["sleep", "601"], tmp_path, {}, lambda: False)
-    assert server.pid() is None
-
-
-def test_a_server_that_does_not_listen_to_signals_is_killed(tmp_path: Path) -> None:
-    script = "trap '' TERM; echo deaf; while :; do sleep 0.1; done"
-    server = ServerProcess("S3", tmp_path / "pid", tmp_path / "log", script)
-    server.start(["sh", "-c", script], tmp_path, {}, lambda: "deaf" in (tmp_path / "log").read_text())
-    pid = server.pid()
-    server.stop(signal.SIGTERM, patience_seconds=0.1)
-    assert not Path(f"/proc/{pid}").exists()
-    assert server.pid() is None
-
-
-@pytest.mark.parametrize("recorded", ["", "none", "-1", str(2**31), "1"])
-def test_a_pid_file_that_names_no_server_of_ours_is_none(tmp_path: Path, recorded: str) -> None:
-    (tmp_path / "pid").write_text(recorded)
-    assert ServerProcess("S3", tmp_path / "pid", tmp_path / "log", "marker").pid() is None
-
-
-def test_a_port_is_free_until_somebody_listens() -> None:
-    ports = free_ports(3)
-    assert len(set(ports)) == 3
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", ports[0]))
-        taken.listen()
-        assert [becomes_free(port, patience_seconds=0.0) for port in ports] == [False, True, True]
