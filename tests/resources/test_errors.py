@@ -18,7 +18,15 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 
 from assets.framework.asset import asset
 from assets.framework.incremental import RunMetrics
-from resources.errors import InputError, PermanentFailure, TransientFailure, as_cippus_error, is_transient
+from resources.errors import (
+    InputError,
+    PermanentFailure,
+    TransientFailure,
+    as_cippus_error,
+    is_of_data,
+    is_transient,
+    is_transient_sqlstate,
+)
 from resources.llm.endpoint import PermanentEndpointError, TransientEndpointError
 from resources.raw.store import BucketCountError, WindowTakenError
 from resources.s3.client import DamagedObjectError
@@ -82,6 +90,21 @@ def test_every_error_is_of_a_kind(error: Exception, transient: bool) -> None:
     assert is_transient(error) is transient
 
 
+def test_every_answer_of_s3_that_passes_is_retried() -> None:
+    busy = ("SlowDown", "ServiceUnavailable", "InternalError", "Throttling", "ThrottlingException", "500", "502", "503")
+    again = ("TooManyRequestsException", "OperationAborted", "ConditionalRequestConflict", "WriteInDoubt")
+    broken = ("RequestTimeout", "RequestTimeTooSkewed", "BadDigest", "IncompleteBody")
+    passing = (*busy, *again, *broken, "ExpiredToken", "ExpiredTokenException")
+    assert [code for code in passing if not is_transient(of_s3(code))] == []
+    assert not is_transient(ClientError({}, "PutObject"))
+
+
+def test_every_state_of_a_database_that_passes_is_retried() -> None:
+    passing = ("", "08006", "25P03", "40001", "53300", "55P03", "57P01", "57P02", "57P03", "57P05", "58030", "XX000")
+    lasting = ("22012", "25P02", "28P01", "42P01", "55000", "57014")
+    assert [sqlstate for sqlstate in (*passing, *lasting) if is_transient_sqlstate(sqlstate)] == [*passing]
+
+
 def test_every_exception_of_the_project_is_in_the_tree() -> None:
     bases: dict[str, set[str]] = {}
     for path in (path for top in ("pipelines", "assets", "resources") for path in (ROOT / top).rglob("*.py")):
@@ -135,6 +158,38 @@ def test_the_command_exits_by_the_kind_of_failure(error: Exception, exit_code: i
 
 def test_a_defect_is_no_failure_of_ours() -> None:
     assert as_cippus_error(KeyError("a defect")) is None
+
+
+@pytest.mark.parametrize("said", [" index out of bounds ", ""])
+def test_a_panic_of_a_library_is_a_failure_that_another_attempt_meets_again(said: str) -> None:
+    found = as_cippus_error(type("PanicException", (BaseException,), {})(said))
+    assert type(found) is PermanentFailure
+    assert str(found) == f"A library failed: {said.strip() or 'it says no more'}"
+
+
+def test_an_error_without_a_message_is_still_a_sentence() -> None:
+    assert str(as_cippus_error(OSError())).endswith("without a message.")
+
+
+@pytest.mark.parametrize(
+    ("error", "of_data"),
+    [
+        (pyarrow.ArrowInvalid("Parquet magic bytes not found in footer"), True),
+        (polars.exceptions.ComputeError("parquet: File out of specification"), True),
+        (polars.exceptions.ComputeError("Generic S3 error: <Error><Code>SlowDown</Code></Error>"), False),
+        (polars.exceptions.ComputeError("Generic S3 error: <Error><Code>AccessDenied</Code></Error>"), False),
+        (obstore.exceptions.GenericError("Generic S3 error: error sending request"), False),
+        (CommitFailedError("another commit was first"), False),
+        (PermanentFailure("p"), False),
+        (of_s3("AccessDenied"), False),
+        (NoCredentialsError(), False),
+        (FileNotFoundError("part-1.parquet"), False),
+        (MemoryError(), False),
+    ],
+    ids=lambda value: f"{type(value).__name__}-{value}"[:60] if isinstance(value, Exception) else "",
+)
+def test_data_is_at_fault_only_where_no_service_is(error: Exception, of_data: bool) -> None:
+    assert is_of_data(error) is of_data
 
 
 @pytest.mark.parametrize(
