@@ -4,10 +4,11 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from resources import settings
 from resources.errors import InputError
-from resources.settings import Environment, LlmSettings, LogFormat
+from resources.settings import Environment, LlmSettings, LogFormat, S3Settings
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +43,7 @@ def test_defaults_are_the_documented_ones() -> None:
     shown = {variable.name: variable.default for variable in settings.variables()}
     numbers = {name: value for name, value in found.items() if isinstance(value, int | float)}
     assert {name: float(shown[name]) for name in numbers} == numbers
+    assert shown["CIPPUS_REPLICA_LAG_SECONDS"] == "not set"
 
 
 def test_readers_of_one_setting_return_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,6 +56,30 @@ def test_readers_of_one_setting_return_it(monkeypatch: pytest.MonkeyPatch) -> No
     assert settings.dagster_home() is None
     monkeypatch.setenv("DAGSTER_HOME", "/opt/dagster")
     assert settings.dagster_home() == Path("/opt/dagster")
+    monkeypatch.setenv("CIPPUS_LOG_FORMAT", "json")
+    assert settings.log_format() is LogFormat.JSON
+
+
+def test_values_that_are_kept_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        S3Settings.read().depth = 3
+
+
+def test_names_have_upper_case_and_blanks_count_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("cippus_s3_depth", "3")
+    assert S3Settings.read().depth == 2
+    monkeypatch.setenv("CIPPUS_S3_DEPTH", "")
+    assert S3Settings.read().depth == 2
+
+
+def test_the_first_bad_value_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CIPPUS_S3_DEPTH", "-1")
+    monkeypatch.setenv("CIPPUS_S3_DEADLINE", "0")
+    with pytest.raises(InputError, match=r"^CIPPUS_S3_DEPTH is -1; it must be a number of path segments\.$"):
+        S3Settings.read()
+    monkeypatch.setenv("CIPPUS_BUCKETS", "")
+    with pytest.raises(InputError, match=r"^CIPPUS_BUCKETS is ''; it must be a power of two\.$"):
+        settings.bucket_count()
 
 
 @pytest.mark.parametrize(("name", "refused", "taken"), [

@@ -76,6 +76,8 @@ def test_a_deviation_is_the_sum_of_all_differences_of_two_rows() -> None:
     found = pl.LazyFrame({"a": [4], "b": [2], "c": [None], "d": [7]}, schema_overrides={"c": pl.Int64})
     assert deviation(expected, found) == 1 + 2 + 5
     assert deviation(expected, expected) == 0
+    with pytest.raises(ValueError, match="shorter"):
+        deviation(expected, found.drop("d"))
 
 
 def test_rows_are_counted() -> None:
