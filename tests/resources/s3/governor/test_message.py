@@ -20,9 +20,11 @@ def request(head: bytes, body: bytes = b"") -> Message:
     return asyncio.run(read_request(_fed(b"PUT http://h/b/k HTTP/1.1\r\n" + head + b"\r\n" + body)))
 
 
-def response(status: int, head: bytes = b"", *, bodiless: bool = False, version: bytes = b"1.1") -> Message:
+def response(
+    status: int, head: bytes = b"", body: bytes = b"", *, bodiless: bool = False, version: bytes = b"1.1"
+) -> Message:
     start = b"HTTP/%b %d said\r\n" % (version, status)
-    return asyncio.run(read_response(_fed(start + head + b"\r\n"), bodiless=bodiless))
+    return asyncio.run(read_response(_fed(start + head + b"\r\n" + body), bodiless=bodiless))
 
 
 def test_headers_for_the_governor_alone_never_reach_s3() -> None:
@@ -97,7 +99,39 @@ def test_a_chunk_of_another_size_is_refused(body: bytes, reason: str) -> None:
         asyncio.run(found.body.up_to(9))
 
 
+def test_a_chunk_may_have_an_extension_and_trailers_are_bounded() -> None:
+    chunked = b"Transfer-Encoding: chunked\r\n"
+    found = response(200, chunked, b"1f;a=b\r\n" + b"x" * 31 + b"\r\n" + last_chunk())
+    assert asyncio.run(found.body.up_to(99)) == b"x" * 31
+    line = b"A: " + b"x" * 40_000 + b"\r\n"
+    assert asyncio.run(request(chunked, last_chunk(line)).body.up_to(9)) == b""
+    with pytest.raises(ConnectionLostError, match="trailers are too long"):
+        asyncio.run(request(chunked, last_chunk(line * 2)).body.up_to(9))
+
+
+def test_a_body_without_a_length_ends_with_its_connection_and_one_with_a_length_does_not() -> None:
+    found = response(200, b"", b"abc")
+    assert asyncio.run(found.body.up_to(9)) == b"abc"
+    assert (found.body.whole, found.body.taken) == (True, 3)
+    cut = response(200, b"Content-Length: 4\r\n", b"abc")
+    with pytest.raises(ConnectionLostError, match="the upstream closed the connection"):
+        asyncio.run(cut.body.up_to(9))
+    assert (cut.body.whole, cut.body.taken) == (False, 3)
+    followed = response(200, b"Content-Length: 3\r\n", b"abcnext")
+    assert asyncio.run(followed.body.up_to(9)) == b"abc"
+    assert followed.body.whole
+
+
+def test_other_versions_and_protocols_are_refused() -> None:
+    old = _fed(b"GET http://h/b/k HTTP/1.0\r\nHost: h\r\n\r\n")
+    with pytest.raises(ConnectionLostError, match=r"sent HTTP/1\.0, which is not supported"):
+        asyncio.run(read_request(old))
+    with pytest.raises(ConnectionLostError, match="a tunnel or another protocol"):
+        request(b"Connection: Upgrade\r\nUpgrade: h2c\r\n")
+
+
 def test_a_beginning_of_a_body_is_longer_than_the_limit() -> None:
     body = b"".join(map(chunk_of, (b"abc", b"def", b"ghi"))) + last_chunk()
-    found = request(b"Transfer-Encoding: chunked\r\n", body)
-    assert asyncio.run(found.body.up_to(3)) == b"abcdef"
+    for limit, beginning in ((2, b"abc"), (3, b"abcdef"), (9, b"abcdefghi")):
+        found = request(b"Transfer-Encoding: chunked\r\n", body)
+        assert asyncio.run(found.body.up_to(limit)) == beginning
