@@ -244,9 +244,7 @@ class Llm:
     def _resolve(self, spender: Spender, claim: Claim) -> Answer | Unanswered | None:
         """Return what became of another attempt; None if the request may be sent again."""
         calls = spender.calls(claim.lease)
-        if claim.call in calls.settled:
-            return None
-        if claim.call not in calls.sent and calls.sealed:
+        if claim.call in calls.settled or (calls.sealed and claim.call not in calls.sent):
             return None
         found = self._completions.look_up(claim) if calls.sealed else None
         if found is None:
@@ -268,9 +266,7 @@ class Llm:
         self._likely += self._completions.prices.charge(request.likely(), now)
         bound = self._completions.prices.bound(request, now)
         if record.usd > bound:
-            message = (
-                f"{self.model} billed ${record.usd} for a call of at most ${bound}: check its tokens and its price."
-            )
+            message = f"{self.model} billed ${record.usd} for a call of at most ${bound}: check its tokens and price."
             raise BoundExceededError(message)
         return answer
 

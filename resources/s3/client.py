@@ -166,8 +166,7 @@ class S3Resource(ConfigurableResource):  # type: ignore[type-arg]
     def storage_options(self) -> dict[str, str]:
         """Options that both delta-rs and polars take, valid for at least ten minutes if credentials expire.
 
-        Commits rely on conditional puts, delta-rs's default. ``delta_options`` and ``polars_options`` add the number
-        of retries, whose type differs.
+        Commits rely on conditional puts, delta-rs's default. The number of retries is added below: its type differs.
         """
         at, route = self.connection, self._route
         return {"AWS_REGION": at.region, **self._object_store_credentials(), **route.object_store()}
@@ -225,9 +224,8 @@ class S3Resource(ConfigurableResource):  # type: ignore[type-arg]
             page = self.client.list_objects_v2(Bucket=self.bucket, Prefix=prefix, MaxKeys=limit, **start)
         except ClientError as error:
             if mark and error.response["Error"]["Code"] == "InvalidArgument":
-                raise ListingMarkError(
-                    f"The continuation token of a listing of {self.uri(prefix)} was refused: list it anew."
-                ) from None
+                message = f"The continuation token of a listing of {self.uri(prefix)} was refused: list it anew."
+                raise ListingMarkError(message) from None
             raise
         return list(_objects(page)), page.get("NextContinuationToken", "") if page["IsTruncated"] else ""
 

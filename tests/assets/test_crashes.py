@@ -13,18 +13,10 @@ import pytest
 
 from resources.local_stack import EmbeddedStack
 from tests.worlds.crash_runner import Child, crash_runner
-from tests.worlds.lineage import (
-    ACCOUNTS,
-    FIRST,
-    LAST,
-    Snapshot,
-    World,
-    assert_same,
-    assert_same_tables,
-    empty_world,
-    loaded_world,
-    world_name,
-)
+from tests.worlds.lineage import World
+from tests.worlds.lineage_rows import ACCOUNTS, FIRST, LAST
+from tests.worlds.loaded import empty_world, loaded_world, world_name
+from tests.worlds.snapshot import Snapshot, assert_same, assert_same_tables
 
 Moments = dict[str, tuple[str, int, list[str]]]
 LATER = ACCOUNTS[8]

@@ -10,7 +10,8 @@ from assets.marts.creators import CREATORS
 from assets.verticals.roster import HISTORY, ROSTER
 from assets.verticals.tags import TAGS
 from resources.local_stack import EmbeddedStack
-from tests.worlds.lineage import World, loaded_world, world_name
+from tests.worlds.lineage import World
+from tests.worlds.loaded import loaded_world, world_name
 from tests.worlds.shipping_catalogue import catalogue_that_drops
 
 WHERE = ("vertical", "qdrant", "mart")

@@ -12,7 +12,7 @@ from tests.chaos.bench import own_stack
 from tests.cluster.faults import FAULTS
 from tests.cluster.nodes import BINARY, started
 from tests.cluster.scenarios import OPERATIONS, Scenario, serve_from
-from tests.worlds.lineage import loaded_world
+from tests.worlds.loaded import loaded_world
 
 
 def measure(home: Path, console: Console, runs: int = 200, seed: int = 0) -> BenchResult:

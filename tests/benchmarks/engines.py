@@ -26,7 +26,9 @@ from tests.benchmarks.engines_figures import SPARK, TRINO, Answer, Dialect, Sche
 from tests.benchmarks.engines_statistics import measure_statistics
 from tests.chaos.bench import own_stack
 from tests.worlds.governor_launcher import stop_governors
-from tests.worlds.lineage import ACCOUNTS, FIRST, LAST, World, loaded_world
+from tests.worlds.lineage import World
+from tests.worlds.lineage_rows import ACCOUNTS, FIRST, LAST
+from tests.worlds.loaded import loaded_world
 
 MERGES = 10
 _BY = ("_change_type", "_commit_version")

@@ -27,7 +27,8 @@ from tests.fakes.embedder import CountingEmbedder
 from tests.worlds.check_results import evaluate, evaluate_all
 from tests.worlds.fault_catalogue import CATALOGUE
 from tests.worlds.governor_launcher import stop_governors
-from tests.worlds.lineage import World, empty_world, loaded_world
+from tests.worlds.lineage import World
+from tests.worlds.loaded import empty_world, loaded_world
 from tests.worlds.shipping_catalogue import every_vertical_ships
 
 CLEAN_RUNS, CREATORS = 50, 30

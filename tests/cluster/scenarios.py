@@ -17,7 +17,8 @@ from resources.vectors.resource import QdrantResource
 from tests.cluster.faults import FAULTS, Fault, ScenarioError
 from tests.cluster.nodes import Nodes
 from tests.worlds.erasure import erasing
-from tests.worlds.lineage import ACCOUNTS, World
+from tests.worlds.lineage import World
+from tests.worlds.lineage_rows import ACCOUNTS
 
 OPERATIONS = ("fill", "update", "delete", "promote", "roll back", "reconcile", "erase")
 

@@ -11,7 +11,8 @@ from resources.vectors.resource import QdrantResource
 from tests.cluster.nodes import BINARY, Nodes, started
 from tests.cluster.scenarios import serve_from
 from tests.worlds.erasure import CANARIES, ERASED, erasing, haunted_world
-from tests.worlds.lineage import World, world_name
+from tests.worlds.lineage import World
+from tests.worlds.loaded import world_name
 
 pytestmark = pytest.mark.skipif(not BINARY, reason="needs QDRANT_BINARY, the path of a Qdrant server")
 # Not its id alone: another account's text has that word, and stays.

@@ -8,7 +8,8 @@ from resources.local_stack import EmbeddedStack
 from tests.cluster.faults import FAULTS
 from tests.cluster.nodes import BINARY, Nodes, started
 from tests.cluster.scenarios import OPERATIONS, Scenario, serve_from
-from tests.worlds.lineage import World, loaded_world, world_name
+from tests.worlds.lineage import World
+from tests.worlds.loaded import loaded_world, world_name
 
 pytestmark = pytest.mark.skipif(not BINARY, reason="needs QDRANT_BINARY, the path of a Qdrant server")
 SEEDS = 12

@@ -19,19 +19,18 @@ from resources.llm.answers import FOLDER as ANSWERS
 from resources.local_stack import EmbeddedStack
 from resources.settings import bucket_count
 from resources.vectors.values import IndexPoint
-from tests.worlds.lineage import (
+from tests.worlds.lineage import ERASURE_KEY, World
+from tests.worlds.lineage_rows import (
     ACCOUNTS,
-    ERASURE_KEY,
     FIRST,
     FIRST_AUDIENCE,
     FIRST_JUDGEMENTS,
     LABELLED,
     LAST,
-    Snapshot,
-    World,
-    empty_world,
     first_labels,
 )
+from tests.worlds.loaded import empty_world
+from tests.worlds.snapshot import Snapshot
 
 ERASED = FIRST
 """An account of bucket 0, with posts, testimonials, a reject, labels, and a text that other accounts share."""
@@ -54,6 +53,21 @@ AUDIENCE = "landing/handed/first.csv"
 """A dropped file that no stage reads. The audience stage reads the world's own report."""
 INDEX_GROUPS = ("qdrant", "search")
 TABLE_GROUPS = ("corpus", "embedding", "label", "audience", "quarantine", "vertical", "summary", "mart", "quicksight")
+
+
+OF_LABELS = ("label/issues", "label/next_to_label", "label/hard_negatives", "label/training_pairs")
+"""They have rows of the account where its vertical has labels enough."""
+MOMENTS = {
+    "the tombstone stands, nothing is removed": ("after PUT .*/erasure/tombstones/", 1),
+    "raw: the new file is there, the manifest is the old one": ("before PUT .*/raw/posts/.*/manifests/", 1),
+    "raw: the manifest is the new one, the old file is there": ("after PUT .*/raw/posts/.*/manifests/", 1),
+    "lake: the rows are gone, uncommitted": ("before PUT .*/lake/posts/_delta_log/0", 1),
+    "the new generation is written, not served": ("before index swap", 1),
+    "the new generation is served, the old one is there": ("before index drop", 1),
+    "a table's log is cut, its files are there": ("after POST /[^/]*$", 6),
+    "everything is gone, there is no receipt": ("before PUT .*/erasure/receipts/", 1),
+}
+"""State of the erasure → the event at which the attempt is killed, and its occurrence."""
 
 
 def erasures(world: World) -> ErasureResource:

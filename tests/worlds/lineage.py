@@ -1,17 +1,13 @@
 """A small world for lineage tests: its own database, S3 bucket, index folder and counting embedder."""
 
-import atexit
-import hashlib
 import io
-import itertools
 import shutil
-import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,36 +17,17 @@ from dagster import (
     AssetSelection,
     DagsterInstance,
     Definitions,
-    ExecuteInProcessResult,
-    MetadataValue,
     define_asset_job,
     in_process_executor,
 )
 from obstore.store import S3Store
-from polars.testing import assert_frame_equal
 
-from assets.audience import DEMOGRAPHICS, REPORTS
 from assets.audience import LANDING as AUDIENCE_LANDING
-from assets.corpus import CHUNKS, DECISION_COUNTS, DECISIONS, TERMS
-from assets.embeddings import VECTORS
-from assets.framework.reporting import run_totals
-from assets.labels.gold import GOLD
 from assets.labels.votes import LANDING
-from assets.lake import LAKE_ACCOUNTS, LAKE_POSTS, LAKE_TESTIMONIALS
-from assets.marts.content import CONTENT_BY_BUCKET
-from assets.marts.tables import MARTS
-from assets.quarantine import QUARANTINE
 from assets.search.judgements import LANDING as JUDGEMENTS_LANDING
 from assets.search.query import Searcher
-from assets.summaries.accounts import SUMMARIES
-from assets.summaries.brands import BRAND_TESTIMONIALS
 from assets.transforms.search.ranking import RankedAccount
-from assets.transforms.source.schema import SOURCE_TABLES, account_bucket
-from assets.verticals.held_out import HELD_OUT
-from assets.verticals.scores import SCORES
-from assets.verticals.taggers import TAGGERS
-from assets.verticals.tags import TAGS
-from assets.verticals.thresholds import THRESHOLDS
+from assets.transforms.source.schema import SOURCE_TABLES
 from pipelines.definitions import defs
 from pipelines.jobs.asset_jobs import JOBS
 from resources.catalogues import load_verticals
@@ -63,7 +40,6 @@ from resources.raw.quarantine import QuarantineResource
 from resources.raw.store import RawStoreResource
 from resources.s3.client import S3Resource
 from resources.s3.options import GovernorConfig
-from resources.settings import bucket_count
 from resources.sources.postgres import PostgresResource
 from resources.sources.protocol import Source
 from resources.sources.rds_export import RdsExportResource
@@ -72,90 +48,16 @@ from resources.vectors.resource import QdrantResource
 from resources.vectors.values import SearchFilter
 from tests.fakes.embedder import CountingEmbedder, CountingEmbedderResource, counting_embedder
 from tests.worlds.direct_run import GRAPH, run_directly
-from tests.worlds.governor_launcher import governor_config
+from tests.worlds.lineage_rows import QUERIES
+from tests.worlds.lineage_tables import TABLES
+from tests.worlds.report import Report, values
+from tests.worlds.snapshot import Snapshot
 
-TABLES = (
-    LAKE_ACCOUNTS,
-    LAKE_POSTS,
-    LAKE_TESTIMONIALS,
-    QUARANTINE,
-    DECISIONS,
-    DECISION_COUNTS,
-    CHUNKS,
-    TERMS,
-    VECTORS,
-    GOLD,
-    TAGGERS,
-    HELD_OUT,
-    REPORTS,
-    DEMOGRAPHICS,
-    SCORES,
-    THRESHOLDS,
-    TAGS,
-    SUMMARIES,
-    BRAND_TESTIMONIALS,
-    CONTENT_BY_BUCKET,
-    *MARTS,
-)
 ERASURE_KEY = "a key that is only for these tests: 0123456789"
 BUCKETS_RUN = 3
 """A run looks at three account buckets, to be quick: two with accounts, and the last without any."""
 ASSETS_OF_JOBS = {job.name: job.selection.resolve(GRAPH) for job in JOBS}
 DESCRIPTIONS = frozenset(text for vertical in load_verticals() for text in vertical.descriptions)
-
-
-def owners(prefix: str, bucket: int, count: int) -> list[str]:
-    """The first ids of a numbered series that fall into a bucket."""
-    numbered = (f"{prefix}{number}" for number in itertools.count())
-    return list(itertools.islice((it for it in numbered if account_bucket(it, bucket_count()) == bucket), count))
-
-
-ACCOUNTS = [*owners("creator-", 0, 6), *owners("creator-", 1, 6)]
-FIRST, LAST = ACCOUNTS[0], ACCOUNTS[-1]  # an account of bucket 0 and one of bucket 1
-BRANDS = [*owners("brand-", 0, 1), *owners("brand-", 1, 1)]
-TOPICS = ("sourdough", "gravel", "telescope", "ukulele", "origami")
-SHARED_TEXT = "Two creators post the very same words"
-LONG_TEXT = " ".join(f"word{number}" for number in range(300))
-FIRST_AUDIENCE = "account_id;Gender: Female;country_DE\n" + "".join(f"{account};51,5;40 %\n" for account in ACCOUNTS)
-FIRST_JUDGEMENTS = [
-    *((TOPICS[1], "account", account, int(account != LAST)) for account in ACCOUNTS[-3:]),
-    (TOPICS[1], "post", f"{FIRST}/0", 0),
-    (f"@{FIRST} {TOPICS[2]}", "account", LAST, 1),
-]
-"""One query with good and bad results, and one that names an account and has no bad ones."""
-QUERIES = frozenset(query for query, *_ in FIRST_JUDGEMENTS)
-LABELLED, ALSO_LABELLED = load_verticals()[0].name, load_verticals()[1].name
-
-
-@dataclass(frozen=True)
-class Report:
-    """One run: whether it succeeded, asset key → metadata of its last materialization, the innermost errors."""
-
-    success: bool
-    assets: Mapping[str, Mapping[str, Any]]
-    errors: Sequence[str]
-
-    def counts(self, asset: str) -> Mapping[str, Any]:
-        return self.assets[asset]
-
-    @classmethod
-    def of(cls, result: ExecuteInProcessResult) -> "Report":
-        failures = [event.step_failure_data.error for event in result.get_step_failure_events()]
-        failures += [event.job_failure_data.error for event in result.all_events if event.is_job_failure]
-        return cls(result.success, _values(run_totals(result)), [str(error) for error in failures])
-
-
-def _values(totals: Mapping[str, Mapping[str, MetadataValue[Any]]]) -> dict[str, dict[str, Any]]:
-    return {key: {name: value.value for name, value in metadata.items()} for key, metadata in totals.items()}
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """What a world shows at its end: every table's rows, the points, the marts' files."""
-
-    tables: Mapping[str, pl.DataFrame]
-    points: Mapping[str, tuple[str, int]]
-    files: Mapping[str, bytes]
 
 
 @dataclass(frozen=True)
@@ -253,7 +155,7 @@ class World:
             return self._run_in_dagster(chosen, buckets, job_name, configs, instance)
         keys = [str(bucket) for bucket in range(buckets[0], buckets[1] + 1)]
         found = run_directly(chosen.resolve(GRAPH), self._resources(self.s3, self.lake), keys, configs)
-        return Report(not found.errors, _values(found.totals), found.errors)
+        return Report(not found.errors, values(found.totals), found.errors)
 
     def _run_in_dagster(
         self,
@@ -359,7 +261,7 @@ class World:
     def clone(self, name: str, folder: Path) -> "World":
         """A copy that lives on its own: database, objects, index. Nobody may be connected to this one's database."""
         made = World(name, folder, self.stack)
-        _make_database(self.stack, made.name, template=self.name)
+        make_database(self.stack, made.name, template=self.name)
         made.s3.client.create_bucket(Bucket=made.s3.bucket)
         # Not CopyObject of boto3: for these some hundred objects it takes three times the CPU of this process.
         here, there = (
@@ -372,108 +274,6 @@ class World:
         return made
 
 
-def assert_same_tables(found: Mapping[str, pl.DataFrame], expected: Mapping[str, pl.DataFrame]) -> None:
-    """Equal rows in every table that was found."""
-    for name, rows in found.items():
-        try:
-            assert_frame_equal(rows, expected[name])
-        except AssertionError as error:
-            raise AssertionError(f"{name}: {error}") from None
-
-
-def assert_same(found: Snapshot, expected: Snapshot) -> None:
-    """Equal rows in every table, equal points, equal files."""
-    assert found.tables.keys() == expected.tables.keys()
-    assert_same_tables(found.tables, expected.tables)
-    assert found.points == expected.points
-    assert found.files == expected.files
-
-
-@cache
-def loaded_world(stack: EmbeddedStack) -> World:
-    """A world in which the lineage ran once, behind a request governor as users have it.
-
-    It is made once a test process, to be cloned and not to be changed.
-    """
-    made = empty_world(stack, "loaded", Path(tempfile.mkdtemp(prefix="cippus-test-")))
-    world = replace(made, governor=governor_config())
-    atexit.register(shutil.rmtree, world.folder, ignore_errors=True)
-    world.run_well()
-    return world
-
-
-def world_name(node_id: str) -> str:
-    """A name for a test's world: unique in the process, the same on every run, fit for Postgres and S3."""
-    return f"world_{hashlib.blake2b(node_id.encode(), digest_size=8).hexdigest()}"
-
-
-def empty_world(stack: EmbeddedStack, name: str, folder: Path) -> World:
-    """A world whose source is seeded and whose lineage never ran."""
-    world = World(name, folder, stack)
-    _make_database(stack, name, template="creators")
-    world.s3.client.create_bucket(Bucket=world.s3.bucket)
-    with world.source() as connection:
-        connection.execute("TRUNCATE accounts, posts, testimonials")
-        _seed(connection)
-    world.drop_labels("first", first_labels(LABELLED))
-    world.drop_judgements("first", FIRST_JUDGEMENTS)
-    world.drop_audience("first-2026-03-01", FIRST_AUDIENCE)
-    return world
-
-
-def first_labels(vertical: str) -> list[tuple[str | None, str | None, str | None, bool | None]]:
-    """Labels that are enough to fit a vertical's thresholds for posts and for accounts: half of them members."""
-    posts = [f"{account}/{number}" for account in ACCOUNTS[::2] for number in (0, 1)]
-    labels = [("post", post, vertical, number % 2 == 0) for number, post in enumerate(posts)]
-    return [*labels, *(("account", account, vertical, number % 2 == 0) for number, account in enumerate(ACCOUNTS))]
-
-
-def _make_database(stack: EmbeddedStack, name: str, template: str) -> None:
+def make_database(stack: EmbeddedStack, name: str, template: str) -> None:
     with psycopg.connect(stack.postgres_dsn.removesuffix("/creators") + "/postgres", autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
-
-
-def _seed(connection: "psycopg.Connection[Any]") -> None:
-    """12 accounts with five posts each, some of them odd, and four testimonials of which one cannot be used."""
-    then = "2024-03-01T12:00:00Z"
-    accounts = [
-        (account, "youtube", account.title(), f"Name {account}", "A bio", number * 100, "DE", "de", then, then, None)
-        for number, account in enumerate(ACCOUNTS)
-    ]
-    posts = []
-    for account in ACCOUNTS:
-        for number, topic in enumerate(TOPICS):
-            text: str | None = f"{account} talks about {topic}, part {number}"
-            text = SHARED_TEXT if (account, number) in ((FIRST, 3), (LAST, 3)) else text
-            text = LONG_TEXT if (account, number) == (ACCOUNTS[1], 4) else text
-            text = None if (account, number) == (ACCOUNTS[2], 4) else text
-            text = f"{account} talks about {TOPICS[0]}, part 0" if (account, number) == (ACCOUNTS[3], 4) else text
-            posted = f"2024-02-0{number + 1}T08:00:00Z"
-            posts.append(
-                (
-                    f"{account}/{number}",
-                    account,
-                    "youtube",
-                    posted,
-                    text,
-                    ["a", "b"],
-                    None,
-                    "video",
-                    *(3, 2, 90, 1),
-                    then,
-                    None,
-                )
-            )
-    stranger = owners("stranger-", 0, 1)[0]
-    posts.append((f"{stranger}/0", stranger, "youtube", then, "Of nobody", [], None, "video", 0, 0, 0, 0, then, None))
-    said = "I liked {} a lot"
-    testimonials = [
-        (f"testimonial-{number}", brand, "spring", account, "customer", said.format(brand), rating, then, then, None)
-        for number, (brand, account, rating) in enumerate(
-            [(BRANDS[0], None, 5), (BRANDS[1], None, None), (BRANDS[0], FIRST, 1), (BRANDS[0], FIRST, 9)]
-        )
-    ]
-    with connection.cursor() as cursor:
-        for table, rows in (("accounts", accounts), ("posts", posts), ("testimonials", testimonials)):
-            places = ", ".join(["%s"] * len(rows[0]))
-            cursor.executemany(f"INSERT INTO {table} VALUES ({places})".encode(), rows)

@@ -1,6 +1,12 @@
 """Edits of the small lineage's source: new texts, deletions, a moved post, a row that cannot be used."""
 
-from tests.worlds.lineage import ACCOUNTS, FIRST, LAST, TOPICS, World
+from tests.worlds.lineage import World
+from tests.worlds.lineage_rows import (
+    ACCOUNTS,
+    FIRST,
+    LAST,
+    TOPICS,
+)
 
 NOW = "updated_at = clock_timestamp()"
 EDITED = [f"{account}/{number}" for account in (*ACCOUNTS[4:6], *ACCOUNTS[6:9]) for number in (0, 1)]

@@ -10,7 +10,8 @@ from assets.lake import LAKE_TABLES
 from assets.transforms.source.schema import SOURCE_TABLES
 from resources.sources.redshift import RedshiftResource
 from tests.fakes.redshift_server import Redshift, running
-from tests.worlds.lineage import World, assert_same_tables
+from tests.worlds.lineage import World
+from tests.worlds.snapshot import assert_same_tables
 
 BUCKETS = (0, 7)
 NOW = "updated_at = clock_timestamp()"

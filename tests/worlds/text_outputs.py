@@ -42,7 +42,9 @@ from resources.vectors.values import SearchFilter
 from tests.worlds.check_results import BY_NAME, evaluate
 from tests.worlds.erasure import erasing
 from tests.worlds.hostile_text import CONTROLS, MARKUP, text_of
-from tests.worlds.lineage import World, empty_world, owners
+from tests.worlds.lineage import World
+from tests.worlds.lineage_rows import owners
+from tests.worlds.loaded import empty_world
 
 _THEN = "2024-03-01T12:00:00Z"
 _ORIGIN = "http://127.0.0.1"

@@ -26,9 +26,11 @@ from tests.worlds.erasure import (
     CANARIES,
     ECHOED_TEXT,
     ERASED,
+    MOMENTS,
     MOVED_IN,
     MOVED_OUT,
     NEIGHBOUR,
+    OF_LABELS,
     erasing,
     erasures,
     haunted_world,
@@ -36,7 +38,15 @@ from tests.worlds.erasure import (
     snapshot,
     without_the_account,
 )
-from tests.worlds.lineage import ACCOUNTS, LABELLED, LAST, SHARED_TEXT, Snapshot, World, assert_same, world_name
+from tests.worlds.lineage import World
+from tests.worlds.lineage_rows import (
+    ACCOUNTS,
+    LABELLED,
+    LAST,
+    SHARED_TEXT,
+)
+from tests.worlds.loaded import world_name
+from tests.worlds.snapshot import Snapshot, assert_same
 
 TEXTS = tuple(CANARIES.values())
 
@@ -86,10 +96,6 @@ def test_every_canary_is_found_before_and_nothing_after(erased: Erased) -> None:
     assert after is not None
     assert not after.places
     assert erased.receipt.is_clean
-
-
-OF_LABELS = ("label/issues", "label/next_to_label", "label/hard_negatives", "label/training_pairs")
-"""They have rows of the account where its vertical has labels enough."""
 
 
 def test_the_receipt_says_what_went_where(erased: Erased) -> None:
@@ -271,19 +277,6 @@ def test_an_account_can_be_erased_before_it_comes(again: World) -> None:
         )
     assert again.run_well("raw").counts("raw/accounts")["erased"] == 1
     assert erasures(again).tombstones().accounts_among(["creator-ahead", ERASED, LAST]) == {"creator-ahead", ERASED}
-
-
-MOMENTS = {
-    "the tombstone stands, nothing is removed": ("after PUT .*/erasure/tombstones/", 1),
-    "raw: the new file is there, the manifest is the old one": ("before PUT .*/raw/posts/.*/manifests/", 1),
-    "raw: the manifest is the new one, the old file is there": ("after PUT .*/raw/posts/.*/manifests/", 1),
-    "lake: the rows are gone, uncommitted": ("before PUT .*/lake/posts/_delta_log/0", 1),
-    "the new generation is written, not served": ("before index swap", 1),
-    "the new generation is served, the old one is there": ("before index drop", 1),
-    "a table's log is cut, its files are there": ("after POST /[^/]*$", 6),
-    "everything is gone, there is no receipt": ("before PUT .*/erasure/receipts/", 1),
-}
-"""State of the erasure → the event at which the attempt is killed, and its occurrence."""
 
 
 @pytest.fixture(scope="module")

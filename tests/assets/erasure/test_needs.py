@@ -17,7 +17,9 @@ from resources.vectors.generations import IndexConfig
 from resources.vectors.resource import QdrantResource
 from tests.fakes import qdrant_server
 from tests.worlds.erasure import erasing
-from tests.worlds.lineage import FIRST, World, empty_world
+from tests.worlds.lineage import World
+from tests.worlds.lineage_rows import FIRST
+from tests.worlds.loaded import empty_world
 from tests.worlds.refusing_s3 import refusing
 
 Usage = namedtuple("Usage", "total used free")

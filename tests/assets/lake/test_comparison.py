@@ -18,7 +18,9 @@ from assets.transforms.source.schema import POSTS, SOURCE_TABLES, SourceTable
 from pipelines.checks.lake import reconciles_with_raw
 from resources.local_stack import EmbeddedStack
 from resources.raw.store import RawStoreResource
-from tests.worlds.lineage import FIRST, LAST, World, loaded_world
+from tests.worlds.lineage import World
+from tests.worlds.lineage_rows import FIRST, LAST
+from tests.worlds.loaded import loaded_world
 
 SEEDS = 50
 Damage = Callable[[DeltaTable, pl.DataFrame], None]

@@ -16,7 +16,10 @@ from resources.local_stack import EmbeddedStack
 from resources.vectors.edge.generations import ALIASES_FILE, EdgeGenerations
 from resources.vectors.index import VectorIndex
 from tests.worlds.crash_runner import Child, crash_runner
-from tests.worlds.lineage import DESCRIPTIONS, FIRST, QUERIES, World, assert_same, loaded_world, world_name
+from tests.worlds.lineage import DESCRIPTIONS, World
+from tests.worlds.lineage_rows import FIRST, QUERIES
+from tests.worlds.loaded import loaded_world, world_name
+from tests.worlds.snapshot import assert_same
 
 
 @pytest.fixture

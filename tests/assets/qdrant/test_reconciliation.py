@@ -19,7 +19,8 @@ from resources.local_stack import EmbeddedStack
 from resources.vectors.generations import Generations
 from resources.vectors.resource import QdrantResource
 from resources.vectors.server.generations import ServerGenerations
-from tests.worlds.lineage import World, loaded_world, world_name
+from tests.worlds.lineage import World
+from tests.worlds.loaded import loaded_world, world_name
 from tests.worlds.point_damage import damage_at_random, is_whole, lose_collection, not_finite, without_dense
 from tests.worlds.reconciled import dump, fill, held, repair, repair_in
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from resources.local_stack import EmbeddedStack
-from tests.worlds.lineage import World, empty_world, world_name
+from tests.worlds.lineage import World
+from tests.worlds.loaded import empty_world, world_name
 
 
 @pytest.fixture

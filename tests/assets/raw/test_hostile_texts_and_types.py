@@ -16,7 +16,8 @@ from pipelines.samples.source_tables import CREATE_TABLES
 from resources.local_stack import EmbeddedStack
 from resources.sources.postgres import PostgresResource
 from tests.assets.raw.test_hostile_sources import ALL, POST, extract, quarantined
-from tests.worlds.lineage import World, empty_world, world_name
+from tests.worlds.lineage import World
+from tests.worlds.loaded import empty_world, world_name
 from tests.worlds.source_accounts import BUCKETS, SKEW, Accounts
 
 

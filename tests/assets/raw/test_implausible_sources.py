@@ -26,7 +26,8 @@ from resources.local_stack import EmbeddedStack
 from resources.sources import postgres_mark
 from resources.sources.postgres import PostgresResource
 from tests.fakes.redshift_server import running
-from tests.worlds.lineage import World, empty_world, world_name
+from tests.worlds.lineage import World
+from tests.worlds.loaded import empty_world, world_name
 from tests.worlds.source_accounts import BUCKETS, SKEW, Accounts
 from tests.worlds.sources import redshift
 

@@ -15,7 +15,7 @@ from pipelines.checks.raw import windows_complete
 from resources.local_stack import EmbeddedStack
 from resources.raw.store import KEYS
 from resources.sources.redshift import RedshiftResource
-from tests.worlds.lineage import empty_world, world_name
+from tests.worlds.loaded import empty_world, world_name
 from tests.worlds.source_accounts import Accounts, run_job
 
 

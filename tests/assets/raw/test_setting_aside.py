@@ -21,7 +21,7 @@ from resources.local_stack import EmbeddedStack
 from resources.raw.quarantine import QuarantineResource
 from resources.raw.store import Manifest, RawStoreResource
 from resources.raw.writer import WindowFile
-from tests.worlds.lineage import empty_world, world_name
+from tests.worlds.loaded import empty_world, world_name
 from tests.worlds.source_accounts import BUCKETS, Accounts
 
 

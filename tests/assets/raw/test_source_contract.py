@@ -6,7 +6,9 @@ from assets.lake import LAKE_TABLES
 from assets.transforms.source.schema import SOURCE_TABLES
 from pipelines.samples.rds_export import write_export
 from resources.raw.store import RawStoreResource
-from tests.worlds.lineage import FIRST, World, assert_same_tables
+from tests.worlds.lineage import World
+from tests.worlds.lineage_rows import FIRST
+from tests.worlds.snapshot import assert_same_tables
 from tests.worlds.sources import BUCKETS
 
 

@@ -18,7 +18,10 @@ from resources.sources.postgres import PostgresResource
 from resources.sources.postgres_errors import SourceTimeoutError
 from resources.sources.redshift import STAGING
 from tests.fakes.redshift_server import running
-from tests.worlds.lineage import ACCOUNTS, FIRST, LAST, World, assert_same_tables, empty_world
+from tests.worlds.lineage import World
+from tests.worlds.lineage_rows import ACCOUNTS, FIRST, LAST
+from tests.worlds.loaded import empty_world
+from tests.worlds.snapshot import assert_same_tables
 from tests.worlds.sources import BUCKETS, NOW, assert_lake_is_the_database, from_redshift, lake, redshift
 
 

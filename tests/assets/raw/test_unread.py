@@ -16,7 +16,7 @@ from assets.raw import windows
 from assets.raw.unread import Unread, UnreadRows
 from assets.transforms.source.schema import ACCOUNTS
 from resources.local_stack import EmbeddedStack
-from tests.worlds.lineage import empty_world, world_name
+from tests.worlds.loaded import empty_world, world_name
 from tests.worlds.source_accounts import BUCKETS, SKEW, Accounts
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)

@@ -27,7 +27,14 @@ from resources.catalogues import load_verticals
 from resources.delta.table import LakeResource
 from resources.local_stack import EmbeddedStack
 from resources.vectors.values import SearchFilter
-from tests.worlds.lineage import ACCOUNTS, LABELLED, SHARED_TEXT, TOPICS, World, loaded_world, world_name
+from tests.worlds.lineage import World
+from tests.worlds.lineage_rows import (
+    ACCOUNTS,
+    LABELLED,
+    SHARED_TEXT,
+    TOPICS,
+)
+from tests.worlds.loaded import loaded_world, world_name
 
 ANYONE = SearchFilter()
 

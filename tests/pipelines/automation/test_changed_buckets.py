@@ -21,8 +21,10 @@ from resources.delta.table import WHOLE, LakeResource, TableSpec
 from resources.local_stack import EmbeddedStack
 from resources.s3.client import S3Resource
 from resources.settings import Environment, bucket_count
-from tests.worlds.lineage import FIRST, assert_same, loaded_world, world_name
+from tests.worlds.lineage_rows import FIRST
+from tests.worlds.loaded import loaded_world, world_name
 from tests.worlds.sensors import Sensing
+from tests.worlds.snapshot import assert_same
 
 THEN = datetime(2026, 3, 1, tzinfo=UTC)
 SUCCESS, FAILURE = DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE

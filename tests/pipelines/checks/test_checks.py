@@ -17,7 +17,8 @@ from tests.worlds.check_results import BY_NAME, evaluate, evaluate_all, resource
 from tests.worlds.fault_catalogue import CATALOGUE
 from tests.worlds.fault_catalogue.declaration import FaultRow
 from tests.worlds.faults import lost
-from tests.worlds.lineage import World, loaded_world, world_name
+from tests.worlds.lineage import World
+from tests.worlds.loaded import loaded_world, world_name
 
 OF_A_CLUSTER = {
     f"qdrant/promotion:{name}" for name in ("nodes_present", "shards_active", "replicas_equal", "versions_equal")

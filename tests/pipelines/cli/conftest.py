@@ -9,7 +9,8 @@ from pipelines.cli.main import main
 from resources.local_stack import EmbeddedStack
 from resources.s3 import usage
 from tests.worlds.command_line import Call, Printed
-from tests.worlds.lineage import World, loaded_world, world_name
+from tests.worlds.lineage import World
+from tests.worlds.loaded import loaded_world, world_name
 
 
 @pytest.fixture(autouse=True)

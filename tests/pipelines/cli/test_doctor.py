@@ -27,7 +27,8 @@ from resources.raw.writer import WindowFile
 from resources.s3 import access
 from tests.fakes import qdrant_server
 from tests.worlds import faults
-from tests.worlds.lineage import World, empty_world
+from tests.worlds.lineage import World
+from tests.worlds.loaded import empty_world
 from tests.worlds.refusing_s3 import refusing
 
 Usage = namedtuple("Usage", "total used free")

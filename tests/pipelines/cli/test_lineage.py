@@ -22,18 +22,7 @@ from assets.verticals.taggers import current_methods
 from resources.catalogues import load_verticals
 from resources.local_stack import EmbeddedStack
 from tests.worlds.governor_launcher import governor_config
-from tests.worlds.lineage import (
-    ACCOUNTS,
-    FIRST,
-    LAST,
-    Report,
-    Snapshot,
-    World,
-    assert_same_tables,
-    loaded_world,
-    owners,
-    world_name,
-)
+from tests.worlds.lineage import World
 from tests.worlds.lineage_edits import (
     COPIED_TEXT,
     COPY,
@@ -46,6 +35,15 @@ from tests.worlds.lineage_edits import (
     edit,
     new_text,
 )
+from tests.worlds.lineage_rows import (
+    ACCOUNTS,
+    FIRST,
+    LAST,
+    owners,
+)
+from tests.worlds.loaded import loaded_world, world_name
+from tests.worlds.report import Report
+from tests.worlds.snapshot import Snapshot, assert_same_tables
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,16 @@ from resources.raw.quarantine import QuarantineResource
 from resources.raw.store import Manifest, RawStoreResource
 from resources.settings import bucket_count
 from resources.sources.postgres import SOURCE
-from tests.worlds.lineage import ALSO_LABELLED, BRANDS, DESCRIPTIONS, FIRST, LABELLED, LAST, World, first_labels
+from tests.worlds.lineage import DESCRIPTIONS, World
 from tests.worlds.lineage_edits import EDITED, NOW
+from tests.worlds.lineage_rows import (
+    ALSO_LABELLED,
+    BRANDS,
+    FIRST,
+    LABELLED,
+    LAST,
+    first_labels,
+)
 
 STALE = datetime(2024, 1, 1, tzinfo=UTC)
 

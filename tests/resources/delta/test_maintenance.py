@@ -28,7 +28,8 @@ from resources.delta.maintenance import (
 from resources.delta.snapshot import Snapshot
 from resources.delta.table import LakeResource, TableSpec
 from resources.local_stack import EmbeddedStack
-from tests.worlds.lineage import World, loaded_world, world_name
+from tests.worlds.lineage import World
+from tests.worlds.loaded import loaded_world, world_name
 
 SPEC = TableSpec(
     "lake/scattered",

@@ -6,7 +6,7 @@ import pytest
 
 from resources.local_stack import EmbeddedStack
 from resources.sources.postgres import PostgresResource
-from tests.worlds.lineage import world_name
+from tests.worlds.loaded import world_name
 from tests.worlds.postgres_source import Source
 
 

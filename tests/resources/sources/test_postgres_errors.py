@@ -20,7 +20,7 @@ from resources.sources.postgres_errors import (
     SourceUnavailableError,
 )
 from resources.sources.protocol import ReadWindow
-from tests.worlds.lineage import world_name
+from tests.worlds.loaded import world_name
 from tests.worlds.postgres_source import Source, read_all
 
 

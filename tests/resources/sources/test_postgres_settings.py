@@ -12,7 +12,7 @@ from resources.local_stack import EmbeddedStack
 from resources.sources.postgres import PostgresResource
 from resources.sources.postgres_errors import SourcePermissionError
 from resources.sources.protocol import ReadWindow
-from tests.worlds.lineage import world_name
+from tests.worlds.loaded import world_name
 
 Source = psycopg.Connection[Any]
 THEN = datetime(2024, 2, 1, 3, 4, 5, tzinfo=UTC)

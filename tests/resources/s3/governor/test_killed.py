@@ -20,7 +20,9 @@ from resources.s3 import usage as s3_usage
 from resources.s3.client import S3Resource
 from resources.s3.governor.process import GovernorGoneError, running, stop_all
 from resources.s3.options import GovernorConfig
-from tests.worlds.lineage import World, assert_same, assert_same_tables, empty_world, loaded_world, world_name
+from tests.worlds.lineage import World
+from tests.worlds.loaded import empty_world, loaded_world, world_name
+from tests.worlds.snapshot import assert_same, assert_same_tables
 
 S3_METADATA = {"s3_requests", "s3_throttled", "s3_wasted_percent", "s3_waited_seconds", "s3_given_up"}
 
