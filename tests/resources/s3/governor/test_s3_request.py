@@ -134,7 +134,16 @@ def test_hosts_name_buckets(host: str, endpoint: str, bucket: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["example.com", "evil.invalid:80", "storage.internal.evil.invalid", "xs3.test.invalid", "s3x.invalid", ""]
+    "host",
+    [
+        "example.com",
+        "evil.invalid:80",
+        "storage.internal.evil.invalid",
+        "xs3.test.invalid",
+        "s3x.invalid",
+        "evilstorage.internal",
+        "",
+    ],
 )
 def test_foreign_hosts_are_refused(host: str) -> None:
     with pytest.raises(HostRefusedError, match=r"forwards to storage\.internal only"):
