@@ -117,7 +117,7 @@ def quote(
 def _quoted(part: Sentence, said: str) -> str:
     """Return what a part says, after its post's title where that has words of the topic which the part lacks."""
     is_said_there = part.form is Form.PROSE and _context(part) > part.covered and part.title not in said
-    return f"{part.title} … {said}" if part.title and is_said_there else said
+    return f"{part.title} … {said}" if is_said_there else said
 
 
 def _chosen(

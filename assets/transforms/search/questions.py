@@ -3,7 +3,8 @@
 import re
 
 _WORD = re.compile(r"\w+(?:['’]\w+)*")
-_ELIDED = re.compile(r"\b(?:d|j|l|m|n|qu|s|t|c)['’](?=\w)", re.IGNORECASE)
+_ELIDED = re.compile(r"\b(?:[cdjlmnst]|[Qq]u)['’](?=\w)")
+"""A French word that lost its vowel. With a capital it is part of a name, as in L'Oréal."""
 _FRAMES = (
     # English
     "a about account accounts an and any anyone are at be been by can channel channels could creator "

@@ -19,6 +19,8 @@ from assets.transforms.search.questions import topic
         ("Quem fala sobre moda sustentável?", "moda sustentável"),
         ("Кто рассказывает о стачках на предприятиях?", "стачках предприятиях"),
         ("Who will die in the show?", "die"),
+        ("Who talks about L'Oréal?", "L'Oréal"),
+        ("Qui teste les produits de L’Oréal ?", "teste produits L’Oréal"),
         ("die on the road", "die road"),
         ("サステナブル?", "サステナブル"),
         ("  ", ""),
